@@ -1,0 +1,226 @@
+"""Documents into batches: greedy packing by count, bytes and tokens, and the one value that a batch travels as.
+
+Between stages and in state a batch is *bytes*: pickled objects cost several times as much at every boundary, and the
+SDK's state cache walks each object inside them to learn its size. The bytes begin with what packing and duplicate
+detection need (sizes and digests), so that neither has to decompress the documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import orjson
+import pyarrow as pa
+
+from kimi_beam import jsontext
+from kimi_beam.errors import ConfigError
+from kimi_beam.types import Document, Failure
+
+T = TypeVar("T")
+
+HARD_MAX_BYTES = 8_000_000
+"""The service takes "less than 10 MB" and accepts more without a word: 14.8 MB took 40 minutes, 47 MB never finished
+(Workers AI batch pages; captured by a client). The cap leaves room."""
+
+BYTES_PER_TOKEN = 4
+"""An estimate, for packing only; what is billed is what the service reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How documents are packed into one submit.
+
+    Attributes:
+        max_items: Documents a batch.
+        max_bytes: Bytes of the submit's JSON. A document larger than this goes alone; one larger than 8 MB is a
+            ``too_large`` dead letter.
+        max_tokens: Estimated prompt tokens a batch, at 4 bytes each. None: no such limit.
+        max_wait: Seconds that a document of an unbounded input waits for company. Bounded input never waits.
+
+    Raises:
+        ConfigError: A limit is not positive, or `max_bytes` is above 8 MB.
+    """
+
+    max_items: int = 250
+    max_bytes: int = 4_000_000
+    max_tokens: int | None = None
+    max_wait: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.max_items < 1 or self.max_bytes < 1 or (self.max_tokens is not None and self.max_tokens < 1):
+            raise ConfigError("Batching: max_items, max_bytes and max_tokens must be at least 1")
+        if self.max_bytes > HARD_MAX_BYTES:
+            raise ConfigError(f"Batching: max_bytes is at most {HARD_MAX_BYTES}: the service loses larger jobs")
+        if self.max_wait < 0:
+            raise ConfigError("Batching: max_wait must not be negative")
+
+
+class Packer(Generic[T]):
+    """Fills one batch at a time, in the order of arrival."""
+
+    def __init__(self, batching: Batching) -> None:
+        self._limits = batching
+        self._items: list[T] = []
+        self._count = self._bytes = 0
+
+    def add(self, item: T, size: int, count: int = 1) -> list[T]:
+        """Takes an item in.
+
+        Args:
+            item: Whatever is packed.
+            size: Its bytes in the submit.
+            count: How many documents it stands for.
+
+        Returns:
+            The batch that had to be closed to make room; empty where there was room.
+        """
+        limits = self._limits
+        full = bool(self._items) and (
+            self._count + count > limits.max_items
+            or self._bytes + size > limits.max_bytes
+            or (limits.max_tokens is not None and (self._bytes + size) // BYTES_PER_TOKEN > limits.max_tokens)
+        )
+        closed = self.flush() if full else []
+        self._items.append(item)
+        self._count += count
+        self._bytes += size
+        return closed
+
+    def flush(self) -> list[T]:
+        """Closes the batch: its items, perhaps none."""
+        closed, self._items = self._items, []
+        self._count = self._bytes = 0
+        return closed
+
+
+def pack(items: Iterable[tuple[T, int]], batching: Batching) -> Iterator[list[T]]:
+    """Packs (item, bytes) pairs: every item is in exactly one batch, and the order is kept."""
+    packer: Packer[T] = Packer(batching)
+    for item, size in items:
+        if closed := packer.add(item, size):
+            yield closed
+    if closed := packer.flush():
+        yield closed
+
+
+# ------------------------------------------------------------------------------------------------ as bytes
+
+_VERSION = 1
+_PREFIX = struct.Struct(">BIQ")  # version, documents, bytes of the JSON before compression
+
+
+class Head(NamedTuple):
+    """What a batch's bytes say without being decompressed."""
+
+    sizes: array[int]
+    """Bytes of each document's request; 0 for one that has failed already and is not sent."""
+    digests: array[int]
+    """64 bits of the hash of each document's id: equal ids have equal digests."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether its documents have failed already; such documents have a batch of their own and size 0."""
+        return not any(self.sizes)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all requests."""
+        return sum(self.sizes)
+
+    @property
+    def batch_id(self) -> str:
+        """16 hexadecimal digits that depend on the documents' ids and their order alone."""
+        return hashlib.blake2b(self.digests.tobytes(), digest_size=8).hexdigest()
+
+
+def digest(document_id: str) -> int:
+    """64 bits of the hash of an id, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "big")
+
+
+def encode(documents: Iterable[tuple[Document, int]]) -> bytes:
+    """A batch as it travels and waits.
+
+    Args:
+        documents: Each document with the bytes of its request.
+    """
+    rows: list[Any] = []
+    sizes, digests = array("Q"), array("Q")
+    for document, size in documents:
+        failure = document.failure
+        rows.append(
+            (
+                document.id,
+                document.text,
+                document.source,
+                jsontext.dumps_any(document.metadata).decode() if document.metadata else None,
+                document.images or None,
+                failure and (failure.stage, failure.code, failure.message, failure.retryable, failure.raw),
+            )
+        )
+        sizes.append(size)
+        digests.append(digest(document.id))
+    plain = orjson.dumps(rows)
+    # Level 1: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times over.
+    packed = pa.Codec("zstd", 1).compress(plain, asbytes=True)
+    return b"".join((_PREFIX.pack(_VERSION, len(rows), len(plain)), sizes.tobytes(), digests.tobytes(), packed))
+
+
+def head(blob: bytes) -> Head:
+    """Reads the sizes and digests alone.
+
+    Raises:
+        ValueError: Another version of kimi_beam wrote the bytes.
+    """
+    count = _prefix(blob)[0]
+    at = _PREFIX.size
+    sizes, digests = array("Q"), array("Q")
+    sizes.frombytes(blob[at : at + 8 * count])
+    digests.frombytes(blob[at + 8 * count : at + 16 * count])
+    return Head(sizes, digests)
+
+
+def decode(blob: bytes) -> list[Document]:
+    """The documents of a batch.
+
+    Raises:
+        ValueError: Another version of kimi_beam wrote the bytes.
+    """
+    count, length = _prefix(blob)
+    plain = pa.Codec("zstd").decompress(blob[_PREFIX.size + 16 * count :], length, asbytes=True)
+    return [
+        Document(
+            i,
+            text,
+            tuple(images or ()),
+            jsontext.loads(metadata) if metadata else {},
+            source,
+            Failure(*failure) if failure else None,
+        )
+        for i, text, source, metadata, images, failure in orjson.loads(plain)
+    ]
+
+
+def merge(blobs: list[bytes]) -> bytes:
+    """Several batches as one, the order kept."""
+    if len(blobs) == 1:
+        return blobs[0]
+    return encode(pair for blob in blobs for pair in zip(decode(blob), head(blob).sizes, strict=True))
+
+
+def halves(blob: bytes) -> tuple[bytes, bytes]:
+    """A batch of at least two documents as two."""
+    pairs = list(zip(decode(blob), head(blob).sizes, strict=True))
+    return encode(pairs[: len(pairs) // 2]), encode(pairs[len(pairs) // 2 :])
+
+
+def _prefix(blob: bytes) -> tuple[int, int]:
+    version, count, length = _PREFIX.unpack_from(blob)
+    if version != _VERSION:
+        raise ValueError(f"a batch of version {version} in the pipeline's state; this kimi_beam reads {_VERSION}")
+    return count, length

@@ -1,0 +1,96 @@
+"""Where the API token is. The token itself is read on the worker, when it is needed, and never travels or is shown."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from kimi_beam.errors import ConfigError
+
+TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - the variable's name, as Cloudflare's own tools have it
+ACCOUNT_VARIABLE = "CLOUDFLARE_ACCOUNT_ID"
+
+
+@runtime_checkable
+class Secret(Protocol):
+    """What a secret manager's handle can do; Beam's ``Secret`` is one."""
+
+    def get_secret_bytes(self) -> bytes:
+        """Fetches the secret."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """A place to read the token from: ``env:NAME`` or ``file:PATH``.
+
+    Attributes:
+        place: ``env:NAME`` or ``file:PATH``, looked up on the worker.
+        optional: A missing variable is then no error but "no token": for services of one's own that need none.
+    """
+
+    place: str = f"env:{TOKEN_VARIABLE}"
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        kind, _, rest = self.place.partition(":")
+        if kind not in ("env", "file") or not rest:
+            # Not echoed: what stands here by mistake may be the token itself.
+            raise ConfigError("a token is named by env:NAME or file:PATH, never given itself")
+
+    def read(self) -> str | None:
+        """The token as it is now, None where there is none and it is optional.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        kind, _, name = self.place.partition(":")
+        if kind == "env":
+            token, missing = os.environ.get(name, ""), f"the environment variable {name} is not set"
+        else:
+            try:
+                token, missing = Path(name).read_text(encoding="utf-8"), f"the file {name} is empty"
+            except (OSError, UnicodeDecodeError) as e:
+                reason = e.strerror if isinstance(e, OSError) else "not UTF-8"
+                raise ConfigError(f"cannot read the token from {name}: {reason}") from None
+        token = token.strip()
+        if not token and not self.optional:
+            raise ConfigError(f"no token: {missing}")
+        if token and not (token.isascii() and token.isprintable()):
+            raise ConfigError(f"the token from {self.place} holds characters that no HTTP header can carry")
+        return token or None
+
+
+TokenFrom: TypeAlias = "str | Secret"
+"""``env:NAME``, ``file:PATH``, or a secret manager's handle such as Beam's ``GcpSecret``."""
+
+
+def token_source(where: TokenFrom, *, optional: bool = False) -> TokenSource | Secret:
+    """Checks where a token is said to be.
+
+    Raises:
+        ConfigError: It is neither a place nor a handle, or a handle that holds the secret itself.
+    """
+    if isinstance(where, str):
+        return TokenSource(where, optional)
+    if not isinstance(where, Secret):
+        raise ConfigError("a token is named by env:NAME, file:PATH, or one of Beam's Secrets")
+    if type(where).__name__ == "RawSecret":
+        raise ConfigError("a raw secret would travel with the pipeline; use env:NAME, file:PATH or a secret manager's")
+    return where
+
+
+def read_token(source: TokenSource | Secret) -> str | None:
+    """Reads the token from where it is.
+
+    Raises:
+        ConfigError: It cannot be read. The message holds no part of it.
+    """
+    if isinstance(source, TokenSource):
+        return source.read()
+    try:
+        return source.get_secret_bytes().decode().strip()
+    except Exception as e:  # whatever a secret manager raises
+        raise ConfigError(f"cannot read the token from {type(source).__name__}: {type(e).__name__}") from None

@@ -1,0 +1,371 @@
+"""What a shard does next: submit, poll, wait, or let go. Pure: state, time and results in; state and effects out.
+
+A shard holds some batches as jobs. Each job goes through this, and ends in exactly one of the effects at the right::
+
+    to submit ──Accepted──▶ in flight ──Done────────────────────▶ Finish
+      │ ▲ ▲                   │  │ │
+      │ │ └──Gone, once───────┘  │ └──deadline, Failed, Gone────▶ GiveUp
+      │ └─429, 3040, no connection, error envelope; Unknown: once
+      └──refused for good, refused or unknown too often─────────▶ GiveUp
+      └──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+
+The rules:
+
+* A batch is a job in committed state before it is submitted, and the request id is committed right after: the caller
+  acts only on jobs that it found in state, never on those that it just admitted.
+* A submit that the service refused in its own words was not queued and may be repeated. One that ended without a word
+  may have been queued, and paid for: it is repeated at most once.
+* "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back.
+* A failed poll says nothing about the job; only the deadline ends it.
+* Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import orjson
+
+from kimi_beam.polling import Polling
+from kimi_beam.protocol import (
+    Accepted,
+    Done,
+    Failed,
+    Gone,
+    Pending,
+    PollResult,
+    Refused,
+    Remedy,
+    ServiceError,
+    SubmitResult,
+    Unknown,
+    Unsent,
+)
+from kimi_beam.types import Failure, Ticket, Usage
+
+MAX_REFUSALS = 5
+"""Submits of one batch that the service may refuse for trouble of its own before the batch is given up."""
+
+MAX_UNKNOWN = 2
+"""Submits of one batch that may end without a word: the first, and one repetition."""
+
+MAX_GONE = 2
+"""Polls in a row that must say "no such job" to be believed: a job may be unknown for a moment after its submit."""
+
+MAX_ACCOUNT_TROUBLE = 3
+"""Polls in a row that must meet account trouble before it is believed: what is in flight is paid for."""
+
+MAX_SPLITS_IN_VAIN = 20
+"""Refusals in a row, without a submit accepted between them, after which the fault is taken to lie in every request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch that is to be submitted, or is in flight. Times are Unix seconds.
+
+    Attributes:
+        batch_id: Which batch.
+        count: Its documents.
+        due: When to act on it next.
+        since: When it was admitted; once accepted, when that was. The deadline counts from it.
+        request_id: The service's id; None while it is to be submitted.
+        polls: Polls since it was accepted.
+        delays: Times it was told to come back later, or could not connect, in a row.
+        refusals: Submits refused for trouble of the service.
+        unknown: Submits that ended without a word.
+        attempts: Submits that the service saw, "come back later" not counted.
+        gone: Polls in a row that said "no such job".
+        resubmitted: Whether it was submitted again because the service lost it.
+        turned_away: Polls in a row that met account trouble.
+        trouble: What went wrong last, for the dead letter.
+    """
+
+    batch_id: str
+    count: int
+    due: float
+    since: float
+    request_id: str | None = None
+    polls: int = 0
+    delays: int = 0
+    refusals: int = 0
+    unknown: int = 0
+    attempts: int = 0
+    gone: int = 0
+    resubmitted: bool = False
+    turned_away: int = 0
+    trouble: str = ""
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """The job as a dead letter or a row names it."""
+        return Ticket(self.request_id, self.attempts) if self.request_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """All that one key's state says about its jobs.
+
+    Attributes:
+        jobs: What is to be submitted or in flight, oldest first.
+        submits_from: No submit before this time.
+        polls_from: No poll before this time.
+        parked_until: The quota is spent: until then every batch is given up unsent. 0 where it is not.
+        vain_refusals: Submits refused for good since one was accepted.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    submits_from: float = 0.0
+    polls_from: float = 0.0
+    parked_until: float = 0.0
+    vain_refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The job is done; its items are to be settled."""
+
+    job: Job
+    items: Sequence[Any]
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Each document of the batch becomes a dead letter with this failure."""
+
+    job: Job
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The batch is to be cut in two, and both halves admitted."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Account, token or model are turned away. The jobs are kept."""
+
+    error: ServiceError
+
+
+Effect: TypeAlias = Finish | GiveUp | Split | Halt
+
+
+def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
+    """Takes batches (id, documents) in as jobs to be submitted from the next slice on."""
+    return replace(shard, jobs=(*shard.jobs, *(Job(batch_id, count, now, now) for batch_id, count in batches)))
+
+
+def due(shard: Shard, now: float) -> list[Job]:
+    """The jobs to act on now: without a request id to be submitted, else to be polled."""
+    return [job for job in shard.jobs if _when(shard, job) <= now]
+
+
+def wake(shard: Shard) -> float | None:
+    """When the next job is due, None where there is none."""
+    return min((_when(shard, job) for job in shard.jobs), default=None)
+
+
+def _when(shard: Shard, job: Job) -> float:
+    return max(job.due, shard.submits_from if job.request_id is None else shard.polls_from)
+
+
+# ------------------------------------------------------------------------------------------------ submits
+
+
+def submitted_together(
+    shard: Shard, results: Iterable[tuple[Job, SubmitResult]], now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """What follows from submits that were made at once.
+
+    A refusal may concern all that is unsent (a spent quota), so it is heard after the submits that were accepted and
+    those that ended without a word.
+    """
+    effects: list[Effect] = []
+    for job, result in sorted(results, key=lambda pair: isinstance(pair[1], Refused)):
+        current = next((j for j in shard.jobs if j.batch_id == job.batch_id), None)
+        if current is not None:
+            shard, more = submitted(shard, current, result, now, polling)
+            effects += more
+    return shard, effects
+
+
+def submitted(shard: Shard, job: Job, result: SubmitResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
+    """What follows from a submit."""
+    if isinstance(result, Accepted):
+        accepted = replace(
+            job,
+            request_id=result.request_id,
+            since=now,
+            due=now + polling.wait(result.request_id, 0),
+            attempts=job.attempts + 1,
+            polls=0,
+            delays=0,
+            gone=0,
+            trouble="",
+        )
+        return replace(_put(shard, accepted), vain_refusals=0), []
+    if isinstance(result, Unknown):
+        job = replace(job, unknown=job.unknown + 1, attempts=job.attempts + 1, trouble=result.message)
+        if job.unknown >= MAX_UNKNOWN:
+            message = f"twice no word whether the submit was accepted, so it may have been paid for: {result.message}"
+            return _give_up(shard, job, Failure("submit", "unknown_submit", message, retryable=True))
+        return _put(shard, replace(job, due=now + polling.backoff(job.batch_id, job.attempts))), []
+    if isinstance(result, Unsent):
+        return _later(shard, job, "unreachable", result.message, None, now, polling)
+    return _refused(shard, job, result.error, now, polling)
+
+
+def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
+    message = f"the service refused the submit: {error}"
+    remedy = error.remedy
+    if remedy is Remedy.ACCOUNT:
+        held = replace(shard, submits_from=now + polling.ceiling, polls_from=now + polling.ceiling)
+        return _put(held, replace(job, trouble=message)), [Halt(error)]
+    if remedy is Remedy.TOMORROW:
+        shard = replace(shard, parked_until=(now // 86_400 + 1) * 86_400)
+        unsent = [j for j in shard.jobs if j.request_id is None]
+        return _without(shard, unsent), [GiveUp(j, _parked(j, error)) for j in unsent]
+    if remedy is Remedy.SPLIT:
+        if job.count > 1:
+            return _without(shard, [job]), [Split(job)]
+        return _give_up(shard, job, Failure("submit", "too_large", message))
+    if remedy is Remedy.NEVER:
+        shard = replace(shard, vain_refusals=shard.vain_refusals + 1)
+        job = replace(job, attempts=job.attempts + 1)
+        if job.count > 1 and shard.vain_refusals <= MAX_SPLITS_IN_VAIN:
+            return _without(shard, [job]), [Split(job)]
+        return _give_up(shard, job, Failure("submit", "refused", message))
+    if error.waits:
+        return _later(shard, job, "refused", message, error.retry_after, now, polling)
+    job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
+    if job.refusals >= MAX_REFUSALS:
+        return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
+    wait = max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals))
+    return _put(shard, replace(job, due=now + wait)), []
+
+
+def _later(
+    shard: Shard, job: Job, code: Any, message: str, retry_after: float | None, now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """Not now: no attempt is used up, the whole shard waits, and only the deadline ends it."""
+    if now - job.since >= polling.deadline:
+        return _give_up(shard, job, Failure("submit", code, f"until the deadline: {message}", retryable=True))
+    wait = polling.backoff(job.batch_id, job.delays) if retry_after is None else retry_after
+    held = replace(shard, submits_from=max(shard.submits_from, now + wait))
+    return _put(held, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
+
+
+def _parked(job: Job, error: ServiceError) -> Failure:
+    if job.unknown:
+        message = f"no word whether the submit was accepted, and then the quota was spent: {error}"
+        return Failure("submit", "unknown_submit", message, retryable=True)
+    return quota_failure(str(error))
+
+
+def quota_failure(message: str) -> Failure:
+    """What a batch is given up with while the quota is spent."""
+    return Failure("submit", "quota_exhausted", f"not sent: {message}", retryable=True)
+
+
+# ------------------------------------------------------------------------------------------------ polls
+
+
+def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
+    """What follows from a poll."""
+    if isinstance(result, Done):
+        return _without(shard, [job]), [Finish(job, result.items, result.usage)]
+    if isinstance(result, Failed):
+        return _give_up(shard, job, Failure("poll", "job_failed", result.message, retryable=True))
+    effects: list[Effect] = []
+    job = replace(job, polls=job.polls + 1)
+    if isinstance(result, Pending):
+        job = replace(job, gone=0, turned_away=0)
+    elif isinstance(result, Gone):
+        job = replace(job, gone=job.gone + 1, turned_away=0, trouble=result.message)
+        if job.gone >= MAX_GONE:
+            return _gone(shard, job, result, now)
+    else:
+        job = replace(job, gone=0, trouble=result.message)
+        shard, job, effects = _trouble(shard, job, result.error, now, polling)
+    if now - job.since >= polling.deadline:
+        last = f"; the last trouble: {job.trouble}" if job.trouble else ""
+        waited = f"no answer within {polling.deadline:g} s of the submit{last}"
+        shard, given_up = _give_up(shard, job, Failure("poll", "deadline", waited, retryable=True))
+        return shard, [*given_up, *effects]
+    # The deadline is met by a last poll, not passed by a long wait.
+    next_poll = min(now + polling.wait(job.batch_id, job.polls), job.since + polling.deadline)
+    return _put(shard, replace(job, due=next_poll)), effects
+
+
+def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
+    if job.resubmitted:
+        message = f"the service lost the job twice: {result.message}"
+        return _give_up(shard, job, Failure("poll", "expired", message, retryable=True))
+    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, resubmitted=True)
+    return _put(shard, again), []
+
+
+def _trouble(
+    shard: Shard, job: Job, error: ServiceError | None, now: float, polling: Polling
+) -> tuple[Shard, Job, list[Effect]]:
+    if error is None:
+        return shard, job, []
+    if error.remedy is Remedy.ACCOUNT:
+        job = replace(job, turned_away=job.turned_away + 1)
+        if job.turned_away >= MAX_ACCOUNT_TROUBLE:
+            return replace(shard, polls_from=now + polling.ceiling), job, [Halt(error)]
+        return shard, job, []
+    job = replace(job, turned_away=0)
+    if error.retry_after is not None:
+        return replace(shard, polls_from=max(shard.polls_from, now + error.retry_after)), job, []
+    return shard, job, []
+
+
+# ------------------------------------------------------------------------------------------------ the jobs
+
+
+def _put(shard: Shard, job: Job) -> Shard:
+    return replace(shard, jobs=tuple(job if j.batch_id == job.batch_id else j for j in shard.jobs))
+
+
+def _without(shard: Shard, jobs: Sequence[Job]) -> Shard:
+    gone = {job.batch_id for job in jobs}
+    return replace(shard, jobs=tuple(j for j in shard.jobs if j.batch_id not in gone))
+
+
+def _give_up(shard: Shard, job: Job, failure: Failure) -> tuple[Shard, list[Effect]]:
+    return _without(shard, [job]), [GiveUp(job, failure)]
+
+
+# ------------------------------------------------------------------------------------------------ in state
+
+_VERSION = 1
+
+
+def encode(shard: Shard) -> bytes:
+    """The shard as it waits in state."""
+    jobs = [tuple(getattr(job, name) for name in Job.__slots__) for job in shard.jobs]
+    return orjson.dumps(
+        (_VERSION, shard.submits_from, shard.polls_from, shard.parked_until, shard.vain_refusals, jobs),
+    )
+
+
+def decode(state: bytes | None) -> Shard:
+    """The shard from state; None is a key that has none yet.
+
+    Raises:
+        ValueError: Another version of kimi_beam wrote the state.
+    """
+    if not state:
+        return Shard()
+    version, *rest = orjson.loads(state)
+    if version != _VERSION:
+        raise ValueError(f"jobs of version {version} in the pipeline's state; this kimi_beam reads {_VERSION}")
+    submits_from, polls_from, parked_until, vain_refusals, jobs = rest
+    return Shard(tuple(Job(*job) for job in jobs), submits_from, polls_from, parked_until, vain_refusals)

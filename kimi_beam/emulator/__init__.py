@@ -1,0 +1,45 @@
+"""Workers AI on this machine: a real port that speaks the wire protocol of Kimi's batch queue, without a model behind it.
+
+    from kimi_beam.emulator import Emulator
+
+    with Emulator(latency=0.2, seed=7, faults="rate_limit=0.1,doubled_item=0.05") as emulator:
+        client = ...  # any client, told that the API's base URL is emulator.base_url
+        ...
+        assert emulator.stats()["paid_twice"] == 0
+
+What it is for: trying a client, a pipeline or a test against jobs that wait, come back in another order, lack items or
+never end, without an account and without paying. What it is not: Kimi. The answers come from rules that look for
+labelled values in the document (`model`); they never invent a value, and they say ``rule-based stand-in, not a model``
+in ``reasoning_content``. A test that wants other answers gives its own function:
+
+    with Emulator(answer=lambda messages, schema: '{"total": "9.00"}') as emulator: ...
+
+Which fact of the protocol is documented by Cloudflare, which was observed and which is assumed stands where the fact
+is: in `behaviour` for what can be chosen, in `replies`, `service` and `queue` for the rest. The faults are listed in
+`faults`. From a shell: ``python -m kimi_beam.emulator --faults all=0.05`` prints the base URL and serves until Ctrl-C.
+
+It imports nothing else from kimi_beam: a codec shared by both sides of a wire hides a shared mistake.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kimi_beam.emulator.behaviour import Behaviour
+from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
+
+if TYPE_CHECKING:
+    from kimi_beam.emulator.command import serve
+    from kimi_beam.emulator.running import Emulator
+
+__all__ = ["FAULTS", "Behaviour", "Emulator", "Faults", "FaultsError", "serve"]
+
+_HOME = {"Emulator": "kimi_beam.emulator.running", "serve": "kimi_beam.emulator.command"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the web server only when it is used: a command line that prints its help should not wait for it."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,110 @@
+"""The command line of the emulator: ``python -m kimi_beam.emulator`` and ``kimi-beam emulate``.
+
+Importing this module is cheap: the web server is loaded when the command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from types import FrameType
+
+from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
+
+_BANNER = """\
+kimi-beam emulator: a rule-based stand-in, not Kimi. No request leaves this machine.
+To use it, set the client's base URL to {url} with any account id and {token}.
+Counters: {root}/stats. Stop with Ctrl-C.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the emulator's arguments on a parser."""
+    parser.add_argument("--port", type=_port, default=0, help="TCP port on 127.0.0.1 (default: 0, a free one)")
+    parser.add_argument("--latency", type=_seconds, default=0.0, help="seconds until a job is done (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="decides faults and the order of items (default: 0)")
+    parser.add_argument(
+        "--faults",
+        default="",
+        metavar="NAME=PROBABILITY[:ARG],…",
+        help=f"what to do wrong how often; NAME is one of all, {', '.join(FAULTS)}",
+    )
+    parser.add_argument("--token", default=None, help="the only API token to accept (default: any)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; return the exit code: 0, 1 when the port is taken, 2 when the faults are not understood."""
+    try:
+        faults = Faults.parse(args.faults)
+    except FaultsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    try:
+        serve(port=args.port, latency=args.latency, seed=args.seed, faults=faults, token=args.token)
+    except OSError as error:
+        sys.stderr.write(f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+def serve(
+    *,
+    port: int = 0,
+    latency: float = 0.0,
+    seed: int = 0,
+    faults: str | Faults = "",
+    token: str | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. Call it in the main thread: only there does Python handle signals.
+
+    The only line on standard output is the base URL, so that a parent process can read it; it is printed when requests
+    are answered. What a person should know goes to standard error.
+
+    Args:
+        port: TCP port on 127.0.0.1; 0 picks a free one.
+        latency: Seconds until a job is done.
+        seed: Decides faults and the order of items.
+        faults: A specification for `Faults.parse`, or `Faults`.
+        token: The only API token accepted; None accepts any.
+
+    Raises:
+        OSError: The port is taken.
+        FaultsError: The faults are not understood.
+    """
+    from kimi_beam.emulator.running import Emulator
+
+    interrupted = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Emulator(port=port, latency=latency, seed=seed, faults=faults, token=token) as emulator:
+            url = emulator.base_url
+            needs = "any token" if token is None else "the token you gave"
+            sys.stderr.write(_BANNER.format(url=url, root=url.removesuffix("/client/v4"), token=needs))
+            sys.stderr.flush()
+            sys.stdout.write(url + "\n")
+            sys.stdout.flush()
+            while not interrupted.wait(1.0):  # a wait without end cannot be interrupted on every platform
+                pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 2**16:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("a latency is a number of seconds, at least 0")
+    return seconds

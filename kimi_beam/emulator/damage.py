@@ -1,0 +1,75 @@
+"""Answers as a model spoils them: the faults that strike the text of one item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from kimi_beam.emulator import tokens
+from kimi_beam.emulator.replies import Completion
+
+
+def spoil(completion: Completion, fault: str | None, schema: object) -> Completion:
+    """Return the completion as the fault leaves it; faults that are not about its text leave it alone.
+
+    Args:
+        completion: A good answer.
+        fault: Name of the item's fault, None for none.
+        schema: The JSON Schema the answer follows, for the fault ``invalid``; anything else is no schema.
+    """
+    content = completion.content or ""
+    if fault == "fenced":
+        return _with_content(completion, f"```json\n{content}\n```")
+    if fault == "prose":
+        return _with_content(completion, f"Here is the extracted data:\n\n{content}\n\nLet me know if anything is missing.")
+    if fault == "truncated":
+        return replace(_with_content(completion, content[: max(1, len(content) // 2)]), finish_reason="length")
+    if fault == "empty":
+        return replace(completion, content=None, finish_reason="length")
+    if fault == "invalid":
+        return _with_content(completion, violate(content, schema))
+    return completion
+
+
+def shorten(completion: Completion, limit: object) -> Completion:
+    """Cut an answer at ``max_completion_tokens``; reasoning counts against it [observed: thinking eats the limit]."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or completion.completion_tokens <= limit:
+        return completion
+    left = tokens.cut(completion.content or "", limit - tokens.estimate(completion.reasoning))
+    return replace(completion, content=left or None, finish_reason="length", completion_tokens=max(limit, 0))
+
+
+def violate(content: str, schema: object) -> str:
+    """Return JSON that the schema forbids: a required key dropped, else a value of a wrong type, else another type of root."""
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return "[]"
+    if isinstance(value, dict) and isinstance(schema, Mapping):
+        properties = schema.get("properties")
+        required = schema.get("required")
+        for key in required if isinstance(required, list) else ():
+            if key in value:
+                del value[key]
+                return orjson.dumps(value).decode()
+        for key, rule in properties.items() if isinstance(properties, Mapping) else ():
+            if key in value and (wrong := _wrong_value(rule)) is not None:
+                return orjson.dumps({**value, key: wrong}).decode()
+    return "{}" if isinstance(value, list) else "[]"
+
+
+def _wrong_value(rule: object) -> Any:
+    """Return a value of a type the rule excludes; None where its ``type`` does not say enough."""
+    kinds = rule.get("type") if isinstance(rule, Mapping) else None
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if None in kinds or "object" in kinds:
+        return None
+    return {"not": "what was asked for"}
+
+
+def _with_content(completion: Completion, content: str) -> Completion:
+    count = tokens.estimate(content) + tokens.estimate(completion.reasoning)
+    return replace(completion, content=content, completion_tokens=count)

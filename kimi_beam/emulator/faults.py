@@ -1,0 +1,171 @@
+"""Faults on purpose: which there are, how often they strike, and why a run can be repeated.
+
+A specification names each fault with its probability: ``"rate_limit=0.1:2,never_ends=0.01"``, or ``"all=0.05"`` for
+every fault at once, of which later parts may change some. The number after a colon is the fault's argument, where it
+has one.
+
+Chance is a hash, not a generator: a fault strikes where ``hash(seed, fault, key, occurrence)`` falls below its
+probability. The key of an item is its document, that of a job its documents, so whatever order threads and connections
+come in, the same document meets the same fate; sent again it is the next occurrence and draws anew. Only faults of a
+whole HTTP request are keyed by the endpoint and the number of the request there, for a request has no other name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Final, Literal
+
+Endpoint = Literal["submit", "poll", "run"]
+
+_REQUEST: Final = {
+    "drop_before_accept": "the connection is closed before the request has an effect",
+    "rate_limit": "429 / 3021 with Retry-After in seconds (argument: how many, 1 if absent)",
+    "rate_limit_date": "429 / 3021 with Retry-After as an HTTP date (argument: seconds from now, 1 if absent)",
+    "capacity": "429 / 3040, capacity temporarily exceeded",
+    "error_500": "500 / 8005 in the usual envelope",
+    "error_502_bare": "502 with an HTML page instead of an envelope; the request had no effect",
+    "drop_after_accept": "a submit or run is accepted (and billed), then the connection is closed without a reply",
+}
+_JOB: Final = {
+    "never_ends": "the job stays queued until it is forgotten; nothing is billed",
+    "expired": "the job is accepted, every poll answers 5504; nothing is billed",
+    "failed_job": "the whole job fails on poll with code 5001; nothing is billed",
+}
+_ITEM: Final = {
+    "missing_item": "the item is billed, but is not in the finished job",
+    "failed_item": "success: false for this item; it is not billed",
+    "doubled_item": "the item stands twice in the finished job",
+    "unknown_reference": "an extra item with an external_reference that nobody sent",
+    "fenced": "the JSON in a ```json fence",
+    "prose": "text around the JSON",
+    "truncated": "the JSON is cut and finish_reason is length",
+    "empty": "content null, with reasoning_content and finish_reason length",
+    "invalid": "JSON that violates the schema",
+}
+_PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
+
+FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_ITEM})
+"""Every fault's name and what it does."""
+
+WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date"})
+
+
+class FaultsError(ValueError):
+    """A fault specification that is not understood; the message is one line and names the valid faults."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"faults: {problem}; valid: NAME=PROBABILITY[:ARG],… with NAME one of all, {', '.join(FAULTS)}")
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How often each fault strikes; make one with `Faults.parse`.
+
+    Attributes:
+        probability: Fault name to a probability between 0 and 1; a name that is absent never strikes.
+        argument: Fault name to its argument, where one was given.
+    """
+
+    probability: Mapping[str, float] = field(default_factory=dict)
+    argument: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, spec: str) -> Faults:
+        """Read a specification.
+
+        Args:
+            spec: ``NAME=PROBABILITY[:ARG]`` parts joined by commas; the empty string is no faults.
+
+        Raises:
+            FaultsError: A part has an unknown name, no probability from 0 to 1, or an argument that makes no sense.
+        """
+        probability: dict[str, float] = {}
+        argument: dict[str, float] = {}
+        for part in filter(None, (part.strip() for part in spec.split(","))):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            value, colon, extra = value.partition(":")
+            if name != "all" and name not in FAULTS:
+                raise FaultsError(f"there is no fault {name!r}")
+            if not equals:
+                raise FaultsError(f"{part!r} has no probability")
+            chance = _number(value)
+            if chance is None or chance > 1:
+                raise FaultsError(f"{value!r} is not a probability from 0 to 1")
+            if colon:
+                if name not in WITH_ARGUMENT:
+                    raise FaultsError(f"{name} takes no argument")
+                seconds = _number(extra)
+                if seconds is None:
+                    raise FaultsError(f"{extra!r} is not a number of seconds")
+                argument[name] = seconds
+            probability.update(dict.fromkeys(FAULTS if name == "all" else (name,), chance))
+        return cls(MappingProxyType(probability), MappingProxyType(argument))
+
+    def strikes(self, name: str, *, seed: int, key: str, occurrence: int) -> bool:
+        """Whether the fault strikes what ``key`` names, the ``occurrence``-th time it comes."""
+        chance = self.probability.get(name, 0.0)
+        if not chance:
+            return False
+        digest = blake2b(f"{seed}\0{name}\0{key}\0{occurrence}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") < chance * 2**64
+
+
+def _number(text: str) -> float | None:
+    """Return a finite number of at least 0, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+class Injector:
+    """Draws the faults of one running service, remembers what has come before, and counts what was injected.
+
+    At most one fault strikes a request, a job or an item: the first that does, in the order of `FAULTS`.
+
+    Attributes:
+        injected: Fault name to the number of times it was injected.
+    """
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        self._faults = faults
+        self._seed = seed
+        self._seen: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
+
+    def request(self, endpoint: Endpoint) -> str | None:
+        """Draw for the next request at an endpoint; the caller counts `drop_after_accept` once it has accepted."""
+        names = [name for name in _REQUEST if endpoint != "poll" or name != "drop_after_accept"]
+        name = self._draw(names, f"request:{endpoint}")
+        return name if name == "drop_after_accept" else self.count(name)
+
+    def job(self, key: str) -> str | None:
+        """Draw for a job whose items' keys are digested in ``key``."""
+        return self.count(self._draw(_JOB, f"job:{key}"))
+
+    def item(self, key: str, *, alone: bool = False) -> str | None:
+        """Draw for an item; ``alone`` is a synchronous run, which has no array that could lack or double an item."""
+        names = [name for name in _ITEM if not alone or name not in _PLACED]
+        return self.count(self._draw(names, f"item:{key}"))
+
+    def count(self, name: str | None) -> str | None:
+        """Count a fault as injected and return it; None is no fault."""
+        if name is not None:
+            self.injected[name] += 1
+        return name
+
+    def argument(self, name: str, default: float) -> float:
+        """Return the argument the specification gave to a fault."""
+        return self._faults.argument.get(name, default)
+
+    def _draw(self, names: Iterable[str], key: str) -> str | None:
+        if not self._faults.probability:
+            return None
+        occurrence = self._seen[key]
+        self._seen[key] += 1
+        return next((n for n in names if self._faults.strikes(n, seed=self._seed, key=key, occurrence=occurrence)), None)

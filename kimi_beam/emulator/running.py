@@ -1,0 +1,178 @@
+"""An emulator on a real port: started in a thread, stopped within a second, used as a context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kimi_beam.emulator.behaviour import Behaviour
+from kimi_beam.emulator.faults import Faults
+from kimi_beam.emulator.server import BASE_PATH, application
+from kimi_beam.emulator.service import Service
+from kimi_beam.emulator.work import Answer
+
+HOST: Final = "127.0.0.1"  # never anything else: whoever can reach it can use it
+
+
+class Emulator:
+    """Workers AI for Kimi on this machine.
+
+    Args:
+        port: TCP port on 127.0.0.1; 0 picks a free one.
+        latency: Seconds from submit until a job is done; a synchronous run takes as long.
+        seed: Decides which faults strike and the order of items. Request ids stay random.
+        faults: A specification for `Faults.parse`, or `Faults`.
+        token: The only API token accepted; None accepts any that is not empty.
+        behaviour: The choices where Workers AI is not documented; None is `Behaviour()`.
+        answer: A function of the messages and the JSON Schema (None without one) that returns the answer's text, in
+            place of the rule-based model. Called in another thread. What it raises becomes the item's failure.
+        clock: Returns the time in Unix seconds; a test can let a day pass.
+
+    Raises:
+        FaultsError: The faults are not understood.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        latency: float = 0.0,
+        seed: int = 0,
+        faults: str | Faults = "",
+        token: str | None = None,
+        behaviour: Behaviour | None = None,
+        answer: Answer | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._port = port
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self._base_url: str | None = None
+        self._service = Service(
+            latency=latency,
+            seed=seed,
+            faults=Faults.parse(faults) if isinstance(faults, str) else faults,
+            token=token,
+            behaviour=behaviour or Behaviour(),
+            answer=answer,
+            clock=clock,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """What to give a client in place of ``https://api.cloudflare.com/client/v4``."""
+        if self._base_url is None:
+            raise RuntimeError("the emulator has not been started")
+        return self._base_url
+
+    def stats(self) -> dict[str, Any]:
+        """Return what ``GET /stats`` returns; also after the emulator was stopped.
+
+        Keys: ``submits``, ``items``, ``polls``, ``runs``, ``documents`` (different documents billed),
+        ``documents_paid_more_than_once``, ``paid_twice`` (payments beyond the first of each document),
+        ``jobs_in_flight``, ``most_jobs_in_flight``, ``faults`` (name to number injected), ``prompt_tokens``,
+        ``completion_tokens``.
+        """
+        return self._service.stats()
+
+    def reset(self) -> None:
+        """Set the counters to zero; jobs stay."""
+        self._service.reset()
+
+    def start(self) -> Emulator:
+        """Listen, and return once requests are answered.
+
+        Raises:
+            OSError: The port is taken.
+            RuntimeError: It was started before; an emulator lives once.
+        """
+        if self._thread is not None:
+            raise RuntimeError("an emulator can be started only once")
+        # Bound and listening before the thread starts: no moment in which a client is refused or the port is lost.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((HOST, self._port))
+            listener.listen(2048)
+        except BaseException:
+            listener.close()
+            raise
+        self._base_url = f"http://{HOST}:{listener.getsockname()[1]}{BASE_PATH}"
+        self._server = _Server(self._service)
+        self._thread = threading.Thread(target=self._serve, args=(listener,), name="kimi-beam-emulator", daemon=True)
+        self._thread.start()
+        self._server.ready.wait()
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and end the thread; harmless when it is not running."""
+        self._service.close()
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join()
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _serve(self, listener: socket.socket) -> None:
+        assert self._server is not None
+        try:
+            asyncio.run(self._server.serve(sockets=[listener]))
+        finally:
+            self._server.ready.set()
+            listener.close()
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 whose requests know their transport, so that a fault can cut it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Put the transport where the application finds it: in the ``state`` of every request's scope."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that says when it is ready and does not wait for its clients when it stops."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application(service),
+                http=Protocol,
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                log_level="critical",
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await super().shutdown(sockets)

@@ -1,0 +1,55 @@
+"""What an emulator counts, so that a test can ask whether a client paid for the same document twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Statistics:
+    """Counters since the start or the last reset.
+
+    Attributes:
+        submits: Jobs accepted, also those whose reply was lost.
+        items: Items of these jobs.
+        polls: Polls answered, whatever the answer.
+        runs: Synchronous runs accepted.
+        prompt_tokens: Estimated tokens of all billed prompts.
+        completion_tokens: Estimated tokens of all answers written so far; a job is written when it is first read.
+        payments: Document key to the number of times it was billed.
+    """
+
+    submits: int = 0
+    items: int = 0
+    polls: int = 0
+    runs: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    payments: Counter[str] = field(default_factory=Counter)
+    _more_than_once: int = 0
+    _extra: int = 0
+
+    def bill(self, documents: Iterable[str], prompt_tokens: int) -> None:
+        """Count documents as paid for, and their prompts."""
+        self.prompt_tokens += prompt_tokens
+        for key in documents:
+            self.payments[key] += 1
+            if self.payments[key] > 1:
+                self._extra += 1
+                self._more_than_once += self.payments[key] == 2
+
+    def snapshot(self) -> dict[str, object]:
+        """Return the counters as plain values; cheap, and safe while another thread counts on."""
+        return {
+            "submits": self.submits,
+            "items": self.items,
+            "polls": self.polls,
+            "runs": self.runs,
+            "documents": len(self.payments),
+            "documents_paid_more_than_once": self._more_than_once,
+            "paid_twice": self._extra,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+        }

@@ -1,0 +1,198 @@
+"""`WriteParquet`: extractions into typed Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from kimi_beam import rows
+from kimi_beam.io.staging import Commit, Stage, Target, WriteFile
+from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.summary import Summary
+from kimi_beam.types import Extraction, Usage
+
+SUFFIX = ".parquet"
+_PIECE_ROWS = 5_000
+_GROUP_ROWS = 50_000
+_GROUP_BYTES = 128 << 20
+
+
+class WriteParquet(beam.PTransform):
+    """Writes extractions to zstd-compressed Parquet files, their columns typed by the schema.
+
+    ``PCollection[Extraction] -> PCollection[str]`` (the paths)
+
+    Bounded input gives ``PREFIX-00000-of-00001.parquet`` and so on, all of them at the end, and one file of 0 rows
+    where there is no extraction. Unbounded input gives a file each `every` seconds. The columns: ``_document_id``, one
+    for each property of the schema, ``_additional`` (JSON: what no typed column holds, by JSON Pointer), ``_metadata``
+    (JSON), ``_provenance``. The footer carries the JSON Schema and its hash.
+
+    Args:
+        prefix: Path and beginning of the names.
+        schema: The schema that the extractions were made with.
+        files: How many files at most. None: one for each of the runner's workers.
+        every: Seconds between the files of unbounded input.
+    """
+
+    def __init__(self, prefix: str, schema: SchemaSource, *, files: int | None = None, every: float = 60.0) -> None:
+        super().__init__()
+        self._target = Target.of(prefix, SUFFIX)
+        self._schema = OutputSchema(schema)
+        self._files, self._every = files, every
+
+    def expand(self, extractions: beam.PCollection) -> beam.PCollection:
+        staged = stage_parquet(extractions, self._target, self._schema, self._files, self._every)
+        return staged | "Commit" >> Commit(self._target, writer(self._schema), bounded=extractions.is_bounded)
+
+
+def stage_parquet(
+    extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None, every: float = 60.0
+) -> beam.PCollection:
+    """``PCollection[Extraction] -> PCollection[Staged]``: the files, whole but not named yet."""
+    return (
+        extractions
+        | "Encode" >> beam.ParDo(_Encode(schema)).with_output_types(bytes)
+        | "Files"
+        >> Stage(
+            target,
+            writer(schema),
+            files or _files(extractions),
+            every=None if extractions.is_bounded else every,
+        )
+    )
+
+
+def _files(extractions: beam.PCollection) -> int:
+    known = extractions.pipeline.options.get_all_options()
+    return max(1, *(int(known.get(name) or 1) for name in ("direct_num_workers", "parallelism", "max_num_workers")))
+
+
+class _Encode(beam.DoFn):
+    """``Extraction -> bytes``: some rows as an Arrow IPC stream; rows that settling made are taken as they are."""
+
+    def __init__(self, schema: OutputSchema) -> None:
+        self._schema = schema
+
+    def start_bundle(self) -> None:
+        self._pending: list[Extraction] = []
+
+    def process(self, extraction: Extraction) -> Iterator[bytes]:
+        self._pending.append(extraction)
+        if len(self._pending) >= _PIECE_ROWS:
+            yield self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._pending:
+            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _flush(self) -> bytes:
+        pending, self._pending = self._pending, []
+        return encode(pending, self._schema)
+
+
+def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
+    """Extractions as an Arrow IPC stream of `rows.file_schema`.
+
+    Raises:
+        ValueError: A row that a user's own transform changed does not fit the schema's columns.
+    """
+    table = pa.Table.from_batches(list(_batches(extractions, schema)), rows.file_schema(schema)).combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _batches(extractions: list[Extraction], schema: OutputSchema) -> Iterator[pa.RecordBatch]:
+    run: list[Extraction] = []
+    for extraction in extractions:
+        if run and not _same_batch(run[0], extraction):
+            yield _batch(run, schema)
+            run = []
+        run.append(extraction)
+    if run:
+        yield _batch(run, schema)
+
+
+def _same_batch(one: Extraction, other: Extraction) -> bool:
+    if one.row is None or other.row is None:
+        return one.row is other.row
+    return one.row.batch is other.row.batch
+
+
+def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
+    """The rows of extractions that share a record batch, or have none."""
+    indices = [extraction.row.index for extraction in run if extraction.row is not None]
+    if run[0].row is not None:
+        whole = run[0].row.batch
+        return whole if indices == list(range(whole.num_rows)) else whole.take(pa.array(indices))
+    batch, bad = rows.convert(
+        schema,
+        [extraction.document_id for extraction in run],
+        [extraction.fields for extraction in run],
+        [extraction.metadata for extraction in run],
+        [extraction.provenance for extraction in run],
+    )
+    if bad:
+        index, violation = bad[0]
+        raise ValueError(f"the extraction of {run[index].document_id!r} does not fit its schema's columns: {violation}")
+    return batch
+
+
+class _Writer:
+    """Writes one Parquet file of IPC streams."""
+
+    def __init__(self, schema: OutputSchema) -> None:
+        self._schema = schema
+
+    def __call__(self, f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
+        group: list[pa.RecordBatch] = []
+        summary = Summary()
+        with pq.ParquetWriter(f, rows.file_schema(self._schema), compression="zstd") as parquet:
+            for piece in pieces:
+                group += pa.ipc.open_stream(piece)
+                if sum(b.num_rows for b in group) >= _GROUP_ROWS or sum(b.nbytes for b in group) >= _GROUP_BYTES:
+                    summary += self._write(parquet, group)
+                    group = []
+            return summary + self._write(parquet, group)
+
+    def _write(self, parquet: pq.ParquetWriter, group: list[pa.RecordBatch]) -> Summary:
+        table = pa.Table.from_batches(group, rows.file_schema(self._schema))
+        if table.num_rows:
+            parquet.write_table(table, row_group_size=max(1, table.num_rows))
+        return Summary(table.num_rows, {}, _usage(table))
+
+
+def writer(schema: OutputSchema) -> WriteFile:
+    """Writes one Parquet file of IPC streams that `encode` made."""
+    return _Writer(schema)
+
+
+def _usage(table: pa.Table) -> Usage:
+    provenance = table.column("_provenance")
+    return Usage(
+        *(
+            pc.sum(pc.struct_field(provenance, name)).as_py() or 0
+            for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+        )
+    )
+
+
+def first_rows(paths: Iterable[str], count: int) -> list[dict[str, Any]]:
+    """The first rows of some Parquet files, in their order."""
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        with FileSystems.open(path) as f:
+            for batch in pq.ParquetFile(f).iter_batches(batch_size=max(1, count)):
+                found += batch.to_pylist()
+                if len(found) >= count:
+                    return found[:count]
+    return found

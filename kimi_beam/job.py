@@ -1,0 +1,132 @@
+"""One run from files to a dataset: the pipeline that `kimi-beam extract` builds, runs and sums up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+import orjson
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from kimi_beam import metrics
+from kimi_beam.client import WorkersAI
+from kimi_beam.io import ReadDocuments, WriteDataset, staging
+from kimi_beam.polling import Polling
+from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
+from kimi_beam.schema import OutputSchema
+from kimi_beam.summary import COUNTERS, FILE_NAME
+from kimi_beam.transforms import Extract
+
+DEFAULT_RUNNER = "FnApiRunner"
+"""Beam's in-process runner by name: its default, DirectRunner, downloads a binary at first use."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `kimi-beam extract` was asked for.
+
+    Attributes:
+        inputs: Paths and globs.
+        schema: What each document becomes.
+        service: Where the service is.
+        output: The directory.
+        instructions: To the model.
+        prompt_metadata: Keys of the metadata that the model may see.
+        limit: Documents at most; None for all.
+        polling: When to look for answers.
+        overwrite: Replace a finished run.
+    """
+
+    inputs: Sequence[str]
+    schema: OutputSchema
+    service: WorkersAI
+    output: str
+    instructions: str = DEFAULT_INSTRUCTIONS
+    prompt_metadata: Sequence[str] = ()
+    limit: int | None = None
+    polling: Polling = field(default_factory=Polling)
+    overwrite: bool = False
+
+
+def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
+    """Adds the job to a pipeline.
+
+    Raises:
+        InputError: The input matches nothing.
+        OutputError: The output cannot be written, or holds a finished run.
+    """
+    write = WriteDataset(job.output, job.schema, model=job.service.model, overwrite=job.overwrite)
+    results = (
+        pipeline
+        | "Read" >> ReadDocuments(job.inputs, limit=job.limit)
+        | "Extract"
+        >> Extract(
+            job.schema,
+            service=job.service,
+            instructions=job.instructions,
+            prompt_metadata=job.prompt_metadata,
+            polling=job.polling,
+        )
+    )
+    (results.extractions, results.dead_letters) | "Write" >> write
+    return write
+
+
+def run(job: Job, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Runs the job to its end.
+
+    Args:
+        job: What to do.
+        options: Beam's own, as on a command line.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        UserError: A mistake that was found before anything was sent.
+        Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
+    """
+    beam_options = PipelineOptions(list(options))
+    if not beam_options.view_as(StandardOptions).runner:
+        beam_options.view_as(StandardOptions).runner = DEFAULT_RUNNER
+    started = time.monotonic()
+    pipeline = beam.Pipeline(options=beam_options)
+    write = build(pipeline, job)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except BaseException:
+        staging.remove_directory(write.staging)
+        raise
+    return _complete(job.output, {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}, write.staging)
+
+
+def _counters(result: Any) -> dict[str, int]:
+    """The counters of the run; none where the runner has no metrics."""
+    try:
+        found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
+    except Exception:  # a runner without metrics says so in its own way
+        return {}
+    totals: dict[str, int] = {}
+    for counter in found:
+        name = counter.key.metric.name
+        totals[name] = totals.get(name, 0) + int(counter.result)
+    # A counter that was never touched is not reported: 0 where others are there.
+    return {name: totals.get(name, 0) for name in COUNTERS} if totals else {}
+
+
+def _complete(directory: str, measured: dict[str, Any], staging_directory: str) -> dict[str, Any]:
+    """Adds what only the launcher knows to the summary that the pipeline wrote."""
+    path = FileSystems.join(directory, FILE_NAME)
+    with FileSystems.open(path) as f:
+        content: dict[str, Any] = orjson.loads(f.read())
+    content.update(measured)
+    text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    staging.write_whole(path, text, staging_directory)
+    staging.remove_directory(staging_directory)
+    return content

@@ -1,0 +1,26 @@
+"""The name of every counter, once. All are Beam counters of the namespace ``kimi_beam``."""
+
+from __future__ import annotations
+
+NAMESPACE = "kimi_beam"
+
+BATCHES = "batches"
+"""Batches that were formed: each is one job unless the service refuses or loses it."""
+SUBMITS = "submits"
+"""Submits sent, repetitions included."""
+UNKNOWN_SUBMITS = "unknown_submits"
+"""Submits that ended without a word: they may have been paid for."""
+POLLS = "polls"
+"""Polls sent."""
+DELAYS = "delays"
+"""Times the service said to come back later (429, 3040)."""
+RESUBMITS = "resubmits"
+"""Jobs submitted again because the service lost them (5504)."""
+SPLITS = "splits"
+"""Batches cut in two because the service refused them whole."""
+SURPLUS_ITEMS = "surplus_items"
+"""Items of a finished job that answered nothing that was asked: strangers and doubles."""
+ACCOUNT_TROUBLE = "account_trouble"
+"""Times an unbounded pipeline was held because token, account or model were turned away."""
+
+ALL = (BATCHES, SUBMITS, UNKNOWN_SUBMITS, POLLS, DELAYS, RESUBMITS, SPLITS, SURPLUS_ITEMS, ACCOUNT_TROUBLE)

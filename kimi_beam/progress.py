@@ -1,0 +1,49 @@
+"""What this process is doing right now, for a person who waits: a mirror of a few counters, without Beam.
+
+Beam's metrics can be asked for only when a run is over. The command line prints from here while an in-process runner
+works, and says on Ctrl-C how many batches are in flight.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+
+class Progress:
+    """Counts of this process. Safe to change from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.documents = 0
+        self.settled = 0
+        self._in_flight: dict[object, int] = {}
+
+    def read(self, documents: int) -> None:
+        """Counts documents that came in."""
+        with self._lock:
+            self.documents += documents
+
+    def settle(self, documents: int) -> None:
+        """Counts documents that left."""
+        with self._lock:
+            self.settled += documents
+
+    def hold(self, shard: object, jobs: int) -> None:
+        """States how many jobs of a shard are in flight."""
+        with self._lock:
+            self._in_flight[shard] = jobs
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that are submitted and not finished."""
+        with self._lock:
+            return sum(self._in_flight.values())
+
+    def snapshot(self) -> Mapping[str, int]:
+        """The counts by name."""
+        return {"documents": self.documents, "settled": self.settled, "in_flight": self.in_flight}
+
+
+PROGRESS = Progress()
+"""The one of this process."""

@@ -1,0 +1,78 @@
+"""What a run came to: counts and tokens that add up, from a file, a worker or a whole run alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from kimi_beam.pricing import cost_usd
+from kimi_beam.types import Usage
+
+FILE_NAME = "summary.json"
+COUNTERS = ("batches", "submits", "polls", "unknown_submits")
+"""Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of documents that left, and their tokens. A monoid: `Summary()` is its zero, ``+`` adds.
+
+    Attributes:
+        extractions: Documents that became rows.
+        dead_letters: Documents that became dead letters, by code.
+        usage: Tokens of both.
+    """
+
+    extractions: int = 0
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: Summary) -> Summary:
+        """The sum."""
+        codes = sorted(self.dead_letters.keys() | other.dead_letters.keys())
+        return Summary(
+            self.extractions + other.extractions,
+            {code: self.dead_letters.get(code, 0) + other.dead_letters.get(code, 0) for code in codes},
+            self.usage + other.usage,
+        )
+
+    @property
+    def failed(self) -> int:
+        """Documents that became dead letters."""
+        return sum(self.dead_letters.values())
+
+    @property
+    def documents(self) -> int:
+        """Documents that left."""
+        return self.extractions + self.failed
+
+
+def to_json(summary: Summary, *, model: str, schema_hash: str, measured: Mapping[str, Any] | None = None) -> bytes:
+    """The text of ``summary.json``.
+
+    Args:
+        summary: The run's.
+        model: The model that was asked.
+        schema_hash: `OutputSchema.hash`.
+        measured: Counters by name and ``wall_s``; what is missing is null.
+    """
+    measured = measured or {}
+    usage = summary.usage
+    content = {
+        "documents": summary.documents,
+        "extractions": summary.extractions,
+        "dead_letters": dict(summary.dead_letters),
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+        },
+        "cost_usd": cost_usd(model, usage),
+        "model": model,
+        "schema_hash": schema_hash,
+        **{name: measured.get(name) for name in (*COUNTERS, "wall_s")},
+    }
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,247 @@
+"""The values that flow through a pipeline: frozen, picklable, without clocks or I/O.
+
+::
+
+    Document ─▶ Batch ─▶ Ticket ─▶ Reply ─▶ Extraction │ DeadLetter
+
+Exceptions are for the pipeline (the runner retries the bundle); a `Failure` value is for one document (it goes on to
+the dead letters). A document leaves exactly once, as an `Extraction` or as a `DeadLetter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Stage = Literal["read", "prompt", "submit", "poll", "infer", "parse", "validate", "type"]
+"""Where a document failed: the step of the flow that found it out."""
+
+Code = Literal[
+    # read
+    "not_utf8",
+    "not_json",
+    "missing_id",
+    "missing_text",
+    "unreadable",
+    # prompt
+    "empty_document",
+    "too_large",
+    "duplicate_id",
+    "missing_metadata",
+    # submit
+    "refused",
+    "unknown_submit",
+    "unreachable",
+    "quota_exhausted",
+    # poll
+    "deadline",
+    "expired",
+    "job_failed",
+    # infer
+    "item_failed",
+    "missing_item",
+    "malformed_item",
+    "truncated",
+    "empty_answer",
+    "refusal",
+    "content_filter",
+    "tool_call",
+    # validate, type
+    "schema_violation",
+    "type_mismatch",
+]
+"""Why a document failed: a closed set. ``not_json`` is the input's in stage ``read``, the answer's in ``parse``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one document did not become a row.
+
+    Attributes:
+        stage: The step that found it out.
+        code: One of a closed set, for grouping and for choosing what to run again.
+        message: One line for a person.
+        retryable: Whether the same document may succeed when it is run again unchanged.
+        raw: The evidence: the model's answer, or the bytes of an unreadable line in base64. None where there is none.
+    """
+
+    stage: Stage
+    code: Code
+    message: str
+    retryable: bool = False
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document to extract from.
+
+    Attributes:
+        id: Unique within a run; becomes ``_document_id``.
+        text: What the model reads, unescaped and uncut.
+        images: Data URIs (``data:image/png;base64,…``).
+        metadata: JSON values that travel beside the document into ``_metadata``. Never sent to the model unless the
+            user names the keys (``Extract(prompt_metadata=…)``).
+        source: Where it was read from (a path); becomes ``_provenance.source``.
+        failure: Set when reading failed already; such a document passes through to the dead letters.
+    """
+
+    id: str
+    text: str
+    images: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as billed.
+
+    Attributes:
+        prompt_tokens: Tokens read, cached ones included.
+        cached_tokens: The part of `prompt_tokens` that was served from the prefix cache.
+        completion_tokens: Tokens written, thinking included.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """The sum; `Usage()` is its zero."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The model's answer to one request.
+
+    Attributes:
+        text: The content of the assistant's message.
+        finish_reason: Why the model stopped (``stop``), None where the service does not say.
+        created: Unix seconds at which the service made it, None where it does not say.
+        model: The model that the service says answered, None where it does not say.
+    """
+
+    text: str
+    finish_reason: str | None
+    created: int | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a finished submit leaves: the service's handle on a job, and what it cost to get it.
+
+    Attributes:
+        request_id: The service's id of the job.
+        attempts: Submits that the service saw for this batch, this one included.
+    """
+
+    request_id: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One document with what came back for it: a completion, or the failure that stands in its place."""
+
+    document: Document
+    result: Completion | Failure
+    usage: Usage
+    ticket: Ticket | None
+    """None where the document never reached a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a row comes from.
+
+    Attributes:
+        source: The document's `Document.source`.
+        model_asked: The model that was asked for.
+        model_answered: The model that the service says answered; an alias can hide here (K2.5 is served by K2.6).
+        request_id: The job's id.
+        attempts: Submits that the service saw for the document's batch.
+        usage: Tokens.
+        schema_hash: `OutputSchema.hash`.
+        extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
+    """
+
+    source: str
+    model_asked: str
+    model_answered: str | None
+    request_id: str | None
+    attempts: int
+    usage: Usage
+    schema_hash: str
+    extracted_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowRow:
+    """A row of a record batch that holds an extraction already in its final types."""
+
+    batch: pa.RecordBatch
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """A document whose answer is valid and fits the typed columns.
+
+    Attributes:
+        document_id: `Document.id`.
+        fields: The answer, an instance of the schema (an object for all but exotic schemas).
+        metadata: `Document.metadata`.
+        provenance: Where the row comes from.
+        row: The row that the typed conversion already made, so that writing does not convert again. An optimisation
+            only: it is not compared, and it does not survive pickling.
+    """
+
+    document_id: str
+    fields: Any
+    metadata: Mapping[str, Any]
+    provenance: Provenance
+    row: ArrowRow | None = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[type[Extraction], tuple[Any, ...]]:
+        """Pickles the values and leaves the Arrow row behind: it would drag its whole batch along."""
+        return Extraction, (self.document_id, self.fields, self.metadata, self.provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A document that did not become a row: the whole document and why; enough to run it again.
+
+    Attributes:
+        document: As it came in.
+        failure: Why.
+        attempts: Submits that the service saw for the document's batch; 0 where it was never sent.
+        request_id: The job it was part of, None where there was none.
+        usage: What it cost all the same.
+        model: The model that was asked for.
+        schema_hash: `OutputSchema.hash`.
+        failed_at: Unix seconds.
+    """
+
+    document: Document
+    failure: Failure
+    attempts: int
+    request_id: str | None
+    usage: Usage
+    model: str
+    schema_hash: str
+    failed_at: float
+
+
+Outcome: TypeAlias = Extraction | DeadLetter

@@ -1,0 +1,184 @@
+"""Where good and bad part: a reply becomes an extraction or a dead letter, here and nowhere else.
+
+Pure. The typed conversion happens here too, a job at a time, so that writing cannot fail on data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kimi_beam import jsontext, rows
+from kimi_beam.protocol import decode_item, match, share_usage
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import (
+    ArrowRow,
+    Completion,
+    DeadLetter,
+    Document,
+    Extraction,
+    Failure,
+    Outcome,
+    Provenance,
+    Reply,
+    Ticket,
+    Usage,
+)
+
+_FENCE = re.compile(r"```[A-Za-z]*\s*\n(.*?)\n?\s*```", re.DOTALL)
+_OPENING = re.compile(r"[\[{]")
+
+
+def references(batch_id: str, count: int) -> list[str]:
+    """The ``external_reference`` of each request of a batch: unique within the run, the same when it is sent again."""
+    return [f"{batch_id}-{index}" for index in range(count)]
+
+
+def replies(
+    batch_id: str, documents: Sequence[Document], items: Sequence[Any], usage: Usage | None, ticket: Ticket | None
+) -> tuple[list[Reply], int]:
+    """Closes a batch by counting: asked = answered + failed + missing.
+
+    Args:
+        batch_id: Which batch; the references were made from it.
+        documents: What was asked, in the order of the requests.
+        items: What came back, in any order.
+        usage: The tokens of the whole job, None where the service did not say.
+        ticket: The job.
+
+    Returns:
+        One reply a document, in the documents' order; and how many items answered nothing that was asked.
+    """
+    found, surplus = match(items, references(batch_id, len(documents)))
+    decoded = [decode_item(item) for item in found]
+    shared = share_usage(usage, [tokens for _, tokens in decoded])
+    return [
+        Reply(document, result, tokens, ticket)
+        for document, (result, _), tokens in zip(documents, decoded, shared, strict=True)
+    ], surplus
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of whom: the same for all replies of a run."""
+
+    schema: OutputSchema
+    model: str
+
+
+def settle(all_replies: Iterable[Reply], asked: Asked, now: float) -> Iterator[Outcome]:
+    """Turns each reply into exactly one outcome; extractions come with their typed row.
+
+    Args:
+        all_replies: The replies of one job.
+        asked: What was asked.
+        now: Unix seconds, for the dead letters.
+    """
+    good: list[tuple[Reply, Completion, Any]] = []
+    for reply in all_replies:
+        verdict = judge(reply.result, asked.schema)
+        if isinstance(verdict, Failure):
+            yield dead_letter(reply, verdict, asked, now)
+        else:
+            completion, instance = verdict
+            good.append((reply, completion, instance))
+    if not good:
+        return
+    provenance = [_provenance(reply, completion, asked) for reply, completion, _ in good]
+    batch, bad = rows.convert(
+        asked.schema,
+        [reply.document.id for reply, _, _ in good],
+        [instance for _, _, instance in good],
+        [reply.document.metadata for reply, _, _ in good],
+        provenance,
+    )
+    reasons = dict(bad)
+    row = 0
+    for index, (reply, completion, instance) in enumerate(good):
+        if index in reasons:
+            failure = Failure("type", "type_mismatch", str(reasons[index]), raw=completion.text)
+            yield dead_letter(reply, failure, asked, now)
+        else:
+            document = reply.document
+            yield Extraction(document.id, instance, document.metadata, provenance[index], ArrowRow(batch, row))
+            row += 1
+
+
+def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completion, Any] | Failure:
+    """Reads and validates one answer: the completion with the instance it holds, or why it is none."""
+    if isinstance(result, Failure):
+        return result
+    try:
+        instance = parse(result.text)
+    except ValueError as e:
+        return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=result.text)
+    try:
+        if schema.is_valid(instance):
+            return result, instance
+        reason = "; ".join(str(violation) for violation in schema.validate(instance)[:3])
+    except (ValueError, RecursionError) as e:
+        reason = f"cannot be validated: {e}"
+    return Failure("validate", "schema_violation", reason, retryable=True, raw=result.text)
+
+
+def parse(text: str) -> Any:
+    """Reads an answer, past the habits of models: a fence around it, prose before and after it, padding.
+
+    Raises:
+        ValueError: There is no JSON in it.
+    """
+    text = text.strip().removeprefix("\ufeff")
+    try:
+        return jsontext.loads(text)
+    except ValueError as e:
+        reason = e
+    for candidate in _candidates(text):
+        try:
+            return jsontext.loads(candidate)
+        except ValueError:
+            continue
+    raise reason
+
+
+def _candidates(text: str) -> Iterator[str]:
+    fence = _FENCE.search(text)
+    if fence:
+        yield fence.group(1)
+    opening = _OPENING.search(text)
+    if opening:
+        closing = text.rfind("}" if opening.group() == "{" else "]")
+        yield text[opening.start() : closing + 1]
+        # Prose may itself hold a bracket: "the fields [as asked] are {…}".
+        brace = text.find("{")
+        yield text[brace : text.rfind("}") + 1]
+
+
+def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> DeadLetter:
+    """The dead letter of a reply."""
+    ticket = reply.ticket
+    return DeadLetter(
+        reply.document,
+        failure,
+        ticket.attempts if ticket else 0,
+        ticket.request_id if ticket else None,
+        reply.usage,
+        asked.model,
+        asked.schema.hash,
+        now,
+    )
+
+
+def _provenance(reply: Reply, completion: Completion, asked: Asked) -> Provenance:
+    ticket = reply.ticket
+    return Provenance(
+        reply.document.source,
+        asked.model,
+        completion.model,
+        ticket.request_id if ticket else None,
+        ticket.attempts if ticket else 0,
+        reply.usage,
+        asked.schema.hash,
+        completion.created,
+    )

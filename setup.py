@@ -1,0 +1,47 @@
+"""What kimi_beam is and needs. Also what Dataflow's ``--setup_file`` takes to build the package for its workers."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="kimi-beam",
+    version="0.1.0",
+    description="Structured extraction at scale: an Apache Beam plugin for Kimi on Cloudflare Workers AI.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["kimi_beam", "kimi_beam.*"]),
+    package_data={"kimi_beam": ["py.typed", "DESIGN.md"]},
+    install_requires=[
+        "apache-beam>=2.77,<3",
+        "httpx>=0.28,<1",
+        "httpx-aiohttp>=0.2",
+        "jsonschema>=4.23,<5",
+        "jsonschema-rs>=0.33",
+        "orjson>=3.10.4,<4",
+        "pyarrow>=18",
+        "pydantic>=2.8,<3",
+        "starlette>=0.41",
+        "uvicorn>=0.34",
+    ],
+    extras_require={
+        "dev": [
+            "coverage[toml]>=7.6",
+            "hypothesis>=6.120",
+            "import-linter>=2.1",
+            "mypy>=1.13",
+            "pyarrow-stubs>=17",
+            "pytest>=8.3",
+            "ruff>=0.9",
+        ],
+    },
+    entry_points={"console_scripts": ["kimi-beam = kimi_beam.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Programming Language :: Python :: 3 :: Only",
+        "Typing :: Typed",
+    ],
+)
