@@ -139,7 +139,7 @@ def _extract(args: argparse.Namespace, rest: Sequence[str]) -> int:
     except Exception as e:
         if args.verbose:
             raise
-        return _fail(f"the job failed: {_one_line(e)}\n(--verbose shows the workers' own words)", 1)
+        return _fail(_job_failed(e), 1)
     _print_summary(summary, args)
     if args.max_dead_letters is not None and _exceeds(summary, args.max_dead_letters):
         failed = sum(summary["dead_letters"].values())
@@ -298,21 +298,21 @@ def _progress(every: float = 5.0) -> Iterator[None]:
 def _interrupted(output: str) -> NoReturn:
     from kimi_beam.progress import PROGRESS
 
-    _say(
-        f"interrupted: {PROGRESS.in_flight} batches are in flight, submitted and not collected; "
-        f"nothing was written to {output}"
-    )
+    count = PROGRESS.in_flight
+    batches = "1 batch is" if count == 1 else f"{count} batches are"
+    _say(f"interrupted: {batches} in flight, submitted and not collected; nothing was written to {output}")
     sys.stdout.flush()
     # Worker threads may be waiting for the service; nothing of theirs is to be kept.
     os._exit(130)
 
 
-def _one_line(error: BaseException) -> str:
-    """The last line of what a runner raised: the error itself, after the tracebacks of its workers."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if line.startswith("kimi_beam.errors.")]
-    line = named[-1].partition(": ")[2] if named else lines[-1] if lines else type(error).__name__
-    return line.partition(" [while running")[0][:500]
+def _job_failed(error: Exception) -> str:
+    """What a runner raised, without the tracebacks of its workers: the error itself stands in the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    ours = [line.partition(": ")[2] for line in lines if line.startswith("kimi_beam.errors.")]
+    said = (ours or lines)[-1].partition(" [while running")[0][:500]
+    hint = "" if ours else "\n(--verbose shows the workers' own words)"
+    return f"the job failed: {said}{hint}"
 
 
 def _print_summary(summary: dict[str, Any], args: argparse.Namespace) -> None:
@@ -340,7 +340,7 @@ def _print_summary(summary: dict[str, Any], args: argparse.Namespace) -> None:
         ),
     ]
     for name, value in lines:
-        print(f"{name:<18}{value}")
+        print(f"{name:<20}{value}")
     if args.preview:
         _print_rows(parts(args.output, "extractions"), args.preview)
 

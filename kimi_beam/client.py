@@ -67,7 +67,7 @@ class WorkersAI:
     def __post_init__(self) -> None:
         if not _ACCOUNT.fullmatch(self.account_id):
             raise ConfigError("account_id: Cloudflare's account id is 32 hexadecimal digits")
-        if not _MODEL.fullmatch(self.model):
+        if not _MODEL.fullmatch(self.model) or ".." in self.model:
             raise ConfigError(f"model: {self.model!r} is no model id; one looks like {DEFAULT_MODEL}")
         if not re.match(r"https?://[^/\s]+", self.base_url):
             raise ConfigError(f"base_url: {self.base_url!r} is no http or https URL")

@@ -183,16 +183,20 @@ def submitted_together(
 ) -> tuple[Shard, list[Effect]]:
     """What follows from submits that were made at once.
 
-    A refusal may concern all that is unsent (a spent quota), so it is heard after the submits that were accepted and
-    those that ended without a word.
+    A spent quota concerns all that is unsent, so it is heard last: after the submits that were accepted beside it,
+    those that ended without a word, and those that were told how long to wait.
     """
     effects: list[Effect] = []
-    for job, result in sorted(results, key=lambda pair: isinstance(pair[1], Refused)):
+    for job, result in sorted(results, key=lambda pair: _spends_quota(pair[1])):
         current = next((j for j in shard.jobs if j.batch_id == job.batch_id), None)
         if current is not None:
             shard, more = submitted(shard, current, result, now, polling)
             effects += more
     return shard, effects
+
+
+def _spends_quota(result: SubmitResult) -> bool:
+    return isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW
 
 
 def submitted(shard: Shard, job: Job, result: SubmitResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:

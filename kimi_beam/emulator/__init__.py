@@ -1,4 +1,4 @@
-"""Workers AI on this machine: a real port that speaks the wire protocol of Kimi's batch queue, without a model behind it.
+"""Workers AI on this machine: a real port that speaks the protocol of Kimi's batch queue, with no model behind it.
 
     from kimi_beam.emulator import Emulator
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from kimi_beam.emulator.labels import Label
@@ -12,7 +13,9 @@ from kimi_beam.emulator.page import Page
 from kimi_beam.emulator.values import Amount
 
 _WORD = re.compile(r"[^\W\d_]+")
-_TOTAL = re.compile(r"(?<![^\W\d_])(?:total|amount|amt|payable|due|balance|tot|summe|\w*betrag|\w*summe|zahlen|montant|payer)(?![^\W\d_])")
+_TOTAL = re.compile(
+    r"(?<![^\W\d_])(?:(?:sub)?total|amount|amt|payable|due|balance|tot|\w*betrag|\w*summe|zahlen|montant|payer)(?![^\W\d_])"
+)
 # What the other words on a line say about whether its amount is the one to pay. A heuristic, and a general one: these
 # are the words of tills and invoices, not of any document.
 _WEIGHTS: Final[dict[str, int]] = {
@@ -21,16 +24,19 @@ _WEIGHTS: Final[dict[str, int]] = {
     **dict.fromkeys(("total", "tot", "gesamtbetrag", "gesamtsumme", "endbetrag", "rechnungsbetrag", "bruttosumme"), 12),
     **dict.fromkeys(("nett", "invoice", "to", "pay", "after", "sales", "amount", "amt", "rounding"), 4),
     **dict.fromkeys(("net", "summe", "netto", "before", "ht"), -8),
-    **dict.fromkeys(("tax", "gst", "vat", "sst", "mwst", "ust", "tva", "steuer", "umsatzsteuer", "steuerbetrag", "service"), -30),
+    **dict.fromkeys(("tax", "gst", "vat", "sst", "mwst", "ust", "tva", "steuer", "umsatzsteuer", "service"), -30),
+    **dict.fromkeys(("steuerbetrag", "mwstbetrag"), -30),
     **dict.fromkeys(("sub", "subtotal", "zwischensumme", "positionssumme", "nettobetrag", "previous", "prior"), -40),
     **dict.fromkeys(("excl", "excluding", "excluded", "exclusive", "ohne", "hors", "without"), -45),
     **dict.fromkeys(("qty", "quantity", "items", "item", "pcs", "count", "points", "weight", "units", "no"), -60),
-    **dict.fromkeys(("discount", "disc", "saving", "savings", "saved", "rabatt", "remise", "deposit", "tips", "tip"), -60),
+    **dict.fromkeys(("discount", "disc", "saving", "savings", "saved", "rabatt", "remise", "deposit", "tip"), -60),
     **dict.fromkeys(("change", "cash", "tender", "tendered", "paid", "visa", "card", "master", "summary", "adj"), -60),
     **dict.fromkeys(("adjustment", "rückgeld", "rendu", "anzahlung", "zuschläge", "abschläge", "zugaben"), -60),
 }
 _INCLUDES: Final = frozenset({"incl", "inclusive", "including", "included", "inc"})
 _TAXES: Final = frozenset({"tax", "gst", "vat", "sst", "mwst", "ust", "tva"})
+_LEAST: Final = 50  # score below which a number is not what was asked for
+_LONGEST_LINE: Final = 400  # characters of a line that can be a row of a bill
 _SUMMARY_LINES: Final = 6  # below a "GST summary" heading, totals are those of the summary
 
 
@@ -45,19 +51,15 @@ class _Row:
 
 def find_amounts(page: Page, label: Label) -> list[Amount]:
     """Return the numbers that a label may mean, best first."""
-    if label.means("total"):
-        ranked = list(_totals(page))
-    else:
-        ranked = list(_labelled(page, label))
-    ranked.sort(key=lambda pair: -pair[0])
-    return [amount for _, amount in ranked]
+    ranked = sorted(_totals(page) if label.means("total") else _labelled(page, label), key=lambda pair: -pair[0])
+    return [amount for score, amount in ranked if score >= _LEAST]
 
 
 def _labelled(page: Page, label: Label) -> Iterator[tuple[int, Amount]]:
     starts = [amount.start for amount in page.amounts]
     percent = label.kind == "percent"
     for mention in page.mentions(label):
-        behind = [a for a in page.typed_after(mention, list(page.amounts), starts=starts) if isinstance(a, Amount)]
+        behind = page.typed_after(mention, page.amounts, starts=starts)
         behind = [amount for amount in behind if amount.percent == percent] if percent else behind
         between = _WORD.findall(page.lower[mention.end : behind[0].outer[0]]) if behind else []
         behind = _before_next_label(page, behind)
@@ -65,14 +67,14 @@ def _labelled(page: Page, label: Label) -> Iterator[tuple[int, Amount]]:
         money = [amount for amount in behind if amount.money]
         plain = [amount for amount in behind if not amount.percent] or behind
         chosen = money[-1] if money else plain[0] if plain else None
-        if chosen is not None and len(between) <= 6 and score > 50:
+        if chosen is not None and len(between) <= 6:
             yield score, chosen
 
 
 def _before_next_label(page: Page, amounts: list[Amount]) -> list[Amount]:
     """Keep the amounts up to the next words with a colon: ``Net: 10.00  Tax: 1.00``."""
     kept = amounts[:1]
-    for before, after in zip(amounts, amounts[1:], strict=False):
+    for before, after in pairwise(amounts):
         between = page.text[before.outer[1] : after.outer[0]]
         if ":" in between and _WORD.search(between):
             break
@@ -90,6 +92,8 @@ def _rows(page: Page) -> Iterator[_Row]:
         while position < len(amounts) and amounts[position].start <= end:
             here.append(amounts[position])
             position += 1
+        if len(page.lines[line]) > _LONGEST_LINE:
+            continue
         yield _Row(here, _WORD.findall(page.lines[line].lower()), line)
 
 
@@ -97,18 +101,20 @@ def _totals(page: Page) -> Iterator[tuple[int, Amount]]:
     """Score every amount on a line that speaks of a total."""
     rows = list(_rows(page))
     balance = _cash_less_change(rows)
-    summary = -_SUMMARY_LINES - 1
-    for number, row in enumerate(rows):
+    summary = rounded = -_SUMMARY_LINES - 1
+    for row in rows:
         lower = page.lines[row.line].lower()
         words = row.words
         heading = page.lines[row.line - 1].lower() if row.line else ""
         if "summary" in heading or "summary" in lower or "tax code" in heading:
             summary = row.line
         money = [amount for amount in row.amounts if amount.money]
+        if any(word.startswith(("round", "rundung", "arrondi")) for word in words) and "rounded" not in words:
+            rounded = row.line if row.amounts[-1].value else rounded
         if not _TOTAL.search(lower):
             bare = not set(words) - {"rm", "eur", "usd", "gbp", "chf", "myr", "sgd"}
             if bare and money and (_ends_with_total(heading) or (balance is not None and money[-1].value == balance)):
-                yield (100 + (20 if "round" in heading else 0)) * 100 - number, money[-1]
+                yield 100 + (40 if row.line - rounded == 1 else 0), money[-1]
             continue
         amount = money[-1] if money else row.amounts[-1]
         if amount.percent:
@@ -120,8 +126,9 @@ def _totals(page: Page) -> Iterator[tuple[int, Amount]]:
         score += 30 if balance is not None and amount.value == balance else 0
         score -= 25 if not amount.money else 0
         score -= 5 * max(0, len(words) - 8)
-        # The first of equals; but where a rounding stands between, what comes after it.
-        yield score * 100 - number, amount
+        # Of equals the first counts, for sorting is stable; but where an amount was rounded, what follows that.
+        score += 40 if 0 < row.line - rounded <= 3 and row.line - summary > _SUMMARY_LINES else 0
+        yield score, amount
 
 
 def _ends_with_total(heading: str) -> bool:

@@ -10,16 +10,18 @@ from kimi_beam.emulator.page import Page
 
 _OPENING: Final = 6_000  # characters in which a contract names its parties
 _LAWS = re.compile(
-    r"govern(?:ed|ing)\b.{0,120}?\blaws?\s+of\s+(?:the\s+)?((?:state|commonwealth|province|republic|kingdom)\s+of\s+)?"
+    r"govern(?:ed|ing)\b.{0,120}?\blaws?\s+of\s+(?:the\s+)?"
+    r"(?:(?:[Ss]tate|[Cc]ommonwealth|[Pp]rovince|[Rr]epublic|[Kk]ingdom)\s+of\s+)?"
     r"(?P<where>[A-Z][\w.]*(?:\s+(?:[A-Z][\w.]*|of|and|the)){0,4})",
     re.DOTALL,
 )
 _TERM = re.compile(
-    r"\b(?:term|period|duration)\b.{0,80}?\b(?P<term>(?:[a-z]+\s+)?\(?\d{1,3}\)?\s*[- ](?:year|month|week|day)s?)\b",
+    r"\b(?:term|period|duration)\b.{0,80}?\b(?P<term>(?:[a-z]{1,15}(?:-[a-z]{1,15})?\s+)?"
+    r"\(?\d{1,3}\)?\s*[- ](?:year|month|week|day)s?)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _BETWEEN = re.compile(
-    r"\b(?:between|among|by and between)\b:?\s+(?P<first>.{3,200}?)\s+(?:and|und|et)\s+(?P<second>.{3,200}?)"
+    r"\b(?:between|among|by and between)\b:?\s+(?P<first>.{3,120}?)\s+(?:and|und|et)\s+(?P<second>.{3,120}?)"
     r"(?:\s*[(;\n]|\.\s|,\s+(?:a|an|the|with|each|both|whose|dated|for|as)\b|$)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -43,7 +45,7 @@ def parties(page: Page) -> list[str]:
     match = _BETWEEN.search(page.text[:_OPENING])
     if match is None:
         return []
-    names = (" ".join(_ASIDE.sub("", match[group]).split()).strip(" ,.;:\"'") for group in ("first", "second"))
+    names = (" ".join(_ASIDE.sub("", match[group]).split()).strip(" ,;:\"'") for group in ("first", "second"))
     return [name for name in names if re.match(r"[^\W_]", name)]
 
 

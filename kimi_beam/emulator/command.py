@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; return the exit code: 0, 1 when the port is taken, 2 when the faults are not understood."""
+    """Serve until interrupted; return the exit code: 0, 1 if the port is taken, 2 if the faults are not understood."""
     try:
         faults = Faults.parse(args.faults)
     except FaultsError as error:

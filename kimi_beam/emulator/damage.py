@@ -24,7 +24,7 @@ def spoil(completion: Completion, fault: str | None, schema: object) -> Completi
     if fault == "fenced":
         return _with_content(completion, f"```json\n{content}\n```")
     if fault == "prose":
-        return _with_content(completion, f"Here is the extracted data:\n\n{content}\n\nLet me know if anything is missing.")
+        return _with_content(completion, f"Here is the extracted data:\n\n{content}\n\nLet me know if you need more.")
     if fault == "truncated":
         return replace(_with_content(completion, content[: max(1, len(content) // 2)]), finish_reason="length")
     if fault == "empty":
@@ -43,7 +43,7 @@ def shorten(completion: Completion, limit: object) -> Completion:
 
 
 def violate(content: str, schema: object) -> str:
-    """Return JSON that the schema forbids: a required key dropped, else a value of a wrong type, else another type of root."""
+    """Return JSON that the schema forbids: a required key dropped, else a value of a wrong type, else another root."""
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:

@@ -58,7 +58,8 @@ class FaultsError(ValueError):
     """A fault specification that is not understood; the message is one line and names the valid faults."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"faults: {problem}; valid: NAME=PROBABILITY[:ARG],… with NAME one of all, {', '.join(FAULTS)}")
+        names = ", ".join(FAULTS)
+        super().__init__(f"faults: {problem}; valid: NAME=PROBABILITY[:ARG],… with NAME one of all, {names}")
 
 
 @dataclass(frozen=True)
@@ -168,4 +169,7 @@ class Injector:
             return None
         occurrence = self._seen[key]
         self._seen[key] += 1
-        return next((n for n in names if self._faults.strikes(n, seed=self._seed, key=key, occurrence=occurrence)), None)
+        for name in names:
+            if self._faults.strikes(name, seed=self._seed, key=key, occurrence=occurrence):
+                return name
+        return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from kimi_beam.emulator import letterhead, values
 from kimi_beam.emulator.amounts import find_amounts
 from kimi_beam.emulator.clauses import CLAUSES
 from kimi_beam.emulator.labels import Label
-from kimi_beam.emulator.lexicon import CONCEPTS
+from kimi_beam.emulator.lexicon import CONCEPTS, word_set
 from kimi_beam.emulator.page import Page
 from kimi_beam.emulator.values import Amount, Date
 
@@ -20,7 +20,9 @@ _LEAST: Final = 60  # score below which a mention is taken for prose
 _LONGEST: Final = 300
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][\w/.-]*")
 _PHONE = re.compile(r"\+?\(?\d[\d ()./-]{5,18}\d")
-_GLUE: Final = frozenset(["on", "the", "is", "of", "as", "at", "by", "in", "this", "day", "and", "be", "to", "from", "am", "vom", "den", "der", "le", "du", "no", "nr", "#", "mon", "tue", "wed", "thu", "fri", "sat", "sun"])
+_GLUE: Final = word_set(
+    "on the is of as at by in this day and be to from am vom den der le du no nr mon tue wed thu fri sat sun"
+)
 _WORDS = re.compile(r"[^\W\d_]+")
 _OTHER_DATES: Final = re.compile(
     r"(?:due|payable|deliver\w*|ship\w*|expir\w*|valid|until|birth|born|print\w*|version|stand|fällig\w*|liefer\w*|bis|échéance"
@@ -50,10 +52,8 @@ def find(page: Page, label: Label) -> list[Candidate]:
         candidates = [*_texts(page, label)]
     clause = CLAUSES.get(label.concept.name) if label.concept else None
     if clause is not None:
-        candidates = [*clause(page), *candidates] if label.concept and label.concept.name != "term" else [*candidates, *clause(page)]
-    if not candidates:
-        candidates = [*_unlabelled(page, label)]
-    return candidates
+        candidates = [*candidates, *clause(page)]
+    return candidates or [*_unlabelled(page, label)]
 
 
 def _dates(page: Page, label: Label) -> Iterator[Date]:
@@ -61,8 +61,7 @@ def _dates(page: Page, label: Label) -> Iterator[Date]:
     starts = [date.start for date in page.dates]
     scored = []
     for mention in page.mentions(label) if starts else ():
-        for date in page.typed_after(mention, list(page.dates), starts=starts)[:1]:
-            assert isinstance(date, Date)
+        for date in page.typed_after(mention, page.dates, starts=starts)[:1]:
             between = page.lower[mention.end : date.start] if date.start < mention.line_end else ""
             strange = [word for word in _WORDS.findall(between) if word not in _GLUE]
             # A word of the document such as "issued" is followed by its date at once, or it is only a word.
@@ -80,15 +79,13 @@ def _dates(page: Page, label: Label) -> Iterator[Date]:
 
 
 def _currencies(page: Page, label: Label) -> Iterator[str]:
-    for code in _in_mentions(page, label, lambda text: values.currencies(text.lower())):
-        yield code
+    yield from _in_mentions(page, label, lambda text: values.currencies(text.lower()))
     codes = [amount.currency for amount in page.amounts if amount.currency] or values.currencies(page.lower)
     if codes:
         yield max(codes, key=codes.count)  # the first of the most frequent
 
 
-def _in_mentions(page: Page, label: Label, read: object) -> Iterator[str]:
-    assert callable(read)
+def _in_mentions(page: Page, label: Label, read: Callable[[str], list[str]]) -> Iterator[str]:
     for _, text in _labelled_texts(page, label):
         yield from read(text)
 
@@ -146,7 +143,9 @@ def _identifiers(page: Page, label: Label) -> Iterator[str]:
         if mention.score >= _LEAST and (mention.marked or mention.alone):
             text = page.value_after(mention)
             words = text.split()
-            plain = len(words) <= 3 and any(letter.isdigit() for letter in text) and not values.dates(text, text.lower())
+            plain = (
+                len(words) <= 3 and any(letter.isdigit() for letter in text) and not values.dates(text, text.lower())
+            )
             value = text if plain else next((word for word in words[:4] if any(c.isdigit() for c in word)), "")
             score = mention.score
         else:
@@ -178,7 +177,7 @@ def _unlabelled(page: Page, label: Label) -> Iterator[str]:
 
 
 def section(page: Page, label: Label) -> Page | None:
-    """Return the part of a page that is about one party: from its label to the next party's; None without such a label."""
+    """Return the part of a page about one party, from its label to the next party's; None without such a label."""
     if label.concept is None or label.concept.kind != "party":
         return None
     best = max((m for m in page.mentions(label) if m.score >= _LEAST), key=lambda mention: mention.score, default=None)
@@ -227,4 +226,3 @@ def typed_in(text: str) -> list[Candidate]:
     found: list[Candidate] = [*page.dates, *page.amounts]
     found.sort(key=lambda value: value.start if not isinstance(value, str) else 0)
     return [*found, text]
-

@@ -6,10 +6,19 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from kimi_beam.emulator.lexicon import Concept, Kind, concept_named, concept_within, phrase_pattern, unified, words
+from kimi_beam.emulator.lexicon import (
+    Concept,
+    Kind,
+    concept_named,
+    concept_within,
+    phrase_pattern,
+    unified,
+    word_set,
+    words,
+)
 
-_GENERIC: Final = frozenset(
-    ["the", "a", "an", "of", "document", "doc", "bill", "overall", "value", "raw", "printed", "field", "text", "string", "extracted", "actual", "original", "full", "my", "our", "is"]
+_GENERIC: Final = word_set(
+    "the a an of document doc bill overall value raw printed field text string extracted actual original full my our"
 )
 _ALSO_GENERIC: Final = frozenset({"invoice", "receipt"})
 _BY_WORD: Final[dict[str, Kind]] = {
@@ -64,7 +73,13 @@ class Label:
 
 
 def label_for(
-    name: str, *, title: str = "", description: str = "", format: str = "", kind: str = "", context: tuple[str, ...] = ()
+    name: str,
+    *,
+    title: str = "",
+    description: str = "",
+    form: str = "",
+    kind: str = "",
+    context: tuple[str, ...] = (),
 ) -> Label:
     """Make the label of a property.
 
@@ -72,7 +87,7 @@ def label_for(
         name: The property's name.
         title: Its title in the schema.
         description: Its description; used when neither name nor title say anything known.
-        format: Its ``format``.
+        form: Its ``format``.
         kind: Its JSON type.
         context: Words of the object it belongs to: ``name`` of a ``seller`` may be printed as "Seller name".
     """
@@ -90,7 +105,7 @@ def label_for(
     ranks: dict[tuple[str, ...], int] = {}
     for rank, phrase in enumerate(phrases):
         ranks.setdefault(unified(words(phrase)), rank)
-    return Label(own, _kind(own, concept, format, kind), concept, _pattern(phrases), ranks)
+    return Label(own, _kind(own, concept, form, kind), concept, _pattern(phrases), ranks)
 
 
 def _meaning(name: tuple[str, ...]) -> tuple[Concept | None, list[str]]:
@@ -113,9 +128,9 @@ def _ends(name: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
     return len(phrase) < len(name) and unified(name)[-len(phrase) :] == unified(phrase)
 
 
-def _kind(own: tuple[str, ...], concept: Concept | None, format: str, kind: str) -> Kind:
-    if format in _BY_FORMAT:
-        return _BY_FORMAT[format]
+def _kind(own: tuple[str, ...], concept: Concept | None, form: str, kind: str) -> Kind:
+    if form in _BY_FORMAT:
+        return _BY_FORMAT[form]
     if concept is not None and not (kind in ("number", "integer") and concept.kind in ("text", "party", "address")):
         return concept.kind
     if kind in ("number", "integer"):
@@ -127,4 +142,3 @@ def _pattern(phrases: list[str]) -> re.Pattern[str] | None:
     patterns = [phrase_pattern(phrase) for phrase in sorted(phrases, key=len, reverse=True)[:80] if len(phrase) < 120]
     patterns = [pattern for pattern in patterns if pattern]
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(patterns)})(?![^\W\d_])") if patterns else None
-

@@ -5,44 +5,82 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kimi_beam.emulator.lexicon import word_set
 from kimi_beam.emulator.page import Page
 
 _TOP: Final = 14  # lines that can be a letterhead
-_LEGAL: Final = frozenset(
-    ["bhd", "bnd", "gmbh", "mbh", "ag", "kg", "ohg", "ek", "ug", "ltd", "limited", "llc", "llp", "inc", "incorporated", "corp", "corporation", "plc", "sarl", "sas", "sa", "nv", "bv", "pty", "pte", "spa", "srl", "oy", "ab", "aps", "kk", "company"]
+_WIDTH: Final = 300  # characters of a line that are looked at
+_LEGAL: Final = word_set(
+    """
+    bhd bnd gmbh mbh ag kg ohg ek ug ltd limited llc llp inc incorporated corp corporation plc sarl sas sa nv bv pty
+    pte spa srl oy ab aps kk company
+    """
 )
-_TRADE: Final = frozenset(
-    ["enterprise", "enterprises", "trading", "shop", "store", "stores", "mart", "market", "supermarket", "hypermarket", "minimarket", "restaurant", "restoran", "cafe", "café", "coffee", "bakery", "cake", "kitchen", "food", "foods", "seafood", "hardware", "stationery", "stationers", "pharmacy", "farmasi", "apotheke", "hotel", "motor", "motors", "auto", "garage", "workshop", "supply", "supplies", "service", "services", "group", "associates", "partners", "holding", "holdings", "international", "industries", "electrical", "electronics", "book", "books", "gift", "gifts", "home", "house", "centre", "center", "clinic", "klinik", "salon", "studio", "bros", "brothers", "sons", "perniagaan", "syarikat", "kedai", "pasar", "bank", "marketing", "solutions", "systems", "consulting", "software", "technologies", "logistics", "transport", "travel", "bar", "grill", "bistro", "station", "petrol", "fashion", "beauty", "furniture", "construction", "engineering"]
+_TRADE: Final = word_set(
+    """
+    enterprise enterprises trading shop store stores mart market supermarket hypermarket minimarket restaurant
+    restoran cafe café coffee bakery cake kitchen food foods seafood hardware stationery stationers pharmacy farmasi
+    apotheke hotel motor motors auto garage workshop supply supplies service services group associates partners
+    holding holdings international industries electrical electronics book books gift gifts home house centre center
+    clinic klinik salon studio bros brothers sons perniagaan syarikat kedai pasar bank marketing solutions systems
+    consulting software technologies logistics transport travel bar grill bistro station petrol fashion beauty
+    furniture construction engineering
+    """
 )
-_STREET: Final = frozenset(
-    ["jalan", "jln", "lorong", "lrg", "taman", "tmn", "kampung", "kg", "bandar", "seksyen", "section", "persiaran", "lebuh", "lebuhraya", "kawasan", "batu", "desa", "street", "st", "road", "rd", "avenue", "ave", "lane", "ln", "drive", "dr", "boulevard", "blvd", "highway", "hwy", "way", "square", "plaza", "court", "place", "park", "floor", "flr", "level", "lvl", "lot", "unit", "suite", "ste", "block", "blk", "building", "bldg", "tower", "mall", "box", "rue", "chemin", "allée", "quai", "impasse", "platz", "allee", "weg", "gasse", "bahnhof", "ring", "postfach"]
+_STREET: Final = word_set(
+    """
+    jalan jln lorong lrg taman tmn kampung kg bandar seksyen section persiaran lebuh lebuhraya kawasan batu desa
+    street st road rd avenue ave lane ln drive dr boulevard blvd highway hwy way square plaza court place park floor
+    flr level lvl lot unit suite ste block blk building bldg tower mall box rue chemin allée quai impasse platz
+    allee weg gasse bahnhof ring postfach
+    """
 )
-_STOP: Final = frozenset(
-    ["invoice", "receipt", "date", "datum", "time", "cashier", "bill", "table", "order", "qty", "total", "amount", "description", "item", "customer", "thank", "welcome", "owned", "branch", "served", "staff", "terminal", "slip", "cash", "rechnung", "facture", "document", "doc"]
+_STOP: Final = word_set(
+    """
+    invoice receipt date datum time cashier bill table order qty total amount description item customer thank
+    welcome owned branch served staff terminal slip cash rechnung facture document doc
+    """
 )
-_CONTACT: Final = frozenset(["tel", "telephone", "telefon", "phone", "ph", "fax", "mobile", "hp", "hotline", "whatsapp", "whatsapps", "email", "mail", "website", "www", "careline"])
+_CONTACT: Final = word_set(
+    """
+    tel telephone telefon phone ph fax mobile hp hotline whatsapp whatsapps email mail website www careline
+    """
+)
 _COMPOUND_STREET: Final = ("straße", "strasse", "str", "weg", "platz", "gasse", "allee")
 _WORD = re.compile(r"[^\W\d_]+")
 _NUMBERED = re.compile(r"\W*(?:(?:no|nr)\b\.?\s*\d|(?:pt|lg|g|b)\d|\d+[-/]?\w?,)")
 _TITLE = re.compile(
-    r"^[\W_]*(?:simplified |tax |sales |cash |commercial |pro ?forma |vat |gst |original |official |handels)*(?:invoice|receipt|bill|cash sales?|rechnung"
-    r"|facture|quotation|purchase order|credit note|gutschrift|lieferschein|delivery (?:note|order)|statement|contract|agreement|copy|welcome"
-    r"|duplicate|reprint|page \d.*|seite \d.*)[\W_]*(?:(?:no|nr|#).*)?$"
+    r"^[\W_]*(?:simplified |tax |sales |cash |commercial |pro ?forma |vat |gst |original |official |handels)*"
+    r"(?:invoice|receipt|bill|cash sales?|rechnung|facture|quotation|purchase order|credit note|gutschrift|lieferschein"
+    r"|delivery (?:note|order)|statement|contract|agreement|copy|welcome|duplicate|reprint|page \d.*|seite \d.*)"
+    r"[\W_]*(?:(?:no|nr|#).*)?$"
 )
 _REGISTRATION = re.compile(
-    r"(?<![^\W_])(?:co\.?\s*reg|company\s*(?:reg|no)|reg(?:istration)?\.?\s*(?:no|nr|#)|gst|vat|sst|tax\s*(?:id|no)|ust|steuernummer|siret|siren|roc|brn"
-    r"|business\s*reg)(?![^\W_])"
+    r"(?<![^\W_])(?:co\.?\s*reg|company\s*(?:reg|no)|reg(?:istration)?\.?\s*(?:no|nr|#)|gst|vat|sst|tax\s*(?:id|no)"
+    r"|ust|steuernummer|siret|siren|roc|brn|business\s*reg)(?![^\W_])"
 )
-_POSTCODE = re.compile(r"(?<![\w./-])(?:[a-z]{1,2}[- ])?\d{4,6}(?:-\d{4})?(?![\w/-]|\.\d)[,.]? ?[a-zà-ÿ]|(?<![^\W_])[a-z]{1,2}\d[a-z\d]? ?\d[a-z]{2}(?![^\W_])|,? [a-z]{2} \d{5}(?!\d)")
+_POSTCODE = re.compile(
+    r"(?<![\w./-])(?:[a-z]{1,2}[- ])?\d{4,6}(?:-\d{4})?(?![\w/-]|\.\d)[,.]? ?[a-zà-ÿ]"  # 80333 München
+    r"|(?<![^\W_])[a-z]{1,2}\d[a-z\d]? ?\d[a-z]{2}(?![^\W_])"  # SW1A 1AA
+    r"|,? [a-z]{2} \d{5}(?!\d)"  # Springfield, IL 62701
+)
 _CODE = re.compile(r"^\W*[\w/-]*\d[\w/-]*\W*$")
-_SUFFIX = re.compile(r"\s*(?:\(\s*(?:co\.?\s*(?:reg)?\.?\s*(?:no)?\.?\s*:?\s*)?[a-z]{0,3}\d[\d\s/-]*[a-z]?\s*\)|(?<!\w)\d{4,}-[a-z])\s*$", re.IGNORECASE)
+_SUFFIX = re.compile(
+    r"\s*(?:\(\s*(?:co\.?\s*(?:reg)?\.?\s*(?:no)?\.?\s*:?\s*)?[a-z]{0,3}\d[\d\s/-]*[a-z]?\s*\)|(?<!\w)\d{4,}-[a-z])\s*$",
+    re.IGNORECASE,
+)
 _DIGIT = re.compile(r"\d")
 _TOWN = re.compile(r"(?:(?<![\w-])[A-Z]{1,2}[- ])?(?<![\w-])(\d{4,6})[, ]{1,3}([^\W\d_][^\d\n,;|]{1,40})")
 _TOWN_ZIP = re.compile(r"([^\W\d_][^\d\n,;|]{1,40}),\s*([A-Z]{2})\s+(\d{5}(?:-\d{4})?)")
 
 
+def _top(page: Page, count: int) -> list[str]:
+    """Return the first lines, none of them longer than a line of a letter is."""
+    return [line[:_WIDTH] for line in page.lines[:count]]
+
+
 def company(page: Page) -> str | None:
-    """Return the issuer: the line with a legal form, else the one that names a trade, else the first that can be a name.
+    """Return the issuer: the line with a legal form, else one that names a trade, else the first that can be a name.
 
     A letterhead ends where the address, the telephone number or the tax number begins, so what stands below is not the
     issuer, even if it has a legal form: it is the customer.
@@ -51,7 +89,7 @@ def company(page: Page) -> str | None:
     best: tuple[int, int] | None = None
     for position, line in enumerate(head):
         lower = line.lower()
-        score = (60 if _legal(lower) else 40 if _TRADE.intersection(_WORD.findall(lower)) or "&" in lower else 20)
+        score = 60 if _legal(lower) else 40 if _TRADE.intersection(_WORD.findall(lower)) or "&" in lower else 20
         score -= 3 * position
         if best is None or score > best[0]:
             best = score, position
@@ -77,7 +115,7 @@ def _is_rest(name: str, words: int = 2) -> bool:
 def _head(page: Page) -> list[str]:
     """Return the lines above the first address, telephone or registration number, without titles and numbers."""
     head: list[str] = []
-    for line in page.lines[: _TOP * 2]:
+    for line in _top(page, 2 * _TOP):
         lower = line.strip().lower()
         if not lower:
             continue
@@ -97,7 +135,7 @@ def _head(page: Page) -> list[str]:
 
 def _anywhere(page: Page) -> str | None:
     """Return the first line near the top that has a legal form, wherever it stands."""
-    for line in page.lines[: _TOP * 3]:
+    for line in _top(page, 3 * _TOP):
         if len(line) < 100 and ":" not in line and _legal(line.lower()):
             return _clean(line)
     return None
@@ -149,7 +187,7 @@ def address(page: Page, *, name: str | None = None) -> str | None:
 def address_lines(page: Page, *, name: str | None = None) -> list[str]:
     """Return the lines of the first address; see `address`."""
     found: list[str] = []
-    for line in page.lines[: _TOP * 3]:
+    for line in _top(page, 3 * _TOP):
         text = line.strip()
         lower = text.lower()
         if not text or (name and name in text):
@@ -161,7 +199,9 @@ def address_lines(page: Page, *, name: str | None = None) -> list[str]:
             if found:
                 break
             continue
-        if (looks_like_address(lower) and not _SUFFIX.fullmatch(" " + text)) or (found and _continues(found[-1], lower)):
+        if (looks_like_address(lower) and not _SUFFIX.fullmatch(" " + text)) or (
+            found and _continues(found[-1], lower)
+        ):
             found.append(text)
         elif found:
             break
@@ -171,15 +211,17 @@ def address_lines(page: Page, *, name: str | None = None) -> list[str]:
 
 
 def _continues(before: str, lower: str) -> bool:
-    """Whether a line without street or postcode goes on with the address above it: a comma is open, or it is a place."""
+    """Whether a line without street or postcode continues the address above it: a comma is open, or it is a place."""
     if ":" in lower or len(lower) > 60 or "(" in lower:
         return False
-    return before.endswith(",") or bool(re.fullmatch(r"[^\W\d_][^\d]*[.,]?", lower) and len(lower.split()) <= 3 and before[-1] != ".")
+    return before.endswith(",") or bool(
+        re.fullmatch(r"[^\W\d_][^\d]*[.,]?", lower) and len(lower.split()) <= 3 and before[-1] != "."
+    )
 
 
 def part_of_address(page: Page, what: str) -> str | None:
-    """Return the ``postcode``, ``city``, ``state`` or ``street`` of the first address; None when it is not told apart."""
-    for line in page.lines[: _TOP * 3]:
+    """Return the ``postcode``, ``city``, ``state`` or ``street`` of the first address; None if it is not told apart."""
+    for line in _top(page, 3 * _TOP):
         western = _TOWN_ZIP.search(line)
         if western is not None:
             town = {"city": western[1].split(",")[-1].strip(), "state": western[2], "postcode": western[3]}
@@ -188,6 +230,6 @@ def part_of_address(page: Page, what: str) -> str | None:
             town = {"postcode": match[1], "city": match[2].strip(" .,")} if match else {}
         if what in town:
             return town[what]
-        if what == "street" and not town and looks_like_address(line.lower()) and _DIGIT.search(line):
-            return line.strip(" ,")
+        if what == "street" and not town and looks_like_address(line) and _DIGIT.search(line):
+            return line.rpartition(":")[2].strip(" ,")
     return None

@@ -169,6 +169,11 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(_CAMEL.sub(" ", name).lower()))
 
 
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a list that is written as text."""
+    return frozenset(text.split())
+
+
 def _read_table() -> tuple[Concept, ...]:
     concepts = []
     for kind, table in _TABLE.items():
@@ -206,6 +211,6 @@ def concept_within(name: tuple[str, ...]) -> Concept | None:
 
 
 def phrase_pattern(phrase: str) -> str:
-    """Return a regular expression for a phrase in lower-case text, lax about spaces, dots and how ``number`` is written."""
+    """Return a regular expression for a phrase in lower case, lax about spaces, dots and how ``number`` is written."""
     parts = [_NUMBER if word in NUMBER_WORDS else re.escape(word) for word in words(phrase)]
     return r"[ ._'/&-]{0,2}".join(parts)

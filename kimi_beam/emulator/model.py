@@ -30,6 +30,7 @@ _LABELLED = re.compile(r"^[ \t]*([^\W\d_][^:\n]{0,38}?)[ \t]*:[ \t]*(\S[^\n]{0,3
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(.+)$")
 _TIME = re.compile(r"[ T,]{1,3}(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _MOST_LABELS: Final = 100
+_OCCURRENCES: Final = 1_000  # of a name that may be part of other words before giving up
 
 
 def answer(messages: Sequence[object], want: Wanted) -> str:
@@ -129,7 +130,7 @@ def _prefixed(rule: Property, parent: Label, page: Page) -> list[Candidate]:
     """Find a property of a party that has no part of its own, under labels such as "Customer email"."""
     label = label_for(" ".join((*parent.words, *rule.label.words)))
     # Only mentions count: what needs no label belongs to the issuer, not to this party.
-    return [c for c in find(page, label)] if any(m.score >= 100 for m in page.mentions(label)) else []
+    return find(page, label) if any(mention.score >= 100 for mention in page.mentions(label)) else []
 
 
 def _name_of(parent: Label, page: Page, *, named: bool) -> str | None:
@@ -170,7 +171,9 @@ def _records(item: Node, label: Label, page: Page) -> Iterator[Any]:
     columns = [(rule.name, rule.label) for rule in item.properties]
     if label.means("parties"):
         for name in parties(page):
-            record = _record(item, {rule.name: [name] for rule in item.properties if rule.label.words[-1:] == ("name",)}, page)
+            record = _record(
+                item, {rule.name: [name] for rule in item.properties if rule.label.words[-1:] == ("name",)}, page
+            )
             if record is not _MISSING:
                 yield record
         return
@@ -224,7 +227,11 @@ def _listed(label: Label, page: Page) -> list[Candidate]:
             text = page.value_after(mention)
             members = [part.strip(" .") for part in re.split(r"[,;|]|\s(?:and|und|et)\s", text) if part.strip(" .")]
         if members:
-            return [reading for member in members for reading in ([member] if label.kind != "amount" else typed_in(member)[:1])]
+            return [
+                reading
+                for member in members
+                for reading in ([member] if label.kind != "amount" else typed_in(member)[:1])
+            ]
     return []
 
 
@@ -255,7 +262,9 @@ def _occurrence(names: Sequence[str], page: Page) -> int | None:
     first: int | None = None
     for name in names:
         at = page.lower.find(name)
-        while at >= 0:
+        for _ in range(_OCCURRENCES):
+            if at < 0:
+                break
             end = at + len(name)
             before = page.lower[at - 1] if at else " "
             after = page.lower[end] if end < len(page.lower) else " "

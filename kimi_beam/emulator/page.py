@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
 from kimi_beam.emulator import values
 from kimi_beam.emulator.labels import Label
 from kimi_beam.emulator.values import Amount, Date, Found
 
+_F = TypeVar("_F", bound=Found)
 _CHARACTERS: Final = 400_000  # of a document that are read
+_NUMBERS: Final = 20_000  # that are looked at
 _MENTIONS: Final = 200  # of one label that are looked at
 _LOOKED_AHEAD: Final = 400  # characters after a label that can hold its value
-# What stands between a label and its value: an optional remark in brackets, then colons, dashes, dot leaders, space.
-_SEPARATOR = re.compile(r"(?P<no>[ ]?(?:no|nr)\b\.?)?(?P<remark>[ ]?\([^()\n]{0,30}\))?(?P<marks>[ \t.:=#|…_–—>*-]*)")
+# What stands between a label and its value: a remark in brackets or an alternative ("Buyer/Customer:"), then colons,
+# dashes, dot leaders, space.
+_SEPARATOR = re.compile(
+    r"(?P<no>[ ]?(?:no|nr)\b\.?)?(?P<remark>[ ]?\([^()\n]{0,30}\)|/[^\W\d_]{2,30})?"
+    r"(?P<marks>[ \t.:=#|…_\u2013\u2014>*-]*)"
+)
 _NEXT_LABEL = re.compile(r"\s+[^\W\d][\w./&'-]{0,30}(?:[ ]?#)?[ ]?:(?!\d|//)")
 _GAP = re.compile(r" {2,}|\t|\|")
-_EDGE: Final = " \t.:=#|…_–—>*-•"
+_EDGE: Final = " \t.:=#|…_\u2013\u2014>*-•"
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Page:
     @cached_property
     def amounts(self) -> list[Amount]:
         """All numbers that are not part of a date, in order."""
-        numbers = list(values.amounts(self.text, self.lower))
+        numbers = list(islice(values.amounts(self.text, self.lower), _NUMBERS))
         if not self.dates:
             return numbers
         taken = [date.start for date in self.dates]
@@ -112,7 +119,7 @@ class Page:
             start, end = match.span()
             begin = self.text.rfind("\n", 0, start) + 1
             line_end = self.end_of_line(end)
-            separator = _SEPARATOR.match(self.lower, end, line_end)
+            separator = _SEPARATOR.match(self.lower, end, min(line_end, end + _LOOKED_AHEAD))
             assert separator is not None  # every part of it may be empty
             marks, value = separator["marks"], separator.end()
             before = self.text[max(begin, start - 80) : start]
@@ -122,12 +129,15 @@ class Page:
                 form = 30
             elif ".." in marks or "…" in marks or "#" in marks or "\t" in marks or "|" in marks or "  " in marks:
                 form = 20
-            elif " - " in marks or " – " in marks or " — " in marks or (separator["no"] and marks):
+            elif " - " in marks or " \u2013 " in marks or " \u2014 " in marks or (separator["no"] and marks):
                 form = 15
             else:
                 form = 10 if alone and not extra else -60
-            score = 100 + form - 2 * label.rank(match[0]) - (10 * min(extra, 4) if extra else 0)
-            yield Mention(start, end, value, line_end, score, alone, form >= 15, max(score, score - form + 5))
+            bare = 100 - 2 * label.rank(match[0])
+            score = bare + form - 10 * min(extra, 4)
+            # In a sentence, "as of" before a date says what it is; one word alone may be anything.
+            in_prose = bare + 5 - (10 * min(extra, 4) if " " not in match[0] else 10)
+            yield Mention(start, end, value, line_end, score, alone, form >= 15, max(score, in_prose))
 
     def value_after(self, mention: Mention) -> str:
         """Return what stands behind a label as text: up to a gap or the next label, or else the line below."""
@@ -151,7 +161,7 @@ class Page:
                 return (line[column:] if column and line[: column + 1].endswith("  ") else line).strip()[:_LOOKED_AHEAD]
         return ""
 
-    def typed_after(self, mention: Mention, found: list[Found], *, starts: list[int]) -> list[Found]:
+    def typed_after(self, mention: Mention, found: Sequence[_F], *, starts: list[int]) -> list[_F]:
         """Return the typed values that belong to a label: those behind it on its line, else one in its column below.
 
         Args:

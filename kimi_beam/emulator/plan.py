@@ -10,7 +10,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,9 +19,9 @@ import orjson
 from kimi_beam.emulator.labels import Label, label_for
 from kimi_beam.emulator.lexicon import words
 
-_DEPTH: Final = 10
+_DEPTH: Final = 16
 _NODES: Final = 2_000
-_HOPS: Final = 30  # references and allOf members followed at one place
+_HOPS: Final = 10_000  # references and allOf members followed in one schema, 12 behind one another
 _PATTERN_CHARACTERS: Final = 200  # longest pattern that is used
 _MATCHED_CHARACTERS: Final = 48  # longest value it is run on
 _MOST_WAYS: Final = 10_000_000
@@ -112,6 +112,7 @@ class _Reader:
     def __init__(self, root: object) -> None:
         self._root = root
         self._left = _NODES
+        self._hops = _HOPS
 
     def node(self, schema: object, depth: int, context: tuple[str, ...]) -> Node | None:
         """Return the node of a schema; None when nothing fits it, or where it is cut."""
@@ -140,7 +141,9 @@ class _Reader:
             shape = kinds if isinstance(kinds, str) else "any"
         return self._typed(shape, flat, nullable, depth, context)
 
-    def _typed(self, kind: str, schema: Mapping[str, Any], nullable: bool, depth: int, context: tuple[str, ...]) -> Node:
+    def _typed(
+        self, kind: str, schema: Mapping[str, Any], nullable: bool, depth: int, context: tuple[str, ...]
+    ) -> Node:
         if kind == "null":
             return Node("null", nullable=True)
         if kind == "object":
@@ -155,7 +158,7 @@ class _Reader:
         form = schema.get("format")
         return Node(
             "string" if kind == "string" else "any",
-            nullable or kind not in ("string",),
+            nullable or kind != "string",
             format=form if isinstance(form, str) else "",
             pattern=_safe_pattern(schema.get("pattern")),
             length=_range(schema, "minLength", "maxLength"),
@@ -179,7 +182,7 @@ class _Reader:
                 name,
                 title=title[:200] if isinstance(title, str) else "",
                 description=description[:500] if isinstance(description, str) else "",
-                format=node.format or next((v.format for v in node.variants if v.format), ""),
+                form=node.format or next((v.format for v in node.variants if v.format), ""),
                 kind=node.kind,
                 context=context,
             )
@@ -187,7 +190,7 @@ class _Reader:
         return tuple(properties)
 
     def _alternatives(self, schemas: Sequence[Mapping[str, Any]], depth: int, context: tuple[str, ...]) -> Node | None:
-        nodes = [node for schema in schemas if (node := self.node(schema, depth, context)) is not None]
+        nodes = [node for schema in schemas if (node := self.node(schema, depth + 1, context)) is not None]
         nullable = any(node.nullable for node in nodes)
         nodes = [node for node in nodes if node.kind != "null"]
         if not nodes:
@@ -200,28 +203,29 @@ class _Reader:
         if len(nodes) > 1:
             return Node("variants", nullable, variants=tuple(nodes[:6]))
         only = nodes[0]
-        return Node(**{**only.__dict__, "nullable": nullable})
+        return replace(only, nullable=nullable)
 
-    def _flatten(self, schema: object, hops: int = _HOPS) -> dict[str, Any]:
+    def _flatten(self, schema: object, depth: int = 0) -> dict[str, Any]:
         """Follow ``$ref`` and take ``allOf`` together, as far as that is reasonable."""
-        if not isinstance(schema, Mapping):
+        self._hops -= 1
+        if not isinstance(schema, Mapping) or depth > 12 or self._hops < 0:
             return {}
         flat = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
-        parts = list(schema["allOf"][:_HOPS]) if isinstance(schema.get("allOf"), list) else []
+        parts = list(schema["allOf"]) if isinstance(schema.get("allOf"), list) else []
         if isinstance(schema.get("$ref"), str):
             parts.append(self._target(schema["$ref"]))
         for part in parts:
-            if hops > 0:
-                hops //= 2
-                flat = self._merge(self._flatten(part, hops), flat)
+            flat = self._merge(self._flatten(part, depth + 1), flat)
         return flat
 
     def _merge(self, base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         merged = {**base, **over}
-        for key, kind in (("properties", dict), ("required", list)):
-            ours, theirs = base.get(key), over.get(key)
-            if isinstance(ours, kind) and isinstance(theirs, kind):
-                merged[key] = {**ours, **theirs} if kind is dict else [*ours, *theirs]
+        below, above = base.get("properties"), over.get("properties")
+        if isinstance(below, dict) and isinstance(above, dict):
+            merged["properties"] = {**below, **above}
+        needed, also = base.get("required"), over.get("required")
+        if isinstance(needed, list) and isinstance(also, list):
+            merged["required"] = [*needed, *also]
         return merged
 
     def _target(self, reference: str) -> object:

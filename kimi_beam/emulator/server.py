@@ -19,7 +19,7 @@ from kimi_beam.emulator.replies import Reply
 from kimi_beam.emulator.service import Service
 
 BASE_PATH: Final = "/client/v4"
-_MOST_BYTES: Final = 100_000_000  # beyond every body that was seen accepted; refused unread, so that memory stays bounded
+_MOST_BYTES: Final = 100_000_000  # far beyond what was seen accepted; more is refused, so that memory stays bounded
 
 
 def application(service: Service) -> Starlette:

@@ -105,7 +105,9 @@ class Service:
 
     # What a client asks for
 
-    async def handle(self, account: str, model: str, queued: bool, headers: Mapping[str, str], body: bytes) -> Reply | None:
+    async def handle(
+        self, account: str, model: str, queued: bool, headers: Mapping[str, str], body: bytes
+    ) -> Reply | None:
         """Answer one request; None means: close the connection without a reply.
 
         Args:
@@ -215,7 +217,7 @@ class Service:
         return replies.success(replies.pending(job.id, job.owner[1], "queued"))
 
     def _accept(self, task: Task, fault: str | None) -> Task:
-        """Bill a task that is going to run, and look its prefix up in the cache; a failed item costs nothing [assumed]."""
+        """Bill a task that is going to run, and look its prefix up; a failed item costs nothing [assumed]."""
         if fault != "failed_item":
             self._statistics.bill((task.key,), task.prompt_tokens)
         cached = task.prefix in self._prefixes
@@ -252,15 +254,16 @@ class Service:
         return await asyncio.shield(writing)
 
     async def _write(self, job: Job[Task]) -> bytes:
-        job.reply, tokens = await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, job)
-        job.items = ()
+        loop = asyncio.get_running_loop()
+        reply, tokens = await loop.run_in_executor(self._thread, self._writer.write, job)
         self._statistics.completion_tokens += tokens
-        return job.reply
+        job.items, job.reply = (), reply
+        return reply
 
     # Synchronous
 
     async def _run(self, model: str, request: Json, size: int) -> Reply:
-        """Answer at once. Streaming is not offered: ``stream`` is answered in one piece, as some models do [observed]."""
+        """Answer at once; ``stream`` is ignored and answered in one piece, as some models do [observed]."""
         if size > self._behaviour.size_limit:
             return _too_large()
         task = work.read(request)

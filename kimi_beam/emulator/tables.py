@@ -10,22 +10,27 @@ from typing import Final
 
 from kimi_beam.emulator.finders import Candidate, typed_in
 from kimi_beam.emulator.labels import Label
-from kimi_beam.emulator.lexicon import words
+from kimi_beam.emulator.lexicon import concept_named, words
 from kimi_beam.emulator.page import Page
 from kimi_beam.emulator.values import Amount
 
 Row = dict[str, list[Candidate]]
 """A property's name to what its cell may be read as."""
 
-_ROWS: Final = 1_000
+_ROWS: Final = 1_000  # of one table
+_LINES: Final = 5_000  # in which a table's header is looked for
+_WIDTH: Final = 400  # characters of a line that can be a row
 _SPLIT = re.compile(r"\s*\|\s*|\t+|\s{2,}")
 _RULE = re.compile(r"^[\s|+:=_*-]+$")
 _END = re.compile(
-    r"^\W*(?:sub|grand|net|invoice|zwischen|brutto|netto|gesamt|end)?[- ]?(?:total|tot|summe|betrag|amount due|balance due|amt due)(?![^\W_])"
+    r"^\W*(?:sub|grand|net|invoice|zwischen|brutto|netto|gesamt|end)?[- ]?"
+    r"(?:total|tot|summe|betrag|amount due|balance due|amt due)(?![^\W_])"
     r"|^\W*(?:subtotal|gesamtbetrag|zwischensumme|nettobetrag|rounding|change|cash|tax|vat|gst|mwst|ust|discount|thank)(?![^\W_])",
     re.IGNORECASE,
 )
-_QUANTITY = re.compile(r"^\s*(\d{1,5}(?:[.,]\d{1,3})?)\s*(?:x|×|\*|pcs?|stk|units?|ea)(?![^\W_])\s*", re.IGNORECASE)
+_QUANTITY = re.compile(
+    r"^\s*(\d{1,5}(?:[.,]\d{1,3})?)\s*(?:x|\u00d7|\*|pcs?|stk|units?|ea)(?![^\W_])\s*", re.IGNORECASE
+)
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -49,7 +54,7 @@ def find_rows(page: Page, columns: Sequence[tuple[str, Label]]) -> list[Row]:
         page: The document.
         columns: Property names and their labels.
     """
-    for number, line in enumerate(page.lines):
+    for number, line in enumerate(page.lines[:_LINES]):
         header = _header(line, columns)
         if header is not None:
             rows = list(_below(page.lines[number + 1 : number + 1 + _ROWS], header, columns))
@@ -60,10 +65,10 @@ def find_rows(page: Page, columns: Sequence[tuple[str, Label]]) -> list[Row]:
 
 def _header(line: str, columns: Sequence[tuple[str, Label]]) -> _Header | None:
     """Recognise a header: at least two cells, or most of all columns, that are labels of different properties."""
-    if len(line) > 400 or not _LETTERS.search(line):
+    if len(line) > _WIDTH or not _LETTERS.search(line):
         return None
     for separator in (_SPLIT, re.compile(r"\s*[;,]\s*"), re.compile(r"\s+")):
-        cells = [cell for cell in separator.split(line.strip().strip("|").strip())]
+        cells = separator.split(line.strip().strip("|").strip())
         names: list[str | None] = []
         for cell in cells:
             names.append(_column(cell, columns, names))
@@ -82,10 +87,15 @@ def _column(cell: str, columns: Sequence[tuple[str, Label]], taken: Sequence[str
         if name in taken or label.pattern is None:
             continue
         text = " ".join(own)
+        concept = concept_named(own)
         if label.pattern.fullmatch(text):
             rank = label.rank(text)
-            if best is None or rank < best[0]:
-                best = rank, name
+        elif concept is not None and concept.name == "line total" and _role(label) == "total":
+            rank = len(label.ranks)
+        else:
+            continue
+        if best is None or rank < best[0]:
+            best = rank, name
     return best[1] if best else None
 
 
@@ -98,7 +108,7 @@ def _below(lines: Sequence[str], header: _Header, columns: Sequence[tuple[str, L
                 return
             continue
         blank = 0
-        if _RULE.match(line):
+        if len(line) > _WIDTH or _RULE.match(line):
             continue
         if _END.match(line.strip(" |")):
             return
@@ -108,6 +118,7 @@ def _below(lines: Sequence[str], header: _Header, columns: Sequence[tuple[str, L
             row: Row = {name: typed_in(cell) for name, cell in named if name is not None and cell.strip()}
         else:
             row = _guess(line, columns, money=False) or {}
+            row = row if any(isinstance(cell[0], Amount) for cell in row.values()) else {}
         if row:
             yield row
 
@@ -138,12 +149,14 @@ def _guess(line: str, columns: Sequence[tuple[str, Label]], *, money: bool) -> R
     amounts = [amount for amount in page.amounts if not amount.percent]
     leading = _QUANTITY.match(line)
     text_end = next((a.outer[0] for a in amounts if not (leading and a.start < leading.end())), len(line))
-    description = line[leading.end() if leading else 0 : text_end].strip(" \t|@x×*-")
+    description = line[leading.end() if leading else 0 : text_end].strip(" \t|@x\u00d7*-")
     trailing = [a for a in amounts if a.start >= text_end]
     if not leading and amounts and amounts[0].start < 4 and not line[: amounts[0].start].strip():
         # "2 Widget 4.50 9.00": a number before the words is the quantity.
         following = line[amounts[0].end :]
-        words_ = re.match(r"\s*([^\d@|]*[^\W\d_][^@|]*?)(?=\s+[@x×]?\s*\D{0,3}\d+[.,]\d{2}(?!\d)|\s*[@|]|$)", following)
+        words_ = re.match(
+            r"\s*([^\d@|]*[^\W\d_][^@|]*?)(?=\s+[@x\u00d7]?\s*\D{0,3}\d+[.,]\d{2}(?!\d)|\s*[@|]|$)", following
+        )
         if words_:
             description = words_[1].strip(" \t|@-")
             trailing = [a for a in amounts[1:] if a.start >= amounts[0].end + words_.end()]

@@ -96,7 +96,7 @@ _CURRENCIES: Final = {
     "nzd": "NZD", "mxn": "MXN", "zar": "ZAR", "aed": "AED", "krw": "KRW", "₩": "KRW", "try": "TRY", "₺": "TRY",
 }  # fmt: skip
 _SIGN = "|".join(re.escape(sign) for sign in sorted(_CURRENCIES, key=len, reverse=True))
-_AMOUNT = re.compile(r"[0-9](?:\d{0,2}(?:[ \u00a0\u202f]\d{3})+,\d{2}(?!\d)|\d*(?:[.,']\d+)*)")
+_AMOUNT = re.compile(r"[0-9](?:\d{0,2}(?:[ \u00a0\u202f]\d{3}){1,4},\d{2}(?!\d)|\d*(?:[.,']\d+)*)")
 _SIGN_BEFORE = re.compile(rf"(?<![a-z])({_SIGN}) ?-?$")
 _SIGN_AFTER = re.compile(rf" ?({_SIGN})(?![a-z0-9])")
 _CODE = re.compile(rf"(?<![a-z])({_SIGN})(?![a-z])")
@@ -206,7 +206,7 @@ def amounts(text: str, lower: str) -> Iterator[Amount]:
 
 
 def _decimal(text: str) -> tuple[Decimal, int] | None:
-    """Read ``1,234.56``, ``1.234,56``, ``1 234,56``, ``1'234.56``: the value and its decimals; None for ``25.12.2018``."""
+    """Read ``1,234.56``, ``1.234,56``, ``1 234,56``, ``1'234.56``: value and decimals; None for ``25.12.2018``."""
     text = text.replace("'", "").replace(" ", "").replace("\u00a0", "").replace("\u202f", "")
     if len(text) > 30:
         return None

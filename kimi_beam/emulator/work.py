@@ -15,7 +15,7 @@ from kimi_beam.emulator.prompt import last_user_content, text_of, wanted
 from kimi_beam.emulator.replies import Completion
 
 Answer = Callable[[list[Any], "dict[str, Any] | None"], str]
-"""What a test may put in place of the rule-based model: messages and JSON Schema (None without one) to the answer's text."""
+"""What may replace the rule-based model: messages and JSON Schema (None without one) to the answer's text."""
 
 _CACHE_BLOCK: Final = 64  # tokens; "short inputs under one block do not count" [documented], the size is assumed
 
@@ -54,7 +54,7 @@ class Task:
 
 
 def read(body: Mapping[str, Any]) -> Task:
-    """Check one request and take from it what matters here; unknown fields are ignored [documented: schema allows them].
+    """Check one request and take from it what matters here; unknown fields are ignored [documented: allowed].
 
     Raises:
         BadInput: It has neither a prompt nor at least one message, or an ``external_reference`` that is no string.
@@ -64,7 +64,8 @@ def read(body: Mapping[str, Any]) -> Task:
         messages = [{"role": "user", "content": body["prompt"]}]
     if messages is None:
         raise BadInput(
-            "oneOf at '/' not met, 0 matches: required properties at '/' are 'prompt', required properties at '/' are 'messages'"
+            "oneOf at '/' not met, 0 matches: required properties at '/' are 'prompt', "
+            "required properties at '/' are 'messages'"
         )
     if not isinstance(messages, list) or not messages:
         raise BadInput("oneOf at '/' not met, 0 matches: '/messages' must be an array of at least 1 item")

@@ -1,0 +1,87 @@
+"""Runs `Extract` for real: a pipeline on a named runner, a service on a real port, files on disk."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
+
+import kimi_beam as kb
+
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+RECEIPT = {
+    "title": "Receipt",
+    "type": "object",
+    "properties": {
+        "company": {"type": ["string", "null"]},
+        "total": {"type": ["number", "null"]},
+    },
+    "required": ["company", "total"],
+    "additionalProperties": False,
+}
+QUICK = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=2.0)
+
+
+@dataclass
+class Outcome:
+    """What a run left on disk."""
+
+    rows: list[dict[str, Any]]
+    letters: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @property
+    def ids(self) -> Counter[str]:
+        return Counter([r["_document_id"] for r in self.rows] + [d["document_id"] for d in self.letters])
+
+    @property
+    def codes(self) -> dict[str, int]:
+        return dict(Counter(d["code"] for d in self.letters))
+
+
+def read_dataset(directory: Path) -> Outcome:
+    rows = [row for path in sorted(directory.glob("extractions-*.parquet")) for row in pq.read_table(path).to_pylist()]
+    lines = [line for path in sorted(directory.glob("dead-letters-*.jsonl")) for line in path.read_text().splitlines()]
+    return Outcome(rows, [json.loads(line) for line in lines], json.loads((directory / "summary.json").read_text()))
+
+
+def service(base_url: str, **changes: Any) -> kb.WorkersAI:
+    return kb.WorkersAI(ACCOUNT, base_url=base_url, **changes)
+
+
+def run_extract(
+    documents: Sequence[kb.Document],
+    base_url: str,
+    directory: Path,
+    *,
+    runner: str = "FnApiRunner",
+    options: Sequence[str] = (),
+    schema: Any = RECEIPT,
+    **extract: Any,
+) -> Outcome:
+    """Runs documents through `Extract` into a dataset and reads it back."""
+    extract.setdefault("polling", QUICK)
+    where = service(base_url)
+    with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
+        results = (
+            pipeline
+            | beam.Create(list(documents), reshuffle=False)
+            | kb.Extract(schema, service=where, **extract)
+        )
+        (results.extractions, results.dead_letters) | kb.WriteDataset(str(directory), schema, model=where.model)
+    return read_dataset(directory)
+
+
+def receipts(count: int, start: int = 0) -> list[kb.Document]:
+    """Documents that the emulator's rules can read, each another."""
+    return [
+        kb.Document(f"doc-{i}", f"COMPANY: Shop {i} Ltd\nDate: 2026-03-{1 + i % 28:02d}\nTOTAL: {i}.50\n", source="made")
+        for i in range(start, start + count)
+    ]

@@ -1,0 +1,329 @@
+"""The dispatcher's core under a fake clock: whatever the service does, each batch ends once and is paid for once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_beam import dispatch
+from kimi_beam.dispatch import Finish, GiveUp, Halt, Job, Shard, Split
+from kimi_beam.polling import Polling
+from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Refused, ServiceError, Trouble, Unknown, Unsent
+
+POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
+
+
+def error(code: int | None, status: int, retry_after: float | None = None) -> ServiceError:
+    return ServiceError(status, code, "words", retry_after)
+
+
+def one_job(count: int = 3, **changes: object) -> tuple[Shard, Job]:
+    shard = dispatch.admit(Shard(), [("b", count)], 0.0)
+    job = Job(**{**{n: getattr(shard.jobs[0], n) for n in Job.__slots__}, **changes})  # type: ignore[arg-type]
+    return Shard((job,)), job
+
+
+# ------------------------------------------------------------------------------------------------ single steps
+
+
+def test_a_batch_is_submitted_at_once_and_polled_after_the_first_wait() -> None:
+    shard, job = one_job()
+    assert dispatch.due(shard, 0.0) == [job]
+    shard, effects = dispatch.submitted(shard, job, Accepted("r"), 5.0, POLLING)
+    assert effects == []
+    assert dispatch.due(shard, 5.9) == []
+    assert [j.request_id for j in dispatch.due(shard, 6.0)] == ["r"]
+    assert shard.jobs[0].attempts == 1
+
+
+@pytest.mark.parametrize("retry_after", [0.0, 17.0, 3_000.0])
+def test_retry_after_holds_back_the_whole_shard_and_uses_up_no_attempt(retry_after: float) -> None:
+    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(3021, 429, retry_after)), 0.0, POLLING)
+    assert effects == []
+    assert [job.attempts for job in shard.jobs] == [0, 0]
+    if retry_after:
+        assert dispatch.due(shard, retry_after - 0.01) == []
+    assert len(dispatch.due(shard, retry_after)) == 2
+
+
+def test_waiting_politely_never_ends_a_batch_before_its_deadline() -> None:
+    shard, _ = one_job()
+    now = 0.0
+    for _ in range(50):  # far more than the refusals that a batch may have
+        now += 70
+        shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(3040, 429)), now, POLLING)
+        assert effects == []
+    shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(3040, 429)), 3_601, POLLING)
+    (given_up,) = effects
+    assert isinstance(given_up, GiveUp)
+    assert (given_up.failure.code, given_up.failure.retryable) == ("refused", True)
+
+
+def test_an_unknown_submit_is_repeated_once_and_no_more() -> None:
+    shard, job = one_job()
+    shard, effects = dispatch.submitted(shard, job, Unknown("reset"), 0.0, POLLING)
+    assert effects == []
+    assert dispatch.due(shard, 100.0)[0].request_id is None
+    shard, effects = dispatch.submitted(shard, shard.jobs[0], Unknown("reset"), 100.0, POLLING)
+    (given_up,) = effects
+    assert isinstance(given_up, GiveUp)
+    assert given_up.failure.code == "unknown_submit"
+    assert "may have been paid" in given_up.failure.message
+    assert shard.jobs == ()
+
+
+def test_a_refusal_between_two_unknown_submits_does_not_allow_a_third() -> None:
+    shard, job = one_job()
+    for result in (Unknown("reset"), Refused(error(8005, 500)), Refused(error(3021, 429)), Unknown("reset")):
+        shard, effects = dispatch.submitted(shard, shard.jobs[0], result, 0.0, POLLING)
+    assert isinstance(effects[0], GiveUp)
+    assert shard.jobs == ()
+
+
+def test_refusals_of_the_services_own_trouble_are_bounded() -> None:
+    shard, _ = one_job()
+    for _ in range(dispatch.MAX_REFUSALS - 1):
+        shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 0.0, POLLING)
+        assert effects == []
+    shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 0.0, POLLING)
+    assert isinstance(effects[0], GiveUp)
+    assert effects[0].failure.retryable
+
+
+@pytest.mark.parametrize("code", [9106, 10000, 3023, 5016, 5018, 5035, 5007, 3042, 8007, 7003])
+def test_account_trouble_is_known_by_its_code_under_any_status_and_keeps_the_jobs(code: int) -> None:
+    for status in (200, 400, 401, 403, 404, 429, 500):
+        shard, job = one_job()
+        shard, effects = dispatch.submitted(shard, job, Refused(error(code, status)), 0.0, POLLING)
+        assert effects == [Halt(error(code, status))]
+        assert len(shard.jobs) == 1
+
+
+def test_a_bare_401_is_account_trouble_and_a_bare_403_is_not() -> None:
+    shard, job = one_job(count=1)
+    assert isinstance(dispatch.submitted(shard, job, Refused(error(None, 401)), 0.0, POLLING)[1][0], Halt)
+    assert isinstance(dispatch.submitted(shard, job, Refused(error(None, 403)), 0.0, POLLING)[1][0], GiveUp)
+
+
+def test_a_spent_quota_gives_up_what_is_unsent_and_keeps_what_is_in_flight() -> None:
+    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1), ("c", 1)], 0.0)
+    results = [
+        (shard.jobs[0], Refused(error(3036, 429))),
+        (shard.jobs[1], Accepted("r")),  # made at once with the refusal, and paid for
+        (shard.jobs[2], Unknown("reset")),
+    ]
+    shard, effects = dispatch.submitted_together(shard, results, 90_000.0, POLLING)
+    assert {e.job.batch_id: e.failure.code for e in effects if isinstance(e, GiveUp)} == {
+        "a": "quota_exhausted",
+        "c": "unknown_submit",  # it may have been paid for: it must not be said to be unsent
+    }
+    assert [job.request_id for job in shard.jobs] == ["r"]
+    assert shard.parked_until == 172_800.0  # the next 00:00 UTC
+
+
+def test_a_batch_refused_for_good_is_halved_until_the_bad_request_stands_alone() -> None:
+    shard, job = one_job(count=4)
+    shard, effects = dispatch.submitted(shard, job, Refused(error(5006, 400)), 0.0, POLLING)
+    assert isinstance(effects[0], Split)
+    assert shard.jobs == ()
+    shard, job = one_job(count=1)
+    _, effects = dispatch.submitted(shard, job, Refused(error(5006, 400)), 0.0, POLLING)
+    assert isinstance(effects[0], GiveUp)
+    assert not effects[0].failure.retryable
+
+
+def test_halving_stops_where_every_request_is_refused() -> None:
+    shard = dispatch.admit(Shard(), [(f"b{i}", 1_000_000) for i in range(40)], 0.0)
+    kinds = Counter()
+    for job in shard.jobs:
+        shard, effects = dispatch.submitted(shard, job, Refused(error(5006, 400)), 0.0, POLLING)
+        kinds[type(effects[0])] += 1
+    assert kinds == {Split: dispatch.MAX_SPLITS_IN_VAIN, GiveUp: 20}
+
+
+@pytest.mark.parametrize("trouble", [Trouble("reset"), Trouble("x", error(None, 502)), Trouble("x", error(5001, 500))])
+def test_a_failed_poll_is_never_the_end_only_the_deadline_is(trouble: Trouble) -> None:
+    shard, _ = one_job(request_id="r")
+    now, polls = 0.0, 0
+    while shard.jobs:
+        now = max(now, dispatch.wake(shard) or 0.0)
+        shard, effects = dispatch.polled(shard, shard.jobs[0], trouble, now, POLLING)
+        polls += 1
+    assert now == POLLING.deadline  # a last poll at the deadline itself
+    assert polls > 50
+    (given_up,) = effects
+    assert isinstance(given_up, GiveUp)
+    assert (given_up.failure.code, given_up.failure.retryable) == ("deadline", True)
+    assert given_up.job.ticket is not None
+    assert given_up.job.ticket.request_id == "r"
+
+
+def test_a_lost_job_is_believed_lost_at_the_second_word_and_submitted_again_once() -> None:
+    shard, _ = one_job(request_id="r", attempts=1)
+    shard, effects = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 1.0, POLLING)
+    assert effects == []
+    assert shard.jobs[0].request_id == "r"
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 3.0, POLLING)
+    assert shard.jobs[0].request_id is None
+    shard, _ = dispatch.submitted(shard, shard.jobs[0], Accepted("r2"), 4.0, POLLING)
+    assert shard.jobs[0].attempts == 2
+    for _ in range(2):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 9.0, POLLING)
+    assert isinstance(effects[0], GiveUp)
+    assert effects[0].failure.code == "expired"
+
+
+def test_a_job_that_reappears_is_not_submitted_again() -> None:
+    shard, _ = one_job(request_id="r")
+    for result in (Gone("5504"), Pending(), Gone("5504"), Pending()):
+        shard, _ = dispatch.polled(shard, shard.jobs[0], result, 1.0, POLLING)
+        assert shard.jobs[0].request_id == "r"
+
+
+def test_a_job_that_the_service_calls_failed_is_given_up() -> None:
+    shard, _ = one_job(request_id="r")
+    shard, effects = dispatch.polled(shard, shard.jobs[0], Failed("error"), 1.0, POLLING)
+    assert isinstance(effects[0], GiveUp)
+    assert effects[0].failure.code == "job_failed"
+
+
+def test_what_is_in_flight_survives_a_moment_of_account_trouble() -> None:
+    shard, _ = one_job(request_id="r")
+    revoked = Trouble("x", error(10000, 401))
+    for _ in range(dispatch.MAX_ACCOUNT_TROUBLE - 1):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], revoked, 1.0, POLLING)
+        assert effects == []
+    shard, effects = dispatch.polled(shard, shard.jobs[0], revoked, 1.0, POLLING)
+    assert effects == [Halt(error(10000, 401))]
+    assert len(shard.jobs) == 1
+
+
+def test_state_of_another_version_is_refused_and_not_misread() -> None:
+    with pytest.raises(ValueError, match="version 99"):
+        dispatch.decode(b"[99,0,0,0,0,[]]")
+
+
+# ------------------------------------------------------------------------------------------------ whole runs
+
+_errors = st.sampled_from(
+    [
+        error(3021, 429, 7.0),
+        error(3021, 429),
+        error(3040, 429),
+        error(None, 429, 30.0),
+        error(8005, 500),
+        error(3046, 408),
+        error(5006, 400),
+        error(3006, 413),
+        error(None, 404),
+        error(3036, 429),
+        error(10000, 401),
+    ]
+)
+_submit_results = st.one_of(
+    st.just("accept"),
+    st.just("accept"),
+    st.just("accept"),
+    st.builds(Refused, _errors),
+    st.sampled_from(["lost before", "lost after"]),
+    st.just(Unsent("refused")),
+)
+_poll_results = st.one_of(
+    st.just(Pending()),
+    st.just("done"),
+    st.just("done"),
+    st.just(Gone("5504")),
+    st.just(Failed("error")),
+    st.just(Trouble("reset")),
+    st.builds(lambda e: Trouble("x", e), _errors),
+)
+
+
+@dataclass
+class Service:
+    """What the service really did, beside what it said."""
+
+    data: st.DataObject
+    accepted: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    not_before: float = 0.0
+
+    def submit(self, job: Job) -> object:
+        result = self.data.draw(_submit_results)
+        if result in ("accept", "lost after"):
+            self.accepted[job.batch_id] += 1
+        if result in ("lost before", "lost after"):
+            self.unknown[job.batch_id] += 1
+            return Unknown("reset")
+        return Accepted(f"{job.batch_id}/{self.accepted[job.batch_id]}") if result == "accept" else result
+
+
+@settings(max_examples=2_000)
+@given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObject, sizes: list[int]) -> None:
+    service, now = Service(data), 1_000_000.0
+    shard = dispatch.admit(Shard(), [(f"b{i}", n) for i, n in enumerate(sizes)], now)
+    documents = {f"b{i}": n for i, n in enumerate(sizes)}
+    ended: Counter[str] = Counter()
+    given_up: dict[str, GiveUp] = {}
+    gone: Counter[str] = Counter()
+    for _ in range(2_000):
+        if not shard.jobs:
+            break
+        wake = dispatch.wake(shard)
+        assert wake is not None
+        now = max(now, wake)
+        effects: list[dispatch.Effect] = []
+        jobs = dispatch.due(shard, now)
+        assert jobs, "nothing is due at the time that wake() named: the shard would spin"
+        results = []
+        for job in jobs:
+            if job.request_id is None:
+                assert now >= service.not_before, "a submit before its Retry-After"
+                results.append((job, service.submit(job)))
+        for _, result in results:
+            if isinstance(result, Refused) and result.error.waits and result.error.retry_after:
+                service.not_before = max(service.not_before, now + result.error.retry_after)
+        shard, more = dispatch.submitted_together(shard, results, now, POLLING)  # type: ignore[arg-type]
+        effects += more
+        for job in jobs:
+            if job.request_id is not None:
+                drawn = data.draw(_poll_results)
+                gone[job.batch_id] += isinstance(drawn, Gone)
+                done = Done([{}], None)
+                shard, more = dispatch.polled(shard, job, done if drawn == "done" else drawn, now, POLLING)
+                effects += more
+        for effect in effects:
+            if isinstance(effect, Halt):
+                continue
+            batch = effect.job.batch_id
+            if isinstance(effect, Split):
+                assert effect.job.count > 1
+                halves = [(f"{batch}l", effect.job.count // 2), (f"{batch}r", effect.job.count - effect.job.count // 2)]
+                documents.update(halves)
+                del documents[batch]
+                shard = dispatch.admit(shard, halves, now)
+            else:
+                assert isinstance(effect, (Finish, GiveUp))
+                ended[batch] += 1
+                if isinstance(effect, GiveUp):
+                    given_up[batch] = effect
+        assert dispatch.decode(dispatch.encode(shard)) == shard
+    assert not shard.jobs, "the shard never comes to an end"
+    assert ended == Counter(dict.fromkeys(documents, 1)), "a batch ended twice, or never"
+    assert sum(documents.values()) == sum(sizes), "splitting lost or doubled documents"
+    for batch, count in service.unknown.items():
+        assert count <= dispatch.MAX_UNKNOWN, "an unknown submit was repeated more than once"
+        del batch
+    for batch, paid in service.accepted.items():
+        # Paid again only where the service said nothing, or said twice in a row that it lost the job.
+        assert paid <= 1 + service.unknown[batch] + gone[batch] // 2, "paid for twice without a reason"
+    for batch, effect in given_up.items():
+        if effect.failure.code in ("quota_exhausted", "refused", "unreachable") and not service.unknown[batch]:
+            lost = gone[batch] // 2
+            assert service.accepted[batch] <= lost, "a batch that was paid for is said to be unsent"
