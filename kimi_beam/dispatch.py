@@ -29,20 +29,8 @@ from typing import Any, TypeAlias
 import orjson
 
 from kimi_beam.polling import Polling
-from kimi_beam.protocol import (
-    Accepted,
-    Done,
-    Failed,
-    Gone,
-    Pending,
-    PollResult,
-    Refused,
-    Remedy,
-    ServiceError,
-    SubmitResult,
-    Unknown,
-    Unsent,
-)
+from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, Refused, SubmitResult, Unknown, Unsent
+from kimi_beam.service_errors import Remedy, ServiceError
 from kimi_beam.types import Failure, Ticket, Usage
 
 MAX_REFUSALS = 5

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from kimi_beam.client import Client, Timeouts, WorkersAI
 from kimi_beam.errors import ConfigError
-from kimi_beam.protocol import Gone, HttpReply, NoReply, Remedy, ServiceError, Trouble, decode_poll
+from kimi_beam.protocol import Gone, HttpReply, NoReply, Trouble, decode_poll
+from kimi_beam.service_errors import Remedy, ServiceError
 
 _TRIES = 4
 

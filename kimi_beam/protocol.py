@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from enum import Enum
 from typing import Any, TypeAlias
 
 import orjson
 
+from kimi_beam.service_errors import EXPIRED, ServiceError
 from kimi_beam.types import Completion, Failure, Usage
 
 # ------------------------------------------------------------------------------------------------ what comes back
@@ -45,102 +45,6 @@ class NoReply:
 
 
 Exchange: TypeAlias = HttpReply | NoReply
-
-
-class Remedy(Enum):
-    """What helps against an error of the service."""
-
-    RETRY = "the same again, later"
-    TOMORROW = "nothing before 00:00 UTC"
-    SPLIT = "less at once"
-    NEVER = "nothing: this request is refused"
-    ACCOUNT = "nothing here: the token, account or model is turned away"
-
-
-ERRORS: dict[int, tuple[Remedy, str]] = {
-    3003: (Remedy.NEVER, "incomplete request"),
-    3006: (Remedy.SPLIT, "request too large"),
-    3007: (Remedy.RETRY, "timeout"),
-    3008: (Remedy.RETRY, "aborted"),
-    3010: (Remedy.NEVER, "incomplete input"),
-    3021: (Remedy.RETRY, "requests per minute reached"),
-    3023: (Remedy.ACCOUNT, "the account is blocked"),
-    3030: (Remedy.NEVER, "invalid parameters"),
-    3036: (Remedy.TOMORROW, "the day's free allocation is spent"),
-    3039: (Remedy.NEVER, "fine-tune files missing"),
-    3040: (Remedy.RETRY, "capacity temporarily exceeded"),
-    3041: (Remedy.ACCOUNT, "the model is private for this account"),
-    3042: (Remedy.ACCOUNT, "invalid model id"),
-    3046: (Remedy.RETRY, "request timeout"),
-    4006: (Remedy.TOMORROW, "the day's free allocation is spent"),
-    5004: (Remedy.NEVER, "invalid data"),
-    5005: (Remedy.NEVER, "LoRa unsupported"),
-    5006: (Remedy.NEVER, "the body does not fit the model's schema"),
-    5007: (Remedy.ACCOUNT, "no such model"),
-    5016: (Remedy.ACCOUNT, "the model's licence is not accepted"),
-    5018: (Remedy.ACCOUNT, "the model is private for this account"),
-    5019: (Remedy.NEVER, "SDK too old"),
-    5023: (Remedy.NEVER, "JSON mode does not stream"),
-    5024: (Remedy.RETRY, "JSON mode could not be met"),
-    5025: (Remedy.NEVER, "this model has no JSON Schema mode"),
-    5028: (Remedy.ACCOUNT, "the model is retired"),
-    5035: (Remedy.ACCOUNT, "the model needs the Workers Paid plan"),
-    7000: (Remedy.ACCOUNT, "no such route"),
-    7001: (Remedy.ACCOUNT, "method not allowed"),
-    7003: (Remedy.ACCOUNT, "no such account"),
-    8001: (Remedy.NEVER, "invalid input"),
-    8005: (Remedy.RETRY, "internal error"),
-    8006: (Remedy.NEVER, "the forced tool ran out of tokens"),
-    8007: (Remedy.ACCOUNT, "this model has no batch queue"),
-    9106: (Remedy.ACCOUNT, "the token is malformed"),
-    10000: (Remedy.ACCOUNT, "the token is not accepted"),
-}
-"""Cloudflare's internal codes with what helps. Source: Workers AI errors page (2026-07-29) and, for the codes it leaves
-out, captures and bug reports."""
-
-EXPIRED = 5504
-"""A job id that the service does not know, or no longer (captured)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceError:
-    """An error that the service put into words, or an HTTP status where it did not.
-
-    Attributes:
-        status: HTTP status.
-        code: ``errors[0].code``; None where there was no envelope.
-        message: ``errors[0].message``, or what stood in its place.
-        retry_after: Seconds to wait by the service's own word; None where it gives none.
-    """
-
-    status: int
-    code: int | None
-    message: str
-    retry_after: float | None = None
-
-    @property
-    def remedy(self) -> Remedy:
-        """What helps: by code, and only where there is none by status."""
-        if self.code in ERRORS:
-            return ERRORS[self.code][0]
-        if self.code is None and self.status == 401:
-            return Remedy.ACCOUNT
-        if self.status == 413:
-            return Remedy.SPLIT
-        if self.status in (408, 409, 425, 429) or self.status >= 500:
-            return Remedy.RETRY
-        return Remedy.NEVER
-
-    @property
-    def waits(self) -> bool:
-        """Whether it only asks to come back later, so that it is no failed attempt."""
-        return self.status == 429 or self.code in (3021, 3040)
-
-    def __str__(self) -> str:
-        number = f"code {self.code}, " if self.code is not None else ""
-        meaning = ERRORS[self.code][1] if self.code in ERRORS else ""
-        said = f"{meaning}: {self.message}" if meaning and self.message else meaning or self.message
-        return f"{said} ({number}HTTP {self.status})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,7 @@ def run_extract(
     where = service(base_url)
     with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
         results = (
-            pipeline
-            | beam.Create(list(documents), reshuffle=False)
-            | kb.Extract(schema, service=where, **extract)
+            pipeline | beam.Create(list(documents), reshuffle=False) | kb.Extract(schema, service=where, **extract)
         )
         (results.extractions, results.dead_letters) | kb.WriteDataset(str(directory), schema, model=where.model)
     return read_dataset(directory)
@@ -82,6 +80,8 @@ def run_extract(
 def receipts(count: int, start: int = 0) -> list[kb.Document]:
     """Documents that the emulator's rules can read, each another."""
     return [
-        kb.Document(f"doc-{i}", f"COMPANY: Shop {i} Ltd\nDate: 2026-03-{1 + i % 28:02d}\nTOTAL: {i}.50\n", source="made")
+        kb.Document(
+            f"doc-{i}", f"COMPANY: Shop {i} Ltd\nDate: 2026-03-{1 + i % 28:02d}\nTOTAL: {i}.50\n", source="made"
+        )
         for i in range(start, start + count)
     ]

@@ -81,7 +81,11 @@ def test_a_run_writes_the_dataset_and_says_what_it_came_to(
     assert set(outcome.summary) == expected
     assert (outcome.summary["batches"], outcome.summary["submits"], outcome.summary["unknown_submits"]) == (1, 1, 0)
     assert outcome.summary["wall_s"] > 0
-    assert sorted(p.name.partition("-0")[0] for p in out_dir.iterdir()) == ["dead-letters", "extractions", "summary.json"]
+    assert sorted(p.name.partition("-0")[0] for p in out_dir.iterdir()) == [
+        "dead-letters",
+        "extractions",
+        "summary.json",
+    ]
 
 
 def test_the_same_run_twice_is_refused_until_it_may_overwrite(
@@ -116,7 +120,12 @@ def test_too_many_dead_letters_are_exit_3_after_everything_is_written(
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [('{"type": "strnig"}', "not a valid JSON Schema"), ("{", "is not JSON"), ("[1]", "is not an object"), (None, "No such")],
+    [
+        ('{"type": "strnig"}', "not a valid JSON Schema"),
+        ("{", "is not JSON"),
+        ("[1]", "is not an object"),
+        (None, "No such"),
+    ],
 )
 def test_a_schema_that_is_none_is_refused(
     content: str | None, says: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -292,7 +301,9 @@ def test_a_real_process_keeps_stdout_for_the_result_and_the_token_to_itself(inpu
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "documents" in done.stdout
-    everything = done.stdout + done.stderr + "".join(p.read_bytes().decode("latin-1") for p in (tmp_path / "o").iterdir())
+    everything = (
+        done.stdout + done.stderr + "".join(p.read_bytes().decode("latin-1") for p in (tmp_path / "o").iterdir())
+    )
     assert "t0ken-of-mine" not in everything
 
 

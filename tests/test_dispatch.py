@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from kimi_beam import dispatch
 from kimi_beam.dispatch import Finish, GiveUp, Halt, Job, Shard, Split
 from kimi_beam.polling import Polling
-from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Refused, ServiceError, Trouble, Unknown, Unsent
+from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Refused, Trouble, Unknown, Unsent
+from kimi_beam.service_errors import ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
 
@@ -78,7 +79,7 @@ def test_an_unknown_submit_is_repeated_once_and_no_more() -> None:
 
 
 def test_a_refusal_between_two_unknown_submits_does_not_allow_a_third() -> None:
-    shard, job = one_job()
+    shard, _ = one_job()
     for result in (Unknown("reset"), Refused(error(8005, 500)), Refused(error(3021, 429)), Unknown("reset")):
         shard, effects = dispatch.submitted(shard, shard.jobs[0], result, 0.0, POLLING)
     assert isinstance(effects[0], GiveUp)

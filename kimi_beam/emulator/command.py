@@ -15,7 +15,7 @@ from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
 
 _BANNER = """\
 kimi-beam emulator: a rule-based stand-in, not Kimi. No request leaves this machine.
-To use it, set the client's base URL to {url} with any account id and {token}.
+To use it: kimi-beam extract … --base-url {url} with any account id and {token}.
 Counters: {root}/stats. Stop with Ctrl-C.
 """
 

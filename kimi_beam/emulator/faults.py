@@ -106,13 +106,18 @@ class Faults:
             probability.update(dict.fromkeys(FAULTS if name == "all" else (name,), chance))
         return cls(MappingProxyType(probability), MappingProxyType(argument))
 
-    def strikes(self, name: str, *, seed: int, key: str, occurrence: int) -> bool:
-        """Whether the fault strikes what ``key`` names, the ``occurrence``-th time it comes."""
+    def draw(self, name: str, *, seed: int, key: str, occurrence: int) -> float | None:
+        """Draw for what ``key`` names, the ``occurrence``-th time it comes.
+
+        Returns:
+            A number from 0 to 1, the same for the same arguments, if the fault strikes; else None.
+        """
         chance = self.probability.get(name, 0.0)
         if not chance:
-            return False
+            return None
         digest = blake2b(f"{seed}\0{name}\0{key}\0{occurrence}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") < chance * 2**64
+        drawn = int.from_bytes(digest, "big") / 2**64
+        return drawn / chance if drawn < chance else None
 
 
 def _number(text: str) -> float | None:
@@ -127,7 +132,7 @@ def _number(text: str) -> float | None:
 class Injector:
     """Draws the faults of one running service, remembers what has come before, and counts what was injected.
 
-    At most one fault strikes a request, a job or an item: the first that does, in the order of `FAULTS`.
+    At most one fault strikes a request, a job or an item; of several that would, each is as likely.
 
     Attributes:
         injected: Fault name to the number of times it was injected.
@@ -169,7 +174,5 @@ class Injector:
             return None
         occurrence = self._seen[key]
         self._seen[key] += 1
-        for name in names:
-            if self._faults.strikes(name, seed=self._seed, key=key, occurrence=occurrence):
-                return name
-        return None
+        drawn = ((self._faults.draw(n, seed=self._seed, key=key, occurrence=occurrence), n) for n in names)
+        return min(((value, name) for value, name in drawn if value is not None), default=(0, None))[1]

@@ -96,7 +96,8 @@ class Emulator:
         if self._thread is not None:
             raise RuntimeError("an emulator can be started only once")
         # Bound and listening before the thread starts: no moment in which a client is refused or the port is lost.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # TCP by name: asyncio switches Nagle's algorithm off only where it reads that, and each reply would wait 40 ms.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((HOST, self._port))
@@ -114,8 +115,8 @@ class Emulator:
     def stop(self) -> None:
         """Close every connection and end the thread; harmless when it is not running."""
         self._service.close()
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
+        if self._server is not None and self._thread is not None and self._thread.is_alive():
+            self._server.stop()
             self._thread.join()
 
     def __enter__(self) -> Emulator:
@@ -145,7 +146,7 @@ class Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it is ready and does not wait for its clients when it stops."""
+    """A uvicorn server that says when it is ready, and stops at once instead of waiting for its clients."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(
@@ -158,21 +159,34 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 log_level="critical",
                 server_header=False,
+                date_header=False,
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=1,
             )
         )
         self.ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `main_loop`; called from another thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        for task in list(self.server_state.tasks):
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
             task.cancel()
-        await super().shutdown(sockets)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for the transports to notice

@@ -50,7 +50,12 @@ def test_references_allof_and_alternatives_are_sorted_out():
 def test_recursion_is_cut():
     node = {"type": "object", "properties": {"name": {"type": "string"}, "next": {"$ref": "#"}, "other": {"$ref": "#"}}}
     assert plan(node).kind == "object"
-    for schema in ({"$ref": "#"}, {"anyOf": [{"$ref": "#"}]}, {"allOf": [{"$ref": "#"}] * 50}, {"items": {"$ref": "#"}}):
+    for schema in (
+        {"$ref": "#"},
+        {"anyOf": [{"$ref": "#"}]},
+        {"allOf": [{"$ref": "#"}] * 50},
+        {"items": {"$ref": "#"}},
+    ):
         assert plan(schema).kind in ("any", "array")
 
 

@@ -1,0 +1,89 @@
+"""What is turned away before anything is paid for: documents that cannot be sent, and ids that stand more than once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from kimi_beam import batching
+from kimi_beam.prompting import Prompt
+from kimi_beam.types import Document, Failure, Reply, Usage
+
+
+def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
+    """Checks a document before anything is paid for.
+
+    Returns:
+        The document, with a failure where it cannot be sent; and the bytes of its request, 0 where it fails.
+    """
+    failure = document.failure
+    size = 0
+    if failure is None:
+        try:
+            size = prompt.size(document)
+            document.id.encode()
+        except (TypeError, UnicodeEncodeError):
+            failure = Failure("prompt", "not_utf8", "the id or text holds lone surrogates, which are not Unicode")
+        else:
+            failure = _unsendable(document, size, prompt)
+    if failure is None:
+        return document, size
+    legible = (_legible(document.id), _legible(document.text))
+    return Document(*legible, document.images, document.metadata, document.source, failure), 0
+
+
+def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
+    if not document.text.strip() and not document.images:
+        return Failure("prompt", "empty_document", "the document has no text")
+    if size > batching.HARD_MAX_BYTES:
+        told = f"its request of {size} bytes exceeds {batching.HARD_MAX_BYTES}, the most that a job may hold"
+        return Failure("prompt", "too_large", told)
+    missing = prompt.missing_metadata(document)
+    if missing:
+        return Failure("prompt", "missing_metadata", f"metadata lacks {', '.join(missing)}, which the prompt names")
+    return None
+
+
+def _legible(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[bytes], list[Reply]]:
+    """Parts the batches that can be sent from the documents that cannot.
+
+    Args:
+        blobs: All batches of a shard.
+        compare: Whether documents of one id are refused: every holder of it.
+
+    Returns:
+        The batches to send, and a reply for each document that failed before it could be sent.
+    """
+    twice = _repeated(blobs) if compare else frozenset()
+    good: list[bytes] = []
+    failed: list[Reply] = []
+    for blob in blobs:
+        head = batching.head(blob)
+        if not head.failed and twice.isdisjoint(head.digests):
+            good.append(blob)
+            continue
+        keep = []
+        for document, size, digest in zip(batching.decode(blob), head.sizes, head.digests, strict=True):
+            failure = document.failure
+            if digest in twice:
+                told = f"{failure.message}; and " if failure else ""
+                failure = Failure("prompt", "duplicate_id", f"{told}more than one document has the id {document.id!r}")
+            if failure is None:
+                keep.append((document, size))
+            else:
+                failed.append(Reply(document, failure, Usage(), None))
+        if keep:
+            good.append(batching.encode(keep))
+    return good, failed
+
+
+def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
+    """Digests of the ids that more than one document has."""
+    counts: Counter[int] = Counter()
+    for blob in blobs:
+        counts.update(batching.head(blob).digests)
+    return frozenset(digest for digest, count in counts.items() if count > 1)

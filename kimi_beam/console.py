@@ -1,0 +1,111 @@
+"""What the command line says: talk on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kimi_beam.progress import PROGRESS
+
+
+def say(message: str) -> None:
+    """Writes to stderr, named as Unix programs name themselves."""
+    sys.stderr.write(f"kimi-beam: {message}\n")
+    sys.stderr.flush()
+
+
+def hush_beam() -> None:
+    """Keeps Beam's own logs, warnings and worker tracebacks off the screen."""
+    logging.basicConfig(level=logging.CRITICAL)
+    logging.getLogger().setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+@contextlib.contextmanager
+def progress(every: float = 5.0) -> Iterator[None]:
+    """Says on stderr how far an in-process runner is.
+
+    Args:
+        every: Seconds between two lines; a line is said only when something has changed.
+    """
+    done = threading.Event()
+
+    def report() -> None:
+        last = None
+        while not done.wait(every):
+            now = PROGRESS.snapshot()
+            if now != last and now["documents"]:
+                say(f"{now['documents']} documents in, {now['settled']} settled, {now['in_flight']} batches in flight")
+            last = now
+
+    thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def interrupted(output: str) -> str:
+    """What Ctrl-C leaves behind, in one line."""
+    count = PROGRESS.in_flight
+    batches = "1 batch is" if count == 1 else f"{count} batches are"
+    return f"interrupted: {batches} in flight, submitted and not collected; nothing was written to {output}"
+
+
+def job_failed(error: Exception) -> str:
+    """What a runner raised, without the tracebacks of its workers: the error itself stands in the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    ours = [line.partition(": ")[2] for line in lines if line.startswith("kimi_beam.errors.")]
+    said = (ours or lines)[-1].partition(" [while running")[0][:500]
+    hint = "" if ours else "\n(--verbose shows the workers' own words)"
+    return f"the job failed: {said}{hint}"
+
+
+def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated: bool) -> None:
+    """Prints what a run came to.
+
+    Args:
+        summary: The content of ``summary.json``.
+        files: What was written.
+        emulated: Whether a stand-in answered, so that nothing was paid.
+    """
+    usage, cost = summary["usage"], summary["cost_usd"]
+    price = "unknown for this model" if cost is None else f"${cost:.4f}"
+    tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
+    lines = [
+        ("documents", summary["documents"]),
+        ("extractions", summary["extractions"]),
+        ("dead letters", sum(summary["dead_letters"].values())),
+        *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
+        ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
+        ("cost", f"{price} had Kimi answered (the stand-in is free)" if emulated else price),
+        *(("written", path) for path in files),
+    ]
+    for name, value in lines:
+        print(f"{name:<20}{value}")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints rows as a table: the id and the schema's own columns."""
+    names = [name for name in (rows[0] if rows else ()) if name not in ("_additional", "_metadata", "_provenance")]
+    lines = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    print()
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = f"[{len(value)}]" if isinstance(value, list) else str(value)
+    # An answer is untrusted: no control characters reach the terminal.
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= 34 else f"{text[:33]}…"

@@ -1,0 +1,175 @@
+"""`kimi-beam extract`: from arguments to a job, from what becomes of it to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from kimi_beam import console, job
+from kimi_beam.client import DEFAULT_MODEL, WorkersAI
+from kimi_beam.credentials import TOKEN_VARIABLE
+from kimi_beam.emulator import Emulator
+from kimi_beam.errors import ConfigError, KimiBeamError, UserError
+from kimi_beam.io.dataset import check_output, parts
+from kimi_beam.io.documents import check_input
+from kimi_beam.io.parquet import first_rows
+from kimi_beam.job import Job
+from kimi_beam.polling import Polling
+from kimi_beam.preflight import check_service
+from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
+from kimi_beam.schema import OutputSchema
+
+
+def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        args: The command's own arguments.
+        rest: Inputs and Beam's options, as they stood.
+
+    Returns:
+        The exit code.
+    """
+    if not args.verbose:
+        console.hush_beam()
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
+    try:
+        with contextlib.ExitStack() as stack:
+            inputs, options = split(rest)
+            wanted = _job(args, inputs, stack)
+            doubt = None if args.no_preflight else check_service(wanted.service)
+            if doubt:
+                console.say(f"{doubt}; going on")
+            stack.enter_context(console.progress())
+            summary = job.run(wanted, options)
+    except UserError as e:
+        return _fail(str(e), 2)
+    except KimiBeamError as e:
+        return _fail(str(e), 1)
+    except KeyboardInterrupt:
+        _interrupt(args.output)
+    except Exception as e:  # whatever a runner raises
+        if args.verbose:
+            raise
+        return _fail(console.job_failed(e), 1)
+    files = [path for kind in ("extractions", "dead-letters", "summary") for path in parts(args.output, kind)]
+    console.print_summary(summary, files, emulated=args.emulator)
+    if args.preview:
+        console.print_rows(first_rows(parts(args.output, "extractions"), args.preview))
+    failed, documents = sum(summary["dead_letters"].values()), summary["documents"]
+    if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
+        return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    console.say(message)
+    return code
+
+
+def _interrupt(output: str) -> NoReturn:
+    console.say(console.interrupted(output))
+    sys.stdout.flush()
+    # Worker threads may be waiting for the service; nothing of theirs is to be kept.
+    os._exit(130)
+
+
+def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
+    number, percent = bound
+    return failed * 100 > number * documents if percent else failed > number
+
+
+def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack) -> Job:
+    """Turns arguments into values; everything that can be wrong without asking the service is found here."""
+    if not inputs:
+        raise ConfigError("no input: name at least one path or glob (kimi-beam extract --help)")
+    schema = OutputSchema(args.schema)
+    check_input(inputs)
+    check_output(args.output, overwrite=args.overwrite)
+    first, ceiling = args.poll_interval
+    return Job(
+        inputs=inputs,
+        schema=schema,
+        service=_service(args, stack),
+        output=args.output,
+        instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
+        prompt_metadata=args.prompt_metadata,
+        limit=args.limit,
+        polling=Polling(first=first, ceiling=ceiling),
+        overwrite=args.overwrite,
+    )
+
+
+def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:
+    base_url = args.base_url
+    if args.emulator:
+        base_url = stack.enter_context(Emulator()).base_url
+        console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
+    return WorkersAI.from_env(
+        model=args.model or DEFAULT_MODEL,
+        account_id=args.account_id,
+        token_from=args.token_from or f"env:{TOKEN_VARIABLE}",
+        base_url=base_url,
+    )
+
+
+def _text(value: str) -> str:
+    """TEXT, or the content of @FILE."""
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"cannot read the instructions from {value[1:]}: {e}") from None
+
+
+# ------------------------------------------------------------------------------------------------ Beam's options
+
+
+_KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+"""Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
+
+
+def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts inputs from Beam's options, wherever they stand.
+
+    Args:
+        rest: What the command's own parser left over, in order.
+
+    Returns:
+        The inputs; and the options with their values.
+
+    Raises:
+        ConfigError: An option that nobody knows, for a runner that would ignore it.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for declared in PipelineOptions.__subclasses__():
+        # Two libraries may declare one option; as in Beam's own parser the first stands.
+        with contextlib.suppress(argparse.ArgumentError):
+            declared._add_argparse_args(parser)
+    _, left = parser.parse_known_args(list(rest))
+    inputs = [word for word in left if not word.startswith("-")]
+    unknown = [word for word in left if word.startswith("-")]
+    waiting, options = list(inputs), []
+    for word in rest:
+        if waiting and word == waiting[0]:
+            waiting.pop(0)
+        else:
+            options.append(word)
+    runner = str(PipelineOptions(options).get_all_options().get("runner") or "")
+    if unknown and runner in _KNOWS_ALL_OPTIONS:
+        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam extract --help)")
+    return inputs, options
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises where argparse would print and exit."""
+        raise ConfigError(message)

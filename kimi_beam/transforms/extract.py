@@ -1,0 +1,123 @@
+"""`Extract`: documents in, extractions and dead letters out. It only wires; the deciding is done elsewhere.
+
+::
+
+    Document ─▶ MakeBatches ─▶ Dispatch ─▶ Settle ─▶ Extraction │ DeadLetter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.error_handling import ErrorHandler
+from apache_beam.transforms.window import GlobalWindows
+
+from kimi_beam.batching import Batching
+from kimi_beam.client import WorkersAI
+from kimi_beam.errors import ConfigError
+from kimi_beam.polling import Polling
+from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt
+from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.transforms.dispatch import DispatchBounded, DispatchUnbounded
+from kimi_beam.transforms.make_batches import MakeBatches
+from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
+from kimi_beam.types import DeadLetter, Extraction
+from kimi_beam.validation import Asked
+
+EXTRACTIONS = "extractions"
+
+
+class Extract(beam.PTransform):
+    """Extracts one instance of a schema from each document, through the model's batch queue.
+
+    ``PCollection[Document] -> extractions: PCollection[Extraction], dead_letters: PCollection[DeadLetter]``
+
+    Every document leaves exactly once, by one of the two outputs. Use them as ``result.extractions`` and
+    ``result.dead_letters``, or hand the dead letters to a Beam error handler::
+
+        with ErrorHandler(kb.WriteDeadLetters("out/dead")) as dead:
+            extractions = documents | kb.Extract(Invoice, service=service).with_error_handler(dead)
+
+    Bounded input has its duplicate ids found before anything is submitted: every holder is a ``duplicate_id`` dead
+    letter. In unbounded input ids are not compared, and outputs carry the time of the answer.
+
+    Args:
+        schema: What each document shall become: a JSON Schema (dict or file), a pydantic model, or an `OutputSchema`.
+        service: Where the service is and which model is asked.
+        instructions: The user's own words to the model.
+        prompt_metadata: Keys of the documents' metadata that the model may see; none by default.
+        batching: How documents are packed.
+        polling: When finished jobs are looked for, and for how long.
+        max_in_flight: Jobs that one shard has submitted and not finished.
+        max_completion_tokens: Bound of each answer.
+        shards: Keys that the work is spread over. None: by the runner's number of workers.
+
+    Raises:
+        SchemaError: The schema cannot be read or compiled.
+        ConfigError: A number is not positive.
+        AccountError: In a running bounded pipeline: token, account or model are turned away.
+    """
+
+    def __init__(
+        self,
+        schema: SchemaSource,
+        *,
+        service: WorkersAI,
+        instructions: str = DEFAULT_INSTRUCTIONS,
+        prompt_metadata: Sequence[str] = (),
+        batching: Batching | None = None,
+        polling: Polling | None = None,
+        max_in_flight: int = 64,
+        max_completion_tokens: int = 4096,
+        shards: int | None = None,
+    ) -> None:
+        super().__init__()
+        if max_in_flight < 1 or max_completion_tokens < 1 or (shards is not None and shards < 1):
+            raise ConfigError("Extract: max_in_flight, max_completion_tokens and shards must be at least 1")
+        self._prompt = Prompt(OutputSchema(schema), instructions, tuple(prompt_metadata), max_completion_tokens)
+        self._service = service
+        self._batching = batching or Batching()
+        self._polling = polling or Polling()
+        self._max_in_flight = max_in_flight
+        self._shards = shards
+        self._handler: ErrorHandler | None = None
+
+    def with_error_handler(self, handler: ErrorHandler | None) -> Extract:
+        """Sends the dead letters to a Beam error handler; the output is then the extractions alone."""
+        self._handler = handler
+        return self
+
+    def expand(self, documents: beam.PCollection) -> Any:
+        shards = self._shards or default_shards(documents.pipeline.options)
+        dispatch_fn = DispatchBounded if documents.is_bounded else DispatchUnbounded
+        if not documents.windowing.is_default():
+            documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
+        asked = Asked(self._prompt.schema, self._service.model)
+        results = (
+            documents
+            | "MakeBatches"
+            >> beam.ParDo(MakeBatches(self._prompt, self._batching, shards)).with_output_types(tuple[str, bytes])
+            | "Dispatch"
+            >> beam.ParDo(dispatch_fn(self._service, self._prompt, self._batching, self._polling, self._max_in_flight))
+            | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(DEAD_LETTERS, main=EXTRACTIONS)
+        )
+        results[EXTRACTIONS].element_type = Extraction
+        results[DEAD_LETTERS].element_type = DeadLetter
+        if self._handler is None:
+            return results
+        self._handler.add_error_pcollection(results[DEAD_LETTERS])
+        return results[EXTRACTIONS]
+
+
+def default_shards(options: PipelineOptions) -> int:
+    """As many keys as there are workers to hold one: more would only make batches smaller.
+
+    Flink's batch mode runs one key at a time on each slot, so that keys beyond its parallelism wait for each other.
+    """
+    known = options.get_all_options()
+    if "dataflow" in str(known.get("runner") or "").lower():
+        return 4 * max(int(known.get("num_workers") or 1), int(known.get("max_num_workers") or 1))
+    return max(1, int(known.get("direct_num_workers") or 1), int(known.get("parallelism") or 1))

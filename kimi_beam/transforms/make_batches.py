@@ -1,0 +1,48 @@
+"""`MakeBatches`: documents packed into batches that travel as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from kimi_beam import batching as packing
+from kimi_beam.admission import prepare
+from kimi_beam.batching import Batching, Packer
+from kimi_beam.progress import PROGRESS
+from kimi_beam.prompting import Prompt
+from kimi_beam.types import Document
+
+
+class MakeBatches(beam.DoFn):
+    """``Document -> (shard, batch as bytes)``: packs within a bundle; `Dispatch` packs what is left over again.
+
+    Documents of one id meet in one shard. Documents that failed travel in batches of their own.
+    """
+
+    def __init__(self, prompt: Prompt, batching: Batching, shards: int) -> None:
+        self._prompt, self._batching, self._shards = prompt, batching, shards
+
+    def start_bundle(self) -> None:
+        self._packers: dict[tuple[str, bool], Packer[tuple[Document, int]]] = {}
+
+    def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
+        document, size = prepare(document, self._prompt)
+        shard = str(packing.digest(document.id) % self._shards)
+        key = shard, document.failure is None
+        packer = self._packers.get(key)
+        if packer is None:
+            packer = self._packers[key] = Packer(self._batching)
+        if closed := packer.add((document, size), size or len(document.text)):
+            yield self._batch(shard, closed)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for (shard, _), packer in self._packers.items():
+            if left := packer.flush():
+                yield WindowedValue(self._batch(shard, left), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _batch(self, shard: str, documents: Sequence[tuple[Document, int]]) -> tuple[str, bytes]:
+        PROGRESS.read(len(documents))
+        return shard, packing.encode(documents)

@@ -1,0 +1,30 @@
+"""`Settle`: what came back becomes extractions and dead letters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from kimi_beam.progress import PROGRESS
+from kimi_beam.types import DeadLetter, Reply
+from kimi_beam.validation import Asked, settle
+
+DEAD_LETTERS = "dead_letters"
+
+
+class Settle(beam.DoFn):
+    """``list[Reply] -> Extraction``, and ``DeadLetter`` by its own tag."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+
+    def process(self, element: list[Reply]) -> Iterator[Any]:
+        for outcome in settle(element, self._asked, time.time()):
+            if isinstance(outcome, DeadLetter):
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, outcome)
+            else:
+                yield outcome
+        PROGRESS.settle(len(element))

@@ -1,0 +1,166 @@
+"""Starting and stopping: in a thread, and as a process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from kimi_beam.emulator import Emulator, command
+
+URL = r"http://127.0.0.1:%d/client/v4"
+PROGRAM = [sys.executable, "-m", "kimi_beam.emulator"]
+BODY = {"messages": [{"role": "user", "content": "hello"}]}
+PATH = "/accounts/a/ai/run/@cf/moonshotai/kimi-k2.6"
+
+
+def ask(url: str) -> httpx.Response:
+    return httpx.post(url + PATH, json=BODY, headers={"Authorization": "Bearer t"}, trust_env=False)
+
+
+def test_it_stops_within_a_second_with_connections_open_and_requests_under_way():
+    with Emulator(latency=60) as emulator:
+        port = httpx.URL(emulator.base_url).port
+        assert port
+        idle = socket.create_connection(("127.0.0.1", port))
+        failed = threading.Event()
+
+        def wait() -> None:
+            try:
+                ask(emulator.base_url)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                failed.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not emulator.stats()["runs"]:
+            time.sleep(0.005)
+        start = time.monotonic()
+    assert time.monotonic() - start < 1
+    waiting.join()
+    assert failed.is_set()
+    idle.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert emulator.stats()["runs"] == 1
+
+
+def test_many_emulators_live_side_by_side():
+    with Emulator() as one, Emulator() as two:
+        assert one.base_url != two.base_url
+        assert ask(one.base_url).status_code == ask(two.base_url).status_code == 200
+        assert (one.stats()["runs"], two.stats()["runs"]) == (1, 1)
+        one.reset()
+        assert (one.stats()["runs"], two.stats()["runs"]) == (0, 1)
+
+
+def test_a_taken_port_is_an_error_of_the_system():
+    with Emulator() as one:
+        port = httpx.URL(one.base_url).port
+        assert port
+        with pytest.raises(OSError):
+            Emulator(port=port).start()
+
+
+def test_it_lives_once_and_has_no_address_before():
+    emulator = Emulator()
+    with pytest.raises(RuntimeError):
+        _ = emulator.base_url
+    emulator.stop()
+    with emulator, pytest.raises(RuntimeError):
+        emulator.start()
+    emulator.stop()
+
+
+def test_importing_the_command_line_does_not_load_the_web_server():
+    code = "import sys, kimi_beam.emulator.command; sys.exit('uvicorn' in sys.modules or 'starlette' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nothing_else_of_the_project_is_imported():
+    code = (
+        "import sys, kimi_beam; before = set(sys.modules)\n"
+        "import kimi_beam.emulator.running, kimi_beam.emulator.command\n"
+        "added = {n for n in set(sys.modules) - before if n.startswith('kimi_beam')}\n"
+        "sys.exit(any(not n.startswith('kimi_beam.emulator') for n in added))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@contextmanager
+def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*PROGRAM, *arguments], stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_prints_its_url_and_ends_quietly(number):
+    with program("--seed", "3", "--faults", "fenced=1", "--token", "t") as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        assert ask(url).json()["result"]["choices"][0]["message"]["content"].startswith("```json")
+        with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)):
+            process.send_signal(number)
+            out, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert out == ""
+    assert "Traceback" not in err
+    assert "a rule-based stand-in, not Kimi" in err
+    assert "No request leaves this machine" in err
+    assert url in err
+
+
+def test_faults_that_are_not_understood_end_it_with_one_line(capsys):
+    with program("--faults", "bogus=1") as process:
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "never_ends" in err
+    assert "bogus" in err
+
+
+def test_a_taken_port_ends_it_with_one_line(capsys):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with Emulator() as emulator:
+        port = httpx.URL(emulator.base_url).port
+        assert command.run(parser.parse_args(["--port", str(port)])) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert str(port) in err
+
+
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--latency", "-1"], ["--seed", "x"], ["--port", "x"]])
+def test_wrong_arguments(arguments, capsys):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_serving_leaves_the_handlers_of_signals_as_they_were(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    command.serve()
+    timer.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")

@@ -1,0 +1,593 @@
+"""Every shape the service answers, over a real port, against literals written out from the wire contract."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from kimi_beam.emulator import FAULTS, Behaviour, Emulator
+
+K2_6 = "@cf/moonshotai/kimi-k2.6"
+SCHEMA = {
+    "type": "object",
+    "properties": {"company": {"type": "string"}, "total": {"type": "string"}},
+    "required": ["company", "total"],
+    "additionalProperties": False,
+}
+FORM_A = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA, "strict": True}}
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+NOTE = "rule-based stand-in, not a model"
+OK = {"success": True, "errors": [], "messages": []}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_784_180_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Peer:
+    """A client that knows nothing but HTTP."""
+
+    def __init__(self, emulator: Emulator, clock: Clock, http: httpx.Client) -> None:
+        self.emulator, self.clock, self.http = emulator, clock, http
+
+    def post(
+        self, body: object, query: str = "?queueRequest=true", model: str = K2_6, **options: Any
+    ) -> httpx.Response:
+        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        url = f"{self.emulator.base_url}/accounts/{'a' * 32}/ai/run/{model}{query}"
+        headers = {"Authorization": "Bearer secret", "Content-Type": "application/json", **options.pop("headers", {})}
+        return self.http.post(url, content=content, headers=headers, **options)
+
+    def submit(self, *items: object, **options: Any) -> str:
+        reply = self.post({"requests": list(items)}, **options)
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["result"]["request_id"])
+
+    def poll(self, request_id: str, **options: Any) -> httpx.Response:
+        return self.post({"request_id": request_id}, **options)
+
+    def results(self, request_id: str) -> list[dict[str, Any]]:
+        return list(self.poll(request_id).json()["result"]["results"])
+
+
+@contextmanager
+def serving(**options: Any) -> Iterator[Peer]:
+    clock = Clock()
+    with Emulator(clock=clock, **options) as emulator, httpx.Client(trust_env=False) as http:
+        yield Peer(emulator, clock, http)
+
+
+def item(text: str = "Corner Cafe\nTotal: 9.00", reference: str | None = None, **more: Any) -> dict[str, Any]:
+    value = {"messages": [{"role": "user", "content": text}], "response_format": FORM_A, **more}
+    return value if reference is None else {**value, "external_reference": reference}
+
+
+def failure(code: int, message: str) -> dict[str, Any]:
+    return {"errors": [{"message": message, "code": code}], "success": False, "result": {}, "messages": []}
+
+
+def content(part: dict[str, Any]) -> Any:
+    return part["result"]["choices"][0]["message"]["content"]
+
+
+# Batch
+
+
+def test_submit_pending_and_done():
+    with serving(latency=10, seed=1) as peer:
+        submitted = peer.post({"requests": [item(reference="rec-0001")]})
+        assert submitted.status_code == 200
+        assert re.fullmatch(UUID, submitted.headers["cf-ai-req-id"])
+        request_id = submitted.json()["result"]["request_id"]
+        assert re.fullmatch(UUID, request_id)
+
+        def pending(status: str) -> dict[str, Any]:
+            return {"result": {"status": status, "request_id": request_id, "model": K2_6}, **OK}
+
+        assert submitted.json() == pending("queued")
+        assert peer.poll(request_id).json() == pending("queued")
+        peer.clock.now += 5
+        assert peer.poll(request_id, query="").json() == pending("running")
+        peer.clock.now += 5
+        done = peer.poll(request_id)
+        assert done.status_code == 200
+        value = done.json()
+        completion_id = value["result"]["results"][0]["result"].pop("id")
+        assert re.fullmatch("[0-9a-f]{32}", completion_id)
+        prompt, completion = 7, 18  # 26 bytes of prompt; 39 of answer and 32 of reasoning: four bytes a token
+        assert value == {
+            "result": {
+                "results": [
+                    {
+                        "index": 0,
+                        "success": True,
+                        "external_reference": "rec-0001",
+                        "result": {
+                            "object": "chat.completion",
+                            "created": 1_784_180_010,
+                            "model": K2_6,
+                            "metadata": {"weight_version": "default"},
+                            "choices": [
+                                {
+                                    "index": 0,
+                                    "finish_reason": "stop",
+                                    "logprobs": None,
+                                    "matched_stop": 163586,
+                                    "message": {
+                                        "role": "assistant",
+                                        "content": '{"company":"Corner Cafe","total":"9.00"}',
+                                        "reasoning_content": NOTE,
+                                        "tool_calls": None,
+                                    },
+                                }
+                            ],
+                            "usage": {
+                                "prompt_tokens": prompt - 1,
+                                "completion_tokens": completion,
+                                "total_tokens": prompt - 1 + completion,
+                                "prompt_tokens_details": None,
+                            },
+                        },
+                    }
+                ],
+                "usage": {
+                    "prompt_tokens": prompt - 1,
+                    "completion_tokens": completion,
+                    "total_tokens": prompt - 1 + completion,
+                    "prompt_tokens_details": {"cached_tokens": 0},
+                },
+            },
+            **OK,
+        }
+        peer.clock.now += 1000
+        assert peer.poll(request_id).content == done.content
+
+
+def test_the_reference_is_absent_where_none_was_sent_and_order_is_not_that_of_the_submit():
+    with serving(seed=1) as peer:
+        parts = peer.results(peer.submit(*(item(f"Shop {n}\nTotal: {n}.00") for n in range(20))))
+        indexes = [part["index"] for part in parts]
+        assert sorted(indexes) == list(range(20)) != indexes
+        assert not any("external_reference" in part for part in parts)
+        assert all(json.loads(content(part))["total"] == f"{part['index']}.00" for part in parts)
+    with serving(seed=1) as again, serving(seed=2) as other:
+        items = [item(f"Shop {n}\nTotal: {n}.00") for n in range(20)]
+        assert [part["index"] for part in again.results(again.submit(*items))] == indexes
+        assert [part["index"] for part in other.results(other.submit(*items))] != indexes
+
+
+def test_unknown_expired_foreign_and_odd_request_ids():
+    unknown = "6283595c-babb-4dd6-b8a7-f796876f490f"
+    missing = failure(5504, f"AiError: AiError: Request not found in queue ({unknown})")
+    with serving() as peer:
+        reply = peer.poll(unknown)
+        assert (reply.status_code, reply.json()) == (404, missing)
+        request_id = peer.submit(item())
+        assert peer.poll(request_id, model="@cf/moonshotai/kimi-k2.5", query="").status_code == 404
+        peer.clock.now += 24 * 3600 - 1
+        assert peer.poll(request_id).status_code == 200
+        peer.clock.now += 1
+        assert peer.poll(request_id).json()["errors"][0]["code"] == 5504
+        assert peer.poll(7).status_code == 404  # type: ignore[arg-type]
+    with serving(behaviour=Behaviour(unknown_id_status=400)) as peer:
+        assert peer.poll(unknown).status_code == 400
+
+
+def test_a_body_without_requests_is_accepted_and_dies_later():
+    with serving() as peer:
+        reply = peer.post(item())
+        assert reply.status_code == 200
+        request_id = reply.json()["result"]["request_id"]
+        dead = peer.poll(request_id)
+        message = f"AiError: AiError: 1 validation error for VllmBatchRequest ({request_id})"
+        assert (dead.status_code, dead.json()) == (500, failure(3030, message))
+        assert peer.emulator.stats()["documents"] == 0
+    with serving(behaviour=Behaviour(job_failure="status")) as peer:
+        request_id = peer.post(item()).json()["result"]["request_id"]
+        error = {"code": 3030, "message": "1 validation error for VllmBatchRequest"}
+        result = {"status": "error", "request_id": request_id, "model": K2_6, "error": error}
+        assert peer.poll(request_id).json() == {"result": result, **OK}
+
+
+def test_too_large_a_body_is_accepted_and_never_finishes():
+    large = item("x" * 10_000_000)
+    with serving() as peer:
+        request_id = peer.submit(large)
+        peer.clock.now += 23 * 3600
+        assert peer.poll(request_id).json()["result"]["status"] == "queued"
+        peer.clock.now += 3600
+        assert peer.poll(request_id).json()["errors"][0]["code"] == 5504
+        assert peer.emulator.stats()["documents"] == 0
+        assert peer.post(large, query="").status_code == 413
+    with serving(behaviour=Behaviour(oversize="refused", size_limit=1000)) as peer:
+        reply = peer.post({"requests": [item("x" * 1000)]})
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (413, 3006)
+
+
+def test_the_alternatives_of_what_is_not_documented():
+    with serving(behaviour=Behaviour(array="responses", order="submitted")) as peer:
+        result = peer.poll(peer.submit(item(), item(reference="r"))).json()["result"]
+        assert "results" not in result
+        assert [(p["id"], p["success"], p["external_reference"]) for p in result["responses"]] == [
+            (0, True, None),
+            (1, True, "r"),
+        ]
+        assert "index" not in result["responses"][0]
+    with serving(behaviour=Behaviour(empty_requests="accepted")) as peer:
+        assert peer.results(peer.submit()) == []
+    with serving(behaviour=Behaviour(no_queue_status=405)) as peer:
+        assert peer.post({"requests": [item()]}, model="@cf/moonshotai/kimi-k2.7-code").status_code == 405
+    with serving(behaviour=Behaviour(k2_5_queue="alias")) as peer:
+        reply = peer.post({"requests": [item()]}, model="@cf/moonshotai/kimi-k2.5").json()
+        assert reply["result"]["model"] == "@cf/moonshotai/kimi-k2.5"
+        done = peer.poll(reply["result"]["request_id"], model="@cf/moonshotai/kimi-k2.5").json()
+        assert done["result"]["results"][0]["result"]["model"] == "@cf/moonshotai/kimi-k2.5"
+    with serving(behaviour=Behaviour(enforce_schema=False)) as peer:
+        (part,) = peer.results(peer.submit(item()))
+        assert json.loads(content(part)) == {"total": "9.00"}
+
+
+def test_equal_prefixes_are_cached_and_reported_for_the_job_or_each_item():
+    system = {"role": "system", "content": "s" * 4 * 130}
+    items = [{"messages": [system, {"role": "user", "content": f"Total: {n}"}]} for n in range(3)]
+    with serving() as peer:
+        result = peer.poll(peer.submit(*items)).json()["result"]
+        assert result["usage"]["prompt_tokens_details"] == {"cached_tokens": 2 * 128}
+        assert {p["result"]["usage"]["prompt_tokens_details"] for p in result["results"]} == {None}
+    with serving(behaviour=Behaviour(cached_tokens="item", order="submitted")) as peer:
+        parts = peer.results(peer.submit(*items))
+        details = [part["result"]["usage"]["prompt_tokens_details"]["cached_tokens"] for part in parts]
+        assert details == [0, 128, 128]
+
+
+def test_the_limit_of_tokens_cuts_the_answer():
+    with serving(behaviour=Behaviour(order="submitted")) as peer:
+        cut, none, whole = peer.results(
+            peer.submit(item(max_completion_tokens=10), item(max_tokens=8), item(max_tokens=4096))
+        )
+        assert content(cut) == '{"compan'
+        assert cut["result"]["choices"][0]["finish_reason"] == "length"
+        assert cut["result"]["choices"][0]["matched_stop"] is None
+        assert cut["result"]["usage"]["completion_tokens"] == 10
+        assert content(none) is None
+        assert content(whole) == '{"company":"Corner Cafe","total":"9.00"}'
+
+
+# Synchronous
+
+
+def test_a_synchronous_run():
+    with serving() as peer:
+        reply = peer.post(item(), query="")
+        value = reply.json()
+        assert re.fullmatch("[0-9a-f]{32}", value["result"].pop("id"))
+        assert value == {
+            "result": {
+                "object": "chat.completion",
+                "created": 1_784_180_000,
+                "model": K2_6,
+                "choices": [
+                    {
+                        "index": 0,
+                        "finish_reason": "stop",
+                        "logprobs": None,
+                        "message": {
+                            "role": "assistant",
+                            "content": '{"company":"Corner Cafe","total":"9.00"}',
+                            "reasoning_content": NOTE,
+                            "tool_calls": None,
+                        },
+                    }
+                ],
+                "usage": {
+                    "prompt_tokens": 6,
+                    "completion_tokens": 18,
+                    "total_tokens": 24,
+                    "prompt_tokens_details": {"cached_tokens": 0},
+                },
+            },
+            **OK,
+        }
+        assert peer.emulator.stats()["runs"] == 1
+
+
+@pytest.mark.parametrize("model", ["@cf/moonshotai/kimi-k2.5", "@cf/moonshotai/kimi-k2.7-code"])
+def test_models_without_a_queue_still_run(model):
+    with serving() as peer:
+        assert peer.post(item(), query="", model=model).json()["result"]["model"] == model
+        reply = peer.post({"requests": [item()]}, model=model)
+        message = "AiError: AiError: This model does not support request queuing"
+        assert (reply.status_code, reply.json()) == (400, failure(8007, message))
+
+
+def test_a_prompt_does_as_well_as_messages_and_the_model_may_be_escaped():
+    with serving() as peer:
+        reply = peer.post({"prompt": "hello"}, query="", model="%40cf%2Fmoonshotai%2Fkimi-k2.6")
+        assert reply.json()["result"]["choices"][0]["message"]["content"].startswith("A text of 1 words")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        (b"{", ""),
+        (b"[]", ""),
+        (b'"x"', "?queueRequest=true"),
+        (b"[" * 100_000, ""),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, ""),
+        ({}, ""),
+        ({"messages": []}, ""),
+        ({"messages": "hi"}, ""),
+        ({"messages": ["hi"]}, ""),
+        ({"messages": [{"content": "no role"}]}, ""),
+        ({}, "?queueRequest=true"),
+        ({"requests": []}, "?queueRequest=true"),
+        ({"requests": {}}, "?queueRequest=true"),
+        ({"requests": ["x"]}, "?queueRequest=true"),
+        ({"requests": [{}]}, "?queueRequest=true"),
+        ({"requests": [{**item(), "external_reference": 7}]}, "?queueRequest=true"),
+        ({"requests": [item()]}, ""),
+    ],
+)
+def test_bad_bodies(body, query):
+    with serving() as peer:
+        reply = peer.post(body, query=query)
+        assert reply.status_code == 400
+        (error,) = reply.json()["errors"]
+        assert error["code"] == 5006
+        assert error["message"].startswith("AiError: Bad input: Error: ")
+
+
+def test_missing_messages_has_the_documented_message():
+    with serving() as peer:
+        assert "oneOf at '/' not met" in peer.post({}, query="").json()["errors"][0]["message"]
+
+
+def test_a_schema_nested_too_deeply_is_refused_and_an_odd_one_is_not():
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"items": deep}
+    body = json.dumps({"requests": [item(response_format={"type": "json_schema", "json_schema": deep})]}).encode()
+    with serving() as peer:
+        assert peer.post(body).json()["errors"][0]["code"] == 5006
+        for odd in (True, 7, {"type": 3}, {"$ref": "#"}, {"properties": {"a": {"pattern": "(a+)+$"}}}):
+            request_id = peer.submit(
+                item("a: " + "a" * 60, response_format={"type": "json_schema", "json_schema": odd})
+            )
+            assert peer.results(request_id)[0]["success"]
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "code"),
+    [("@cf/moonshotai/kimi-k3", 403, 5018), ("@cf/nobody/nothing", 400, 5007), ("", 400, 5007)],
+)
+def test_models_that_are_not_offered(model, status, code):
+    with serving() as peer:
+        reply = peer.post({"requests": [item()]}, model=model)
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (status, code)
+
+
+def test_authentication():
+    with serving() as peer:
+        url = f"{peer.emulator.base_url}/accounts/any-id/ai/run/{K2_6}"
+        denied = failure(10000, "Authentication error")
+        reply = peer.http.post(url, json=item())
+        assert (reply.status_code, reply.json()) == (401, denied)
+        for malformed in ("Basic abc", "Bearer", "token"):
+            reply = peer.http.post(url, json=item(), headers={"Authorization": malformed})
+            assert (reply.status_code, reply.json()["errors"][0]["code"]) == (400, 9106)
+        assert peer.http.post(url, json=item(), headers={"X-Auth-Key": "k", "X-Auth-Email": "e"}).status_code == 200
+    with serving(token="right") as peer:
+        assert peer.post(item(), query="", headers={"Authorization": "Bearer right"}).status_code == 200
+        assert peer.post(item(), query="", headers={"Authorization": "Bearer wrong"}).json() == denied
+        headers = {"X-Auth-Key": "k", "X-Auth-Email": "e"}
+        url = f"{peer.emulator.base_url}/accounts/any-id/ai/run/{K2_6}"
+        assert peer.http.post(url, json=item(), headers=headers).status_code == 401
+
+
+def test_wrong_routes_and_methods():
+    with serving() as peer:
+        root = peer.emulator.base_url
+        reply = peer.http.get(f"{root}/accounts/a/ai/run/{K2_6}")
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (405, 7001)
+        reply = peer.http.post(f"{root}/nowhere")
+        assert (reply.status_code, reply.json()) == (400, failure(7000, "No route for that URI"))
+        assert re.fullmatch(UUID, reply.headers["cf-ai-req-id"])
+
+
+def test_a_limit_of_requests_a_minute():
+    with serving(behaviour=Behaviour(requests_per_minute=2)) as peer:
+        peer.clock.now = 60_000_030.5  # half a minute before the next
+        assert [peer.post(item(), query="").status_code for _ in range(3)] == [200, 200, 429]
+        reply = peer.post(item(), query="")
+        message = "AiError: AiError: inference request per min rate reached"
+        assert (reply.headers["retry-after"], reply.json()) == ("30", failure(3021, message))
+        peer.clock.now += 30
+        assert peer.post(item(), query="").status_code == 200
+
+
+# Faults
+
+
+def test_faults_of_a_whole_request():
+    with serving(faults="rate_limit=1:2") as peer:
+        reply = peer.post({"requests": [item()]})
+        assert (reply.status_code, reply.headers["retry-after"]) == (429, "2")
+        assert reply.json()["errors"][0]["code"] == 3021
+    with serving(faults="rate_limit_date=1:30") as peer:
+        reply = peer.post({"request_id": "x"})
+        assert parsedate_to_datetime(reply.headers["retry-after"]).timestamp() == int(peer.clock.now) + 30
+    with serving(faults="capacity=1") as peer:
+        reply = peer.post(item(), query="")
+        message = "AiError: AiError: Capacity temporarily exceeded, please try again."
+        assert (reply.status_code, reply.json()) == (429, failure(3040, message))
+    with serving(faults="error_500=1") as peer:
+        reply = peer.post({"requests": [item()]})
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (500, 8005)
+    with serving(faults="error_502_bare=1") as peer:
+        reply = peer.post({"requests": [item()]})
+        assert (reply.status_code, reply.headers["content-type"]) == (502, "text/html; charset=utf-8")
+        assert reply.text.startswith("<html>")
+        assert peer.emulator.stats()["submits"] == 0
+
+
+@pytest.mark.parametrize(("fault", "accepted"), [("drop_before_accept", 0), ("drop_after_accept", 1)])
+@pytest.mark.parametrize("query", ["?queueRequest=true", ""])
+def test_a_dropped_connection_is_really_dropped(fault, accepted, query):
+    with serving(faults=f"{fault}=1") as peer:
+        with pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)):
+            peer.post({"requests": [item()]} if query else item(), query=query)
+        stats = peer.emulator.stats()
+        assert stats["submits"] + stats["runs"] == stats["documents"] == accepted
+        assert stats["faults"] == {fault: 1}
+
+
+@pytest.mark.parametrize("fault", ["never_ends", "expired", "failed_job"])
+def test_faults_of_a_job(fault):
+    with serving(faults=f"{fault}=1") as peer:
+        request_id = peer.submit(item())
+        reply = peer.poll(request_id)
+        seen = (reply.status_code, reply.json()["result"].get("status"), [e["code"] for e in reply.json()["errors"]])
+        assert (
+            seen
+            == {"never_ends": (200, "queued", []), "expired": (404, None, [5504]), "failed_job": (500, None, [5001])}[
+                fault
+            ]
+        )
+        assert peer.emulator.stats()["documents"] == 0
+
+
+def test_faults_of_an_items_place():
+    def parts(fault: str, **options: Any) -> list[dict[str, Any]]:
+        with serving(faults=f"{fault}=1", **options) as peer:
+            return peer.results(peer.submit(item(reference="r")))
+
+    assert parts("missing_item") == []
+    one, two = parts("doubled_item")
+    assert one == two
+    known, stranger = sorted(parts("unknown_reference"), key=lambda part: part["index"])
+    assert (known["external_reference"], known["success"]) == ("r", True)
+    assert stranger["external_reference"].startswith("nobody-sent-")
+    error = {"code": 3030, "message": "AiError: the request could not be processed"}
+    assert parts("failed_item") == [{"index": 0, "success": False, "error": error, "external_reference": "r"}]
+    in_result = parts("failed_item", behaviour=Behaviour(item_failure="result"))
+    assert in_result == [{"index": 0, "success": False, "result": {"errors": [error]}, "external_reference": "r"}]
+    assert parts("failed_item", behaviour=Behaviour(item_failure="missing")) == []
+
+
+@pytest.mark.parametrize("query", ["?queueRequest=true", ""])
+def test_faults_of_an_answers_text(query):
+    good = '{"company":"Corner Cafe","total":"9.00"}'
+
+    def answered(fault: str) -> tuple[Any, str]:
+        with serving(faults=f"{fault}=1") as peer:
+            if query:
+                result = peer.results(peer.submit(item()))[0]["result"]
+            else:
+                result = peer.post(item(), query="").json()["result"]
+            assert peer.emulator.stats()["faults"] == {fault: 1}
+            assert result["choices"][0]["message"]["reasoning_content"] == NOTE
+            return result["choices"][0]["message"]["content"], result["choices"][0]["finish_reason"]
+
+    assert answered("fenced") == (f"```json\n{good}\n```", "stop")
+    text, reason = answered("prose")
+    assert good in text
+    assert not text.startswith("{")
+    assert reason == "stop"
+    text, reason = answered("truncated")
+    assert good.startswith(text)
+    assert text != good
+    assert reason == "length"
+    assert answered("empty") == (None, "length")
+    text, reason = answered("invalid")
+    assert (json.loads(text), reason) == ({"total": "9.00"}, "stop")
+
+
+def test_a_failed_item_of_a_synchronous_run():
+    with serving(faults="failed_item=1") as peer:
+        reply = peer.post(item(), query="")
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (500, 8005)
+
+
+def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated():
+    def run() -> dict[str, Any]:
+        with serving(seed=5, faults="all=0.25") as peer:
+            for n in range(250):
+                try:
+                    reply = peer.post({"requests": [item(f"Shop {n}\nTotal: {n}.00"), item(f"Stall {n}")]})
+                    if reply.status_code == 200:
+                        peer.poll(reply.json()["result"]["request_id"])
+                except (httpx.NetworkError, httpx.RemoteProtocolError):
+                    pass
+            return peer.emulator.stats()
+
+    first = run()
+    assert set(first["faults"]) == set(FAULTS)
+    assert first == run()
+
+
+# What it counts, and what a test may replace
+
+
+def test_statistics_say_what_was_paid_twice():
+    with serving(latency=10) as peer:
+        first, second = item("Total: 1"), item("Total: 2")
+        peer.submit(first, second)
+        peer.submit(first)
+        again = peer.submit(first)
+        root = peer.emulator.base_url.removesuffix("/client/v4")
+        stats = peer.http.get(f"{root}/stats").json()
+        expected = {
+            "submits": 3,
+            "items": 4,
+            "polls": 0,
+            "runs": 0,
+            "documents": 2,
+            "documents_paid_more_than_once": 1,
+            "paid_twice": 2,
+            "jobs_in_flight": 3,
+            "most_jobs_in_flight": 3,
+            "faults": {},
+            "prompt_tokens": 8,
+            "completion_tokens": 0,
+        }
+        assert stats == expected == peer.emulator.stats()
+        peer.clock.now += 10
+        assert len(peer.results(again)) == 1
+        stats = peer.emulator.stats()
+        assert (stats["polls"], stats["jobs_in_flight"], stats["most_jobs_in_flight"]) == (1, 0, 3)
+        assert stats["completion_tokens"] > 0
+        assert peer.http.post(f"{root}/reset").json()["documents"] == 0
+        assert len(peer.results(again)) == 1
+
+
+def test_a_function_can_answer_instead_of_the_rules():
+    asked = []
+
+    def answer(messages: list[Any], schema: dict[str, Any] | None) -> str:
+        asked.append((messages, schema))
+        if messages[0]["content"] == "bad":
+            raise ValueError("no such luck")
+        return "my own"
+
+    with serving(answer=answer, behaviour=Behaviour(order="submitted")) as peer:
+        good, bad = peer.results(peer.submit(item("good"), {"messages": [{"role": "user", "content": "bad"}]}))
+        assert content(good) == "my own"
+        assert bad["error"]["message"] == "AiError: ValueError('no such luck')"
+        assert asked[0] == ([{"role": "user", "content": "good"}], SCHEMA)
+        assert asked[1][1] is None
+        assert peer.post(item("bad"), query="").json()["errors"][0]["code"] == 8005
