@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from kimi_beam import __version__
+from kimi_beam import __version__, console
 from kimi_beam.emulator import command as emulate
 
 _EXTRACT_USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output DIR [options] [Beam options]"
@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         return emulate.run(args)
-    # Late: Beam alone takes a second to import, and --help needs none of it.
+    if not args.verbose:
+        console.hush_beam()
+    # Late: Beam alone takes a second to import, and --help needs none of it; it also talks while it is imported.
     from kimi_beam import extract_command
 
     return extract_command.run(args, rest)

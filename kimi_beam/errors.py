@@ -8,6 +8,7 @@
     │   ├── InputError       the input matches nothing, or is of a kind that cannot be read
     │   ├── OutputError      the output cannot be written, or holds a finished run
     │   └── ConfigError      credentials, service or options are missing or contradict each other
+    ├── ConservationError    more or fewer documents left than came in: the runner lost or doubled results
     └── AccountError         the service turns the whole account, token or model away: every submit would fail
 
 Exceptions are for the pipeline. What concerns a single document is a `kimi_beam.types.Failure`, never an exception.
@@ -39,6 +40,10 @@ class OutputError(UserError):
 
 class ConfigError(UserError):
     """A setting is missing, malformed, or contradicts another."""
+
+
+class ConservationError(KimiBeamError):
+    """The documents that left are not as many as came in: the runner lost or doubled some. Nothing was written."""
 
 
 class AccountError(KimiBeamError):

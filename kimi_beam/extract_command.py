@@ -37,8 +37,6 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    if not args.verbose:
-        console.hush_beam()
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
     try:
         with contextlib.ExitStack() as stack:

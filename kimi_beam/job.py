@@ -60,18 +60,14 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         InputError: The input matches nothing.
         OutputError: The output cannot be written, or holds a finished run.
     """
-    write = WriteDataset(job.output, job.schema, model=job.service.model, overwrite=job.overwrite)
-    results = (
-        pipeline
-        | "Read" >> ReadDocuments(job.inputs, limit=job.limit)
-        | "Extract"
-        >> Extract(
-            job.schema,
-            service=job.service,
-            instructions=job.instructions,
-            prompt_metadata=job.prompt_metadata,
-            polling=job.polling,
-        )
+    documents = pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit)
+    write = WriteDataset(job.output, job.schema, model=job.service.model, overwrite=job.overwrite, documents=documents)
+    results = documents | "Extract" >> Extract(
+        job.schema,
+        service=job.service,
+        instructions=job.instructions,
+        prompt_metadata=job.prompt_metadata,
+        polling=job.polling,
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write

@@ -30,12 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     schema = kb.OutputSchema(args.schema)
     service = kb.WorkersAI.from_env(base_url=args.base_url)
     with beam.Pipeline(options=PipelineOptions(beam_args)) as pipeline:
-        results = (
-            pipeline
-            | kb.ReadDocuments(args.input)
-            | kb.Extract(schema, service=service, instructions=args.instructions)
-        )
-        (results.extractions, results.dead_letters) | kb.WriteDataset(args.output, schema, model=service.model)
+        documents = pipeline | kb.ReadDocuments(args.input)
+        results = documents | kb.Extract(schema, service=service, instructions=args.instructions)
+        write = kb.WriteDataset(args.output, schema, model=service.model, documents=documents)
+        (results.extractions, results.dead_letters) | write
 
 
 if __name__ == "__main__":

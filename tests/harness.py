@@ -48,7 +48,7 @@ class Outcome:
 
 def read_dataset(directory: Path) -> Outcome:
     rows = [row for path in sorted(directory.glob("extractions-*.parquet")) for row in pq.read_table(path).to_pylist()]
-    lines = [line for path in sorted(directory.glob("dead-letters-*.jsonl")) for line in path.read_text().splitlines()]
+    lines = [line for path in sorted(directory.glob("dead-letters-*.jsonl")) for line in path.read_bytes().split(b"\n")[:-1]]
     return Outcome(rows, [json.loads(line) for line in lines], json.loads((directory / "summary.json").read_text()))
 
 
@@ -70,10 +70,10 @@ def run_extract(
     extract.setdefault("polling", QUICK)
     where = service(base_url)
     with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
-        results = (
-            pipeline | beam.Create(list(documents), reshuffle=False) | kb.Extract(schema, service=where, **extract)
-        )
-        (results.extractions, results.dead_letters) | kb.WriteDataset(str(directory), schema, model=where.model)
+        came_in = pipeline | beam.Create(list(documents), reshuffle=False)
+        results = came_in | kb.Extract(schema, service=where, **extract)
+        write = kb.WriteDataset(str(directory), schema, model=where.model, documents=came_in)
+        (results.extractions, results.dead_letters) | write
     return read_dataset(directory)
 
 

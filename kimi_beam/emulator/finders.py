@@ -19,6 +19,7 @@ Candidate = str | Date | Amount
 _LEAST: Final = 60  # score below which a mention is taken for prose
 _LONGEST: Final = 300
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][\w/.-]*")
+_GAP = re.compile(r" {2,}|\t|\|")  # what divides columns
 _PHONE = re.compile(r"\+?\(?\d[\d ()./-]{5,18}\d")
 _GLUE: Final = word_set(
     "on the is of as at by in this day and be to from am vom den der le du no nr mon tue wed thu fri sat sun"
@@ -187,7 +188,7 @@ def section(page: Page, label: Label) -> Page | None:
     column = best.start - begin
     row = page.line_of(best.start)
     # Another heading on the same line: two columns, of which this is one.
-    gap = re.compile(r" {2,}|\t|\|").search(page.text, best.end, best.line_end)
+    gap = _GAP.search(page.text, best.end, best.line_end)
     right = gap.end() - begin if gap and _is_party_heading(page.lower[gap.end() : best.line_end], label) else None
     head = page.text[best.value : begin + right if right else best.line_end].strip(" |\t")
     lines = [head] if head else []

@@ -21,6 +21,8 @@ _ROWS: Final = 1_000  # of one table
 _LINES: Final = 5_000  # in which a table's header is looked for
 _WIDTH: Final = 400  # characters of a line that can be a row
 _SPLIT = re.compile(r"\s*\|\s*|\t+|\s{2,}")
+_COMMA = re.compile(r"\s*[;,]\s*")
+_SPACE = re.compile(r"\s+")  # tells columns apart in a header only, where each is one word
 _RULE = re.compile(r"^[\s|+:=_*-]+$")
 _END = re.compile(
     r"^\W*(?:sub|grand|net|invoice|zwischen|brutto|netto|gesamt|end)?[- ]?"
@@ -67,13 +69,13 @@ def _header(line: str, columns: Sequence[tuple[str, Label]]) -> _Header | None:
     """Recognise a header: at least two cells, or most of all columns, that are labels of different properties."""
     if len(line) > _WIDTH or not _LETTERS.search(line):
         return None
-    for separator in (_SPLIT, re.compile(r"\s*[;,]\s*"), re.compile(r"\s+")):
+    for separator in (_SPLIT, _COMMA, _SPACE):
         cells = separator.split(line.strip().strip("|").strip())
         names: list[str | None] = []
         for cell in cells:
             names.append(_column(cell, columns, names))
         known = len(names) - names.count(None)
-        if known >= 2 and (separator.pattern != r"\s+" or known * 2 >= len(cells)):
+        if known >= 2 and (separator is not _SPACE or known * 2 >= len(cells)):
             return _Header(names, separator)
     return None
 
@@ -113,7 +115,7 @@ def _below(lines: Sequence[str], header: _Header, columns: Sequence[tuple[str, L
         if _END.match(line.strip(" |")):
             return
         cells = header.separator.split(line.strip().strip("|").strip())
-        if len(cells) == len(header.names) and header.separator.pattern != r"\s+":
+        if len(cells) == len(header.names) and header.separator is not _SPACE:
             named = zip(header.names, cells, strict=True)
             row: Row = {name: typed_in(cell) for name, cell in named if name is not None and cell.strip()}
         else:

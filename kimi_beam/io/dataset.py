@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam.errors import OutputError
+from kimi_beam.errors import ConservationError, OutputError
 from kimi_beam.io import dead_letters, parquet, staging
 from kimi_beam.io.staging import Staged, Target
 from kimi_beam.schema import OutputSchema, SchemaSource
@@ -30,16 +32,28 @@ class WriteDataset(beam.PTransform):
         schema: The schema that the extractions were made with.
         model: The model that was asked, for the cost.
         overwrite: Replace a finished run; without it a directory that holds one is refused.
+        documents: What went into `Extract`, ``PCollection[Document]``: if as many did not come out, nothing is written.
+            None: not compared.
 
     Raises:
         OutputError: When the pipeline is built: the directory holds a finished run, or cannot be written.
+        ConservationError: In the running pipeline: the runner lost or doubled documents.
     """
 
-    def __init__(self, directory: str, schema: SchemaSource, *, model: str, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        directory: str,
+        schema: SchemaSource,
+        *,
+        model: str,
+        overwrite: bool = False,
+        documents: beam.PCollection | None = None,
+    ) -> None:
         super().__init__()
         self._directory = directory
         self._schema = OutputSchema(schema)
         self._model = model
+        self._documents = documents
         self.staging = FileSystems.join(directory, f".staging-{uuid.uuid4().hex}")
         check_output(directory, overwrite=overwrite)
 
@@ -61,8 +75,33 @@ class WriteDataset(beam.PTransform):
                 self._schema,
                 self._model,
                 self._directory,
+                *self._came_in(),
             ).with_output_types(Summary)
         )
+
+    def _came_in(self) -> list[beam.pvalue.AsSideInput]:
+        if self._documents is None:
+            return []
+        total = (
+            self._documents
+            | "CountDocuments" >> beam.ParDo(_Count()).with_output_types(int)
+            # Not the counts themselves: FnApiRunner hands the side inputs of a stage on again after each of its timers.
+            | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
+        )
+        return [beam.pvalue.AsList(total)]
+
+
+class _Count(beam.DoFn):
+    """``Any -> int``: how many elements a bundle has."""
+
+    def start_bundle(self) -> None:
+        self._count = 0
+
+    def process(self, _: Any) -> None:
+        self._count += 1
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield WindowedValue(self._count, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
 class _StageParquet(beam.PTransform):
@@ -91,12 +130,18 @@ def _commit(
     schema: OutputSchema,
     model: str,
     directory: str,
+    came_in: Sequence[int] | None = None,
 ) -> Summary:
     """Names everything. Safe to repeat: what an earlier attempt named is there already."""
+    summary = sum((file.summary for file in (*rows, *letters)), Summary())
+    if came_in is not None and sum(came_in) != summary.documents:
+        raise ConservationError(
+            f"{sum(came_in)} documents came in and {summary.documents} left: the runner lost or doubled results, "
+            "and nothing was written"
+        )
     summary_path = FileSystems.join(directory, FILE_NAME)
     staging.remove(path for path in [summary_path] if FileSystems.exists(path))
     write_rows = parquet.writer(schema)
-    summary = sum((file.summary for file in (*rows, *letters)), Summary())
     rows = rows or [staging.stage((), targets[0], write_rows)]
     letters = letters or [staging.stage((), targets[1], dead_letters.write)]
     for files, target in zip((rows, letters), targets, strict=True):

@@ -1,4 +1,4 @@
-"""`Dispatch`: submits and polls in one stateful DoFn a shard, in one version for input that ends and one for streams.
+"""`Dispatch`: submits and polls in one stateful DoFn a shard, in a version for input that ends and one for streams.
 
 Why it looks as it does (each point measured on the runners):
 
@@ -13,7 +13,7 @@ Why it looks as it does (each point measured on the runners):
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 import apache_beam as beam
@@ -38,8 +38,29 @@ _MAX_BLOCK = 5.0
 """Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
 
 
-class DispatchBounded(Slices):
-    """For input that ends: nothing is submitted before all of a shard's documents are there."""
+class _ForBounded(Slices):
+    """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
+
+    def _slice(self, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, Shard]:
+        """Waits for the earliest job that is due, acts on all that are due, and tops up."""
+        shard, held = dispatch.decode(jobs.read()), Held(bag)
+        wake = dispatch.wake(shard)
+        if wake is not None:
+            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
+        shard, halts = yield from self._act(shard, held, time.time())
+        for halt in halts:
+            raise account_error(halt.error, self._service)
+        # By the quarter: a bag is read and rewritten whole.
+        if len(shard.jobs) <= self._max_in_flight * 3 // 4:
+            shard = yield from self._top_up(shard, held, waiting, time.time())
+        held.write()
+        jobs.write(dispatch.encode(shard))
+        self._report(shard)
+        return shard
+
+
+class DispatchBounded(_ForBounded):
+    """``(shard, batch as bytes) -> list[Reply]`` for input that ends, slice by slice."""
 
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
     CHECKED = ReadModifyWriteStateSpec("checked", BooleanCoder())
@@ -65,7 +86,7 @@ class DispatchBounded(Slices):
         checked: Any = beam.DoFn.StateParam(CHECKED),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
     ) -> Iterator[list[Reply]]:
-        """One slice: wait for the earliest due, act on all that is due, top up, re-arm until nothing is open."""
+        """Does one slice and re-arms until nothing is open."""
         if not checked.read():
             checked.write(True)
             blobs = list(waiting.read())
@@ -75,21 +96,48 @@ class DispatchBounded(Slices):
                 for blob in good:
                     waiting.add(blob)
                 yield failed
-        shard, held = dispatch.decode(jobs.read()), Held(bag)
-        wake = dispatch.wake(shard)
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard, halts = yield from self._act(shard, held, time.time())
-        for halt in halts:
-            raise account_error(halt.error, self._service)
-        # By the quarter: a bag is read and rewritten whole.
-        if len(shard.jobs) <= self._max_in_flight * 3 // 4:
-            shard = yield from self._top_up(shard, held, waiting, time.time())
-        held.write()
-        jobs.write(dispatch.encode(shard))
-        self._report(shard)
+        shard = yield from self._slice(waiting, bag, jobs)
         if shard.jobs:
             drain.set(window.max_timestamp())
+
+
+class DispatchAtOnce(_ForBounded):
+    """``(shard, batches as bytes) -> list[Reply]`` for input that ends, all of a shard in one call, without state.
+
+    For runners whose state or timers cannot be built upon. Nothing is committed on the way, but those that are known
+    keep nothing either.
+    """
+
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[list[Reply]]:
+        good, failed = separate(list(element[1]))
+        if failed:
+            yield failed
+        waiting, bag, jobs = _Bag(good), _Bag(), _Cell()
+        shard = yield from self._slice(waiting, bag, jobs)
+        while shard.jobs:
+            shard = yield from self._slice(waiting, bag, jobs)
+
+
+class _Bag(list[Any]):
+    """A bag of state that lives in memory."""
+
+    add = list.append
+
+    def read(self) -> list[Any]:
+        return list(self)
+
+
+class _Cell:
+    """A value of state that lives in memory."""
+
+    def __init__(self) -> None:
+        self._value: bytes | None = None
+
+    def read(self) -> bytes | None:
+        return self._value
+
+    def write(self, value: bytes) -> None:
+        self._value = value
 
 
 class DispatchUnbounded(Slices):

@@ -21,13 +21,14 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt
 from kimi_beam.schema import OutputSchema, SchemaSource
-from kimi_beam.transforms.dispatch import DispatchBounded, DispatchUnbounded
+from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Extraction
 from kimi_beam.validation import Asked
 
 EXTRACTIONS = "extractions"
+_IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
 
 
 class Extract(beam.PTransform):
@@ -92,17 +93,14 @@ class Extract(beam.PTransform):
 
     def expand(self, documents: beam.PCollection) -> Any:
         shards = self._shards or default_shards(documents.pipeline.options)
-        dispatch_fn = DispatchBounded if documents.is_bounded else DispatchUnbounded
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
+        batches = documents | "MakeBatches" >> beam.ParDo(
+            MakeBatches(self._prompt, self._batching, shards)
+        ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
-        results = (
-            documents
-            | "MakeBatches"
-            >> beam.ParDo(MakeBatches(self._prompt, self._batching, shards)).with_output_types(tuple[str, bytes])
-            | "Dispatch"
-            >> beam.ParDo(dispatch_fn(self._service, self._prompt, self._batching, self._polling, self._max_in_flight))
-            | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(DEAD_LETTERS, main=EXTRACTIONS)
+        results = self._dispatch(batches) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
+            DEAD_LETTERS, main=EXTRACTIONS
         )
         results[EXTRACTIONS].element_type = Extraction
         results[DEAD_LETTERS].element_type = DeadLetter
@@ -110,6 +108,28 @@ class Extract(beam.PTransform):
             return results
         self._handler.add_error_pcollection(results[DEAD_LETTERS])
         return results[EXTRACTIONS]
+
+    def _dispatch(self, batches: beam.PCollection) -> beam.PCollection:
+        settings = self._service, self._prompt, self._batching, self._polling, self._max_in_flight
+        if not batches.is_bounded:
+            return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
+        if not keeps_state(batches.pipeline):
+            return batches | beam.GroupByKey() | "Dispatch" >> beam.ParDo(DispatchAtOnce(*settings))
+        return batches | "Dispatch" >> beam.ParDo(DispatchBounded(*settings))
+
+
+def keeps_state(pipeline: beam.Pipeline) -> bool:
+    """Whether the runner's keyed state and timers can be built upon.
+
+    Those of two of Beam's in-process runners cannot (2.77):
+
+    * `BundleBasedDirectRunner` lets the watermark pass timers, so that what they give out is dropped by any grouping.
+    * `FnApiRunner` with several workers hands the bundles of one key to each in turn, and each reads what its own cache
+      holds: submits would be repeated and paid for twice.
+    """
+    runner = type(pipeline.runner).__name__
+    workers = int(pipeline.options.get_all_options().get("direct_num_workers") or 0)
+    return runner != "BundleBasedDirectRunner" and not (runner in _IN_PROCESS and workers != 1)
 
 
 def default_shards(options: PipelineOptions) -> int:

@@ -115,9 +115,9 @@ def test_an_invoice():
 
 def test_a_contract():
     text = (
-        "SERVICES AGREEMENT\n\nThis Services Agreement is entered into as of January 15, 2026 by and between Northwind\n"
+        "SERVICES AGREEMENT\n\nThis Agreement is entered into as of January 15, 2026 by and between Northwind\n"
         'Traders, Inc., a Delaware corporation ("Client"), and Contoso Consulting LLC ("Consultant").\n\n'
-        "The initial term of this Agreement shall be twenty-four (24) months. This Agreement shall be governed by and\n"
+        "The initial term of this Agreement shall be twenty-four (24) months. This Agreement is governed by and\n"
         "construed in accordance with the laws of the State of New York, without regard to conflicts.\n"
     )
     fields = {

@@ -1,0 +1,553 @@
+"""`ReadDocuments`: each line, row and file becomes exactly one document, and what cannot be read says where and why."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import gzip
+import io
+import json
+import pickle
+import uuid
+from collections.abc import Sequence
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import kimi_beam as kb
+from kimi_beam import jsontext
+from kimi_beam.errors import InputError
+from kimi_beam.io import documents
+from kimi_beam.io.documents import Part, find_parts, read_part
+from kimi_beam.types import Document
+
+
+def _save(document: Document, directory: str) -> None:
+    (Path(directory) / uuid.uuid4().hex).write_bytes(pickle.dumps(document))
+
+
+def read(directory: Path, *patterns: Path | str, limit: int | None = None) -> list[Document]:
+    """What a pipeline reads, by id: elements leave it as files, since order and number are its own affair."""
+    seen = directory / f"seen-{uuid.uuid4().hex}"
+    seen.mkdir()
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
+        (pipeline | kb.ReadDocuments([str(pattern) for pattern in patterns], limit=limit) | beam.Map(_save, str(seen)))
+    found: list[Document] = [pickle.loads(path.read_bytes()) for path in seen.iterdir()]
+    return sorted(found, key=lambda document: document.id)
+
+
+def read_parts(*patterns: Path | str) -> list[Document]:
+    """The same without a pipeline, in the order of the files."""
+    return [document for part in find_parts([str(p) for p in patterns]) for document in read_part(part)]
+
+
+def codes(found: Sequence[Document]) -> dict[str, str | None]:
+    return {document.id: document.failure and document.failure.code for document in found}
+
+
+def b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def line(key: str, text: str = "x", **metadata: Any) -> bytes:
+    return json.dumps({"id": key, "text": text, **metadata}, ensure_ascii=False).encode() + b"\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    directory = tmp_path / "in"
+    directory.mkdir()
+    return directory
+
+
+# ------------------------------------------------------------------------------------------------ kinds of files
+
+
+def test_each_kind_of_file_becomes_its_documents(tmp_path: Path, source: Path) -> None:
+    (source / "a.txt").write_bytes("Größe: 3 € 🧾\r\nend".encode())
+    (source / "b.md").write_bytes(b"# Title\n")
+    (source / "c.jsonl").write_bytes(line("c1", "first", lang="de", n=[1, {"k": None}]) + line("c2", "zwei\nZeilen"))
+    (source / "d.jsonl.gz").write_bytes(gzip.compress(line("d1", "packed")) + gzip.compress(line("d2", "2nd member")))
+    (source / "e.txt.bz2").write_bytes(bz2.compress(b"squeezed"))
+    pq.write_table(pa.table({"id": ["f1"], "text": ["row"], "page": [7]}), source / "f.parquet")
+    found = {document.id: document for document in read(tmp_path, source / "*")}
+    where = {path.name: str(path) for path in source.iterdir()}
+    assert found == {
+        document.id: document
+        for document in [
+            # A whole file's text is the file's, its line ends included.
+            Document(where["a.txt"], "Größe: 3 € 🧾\r\nend", source=where["a.txt"]),
+            Document(where["b.md"], "# Title\n", source=where["b.md"]),
+            Document("c1", "first", metadata={"lang": "de", "n": [1, {"k": None}]}, source=where["c.jsonl"]),
+            Document("c2", "zwei\nZeilen", source=where["c.jsonl"]),
+            Document("d1", "packed", source=where["d.jsonl.gz"]),
+            Document("d2", "2nd member", source=where["d.jsonl.gz"]),
+            Document(where["e.txt.bz2"], "squeezed", source=where["e.txt.bz2"]),
+            Document("f1", "row", metadata={"page": 7}, source=where["f.parquet"]),
+        ]
+    }
+
+
+def test_suffixes_are_known_in_any_case(source: Path) -> None:
+    (source / "A.TXT").write_bytes(b"shout")
+    (source / "B.JSONL.GZ").write_bytes(gzip.compress(line("b")))
+    assert [document.id for document in read_parts(source / "*")] == [str(source / "A.TXT"), "b"]
+
+
+def test_a_file_that_several_patterns_match_is_read_once(tmp_path: Path, source: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.md"):
+        (source / name).write_bytes(name.encode())
+    found = read(tmp_path, source / "*.txt", source / "a.txt", source / "*", source / "a.txt")
+    assert [document.text for document in found] == ["a.txt", "b.txt", "c.md"]
+
+
+def test_globs_name_files_in_directories_and_below(source: Path) -> None:
+    for name in ("a.txt", "x/b.txt", "x/y/c.txt", "x/y/c.log"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_bytes(b"x")
+    ids = {
+        pattern: [Path(document.id).name for document in read_parts(source / pattern)]
+        for pattern in ("*.txt", "*/*.txt", "**.txt", "?.txt", "[ab].txt", "a.txt")
+    }
+    assert ids == {
+        "*.txt": ["a.txt"],
+        "*/*.txt": ["b.txt"],
+        "**.txt": ["a.txt", "b.txt", "c.txt"],
+        "?.txt": ["a.txt"],
+        "[ab].txt": ["a.txt"],
+        "a.txt": ["a.txt"],
+    }
+
+
+def test_paths_with_spaces_and_unicode_are_paths(tmp_path: Path) -> None:
+    source = tmp_path / "my in é"
+    source.mkdir()
+    (source / "Rechnung Nr. 1 – ä#b.txt").write_bytes(b"x")
+    (document,) = read(tmp_path, source / "*.txt")
+    assert document == Document(
+        str(source / "Rechnung Nr. 1 – ä#b.txt"), "x", source=str(source / "Rechnung Nr. 1 – ä#b.txt")
+    )
+
+
+def test_a_symlink_to_a_file_is_read_and_a_dangling_one_is_no_file(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_bytes(b"x")
+    (source / "a.txt").symlink_to(tmp_path / "real.txt")
+    (source / "b.txt").symlink_to(tmp_path / "nowhere.txt")
+    assert [document.id for document in read_parts(source / "*.txt")] == [str(source / "a.txt")]
+
+
+def test_empty_files_hold_an_empty_text_or_no_document(tmp_path: Path, source: Path) -> None:
+    (source / "a.txt").write_bytes(b"")
+    (source / "b.jsonl").write_bytes(b"")
+    (source / "c.jsonl").write_bytes(b"\n \t\n\r\n\n")
+    (source / "d.jsonl").write_bytes(b"\xef\xbb\xbf")
+    (source / "e.jsonl.gz").write_bytes(gzip.compress(b""))
+    pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}), source / "f.parquet")
+    assert read(tmp_path, source / "*") == [Document(str(source / "a.txt"), "", source=str(source / "a.txt"))]
+
+
+# ------------------------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_pattern_that_matches_nothing_is_refused_when_the_pipeline_is_built(source: Path, limit: int | None) -> None:
+    (source / "a.txt").write_bytes(b"x")
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+    with pytest.raises(InputError, match=r"no file matches .*nothing\*\.txt"):
+        pipeline | kb.ReadDocuments([str(source / "a.txt"), str(source / "nothing*.txt")], limit=limit)
+
+
+def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
+    for name in ("a.txt", "b.pdf", "c.docx", "d.json"):
+        (source / name).write_bytes(b"x")
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+    with pytest.raises(InputError, match=r"in/b\.pdf and 2 more matched .*in/\*, but only \.txt, \.md, \.jsonl"):
+        pipeline | kb.ReadDocuments(str(source / "*"))
+    with pytest.raises(InputError, match=r"in/d\.json matched"):
+        documents.check_input([str(source / "d.json")])
+
+
+def test_a_kind_within_a_name_is_no_kind(source: Path) -> None:
+    for name in ("a.txt.pdf", "b.jsonl.tmp", "txt", "c.gz"):
+        (source / name).write_bytes(b"x")
+        with pytest.raises(InputError, match="only .txt"):
+            documents.check_input([str(source / name)])
+
+
+def test_no_pattern_a_negative_limit_and_an_unknown_filesystem_are_refused() -> None:
+    with pytest.raises(InputError, match="no input"):
+        documents.check_input([])
+    with pytest.raises(InputError, match="limit"):
+        kb.ReadDocuments("a.txt", limit=-1)
+    with pytest.raises(InputError, match="cannot look for nowhere://a/b.txt"):
+        documents.check_input(["nowhere://a/b.txt"])
+
+
+# ------------------------------------------------------------------------------------------------ lines
+
+
+def test_lines_are_told_apart_whatever_stands_between_them(tmp_path: Path, source: Path) -> None:
+    path = source / "a.jsonl"
+    path.write_bytes(
+        b"\xef\xbb\xbf"
+        + line("bom").replace(b"\n", b"\r\n")
+        + b"\n  \t \r\n"
+        + line("unicode", "naïve 東京 \u2028 🧾 \x85", größe="ü")
+        + b'  {"text": "spaces around", "id": "padded"}  \n'
+        + line("escaped", "\n\r\t\x00").rstrip(b"\n")  # the last line has no line feed
+    )
+    found = {document.id: document for document in read(tmp_path, path)}
+    assert {key: document.text for key, document in found.items()} == {
+        "bom": "x",
+        "unicode": "naïve 東京 \u2028 🧾 \x85",
+        "padded": "spaces around",
+        "escaped": "\n\r\t\x00",
+    }
+    assert found["unicode"].metadata == {"größe": "ü"}
+    assert all(document.failure is None and document.source == str(path) for document in found.values())
+
+
+def test_a_bad_line_is_a_document_with_its_place_and_its_very_bytes(tmp_path: Path, source: Path) -> None:
+    path = source / "a.jsonl"
+    bad: dict[int, tuple[str, bytes]] = {
+        2: ("not_utf8", b'{"id": "latin", "text": "Gr\xf6\xdfe"}'),
+        4: ("not_json", b'{"id": "cut", "text": \r'),
+        5: ("not_json", b'["an", "array"]'),
+        6: ("not_json", b"null"),
+        7: ("missing_id", b'{"text": "nobody"}'),
+        8: ("missing_id", b'{"id": "", "text": "nobody"}'),
+        9: ("missing_id", b'{"id": null, "text": "nobody"}'),
+        10: ("missing_id", b'{"id": 1.5, "text": "nobody"}'),
+        11: ("missing_id", b'{"id": true, "text": "nobody"}'),
+        12: ("missing_id", b'{"id": ["a"], "text": "nobody"}'),
+        13: ("not_json", b'{"id": "n", "text": "x", "n": NaN}'),
+        14: ("not_json", b'{"id": "a", "text": "x"}{"id": "b", "text": "x"}'),
+        15: ("not_json", b"\xef\xbb\xbf" + line("bom in the middle").rstrip(b"\n")),
+    }
+    content = [bad[number][1] if number in bad else line(f"good-{number}").rstrip(b"\n") for number in range(1, 17)]
+    content[2] = b""  # line 3 is blank, and counts
+    path.write_bytes(b"\n".join(content))
+    found = {document.id: document for document in read(tmp_path, path)}
+    assert codes(list(found.values())) == {
+        "good-1": None,
+        "good-16": None,
+        **{f"{path}#{number}": code for number, (code, _) in bad.items()},
+    }
+    for number, (_, raw) in bad.items():
+        document = found[f"{path}#{number}"]
+        assert document.failure is not None
+        assert document.failure.raw == b64(raw)
+        assert document.failure.stage == "read"
+        assert not document.failure.retryable
+        assert "\n" not in document.failure.message
+        assert (document.text, document.source) == ("", str(path))
+
+
+def test_ids_may_be_integers_of_any_size(source: Path) -> None:
+    path = source / "a.jsonl"
+    path.write_bytes(
+        b'{"id": 7, "text": "x"}\n{"id": 123456789012345678901234567890, "text": "x"}\n{"id":-0,"text":""}'
+    )
+    assert codes(read_parts(path)) == {"7": None, "123456789012345678901234567890": None, "0": None}
+
+
+def test_a_document_without_a_text_keeps_its_id_its_metadata_and_its_line(tmp_path: Path, source: Path) -> None:
+    path = source / "a.jsonl"
+    texts = {"none": None, "number": 5, "list": ["a"], "object": {"a": "b"}, "bool": False}
+    raw = [json.dumps({"id": key, "text": text, "page": 3}).encode() for key, text in texts.items()]
+    raw.append(b'{"id": "absent", "page": 3}')
+    path.write_bytes(b"\n".join(raw))
+    found = read(tmp_path, path)
+    assert codes(found) == dict.fromkeys(sorted([*texts, "absent"]), "missing_text")
+    by_raw = {document.failure.raw: document for document in found if document.failure}
+    assert by_raw.keys() == {b64(one) for one in raw}
+    assert all((document.text, document.metadata) == ("", {"page": 3}) for document in found)
+
+
+def test_numbers_in_metadata_survive_exactly(tmp_path: Path, source: Path) -> None:
+    numbers = (
+        "12345678901234567890123456789012345678901234567890",
+        "-9223372036854775809",
+        "18446744073709551616",
+        "0.123456789012345678901234567891",
+        "-123456789012345678901234567890.5",
+        "1.7976931348623157e308",
+    )
+    path = source / "a.jsonl"
+    path.write_text(
+        "".join(f'{{"id": "{i}", "text": "x", "number": {n}, "deep": {{"a": [{n}]}}}}\n' for i, n in enumerate(numbers))
+    )
+    for document, digits in zip(read(tmp_path, path), numbers, strict=True):
+        number = document.metadata["number"]
+        assert Decimal(repr(number) if isinstance(number, float) else number) == Decimal(digits)
+        assert document.metadata["deep"] == {"a": [number]}
+        written = json.loads(jsontext.dumps_any(document.metadata), parse_float=Decimal)
+        assert Decimal(written["number"]) == Decimal(digits)
+
+
+def test_a_text_file_that_is_not_utf8_is_a_document_with_its_very_bytes(tmp_path: Path, source: Path) -> None:
+    contents = {
+        "latin.txt": "Größe".encode("latin-1"),
+        "utf16.md": "\ufeffGröße".encode("utf-16-le"),
+        "cut.txt": "10 €".encode()[:-1],
+        "packed.txt.gz": b"\x80",
+    }
+    for name, content in contents.items():
+        (source / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    (source / "bom.txt").write_bytes(b"\xef\xbb\xbffine")
+    found = {Path(document.id).name: document for document in read(tmp_path, source / "*")}
+    assert found.pop("bom.txt").text == "fine"
+    assert {name: (d.failure.code, d.failure.raw, d.text) for name, d in found.items() if d.failure} == {
+        name: ("not_utf8", b64(content), "") for name, content in contents.items()
+    }
+
+
+# ------------------------------------------------------------------------------------------------ cut into parts
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1_000])
+def test_the_number_of_a_line_is_the_files_in_every_part(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    path = source / "a.jsonl"
+    rows = [b"{bad" if n % 7 == 0 else b"" if n % 5 == 0 else line(f"d{n}", "y" * (n % 11)).strip() for n in range(60)]
+    path.write_bytes(b"\n".join(rows))
+    expected = codes(read_parts(path))
+    assert len(expected) == 60 - 10  # 51 is no multiple of 7, and of 5 ten are none of 7
+    assert {key for key, code in expected.items() if code} == {f"{path}#{n + 1}" for n in range(0, 60, 7)}
+    monkeypatch.setattr(documents, "_PART_BYTES", size)
+    parts = list(find_parts([str(path)]))
+    assert len(parts) == -(-path.stat().st_size // size)
+    found = [document for part in parts for document in read_part(part)]
+    assert list(codes(found).items()) == list(expected.items())
+    assert len(found) == len(expected)
+    if size == 64:
+        in_pipeline = read(tmp_path, path)
+        assert len(in_pipeline) == len(expected)
+        assert codes(in_pipeline) == expected
+
+
+def test_a_file_of_more_than_one_part_is_read_once_as_it_really_is_cut(tmp_path: Path, source: Path) -> None:
+    path = source / "big.jsonl"
+    text = "0123456789abcdef" * 4_096  # 64 KiB
+    with path.open("wb") as f:
+        for number in range(1, 600):
+            f.write(b"not JSON\n" if number % 250 == 0 else line(f"d{number}", text))
+    parts = list(find_parts([str(path)]))
+    assert [part.start for part in parts] == [0, 16 << 20, 32 << 20]
+    assert (parts[-1].stop, parts[0].stop) == (path.stat().st_size, 16 << 20)
+    sizes, failed, ids = [], [], []
+    for part in parts:
+        found = [(d.id, d.failure is None, d.text == text) for d in read_part(part)]
+        sizes.append(len(found))
+        ids += [key for key, good, whole in found if good and whole]
+        failed += [key for key, good, _ in found if not good]
+    assert ids == [f"d{number}" for number in range(1, 600) if number % 250]
+    assert failed == [f"{path}#250", f"{path}#500"]
+    assert min(sizes) > 80
+
+
+_pieces = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"a", b"bc", b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b" ", b"x" * 9])
+_contents = st.one_of(st.binary(max_size=40), st.lists(_pieces, max_size=30).map(b"".join))
+
+
+@settings(max_examples=500)
+@given(content=_contents, cuts=st.lists(st.integers(0, 300), max_size=8), block=st.sampled_from([1, 2, 5, 1 << 20]))
+@example(content=b"a\nb", cuts=[2], block=1)
+@example(content=b"\n", cuts=[0, 1], block=1)
+@example(content=b"ab\n", cuts=[1, 2], block=1 << 20)
+def test_the_lines_of_all_ranges_are_exactly_all_lines(content: bytes, cuts: list[int], block: int) -> None:
+    expected = content.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    starts = [0]
+    for one in expected:
+        starts.append(starts[-1] + len(one) + 1)
+    edges = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "_BLOCK_BYTES", block)
+        found = [
+            list(documents.lines(io.BytesIO(content), start, stop))
+            for start, stop in zip(edges, edges[1:], strict=False)
+        ]
+        assert list(documents.lines(io.BytesIO(content), 0, None)) == expected
+    for (start, stop), lines in zip(zip(edges, edges[1:], strict=False), found, strict=True):
+        assert lines == [one for one, at in zip(expected, starts, strict=False) if start <= at < stop]
+    assert [one for lines in found for one in lines] == expected
+
+
+def test_a_line_longer_than_a_block_and_a_part_stays_whole(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = source / "a.jsonl"
+    long = "é" * (2 << 20)
+    path.write_bytes(line("short") + line("long", long) + line("after"))
+    monkeypatch.setattr(documents, "_PART_BYTES", 1 << 20)
+    found = read_parts(path)
+    assert [document.id for document in found] == ["short", "long", "after"]
+    assert found[1].text == long
+
+
+# ------------------------------------------------------------------------------------------------ Parquet
+
+
+def test_all_other_columns_of_a_row_are_its_metadata(tmp_path: Path, source: Path) -> None:
+    amount = Decimal("123456789012345678901234567890.12345678")
+    table = pa.table(
+        {
+            "amount": pa.array([amount, None], pa.decimal128(38, 8)),
+            "id": pa.array(["r1", "r2"]).dictionary_encode(),
+            "day": pa.array([date(2026, 2, 28), date(1, 1, 1)]),
+            "moment": pa.array([datetime(2026, 2, 28, 1, 2, 3, 4, timezone.utc), None]),
+            "scan": pa.array([b"\x00\xff", b""]),
+            "text": pa.array(["one", "zwei €"], pa.large_string()),
+            "nested": [
+                {"list": [{"blob": b"\x01", "day": date(2026, 1, 1)}, None], "none": None},
+                {"list": [], "none": None},
+            ],
+            "flag": [True, None],
+            "big": pa.array([18446744073709551615, 0], pa.uint64()),
+        }
+    )
+    pq.write_table(table, source / "a.parquet")
+    one, two = read(tmp_path, source / "a.parquet")
+    assert (one.id, one.text, one.source, one.failure) == ("r1", "one", str(source / "a.parquet"), None)
+    assert one.metadata == {
+        "amount": amount,
+        "day": date(2026, 2, 28),
+        "moment": datetime(2026, 2, 28, 1, 2, 3, 4, timezone.utc),
+        "scan": b64(b"\x00\xff"),
+        "nested": {"list": [{"blob": b64(b"\x01"), "day": date(2026, 1, 1)}, None], "none": None},
+        "flag": True,
+        "big": 18446744073709551615,
+    }
+    assert (two.id, two.text, two.metadata["amount"], two.metadata["scan"]) == ("r2", "zwei €", None, "")
+    # What leaves the run is JSON that gives each of them back.
+    written = jsontext.dumps_any(one.metadata).decode()
+    assert json.loads(written, parse_float=Decimal)["amount"] == amount
+    assert '"day":"2026-02-28"' in written
+    assert '"moment":"2026-02-28T01:02:03.000004+00:00"' in written
+
+
+def test_row_groups_are_read_apart_and_rows_keep_their_number(tmp_path: Path, source: Path) -> None:
+    ids = [None if n in (4, 9) else f"r{n}" for n in range(1, 11)]
+    texts = [None if n == 6 else f"text {n}" for n in range(1, 11)]
+    path = source / "a.parquet"
+    pq.write_table(pa.table({"text": texts, "id": ids}), path, row_group_size=3)
+    assert list(find_parts([str(path)])) == [Part(str(path), group, group + 1) for group in range(4)]
+    found = read(tmp_path, path)
+    assert codes(found) == {
+        f"{path}#4": "missing_id",
+        f"{path}#9": "missing_id",
+        "r6": "missing_text",
+        **{f"r{n}": None for n in (1, 2, 3, 5, 7, 8, 10)},
+    }
+    assert len(found) == 10
+
+
+def test_integer_ids_of_a_parquet_file_are_ids_and_other_types_are_not(source: Path) -> None:
+    pq.write_table(pa.table({"id": [1, 2], "text": ["a", "b"]}), source / "a.parquet")
+    pq.write_table(pa.table({"id": [1.0, 2.0], "text": ["a", "b"]}), source / "b.parquet")
+    assert codes(read_parts(source / "a.parquet")) == {"1": None, "2": None}
+    assert codes(read_parts(source / "b.parquet")) == {
+        f"{source / 'b.parquet'}#1": "missing_id",
+        f"{source / 'b.parquet'}#2": "missing_id",
+    }
+
+
+@pytest.mark.parametrize(
+    ("columns", "code", "told"),
+    [
+        ({"id": ["a"]}, "missing_text", "no column text"),
+        ({"text": ["a"]}, "missing_id", "no column id"),
+        ({"ID": ["a"], "body": ["b"]}, "missing_id", "no column id and no column text"),
+    ],
+)
+def test_a_parquet_file_without_the_columns_is_one_failure(
+    tmp_path: Path, source: Path, columns: dict[str, list[str]], code: str, told: str
+) -> None:
+    pq.write_table(pa.table(columns), source / "a.parquet")
+    (source / "b.txt").write_bytes(b"still here")
+    lacking, other = read(tmp_path, source / "*")
+    assert (lacking.id, lacking.failure and lacking.failure.code) == (str(source / "a.parquet"), code)
+    assert lacking.failure is not None
+    assert told in lacking.failure.message
+    assert other.text == "still here"
+
+
+# ------------------------------------------------------------------------------------------------ damage
+
+
+def test_a_file_that_cannot_be_read_is_a_failure_and_the_others_still_come(tmp_path: Path, source: Path) -> None:
+    member = gzip.compress(b"".join(line(f"before-{n:03d}", "y" * 100_000) for n in range(150)))
+    (source / "a.jsonl.gz").write_bytes(member + b"this is no gzip")
+    (source / "b.txt.gz").write_bytes(b"neither is this")
+    (source / "c.txt.bz2").write_bytes(b"nor bzip2")
+    (source / "d.parquet").write_bytes(b"PAR1, one may think")
+    (source / "e.parquet").write_bytes(b"")
+    (source / "f.txt").write_bytes(b"fine")
+    (source / "g.jsonl").write_bytes(line("fine"))
+    found = read(tmp_path, source / "*")
+    failed = {document.source: document for document in found if document.failure}
+    assert sorted(Path(path).name for path in failed) == [
+        "a.jsonl.gz",
+        "b.txt.gz",
+        "c.txt.bz2",
+        "d.parquet",
+        "e.parquet",
+    ]
+    for path, document in failed.items():
+        assert document.failure is not None
+        assert (document.failure.stage, document.failure.code) == ("read", "unreadable")
+        assert document.id.startswith(path)
+        assert path in document.failure.message
+        assert "\n" not in document.failure.message
+    good = [document.id for document in found if not document.failure]
+    before = [key for key in good if key.startswith("before-")]  # how many is the decompressor's affair
+    assert set(before) == {f"before-{n:03d}" for n in range(len(before))}
+    assert len(set(good)) == len(good)
+    assert set(good) - set(before) == {str(source / "f.txt"), "fine"}
+
+
+def test_a_row_group_that_is_damaged_leaves_the_others(tmp_path: Path, source: Path) -> None:
+    path = source / "a.parquet"
+    table = pa.table({"id": [f"r{n}" for n in range(30)], "text": [f"text of {n}" for n in range(30)]})
+    pq.write_table(table, path, row_group_size=10, compression="NONE", use_dictionary=False)
+    group = pq.ParquetFile(path).metadata.row_group(1)
+    start = group.column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + group.column(0).total_compressed_size] = b"\xff" * group.column(0).total_compressed_size
+    path.write_bytes(content)
+    found = read(tmp_path, path)
+    assert codes(found) == {
+        f"{path}#1-": "unreadable",
+        **{f"r{n}": None for n in range(30) if not 10 <= n < 20},
+    }
+
+
+# ------------------------------------------------------------------------------------------------ limit
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 4, 6, 99])
+def test_a_limit_takes_the_first_by_path_and_position(tmp_path: Path, source: Path, limit: int) -> None:
+    (source / "c.txt").write_bytes(b"last")
+    (source / "b.jsonl").write_bytes(line("b1") + b"{bad\n" + line("b3"))
+    pq.write_table(pa.table({"id": ["a1", "a2"], "text": ["x", "y"]}), source / "a.parquet", row_group_size=1)
+    in_order = ["a1", "a2", "b1", f"{source / 'b.jsonl'}#2", "b3", str(source / "c.txt")]
+    # The order of the patterns is of no account.
+    found = read(tmp_path, source / "c.txt", source / "*", limit=limit)
+    assert [document.id for document in found] == sorted(in_order[:limit])
+    assert sum(document.failure is not None for document in found) == (limit >= 4)
+
+
+def test_the_same_documents_come_with_and_without_a_limit(tmp_path: Path, source: Path) -> None:
+    for n in range(20):
+        (source / f"{n:02d}.txt").write_bytes(b"x" * n)
+    assert read(tmp_path, source / "*") == read(tmp_path, source / "*", limit=20)

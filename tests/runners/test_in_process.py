@@ -1,0 +1,42 @@
+"""The in-process runners, whose state and timers differ: nothing is lost, doubled or paid for twice on any of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from harness import receipts, run_extract
+
+import kimi_beam as kb
+from kimi_beam.emulator import Emulator
+
+RUNNERS = {
+    "one worker": ("FnApiRunner", ()),
+    "2 in memory": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=in_memory")),
+    "2 threads": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_threading")),
+    "2 processes": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_processing")),
+    "bundle based": ("BundleBasedDirectRunner", ()),
+}
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_each_document_leaves_once_and_is_paid_for_once(name: str, tmp_path: Path) -> None:
+    runner, options = RUNNERS[name]
+    documents = [*receipts(200), *receipts(3), kb.Document("empty", "")]
+    with Emulator(latency=0.2, seed=1) as emulator:
+        outcome = run_extract(
+            documents,
+            emulator.base_url,
+            tmp_path,
+            runner=runner,
+            options=options,
+            batching=kb.Batching(max_items=20),
+            max_in_flight=4,
+        )
+        stats = emulator.stats()
+    assert outcome.ids == Counter(d.id for d in documents)
+    assert outcome.codes == {"duplicate_id": 6, "empty_document": 1}
+    assert len(outcome.rows) == 197
+    assert (stats["items"], stats["paid_twice"]) == (197, 0)
+    assert stats["most_jobs_in_flight"] <= 8, "more jobs in flight than two shards of four may have"

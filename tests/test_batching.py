@@ -1,0 +1,226 @@
+"""Packing and the bytes that a batch travels as: no document is lost, doubled, altered or overtaken by another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_beam import batching
+from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, pack
+from kimi_beam.errors import ConfigError
+from kimi_beam.types import Document, Failure
+
+# ------------------------------------------------------------------------------------------------ packing
+
+_limits = st.builds(
+    Batching,
+    max_items=st.integers(1, 6),
+    max_bytes=st.integers(1, 60),
+    max_tokens=st.none() | st.integers(1, 12),
+)
+_sizes = st.lists(st.integers(0, 80), max_size=40)
+
+
+def _fits(sizes: Sequence[int], limits: Batching) -> bool:
+    return (
+        len(sizes) <= limits.max_items
+        and sum(sizes) <= limits.max_bytes
+        and (limits.max_tokens is None or sum(sizes) // BYTES_PER_TOKEN <= limits.max_tokens)
+    )
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_sizes, _limits)
+def test_each_item_is_in_exactly_one_batch_in_the_order_of_arrival(sizes: list[int], limits: Batching) -> None:
+    batches = list(pack(((index, size) for index, size in enumerate(sizes)), limits))
+    assert [index for batch in batches for index in batch] == list(range(len(sizes)))
+    assert all(batches), "an empty batch would be an empty submit"
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_sizes, _limits)
+def test_a_batch_is_within_all_limits_unless_it_is_one_oversize_item_alone(sizes: list[int], limits: Batching) -> None:
+    for batch in pack(((index, size) for index, size in enumerate(sizes)), limits):
+        assert len(batch) == 1 or _fits([sizes[index] for index in batch], limits)
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_sizes, _limits)
+def test_a_batch_is_closed_only_when_the_next_item_does_not_fit(sizes: list[int], limits: Batching) -> None:
+    batches = list(pack(((index, size) for index, size in enumerate(sizes)), limits))
+    for batch, following in zip(batches, batches[1:], strict=False):
+        assert not _fits([sizes[index] for index in [*batch, following[0]]], limits)
+
+
+@settings(derandomize=True, max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, 80), st.integers(1, 9)), max_size=30), _limits)
+def test_batches_that_are_packed_again_are_counted_by_their_documents(
+    pairs: list[tuple[int, int]], limits: Batching
+) -> None:
+    packer: Packer[int] = Packer(limits)
+    closed = [packer.add(index, size, count) for index, (size, count) in enumerate(pairs)]
+    groups = [group for group in [*closed, packer.flush()] if group]
+    assert [index for group in groups for index in group] == list(range(len(pairs)))
+    for group in groups:
+        assert len(group) == 1 or sum(pairs[index][1] for index in group) <= limits.max_items
+    assert packer.flush() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_items": 0},
+        {"max_bytes": 0},
+        {"max_tokens": 0},
+        {"max_wait": -1.0},
+        {"max_bytes": HARD_MAX_BYTES + 1},
+    ],
+)
+def test_limits_that_no_batch_can_keep_or_that_the_service_loses_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Batching(**wrong)
+
+
+def test_the_largest_batch_leaves_room_below_the_services_ten_megabytes() -> None:
+    assert Batching().max_bytes < HARD_MAX_BYTES < 10_000_000
+
+
+# ------------------------------------------------------------------------------------------------ as bytes
+
+_exact_decimals = st.sampled_from(
+    [Decimal("0.10000000000000000001"), Decimal("1E-400"), Decimal("-3.14159265358979323846")]
+)
+_json = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(10**40), 10**40),
+        st.floats(allow_nan=False, allow_infinity=False),
+        _exact_decimals,
+        st.text(),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_failures = st.builds(
+    Failure,
+    stage=st.sampled_from(["read", "prompt"]),
+    code=st.sampled_from(["not_utf8", "not_json", "too_large", "missing_metadata"]),
+    message=st.text(),
+    retryable=st.booleans(),
+    raw=st.none() | st.text(),
+)
+_documents = st.builds(
+    Document,
+    id=st.text(min_size=1),
+    text=st.text(),
+    images=st.lists(st.text(max_size=40), max_size=2).map(tuple),
+    metadata=st.dictionaries(st.text(), _json, max_size=4),
+    source=st.text(),
+    failure=st.none() | _failures,
+)
+_pairs = st.lists(st.tuples(_documents, st.integers(0, 2**64 - 1)), max_size=6)
+NASTY = [
+    Document("\0", "\0\u2028\u2029\x85\r\n"),
+    Document("👩‍👩‍👧", "e\u0301 vs é, \U0010ffff, \ufeff", images=("data:image/png;base64,AA==",)),
+    Document("a", "", metadata={"": {"": [{}, [], "", None]}, "n": [2**64, -(2**63) - 1, 1e-300, -0.0, True, 1]}),
+    Document("a", "a failed document", failure=Failure("read", "not_utf8", "at byte 0", raw="/w==")),
+]
+
+
+@settings(derandomize=True, max_examples=400)
+@given(_pairs)
+def test_a_document_comes_out_of_a_batch_as_it_went_in(pairs: list[tuple[Document, int]]) -> None:
+    documents = batching.decode(batching.encode(pairs))
+    assert documents == [document for document, _ in pairs]
+    assert repr(documents) == repr([document for document, _ in pairs])  # 1, 1.0 and True are equal, but not the same
+
+
+def test_unusual_documents_come_out_of_a_batch_as_they_went_in() -> None:
+    assert repr(batching.decode(batching.encode((d, 1) for d in NASTY))) == repr(NASTY)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(_pairs)
+def test_the_head_tells_sizes_and_ids_without_the_documents(pairs: list[tuple[Document, int]]) -> None:
+    blob = batching.encode(pairs)
+    sizes = [size for _, size in pairs]
+    head = batching.head(blob[: 13 + 16 * len(pairs)])  # version, count, length; then 8 bytes twice a document
+    assert list(head.sizes) == sizes
+    assert head.size_bytes == sum(sizes)
+    assert list(head.digests) == [batching.digest(document.id) for document, _ in pairs]
+    assert head.failed == (not any(sizes))
+
+
+def test_a_digest_is_the_same_in_every_process_and_on_every_machine() -> None:
+    assert batching.digest("é") == int.from_bytes(hashlib.blake2b(b"\xc3\xa9", digest_size=8).digest(), "big")
+
+
+def _named(*ids: str, text: str = "t", size: int = 5) -> bytes:
+    return batching.encode((Document(i, text), size) for i in ids)
+
+
+def test_a_batch_is_named_by_its_ids_and_their_order_alone() -> None:
+    name = batching.head(_named("a", "b")).batch_id
+    assert batching.head(_named("a", "b", text="other", size=7)).batch_id == name
+    others = [_named("b", "a"), _named("a"), _named("ab"), _named("a", "b", "b"), _named("a", "c"), _named()]
+    assert len({name, *(batching.head(blob).batch_id for blob in others)}) == 1 + len(others)
+    assert len(name) == 16
+    assert set(name) <= set("0123456789abcdef")
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.lists(_pairs, min_size=1, max_size=4))
+def test_merged_batches_keep_all_documents_their_sizes_and_their_order(
+    groups: list[list[tuple[Document, int]]],
+) -> None:
+    everything = [pair for group in groups for pair in group]
+    merged = batching.merge([batching.encode(group) for group in groups])
+    assert repr(batching.decode(merged)) == repr([document for document, _ in everything])
+    assert list(batching.head(merged).sizes) == [size for _, size in everything]
+    assert batching.head(merged).batch_id == batching.head(batching.encode(everything)).batch_id
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.lists(st.tuples(_documents, st.integers(0, 9)), min_size=2, max_size=9))
+def test_two_halves_are_the_whole_and_neither_is_empty(pairs: list[tuple[Document, int]]) -> None:
+    whole = batching.encode(pairs)
+    halves = batching.halves(whole)
+    counts = [len(batching.decode(half)) for half in halves]
+    assert all(counts), "an empty half would be halved for ever"
+    assert abs(counts[0] - counts[1]) <= 1
+    assert batching.head(batching.merge(list(halves))) == batching.head(whole)
+    assert repr(batching.decode(batching.merge(list(halves)))) == repr(batching.decode(whole))
+
+
+@pytest.mark.parametrize("read", [batching.head, batching.decode])
+def test_a_batch_of_another_version_in_a_savepoint_is_refused_and_not_misread(read: Any) -> None:
+    blob = _named("a", "b")
+    with pytest.raises(ValueError, match="version 7"):
+        read(b"\x07" + blob[1:])
+
+
+def test_the_same_documents_are_the_same_bytes_so_that_a_retried_bundle_changes_nothing() -> None:
+    document = Document("a", "t", metadata={"b": 1, "a": [Decimal("0.10000000000000000001")]})
+    assert batching.encode([(document, 5)]) == batching.encode([(document, 5)])
+
+
+def test_metadata_that_json_has_no_form_for_becomes_its_text_and_stops_nothing() -> None:
+    document = Document("a", "t", metadata={"set": {1}, "bytes": b"\xff", "number": {"deep": 1 + 2j}})
+    (back,) = batching.decode(batching.encode([(document, 1)]))
+    assert back.metadata == {"set": "{1}", "bytes": "b'\\xff'", "number": {"deep": "(1+2j)"}}
+    assert json.dumps(back.metadata)
+
+
+def test_repetitive_documents_are_compressed() -> None:
+    assert (
+        len(batching.encode([(Document(str(i), "the same words again and again " * 100), 1) for i in range(50)]))
+        < 9_000
+    )

@@ -1,0 +1,203 @@
+"""JSON text in and out: no digit is lost, and no text of any kind does more than raise a ValueError."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from kimi_beam import jsontext
+
+_numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+
+
+def _exact(text: str) -> Any:
+    """A number as `loads` gives it back, found out with the standard library alone."""
+    return json.loads(text, parse_float=lambda d: float(d) if Decimal(repr(float(d))) == Decimal(d) else Decimal(d))
+
+
+_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**300), 10**300),
+    st.sampled_from([2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 2**64 - 1, 2**64]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["0.10000000000000000001", "1e-400", "123456789.123456789123456789", "1.0000000000000000"]).map(
+        _exact
+    ),
+    st.text(),
+)
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
+)
+
+
+def _in_range(text: str) -> bool:
+    number = Decimal(text)
+    return abs(number.adjusted()) < 308
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(_numbers)
+def test_a_number_keeps_every_digit_that_was_written(text: str) -> None:
+    assume(_in_range(text))
+    number = jsontext.loads(text)
+    assert (Decimal(repr(number)) if isinstance(number, float) else Decimal(number)) == Decimal(text)
+    assert isinstance(number, int) == text.lstrip("-").isdigit(), "an integer must come back as an integer"
+    again = jsontext.loads(jsontext.dumps(number))
+    assert (type(again), again) == (type(number), number)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("9007199254740993", int),  # 2**53 + 1: no double holds it
+        ("9223372036854775808", int),
+        ("18446744073709551616", int),
+        ("-9223372036854775809", int),
+        ("1" * 300, int),
+        ("0.1", float),
+        ("0.30000000000000004", float),
+        ("0.300000000000000040", float),  # equal in value, so a float will do
+        ("0.1000000000000000000001", Decimal),
+        ("1e-400", Decimal),
+        ("1e22", float),
+        ("1.7976931348623157e308", float),
+    ],
+)
+def test_a_float_is_used_only_where_it_gives_the_digits_back(text: str, kind: type) -> None:
+    number = jsontext.loads(text)
+    assert type(number) is kind
+    assert Decimal(repr(number) if kind is float else number) == Decimal(text)
+
+
+def test_minus_zero_keeps_its_sign_beside_a_number_that_takes_the_slow_way() -> None:
+    for text in ("[-0.0]", "[-0.0,18446744073709551616]"):
+        assert math.copysign(1, jsontext.loads(text)[0]) == -1
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_values)
+def test_what_is_written_is_read_back_with_its_types_and_the_order_of_its_keys(value: Any) -> None:
+    assert repr(jsontext.loads(jsontext.dumps(value))) == repr(value)
+    assert repr(jsontext.loads(jsontext.dumps_any(value))) == repr(value)
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_values)
+def test_what_is_written_is_json_for_everybody_else_too(value: Any) -> None:
+    expected = json.dumps(value, default=lambda d: float(d))
+    assert json.loads(jsontext.dumps(value)) == json.loads(expected)
+
+
+def _shuffled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shuffled(value[key]) for key in reversed(value)}
+    return [_shuffled(item) for item in value] if isinstance(value, list) else value
+
+
+@settings(derandomize=True, max_examples=300)
+@given(_values)
+def test_the_order_of_keys_does_not_change_the_canonical_bytes(value: Any) -> None:
+    text = jsontext.canonical(value)
+    assert jsontext.canonical(_shuffled(value)) == text
+    assert jsontext.canonical(jsontext.loads(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "NaN",
+        "-Infinity",
+        '{"a":NaN}',
+        '[123456789012345678901234567890,"x",NaN]',
+        '{"a":1,}',
+        "{'a':1}",
+        "01",
+        "1e-7000",
+        "1e-99999999999999999999",
+        "1e7000",
+        '"\\ud800"',
+        '"\ud800"',
+        '"a',
+        "[1]x",
+        b"\xff",
+        b'"\xc3"',
+        b"\xef\xbb\xbf1",
+    ],
+)
+def test_what_is_no_json_or_out_of_range_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="."):
+        jsontext.loads(text)
+
+
+@pytest.mark.parametrize("leaf", ["", "123456789012345678901234567890"])
+@pytest.mark.parametrize("depth", [1_000, 1_025, 100_000, 1_000_000])
+def test_nesting_without_end_is_a_value_error_and_no_crash(depth: int, leaf: str) -> None:
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        for text in (opening * depth, opening * depth + (leaf or "0") + closing * depth):
+            try:
+                jsontext.loads(text)
+            except ValueError:
+                continue
+            assert depth <= 1_024
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(
+    st.one_of(
+        st.binary(),
+        st.text(alphabet='{}[]:,"\\ue0123456789+-.tfnNI \n', max_size=60),
+        st.lists(st.sampled_from(['{"a":', "[", "]", "}", "1e5", "1" * 20, "null", ",", '"', "\\ud83d", "-"])).map(
+            "".join
+        ),
+    )
+)
+def test_no_text_does_more_than_raise_a_value_error(text: str | bytes) -> None:
+    try:
+        value = jsontext.loads(text)
+    except ValueError:
+        return
+    assert repr(jsontext.loads(jsontext.dumps(value))) == repr(value)
+
+
+@pytest.mark.parametrize("size", [1_000_000])
+def test_a_megabyte_of_digits_does_not_take_minutes(size: int) -> None:
+    assert jsontext.loads("0." + "1" * size) == Decimal("0." + "1" * size)
+    assert len(jsontext.loads("[" + ",".join(["1.0000000000000000000001"] * (size // 25)) + "]")) == size // 25
+    with pytest.raises(ValueError, match="."):
+        jsontext.loads("1" * size)  # beyond what a double can hold
+
+
+@pytest.mark.parametrize("value", [{1, 2}, b"x", object(), [Decimal("NaN")], {"a": {"b": 1j}}, {1: 2}])
+def test_what_json_has_no_form_for_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError):
+        jsontext.dumps(value)
+    with pytest.raises(TypeError):
+        jsontext.canonical(value)
+
+
+def test_metadata_of_any_kind_is_written_all_the_same() -> None:
+    metadata = {
+        "set": {1},
+        "bytes": b"x",
+        "day": date(2026, 3, 1),
+        "big": 1 << 70,
+        "exact": Decimal("0.10000000000000000001"),
+    }
+    assert jsontext.loads(jsontext.dumps_any(metadata)) == {
+        "set": "{1}",
+        "bytes": "b'x'",
+        "day": "2026-03-01",
+        "big": 1 << 70,
+        "exact": Decimal("0.10000000000000000001"),
+    }
+    assert jsontext.loads(jsontext.dumps_any({1: {None: {2}}})) == {"1": {"null": "{2}"}}
