@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kimi_beam import batching
 from kimi_beam.prompting import Prompt
-from kimi_beam.types import Document, Failure, Reply, Usage
+from kimi_beam.types import Document, Failure, Reply
 
 
 def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
@@ -75,7 +75,7 @@ def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[byte
             if failure is None:
                 keep.append((document, size))
             else:
-                failed.append(Reply(document, failure, Usage(), None))
+                failed.append(Reply(document, failure))
         if keep:
             good.append(batching.encode(keep))
     return good, failed

@@ -7,6 +7,7 @@ dead letters than `--max-dead-letters` allows, after everything is written; 130 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -50,12 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         return emulate.run(args)
-    if not args.verbose:
-        console.hush_beam()
-    # Late: Beam alone takes a second to import, and --help needs none of it; it also talks while it is imported.
-    from kimi_beam import extract_command
+    with contextlib.nullcontext() if args.verbose else console.hushed():
+        # Late: Beam alone takes a second to import, and --help needs none of it; it also talks while it is imported.
+        from kimi_beam import extract_command
 
-    return extract_command.run(args, rest)
+        return extract_command.run(args, rest)
 
 
 def _parser() -> argparse.ArgumentParser:

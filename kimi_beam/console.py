@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from kimi_beam.progress import PROGRESS
 
@@ -19,11 +20,36 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def hush_beam() -> None:
-    """Keeps Beam's own logs, warnings and worker tracebacks off the screen."""
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Keeps Beam's own logs, warnings and tracebacks off the screen, those of its worker processes too."""
+    root, before = logging.getLogger(), logging.getLogger().level
     logging.basicConfig(level=logging.CRITICAL)
-    logging.getLogger().setLevel(logging.CRITICAL)
-    warnings.simplefilter("ignore")
+    root.setLevel(logging.CRITICAL)
+    # Worker processes inherit the descriptor, not `sys.stderr`: they get an empty one, and this process keeps its own.
+    own = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    stream = sys.stderr
+    if _is_descriptor(stream, 2):
+        sys.stderr = os.fdopen(os.dup(own), "w", buffering=1, errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(before)
+        os.dup2(own, 2)
+        os.close(own)
+        sys.stderr = stream
+
+
+def _is_descriptor(stream: TextIO, number: int) -> bool:
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError):
+        return False  # a test or a notebook has put something else there
 
 
 @contextlib.contextmanager
@@ -40,7 +66,7 @@ def progress(every: float = 5.0) -> Iterator[None]:
         while not done.wait(every):
             now = PROGRESS.snapshot()
             if now != last and now["documents"]:
-                say(f"{now['documents']} documents in, {now['settled']} settled, {now['in_flight']} batches in flight")
+                say(f"{now['documents']} documents in, {now['settled']} settled, batches in flight: {now['in_flight']}")
             last = now
 
     thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)

@@ -86,9 +86,9 @@ class Job:
     trouble: str = ""
 
     @property
-    def ticket(self) -> Ticket | None:
+    def ticket(self) -> Ticket:
         """The job as a dead letter or a row names it."""
-        return Ticket(self.request_id, self.attempts) if self.request_id else None
+        return Ticket(self.request_id, self.attempts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import jsonschema_rs
 import pyarrow as pa
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
@@ -113,13 +115,28 @@ class OutputSchema:
     def validate(self, instance: Any) -> list[Violation]:
         """Each way in which the instance is not what the schema says; empty when it is valid."""
         return [
-            Violation(
-                "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in error.instance_path),
-                error.kind.name,
-                " ".join(error.message.split())[:300],
-            )
+            _violation(error.instance_path, error.kind.name, error.message)
             for error in self._validator.iter_errors(instance)
         ]
+
+    def explain(self, instance: Any) -> str:
+        """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's."""
+        found = self.validate(instance)
+        if found and found[0].keyword in ("anyOf", "oneOf"):
+            best = self._best_match(instance)
+            found = [best] if best else found
+        return "; ".join(map(str, found[:3]))
+
+    def _best_match(self, instance: Any) -> Violation | None:
+        """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
+        # Its patterns are Python's, which a hostile answer can keep busy for ever.
+        if b'"pattern' in jsontext.canonical(self.json_schema):
+            return None
+        try:
+            error = best_match(validator_for(self.json_schema)(self.json_schema).iter_errors(instance))
+        except Exception:  # whatever it raises on a schema that only the other validator can read
+            return None
+        return error and _violation(error.absolute_path, str(error.validator), error.message)
 
     # -------------------------------------------------------------------------------------------- Arrow
 
@@ -204,6 +221,13 @@ class OutputSchema:
 
 def _rebuild(schema: dict[str, Any] | bool, formats: bool) -> OutputSchema:
     return OutputSchema(schema, formats=formats)
+
+
+def _violation(path: Iterable[str | int], keyword: str, message: str) -> Violation:
+    at = ""
+    for token in path:
+        at = arrow.pointer(at, token)
+    return Violation(at, keyword, " ".join(message.split())[:300])
 
 
 def _everything_additional(value: Any, _at: str, rest: arrow.Rest) -> dict[str, Any]:

@@ -140,15 +140,15 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a finished submit leaves: the service's handle on a job, and what it cost to get it.
+    """How far a document's batch got with the service. `Ticket()` is the one of a batch that was never sent.
 
     Attributes:
-        request_id: The service's id of the job.
-        attempts: Submits that the service saw for this batch, this one included.
+        request_id: The service's id of the job; None where there is none, or none that is known.
+        attempts: Submits that the service saw, or may have seen, for the batch.
     """
 
-    request_id: str
-    attempts: int
+    request_id: str | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,8 @@ class Reply:
 
     document: Document
     result: Completion | Failure
-    usage: Usage
-    ticket: Ticket | None
-    """None where the document never reached a job."""
+    usage: Usage = Usage()
+    ticket: Ticket = Ticket()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def references(batch_id: str, count: int) -> list[str]:
 
 
 def replies(
-    batch_id: str, documents: Sequence[Document], items: Sequence[Any], usage: Usage | None, ticket: Ticket | None
+    batch_id: str, documents: Sequence[Document], items: Sequence[Any], usage: Usage | None, ticket: Ticket
 ) -> tuple[list[Reply], int]:
     """Closes a batch by counting: asked = answered + failed + missing.
 
@@ -117,7 +117,7 @@ def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completio
     try:
         if schema.is_valid(instance):
             return result, instance
-        reason = "; ".join(str(violation) for violation in schema.validate(instance)[:3])
+        reason = schema.explain(instance)
     except (ValueError, RecursionError) as e:
         reason = f"cannot be validated: {e}"
     return Failure("validate", "schema_violation", reason, retryable=True, raw=result.text)
@@ -157,12 +157,11 @@ def _candidates(text: str) -> Iterator[str]:
 
 def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> DeadLetter:
     """The dead letter of a reply."""
-    ticket = reply.ticket
     return DeadLetter(
         reply.document,
         failure,
-        ticket.attempts if ticket else 0,
-        ticket.request_id if ticket else None,
+        reply.ticket.attempts,
+        reply.ticket.request_id,
         reply.usage,
         asked.model,
         asked.schema.hash,
@@ -171,13 +170,12 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> Dea
 
 
 def _provenance(reply: Reply, completion: Completion, asked: Asked) -> Provenance:
-    ticket = reply.ticket
     return Provenance(
         reply.document.source,
         asked.model,
         completion.model,
-        ticket.request_id if ticket else None,
-        ticket.attempts if ticket else 0,
+        reply.ticket.request_id,
+        reply.ticket.attempts,
         reply.usage,
         asked.schema.hash,
         completion.created,

@@ -48,7 +48,9 @@ class Outcome:
 
 def read_dataset(directory: Path) -> Outcome:
     rows = [row for path in sorted(directory.glob("extractions-*.parquet")) for row in pq.read_table(path).to_pylist()]
-    lines = [line for path in sorted(directory.glob("dead-letters-*.jsonl")) for line in path.read_bytes().split(b"\n")[:-1]]
+    lines = [
+        line for path in sorted(directory.glob("dead-letters-*.jsonl")) for line in path.read_bytes().split(b"\n")[:-1]
+    ]
     return Outcome(rows, [json.loads(line) for line in lines], json.loads((directory / "summary.json").read_text()))
 
 

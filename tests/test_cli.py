@@ -277,7 +277,8 @@ def environment(**more: str) -> dict[str, str]:
 def test_ctrl_c_says_how_many_batches_are_in_flight_and_leaves_no_half_output(inputs: Path, tmp_path: Path) -> None:
     with Emulator(faults="never_ends=1") as emulator:
         process = subprocess.Popen(
-            [*PROGRAM, "extract", inputs, "--schema", SCHEMA, "--base-url", emulator.base_url, "--output", tmp_path / "o"],
+            [*PROGRAM, "extract", inputs, "--schema", SCHEMA,
+             "--base-url", emulator.base_url, "--output", tmp_path / "o"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(CLOUDFLARE_API_TOKEN="t0ken"),
         )  # fmt: skip
         while emulator.stats()["polls"] < 2:  # the first is the preflight's
@@ -295,8 +296,8 @@ def test_ctrl_c_says_how_many_batches_are_in_flight_and_leaves_no_half_output(in
 def test_a_real_process_keeps_stdout_for_the_result_and_the_token_to_itself(inputs: Path, tmp_path: Path) -> None:
     with Emulator() as emulator:
         done = subprocess.run(
-            [*PROGRAM, "extract", inputs, "--schema", SCHEMA, "--base-url", emulator.base_url, "--output", tmp_path / "o",
-             "--verbose"],
+            [*PROGRAM, "extract", inputs, "--schema", SCHEMA, "--verbose",
+             "--base-url", emulator.base_url, "--output", tmp_path / "o"],
             capture_output=True, text=True, env=environment(CLOUDFLARE_API_TOKEN="t0ken-of-mine"), check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -308,9 +309,27 @@ def test_a_real_process_keeps_stdout_for_the_result_and_the_token_to_itself(inpu
 
 
 def test_help_teaches_and_needs_no_beam() -> None:
-    code = "import sys; from kimi_beam import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('apache_beam' in sys.modules)"
+    code = """
+import sys
+from kimi_beam import cli
+try:
+    cli.main(sys.argv[1:])
+finally:
+    print('apache_beam' in sys.modules)
+"""
     for arguments in (["--help"], ["extract", "--help"], ["emulate", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("False\n"), "--help waits for apache_beam"
     assert "Examples" in subprocess.run([*PROGRAM, "extract", "--help"], capture_output=True, text=True).stdout
+
+
+def test_worker_processes_do_not_talk_on_the_users_screen(inputs: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "extract", inputs, "--schema", SCHEMA, "--emulator", "--output", tmp_path / "o",
+         "--direct_num_workers=2", "--direct_running_mode=multi_processing"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if not line.startswith("kimi-beam: ")] == []
+    assert len(read_dataset(tmp_path / "o").rows) == 20

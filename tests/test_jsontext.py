@@ -135,7 +135,7 @@ def test_the_order_of_keys_does_not_change_the_canonical_bytes(value: Any) -> No
     ],
 )
 def test_what_is_no_json_or_out_of_range_is_a_value_error(text: str | bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         jsontext.loads(text)
 
 
@@ -173,7 +173,7 @@ def test_no_text_does_more_than_raise_a_value_error(text: str | bytes) -> None:
 def test_a_megabyte_of_digits_does_not_take_minutes(size: int) -> None:
     assert jsontext.loads("0." + "1" * size) == Decimal("0." + "1" * size)
     assert len(jsontext.loads("[" + ",".join(["1.0000000000000000000001"] * (size // 25)) + "]")) == size // 25
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         jsontext.loads("1" * size)  # beyond what a double can hold
 
 

@@ -148,7 +148,8 @@ def _commit(
         staging.name_all(files, target)
     content = to_json(summary, model=model, schema_hash=schema.hash)
     staging.write_whole(summary_path, content, targets[0].staging)
-    remove_staging(directory)
+    staging.remove_directory(targets[0].staging)
+    remove_left_over(directory)
     return summary
 
 
@@ -172,8 +173,8 @@ def check_output(directory: str, *, overwrite: bool) -> None:
         raise OutputError(f"cannot write to {directory}: {' '.join(str(e).split())[:300]}") from None
 
 
-def remove_staging(directory: str) -> None:
-    """Removes what runs that failed left half done."""
+def remove_left_over(directory: str) -> None:
+    """Removes what runs that were killed left half done."""
     for result in FileSystems.match([FileSystems.join(directory, ".staging-*", "*")]):
         parents: Iterable[str] = {FileSystems.split(m.path)[0] for m in result.metadata_list}
         for parent in parents:

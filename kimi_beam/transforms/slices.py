@@ -20,7 +20,7 @@ from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.protocol import Unknown, decode_poll, decode_submit, encode_submit
-from kimi_beam.types import Reply, Usage
+from kimi_beam.types import Reply
 from kimi_beam.validation import references, replies
 
 
@@ -76,7 +76,7 @@ class Slices(beam.DoFn):
         for effect in effects:
             if isinstance(effect, GiveUp):
                 documents = packing.decode(held.take(effect.job.batch_id))
-                yield [Reply(d, effect.failure, Usage(), effect.job.ticket) for d in documents]
+                yield [Reply(d, effect.failure, ticket=effect.job.ticket) for d in documents]
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
                 halves = packing.halves(held.take(effect.job.batch_id))
@@ -112,7 +112,7 @@ class Slices(beam.DoFn):
             waiting.clear()
             failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
             for blob in blobs:
-                yield [Reply(d, failure, Usage(), None) for d in packing.decode(blob)]
+                yield [Reply(d, failure) for d in packing.decode(blob)]
             return shard
         packer: Packer[bytes] = Packer(self._batching)
         groups: list[list[bytes]] = []

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,10 @@ def test_globs_name_files_in_directories_and_below(source: Path) -> None:
 def test_paths_with_spaces_and_unicode_are_paths(tmp_path: Path) -> None:
     source = tmp_path / "my in é"
     source.mkdir()
-    (source / "Rechnung Nr. 1 – ä#b.txt").write_bytes(b"x")
+    (source / "Rechnung Nr. 1, ä#b.txt").write_bytes(b"x")
     (document,) = read(tmp_path, source / "*.txt")
     assert document == Document(
-        str(source / "Rechnung Nr. 1 – ä#b.txt"), "x", source=str(source / "Rechnung Nr. 1 – ä#b.txt")
+        str(source / "Rechnung Nr. 1, ä#b.txt"), "x", source=str(source / "Rechnung Nr. 1, ä#b.txt")
     )
 
 
@@ -179,7 +180,7 @@ def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
 def test_a_kind_within_a_name_is_no_kind(source: Path) -> None:
     for name in ("a.txt.pdf", "b.jsonl.tmp", "txt", "c.gz"):
         (source / name).write_bytes(b"x")
-        with pytest.raises(InputError, match="only .txt"):
+        with pytest.raises(InputError, match=r"only \.txt"):
             documents.check_input([str(source / name)])
 
 
@@ -188,7 +189,7 @@ def test_no_pattern_a_negative_limit_and_an_unknown_filesystem_are_refused() -> 
         documents.check_input([])
     with pytest.raises(InputError, match="limit"):
         kb.ReadDocuments("a.txt", limit=-1)
-    with pytest.raises(InputError, match="cannot look for nowhere://a/b.txt"):
+    with pytest.raises(InputError, match=r"cannot look for nowhere://a/b\.txt"):
         documents.check_input(["nowhere://a/b.txt"])
 
 
@@ -375,12 +376,9 @@ def test_the_lines_of_all_ranges_are_exactly_all_lines(content: bytes, cuts: lis
     edges = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(documents, "_BLOCK_BYTES", block)
-        found = [
-            list(documents.lines(io.BytesIO(content), start, stop))
-            for start, stop in zip(edges, edges[1:], strict=False)
-        ]
+        found = [list(documents.lines(io.BytesIO(content), start, stop)) for start, stop in pairwise(edges)]
         assert list(documents.lines(io.BytesIO(content), 0, None)) == expected
-    for (start, stop), lines in zip(zip(edges, edges[1:], strict=False), found, strict=True):
+    for (start, stop), lines in zip(pairwise(edges), found, strict=True):
         assert lines == [one for one, at in zip(expected, starts, strict=False) if start <= at < stop]
     assert [one for lines in found for one in lines] == expected
 

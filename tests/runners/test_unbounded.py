@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -62,3 +64,21 @@ def test_each_document_of_a_stream_leaves_once(let_time_pass: bool, windowed: bo
     assert Counter(r.document_id for r in rows) == Counter(f"doc-{i}" for i in range(30))
     assert [(d.document.id, d.failure.code) for d in letters] == [("empty", "empty_document")]
     assert (stats["items"], stats["paid_twice"]) == (30, 0)
+
+
+def test_a_stream_outlives_a_token_that_is_turned_away(tmp_path: Path) -> None:
+    _arrived.clear()
+    place = tmp_path / "token"
+    place.write_text("revoked")
+    stream = test_stream.TestStream().add_elements(receipts(5)).advance_watermark_to_infinity()
+    with Emulator(token="renewed") as emulator:
+        renew = threading.Timer(0.7, place.write_text, ["renewed"])
+        renew.start()
+        with beam.Pipeline(runner="BundleBasedDirectRunner", options=PipelineOptions(streaming=True)) as pipeline:
+            where = service(emulator.base_url, token_from=f"file:{place}")
+            results = pipeline | stream | kb.Extract(RECEIPT, service=where, polling=QUICK)
+            results.extractions | "Rows" >> beam.ParDo(_Collect("row"))
+            results.dead_letters | "Letters" >> beam.ParDo(_Collect("letter"))
+        renew.join()
+        assert emulator.stats()["items"] == 5
+    assert [name for name, _ in _arrived] == ["row"] * 5
