@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from kimi_beam import batching
+from kimi_beam import batching, jsontext
 from kimi_beam.prompting import Prompt
 from kimi_beam.types import Document, Failure, Reply
 
@@ -22,14 +22,16 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
         try:
             size = prompt.size(document)
             document.id.encode()
+            document.source.encode()
         except (TypeError, UnicodeEncodeError):
-            failure = Failure("prompt", "not_utf8", "the id or text holds lone surrogates, which are not Unicode")
+            told = "the id, text or source holds half a surrogate pair, which is no text"
+            failure = Failure("prompt", "not_utf8", told)
         else:
             failure = _unsendable(document, size, prompt)
     if failure is None:
         return document, size
-    legible = (_legible(document.id), _legible(document.text))
-    return Document(*legible, document.images, document.metadata, document.source, failure), 0
+    i, text, source = (jsontext.legible(part) for part in (document.id, document.text, document.source))
+    return Document(i, text, document.images, document.metadata, source, failure), 0
 
 
 def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
@@ -42,10 +44,6 @@ def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None
     if missing:
         return Failure("prompt", "missing_metadata", f"metadata lacks {', '.join(missing)}, which the prompt names")
     return None
-
-
-def _legible(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[bytes], list[Reply]]:

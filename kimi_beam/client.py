@@ -173,7 +173,9 @@ class Client:
 
         def client(**connector: Any) -> httpx.AsyncClient:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, **connector), skip_auto_headers=("User-Agent",)
+                connector=aiohttp.TCPConnector(ssl=tls, **connector),
+                skip_auto_headers=("User-Agent",),
+                trust_env=True,  # HTTPS_PROXY and NO_PROXY: many workers have no other way out
             )
             return httpx.AsyncClient(transport=AiohttpTransport(verify=False, client=session), timeout=timeout)
 

@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from kimi_beam import metrics
 from kimi_beam.client import WorkersAI
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
+from kimi_beam.io.paths import output
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
@@ -99,7 +100,7 @@ def run(job: Job, options: Sequence[str] = ()) -> dict[str, Any]:
     except BaseException:
         staging.remove_directory(write.staging)
         raise
-    return _complete(job.output, {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}, write.staging)
+    return _complete(job.output, {**_counters(result), "wall_s": round(time.monotonic() - started, 3)})
 
 
 def _counters(result: Any) -> dict[str, int]:
@@ -116,13 +117,12 @@ def _counters(result: Any) -> dict[str, int]:
     return {name: totals.get(name, 0) for name in COUNTERS} if totals else {}
 
 
-def _complete(directory: str, measured: dict[str, Any], staging_directory: str) -> dict[str, Any]:
+def _complete(directory: str, measured: dict[str, Any]) -> dict[str, Any]:
     """Adds what only the launcher knows to the summary that the pipeline wrote."""
-    path = FileSystems.join(directory, FILE_NAME)
+    path = FileSystems.join(output(directory), FILE_NAME)
     with FileSystems.open(path) as f:
         content: dict[str, Any] = orjson.loads(f.read())
     content.update(measured)
     text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    staging.write_whole(path, text, staging_directory)
-    staging.remove_directory(staging_directory)
+    staging.write_whole(path, text)
     return content

@@ -17,6 +17,8 @@ import orjson
 
 # Beyond this exponent a number says nothing about a document, and arithmetic on it can take all memory.
 _MAX_EXPONENT = 6144
+# orjson writes no deeper than 254 levels, and a value stands inside others when it is written.
+_MAX_DEPTH = 200
 # 16 digits or more in a row (a point among them), or an exponent of three digits: what a double may not give back.
 _MAY_EXCEED_DOUBLE = re.compile(r"\d[\d.]{15}|\d[eE][+-]?\d{3}")
 
@@ -25,20 +27,49 @@ def loads(text: str | bytes) -> Any:
     """Reads JSON.
 
     Raises:
-        ValueError: It is not JSON, holds NaN or Infinity or a number beyond 1e6144, or is nested too deep.
+        ValueError: It is not JSON, holds NaN or Infinity, half a surrogate pair, a number beyond 1e6144 or of more than
+            4,300 digits, or is nested deeper than 200 levels.
     """
     if isinstance(text, bytes):
         try:
             text = text.decode()
         except UnicodeDecodeError as e:
             raise ValueError(f"not UTF-8: {e.reason} at byte {e.start}") from None
-    value = orjson.loads(text)
-    if not _MAY_EXCEED_DOUBLE.search(text):
-        return value
     try:
-        return json.loads(text, parse_float=_float_or_decimal, parse_constant=_no_constant)
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as e:
+        # It also refuses a number beyond a double that others take; whatever else is wrong is refused below as well.
+        if "number" not in str(e):
+            raise
+        value = _loads_exactly(text)
+    else:
+        if _MAY_EXCEED_DOUBLE.search(text):
+            value = _loads_exactly(text)
+    # Each level has its bracket: few brackets need no look.
+    if text.count("[") + text.count("{") > _MAX_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def _loads_exactly(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_float=_float_or_decimal, parse_constant=_no_constant)
     except (RecursionError, ArithmeticError) as e:
         raise ValueError(str(e)) from None
+    try:
+        dumps(value)
+    except (TypeError, RecursionError) as e:
+        raise ValueError(str(e)) from None
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
 
 
 def dumps(value: Any) -> bytes:
@@ -66,7 +97,7 @@ def dumps_any(value: Any) -> bytes:
     try:
         return dumps(value)
     except TypeError:
-        return orjson.dumps(_exact(value), default=_number_or_str, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(_any(value))
 
 
 def _float_or_decimal(digits: str) -> float | Decimal:
@@ -87,8 +118,26 @@ def _number(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _number_or_str(value: Any) -> Any:
-    return orjson.Fragment(str(value)) if isinstance(value, Decimal) and value.is_finite() else str(value)
+def legible(text: str) -> str:
+    """The text with halves of surrogate pairs, which UTF-8 cannot hold, spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _any(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return legible(value)
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite()):
+        return orjson.Fragment(str(int(value) if isinstance(value, int) else value))
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        return {legible(str(key)): _any(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and depth < _MAX_DEPTH:
+        return [_any(item, depth + 1) for item in value]
+    try:
+        return orjson.Fragment(orjson.dumps(value))  # a date or a UUID, say
+    except TypeError:
+        return legible(str(value))
 
 
 def _exact(value: Any) -> Any:

@@ -211,7 +211,13 @@ class Extraction:
     fields: Any
     metadata: Mapping[str, Any]
     provenance: Provenance
-    row: ArrowRow | None = field(default=None, compare=False, repr=False)
+    row: ArrowRow | None = field(init=False, default=None, compare=False, repr=False)
+
+    def with_row(self, row: ArrowRow) -> Extraction:
+        """The same with its row. `dataclasses.replace` leaves the row behind, so that a changed value is converted."""
+        other = Extraction(self.document_id, self.fields, self.metadata, self.provenance)
+        object.__setattr__(other, "row", row)
+        return other
 
     def __reduce__(self) -> tuple[type[Extraction], tuple[Any, ...]]:
         """Pickles the values and leaves the Arrow row behind: it would drag its whole batch along."""

@@ -102,7 +102,8 @@ def settle(all_replies: Iterable[Reply], asked: Asked, now: float) -> Iterator[O
             yield dead_letter(reply, failure, asked, now)
         else:
             document = reply.document
-            yield Extraction(document.id, instance, document.metadata, provenance[index], ArrowRow(batch, row))
+            extraction = Extraction(document.id, instance, document.metadata, provenance[index])
+            yield extraction.with_row(ArrowRow(batch, row))
             row += 1
 
 

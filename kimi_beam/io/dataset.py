@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -12,8 +11,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam.errors import ConservationError, OutputError
+from kimi_beam.errors import ConfigError, ConservationError, OutputError
 from kimi_beam.io import dead_letters, parquet, staging
+from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import Staged, Target
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.summary import FILE_NAME, Summary, to_json
@@ -50,15 +50,17 @@ class WriteDataset(beam.PTransform):
         documents: beam.PCollection | None = None,
     ) -> None:
         super().__init__()
-        self._directory = directory
+        self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
         self._model = model
+        self._overwrite = overwrite
         self._documents = documents
-        self.staging = FileSystems.join(directory, f".staging-{uuid.uuid4().hex}")
-        check_output(directory, overwrite=overwrite)
+        self.staging = staging.new_staging(self._directory)
 
     def expand(self, results: Any) -> beam.PCollection:
         extractions, failed = results
+        if not (extractions.is_bounded and failed.is_bounded):
+            raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
         rows = Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging)
         letters = Target(FileSystems.join(self._directory, "dead-letters"), dead_letters.SUFFIX, self.staging)
         staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
@@ -75,6 +77,7 @@ class WriteDataset(beam.PTransform):
                 self._schema,
                 self._model,
                 self._directory,
+                self._overwrite,
                 *self._came_in(),
             ).with_output_types(Summary)
         )
@@ -84,6 +87,7 @@ class WriteDataset(beam.PTransform):
             return []
         total = (
             self._documents
+            | "Window" >> staging.Window(None)
             | "CountDocuments" >> beam.ParDo(_Count()).with_output_types(int)
             # Not the counts themselves: FnApiRunner hands the side inputs of a stage on again after each of its timers.
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
@@ -130,6 +134,7 @@ def _commit(
     schema: OutputSchema,
     model: str,
     directory: str,
+    overwrite: bool,
     came_in: Sequence[int] | None = None,
 ) -> Summary:
     """Names everything. Safe to repeat: what an earlier attempt named is there already."""
@@ -140,48 +145,45 @@ def _commit(
             "and nothing was written"
         )
     summary_path = FileSystems.join(directory, FILE_NAME)
-    staging.remove(path for path in [summary_path] if FileSystems.exists(path))
-    write_rows = parquet.writer(schema)
-    rows = rows or [staging.stage((), targets[0], write_rows)]
+    if FileSystems.exists(summary_path):
+        if not listing(targets[0].staging):
+            return summary  # an earlier attempt came to its end
+        if not overwrite:
+            raise OutputError(f"another run has finished in {directory} meanwhile: nothing was written")
+        staging.remove([summary_path])
+    rows = rows or [staging.stage((), targets[0], parquet.writer(schema))]
     letters = letters or [staging.stage((), targets[1], dead_letters.write)]
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
-    content = to_json(summary, model=model, schema_hash=schema.hash)
-    staging.write_whole(summary_path, content, targets[0].staging)
+    staging.write_whole(summary_path, to_json(summary, model=model, schema_hash=schema.hash))
     staging.remove_directory(targets[0].staging)
-    remove_left_over(directory)
+    staging.remove_abandoned(directory)
     return summary
 
 
 # ------------------------------------------------------------------------------------------------ the directory
 
 
-def check_output(directory: str, *, overwrite: bool) -> None:
+def check_output(directory: str, *, overwrite: bool) -> str:
     """Refuses a directory that holds a finished run or cannot be written; creates one that is missing.
+
+    Returns:
+        The directory in the one spelling that is used from then on.
 
     Raises:
         OutputError: Saying which and what to do.
     """
+    path = output(directory)
     try:
-        if FileSystems.exists(FileSystems.join(directory, FILE_NAME)) and not overwrite:
-            raise OutputError(f"{directory} holds a finished run: name another directory, or replace it by --overwrite")
-        staging.make_directory(directory)
-        probe = FileSystems.join(directory, f".staging-{uuid.uuid4().hex}")
-        staging.write_whole(FileSystems.join(probe, "probe"), b"", probe)
-        staging.remove_directory(probe)
+        finished = FileSystems.exists(FileSystems.join(path, FILE_NAME))
     except (OSError, BeamIOError, ValueError) as e:
-        raise OutputError(f"cannot write to {directory}: {' '.join(str(e).split())[:300]}") from None
-
-
-def remove_left_over(directory: str) -> None:
-    """Removes what runs that were killed left half done."""
-    for result in FileSystems.match([FileSystems.join(directory, ".staging-*", "*")]):
-        parents: Iterable[str] = {FileSystems.split(m.path)[0] for m in result.metadata_list}
-        for parent in parents:
-            staging.remove_directory(parent)
+        raise OutputError(f"cannot write to {path}: {' '.join(str(e).split())[:300]}") from None
+    if finished and not overwrite:
+        raise OutputError(f"{path} holds a finished run: name another directory, or replace it by --overwrite")
+    staging.check_writable(path)
+    return path
 
 
 def parts(directory: str, kind: str) -> list[str]:
     """The files of a finished run: ``extractions``, ``dead-letters`` or ``summary``, in their order."""
-    found = FileSystems.match([FileSystems.join(directory, f"{kind}*")])
-    return sorted(m.path for result in found for m in result.metadata_list)
+    return [f.path for f in listing(output(directory)) if FileSystems.split(f.path)[1].startswith(kind)]

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 import apache_beam as beam
 import orjson
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import jsontext
-from kimi_beam.io.staging import Commit, Stage, Target
+from kimi_beam.io.staging import Commit, Stage, Target, Window, check_writable
 from kimi_beam.summary import Summary
 from kimi_beam.types import DeadLetter, Usage
 
@@ -34,11 +35,15 @@ class WriteDeadLetters(beam.PTransform):
     Args:
         prefix: Path and beginning of the names.
         every: Seconds between the files of unbounded input.
+
+    Raises:
+        OutputError: When the pipeline is built: the prefix cannot be written to.
     """
 
     def __init__(self, prefix: str, *, every: float = 60.0) -> None:
         super().__init__()
         self._target = Target.of(prefix, SUFFIX)
+        check_writable(FileSystems.split(self._target.prefix)[0] or ".")
         self._every = every
 
     def expand(self, dead_letters: beam.PCollection) -> beam.PCollection:
@@ -50,8 +55,9 @@ def stage_dead_letters(dead_letters: beam.PCollection, target: Target, every: fl
     """``PCollection[DeadLetter] -> PCollection[Staged]``: the files, whole but not named yet."""
     return (
         dead_letters
+        | "Window" >> Window(None if dead_letters.is_bounded else every)
         | "Encode" >> beam.ParDo(_Encode()).with_output_types(bytes)
-        | "Files" >> Stage(target, write, 1, every=None if dead_letters.is_bounded else every)
+        | "Files" >> Stage(target, write, 1)
     )
 
 

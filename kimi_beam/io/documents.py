@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
-import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam import jsontext
 from kimi_beam.errors import InputError
-from kimi_beam.types import Document, Failure
+from kimi_beam.io import tables
+from kimi_beam.io.paths import find, find_all, is_compressed, open_input, uncompressed_name
+from kimi_beam.types import Code, Document, Failure
 
 _WHOLE = (".txt", ".md")
 _SUFFIXES = (*_WHOLE, ".jsonl", ".parquet")
-_KINDS = ".txt, .md, .jsonl or .parquet"
 _PART_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
-_READ_ERRORS = (OSError, BeamIOError, EOFError, zlib.error, pa.ArrowException)
 
 
 class Part(NamedTuple):
@@ -41,9 +37,9 @@ class ReadDocuments(beam.PTransform):
     ``PBegin -> PCollection[Document]``
 
     ``.txt`` and ``.md`` are one document each, its id the path as matched. A line of a ``.jsonl`` and a row of a
-    ``.parquet`` is one document with the keys ``id`` and ``text``; all other keys become its metadata. Any of them may
-    be compressed (``.jsonl.gz``). What cannot be read is a `Document` that carries its `Failure`; a line that is no
-    document has the id ``PATH#LINE``.
+    ``.parquet`` is one document with the keys ``id`` and ``text``; all other keys become its metadata. All but Parquet
+    may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``). What cannot be read is a `Document` that carries its
+    `Failure`; a line that is no document has the id ``PATH#LINE``.
 
     Args:
         patterns: A path or glob, or several. A file that two of them match is read once.
@@ -85,67 +81,64 @@ def check_input(patterns: Sequence[str]) -> None:
     if not patterns:
         raise InputError("no input: name at least one path or glob")
     for pattern in patterns:
-        paths = [path for path, _ in _match((pattern,))]
+        paths = [found.path for found in find(pattern)]
         if not paths:
             raise InputError(f"no file matches {pattern}")
         others = [path for path in paths if not _kind(path)]
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            raise InputError(f"{others[0]}{more} matched {pattern}, but only {_KINDS} can be read: name it narrower")
-
-
-def _match(patterns: Sequence[str]) -> list[tuple[str, int]]:
-    """(path, bytes) of each file that any of the patterns matches, by path."""
-    try:
-        found = {m.path: m.size_in_bytes for result in FileSystems.match(list(patterns)) for m in result.metadata_list}
-    except (BeamIOError, ValueError) as e:
-        raise InputError(f"cannot look for {', '.join(patterns)}: {' '.join(str(e).split())[:300]}") from None
-    return sorted((path, size) for path, size in found.items() if not path.endswith("/"))
+            kinds = "only .txt, .md and .jsonl (.gz, .bz2, .xz, .zst) and .parquet can be read"
+            raise InputError(f"{others[0]}{more} matched {pattern}, but {kinds}: name it narrower")
 
 
 def _kind(path: str) -> str | None:
-    """The suffix that says how to read a file, the compression's own left out; None for a kind that cannot be read."""
-    name = path.lower()
-    if _compressed(name):
-        name = name[: name.rindex(".")]
-    return next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), None)
+    """The suffix that says how to read a file; None for a kind that cannot be read."""
+    kind = next((suffix for suffix in _SUFFIXES if uncompressed_name(path).endswith(suffix)), None)
+    return None if kind == ".parquet" and is_compressed(path) else kind
 
 
-def _compressed(path: str) -> bool:
-    return bool(CompressionTypes.detect_compression_type(path) != CompressionTypes.UNCOMPRESSED)
-
-
-def find_parts(patterns: Sequence[str]) -> Iterator[Part]:
+def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
     """Cuts the files that the patterns match into pieces that workers can share."""
-    for path, size in _match(patterns):
+    for path, size in find_all(patterns):
         kind = _kind(path)
-        if kind == ".jsonl" and not _compressed(path):
+        if kind == ".jsonl" and not is_compressed(path):
             yield from (Part(path, at, min(at + _PART_BYTES, size)) for at in range(0, size, _PART_BYTES))
-        elif kind == ".parquet" and not _compressed(path):
-            try:
-                with FileSystems.open(path) as f:
-                    groups = pq.ParquetFile(f).num_row_groups
-            except _READ_ERRORS:
-                groups = 1  # reading the part says what is wrong with it
-            yield from (Part(path, group, group + 1) for group in range(groups))
+        elif kind == ".parquet":
+            yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
         elif kind:
             yield Part(path)
+
+
+def _row_groups(path: str) -> int:
+    try:
+        with open_input(path) as f:
+            return int(pq.ParquetFile(f).num_row_groups)
+    except Exception:  # reading the part says what is wrong with it
+        return 1
 
 
 def read_part(part: Part) -> Iterator[Document]:
     """Reads the documents of one piece; what stops it in the middle is a document that carries the failure."""
     kind = _kind(part.path)
     read = _read_whole if kind in _WHOLE else _read_lines if kind == ".jsonl" else _read_rows
+    done = 0
     try:
-        with FileSystems.open(part.path) as f:
-            yield from read(f, part)
-    except _READ_ERRORS as e:
+        with open_input(part.path) as f:
+            for document in read(f, part):
+                yield document
+                done += 1
+    except Exception as e:  # whatever a filesystem, a decompressor or a file of somebody else's making raises
+        after = f" after {done} documents" if done else ""
+        message = f"cannot read {part.path}{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
         place = part.path if kind in _WHOLE else f"{part.path}#{part.start}-"
-        message = f"cannot read {part.path}: {' '.join(str(e).split())[:300]}"
-        yield Document(place, "", source=part.path, failure=Failure("read", "unreadable", message))
+        yield _failed(place, part.path, Failure("read", "unreadable", message))
 
 
-def _read_first(patterns: Sequence[str], limit: int) -> Iterator[Document]:
+def _failed(document_id: str, path: str, failure: Failure, **known: Any) -> Document:
+    return Document(document_id, "", source=path, failure=failure, **known)
+
+
+def _read_first(patterns: tuple[str, ...], limit: int) -> Iterator[Document]:
     yield from islice((document for part in find_parts(patterns) for document in read_part(part)), limit)
 
 
@@ -157,29 +150,26 @@ def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
     try:
         yield Document(part.path, content.decode("utf-8-sig"), source=part.path)
     except UnicodeDecodeError as e:
-        failure = Failure(
-            "read", "not_utf8", f"{part.path} is not UTF-8: {e.reason} at byte {e.start}", raw=_b64(content)
-        )
-        yield Document(part.path, "", source=part.path, failure=failure)
+        told = f"{part.path} is not UTF-8: {e.reason} at byte {e.start}"
+        yield _failed(part.path, part.path, Failure("read", "not_utf8", told, raw=_b64(content)))
 
 
 # ------------------------------------------------------------------------------------------------ .jsonl
 
 
 def _read_lines(f: BinaryIO, part: Part) -> Iterator[Document]:
-    number = -1  # of the line within the part; the lines before the part are counted only if a line needs its number
-    before: int | None = 0 if part.start == 0 else None
-    for number, line in enumerate(lines(f, part.start, part.stop), 1):
+    before: int | None = 0 if part.start == 0 else None  # lines before the part: counted only if one needs its number
+    pieces = f if is_compressed(part.path) else lines(f, part.start, part.stop)
+    for number, line in enumerate(pieces, 1):
         if number == 1 and part.start == 0:
             line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line or line.isspace():
+        if line.isspace() or not line:
             continue
-        document = _from_line(line, part.path)
+        document = _from_line(line.removesuffix(b"\n"), part.path)
         if isinstance(document, Failure):
             if before is None:
                 before = _lines_before(part)
-            place = f"{part.path}#{before + number}"
-            document = Document(place, "", source=part.path, failure=document)
+            document = _failed(f"{part.path}#{before + number}", part.path, document)
         yield document
 
 
@@ -206,7 +196,7 @@ def lines(f: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
 
 
 def _lines_before(part: Part) -> int:
-    with FileSystems.open(part.path) as f:
+    with open_input(part.path) as f:
         return sum(1 for _ in lines(f, 0, part.start))
 
 
@@ -214,14 +204,14 @@ def _from_line(line: bytes, path: str) -> Document | Failure:
     try:
         fields = jsontext.loads(line)
     except ValueError as e:
-        code = "not_utf8" if str(e).startswith("not UTF-8") else "not_json"
-        return Failure("read", code, f"the line is not JSON: {e}", raw=_b64(line))  # type: ignore[arg-type]
+        code: Code = "not_utf8" if str(e).startswith("not UTF-8") else "not_json"
+        return Failure("read", code, f"the line is not JSON: {e}", raw=_b64(line))
     if not isinstance(fields, dict):
         return Failure("read", "not_json", "the line is JSON, but no object", raw=_b64(line))
     return _from_fields(fields, path, line)
 
 
-def _from_fields(fields: dict[str, Any], path: str, raw: bytes | None) -> Document | Failure:
+def _from_fields(fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:
     """A document of a line's or row's keys: ``id`` and ``text``, all others metadata."""
     key, text = fields.pop("id", None), fields.pop("text", None)
     if type(key) is int:
@@ -233,11 +223,11 @@ def _from_fields(fields: dict[str, Any], path: str, raw: bytes | None) -> Docume
         return Document(key, text, metadata=fields, source=path)
     told = "has no text" if text is None else "has a text that is no string"
     failure = Failure("read", "missing_text", f"the document {told}", raw=_b64(raw))
-    return Document(key, "", metadata=fields, source=path, failure=failure)
+    return _failed(key, path, failure, metadata=fields)
 
 
-def _b64(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode()
+def _b64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 # ------------------------------------------------------------------------------------------------ .parquet
@@ -248,28 +238,19 @@ def _read_rows(f: BinaryIO, part: Part) -> Iterator[Document]:
     names = source.schema_arrow.names
     missing = [name for name in ("id", "text") if name not in names]
     if missing:
-        told = f"{part.path} has no column {' and no column '.join(missing)}"
-        code = "missing_id" if "id" in missing else "missing_text"
-        failure = Failure("read", code, told)  # type: ignore[arg-type]
-        yield Document(part.path, "", source=part.path, failure=failure)
+        if part.start == 0:
+            code: Code = "missing_id" if "id" in missing else "missing_text"
+            told = f"{part.path} has no column {' and no column '.join(missing)}"
+            yield _failed(part.path, part.path, Failure("read", code, told))
         return
-    groups = range(source.num_row_groups) if part.stop is None else range(part.start, part.stop)
-    before = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
-    number = before
-    for batch in source.iter_batches(batch_size=1024, row_groups=list(groups)):
-        for row in batch.to_pylist():
+    number = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
+    stop = source.num_row_groups if part.stop is None else part.stop
+    for batch in source.iter_batches(batch_size=1024, row_groups=list(range(part.start, stop))):
+        for row in tables.rows(batch):
             number += 1
-            document = _from_fields({name: _json_value(value) for name, value in row.items()}, part.path, None)
-            if isinstance(document, Failure):
-                document = Document(f"{part.path}#{number}", "", source=part.path, failure=document)
-            yield document
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {key: _json_value(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json_value(item) for item in value]
-    return value
+            place = f"{part.path}#{number}"
+            if isinstance(row, Failure):
+                yield _failed(place, part.path, row)
+                continue
+            document = _from_fields(dict(row), part.path, jsontext.dumps_any(row))
+            yield _failed(place, part.path, document) if isinstance(document, Failure) else document

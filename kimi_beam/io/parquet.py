@@ -14,7 +14,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import rows
-from kimi_beam.io.staging import Commit, Stage, Target, WriteFile
+from kimi_beam.io.staging import Commit, Stage, Target, Window, WriteFile, check_writable
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.summary import Summary
 from kimi_beam.types import Extraction, Usage
@@ -40,11 +40,15 @@ class WriteParquet(beam.PTransform):
         schema: The schema that the extractions were made with.
         files: How many files at most. None: one for each of the runner's workers.
         every: Seconds between the files of unbounded input.
+
+    Raises:
+        OutputError: When the pipeline is built: the prefix cannot be written to.
     """
 
     def __init__(self, prefix: str, schema: SchemaSource, *, files: int | None = None, every: float = 60.0) -> None:
         super().__init__()
         self._target = Target.of(prefix, SUFFIX)
+        check_writable(FileSystems.split(self._target.prefix)[0] or ".")
         self._schema = OutputSchema(schema)
         self._files, self._every = files, every
 
@@ -59,14 +63,9 @@ def stage_parquet(
     """``PCollection[Extraction] -> PCollection[Staged]``: the files, whole but not named yet."""
     return (
         extractions
+        | "Window" >> Window(None if extractions.is_bounded else every)
         | "Encode" >> beam.ParDo(_Encode(schema)).with_output_types(bytes)
-        | "Files"
-        >> Stage(
-            target,
-            writer(schema),
-            files or _files(extractions),
-            every=None if extractions.is_bounded else every,
-        )
+        | "Files" >> Stage(target, writer(schema), _files(extractions) if files is None else files)
     )
 
 
@@ -131,7 +130,7 @@ def _same_batch(one: Extraction, other: Extraction) -> bool:
 def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
     """The rows of extractions that share a record batch, or have none."""
     indices = [extraction.row.index for extraction in run if extraction.row is not None]
-    if run[0].row is not None:
+    if run[0].row is not None and run[0].row.batch.schema.equals(rows.file_schema(schema)):
         whole = run[0].row.batch
         return whole if indices == list(range(whole.num_rows)) else whole.take(pa.array(indices))
     batch, bad = rows.convert(

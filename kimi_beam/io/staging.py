@@ -10,27 +10,37 @@ directory goes with all that was left in it. So a run that fails leaves no file 
 
 from __future__ import annotations
 
+import contextlib
+import re
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, Repeatedly
 from apache_beam.transforms.window import GlobalWindows
 
+from kimi_beam.errors import ConfigError, OutputError
+from kimi_beam.io.paths import is_local, listing, output
 from kimi_beam.summary import Summary
 
 WriteFile = Callable[[BinaryIO, Iterable[bytes]], Summary]
 """Writes one file of encoded pieces, perhaps none, and says what is in it."""
+
+_STAGING = ".staging-"
+_ABANDONED_AFTER = 86_400.0
+"""Seconds after which a staging directory is taken for one that a killed run left. Longer than a job may run."""
 
 
 class Staged(NamedTuple):
     """A file that is whole and waits for its name."""
 
     temporary: str
+    size: int
     summary: Summary
 
 
@@ -44,17 +54,60 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, prefix: str, suffix: str) -> Target:
-        """A target with a staging directory of its own beside it."""
-        parent, _ = FileSystems.split(prefix)
-        return cls(prefix, suffix, FileSystems.join(parent or ".", f".staging-{uuid.uuid4().hex}"))
+        """A target with a staging directory of its own beside it.
+
+        Raises:
+            OutputError: The prefix cannot be written to.
+        """
+        path = output(prefix, prefix=True)
+        return cls(path, suffix, new_staging(FileSystems.split(path)[0] or "."))
 
     def name(self, index: int, count: int) -> str:
         """The final path of one file."""
         return f"{self.prefix}-{index:05d}-of-{count:05d}{self.suffix}"
 
     def existing(self) -> list[str]:
-        """Files that an earlier run left under this target's names."""
-        return [m.path for r in FileSystems.match([f"{self.prefix}-*-of-*{self.suffix}"]) for m in r.metadata_list]
+        """Files that an earlier run left under exactly this target's names."""
+        directory, base = FileSystems.split(self.prefix)
+        ours = re.compile(re.escape(base) + r"-\d{5,}-of-\d{5,}" + re.escape(self.suffix))
+        return [f.path for f in listing(directory or ".") if ours.fullmatch(FileSystems.split(f.path)[1])]
+
+
+def new_staging(parent: str) -> str:
+    """The path of a staging directory that nobody else has."""
+    path: str = FileSystems.join(parent, f"{_STAGING}{uuid.uuid4().hex}")
+    return path
+
+
+class Window(beam.PTransform):
+    """``PCollection[T] -> PCollection[T]``: brings everything into the global window before it is put into files.
+
+    Args:
+        every: For unbounded input: seconds between files. None: the input is bounded.
+
+    Raises:
+        ConfigError: The interval is below a second, or the runner cannot fire by processing time.
+    """
+
+    def __init__(self, every: float | None) -> None:
+        super().__init__()
+        self._every = every
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        if self._every is None:
+            if elements.windowing.is_default():
+                return elements
+            return elements | "Global" >> beam.WindowInto(GlobalWindows())
+        if self._every < 1:
+            raise ConfigError("every: at least one second between two files")
+        if type(elements.pipeline.runner).__name__ == "FnApiRunner":
+            raise ConfigError("FnApiRunner cannot write files of unbounded input: use Prism, Flink or Dataflow")
+        # By processing time in the global window: no answer can be late for its file.
+        return elements | "Every" >> beam.WindowInto(
+            GlobalWindows(),
+            trigger=Repeatedly(AfterProcessingTime(int(self._every))),
+            accumulation_mode=AccumulationMode.DISCARDING,
+        )
 
 
 class Stage(beam.PTransform):
@@ -64,23 +117,15 @@ class Stage(beam.PTransform):
         target: Where they will go.
         write: Writes one file.
         files: How many files the pieces are spread over, at most.
-        every: For unbounded input: seconds between files. None: the input is bounded.
     """
 
-    def __init__(self, target: Target, write: WriteFile, files: int, every: float | None = None) -> None:
+    def __init__(self, target: Target, write: WriteFile, files: int) -> None:
         super().__init__()
-        self._target, self._write, self._files, self._every = target, write, files, every
+        if files < 1:
+            raise ConfigError("files: at least one")
+        self._target, self._write, self._files = target, write, files
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
-        if self._every is not None:
-            # By processing time in the global window: no answer can be late for its file.
-            pieces = pieces | "Every" >> beam.WindowInto(
-                GlobalWindows(),
-                trigger=Repeatedly(AfterProcessingTime(int(self._every))),
-                accumulation_mode=AccumulationMode.DISCARDING,
-            )
-        elif not pieces.windowing.is_default():
-            pieces = pieces | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         return (
             pieces
             | "Spread" >> beam.Map(_with_key, self._files).with_output_types(tuple[int, bytes])
@@ -101,9 +146,9 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     """Writes one file aside."""
     temporary = FileSystems.join(target.staging, f"{uuid.uuid4().hex}{target.suffix}")
     make_directory(target.staging)
-    with FileSystems.create(temporary, compression_type="uncompressed") as f:
+    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
         summary = write(f, pieces)
-    return Staged(temporary, summary)
+    return Staged(temporary, _size(temporary) or 0, summary)
 
 
 class Commit(beam.PTransform):
@@ -119,17 +164,14 @@ class Commit(beam.PTransform):
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         if not self._bounded:
-            return staged | "Name" >> beam.Map(_name_alone, self._target).with_output_types(str)
+            # The name is random: it must be settled before the file gets it, or a retry would write a second one.
+            settled = staged | "Settle" >> beam.Reshuffle()
+            return settled | "Name" >> beam.Map(_name_alone, self._target).with_output_types(str)
         return (
             staged.pipeline
             | "Once" >> beam.Create([None])
             | "Name"
-            >> beam.FlatMap(
-                _commit,
-                beam.pvalue.AsList(staged),
-                self._target,
-                self._write,
-            ).with_output_types(str)
+            >> beam.FlatMap(_commit, beam.pvalue.AsList(staged), self._target, self._write).with_output_types(str)
         )
 
 
@@ -140,7 +182,7 @@ def _commit(_: None, staged: Sequence[Staged], target: Target, write: WriteFile)
 def _name_alone(staged: Staged, target: Target) -> str:
     _, name = FileSystems.split(staged.temporary)
     final = f"{target.prefix}-{name}"
-    rename([staged.temporary], [final])
+    rename(staged.temporary, final, staged.size)
     return final
 
 
@@ -148,6 +190,7 @@ def commit(staged: Sequence[Staged], target: Target, write: WriteFile) -> list[s
     """Names all files of a set, at least one, and clears up."""
     finals = name_all(staged or [stage((), target, write)], target)
     remove_directory(target.staging)
+    remove_abandoned(FileSystems.split(target.prefix)[0] or ".")
     return finals
 
 
@@ -156,7 +199,8 @@ def name_all(staged: Sequence[Staged], target: Target) -> list[str]:
     files = sorted(staged, key=lambda file: file.temporary)
     finals = [target.name(index, len(files)) for index in range(len(files))]
     remove(path for path in target.existing() if path not in finals)
-    rename([file.temporary for file in files], finals)
+    for file, final in zip(files, finals, strict=True):
+        rename(file.temporary, final, file.size)
     return finals
 
 
@@ -172,15 +216,35 @@ def make_directory(path: str) -> None:
             raise
 
 
-def rename(sources: Sequence[str], destinations: Sequence[str]) -> None:
-    """Renames, replacing what is there; a source that is gone was renamed by an earlier attempt."""
-    for source, destination in zip(sources, destinations, strict=True):
-        if FileSystems.exists(source):
-            if FileSystems.exists(destination):
-                FileSystems.delete([destination])
-            FileSystems.rename([source], [destination])
-        elif not FileSystems.exists(destination):
-            raise FileNotFoundError(f"the staged file {source} is gone")
+def rename(source: str, destination: str, size: int) -> None:
+    """Renames a file, replacing what is there. Safe to repeat, also by two attempts at once.
+
+    Args:
+        source: A staged file.
+        destination: Its name.
+        size: Bytes of the file: what an earlier attempt renamed has just as many.
+
+    Raises:
+        FileNotFoundError: The staged file is gone and was not renamed.
+    """
+    try:
+        FileSystems.rename([source], [destination])
+    except (BeamIOError, OSError):
+        if _size(source) is None:
+            if _size(destination) != size:
+                raise FileNotFoundError(f"the staged file {source} is gone") from None
+            return  # an earlier attempt was here
+        if _size(destination) is None:
+            raise
+        # A filesystem that does not replace (HDFS).
+        FileSystems.delete([destination])
+        FileSystems.rename([source], [destination])
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file, None where there is none."""
+    (result,) = FileSystems.match([path])
+    return next((m.size_in_bytes for m in result.metadata_list), None)
 
 
 def remove(paths: Iterable[str]) -> None:
@@ -191,15 +255,44 @@ def remove(paths: Iterable[str]) -> None:
 
 
 def remove_directory(path: str) -> None:
-    """Deletes a directory with all that is in it; one that is not there is no error."""
-    if FileSystems.exists(path):
-        FileSystems.delete([path])
+    """Deletes a directory of files; one that is not there is no error."""
+    with contextlib.suppress(BeamIOError, OSError):  # another attempt deletes it too
+        remove(f.path for f in listing(path))
+        if is_local(path) and FileSystems.exists(path):
+            FileSystems.delete([path])
 
 
-def write_whole(path: str, content: bytes, staging: str) -> None:
+def remove_abandoned(directory: str, now: float | None = None) -> None:
+    """Removes the staging directories that killed runs left, known by their age: a younger one may be at work."""
+    (result,) = FileSystems.match([FileSystems.join(directory, f"{_STAGING}*", "*")])
+    newest: dict[str, float] = {}
+    for m in result.metadata_list:
+        parent = FileSystems.split(m.path)[0]
+        newest[parent] = max(newest.get(parent, 0.0), m.last_updated_in_seconds or 0.0)
+    for parent, changed in newest.items():
+        if changed + _ABANDONED_AFTER < (time.time() if now is None else now):
+            remove_directory(parent)
+
+
+def write_whole(path: str, content: bytes) -> None:
     """Writes a small file so that it appears whole."""
-    make_directory(staging)
-    temporary = FileSystems.join(staging, uuid.uuid4().hex)
-    with FileSystems.create(temporary, compression_type="uncompressed") as f:
+    temporary = new_staging(FileSystems.split(path)[0] or ".")
+    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
         f.write(content)
-    rename([temporary], [path])
+    rename(temporary, path, len(content))
+
+
+def check_writable(directory: str) -> None:
+    """Creates a directory that is missing, and finds out whether it can be written.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    probe = new_staging(directory)
+    try:
+        make_directory(directory)
+        with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED):
+            pass
+        FileSystems.delete([probe])
+    except (OSError, BeamIOError, ValueError) as e:
+        raise OutputError(f"cannot write to {directory}: {' '.join(str(e).split())[:300]}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing import test_stream
 
 import kimi_beam as kb
-from kimi_beam.errors import ConservationError, OutputError
+from kimi_beam.errors import ConfigError, ConservationError, OutputError
 from kimi_beam.io import dataset, dead_letters, parquet, staging
 from kimi_beam.io.staging import Target
 from kimi_beam.schema import OutputSchema
@@ -163,7 +165,7 @@ def test_a_directory_is_made_whatever_its_name(tmp_path: Path, name: str) -> Non
         write(f"{tmp_path}/{name}", [run], overwrite=bool(run))
         assert names(tmp_path / name) == NAMES
         assert numbers(tmp_path / name) == [run]
-    assert dataset.parts(f"{tmp_path}/{name}", "extractions") == [os.path.join(f"{tmp_path}/{name}", NAMES[1])]  # noqa: PTH118 - as spelt
+    assert dataset.parts(f"{tmp_path}/{name}", "extractions") == [str(Path(f"{tmp_path}/{name}") / NAMES[1])]
 
 
 def test_a_relative_directory_and_the_working_directory_are_directories(
@@ -272,7 +274,7 @@ def _stage(directory: Path, rows: Sequence[int], letters: Sequence[int]) -> tupl
     row_files = [staging.stage(piece, targets[0], parquet.writer(SCHEMA))] if rows else []
     lines = [dead_letters.encode(letter(i)) for i in letters]
     letter_files = [staging.stage(lines, targets[1], dead_letters.write)] if letters else []
-    return None, row_files, letter_files, targets, SCHEMA, MODEL, str(directory)
+    return None, row_files, letter_files, targets, SCHEMA, MODEL, str(directory), True
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(3, 2), (3, 0), (0, 0)])
@@ -335,11 +337,48 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     for name in left:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"half done")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".staging-young").mkdir()
+    (tmp_path / ".staging-young" / "at work").write_bytes(b"another run's")
     write(tmp_path, [5], [6])
     assert names(tmp_path) == NAMES
     assert [name for name in left if (tmp_path / name).exists()] == []
     assert not (tmp_path / ".staging-0123").exists()
+    assert (tmp_path / ".staging-young" / "at work").exists(), "the staging of a run that is at work was removed"
     assert (numbers(tmp_path), dead_ids(tmp_path)) == ([5], ["dead-6"])
+
+
+def test_a_run_that_finished_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
+    *commit, _ = _stage(tmp_path, range(3), [])
+    write(tmp_path, [7])
+    with pytest.raises(OutputError, match="another run has finished"):
+        dataset._commit(*commit, False)
+    assert numbers(tmp_path) == [7]
+
+
+def test_other_writers_of_one_pipeline_may_stage_in_the_same_directory(tmp_path: Path) -> None:
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
+        rows = pipeline | "Rows" >> beam.Create([extraction(i) for i in range(3)])
+        letters = pipeline | "Letters" >> beam.Create([letter(9)])
+        (rows, letters) | kb.WriteDataset(str(tmp_path), SCHEMA, model=MODEL)
+        rows | kb.WriteParquet(str(tmp_path / "extra"), SCHEMA)
+        letters | kb.WriteDeadLetters(str(tmp_path / "errors"))
+    assert numbers(tmp_path) == [0, 1, 2]
+    assert len(list(tmp_path.glob("extra-*.parquet"))) == len(list(tmp_path.glob("errors-*.jsonl"))) == 1
+
+
+@pytest.mark.parametrize("name", ["run[12]", "a*", "what?"])
+def test_a_directory_whose_name_would_match_others_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match="would match other files"):
+        kb.WriteDataset(str(tmp_path / name), SCHEMA, model=MODEL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unbounded_input_is_refused() -> None:
+    pipeline = beam.Pipeline(runner="BundleBasedDirectRunner", options=PipelineOptions(streaming=True))
+    stream = pipeline | test_stream.TestStream()
+    with tempfile.TemporaryDirectory() as directory, pytest.raises(ConfigError, match="for bounded input"):
+        (stream, stream) | kb.WriteDataset(directory, SCHEMA, model=MODEL)
 
 
 @pytest.mark.parametrize("below", ["", "below", "below/that"])

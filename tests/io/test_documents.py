@@ -7,6 +7,8 @@ import bz2
 import gzip
 import io
 import json
+import lzma
+import os
 import pickle
 import uuid
 from collections.abc import Sequence
@@ -171,7 +173,7 @@ def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
     for name in ("a.txt", "b.pdf", "c.docx", "d.json"):
         (source / name).write_bytes(b"x")
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
-    with pytest.raises(InputError, match=r"in/b\.pdf and 2 more matched .*in/\*, but only \.txt, \.md, \.jsonl"):
+    with pytest.raises(InputError, match=r"in/b\.pdf and 2 more matched .*in/\*, but only \.txt, \.md and \.jsonl"):
         pipeline | kb.ReadDocuments(str(source / "*"))
     with pytest.raises(InputError, match=r"in/d\.json matched"):
         documents.check_input([str(source / "d.json")])
@@ -549,3 +551,112 @@ def test_the_same_documents_come_with_and_without_a_limit(tmp_path: Path, source
     for n in range(20):
         (source / f"{n:02d}.txt").write_bytes(b"x" * n)
     assert read(tmp_path, source / "*") == read(tmp_path, source / "*", limit=20)
+
+
+# ------------------------------------------------------------------------------------------------ as users name files
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_a_compressed_file_that_was_cut_off_does_not_pass_for_a_whole_one(source: Path, suffix: str) -> None:
+    lines = b"".join(b'{"id": "%d", "text": "%s"}\n' % (i, os.urandom(30).hex().encode()) for i in range(2_000))
+    packed = {
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+        ".zst": lambda plain: pa.Codec("zstd").compress(plain, asbytes=True),
+    }[suffix](lines)
+    (source / f"whole.jsonl{suffix}").write_bytes(packed)
+    (source / f"cut.jsonl{suffix}").write_bytes(packed[: len(packed) * 2 // 3])
+    whole = list(documents.read_part(documents.Part(str(source / f"whole.jsonl{suffix}"))))
+    assert [d.id for d in whole] == [str(i) for i in range(2_000)]
+    *good, last = documents.read_part(documents.Part(str(source / f"cut.jsonl{suffix}")))
+    assert last.failure is not None
+    assert last.failure.code == "unreadable"
+    assert not good or f"after {len(good)} documents" in last.failure.message
+    assert all(d.failure is None for d in good)
+
+
+def test_a_large_compressed_text_is_read_to_its_end(source: Path) -> None:
+    text = "x" * (20 << 20)
+    (source / "long.txt.gz").write_bytes(gzip.compress(text.encode(), 1))
+    (document,) = documents.read_part(documents.Part(str(source / "long.txt.gz")))
+    assert len(document.text) == len(text)
+
+
+def test_a_file_is_read_once_however_it_is_spelt(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source / "a.txt").write_text("x")
+    monkeypatch.chdir(source)
+    spelt = ("a.txt", "./a.txt", ".//a.txt", str(source / "a.txt"), "*.txt", "./*.txt", f"file://{source}/a.txt")
+    for pattern in spelt:
+        documents.check_input([pattern])
+    assert len(list(documents.find_parts(spelt))) == 1
+    assert [part.path for part in documents.find_parts(("*.txt",))] == ["a.txt"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_can_be_named(source: Path) -> None:
+    (source / "scan[1].txt").write_text("x")
+    assert [part.path for part in documents.find_parts((str(source / "scan[1].txt"),))] == [str(source / "scan[1].txt")]
+
+
+def test_a_directory_with_the_name_of_a_text_is_no_document(source: Path) -> None:
+    (source / "x.txt").mkdir()
+    (source / "y.txt").write_text("y")
+    assert [part.path for part in documents.find_parts((str(source / "*.txt"),))] == [str(source / "y.txt")]
+
+
+def rows_of(source: Path, table: pa.Table, **options: Any) -> list[kb.Document]:
+    pq.write_table(table, source / "t.parquet", **options)
+    parts = documents.find_parts((str(source / "t.parquet"),))
+    return [document for part in parts for document in documents.read_part(part)]
+
+
+def test_times_that_python_cannot_hold_become_text_and_cost_no_row(source: Path) -> None:
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "text": ["x", "y"],
+            "ns": pa.array([1, 1_700_000_000_123_456_789], pa.timestamp("ns")),
+            "clock": pa.array([1, 2], pa.time64("ns")),
+            "far": pa.array([3_000_000, 1], pa.date32()),
+            "zone": pa.array([0, 1], pa.timestamp("us", "Nowhere/At_All")),
+        }
+    )
+    found = rows_of(source, table, store_schema=True)
+    assert [d.id for d in found] == ["a", "b"]
+    assert [d.failure for d in found] == [None, None]
+    assert str(found[1].metadata["ns"]).endswith("123456789")
+
+
+def test_a_file_without_a_column_is_one_failure_however_many_row_groups_it_has(source: Path) -> None:
+    table = pa.table({"id": [str(i) for i in range(30)], "body": ["x"] * 30})
+    (found,) = rows_of(source, table, row_group_size=10)
+    assert found.failure is not None
+    assert (found.id, found.failure.code) == (str(source / "t.parquet"), "missing_text")
+
+
+def test_a_row_that_is_no_document_keeps_what_it_holds(source: Path) -> None:
+    (found,) = rows_of(source, pa.table({"id": pa.array([None], pa.string()), "text": ["kept"], "k": [7]}))
+    assert found.failure is not None
+    assert json.loads(base64.b64decode(found.failure.raw or "")) == {"id": None, "text": "kept", "k": 7}
+
+
+def test_binary_text_is_text_or_a_failure_of_its_row(source: Path) -> None:
+    table = pa.table({"id": [b"a", b"b"], "text": [b"plain \xc3\xa9", b"\xff"], "b": [b"\x00", b"\x01"]})
+    good, bad = rows_of(source, table)
+    assert (good.id, good.text, good.metadata) == ("a", "plain é", {"b": "AA=="})
+    assert bad.failure is not None
+    assert bad.failure.code == "not_utf8"
+
+
+def test_a_file_name_that_is_not_utf8_travels_to_the_dead_letters(source: Path) -> None:
+    from kimi_beam.admission import prepare
+    from kimi_beam.prompting import Prompt
+
+    Path(os.fsdecode(os.fsencode(source) + b"/b\xff.txt")).write_text("x")
+    (part,) = documents.find_parts((str(source / "*.txt"),))
+    (document,) = documents.read_part(part)
+    prepared, _ = prepare(document, Prompt(kb.OutputSchema(True)))
+    assert prepared.failure is not None
+    assert prepared.failure.code == "not_utf8"
+    assert prepared.id.encode().endswith(b"b\\udcff.txt")
+    assert prepared.source == prepared.id

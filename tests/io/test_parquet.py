@@ -81,7 +81,7 @@ def settled(numbers: Sequence[int]) -> list[Extraction]:
         [e.provenance for e in made],
     )
     assert bad == []
-    return [replace(e, row=ArrowRow(batch, index)) for index, e in enumerate(made)]
+    return [e.with_row(ArrowRow(batch, index)) for index, e in enumerate(made)]
 
 
 def row(i: int) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _pickled(extraction: Extraction) -> Extraction:
 
 
 def _bare(extraction: Extraction) -> Extraction:
-    return replace(extraction, row=None)
+    return replace(extraction)
 
 
 @pytest.mark.parametrize("change", [_pickled, _bare])
@@ -378,7 +378,7 @@ def test_a_changed_extraction_that_does_not_fit_is_told_by_its_document(fields: 
 def _break(extraction: Extraction) -> Extraction:
     if extraction.fields["n"] != 4:
         return extraction
-    return replace(extraction, fields={**extraction.fields, "lines": "none"}, row=None)
+    return replace(extraction, fields={**extraction.fields, "lines": "none"})
 
 
 def test_a_changed_extraction_that_does_not_fit_ends_the_run_without_a_file(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kimi_beam.errors import OutputError
 from kimi_beam.io import staging
 from kimi_beam.io.staging import Commit, Stage, Staged, Target, commit, name_all, stage
 from kimi_beam.summary import Summary
@@ -169,7 +171,8 @@ def test_committing_again_changes_nothing(target: Target, out: Path, count: int)
 def test_a_commit_that_died_in_the_middle_is_completed_by_the_next(target: Target, out: Path, done: int) -> None:
     staged = [stage([f"{i}\n".encode()], target, write) for i in range(3)]
     in_order = sorted(staged)
-    staging.rename([file.temporary for file in in_order[:done]], [target.name(i, 3) for i in range(done)])
+    for i, file in enumerate(in_order[:done]):
+        staging.rename(file.temporary, target.name(i, 3), file.size)
     commit(staged, target, write)
     assert tree(out) == {f"part-0000{i}-of-00003.txt": tree_of(file, staged) for i, file in enumerate(in_order)}
 
@@ -239,6 +242,7 @@ def test_windowed_pieces_come_together_in_one_file(target: Target, out: Path) ->
             | beam.Create(list(range(10)), reshuffle=False)
             | beam.Map(lambda i: TimestampedValue(_piece(i), i * 60)).with_output_types(bytes)
             | beam.WindowInto(FixedWindows(60))
+            | staging.Window(None)
             | Stage(target, write, 1)
             | Commit(target, write, bounded=True)
         )
@@ -274,9 +278,9 @@ def _note(path: str, to: str) -> None:
 def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "out" / "small"
     for content in (b"one", b"", b"three"):
-        staging.write_whole(str(path), content, str(tmp_path / "out" / ".staging-x"))
+        path.parent.mkdir(exist_ok=True)
+        staging.write_whole(str(path), content)
         assert path.read_bytes() == content
-    staging.remove_directory(str(tmp_path / "out" / ".staging-x"))
     assert tree(tmp_path) == {"out/small": b"three"}
 
 
@@ -289,3 +293,39 @@ def test_making_and_removing_a_directory_may_be_repeated(tmp_path: Path) -> None
     staging.remove_directory(path)
     staging.remove([])
     assert tree(tmp_path) == {"a/": b""}
+
+
+def test_files_that_only_look_alike_are_left_alone(tmp_path: Path) -> None:
+    other = Target.of(str(tmp_path / "invoices-2024"), ".txt")
+    commit([stage([b"2024\n"], other, write)], other, write)
+    (tmp_path / "invoices-list-of-x.txt").write_bytes(b"the user's own")
+    target = Target.of(str(tmp_path / "invoices"), ".txt")
+    commit([stage([b"all\n"], target, write)], target, write)
+    assert sorted(tree(tmp_path)) == [
+        "invoices-00000-of-00001.txt",
+        "invoices-2024-00000-of-00001.txt",
+        "invoices-list-of-x.txt",
+    ]
+
+
+def test_an_old_file_is_not_taken_for_the_renamed_one(target: Target, out: Path) -> None:
+    staged = stage([b"new content\n"], target, write)
+    Path(target.name(0, 1)).write_bytes(b"old")
+    Path(staged.temporary).unlink()
+    with pytest.raises(FileNotFoundError, match="is gone"):
+        commit([staged], target, write)
+
+
+def test_two_commits_at_once_lose_no_file(target: Target, out: Path) -> None:
+    for _ in range(20):
+        staged = [stage([f"{i}\n".encode()], target, write) for i in range(20)]
+        with ThreadPoolExecutor(2) as both:
+            for outcome in [both.submit(staging.name_all, staged, target) for _ in range(2)]:
+                outcome.result()
+        assert len(list(out.glob("part-*"))) == 20
+
+
+@pytest.mark.parametrize("prefix", ["", "out/", "/", "a*b", "x[1]"])
+def test_a_prefix_that_names_no_file_or_many_is_refused(tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(OutputError):
+        Target.of(prefix and f"{tmp_path}/{prefix}", ".txt")

@@ -1,0 +1,139 @@
+"""Paths as users write them: normalised, listed and compressed, on any filesystem that Beam knows."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from kimi_beam.errors import InputError, OutputError
+
+_GLOB = "*?["
+
+
+def normal(path: str | os.PathLike[str]) -> str:
+    """One spelling for each path: without ``file://``, ``./`` and ``//``. Remote paths stand as they are.
+
+    ``..`` stays: past a symbolic link it leads elsewhere than its letters say.
+    """
+    text = os.fspath(path).removeprefix("file://")
+    if "://" in text or not text:
+        return text
+    root = "/" if text.startswith("/") else ""
+    return root + "/".join(part for part in text.split("/") if part not in ("", ".")) or "."
+
+
+def is_local(path: str) -> bool:
+    """Whether the path is on this machine's filesystem."""
+    return "://" not in path
+
+
+# ------------------------------------------------------------------------------------------------ input
+
+
+class Found(NamedTuple):
+    """A file that a pattern matched."""
+
+    path: str
+    size: int
+
+
+def find(pattern: str) -> list[Found]:
+    """The files that a path or glob matches, by path; a file that is named outright is never taken for a glob.
+
+    Raises:
+        InputError: The filesystem cannot be asked.
+    """
+    pattern = normal(pattern)
+    if is_local(pattern) and os.path.isfile(pattern):
+        return [Found(pattern, os.path.getsize(pattern))]
+    # Beam's local filesystem finds nothing for a pattern without a directory.
+    bare = is_local(pattern) and not os.path.dirname(pattern)
+    try:
+        (result,) = FileSystems.match([os.path.join(".", pattern) if bare else pattern])
+    except (BeamIOError, ValueError, OSError) as e:
+        raise InputError(f"cannot look for {pattern}: {' '.join(str(e).split())[:300]}") from None
+    found = [Found(normal(m.path), m.size_in_bytes) for m in result.metadata_list if not m.path.endswith("/")]
+    return sorted(f for f in found if not (is_local(f.path) and os.path.isdir(f.path)))
+
+
+def find_all(patterns: tuple[str, ...]) -> list[Found]:
+    """The files that any of the patterns matches, each once however it is spelt, by path."""
+    found = {os.path.abspath(f.path) if is_local(f.path) else f.path: f for p in patterns for f in find(p)}
+    return sorted(found.values())
+
+
+def _open_zst(raw: Any) -> Any:
+    stream: Any = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
+    return io.BufferedReader(stream)
+
+
+# Not Beam's own decompression, which takes a file that was cut off for one that ends there.
+_DECOMPRESS: dict[str, Callable[[Any], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _open_zst,
+}
+
+
+def _compression(path: str) -> str | None:
+    return next((suffix for suffix in _DECOMPRESS if path.lower().endswith(suffix)), None)
+
+
+def uncompressed_name(path: str) -> str:
+    """The name in lower case without the suffix of a compression that can be read."""
+    return path.lower().removesuffix(_compression(path) or "")
+
+
+def is_compressed(path: str) -> bool:
+    """Whether the name says that the file is compressed."""
+    return _compression(path) is not None
+
+
+@contextlib.contextmanager
+def open_input(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for reading, decompressed as its name says."""
+    compression = _compression(path)
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
+        if compression is None:
+            yield raw
+        else:
+            with _DECOMPRESS[compression](raw) as opened:
+                yield opened
+
+
+# ------------------------------------------------------------------------------------------------ output
+
+
+def output(path: str | os.PathLike[str], *, prefix: bool = False) -> str:
+    """A path to write to.
+
+    Args:
+        path: As the user gave it.
+        prefix: Whether it is the beginning of file names, so that it must not end with a directory.
+
+    Raises:
+        OutputError: It cannot be written to safely.
+    """
+    text = normal(path)
+    if any(c in text for c in _GLOB):
+        raise OutputError(f"{text} holds one of {_GLOB}, which would match other files: name another output")
+    if not text or (prefix and not os.path.basename(text)) or (prefix and os.fspath(path).endswith("/")):
+        raise OutputError(f"{os.fspath(path)!r} names no file: add the beginning of a name")
+    return text
+
+
+def listing(directory: str) -> list[Found]:
+    """The files in a directory; none where it is not there."""
+    (result,) = FileSystems.match([FileSystems.join(directory, "*")])
+    return sorted(Found(m.path, m.size_in_bytes) for m in result.metadata_list)

@@ -1,0 +1,535 @@
+"""The wire: literal exchanges decode to what the contract says, and a reply of any shape to a value.
+
+`tests/wire/*.json` are exchanges written out from the wire contract (section numbers in their ``source``), none from
+the code.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_beam.client import WorkersAI
+from kimi_beam.protocol import (
+    Accepted,
+    Done,
+    Failed,
+    Gone,
+    HttpReply,
+    NoReply,
+    Pending,
+    Refused,
+    Trouble,
+    Unknown,
+    Unsent,
+    decode_completion,
+    decode_item,
+    decode_poll,
+    decode_submit,
+    decode_usage,
+    encode_poll,
+    encode_submit,
+    match,
+    share_usage,
+)
+from kimi_beam.service_errors import Remedy, ServiceError
+from kimi_beam.types import Completion, Failure, Usage
+
+NOW = 1_784_180_523.0
+WIRE = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "wire").glob("*.json"))]
+
+
+def exchanges(kind: str) -> pytest.MarkDecorator:
+    chosen = [exchange for exchange in WIRE if exchange["kind"] == kind]
+    return pytest.mark.parametrize("exchange", chosen, ids=[exchange["name"] for exchange in chosen])
+
+
+def reply_of(exchange: dict[str, Any]) -> HttpReply:
+    reply = exchange["reply"]
+    body = reply["body"]
+    content = body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
+    return HttpReply(reply["status"], content, reply["headers"].get("retry-after"))
+
+
+def usage_of(expected: dict[str, int] | None) -> Usage | None:
+    return None if expected is None else Usage(**expected)
+
+
+# ------------------------------------------------------------------------------------------------ literal exchanges
+
+
+def test_the_exchanges_are_complete_and_marked() -> None:
+    assert len(WIRE) >= 15
+    assert len({exchange["name"] for exchange in WIRE}) == len(WIRE)
+    for exchange in WIRE:
+        assert exchange.keys() - {"request"} == {"name", "certainty", "source", "kind", "reply", "expect"}
+        assert exchange["certainty"] in ("documented", "observed", "assumed")
+        assert exchange["source"].startswith("workers-ai.md ")
+
+
+@exchanges("submit")
+def test_a_submit_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
+    items = exchange["request"]["body"]["requests"]
+    assert json.loads(encode_submit(json.dumps(item).encode() for item in items)) == exchange["request"]["body"]
+    expected = exchange["expect"]
+    result = decode_submit(reply_of(exchange), NOW)
+    if expected["outcome"] == "accepted":
+        assert result == Accepted(expected["request_id"])
+    elif expected["outcome"] == "unknown":
+        assert isinstance(result, Unknown)
+    else:
+        assert expected["outcome"] == "refused"
+        assert isinstance(result, Refused)
+        error = result.error
+        assert (error.status, error.code) == (expected["status"], expected["code"])
+        assert error.remedy is Remedy[expected["remedy"]]
+        assert error.waits is expected["waits"]
+        assert error.retry_after == expected["retry_after"]
+        assert "message" not in expected or error.message == expected["message"]
+        assert "AiError" not in str(error) or error.code is None
+
+
+@exchanges("poll")
+def test_a_poll_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
+    body = exchange["request"]["body"]
+    assert json.loads(encode_poll(body["request_id"])) == body
+    expected = exchange["expect"]
+    result = decode_poll(reply_of(exchange), NOW)
+    kinds = {"pending": Pending, "done": Done, "gone": Gone, "failed": Failed, "trouble": Trouble}
+    assert type(result) is kinds[expected["outcome"]]
+    if isinstance(result, Trouble):
+        assert result.error is not None
+        assert (result.error.status, result.error.code) == (expected["status"], expected["code"])
+        assert result.error.remedy is Remedy[expected["remedy"]]
+        assert result.error.retry_after == expected["retry_after"]
+    if isinstance(result, Done):
+        assert result.usage == usage_of(expected["usage"])
+        answers = expected["answers"]
+        found, surplus = match(result.items, [answer["reference"] for answer in answers])
+        assert surplus == expected["surplus"]
+        decoded = [decode_item(item) for item in found]
+        shared = share_usage(result.usage, [usage for _, usage in decoded])
+        for answer, (got, usage), share in zip(answers, decoded, shared, strict=True):
+            _assert_answer(answer, got)
+            assert "usage" not in answer or usage == usage_of(answer["usage"])
+            assert "shared" not in answer or share == usage_of(answer["shared"])
+
+
+def _assert_answer(expected: dict[str, Any], got: Completion | Failure) -> None:
+    if "failure" in expected:
+        assert isinstance(got, Failure)
+        assert (got.stage, got.code, got.retryable) == ("infer", expected["failure"], expected["retryable"])
+        assert "raw" not in expected or got.raw == expected["raw"]
+        assert expected.get("says", "") in got.message
+    else:
+        assert isinstance(got, Completion)
+        assert got.text == expected["text"] if "text" in expected else json.loads(got.text) == expected["json"]
+        assert all(getattr(got, k) == expected[k] for k in ("finish_reason", "created", "model") if k in expected)
+
+
+def test_requests_go_to_the_path_that_the_contract_names() -> None:
+    service = WorkersAI("0123456789abcdef0123456789abcdef")
+    (path,) = {exchange["request"]["path"] for exchange in WIRE if exchange["kind"] == "poll"}
+    assert service.run_url == f"https://api.cloudflare.com{path}"
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("codes", "status", "remedy"),
+    [
+        # workers-ai.md 7, by its column "Retry?"
+        ((3021, 3040), 429, Remedy.RETRY),
+        ((3007, 3008, 3046), 408, Remedy.RETRY),
+        ((8005,), 500, Remedy.RETRY),
+        ((2014,), 504, Remedy.RETRY),
+        ((3036, 4006), 429, Remedy.TOMORROW),
+        ((3006,), 413, Remedy.SPLIT),
+        ((3003, 3010, 3030, 3039, 5004, 5006, 5023, 8001, 8006), 400, Remedy.NEVER),
+        ((5005, 5019), 405, Remedy.NEVER),
+        ((3023, 3041, 5016, 5018, 5035), 403, Remedy.ACCOUNT),
+        ((3042, 7003), 404, Remedy.ACCOUNT),
+        ((5007, 7000, 8007, 9106), 400, Remedy.ACCOUNT),
+        ((5028,), 410, Remedy.ACCOUNT),
+        ((10000,), 403, Remedy.ACCOUNT),
+    ],
+)
+def test_each_code_of_the_contract_has_the_remedy_it_names(codes: tuple[int, ...], status: int, remedy: Remedy) -> None:
+    for code in codes:
+        assert ServiceError(status, code, "words").remedy is remedy, code
+
+
+def test_the_json_mode_that_could_not_be_met_may_be_met_the_next_time() -> None:
+    assert ServiceError(400, 5024, "").remedy is Remedy.RETRY
+    assert ServiceError(403, 5025, "").remedy is Remedy.NEVER
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524])
+def test_a_passing_trouble_without_a_code_is_known_by_its_status(status: int) -> None:
+    assert ServiceError(status, None, "").remedy is Remedy.RETRY
+
+
+def test_without_a_code_only_401_is_the_accounts() -> None:
+    assert ServiceError(401, None, "").remedy is Remedy.ACCOUNT
+    assert ServiceError(413, None, "").remedy is Remedy.SPLIT
+    assert {ServiceError(status, None, "").remedy for status in (302, 400, 403, 404, 405, 410, 422)} == {Remedy.NEVER}
+
+
+def test_an_error_says_its_meaning_its_words_and_its_numbers() -> None:
+    assert (
+        str(ServiceError(429, 3040, "Try again.")) == "capacity temporarily exceeded: Try again. (code 3040, HTTP 429)"
+    )
+    assert str(ServiceError(503, None, "")) == " (HTTP 503)"
+    assert str(ServiceError(400, 31337, "No.")) == "No. (code 31337, HTTP 400)"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("0", 0),
+        ("17", 17),
+        ("2.5", 2.5),
+        ("-3", 0),
+        ("1e9", 86_400),
+        ("inf", 86_400),
+        ("nan", None),
+        ("soon", None),
+        (format_datetime(datetime.fromtimestamp(NOW + 90, timezone.utc), usegmt=True), 90),
+        (format_datetime(datetime.fromtimestamp(NOW - 90, timezone.utc), usegmt=True), 0),
+        (format_datetime(datetime.fromtimestamp(NOW + 10**8, timezone.utc), usegmt=True), 86_400),
+        ("Thu, 99 Jul 2026 99:99:99 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_from_now_or_no_advice(header: str | None, seconds: float | None) -> None:
+    result = decode_submit(HttpReply(429, b"", header), NOW)
+    assert isinstance(result, Refused)
+    assert result.error.retry_after == seconds
+    polled = decode_poll(HttpReply(503, b"{}", header), NOW)
+    assert isinstance(polled, Trouble)
+    assert polled.error is not None
+    assert polled.error.retry_after == seconds
+
+
+PIECES = ["Thu", ",", "16", "Jul", "2026", "05:43:33", "GMT", "+", "-", "9999", ":", ".", "²", "-0000", "Mon,"]
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.text(max_size=30) | st.lists(st.sampled_from(PIECES)).map(" ".join))
+def test_no_retry_after_header_raises_or_asks_for_more_than_a_day(header: str) -> None:
+    result = decode_submit(HttpReply(429, b"", header), NOW)
+    assert isinstance(result, Refused)
+    assert result.error.retry_after is None or 0 <= result.error.retry_after <= 86_400
+
+
+# ------------------------------------------------------------------------------------------------ what money hangs on
+
+
+def test_only_an_exchange_that_never_left_is_certainly_unsent() -> None:
+    assert decode_submit(NoReply(sent=False, message="refused"), NOW) == Unsent("refused")
+    assert decode_submit(NoReply(sent=True, message="reset"), NOW) == Unknown("reset")
+    assert decode_poll(NoReply(sent=False, message="refused"), NOW) == Trouble("refused")
+
+
+@pytest.mark.parametrize("status", [408, 499, 500, 502, 503, 504, 520, 522, 524])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"{}", b"[]", b'"x"', b'{"result":{"status":"queued"}}'])
+def test_a_status_that_says_nothing_of_the_submit_leaves_it_unknown(status: int, body: bytes) -> None:
+    assert isinstance(decode_submit(HttpReply(status, body), NOW), Unknown)
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 413, 422, 429])
+def test_a_bare_refusal_is_a_refusal(status: int) -> None:
+    result = decode_submit(HttpReply(status, b"<html>no</html>"), NOW)
+    assert isinstance(result, Refused)
+    assert (result.error.status, result.error.code) == (status, None)
+
+
+@pytest.mark.parametrize("result", [b"null", b"{}", b"[]", b'"queued"', b'{"request_id":5}', b'{"request_id":""}'])
+def test_an_acceptance_without_an_id_is_not_taken_for_a_refusal(result: bytes) -> None:
+    assert isinstance(decode_submit(HttpReply(200, b'{"success":true,"result":%s}' % result), NOW), Unknown)
+
+
+@pytest.mark.parametrize("prefix", ["", "AiError: ", "AiError: AiError: ", "AiError: AiError: AiError: "])
+def test_the_services_prefix_is_taken_off_however_often_it_stands(prefix: str) -> None:
+    body = {"success": False, "errors": [{"code": 5504, "message": f"{prefix}Request not found in queue\n(x)"}]}
+    assert decode_poll(HttpReply(404, json.dumps(body).encode()), NOW) == Gone(
+        "Request not found in queue (x) (code 5504, HTTP 404)"
+    )
+
+
+@pytest.mark.parametrize(
+    "errors", [None, [], {}, [None], ["x"], [{}], [{"code": None}], [{"code": True}], [{"code": []}], "x", 5]
+)
+def test_a_refusal_without_a_usable_error_is_a_refusal_all_the_same(errors: Any) -> None:
+    body = json.dumps({"success": False, "errors": errors}).encode()
+    result = decode_submit(HttpReply(200, body), NOW)
+    assert isinstance(result, Refused)
+    assert result.error.code is None
+
+
+# ------------------------------------------------------------------------------------------------ any reply at all
+
+KEYS = """
+    result results responses status success errors error code message request_id index id external_reference choices
+    content finish_reason refusal tool_calls usage prompt_tokens prompt_tokens_details cached_tokens completion_tokens
+    created model response
+""".split()
+_json = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**70), 2**70),
+        st.floats(),
+        st.text(max_size=8),
+        st.sampled_from(["queued", "error", "stop", "length", "5504", "AiError: x", "\ud83d"]),
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def _damaged(draw: st.DrawFn, value: Any) -> Any:
+    """A reply of the contract in which parts are missing or are something else."""
+    fate = draw(st.integers(0, 19))
+    if fate == 0:
+        return draw(_json)
+    if isinstance(value, dict):
+        return {key: draw(_damaged(item)) for key, item in value.items() if draw(st.integers(0, 19))}
+    if isinstance(value, list):
+        return [draw(_damaged(item)) for item in value if draw(st.integers(0, 9))]
+    return value
+
+
+_bodies = st.one_of(
+    st.binary(max_size=60),
+    _json.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from([exchange["reply"]["body"] for exchange in WIRE])
+    .flatmap(_damaged)
+    .map(lambda v: json.dumps(v).encode()),
+    st.sampled_from(
+        [b"", b"\xef\xbb\xbf{}", b"null", b"[" * 5_000, b'{"result":' * 5_000, b"9" * 5_000, b"\xff\xfe{}"]
+    ),
+)
+_replies = st.builds(
+    HttpReply,
+    status=st.sampled_from([100, 200, 201, 204, 302, 400, 401, 404, 408, 413, 429, 499, 500, 503, 524]),
+    body=_bodies,
+    retry_after=st.none() | st.text(max_size=5),
+)
+
+
+@settings(derandomize=True, max_examples=600)
+@given(_replies)
+def test_a_reply_of_any_shape_decodes_to_a_value(reply: HttpReply) -> None:
+    submitted = decode_submit(reply, NOW)
+    assert isinstance(submitted, (Accepted, Refused, Unknown))
+    if isinstance(submitted, Accepted):
+        assert 200 <= reply.status < 300
+        assert submitted.request_id
+    polled = decode_poll(reply, NOW)
+    assert isinstance(polled, (Pending, Done, Gone, Failed, Trouble))
+    if isinstance(polled, Done):
+        assert polled.items
+    for message in (getattr(r, "message", None) or str(getattr(r, "error", "")) for r in (submitted, polled)):
+        assert len(message) < 700
+        assert "\n" not in message
+
+
+_captured_items = [
+    item
+    for exchange in WIRE
+    if exchange["expect"]["outcome"] == "done" and "result" in exchange["reply"]["body"]
+    for items in [exchange["reply"]["body"]["result"]]
+    for item in items.get("results", items.get("responses"))
+]
+# An item that is no object is no item: `match` leaves it out.
+_items = (_json | st.sampled_from(_captured_items).flatmap(_damaged)).filter(lambda item: isinstance(item, dict))
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.none() | _items)
+def test_an_item_of_any_shape_decodes_to_an_answer_or_a_failure(item: Any) -> None:
+    result, usage = decode_item(item)
+    assert isinstance(result, (Completion, Failure))
+    assert usage is None or min(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) >= 0
+    if isinstance(result, Failure):
+        assert result.stage == "infer"
+        assert "\n" not in result.message
+        assert len(result.message) < 400
+    else:
+        assert isinstance(result.text, str)
+        assert result.created is None or result.created > 0
+
+
+@settings(derandomize=True, max_examples=300)
+@given(_json)
+def test_a_statement_of_tokens_of_any_shape_is_none_or_whole_numbers(usage: Any) -> None:
+    decoded = decode_usage(usage)
+    assert (decoded is None) is not isinstance(usage, dict)
+    if decoded is not None:
+        for count in (decoded.prompt_tokens, decoded.cached_tokens, decoded.completion_tokens):
+            assert type(count) is int
+            assert 0 <= count < 1 << 40
+
+
+@pytest.mark.parametrize("wrong", [-1, "13", None, [], {}, float("nan"), float("inf"), 1 << 63, 1e300])
+def test_a_number_of_tokens_that_is_none_counts_nothing(wrong: Any) -> None:
+    details = {"cached_tokens": wrong}
+    assert decode_usage({"prompt_tokens": wrong, "completion_tokens": 7, "prompt_tokens_details": details}) == Usage(
+        0, 0, 7
+    )
+    assert decode_usage({"prompt_tokens": 13, "prompt_tokens_details": wrong}) == Usage(13, 0, 0)
+
+
+@pytest.mark.parametrize("created", [0, -1, "1784180523", None, 1_784_180_523_000, float("nan")])
+def test_a_time_that_is_no_unix_second_is_no_time(created: Any) -> None:
+    choice = {"message": {"content": "x"}, "finish_reason": "stop"}
+    result = decode_completion({"choices": [choice], "created": created})
+    assert isinstance(result, Completion)
+    assert result.created is None
+
+
+def test_reasoning_is_never_read_as_the_answer() -> None:
+    for field in ("reasoning", "reasoning_content"):
+        for content in (None, "", " \n"):
+            choice = {"message": {"content": content, field: '{"total":1}'}, "finish_reason": "stop"}
+            result = decode_completion({"choices": [choice]})
+            assert isinstance(result, Failure)
+            assert result.code == "empty_answer"
+
+
+# ------------------------------------------------------------------------------------------------ matching
+
+REFERENCES = ["a-0", "a-1", "a-2"]
+_keys = st.fixed_dictionaries(
+    {},
+    optional={
+        "external_reference": st.sampled_from([*REFERENCES, "b-0", "", None, 5, []]),
+        "index": st.sampled_from([0, 1, 2, 3, -1, True, "0", 1.0, None]),
+        "id": st.sampled_from([0, 1, 2, 3, -1, "0"]),
+        "success": st.sampled_from([True, False, None]),
+    },
+)
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.lists(_keys | _json, max_size=8))
+def test_each_request_is_answered_at_most_once_and_every_other_item_is_counted(items: list[Any]) -> None:
+    tagged = [{**item, "tag": n} if isinstance(item, dict) else item for n, item in enumerate(items)]
+    found, surplus = match(tagged, REFERENCES)
+    assert len(found) == len(REFERENCES)
+    answered = [item for item in found if item is not None]
+    assert len({item["tag"] for item in answered}) == len(answered), "one item answers two requests"
+    assert len(answered) + surplus == len(items)
+    for reference, item in zip(REFERENCES, found, strict=True):
+        if item is not None:
+            # A stranger's answer must never become a document's.
+            assert item.get("external_reference") in (reference, None, "")
+        rivals = [i for i in tagged if isinstance(i, dict) and i.get("external_reference") == reference]
+        assert item is not None or not rivals
+        if item is not None and item.get("success") is False:
+            assert all(rival.get("success") is False for rival in rivals)
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.permutations(range(6)), st.sampled_from(["external_reference", "index", "id"]))
+def test_the_order_of_the_items_says_nothing(order: list[int], key: str) -> None:
+    references = [f"job-{n}" for n in range(6)]
+    items = [{key: references[n] if key == "external_reference" else n, "answer": n} for n in order]
+    found, surplus = match(items, references)
+    assert [item["answer"] for item in found if item] == list(range(6))
+    assert surplus == 0
+
+
+def test_a_strangers_item_is_not_taken_by_its_position() -> None:
+    assert match([{"external_reference": "other", "index": 0}], REFERENCES) == ([None] * 3, 1)
+
+
+def test_the_reference_counts_more_than_the_position() -> None:
+    item = {"external_reference": "a-2", "index": 0}
+    assert match([item], REFERENCES) == ([None, None, item], 0)
+
+
+def test_of_two_items_for_one_request_the_first_that_succeeded_counts() -> None:
+    failed, first, second = ({"index": 0, "success": success, "n": n} for n, success in enumerate([False, True, True]))
+    assert match([failed, first, second], ["a"]) == ([first], 2)
+    assert match([second, failed, first], ["a"]) == ([second], 2)
+    assert match([failed, {**failed}], ["a"]) == ([failed], 1)
+
+
+def test_nothing_asked_or_nothing_answered_is_no_trouble() -> None:
+    assert match([], []) == ([], 0)
+    assert match([], ["a"]) == ([None], 0)
+    assert match([{"index": 0}, None, 5], []) == ([], 3)
+
+
+# ------------------------------------------------------------------------------------------------ tokens
+
+_stated = st.builds(
+    lambda fresh, cached, completion: Usage(fresh + cached, cached, completion),
+    *[st.integers(0, 1_000) for _ in range(3)],
+)
+_totals = st.builds(
+    lambda fresh, cached, completion: Usage(fresh + cached, cached, completion),
+    *[st.integers(0, 9_000) for _ in range(3)],
+)
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_totals, st.lists(st.none() | _stated, max_size=7))
+def test_shares_are_never_negative_and_no_more_is_cached_than_was_read(total: Usage, items: list[Usage | None]) -> None:
+    shares = share_usage(total, items)
+    assert len(shares) == len(items)
+    for share, item in zip(shares, items, strict=True):
+        assert 0 <= share.cached_tokens <= share.prompt_tokens
+        assert share.completion_tokens >= 0
+        if item is not None:  # its own statement stands
+            assert (share.prompt_tokens, share.completion_tokens) == (item.prompt_tokens, item.completion_tokens)
+            assert share.cached_tokens >= item.cached_tokens
+
+
+@settings(derandomize=True, max_examples=500)
+@given(_totals, st.lists(st.none() | _stated, min_size=1, max_size=7))
+def test_shares_add_up_to_the_job_where_items_state_nothing_or_only_some(
+    total: Usage, items: list[Usage | None]
+) -> None:
+    said = sum((item for item in items if item is not None), Usage())
+    shared = sum(share_usage(total, items), Usage())
+    if None in items:
+        assert shared.prompt_tokens == max(total.prompt_tokens, said.prompt_tokens)
+        assert shared.completion_tokens == max(total.completion_tokens, said.completion_tokens)
+    else:
+        assert (shared.prompt_tokens, shared.completion_tokens) == (said.prompt_tokens, said.completion_tokens)
+    assert shared.cached_tokens == min(shared.prompt_tokens, max(total.cached_tokens, said.cached_tokens))
+
+
+@settings(derandomize=True)
+@given(_totals, st.integers(1, 9))
+def test_silent_items_share_evenly(total: Usage, count: int) -> None:
+    shares = share_usage(total, [None] * count)
+    assert sum(shares, Usage()) == total
+    for field in ("prompt_tokens", "completion_tokens"):
+        counts = [getattr(share, field) for share in shares]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_a_job_that_states_nothing_leaves_what_its_items_state() -> None:
+    assert share_usage(None, [Usage(3, 1, 2), None]) == [Usage(3, 1, 2), Usage()]
+    assert share_usage(Usage(5, 5, 5), []) == []
+
+
+def test_sharing_among_many_items_is_quick() -> None:
+    shares = share_usage(Usage(10**12, 10**11, 10**12), [None] * 100_000)
+    assert sum(share.cached_tokens for share in shares) == 10**11
