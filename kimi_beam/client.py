@@ -134,6 +134,10 @@ class Timeouts:
     read: float = 120.0
 
 
+_MAX_SUBMITS = 8
+"""Connections for submits: bodies are megabytes, and more at once would only share the same line."""
+
+
 class Client:
     """Exchanges with one service: bytes in, bytes out, many at once.
 
@@ -179,7 +183,7 @@ class Client:
             )
             return httpx.AsyncClient(transport=AiohttpTransport(verify=False, client=session), timeout=timeout)
 
-        return client(limit=8, force_close=True), client(limit=max_polls)
+        return client(limit=_MAX_SUBMITS, force_close=True), client(limit=max_polls)
 
     async def _close(self) -> None:
         await asyncio.gather(self._submits.aclose(), self._polls.aclose())

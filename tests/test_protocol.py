@@ -278,11 +278,14 @@ def test_a_refusal_without_a_usable_error_is_a_refusal_all_the_same(errors: Any)
 
 # ------------------------------------------------------------------------------------------------ any reply at all
 
-KEYS = """
-    result results responses status success errors error code message request_id index id external_reference choices
-    content finish_reason refusal tool_calls usage prompt_tokens prompt_tokens_details cached_tokens completion_tokens
-    created model response
-""".split()
+
+def _keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return {*value, *(key for item in value.values() for key in _keys_of(item))}
+    return {key for item in value for key in _keys_of(item)} if isinstance(value, list) else set()
+
+
+KEYS = sorted(_keys_of([exchange["reply"]["body"] for exchange in WIRE]))
 _json = st.recursive(
     st.one_of(
         st.none(),

@@ -9,8 +9,11 @@
 
 What it is for: trying a client, a pipeline or a test against jobs that wait, come back in another order, lack items or
 never end, without an account and without paying. What it is not: Kimi. The answers come from rules that look for
-labelled values in the document (`model`); they never invent a value, and they say ``rule-based stand-in, not a model``
-in ``reasoning_content``. A test that wants other answers gives its own function:
+labelled values, titles, tables and the habits of letterheads, tills and contracts in the document (`model`); they
+never invent a value. Every completion says that it is not Kimi's: its ``model`` is the id that was asked for followed
+by ``(emulator: rule-based, not Kimi)``, and its ``reasoning_content`` is ``rule-based stand-in, not a model``. The
+``model`` of a submit or of a pending job is the plain id. A test that wants other answers gives its own function, and
+the ``model`` ends in ``(emulator)``:
 
     with Emulator(answer=lambda messages, schema: '{"total": "9.00"}') as emulator: ...
 

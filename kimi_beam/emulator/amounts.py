@@ -14,14 +14,32 @@ from kimi_beam.emulator.values import Amount
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TOTAL = re.compile(
-    r"(?<![^\W\d_])(?:(?:sub)?total|amount|amt|payable|due|balance|tot|\w*betrag|\w*summe|zahlen|montant|payer)(?![^\W\d_])"
+    r"(?:total|amount|amt|payable|due|balance|tot|betrag|summe|zahlen|montant|payer|to pay|owe"
+    r"|totale|totaal|betala|jumlah)"
+    r"(?![^\W\d_])"
 )
 # What the other words on a line say about whether its amount is the one to pay. A heuristic, and a general one: these
 # are the words of tills and invoices, not of any document.
 _WEIGHTS: Final[dict[str, int]] = {
-    **dict.fromkeys(("grand", "rounded", "payable", "final", "zahlbetrag", "zahlen", "payer"), 25),
+    **dict.fromkeys(
+        ("grand", "rounded", "payable", "final", "zahlbetrag", "zahlen", "bezahlen", "payer", "owe", "betala"), 25
+    ),
     **dict.fromkeys(("due", "incl", "inclusive", "including", "included", "ttc", "brutto", "gesamt", "bill"), 15),
-    **dict.fromkeys(("total", "tot", "gesamtbetrag", "gesamtsumme", "endbetrag", "rechnungsbetrag", "bruttosumme"), 12),
+    **dict.fromkeys(
+        (
+            "total",
+            "tot",
+            "totale",
+            "totaal",
+            "jumlah",
+            "gesamtbetrag",
+            "gesamtsumme",
+            "endbetrag",
+            "rechnungsbetrag",
+            "bruttosumme",
+        ),
+        12,
+    ),
     **dict.fromkeys(("nett", "invoice", "to", "pay", "after", "sales", "amount", "amt", "rounding"), 4),
     **dict.fromkeys(("net", "summe", "netto", "before", "ht"), -8),
     **dict.fromkeys(("tax", "gst", "vat", "sst", "mwst", "ust", "tva", "steuer", "umsatzsteuer", "service"), -30),
@@ -35,6 +53,21 @@ _WEIGHTS: Final[dict[str, int]] = {
 }
 _INCLUDES: Final = frozenset({"incl", "inclusive", "including", "included", "inc"})
 _TAXES: Final = frozenset({"tax", "gst", "vat", "sst", "mwst", "ust", "tva"})
+_HANDED: Final = frozenset({"cash", "change", "tender", "tendered", "card", "visa", "master"})
+_ITEM = re.compile(r"^\W*\d{1,4} ?[x\u00d7] ")  # "2 x Total Control @ 3.00 6.00"
+_ASIDE = re.compile(r" ?\((?!rm|eur|usd|gbp)|\b(?:of which|including|dont|davon|darin|inkl|incl)\b")
+_LUMP = re.compile(
+    r"(?<![^\W_])(?:fee|price|sum|compensation|consideration|vergütung|werklohn|preis|honorar|pauschale?"
+    r"|prix|forfait\w*|honoraires|bezahlt|zahlt|pays?|paid)(?![^\W_])[^.;§]{0,90}$|(?:pauschal|festpreis)\W*$"
+)
+_PERIODIC = re.compile(
+    r"(?:per|a|each|every|pro|je|par) (?:month|year|annum|week|day|hour|monat|jahr|woche|stunde|mois|an)\b"
+    r"|monthly|yearly|annual|monatlich|jährlich|mensuel|annuel"
+)
+_NOT_LUMP = re.compile(
+    rf"{_PERIODIC.pattern}|deposit|kaution|insur|versicher|haftet|liab|up to|at most|bis zu|instal|raten von|damages"
+    r"|earlier|no fee"
+)
 _LEAST: Final = 50  # score below which a number is not what was asked for
 _LONGEST_LINE: Final = 400  # characters of a line that can be a row of a bill
 _SUMMARY_LINES: Final = 6  # below a "GST summary" heading, totals are those of the summary
@@ -52,7 +85,22 @@ class _Row:
 def find_amounts(page: Page, label: Label) -> list[Amount]:
     """Return the numbers that a label may mean, best first."""
     ranked = sorted(_totals(page) if label.means("total") else _labelled(page, label), key=lambda pair: -pair[0])
-    return [amount for score, amount in ranked if score >= _LEAST]
+    found = [amount for score, amount in ranked if score >= _LEAST]
+    return found if found or not label.means("total") else _lump_sum(page)
+
+
+def _lump_sum(page: Page) -> list[Amount]:
+    """Return the sum that a sentence agrees on or confirms; else the only amount of money there is."""
+    money = [amount for amount in page.amounts if amount.currency and amount.value > 0]
+    sums: list[Amount] = []
+    others: list[Amount] = []
+    for amount in money[:50]:
+        start, end = amount.outer
+        before = page.lower[max(0, start - 120) : start].replace("\n", " ")
+        if _NOT_LUMP.search(before, max(0, len(before) - 60)) or _PERIODIC.search(page.lower[end : end + 25]):
+            continue
+        (sums if _LUMP.search(before) else others).append(amount)
+    return sums[:1] or (others if len(money) == 1 else [])
 
 
 def _labelled(page: Page, label: Label) -> Iterator[tuple[int, Amount]]:
@@ -116,12 +164,21 @@ def _totals(page: Page) -> Iterator[tuple[int, Amount]]:
             if bare and money and (_ends_with_total(heading) or (balance is not None and money[-1].value == balance)):
                 yield 100 + (40 if row.line - rounded == 1 else 0), money[-1]
             continue
+        if _ITEM.match(lower) or (lower.rstrip().endswith(".") and _PERIODIC.search(lower)):
+            continue
+        aside = _ASIDE.search(lower, row.amounts[0].end - page.starts[row.line])
+        end = page.starts[row.line] + aside.start() if aside is not None else 0
+        before = [amount for amount in money if amount.start < end]
+        if aside is not None and before and end - before[-1].outer[1] < 4:  # "Total 9.00 (of which VAT 1.50)"
+            money = before
+            words = _WORD.findall(lower[: aside.start()])
         amount = money[-1] if money else row.amounts[-1]
         if amount.percent:
             continue
         score = 100 + sum(_WEIGHTS.get(word, 0) for word in dict.fromkeys(words))
         if not _INCLUDES.isdisjoint(words) and not _TAXES.isdisjoint(words):
             score += 30 * len(_TAXES.intersection(words))  # a total that includes tax is not a tax
+        score += 60 if "paid" in words and "total" in words and not _HANDED.intersection(words) else 0
         score -= 40 if row.line - summary <= _SUMMARY_LINES else 0
         score += 30 if balance is not None and amount.value == balance else 0
         score -= 25 if not amount.money else 0

@@ -64,6 +64,10 @@ class Writer:
         result = replies.finished(parts, array=self.behaviour.array, usage=replies.usage(completions))
         return replies.success(result).body, sum(completion.completion_tokens for completion in completions)
 
+    def signed(self, model: str) -> str:
+        """Return the ``model`` that completions name: who wrote them."""
+        return replies.signed(model, rule_based=self.answer is None)
+
     def _attempt(self, task: Task, name: str) -> Completion | str:
         """Return the completion, or why there is none: one bad item, whatever it is, must not cost the others."""
         if task.fault == "failed_item":
@@ -79,7 +83,8 @@ class Writer:
         array = self.behaviour.array
         per_item = self.behaviour.cached_tokens == "item"
         created = int(job.done_at)
-        result = replies.batch_completion(completion, model=job.owner[1], created=created, cached_per_item=per_item)
+        model = self.signed(job.owner[1])
+        result = replies.batch_completion(completion, model=model, created=created, cached_per_item=per_item)
         part = replies.item(position, task.reference, array=array, result=result)
         if task.fault == "missing_item":
             return []

@@ -8,25 +8,36 @@ from typing import Final
 
 from kimi_beam.emulator import letterhead, values
 from kimi_beam.emulator.amounts import find_amounts
-from kimi_beam.emulator.clauses import CLAUSES
+from kimi_beam.emulator.clauses import CLAUSES, parties
+from kimi_beam.emulator.kinds import is_contract
 from kimi_beam.emulator.labels import Label
-from kimi_beam.emulator.lexicon import CONCEPTS, word_set
+from kimi_beam.emulator.lexicon import CONCEPTS, EVERYDAY, word_set
 from kimi_beam.emulator.page import Page
+from kimi_beam.emulator.recipients import recipient
 from kimi_beam.emulator.values import Amount, Date
 
 Candidate = str | Date | Amount
 
 _LEAST: Final = 60  # score below which a mention is taken for prose
 _LONGEST: Final = 300
+_SIDES: Final = {"company": 0, "buyer": 1}  # which of a contract's parties
+_ASIDE = re.compile(r"\s*(?:[<(\[{]|,\s+(?=\d))")  # an address, web or postal, or a remark
+_BARE_NUMBER = re.compile(r"(?:number|num|nummer|numéro|no|nr|nº|n°|#|ref\w*|our ref\w*)")
+_MONEY = re.compile(r"\D{0,3}\d{1,3}(?:[.,]\d{3})*[.,]\d\d")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][\w/.-]*")
 _GAP = re.compile(r" {2,}|\t|\|")  # what divides columns
+_PLACE = re.compile(r"(?:^|\s{2})[A-ZÀ-Þ][^\W\d_][\w' -]{0,30}, ?(?:le |den |on |am |the )?$")
+_SIGNED_AT = re.compile(r"(?:fait|signed|made|done|geschehen|unterzeichnet)\b[^\d\n]{0,50}$", re.IGNORECASE)
 _PHONE = re.compile(r"\+?\(?\d[\d ()./-]{5,18}\d")
 _GLUE: Final = word_set(
     "on the is of as at by in this day and be to from am vom den der le du no nr mon tue wed thu fri sat sun"
 )
 _WORDS = re.compile(r"[^\W\d_]+")
 _OTHER_DATES: Final = re.compile(
-    r"(?:due|payable|deliver\w*|ship\w*|expir\w*|valid|until|birth|born|print\w*|version|stand|fällig\w*|liefer\w*|bis|échéance"
+    r"(?:due|payable|commenc\w*|einfahrt|ausfahrt|later than"
+    r"|(?<![^\W_])(?:begin\w*|beginnt|ends?|endet|effet|prend fin|läuft|letter dated|leaves?|ab|ordered|last"
+    r"|before)|deliver\w*|ship\w*|expir\w*|valid|until|birth|born|print\w*"
+    r"|version|stand|fällig\w*|liefer\w*|bis|échéance"
     r"|effective|from|arriv\w*|depart\w*|check|since)\b[^\n]{0,14}$"
 )
 
@@ -51,6 +62,9 @@ def find(page: Page, label: Label) -> list[Candidate]:
         candidates = [*_in_mentions(page, label, values.urls), *values.urls(page.text)]
     else:
         candidates = [*_texts(page, label)]
+        side = _SIDES.get(label.concept.name) if label.concept else None
+        if side is not None and (names := parties(page)) and is_contract(page):
+            candidates.insert(0, names[side])
     clause = CLAUSES.get(label.concept.name) if label.concept else None
     if clause is not None:
         candidates = [*candidates, *clause(page)]
@@ -74,9 +88,19 @@ def _dates(page: Page, label: Label) -> Iterator[Date]:
     scored.sort(key=lambda pair: -pair[0])
     yield from (date for _, date in scored)
     if label.means("date"):
+        yield from (date for date in page.dates if _is_dateline(page, date))
         for date in page.dates:
             if not _OTHER_DATES.search(page.lower, max(0, date.start - 30), date.start):
                 yield date
+
+
+def _is_dateline(page: Page, date: Date) -> bool:
+    """Whether a date stands alone behind a place: "Lyon, le 3 mars 2026", "Signed at York on 3 March 2026"."""
+    begin = page.text.rfind("\n", 0, date.start) + 1
+    before = page.text[max(begin, date.start - 80) : date.start]
+    return bool(_SIGNED_AT.search(before)) or (
+        page.end_of_line(date.end) - date.end < 3 and bool(_PLACE.search(before))
+    )
 
 
 def _currencies(page: Page, label: Label) -> Iterator[str]:
@@ -111,9 +135,7 @@ def _texts(page: Page, label: Label) -> Iterator[str]:
             if match:
                 yield match[0].strip()
     elif label.kind == "party":
-        for _, text in _labelled_texts(page, label):
-            if sum(letter.isalpha() for letter in text) > 1 and not text.endswith((".", "!")) and len(text) < 120:
-                yield text
+        yield from _parties(page, label)
     elif label.kind == "address":
         for mention in sorted(page.mentions(label), key=lambda mention: -mention.score):
             if mention.score >= _LEAST:
@@ -121,6 +143,36 @@ def _texts(page: Page, label: Label) -> Iterator[str]:
     else:
         for _, text in _labelled_texts(page, label):
             yield text
+
+
+def _parties(page: Page, label: Label) -> Iterator[str]:
+    """Yield the names behind a party's label, or below it where another heading stands beside it."""
+    found = []
+    for mention in page.mentions(label):
+        colon = ":" in page.text[mention.end : mention.value]
+        if mention.score < _LEAST or not (mention.first or colon):
+            continue
+        text = page.value_after(mention)
+        if _PARTY_HEADINGS.get(text.lower()):
+            text = _GAP.split(page.below(mention), maxsplit=1)[0]
+        name = _party(text)
+        everyday = page.lower[mention.start : mention.end] in EVERYDAY
+        if name and not (everyday and (name[0].isdigit() or name[0].islower())):
+            found.append((mention.score, name))
+    found.sort(key=lambda pair: -pair[0])
+    yield from (name for _, name in found)
+
+
+def _party(text: str) -> str:
+    """Return the name that stands behind a party's label, empty when it is none: a place, a date, a sentence."""
+    name = _ASIDE.split(text, maxsplit=1)[0].strip(' ,;*_"') if text[:1] not in "([{<" else ""
+    letters = sum(letter.isalpha() for letter in name)
+    if letters < 2 or len(name) >= 120 or name.endswith("!") or letterhead.is_prose(name) or name[:2] in ("<<", "{{"):
+        return ""
+    if name[0].isdigit() and (letterhead.looks_like_address(name) or letters < 4):
+        return ""
+    bare = name.lower().removeprefix("the ").removeprefix("le ").removeprefix("la ")
+    return "" if bare in _PARTY_HEADINGS else name
 
 
 def _address_after(page: Page, offset: int) -> str:
@@ -140,18 +192,22 @@ def _address_after(page: Page, offset: int) -> str:
 def _identifiers(page: Page, label: Label) -> Iterator[str]:
     """Yield numbers and codes: with a colon all of a short value, without one the next word if it has a digit."""
     found = []
+    own = label.means("document number")
     for mention in page.mentions(label):
+        if own and not mention.first and _BARE_NUMBER.fullmatch(page.lower, mention.start, mention.end):
+            continue  # "Customer no.", "Tax number": not the document's
         if mention.score >= _LEAST and (mention.marked or mention.alone):
             text = page.value_after(mention)
             words = text.split()
             plain = (
                 len(words) <= 3 and any(letter.isdigit() for letter in text) and not values.dates(text, text.lower())
             )
-            value = text if plain else next((word for word in words[:4] if any(c.isdigit() for c in word)), "")
+            plain = plain and not any(word.isalpha() and len(word) > 3 and not word.isupper() for word in words)
+            value = text if plain else _code(words[:4]) if not mention.alone else ""
             score = mention.score
         else:
             match = _IDENTIFIER.match(page.text, mention.value, mention.line_end)
-            value = match[0].rstrip(".-/") if match else ""
+            value = _code([match[0].rstrip(".-/")]) if match else ""
             score = mention.score_typed
         value = value.strip(" #:.")
         if value and len(value) <= 60 and any(letter.isdigit() for letter in value) and score >= _LEAST:
@@ -160,11 +216,23 @@ def _identifiers(page: Page, label: Label) -> Iterator[str]:
     yield from (value for _, value in found)
 
 
+def _code(words: list[str]) -> str:
+    """Return the first of some words that has a digit and is neither a date nor money; empty when there is none."""
+    for word in words:
+        if any(letter.isdigit() for letter in word):
+            bare = word.strip(".,;:()")
+            dates = values.dates(bare, bare.lower())
+            return "" if (dates and dates[0].text == bare) or _MONEY.fullmatch(bare) else bare
+    return ""
+
+
 def _unlabelled(page: Page, label: Label) -> Iterator[str]:
     """Yield what a page says without a label: its issuer, that one's address, the title."""
     name = label.concept.name if label.concept else ""
     if name == "company":
         found = letterhead.company(page)
+    elif name == "buyer":
+        found = recipient(page)
     elif name == "address":
         found = letterhead.address(page, name=letterhead.company(page))
     elif name in ("postcode", "city", "street", "state"):
@@ -181,7 +249,8 @@ def section(page: Page, label: Label) -> Page | None:
     """Return the part of a page about one party, from its label to the next party's; None without such a label."""
     if label.concept is None or label.concept.kind != "party":
         return None
-    best = max((m for m in page.mentions(label) if m.score >= _LEAST), key=lambda mention: mention.score, default=None)
+    mentions = (m for m in page.mentions(label) if m.score >= _LEAST and page.lower[m.start : m.end] not in EVERYDAY)
+    best = max(mentions, key=lambda mention: mention.score, default=None)
     if best is None:
         return None
     begin = page.starts[page.line_of(best.start)]

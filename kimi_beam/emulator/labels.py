@@ -99,6 +99,8 @@ def label_for(
         if concept is not None:
             phrases += more
             break
+    if context and own in (("number",), ("no",), ("nr",)):  # of a position or a party, not of the document
+        concept, phrases = None, [" ".join(own)]
     if context:
         phrases = [" ".join((*context, *own)), *phrases]
     phrases = list(dict.fromkeys(phrase for phrase in phrases if phrase))

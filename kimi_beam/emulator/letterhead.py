@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kimi_beam.emulator.kinds import is_title, names_kind
 from kimi_beam.emulator.lexicon import word_set
 from kimi_beam.emulator.page import Page
 
@@ -70,6 +71,15 @@ _SUFFIX = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+_GAP = re.compile(r" {3,}|\t+|\s*\|\s*")
+_MONEY_AT_END = re.compile(r"(?:^|[ .$€£])\d[\d,.']*[.,]\d\d(?: ?\w{1,3})?$")
+_DATED = re.compile(r"^\W*(?:\w+,? )?\d{1,2}(?:st|nd|rd|th|\.)? [^\W\d_]{3,9}\.? \d{4}\W*$")
+_HOUSE = re.compile(r",\s+(?=\d+[a-z]?[ ,])")
+_SIGNED = re.compile(
+    r"(?:best wishes|(?:kind|best|warm)(?:est)? regards|yours (?:sincerely|faithfully|truly)|sincerely(?: yours)?"
+    r"|mit freundlichen grüßen|freundliche grüsse|cordialement)[,.]?\s+([^\W\d_][^\n(,;:]{3,60})",
+    re.IGNORECASE,
+)
 _TOWN = re.compile(r"(?:(?<![\w-])[A-Z]{1,2}[- ])?(?<![\w-])(\d{4,6})[, ]{1,3}([^\W\d_][^\d\n,;|]{1,40})")
 _TOWN_ZIP = re.compile(r"([^\W\d_][^\d\n,;|]{1,40}),\s*([A-Z]{2})\s+(\d{5}(?:-\d{4})?)")
 
@@ -94,7 +104,7 @@ def company(page: Page) -> str | None:
         if best is None or score > best[0]:
             best = score, position
     if best is None:
-        return _anywhere(page)
+        return _anywhere(page) or _signature(page)
     position = best[1]
     name = head[position]
     if position and (_is_rest(name) or head[position - 1].rstrip().endswith(("&", "-", "(", ","))):
@@ -116,21 +126,42 @@ def _head(page: Page) -> list[str]:
     """Return the lines above the first address, telephone or registration number, without titles and numbers."""
     head: list[str] = []
     for line in _top(page, 2 * _TOP):
-        lower = line.strip().lower()
-        if not lower:
-            continue
-        if not sum(letter.isalpha() for letter in lower) > 2 or _TITLE.match(lower) or _CODE.match(lower):
-            continue
-        if _is_contact(lower) or looks_like_address(lower):
+        if len(head) >= _TOP or (_WORD.search(line) and _MONEY_AT_END.search(line.rstrip(" |"))):
             break
-        if _REGISTRATION.search(lower) or ":" in lower or _stops(lower):
-            if head:
+        for position, cell in enumerate(_GAP.split(line.strip(" |\t"))):
+            verdict = _verdict(cell)
+            if verdict == "name":
+                head.append(cell.strip())
+            elif verdict == "end" or (verdict == "below" and head):
+                if position == 0 or not head:
+                    return head
                 break
-            continue
-        head.append(line.strip())
-        if len(head) == _TOP:
-            break
     return head
+
+
+def _verdict(cell: str) -> str:
+    """Say what a part of a letterhead is: a ``name``, its ``end``, what stands ``below`` it, or to be ``skipped``."""
+    lower = cell.strip().lower()
+    if not sum(letter.isalpha() for letter in lower) > 2 or _TITLE.match(lower) or _CODE.match(lower):
+        return "skipped"
+    if is_title(cell) or (lower[-1:] in (".", "!") and names_kind(lower)) or _DATED.match(lower) or is_prose(cell):
+        return "skipped"
+    if _is_contact(lower) or (looks_like_address(lower) and not _HOUSE.search(lower)):
+        return "end"
+    return "below" if _REGISTRATION.search(lower) or ":" in lower or _stops(lower) else "name"
+
+
+def is_prose(line: str) -> bool:
+    """Whether a line is a sentence or a part of one, not a name."""
+    words = line.split()
+    small = sum(word[0].islower() for word in words)
+    return len(words) >= 6 and (small >= 4 or (small >= 2 and line.rstrip(" )\"'")[-1:] in (".", "!", "?", ",")))
+
+
+def _signature(page: Page) -> str | None:
+    """Return who signed a letter that has no letterhead."""
+    match = _SIGNED.search(page.text)
+    return match[1].strip(" .") if match else None
 
 
 def _anywhere(page: Page) -> str | None:
@@ -142,7 +173,7 @@ def _anywhere(page: Page) -> str | None:
 
 
 def _clean(name: str) -> str | None:
-    name = _SUFFIX.sub("", name.strip()).strip(" *-=_|:,")
+    name = _HOUSE.split(_SUFFIX.sub("", name.strip()), maxsplit=1)[0].strip(" *-=_|:,")
     return name[:150] or None
 
 

@@ -1,7 +1,9 @@
 """Words of business documents: which labels mean the same thing, and what kind of value stands behind them.
 
 A concept is an entry of the tables below: phrases that a document may print as a label, or a schema may use as a
-property's name, the most usual first. English mostly, with ordinary German and French labels.
+property's name, the most usual first. What stands after a bar is looked for in documents but names no property:
+"To" may announce a buyer, and a property ``to`` may be anything. English mostly, with ordinary German and French
+labels.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ class Concept:
     Attributes:
         name: Its first phrase.
         kind: What kind of value it has.
-        phrases: All phrases, the most usual first.
+        phrases: The phrases of documents, the most usual first.
+        names: How many of them, from the first, may also name a property.
     """
 
     name: str
     kind: Kind
     phrases: tuple[str, ...]
+    names: int
 
 
 _TABLE: Final[dict[Kind, str]] = {
@@ -35,10 +39,15 @@ _TABLE: Final[dict[Kind, str]] = {
         company, company name, vendor, vendor name, seller, seller name, supplier, supplier name, merchant, merchant
             name, issuer, issued by, store, store name, shop, sold by, retailer, business name, provider, service
             provider, firma, verkäufer, lieferant, rechnungssteller, händler, vendeur, fournisseur, émetteur, société,
-            magasin;
+            magasin | name of supplier, name of seller, supplied by, licensor, landlord, lessor, lender, employer,
+            auftragnehmer, auftragnehmerin, vermieter, prestataire, bailleur, from, von, de;
         buyer, buyer name, customer, customer name, client, client name, bill to, billed to, sold to, invoice to,
             invoiced to, recipient, purchaser, käufer, kunde, rechnungsempfänger, leistungsempfänger, auftraggeber,
-            acheteur, facturé à, destinataire;
+            acheteur, facturé à, destinataire, counterparty, counter party, other party, second party
+            | name of customer, name of buyer, licensee, tenant, lessee, borrower, mieter, auftraggeberin, kundin,
+            locataire, employee, guest, guest name, passenger, patient, member name, received from,
+            received with thanks from, cliente,
+            kund, klant, account name, to, for, an, à, pour, account;
         ship to, deliver to, delivery to, consignee, warenempfänger, lieferanschrift, livré à;
         landlord, lessor, vermieter, bailleur;
         tenant, lessee, mieter, locataire;
@@ -61,7 +70,15 @@ _TABLE: Final[dict[Kind, str]] = {
     "identifier": """
         invoice number, invoice id, invoice, tax invoice number, bill number, inv number, rechnungsnummer, rechnung
             nr, rechnung, rechnungs nr, handelsrechnung nr, numéro de facture, facture n°, facture;
-        receipt number, receipt, document number, doc number, document, bill, transaction number, transaction id,
+        document number, doc number, document id, number, own number | invoice number, receipt number, contract number,
+            agreement number, bill number, contract id, invoice id, rechnungsnummer, belegnummer, vertragsnummer,
+            quittungsnummer, numéro de facture, facture n°, reçu n°, contrat n°, ticket n°, fakturanummer,
+            factuurnummer, rechnung nr, beleg nr, bon nr, quittung nr, inv number, bill id, agreement reference,
+            contract reference, note d'honoraires n°, tax invoice number, invoice, receipt, rechnung, quittung,
+            facture, ticket, bill, bon,
+            agreement, contract, faktura, factuur, fattura, reçu, recu, resit, billett, check, our reference, reference,
+            ref;
+        receipt number, receipt, document, bill, transaction number, transaction id,
             belegnummer, beleg nr, bon nr;
         order number, order id, order, purchase order, purchase order number, po number, po, bestellnummer, bestell
             nr, auftragsnummer, commande, numéro de commande;
@@ -84,7 +101,9 @@ _TABLE: Final[dict[Kind, str]] = {
     "date": """
         date, invoice date, issue date, date of issue, issued on, issued, document date, bill date, receipt date,
             order date, transaction date, dated, rechnungsdatum, belegdatum, ausstellungsdatum, datum, vom, date de
-            facture, date d'émission;
+            facture, date d'émission | date of purchase, date of payment, payment date, paid on, bezahlt, made on,
+            date of agreement, agreement date, contract date, signed on, vertragsdatum, fakturadatum, factuurdatum,
+            data, tarikh;
         due date, payment due date, payment due, due by, due on, pay by, due, fällig, fällig am, fälligkeitsdatum,
             fälligkeit, zahlbar bis, échéance, date d'échéance;
         effective date, effective as of, effective from, effective, commencement date, start date, starting date,
@@ -118,10 +137,12 @@ _TABLE: Final[dict[Kind, str]] = {
         cash, cash paid, cash tendered, tendered, paid, amount paid, bar, espèces;
         change, change due, rückgeld, rendu;
         deposit, down payment, anzahlung, acompte;
-        quantity, qty, menge, anzahl, quantité, qté;
+        quantity, qty, menge, anzahl, quantité, qté | how many, hours, hrs, units, pcs, count, stück, stunden, heures,
+            nights, antal, aantal, q.tà, quantità;
         unit price, price, rate, u/p, unit cost, price each, einzelpreis, stückpreis, preis, nettopreis, prix
-            unitaire, prix, p.u.;
-        line total, total price, line amount, amount, total, gesamtpreis, positionsbetrag, betrag, montant, entgelt;
+            unitaire, prix, p.u. | each, per unit, à pris, prezzo, prijs, stundensatz;
+        line total, total price, line amount, amount, total, gesamtpreis, positionsbetrag, betrag, montant, entgelt
+            | sum, amt, summe, gesamt, belopp, importo, bedrag;
         rent, monthly rent, miete, loyer;
         salary, annual salary, base salary, gehalt, salaire;
         balance, opening balance, closing balance, saldo, solde;
@@ -140,7 +161,8 @@ _TABLE: Final[dict[Kind, str]] = {
     """,
     "text": """
         description, item, item name, product, product name, article, particulars, details, service, beschreibung,
-            bezeichnung, artikel, artikelbezeichnung, leistung, désignation, libellé;
+            bezeichnung, artikel, artikelbezeichnung, leistung, désignation, libellé
+            | work, what, goods, task, activity, benämning, omschrijving, descrizione;
         name, full name, nom;
         title, document title, subject, titel, betreff, objet;
         country, land, pays;
@@ -159,6 +181,8 @@ _TABLE: Final[dict[Kind, str]] = {
     """,
 }
 NUMBER_WORDS: Final = ("number", "num", "nummer", "numéro", "no", "nr", "nº", "n°", "#")
+EVERYDAY: Final = frozenset({"to", "for", "an", "à", "pour", "from", "von", "de", "account", "what", "sum", "data"})
+_ANNOUNCED = r"(?=[ ]?:|[ ]*(?:\n|$)|[ ]{2}|\t)"  # after a word that is a label only if something says so
 _NUMBER = "(?:number|num|nummer|numéro|no|nr|nº|n°|#)"
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ0-9])(?=[A-ZÀ-Þ])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W_]+|[#°%]")
@@ -178,8 +202,10 @@ def _read_table() -> tuple[Concept, ...]:
     concepts = []
     for kind, table in _TABLE.items():
         for entry in filter(None, map(str.strip, table.split(";"))):
-            phrases = tuple(" ".join(phrase.split()) for phrase in entry.split(","))
-            concepts.append(Concept(phrases[0], kind, phrases))
+            naming, _, others = entry.partition("|")
+            phrases = [" ".join(phrase.split()) for phrase in naming.split(",")]
+            more = [" ".join(phrase.split()) for phrase in others.split(",") if phrase.strip()]
+            concepts.append(Concept(phrases[0], kind, (*phrases, *more), len(phrases)))
     return tuple(concepts)
 
 
@@ -191,7 +217,7 @@ def unified(phrase: tuple[str, ...]) -> tuple[str, ...]:
 CONCEPTS: Final = _read_table()
 _BY_PHRASE: Final[dict[tuple[str, ...], Concept]] = {}
 for _concept in CONCEPTS:
-    for _phrase in _concept.phrases:
+    for _phrase in _concept.phrases[: _concept.names]:
         _BY_PHRASE.setdefault(unified(words(_phrase)), _concept)
 
 
@@ -213,4 +239,4 @@ def concept_within(name: tuple[str, ...]) -> Concept | None:
 def phrase_pattern(phrase: str) -> str:
     """Return a regular expression for a phrase in lower case, lax about spaces, dots and how ``number`` is written."""
     parts = [_NUMBER if word in NUMBER_WORDS else re.escape(word) for word in words(phrase)]
-    return r"[ ._'/&-]{0,2}".join(parts)
+    return r"[ ._'/&-]{0,2}".join(parts) + (_ANNOUNCED if phrase in EVERYDAY else "")

@@ -7,7 +7,6 @@ string would be a lie, and a client has to notice.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -15,22 +14,22 @@ from typing import Any, Final
 import orjson
 
 from kimi_beam.emulator import letterhead, values
+from kimi_beam.emulator.choices import chosen, occurrence, truth
 from kimi_beam.emulator.clauses import parties
 from kimi_beam.emulator.finders import Candidate, find, section, typed_in
 from kimi_beam.emulator.labels import Label, label_for
 from kimi_beam.emulator.lexicon import words
+from kimi_beam.emulator.markup import plain
 from kimi_beam.emulator.page import Page
 from kimi_beam.emulator.plan import Node, Property, plan
 from kimi_beam.emulator.prompt import Wanted, document_in, last_user_content, text_of
+from kimi_beam.emulator.readings import MISSING, first_of, nothing, readings
 from kimi_beam.emulator.tables import find_rows
-from kimi_beam.emulator.values import Amount, Date
 
-_MISSING: Final = object()
 _LABELLED = re.compile(r"^[ \t]*([^\W\d_][^:\n]{0,38}?)[ \t]*:[ \t]*(\S[^\n]{0,300})$", re.MULTILINE)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(.+)$")
-_TIME = re.compile(r"[ T,]{1,3}(\d{1,2}):(\d{2})(?::(\d{2}))?")
+_ROOT: Final = label_for("document")
 _MOST_LABELS: Final = 100
-_OCCURRENCES: Final = 1_000  # of a name that may be part of other words before giving up
 
 
 def answer(messages: Sequence[object], want: Wanted) -> str:
@@ -44,8 +43,11 @@ def answer(messages: Sequence[object], want: Wanted) -> str:
     if want.kind == "prose":
         first = next((line.strip() for line in text[:2_000].splitlines() if line.strip()), "nothing")
         return f'A text of {len(text.split())} words that begins with "{first[:80]}".'
+    text, headers = plain(text.replace("\r\n", "\n").replace("\r", "\n"))
     page = Page(text)
-    value = flat(page) if want.kind == "object" else fill(plan(want.schema), page)
+    if want.kind == "object":
+        return orjson.dumps(flat(Page(f"{headers}\n{text}"))).decode()
+    value = fill(plan(want.schema), page, Page(headers) if headers else None)
     return orjson.dumps(value).decode()
 
 
@@ -59,40 +61,41 @@ def flat(page: Page) -> dict[str, str]:
     return found
 
 
-def fill(node: Node, page: Page) -> Any:
-    """Return an instance of a schema; null when the root is not an object or array and nothing is found."""
+def fill(node: Node, page: Page, headers: Page | None = None) -> Any:
+    """Return an instance of a schema; null when the root is not an object or array and nothing is found.
+
+    Args:
+        node: The schema.
+        page: The document.
+        headers: Those of the mail it came in: they are asked for what it does not say itself.
+    """
     if node.kind in ("object", "any") and not node.properties:
         return flat(page)
-    value = _fill(node, label_for("document"), page, root=True)
-    return ({} if node.kind == "object" else None) if value is _MISSING else value
+    value = _fill(node, _ROOT, page, root=True)
+    if headers is not None and isinstance(value, dict):
+        for rule in node.properties:
+            if value.get(rule.name) is None and rule.label.pattern and rule.label.pattern.search(headers.lower):
+                found = _fill(rule.node, rule.label, headers)
+                if found is not MISSING:
+                    value[rule.name] = found
+    return ({} if node.kind == "object" else None) if value is MISSING else value
 
 
 def _fill(node: Node, label: Label, page: Page, *, root: bool = False) -> Any:
-    """Return the value of one place in the schema, or `_MISSING`."""
+    """Return the value of one place in the schema, or `MISSING`."""
     if node.kind == "object":
         return _object(node, label, page, root=root)
     if node.kind == "array":
         return _array(node, label, page)
     if node.kind == "choice":
-        return _choice(node, label, page)
+        return chosen(node, label, page)
     if node.kind == "variants":
         return _best_variant(node, label, page, root=root)
     if node.kind == "boolean":
-        return _boolean(node, label, page)
+        return truth(node, label, page)
     if node.kind == "null":
         return None
-    return _first(node, find(page, label), page)
-
-
-def _first(node: Node, candidates: Sequence[Candidate], page: Page) -> Any:
-    for candidate in candidates:
-        for value in _readings(node, candidate, page):
-            return value
-    return _nothing(node)
-
-
-def _nothing(node: Node) -> Any:
-    return None if node.nullable else _MISSING
+    return first_of(node, find(page, label), page)
 
 
 def _object(node: Node, label: Label, page: Page, *, root: bool) -> Any:
@@ -102,12 +105,12 @@ def _object(node: Node, label: Label, page: Page, *, root: bool) -> Any:
     found = False
     for rule in node.properties:
         value = _property(rule, label, part, named=party is not None, root=root)
-        if value is not _MISSING:
+        if value is not MISSING:
             filled[rule.name] = value
             found = found or (value is not None and value != [] and not rule.node.fixed)
     if found or root:
         return filled
-    return _nothing(node)
+    return nothing(node)
 
 
 def _property(rule: Property, parent: Label, page: Page, *, named: bool, root: bool) -> Any:
@@ -117,12 +120,12 @@ def _property(rule: Property, parent: Label, page: Page, *, named: bool, root: b
         name = _name_of(parent, page, named=named)
         if rule.label.words in (("name",), ("company",), ("company", "name"), ("legal", "name")):
             labelled = [] if named is False else find(page, rule.label)
-            return _first(rule.node, [*labelled, *([name] if name else [])], page)
+            return first_of(rule.node, [*labelled, *([name] if name else [])], page)
         if not named and not parent.means("company"):
-            return _first(rule.node, _prefixed(rule, parent, page), page)
+            return first_of(rule.node, _prefixed(rule, parent, page), page)
         if rule.label.means("address"):
             address = letterhead.address(page, name=name)
-            return _first(rule.node, [*([address] if address else []), *find(page, rule.label)], page)
+            return first_of(rule.node, [*([address] if address else []), *find(page, rule.label)], page)
     return _fill(rule.node, rule.label, page)
 
 
@@ -149,7 +152,7 @@ def _array(node: Node, label: Label, page: Page) -> Any:
         items = items[: int(most)]
     if len(items) >= least and (items or not node.nullable):
         return items
-    return _nothing(node)
+    return nothing(node)
 
 
 def _items(item: Node, label: Label, page: Page) -> Iterator[Any]:
@@ -157,11 +160,11 @@ def _items(item: Node, label: Label, page: Page) -> Iterator[Any]:
     if kind.kind == "object":
         yield from _records(kind, label, page)
     elif item.kind == "choice":
-        found = [(at, choice.value) for choice in item.choices if (at := _occurrence(choice.names, page)) is not None]
+        found = [(at, choice.value) for choice in item.choices if (at := occurrence(choice.names, page)) is not None]
         yield from (value for _, value in sorted(found, key=lambda pair: pair[0]))
     else:
         for candidate in _listed(label, page):
-            for value in _readings(item, candidate, page):
+            for value in readings(item, candidate, page):
                 yield value
                 break
 
@@ -174,12 +177,12 @@ def _records(item: Node, label: Label, page: Page) -> Iterator[Any]:
             record = _record(
                 item, {rule.name: [name] for rule in item.properties if rule.label.words[-1:] == ("name",)}, page
             )
-            if record is not _MISSING:
+            if record is not MISSING:
                 yield record
         return
     for row in find_rows(page, columns):
         record = _record(item, row, page)
-        if record is not _MISSING:
+        if record is not MISSING:
             yield record
 
 
@@ -189,18 +192,20 @@ def _record(item: Node, row: dict[str, list[Candidate]], page: Page) -> Any:
     for rule in item.properties:
         candidates = row.get(rule.name, [])
         if rule.node.kind == "choice":
-            value = _choice(rule.node, rule.label, Page(str(candidates[-1]) if candidates else ""))
+            value = chosen(rule.node, rule.label, Page(str(candidates[-1]) if candidates else ""))
         elif rule.node.kind == "array":
-            value = [] if rule.node.length[0] == 0 else _MISSING
+            value = [] if rule.node.length[0] == 0 else MISSING
         elif rule.node.kind == "variants":
-            tries = (_first(variant, candidates, page) for variant in rule.node.variants)
-            value = next((v for v in tries if v is not _MISSING and v is not None), _nothing(rule.node))
+            tries = (first_of(variant, candidates, page) for variant in rule.node.variants)
+            value = next((v for v in tries if v is not MISSING and v is not None), nothing(rule.node))
         else:
-            value = _first(rule.node, candidates, page)
-        if value is not _MISSING:
+            value = first_of(rule.node, candidates, page)
+        if value is not MISSING:
             record[rule.name] = value
             found = found or (value is not None and not rule.node.fixed)
-    return record if found else _MISSING
+        elif rule.required:  # an amount without what it is for is no position
+            return MISSING
+    return record if found else MISSING
 
 
 def _listed(label: Label, page: Page) -> list[Candidate]:
@@ -235,64 +240,12 @@ def _listed(label: Label, page: Page) -> list[Candidate]:
     return []
 
 
-def _choice(node: Node, label: Label, page: Page) -> Any:
-    """Return the member of an enumeration that a label names, else the one that the text names first."""
-    if len(node.choices) == 1 and node.fixed:
-        return node.choices[0].value
-    candidates = find(page, label) if label.pattern is not None and label.kind != "amount" else []
-    for candidate in candidates[:3]:
-        text = candidate.strip().lower() if isinstance(candidate, str) else ""
-        for choice in node.choices:
-            if text in choice.names:
-                return choice.value
-        inside = _earliest(node, Page(text)) if text else None
-        if inside is not None:
-            return inside
-    earliest = _earliest(node, page)
-    return _nothing(node) if earliest is None else earliest
-
-
-def _earliest(node: Node, page: Page) -> Any:
-    found = [(at, choice.value) for choice in node.choices if (at := _occurrence(choice.names, page)) is not None]
-    return min(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def _occurrence(names: Sequence[str], page: Page) -> int | None:
-    """Return where one of some names first stands as a whole word; None when none does."""
-    first: int | None = None
-    for name in names:
-        at = page.lower.find(name)
-        for _ in range(_OCCURRENCES):
-            if at < 0:
-                break
-            end = at + len(name)
-            before = page.lower[at - 1] if at else " "
-            after = page.lower[end] if end < len(page.lower) else " "
-            if not (before.isalnum() and name[0].isalnum()) and not (after.isalnum() and name[-1].isalnum()):
-                first = at if first is None else min(first, at)
-                break
-            at = page.lower.find(name, at + 1)
-    return first
-
-
-def _boolean(node: Node, label: Label, page: Page) -> Any:
-    for mention in sorted(page.mentions(label), key=lambda mention: -mention.score):
-        value = values.boolean(page.value_after(mention)[:20]) if mention.score >= 60 else None
-        if value is None and page.lower[max(0, mention.start - 4) : mention.start].strip() in ("[x]", "☑", "☒"):
-            value = True
-        if value is None and page.lower[max(0, mention.start - 4) : mention.start].strip() in ("[ ]", "[]", "☐"):
-            value = False
-        if value is not None:
-            return value
-    return _nothing(node)
-
-
 def _best_variant(node: Node, label: Label, page: Page, *, root: bool) -> Any:
     """Fill every alternative and keep the one that says most; the first of equals."""
-    best, weight = _nothing(node), -1
+    best, weight = nothing(node), -1
     for variant in node.variants:
         value = _fill(variant, label, page, root=root and variant.kind == "object")
-        if value is not _MISSING and value is not None and _weight(value) > weight:
+        if value is not MISSING and value is not None and _weight(value) > weight:
             best, weight = value, _weight(value)
     return best
 
@@ -303,53 +256,3 @@ def _weight(value: object) -> int:
     if isinstance(value, list):
         return sum(map(_weight, value))
     return 0 if value is None else 1
-
-
-def _readings(node: Node, candidate: Candidate, page: Page) -> Iterator[Any]:
-    """Yield the values that a candidate can be in a string or number, those the schema accepts, the best first."""
-    if node.kind in ("number", "integer"):
-        numbers = [candidate] if isinstance(candidate, Amount) else []
-        if isinstance(candidate, str):
-            numbers = Page(candidate).amounts[:1]
-        for number in numbers:
-            value = float(number.value)
-            if math.isfinite(value) and node.accepts_number(value) and (node.kind == "number" or value.is_integer()):
-                yield int(value) if value.is_integer() and (node.kind == "integer" or not number.decimals) else value
-        return
-    if node.kind == "boolean":
-        if isinstance(candidate, str) and (truth := values.boolean(candidate)) is not None:
-            yield truth
-        return
-    for text in _spellings(node, candidate, page):
-        if text and node.accepts_text(text):
-            yield text
-
-
-def _spellings(node: Node, candidate: Candidate, page: Page) -> Iterator[str]:
-    if isinstance(candidate, Date):
-        iso = candidate.value.isoformat()
-        if node.format == "date-time":
-            # Midnight where no time is printed; the zone is never printed, and taken as UTC.
-            time = _TIME.match(page.text, candidate.end)
-            hour, minute, second = (int(part or 0) for part in time.groups()) if time else (0, 0, 0)
-            valid = hour < 24 and minute < 60 and second < 60
-            yield f"{iso}T{hour:02}:{minute:02}:{second:02}Z" if valid else f"{iso}T00:00:00Z"
-        elif node.format == "date":
-            yield iso
-        else:
-            yield from (candidate.text, iso)
-    elif isinstance(candidate, Amount):
-        yield from (candidate.text, f"{candidate.value:f}")
-    elif node.format in ("date", "date-time"):
-        text = Page(candidate)
-        for date in text.dates[:1]:
-            yield from _spellings(node, date, text)
-    elif node.format in ("email", "idn-email"):
-        yield from values.emails(candidate)
-    elif node.format in ("uri", "url", "iri"):
-        for url in values.urls(candidate):
-            yield url if "://" in url else f"https://{url}"
-    else:
-        yield candidate
-        if node.pattern is not None:
-            yield from (candidate.upper(), candidate.replace(" ", ""))

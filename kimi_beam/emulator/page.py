@@ -42,6 +42,7 @@ class Mention:
         score: How sure it is that this announces a value; higher is surer.
         alone: Whether nothing follows on the line.
         marked: Whether a colon or the like separates label and value.
+        first: Whether it begins its line or column, so that it is a label of its own.
         score_typed: The score where a value of the right type follows directly, which makes up for a missing colon.
     """
 
@@ -53,6 +54,7 @@ class Mention:
     alone: bool
     marked: bool
     score_typed: int
+    first: bool
 
 
 class Page:
@@ -124,6 +126,7 @@ class Page:
             marks, value = separator["marks"], separator.end()
             before = self.text[max(begin, start - 80) : start]
             extra = 0 if not before.strip(_EDGE) or _GAP.search(before[-2:]) else len(before.split())
+            extra = 0 if before.rstrip()[-1:] == "/" else extra  # "Fattura / Invoice: 7", a label in two languages
             alone = value >= line_end
             if ":" in marks or "=" in marks:
                 form = 30
@@ -133,17 +136,17 @@ class Page:
                 form = 15
             else:
                 form = 10 if alone and not extra else -60
-            bare = 100 - 2 * label.rank(match[0])
+            bare = 100 - min(2 * label.rank(match[0]), 30)
             score = bare + form - 10 * min(extra, 4)
             # In a sentence, "as of" before a date says what it is; one word alone may be anything.
             in_prose = bare + 5 - (10 * min(extra, 4) if " " not in match[0] else 10)
-            yield Mention(start, end, value, line_end, score, alone, form >= 15, max(score, in_prose))
+            yield Mention(start, end, value, line_end, score, alone, form >= 15, max(score, in_prose), not extra)
 
     def value_after(self, mention: Mention) -> str:
         """Return what stands behind a label as text: up to a gap or the next label, or else the line below."""
         text = self.text[mention.value : min(mention.line_end, mention.value + _LOOKED_AHEAD)]
         if not text.strip(_EDGE):
-            text = self._below(mention)
+            text = self.below(mention)
         gap = _GAP.search(text)
         if gap is not None:
             text = text[: gap.start()]
@@ -152,7 +155,8 @@ class Page:
             text = text[: following.start()]
         return text.strip().rstrip(" \t:;,|")
 
-    def _below(self, mention: Mention) -> str:
+    def below(self, mention: Mention) -> str:
+        """Return the line under a label, or the part of it in the label's column."""
         column = mention.start - (self.text.rfind("\n", 0, mention.start) + 1)
         row = self.line_of(mention.start)
         for line in self.lines[row + 1 : row + 4]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from kimi_beam.emulator.kinds import kind_named
 from kimi_beam.emulator.labels import Label, label_for
 from kimi_beam.emulator.lexicon import words
 
@@ -52,6 +53,7 @@ class Node:
         variants: For ``variants``: alternatives of which one is to fit.
         format: Of a string.
         pattern: Of a string; None when there is none or it is not safe to run.
+        kinds: For ``choice``: what kind of document each member names; empty when it is not about that.
         length: Fewest and most characters of a string, or items of an array.
         bounds: Smallest and largest number, and whether these two are themselves excluded.
     """
@@ -66,6 +68,7 @@ class Node:
     format: str = ""
     pattern: re.Pattern[str] | None = None
     length: tuple[float, float] = (0, math.inf)
+    kinds: tuple[str | None, ...] = ()
     bounds: tuple[float, float, bool, bool] = (-math.inf, math.inf, False, False)
 
     def accepts_text(self, text: str) -> bool:
@@ -199,7 +202,8 @@ class _Reader:
             choices = tuple(choice for node in nodes for choice in node.choices)
             titled = zip(schemas, nodes, strict=False) if len(schemas) == len(nodes) else ()
             names = [_titled(node.choices[0], schema) for schema, node in titled if len(node.choices) == 1]
-            return Node("choice", nullable, choices=tuple(names) if len(names) == len(choices) else choices)
+            choices = tuple(names) if len(names) == len(choices) else choices
+            return Node("choice", nullable, choices=choices, kinds=_kinds(choices))
         if len(nodes) > 1:
             return Node("variants", nullable, variants=tuple(nodes[:6]))
         only = nodes[0]
@@ -253,7 +257,14 @@ def _choice(values: Sequence[object], *, fixed: bool = False) -> Node:
     nullable = None in values
     if not choices:
         return Node("null", nullable=True)
-    return Node("choice", nullable, fixed and not nullable, choices)
+    return Node("choice", nullable, fixed and not nullable, choices, kinds=_kinds(choices))
+
+
+def _kinds(choices: Sequence[Choice]) -> tuple[str | None, ...]:
+    """Return the kind of document that each member names, if two of them are such and no two are the same."""
+    kinds = tuple(kind_named(choice.value) for choice in choices[:50])
+    named = [kind for kind in kinds if kind]
+    return kinds if len(named) >= 2 and len(set(named)) == len(named) else ()
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The shapes of every answer the service gives, as plain values: no state, no time of its own.
 
-Field names and order follow a live K2.6 job captured on 2026-07-16 [observed] where nothing else is said.
+Field names and order follow a live K2.6 job captured on 2026-07-16 [observed] where nothing else is said. One value is
+never the service's: ``model`` of a completion says who wrote it (`signed`), so that no answer can pass for Kimi's.
 """
 
 from __future__ import annotations
@@ -69,6 +70,16 @@ def bad_gateway() -> Reply:
 def pending(request_id: str, model: str, status: str) -> Json:
     """Make the result of a submit, and of a poll before the job is done [documented; observed]."""
     return {"status": status, "request_id": request_id, "model": model}
+
+
+def signed(model: str, *, rule_based: bool) -> str:
+    """Return the ``model`` of a completion: the id that was asked for, and that it did not write this.
+
+    Args:
+        model: The id that was asked for.
+        rule_based: Whether the rules of this package answered; False when a function of the caller did.
+    """
+    return f"{model} (emulator: rule-based, not Kimi)" if rule_based else f"{model} (emulator)"
 
 
 def chat_completion(completion: Completion, *, model: str, created: int) -> Json:

@@ -281,7 +281,8 @@ class Service:
             logger.exception("no answer for a synchronous run")
             return replies.failure(500, 8005, f"AiError: AiError: {error!r} ({uuid4()})")
         self._statistics.completion_tokens += completion.completion_tokens
-        return replies.success(replies.chat_completion(completion, model=model, created=int(self._clock())))
+        signed = self._writer.signed(model)
+        return replies.success(replies.chat_completion(completion, model=signed, created=int(self._clock())))
 
 
 def _json_object(body: bytes) -> Json:

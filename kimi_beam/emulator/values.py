@@ -81,15 +81,21 @@ _DATE = re.compile(
       \d{{3}} (?P<s1>[-/.]) \d{{1,2}} (?P=s1) \d{{1,2}} (?P<ymd>) (?!\d)
     | \d? (?P<s2>\ ?[-/.]\ ?) \d{{1,2}} (?P=s2) (?: \d{{4}} | \d{{2}} ) (?P<dmy>) (?!\d|[.,]\d)
     | \d{{7}} (?P<compact>) (?!\d)
-    | \d? (?:st|nd|rd|th|\.)? (?:\ day\ of)? [ \-/.]{{0,2}} (?P<month>{_MONTH}) \.? ,? [ \-/']{{0,2}}
-    (?:\d{{4}}|\d{{2}}) (?!\d) | \d? (?:st|nd|rd|th)? ,? \ {{1,2}} \d{{4}} (?P<after_month>) (?!\d)
+    | \d? (?:st|nd|rd|th|er|\.)? (?:\ (?:day\ )?of)? [ \-/.]{{0,2}} (?P<month>{_MONTH}) \.? ,? [ \-/']{{0,2}}
+    (?:\d{{4}}|\d{{2}}) (?!\d) | \d? (?:st|nd|rd|th)? ,? \ {{1,2}} \d{{4}} (?P<after_month>) (?!\d|[-/.]\d)
     )""",
     re.VERBOSE,
 )
 _MONTH_BEFORE = re.compile(rf"(?<![^\W\d_])({_MONTH})\.? {{0,2}}$")
+_STATE = re.compile(
+    r", ?(?:A[LKZR]|C[AOT]|D[CE]|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[TA]"
+    r"|W[AVIY])(?: \d{5}(?:-\d{4})?)?[ \t]*$",
+    re.MULTILINE,
+)
 _DIGITS = re.compile(r"\d+")
 _CURRENCIES: Final = {
-    "rm": "MYR", "myr": "MYR", "eur": "EUR", "€": "EUR", "euro": "EUR", "usd": "USD", "us$": "USD", "$": "USD",
+    "rm": "MYR", "myr": "MYR", "eur": "EUR", "€": "EUR", "euro": "EUR", "euros": "EUR", "fr.": "CHF", "sfr": "CHF",
+    "usd": "USD", "us$": "USD", "$": "USD",
     "gbp": "GBP", "£": "GBP", "chf": "CHF", "sgd": "SGD", "s$": "SGD", "cad": "CAD", "c$": "CAD", "aud": "AUD",
     "a$": "AUD", "jpy": "JPY", "¥": "JPY", "cny": "CNY", "inr": "INR", "₹": "INR", "sek": "SEK", "nok": "NOK",
     "dkk": "DKK", "pln": "PLN", "czk": "CZK", "brl": "BRL", "r$": "BRL", "idr": "IDR", "thb": "THB", "hkd": "HKD",
@@ -99,7 +105,7 @@ _SIGN = "|".join(re.escape(sign) for sign in sorted(_CURRENCIES, key=len, revers
 _AMOUNT = re.compile(r"[0-9](?:\d{0,2}(?:[ \u00a0\u202f]\d{3}){1,4},\d{2}(?!\d)|\d*(?:[.,']\d+)*)")
 _SIGN_BEFORE = re.compile(rf"(?<![a-z])({_SIGN}) ?-?$")
 _SIGN_AFTER = re.compile(rf" ?({_SIGN})(?![a-z0-9])")
-_CODE = re.compile(rf"(?<![a-z])({_SIGN})(?![a-z])")
+_CODE = re.compile(rf"(?<![a-z])(?!fr\.)({_SIGN})(?![a-z])")
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]]{1,500}", re.IGNORECASE)
 _YES: Final = frozenset({"yes", "true", "y", "x", "[x]", "☑", "✓", "✔", "on", "ja", "wahr", "oui", "vrai", "paid"})
@@ -109,15 +115,16 @@ _NO: Final = frozenset({"no", "false", "n", "[ ]", "[]", "☐", "off", "nein", "
 def dates(text: str, lower: str) -> list[Date]:
     """Return the dates in a text, in order.
 
-    ``03/04/2026`` is read day first, unless another date of the same text can only be month first. Two digits of a year
-    mean 1970 to 2069.
+    ``03/04/2026`` is read day first, unless another date of the same text can only be month first, or the text says
+    MM/DD or has an American address and dollars. Two digits of a year mean 1970 to 2069.
 
     Args:
         text: The text.
         lower: The same text in lower case, of the same length.
     """
     matches = [match for match in _DATE.finditer(lower) if not _continues(lower, match.start())]
-    month_first = any(_month_first(match) for match in matches if match.lastgroup == "dmy")
+    numeric = [match for match in matches if match.lastgroup == "dmy"]
+    month_first = any(map(_month_first, numeric)) or (bool(numeric) and _american(text, lower))
     found = []
     for match in matches:
         start = match.start()
@@ -143,6 +150,11 @@ def _continues(lower: str, start: int) -> bool:
 def _month_first(match: re.Match[str]) -> bool:
     first, second, _ = map(int, _DIGITS.findall(match[0]))
     return "." not in match["s2"] and first <= 12 < second <= 31
+
+
+def _american(text: str, lower: str) -> bool:
+    """Whether a text writes the month first though no date shows it: it says so, or is from the United States."""
+    return "mm/dd" in lower or ("$" in text and _STATE.search(text) is not None)
 
 
 def _date(match: re.Match[str], month_first: bool) -> dt.date | None:
@@ -190,6 +202,8 @@ def amounts(text: str, lower: str) -> Iterator[Amount]:
         unit = _SIGN_AFTER.match(lower, end) if sign is None and (after == " " or after > "9") else None
         if unit is None and (after.isalnum() or after in "/:_"):
             continue
+        if sign is not None and sign.start() and lower[sign.start() - 1] == "-":  # "-£2.50", but not "A-£2.50"
+            negative = negative or sign.start() < 2 or lower[sign.start() - 2].isspace()
         if after == "-":  # "1.84-" as some tills print it, but not "03-7654321"
             if end + 1 < len(lower) and lower[end + 1].isalnum():
                 continue

@@ -41,7 +41,7 @@ _MAX_BLOCK = 5.0
 class _ForBounded(Slices):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
 
-    def _slice(self, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, Shard]:
+    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, Shard]:
         """Waits for the earliest job that is due, acts on all that are due, and tops up."""
         shard, held = dispatch.decode(jobs.read()), Held(bag)
         wake = dispatch.wake(shard)
@@ -55,7 +55,7 @@ class _ForBounded(Slices):
             shard = yield from self._top_up(shard, held, waiting, time.time())
         held.write()
         jobs.write(dispatch.encode(shard))
-        self._report(shard)
+        self._report(key, shard)
         return shard
 
 
@@ -79,6 +79,7 @@ class DispatchBounded(_ForBounded):
     @on_timer(DRAIN)
     def on_drain(
         self,
+        key: Any = beam.DoFn.KeyParam,
         window: Any = beam.DoFn.WindowParam,
         waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
         bag: Any = beam.DoFn.StateParam(Slices.HELD),
@@ -96,7 +97,7 @@ class DispatchBounded(_ForBounded):
                 for blob in good:
                     waiting.add(blob)
                 yield failed
-        shard = yield from self._slice(waiting, bag, jobs)
+        shard = yield from self._slice(key, waiting, bag, jobs)
         if shard.jobs:
             drain.set(window.max_timestamp())
 
@@ -109,13 +110,14 @@ class DispatchAtOnce(_ForBounded):
     """
 
     def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[list[Reply]]:
+        key = element[0]
         good, failed = separate(list(element[1]))
         if failed:
             yield failed
         waiting, bag, jobs = _Bag(good), _Bag(), _Cell()
-        shard = yield from self._slice(waiting, bag, jobs)
+        shard = yield from self._slice(key, waiting, bag, jobs)
         while shard.jobs:
-            shard = yield from self._slice(waiting, bag, jobs)
+            shard = yield from self._slice(key, waiting, bag, jobs)
 
 
 class _Bag(list[Any]):
@@ -193,12 +195,13 @@ class DispatchUnbounded(Slices):
     @on_timer(TICK)
     def on_tick(
         self,
+        key: Any = beam.DoFn.KeyParam,
         bag: Any = beam.DoFn.StateParam(Slices.HELD),
         jobs: Any = beam.DoFn.StateParam(Slices.JOBS),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
-        shard = yield from self._slice(bag, jobs)
+        shard = yield from self._slice(key, bag, jobs)
         wake = dispatch.wake(shard)
         if wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
@@ -206,6 +209,7 @@ class DispatchUnbounded(Slices):
     @on_timer(DRAIN)
     def on_drain(
         self,
+        key: Any = beam.DoFn.KeyParam,
         window: Any = beam.DoFn.WindowParam,
         waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
         bag: Any = beam.DoFn.StateParam(Slices.HELD),
@@ -221,7 +225,7 @@ class DispatchUnbounded(Slices):
         wake = dispatch.wake(dispatch.decode(jobs.read()))
         if wake is not None:
             time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard = yield from self._slice(bag, jobs)
+        shard = yield from self._slice(key, bag, jobs)
         held = Held(bag)
         shard = yield from _all_now(self._top_up(shard, held, waiting, time.time()))
         held.write()
@@ -229,14 +233,14 @@ class DispatchUnbounded(Slices):
         if shard.jobs:
             drain.set(window.max_timestamp())
 
-    def _slice(self, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
+    def _slice(self, key: str, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
         held = Held(bag)
         shard, halts = yield from _all_now(self._act(dispatch.decode(jobs.read()), held, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()
         jobs.write(dispatch.encode(shard))
-        self._report(shard)
+        self._report(key, shard)
         return shard
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,13 +15,17 @@ from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import Client, WorkersAI
-from kimi_beam.dispatch import Finish, GiveUp, Halt, Job, Shard, Split
+from kimi_beam.dispatch import Effect, Finish, GiveUp, Halt, Job, Shard, Split
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import Unknown, decode_poll, decode_submit, encode_submit
+from kimi_beam.protocol import Refused, Unknown, decode_poll, decode_submit, encode_submit
 from kimi_beam.types import Reply
 from kimi_beam.validation import references, replies
+
+_SUBMITS_AT_ONCE = 8
+"""Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
+_POLLS_AT_ONCE = 32
 
 
 class Slices(beam.DoFn):
@@ -51,28 +55,24 @@ class Slices(beam.DoFn):
         self._counters[name].inc(by)
 
     def _act(self, shard: Shard, held: Held, now: float) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
-        """Submits and polls what is due, all at once, and lets go of what has ended."""
+        """Submits and polls what is due, and lets go of what has ended."""
         jobs = dispatch.due(shard, now)
-        to_submit = [job for job in jobs if job.request_id is None]
-        bodies = [self._body(job, held) for job in to_submit]
-        self._count(metrics.SUBMITS, len(bodies))
-        exchanges = self._client.submit(bodies)
-        now = time.time()
-        submits = [(job, decode_submit(x, now)) for job, x in zip(to_submit, exchanges, strict=True)]
-        self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in submits))
-        shard, effects = dispatch.submitted_together(shard, submits, now, self._polling)
+        shard, effects = self._submit(shard, [job for job in jobs if job.request_id is None], held)
         to_poll = [job for job in jobs if job.request_id is not None]
-        self._count(metrics.POLLS, len(to_poll))
-        exchanges = self._client.poll([job.request_id for job in to_poll if job.request_id])
-        for job, exchange in zip(to_poll, exchanges, strict=True):
-            now = time.time()
-            shard, more = dispatch.polled(shard, job, decode_poll(exchange, now), now, self._polling)
-            # One finished job at a time: its documents and answers are the bulk of what is in memory.
-            for effect in more:
-                if isinstance(effect, Finish):
-                    yield self._finished(effect, held)
-                else:
-                    effects.append(effect)
+        for some in _groups(to_poll, _POLLS_AT_ONCE):
+            if shard.polls_from > time.time():
+                break  # told to wait: the others are polled then
+            self._count(metrics.POLLS, len(some))
+            exchanges = self._client.poll([job.request_id or "" for job in some])
+            for job, exchange in zip(some, exchanges, strict=True):
+                now = time.time()
+                shard, more = dispatch.polled(shard, job, decode_poll(exchange, now), now, self._polling)
+                # One finished job at a time: its documents and answers are the bulk of what is in memory.
+                for effect in more:
+                    if isinstance(effect, Finish):
+                        yield self._finished(effect, held)
+                    else:
+                        effects.append(effect)
         for effect in effects:
             if isinstance(effect, GiveUp):
                 documents = packing.decode(held.take(effect.job.batch_id))
@@ -82,6 +82,23 @@ class Slices(beam.DoFn):
                 halves = packing.halves(held.take(effect.job.batch_id))
                 shard = self._admit(shard, held, halves, now)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
+
+    def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
+        effects: list[Effect] = []
+        for some in _groups(jobs, _SUBMITS_AT_ONCE):
+            now = time.time()
+            if max(shard.submits_from, shard.parked_until) > now:
+                break  # told to wait, or the quota is spent: the others keep their place, or are given up already
+            self._count(metrics.SUBMITS, len(some))
+            self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
+            exchanges = self._client.submit([self._body(job, held) for job in some])
+            now = time.time()
+            results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
+            self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
+            self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
+            shard, more = dispatch.submitted_together(shard, results, now, self._polling)
+            effects += more
+        return shard, effects
 
     def _body(self, job: Job, held: Held) -> bytes:
         documents = packing.decode(held[job.batch_id])
@@ -118,20 +135,19 @@ class Slices(beam.DoFn):
         groups: list[list[bytes]] = []
         for blob in blobs:
             head = packing.head(blob)
-            if closed := packer.add(blob, head.size_bytes, len(head.sizes)):
-                groups.append(closed)
+            groups.append(packer.add(blob, head.size_bytes, len(head.sizes)))
         groups.append(packer.flush())
         room = self._max_in_flight - len(shard.jobs)
         taken: list[bytes] = []
         left: list[bytes] = []
         for group in filter(None, groups):
+            batch = packing.merge(group) if len(taken) < room else None
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            blob = packing.merge(group)
-            if len(taken) < room and packing.head(blob).batch_id not in held:
-                taken.append(blob)
-                held[packing.head(blob).batch_id] = blob
+            if batch is None or packing.head(batch).batch_id in held:
+                left += group
             else:
-                left.append(blob)
+                taken.append(batch)
+                held[packing.head(batch).batch_id] = batch
         if taken:
             self._count(metrics.BATCHES, len(taken))
             waiting.clear()
@@ -139,8 +155,12 @@ class Slices(beam.DoFn):
                 waiting.add(blob)
         return self._admit(shard, held, taken, now)
 
-    def _report(self, shard: Shard) -> None:
-        PROGRESS.hold(id(self), sum(job.request_id is not None for job in shard.jobs))
+    def _report(self, key: str, shard: Shard) -> None:
+        PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
+
+
+def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    return (jobs[i : i + size] for i in range(0, len(jobs), size))
 
 
 class Held:

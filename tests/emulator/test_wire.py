@@ -24,6 +24,7 @@ SCHEMA = {
 }
 FORM_A = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA, "strict": True}}
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+SIGNED = f"{K2_6} (emulator: rule-based, not Kimi)"
 NOTE = "rule-based stand-in, not a model"
 OK = {"success": True, "errors": [], "messages": []}
 
@@ -117,7 +118,7 @@ def test_submit_pending_and_done():
                         "result": {
                             "object": "chat.completion",
                             "created": 1_784_180_010,
-                            "model": K2_6,
+                            "model": SIGNED,
                             "metadata": {"weight_version": "default"},
                             "choices": [
                                 {
@@ -233,7 +234,8 @@ def test_the_alternatives_of_what_is_not_documented():
         reply = peer.post({"requests": [item()]}, model="@cf/moonshotai/kimi-k2.5").json()
         assert reply["result"]["model"] == "@cf/moonshotai/kimi-k2.5"
         done = peer.poll(reply["result"]["request_id"], model="@cf/moonshotai/kimi-k2.5").json()
-        assert done["result"]["results"][0]["result"]["model"] == "@cf/moonshotai/kimi-k2.5"
+        signed = "@cf/moonshotai/kimi-k2.5 (emulator: rule-based, not Kimi)"
+        assert done["result"]["results"][0]["result"]["model"] == signed
     with serving(behaviour=Behaviour(enforce_schema=False)) as peer:
         (part,) = peer.results(peer.submit(item()))
         assert json.loads(content(part)) == {"total": "9.00"}
@@ -277,7 +279,7 @@ def test_a_synchronous_run():
             "result": {
                 "object": "chat.completion",
                 "created": 1_784_180_000,
-                "model": K2_6,
+                "model": SIGNED,
                 "choices": [
                     {
                         "index": 0,
@@ -306,7 +308,8 @@ def test_a_synchronous_run():
 @pytest.mark.parametrize("model", ["@cf/moonshotai/kimi-k2.5", "@cf/moonshotai/kimi-k2.7-code"])
 def test_models_without_a_queue_still_run(model):
     with serving() as peer:
-        assert peer.post(item(), query="", model=model).json()["result"]["model"] == model
+        signed = f"{model} (emulator: rule-based, not Kimi)"
+        assert peer.post(item(), query="", model=model).json()["result"]["model"] == signed
         reply = peer.post({"requests": [item()]}, model=model)
         message = "AiError: AiError: This model does not support request queuing"
         assert (reply.status_code, reply.json()) == (400, failure(8007, message))
@@ -587,7 +590,9 @@ def test_a_function_can_answer_instead_of_the_rules():
     with serving(answer=answer, behaviour=Behaviour(order="submitted")) as peer:
         good, bad = peer.results(peer.submit(item("good"), {"messages": [{"role": "user", "content": "bad"}]}))
         assert content(good) == "my own"
+        assert good["result"]["model"] == f"{K2_6} (emulator)"
+        assert peer.post(item("good"), query="").json()["result"]["model"] == f"{K2_6} (emulator)"
         assert bad["error"]["message"] == "AiError: ValueError('no such luck')"
         assert asked[0] == ([{"role": "user", "content": "good"}], SCHEMA)
-        assert asked[1][1] is None
+        assert [schema for _, schema in asked] == [SCHEMA, None, SCHEMA]
         assert peer.post(item("bad"), query="").json()["errors"][0]["code"] == 8005
