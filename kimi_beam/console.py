@@ -78,8 +78,15 @@ def progress(every: float = 5.0) -> Iterator[None]:
         thread.join()
 
 
-def interrupted(output: str) -> str:
-    """What Ctrl-C leaves behind, in one line."""
+def interrupted(output: str, *, local: bool) -> str:
+    """What Ctrl-C leaves behind, in one line.
+
+    Args:
+        output: Where the result would have been.
+        local: Whether the job ends with this process.
+    """
+    if not local:
+        return f"interrupted: the job itself goes on, and writes to {output} when it is done"
     count = PROGRESS.in_flight
     batches = "1 batch is" if count == 1 else f"{count} batches are"
     return f"interrupted: {batches} in flight, submitted and not collected; nothing was written to {output}"

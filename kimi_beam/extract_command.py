@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from kimi_beam import console, job
+from kimi_beam import console
 from kimi_beam.client import DEFAULT_MODEL, WorkersAI
 from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.emulator import Emulator
@@ -20,7 +23,7 @@ from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.io.dataset import check_output, parts
 from kimi_beam.io.documents import check_input
 from kimi_beam.io.parquet import first_rows
-from kimi_beam.job import Job
+from kimi_beam.job import Job, Run
 from kimi_beam.polling import Polling
 from kimi_beam.preflight import check_service
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
@@ -45,14 +48,16 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             doubt = None if args.no_preflight else check_service(wanted.service)
             if doubt:
                 console.say(f"{doubt}; going on")
+            ready = Run(wanted, options)
             stack.enter_context(console.progress())
-            summary = job.run(wanted, options)
+            stack.enter_context(_interruptible(ready, args.output))
+            summary = ready.run()
     except UserError as e:
         return _fail(str(e), 2)
     except KimiBeamError as e:
         return _fail(str(e), 1)
     except KeyboardInterrupt:
-        _interrupt(args.output)
+        return _fail("interrupted: nothing was sent", 130)
     except Exception as e:  # whatever a runner raises
         if args.verbose:
             raise
@@ -72,11 +77,29 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _interrupt(output: str) -> NoReturn:
-    console.say(console.interrupted(output))
-    sys.stdout.flush()
-    # Worker threads may be waiting for the service; nothing of theirs is to be kept.
-    os._exit(130)
+@contextlib.contextmanager
+def _interruptible(ready: Run, output: str) -> Iterator[None]:
+    """Ends this process at once on Ctrl-C or a kind kill, and says what it leaves behind.
+
+    By a handler, not by the exception: a runner takes a `KeyboardInterrupt` in one of its bundles for a failed bundle.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        console.say(console.interrupted(output, local=ready.is_local))
+        if ready.is_local:
+            ready.clear()
+        # Worker threads may be waiting for the service; nothing of theirs is to be kept.
+        os._exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only there does Python handle signals
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from kimi_beam import metrics
 from kimi_beam.client import WorkersAI
+from kimi_beam.errors import ConfigError
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
 from kimi_beam.io.paths import output
 from kimi_beam.polling import Polling
@@ -25,6 +26,8 @@ from kimi_beam.transforms import Extract
 
 DEFAULT_RUNNER = "FnApiRunner"
 """Beam's in-process runner by name: its default, DirectRunner, downloads a binary at first use."""
+
+_LOCAL = ("FnApiRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,57 @@ class Job:
     overwrite: bool = False
 
 
+class Run:
+    """A job with its pipeline, built and ready.
+
+    Args:
+        job: What to do.
+        options: Beam's own, as on a command line.
+
+    Raises:
+        UserError: A mistake that was found before anything was sent.
+    """
+
+    def __init__(self, job: Job, options: Sequence[str] = ()) -> None:
+        beam_options = PipelineOptions(list(options))
+        standard = beam_options.view_as(StandardOptions)
+        standard.runner = standard.runner or DEFAULT_RUNNER
+        try:
+            self._pipeline = beam.Pipeline(options=beam_options)
+        except ValueError as e:  # an unknown runner, or options that contradict each other
+            raise ConfigError(" ".join(str(e).split())[:300]) from None
+        self._job = job
+        self._write = build(self._pipeline, job)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the job ends with this process."""
+        return type(self._pipeline.runner).__name__ in _LOCAL
+
+    def run(self) -> dict[str, Any]:
+        """Runs the job to its end.
+
+        Returns:
+            The content of ``summary.json``.
+
+        Raises:
+            Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
+        """
+        started = time.monotonic()
+        try:
+            result = self._pipeline.run()
+            result.wait_until_finish()
+        except BaseException:
+            self.clear()
+            raise
+        measured = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
+        return _complete(self._job.output, measured)
+
+    def clear(self) -> None:
+        """Removes what is half done."""
+        staging.remove_directory(self._write.staging)
+
+
 def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
     """Adds the job to a pipeline.
 
@@ -72,35 +126,6 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write
-
-
-def run(job: Job, options: Sequence[str] = ()) -> dict[str, Any]:
-    """Runs the job to its end.
-
-    Args:
-        job: What to do.
-        options: Beam's own, as on a command line.
-
-    Returns:
-        The content of ``summary.json``.
-
-    Raises:
-        UserError: A mistake that was found before anything was sent.
-        Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
-    """
-    beam_options = PipelineOptions(list(options))
-    if not beam_options.view_as(StandardOptions).runner:
-        beam_options.view_as(StandardOptions).runner = DEFAULT_RUNNER
-    started = time.monotonic()
-    pipeline = beam.Pipeline(options=beam_options)
-    write = build(pipeline, job)
-    try:
-        result = pipeline.run()
-        result.wait_until_finish()
-    except BaseException:
-        staging.remove_directory(write.staging)
-        raise
-    return _complete(job.output, {**_counters(result), "wall_s": round(time.monotonic() - started, 3)})
 
 
 def _counters(result: Any) -> dict[str, int]:

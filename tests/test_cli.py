@@ -274,7 +274,10 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "CLOUDFLARE_ACCOUNT_ID": ACCOUNT, **more}
 
 
-def test_ctrl_c_says_how_many_batches_are_in_flight_and_leaves_no_half_output(inputs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_how_many_batches_are_in_flight_and_leaves_no_half_output(
+    number: signal.Signals, inputs: Path, tmp_path: Path
+) -> None:
     with Emulator(faults="never_ends=1") as emulator:
         process = subprocess.Popen(
             [*PROGRAM, "extract", inputs, "--schema", SCHEMA,
@@ -284,9 +287,9 @@ def test_ctrl_c_says_how_many_batches_are_in_flight_and_leaves_no_half_output(in
         while emulator.stats()["polls"] < 2:  # the first is the preflight's
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert out == ""
     assert "1 batch is in flight" in err
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""Where good and bad part: every document leaves exactly once, whatever came back, and no answer can stop the others."""
+"""Where good and bad part: every document leaves exactly once, whatever came back, and no answer stops the others."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _json = st.recursive(
 
 @st.composite
 def _items(draw: st.DrawFn, count: int, names: list[str]) -> list[Any]:
-    """What a service may send for a batch: answers in any order, missing, doubled, strange, failed, or no items at all."""
+    """What a service may send for a batch: answers in any order, missing, doubled, strange, failed, or no items."""
     items: list[Any] = []
     for _ in range(draw(st.integers(0, count + 2))):
         kind = draw(st.sampled_from(["answer", "answer", "answer", "failed", "stranger", "cut", "junk", "shapeless"]))
@@ -134,7 +134,7 @@ def test_references_are_unique_and_the_same_when_a_batch_is_sent_again() -> None
 def test_an_empty_batch_and_a_batch_of_failures_alone_settle() -> None:
     assert outcomes() == []
     failure = Failure("poll", "deadline", "too late", retryable=True)
-    (letter,) = outcomes(Reply(Document("a", "t"), failure, Usage(), None))
+    (letter,) = outcomes(Reply(Document("a", "t"), failure))
     assert letter == DeadLetter(Document("a", "t"), failure, 0, None, Usage(), ASKED.model, SCHEMA.hash, NOW)
 
 
@@ -182,7 +182,7 @@ def test_a_violation_is_told_by_place_and_reason_and_may_be_tried_again() -> Non
 
 
 def test_one_bad_answer_never_costs_the_others_their_rows() -> None:
-    deep = "[" * 300 + "]" * 300  # valid, but deeper than any JSON writer goes
+    deep = "[" * 600 + "]" * 600  # valid, but deeper than any JSON writer goes
     given = [
         reply(GOOD, "first"),
         reply("nonsense", "not json"),
@@ -195,7 +195,7 @@ def test_one_bad_answer_never_costs_the_others_their_rows() -> None:
     codes = {o.document.id: o.failure.code for o in left if isinstance(o, DeadLetter)}
     assert codes == {
         "not json": "not_json",
-        "too deep": "type_mismatch",
+        "too deep": "not_json",
         "invalid": "schema_violation",
         "failed": "refusal",
     }
@@ -298,7 +298,7 @@ def test_what_looks_like_a_fence_or_a_bracket_inside_the_answer_is_part_of_it(te
         '{"company":"A",}',
         "{'company':'A'}",
         '{"total":NaN}',
-        '{"total":1e999}',
+        '{"total":1e9999}',
         '{"total":01}',
         "[" * 5_000,
         "{" * 5_000 + "}" * 5_000,
@@ -370,7 +370,7 @@ def test_a_megabyte_of_nonsense_does_not_take_minutes(text: str) -> None:
         "[" + ",".join(["1"] * 400_000) + "]",
         "{" + ",".join(f'"{n}":1' for n in range(80_000)) + "}",
         '{"company":"' + "x" * 1_000_000 + '","total":"x"}',
-        '{"company":"A","total":0.' + "1" * 1_000_000 + ',"x":' + "[" * 200 + "]" * 200 + "}",
+        '{"company":"A","total":0.' + "1" * 1_000_000 + ',"x":' + "[" * 190 + "]" * 190 + "}",
     ],
 )
 def test_a_megabyte_of_json_is_judged_in_one_short_line(text: str) -> None:

@@ -183,6 +183,8 @@ def _totals(page: Page) -> Iterator[tuple[int, Amount]]:
         score += 30 if balance is not None and amount.value == balance else 0
         score -= 25 if not amount.money else 0
         score -= 5 * max(0, len(words) - 8)
+        following = page.lines[row.line][amount.outer[1] - page.starts[row.line] :]
+        score -= 40 if len(_WORD.findall(following)) > 5 else 0  # a sentence goes on: it is not the line of a bill
         # Of equals the first counts, for sorting is stable; but where an amount was rounded, what follows that.
         score += 40 if 0 < row.line - rounded <= 3 and row.line - summary > _SUMMARY_LINES else 0
         yield score, amount

@@ -249,6 +249,7 @@ def test_the_date_of_a_document(text, iso):
         ("Rent: £875.00 per month\nDeposit: £1,000.00", None),
         ("It is insured for £38,000.00.", None),
         ("420 euros all in", 420.0),
+        ("Eight payments of 75.00 GBP follow. The first is payable when the work begins.\nTotal GBP   600.00", 600.0),
     ],
 )
 def test_the_total_of_a_document(text, total):
