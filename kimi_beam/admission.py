@@ -27,22 +27,19 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
             told = "the id, text or source holds half a surrogate pair, which is no text"
             failure = Failure("prompt", "not_utf8", told)
         else:
-            failure = _unsendable(document, size, prompt)
+            failure = _unsendable(document, size)
     if failure is None:
         return document, size
     i, text, source = (jsontext.legible(part) for part in (document.id, document.text, document.source))
     return Document(i, text, document.images, document.metadata, source, failure), 0
 
 
-def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
+def _unsendable(document: Document, size: int) -> Failure | None:
     if not document.text.strip() and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
     if size > batching.HARD_MAX_BYTES:
         told = f"its request of {size} bytes exceeds {batching.HARD_MAX_BYTES}, the most that a job may hold"
         return Failure("prompt", "too_large", told)
-    missing = prompt.missing_metadata(document)
-    if missing:
-        return Failure("prompt", "missing_metadata", f"metadata lacks {', '.join(missing)}, which the prompt names")
     return None
 
 

@@ -34,7 +34,7 @@ class Prompt:
     Attributes:
         schema: What is asked for.
         instructions: The user's own words to the model; they stand first.
-        metadata_keys: Keys of `Document.metadata` that the model may see. None of them by default.
+        metadata_keys: Keys of `Document.metadata` that the model may see where a document has them; none by default.
         max_completion_tokens: Bound of the answer. Always sent: some models cut at 256 without it (release notes).
     """
 
@@ -85,10 +85,6 @@ class Prompt:
             TypeError: The text is not valid Unicode (it holds lone surrogates).
         """
         return self.overhead + len(self._content(document))
-
-    def missing_metadata(self, document: Document) -> list[str]:
-        """The keys that the user wants the model to see and that this document lacks."""
-        return [key for key in self.metadata_keys if key not in document.metadata]
 
     def _content(self, document: Document) -> bytes:
         text = fenced(document.text)

@@ -31,7 +31,6 @@ Code = Literal[
     "empty_document",
     "too_large",
     "duplicate_id",
-    "missing_metadata",
     # submit
     "refused",
     "unknown_submit",

@@ -113,7 +113,7 @@ _json = st.recursive(
 _failures = st.builds(
     Failure,
     stage=st.sampled_from(["read", "prompt"]),
-    code=st.sampled_from(["not_utf8", "not_json", "too_large", "missing_metadata"]),
+    code=st.sampled_from(["not_utf8", "not_json", "too_large", "empty_document"]),
     message=st.text(),
     retryable=st.booleans(),
     raw=st.none() | st.text(),

@@ -197,10 +197,12 @@ def test_named_metadata_stands_before_the_document_exactly_and_cannot_leave_its_
     assert "\n".join(lines[3:]) == fenced("the ``` text")
 
 
-def test_a_document_that_lacks_named_metadata_says_which() -> None:
-    prompt = Prompt(SCHEMA, metadata_keys=("a", "b", "c"))
-    assert prompt.missing_metadata(Document("x", "t", metadata={"b": None})) == ["a", "c"]
-    assert PROMPT.missing_metadata(Document("x", "t")) == []
+def test_a_document_that_lacks_named_metadata_is_sent_without_it() -> None:
+    prompt = Prompt(SCHEMA, metadata_keys=("a", "b"))
+    with_one = json.loads(prompt.request(Document("x", "t", metadata={"b": 2, "c": 3}), "r"))
+    assert '{"b":2}' in with_one["messages"][-1]["content"]
+    without = json.loads(prompt.request(Document("x", "t"), "r"))
+    assert "{}" in without["messages"][-1]["content"]
 
 
 # ------------------------------------------------------------------------------------------------ everywhere the same

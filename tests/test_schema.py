@@ -424,6 +424,33 @@ def test_absent_null_and_overflowing_are_three_different_things() -> None:
     assert batch.column(ADDITIONAL).to_pylist() == [None, '{"/n":null}', '{"/n":18446744073709551616}', None]
 
 
+@pytest.mark.parametrize("number", [0, -1, 2**53, -(2**53), 2**63 - 1, -(2**63), 1.0, -0.0, 9.007199254740992e15])
+def test_a_number_that_a_cell_holds_exactly_stands_in_it(number: float) -> None:
+    for kind in ("integer", "number"):
+        batch, bad = OutputSchema(_one(kind)).to_arrow([{"n": number}])
+        assert bad == []
+        if kind == "integer" or abs(number) <= 2**53:
+            assert batch.to_pylist() == [{"n": number, ADDITIONAL: None}]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 1e19, -1e300, 10**400])
+def test_an_integer_beyond_64_bits_stands_beside_its_cell(number: float) -> None:
+    batch, bad = OutputSchema(_one("integer")).to_arrow([{"n": number}])
+    assert (bad, batch.column("n").to_pylist()) == ([], [None])
+    assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63, Decimal("0.10000000000000000001"), 10**400])
+def test_a_number_that_no_double_holds_stands_beside_its_cell(number: Any) -> None:
+    batch, bad = OutputSchema(_one("number")).to_arrow([{"n": number}])
+    assert (bad, batch.column("n").to_pylist()) == ([], [None])
+    assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}
+
+
+def _one(kind: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {"n": {"type": kind}}}
+
+
 def test_one_instance_that_fits_no_column_never_fails_the_others() -> None:
     schema = OutputSchema(
         {

@@ -49,7 +49,8 @@ class Slices(beam.DoFn):
         self._client = Client(self._service)
 
     def teardown(self) -> None:
-        self._client.close()
+        if hasattr(self, "_client"):  # not where set-up failed
+            self._client.close()
 
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
