@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kimi_beam import batching, jsontext
 from kimi_beam.prompting import Prompt
@@ -16,7 +17,7 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
     Returns:
         The document, with a failure where it cannot be sent; and the bytes of its request, 0 where it fails.
     """
-    failure = document.failure
+    failure = document.failure or _mistyped(document)
     size = 0
     if failure is None:
         try:
@@ -30,8 +31,23 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
             failure = _unsendable(document, size)
     if failure is None:
         return document, size
-    i, text, source = (jsontext.legible(part) for part in (document.id, document.text, document.source))
-    return Document(i, text, document.images, document.metadata, source, failure), 0
+    i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
+    images = tuple(map(jsontext.legible, document.images))
+    failure = replace(failure, message=jsontext.legible(failure.message))
+    return Document(i, text, images, document.metadata, source, failure), 0
+
+
+def _mistyped(document: Document) -> Failure | None:
+    """Types are hints to Python: a document made of a database's row may hold anything."""
+    if not isinstance(document.id, str) or not document.id:
+        return Failure("prompt", "missing_id", f"the id is {document.id!r:.100}, not a string that names the document")
+    if not isinstance(document.text, str):
+        return Failure("prompt", "missing_text", f"the text is of type {type(document.text).__name__}, not a string")
+    return None
+
+
+def _str(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _unsendable(document: Document, size: int) -> Failure | None:

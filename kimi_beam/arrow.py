@@ -5,16 +5,18 @@ bits, a property that the schema does not name, an explicit null where the prope
 not altered: the cell is null and the value stands under its JSON Pointer in the row's ``_additional`` column. What has
 no faithful type (a union, a free map, a recursive reference) is a column of Arrow's JSON type holding the value's text.
 
-`column_for` decides once a schema; the `Column` it returns is then asked for each instance.
+`columns_for` decides once a schema; the `Column` it returns is then asked for each instance.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -23,6 +25,8 @@ from kimi_beam import jsontext
 JSON = pa.json_(pa.string())
 _TEXT = pa.string()
 _MAX_INT64 = (1 << 63) - 1
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 Rest: TypeAlias = dict[str, Any]
@@ -49,14 +53,41 @@ class Column:
     null: bool
 
 
-def column_for(schema: Any, root: Any) -> Column:
-    """Decides the column of a schema.
+def columns_for(schema: Mapping[str, Any], root: Any) -> dict[str, Column]:
+    """Decides the column of each property that an object schema names.
 
     Args:
-        schema: A JSON Schema (dict or bool).
+        schema: The object schema.
         root: The document that local references (``#/$defs/…``) point into.
     """
-    return _column(schema, root, ())
+    for references in _MAX_REFERENCES:
+        try:
+            return _properties(schema, _Walk(root, references), ())
+        except _TooManyError:
+            continue
+    return dict.fromkeys(schema.get("properties", {}), _json())
+
+
+_MAX_COLUMNS = 2_000
+_MAX_REFERENCES = (8, 4, 2, 1, 0)
+"""References inside each other, past which a property is JSON: mutual ones multiply at each level, so that the first
+bound is taken under which a schema has no more than `_MAX_COLUMNS` columns."""
+
+
+class _TooManyError(Exception):
+    """The schema has too many columns when so many references are followed."""
+
+
+class _Walk:
+    """One way through a schema."""
+
+    def __init__(self, root: Any, references: int) -> None:
+        self.root, self.references, self._left = root, references, _MAX_COLUMNS
+
+    def visit(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _TooManyError
 
 
 def pointer(parent: str, token: str | int) -> str:
@@ -72,16 +103,52 @@ def resolve(schema: Any, root: Any, seen: tuple[int, ...] = ()) -> tuple[Any, tu
         chain is recursive, leaves the document, or has keywords beside ``$ref`` that change its type.
     """
     while isinstance(schema, dict):
-        if len(schema.get("allOf", ())) == 1 and not _shaping(schema):
+        if schema is not root and ("$id" in schema or isinstance(schema.get("id"), str)):
+            return None, seen  # what it refers to lies in another document than the root
+        if "$ref" in schema:
+            target = _local(schema["$ref"], root)
+            if target is None or id(target) in seen or _shaping(schema) or "allOf" in schema:
+                return None, seen
+            seen, schema = (*seen, id(target)), target
+        elif len(schema.get("allOf", ())) == 1 and not _shaping(schema):
             schema = schema["allOf"][0]
-            continue
-        if "$ref" not in schema:
+        else:
             break
-        target = _local(schema["$ref"], root)
-        if target is None or id(target) in seen or _shaping(schema):
-            return None, seen
-        seen, schema = (*seen, id(target)), target
     return schema, seen
+
+
+def recurses(root: Any) -> bool:
+    """Whether following references can come back to where it started."""
+    targets: dict[int, list[int]] = {}
+    nodes = {id(root): root}
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+        if isinstance(node, dict) and "$ref" in node:
+            target = _local(node["$ref"], root)
+            inner = [*inner, root if target is None else target]  # what cannot be followed may lead anywhere
+        targets[id(node)] = [id(item) for item in inner]
+        for item in inner:
+            if isinstance(item, (dict, list)) and id(item) not in nodes:
+                nodes[id(item)] = item
+                waiting.append(item)
+    # A graph is free of cycles when all its nodes can be taken away, those that lead nowhere first.
+    open_ends = {node: {t for t in reached if t in targets} for node, reached in targets.items()}
+    comes_from: dict[int, list[int]] = {}
+    for node, reached in open_ends.items():
+        for target in reached:
+            comes_from.setdefault(target, []).append(node)
+    free = [node for node, reached in open_ends.items() if not reached]
+    taken = 0
+    while free:
+        taken += 1
+        gone = free.pop()
+        for node in comes_from.get(gone, ()):
+            open_ends[node].discard(gone)
+            if not open_ends[node]:
+                free.append(node)
+    return taken < len(open_ends)
 
 
 def _shaping(schema: Mapping[str, Any]) -> bool:
@@ -95,7 +162,7 @@ def _local(ref: Any, root: Any) -> Any:
         return None
     node = root
     for token in ref[2:].split("/"):
-        key = token.replace("~1", "/").replace("~0", "~")
+        key = unquote(token).replace("~1", "/").replace("~0", "~")
         if isinstance(node, dict) and key in node:
             node = node[key]
         elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
@@ -105,15 +172,16 @@ def _local(ref: Any, root: Any) -> Any:
     return node
 
 
-def _column(schema: Any, root: Any, seen: tuple[int, ...]) -> Column:
-    schema, seen = resolve(schema, root, seen)
-    if not isinstance(schema, dict):
+def _column(schema: Any, walk: _Walk, seen: tuple[int, ...]) -> Column:
+    walk.visit()
+    schema, seen = resolve(schema, walk.root, seen)
+    if not isinstance(schema, dict) or len(seen) > walk.references:
         return _json()
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema and "type" not in schema:
             branches = [b for b in schema[keyword] if not _only_null(b)]
             if len(branches) == 1 and not _shaping({k: v for k, v in schema.items() if k != keyword}):
-                inner = _column(branches[0], root, seen)
+                inner = _column(branches[0], walk, seen)
                 if inner.type == JSON:
                     return _json()
                 return Column(inner.type, inner.storage, inner.fill, inner.null or len(schema[keyword]) > 1)
@@ -127,9 +195,9 @@ def _column(schema: Any, root: Any, seen: tuple[int, ...]) -> Column:
         return _json()
     (kind,) = kinds
     if kind == "object":
-        return _object(schema, root, seen, null)
+        return _object(schema, walk, seen, null)
     if kind == "array":
-        return _array(schema, root, seen, null)
+        return _array(schema, walk, seen, null)
     scalar = _string(schema) if kind == "string" else _SCALARS[kind]
     return Column(scalar[0], scalar[0], scalar[1], null)
 
@@ -195,7 +263,7 @@ def _number(value: Any, at: str, rest: Rest) -> float | None:
 
 def _date(value: str, at: str, rest: Rest) -> date | None:
     # Python 3.11 reads more spellings than ISO 8601's plain one, which would then come back altered.
-    if len(value) == 10:
+    if _DATE.fullmatch(value):
         try:
             return date.fromisoformat(value)
         except ValueError:
@@ -206,6 +274,9 @@ def _date(value: str, at: str, rest: Rest) -> date | None:
 
 def _date_time(value: str, at: str, rest: Rest) -> int | None:
     """Microseconds since 1970; equal as an instant, which is what the schema's date-time is."""
+    if not _DATE_TIME.fullmatch(value):
+        rest[at] = value
+        return None
     text = value.upper().replace("Z", "+00:00")
     head, _, tail = text.partition(".")
     if tail:
@@ -217,7 +288,7 @@ def _date_time(value: str, at: str, rest: Rest) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            delta = moment - _EPOCH
+            delta = moment.astimezone(timezone.utc) - _EPOCH  # an instant that no calendar year holds overflows here
             return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
     except (ValueError, OverflowError):
         pass
@@ -239,13 +310,12 @@ _SCALARS: dict[str, tuple[pa.DataType, Fill | None]] = {
 # ------------------------------------------------------------------------------------------------ containers
 
 
-def properties(schema: Mapping[str, Any], root: Any, seen: tuple[int, ...] = ()) -> dict[str, Column]:
-    """The column of each property that an object schema names."""
-    return {name: _column(sub, root, seen) for name, sub in schema.get("properties", {}).items()}
+def _properties(schema: Mapping[str, Any], walk: _Walk, seen: tuple[int, ...]) -> dict[str, Column]:
+    return {name: _column(sub, walk, seen) for name, sub in schema.get("properties", {}).items()}
 
 
-def _object(schema: Mapping[str, Any], root: Any, seen: tuple[int, ...], null: bool) -> Column:
-    columns = properties(schema, root, seen)
+def _object(schema: Mapping[str, Any], walk: _Walk, seen: tuple[int, ...], null: bool) -> Column:
+    columns = _properties(schema, walk, seen)
     if not columns:
         return _json()  # Parquet has no empty struct, and a free map keeps its keys as text
     kind = pa.struct([pa.field(name, c.type) for name, c in columns.items()])
@@ -264,6 +334,8 @@ def object_fill(schema: Mapping[str, Any], columns: Mapping[str, Column]) -> Fil
     # A null cell alone means "absent", so an explicit null is recorded where the schema allows either.
     ambiguous = {name for name, c in columns.items() if c.null and name not in required}
     closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
+    # A property may have no column of its own: its name is reserved.
+    closed = closed and schema.get("properties", {}).keys() <= columns.keys()
     if closed and not ambiguous and not any(fills.values()):
         return None
 
@@ -283,11 +355,11 @@ def object_fill(schema: Mapping[str, Any], columns: Mapping[str, Column]) -> Fil
     return fill
 
 
-def _array(schema: Mapping[str, Any], root: Any, seen: tuple[int, ...], null: bool) -> Column:
+def _array(schema: Mapping[str, Any], walk: _Walk, seen: tuple[int, ...], null: bool) -> Column:
     items = schema.get("items")
     if not isinstance(items, dict) or "prefixItems" in schema:
         return _json()
-    item = _column(items, root, seen)
+    item = _column(items, walk, seen)
     inner = item.fill
     fill: Fill | None = None
     if inner is not None:

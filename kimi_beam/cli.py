@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,11 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         return emulate.run(args)
-    with contextlib.nullcontext() if args.verbose else console.hushed():
-        # Late: Beam alone takes a second to import, and --help needs none of it; it also talks while it is imported.
-        from kimi_beam import extract_command
+    try:
+        with contextlib.nullcontext() if args.verbose else console.hushed():
+            # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
+            from kimi_beam import extract_command
 
-        return extract_command.run(args, rest)
+            return extract_command.run(args, rest)
+    except KeyboardInterrupt:
+        console.say("interrupted: nothing was sent")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the result has seen enough. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,6 +112,8 @@ def _add_extract_arguments(parser: argparse.ArgumentParser) -> None:
     add("--token-from", metavar="env:NAME|file:PATH", help=where)
     polls = "seconds between polls of a job (default: 1:60)"
     add("--poll-interval", type=_interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
+    deadline = "seconds after which a job is given up (default: 86400)"
+    add("--deadline", type=_positive, default=86_400.0, metavar="SECONDS", help=deadline)
     add("--overwrite", action="store_true", help="replace the finished run in DIR")
     add("--max-dead-letters", type=_bound, metavar="N|P%", help="exit 3 when there are more")
     add("--no-preflight", action="store_true", help="do not ask the service first whether it takes token and model")
@@ -117,16 +128,31 @@ def _keys(text: str) -> list[str]:
     return [key for key in text.split(",") if key]
 
 
+def _number(text: str, wanted: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+
+
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
+    number = _number(text, "a whole number")
+    if number < 0 or number != int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(number)
+
+
+def _positive(text: str) -> float:
+    number = _number(text, "a number of seconds")
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be above 0")
     return number
 
 
 def _interval(text: str) -> tuple[float, float]:
     first, colon, last = text.partition(":")
-    low, high = float(first), float(last if colon else first)
+    wanted = "MIN:MAX in seconds"
+    low, high = _number(first, wanted), _number(last if colon else first, wanted)
     if not 0 < low <= high < float("inf"):
         raise argparse.ArgumentTypeError("MIN:MAX in seconds, MIN above 0 and at most MAX")
     return low, high
@@ -134,10 +160,11 @@ def _interval(text: str) -> tuple[float, float]:
 
 def _bound(text: str) -> tuple[float, bool]:
     """(N, False) for N dead letters, (P, True) for P per cent of the documents."""
+    wanted = "a number of dead letters, or a percentage such as 2.5%"
     percent = text.endswith("%")
-    number = float(text[:-1] if percent else text)
+    number = _number(text[:-1] if percent else text, wanted)
     if not 0 <= number < float("inf") or (not percent and number != int(number)):
-        raise argparse.ArgumentTypeError("a number of dead letters, or a percentage such as 2.5%")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     return number, percent
 
 

@@ -15,6 +15,8 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.credentials import (
     ACCOUNT_VARIABLE,
@@ -110,7 +112,12 @@ class WorkersAI:
 
     @property
     def _is_own(self) -> bool:
-        return not self.base_url.startswith(CLOUDFLARE)
+        return urlsplit(self.base_url).hostname != urlsplit(CLOUDFLARE).hostname
+
+    @property
+    def _is_local(self) -> bool:
+        host = urlsplit(self.base_url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
 
     @property
     def run_url(self) -> str:
@@ -120,9 +127,14 @@ class WorkersAI:
     def read_token(self) -> str:
         """The token as it is now.
 
+        Cloudflare's own variable is read for Cloudflare and for services on this machine; another host gets a token
+        only where `token_from` names one.
+
         Raises:
             ConfigError: There is none.
         """
+        if self._is_own and not self._is_local and self.token_from == f"env:{TOKEN_VARIABLE}":
+            return _NO_TOKEN
         return read_token(self._token) or _NO_TOKEN
 
 
@@ -132,7 +144,13 @@ class Timeouts:
 
     connect: float = 10.0
     read: float = 120.0
+    """Without a byte."""
+    total: float = 600.0
+    """From the first byte sent to the last one read."""
 
+
+_MAX_REPLY = 256 << 20
+"""Bytes of a reply: 5,000 answers of 50 kB. More is not from the service."""
 
 _MAX_SUBMITS = 8
 """Connections for submits: bodies are megabytes, and more at once would only share the same line."""
@@ -173,15 +191,18 @@ class Client:
         tls: ssl.SSLContext | bool = True
         if self._service.base_url.startswith("https:"):
             tls = httpx.create_ssl_context()
+        address = _proxy(self._service.base_url)
+        proxy = httpx.Proxy(address) if address else None
         timeout = httpx.Timeout(self._timeouts.read, connect=self._timeouts.connect, pool=None)
 
         def client(**connector: Any) -> httpx.AsyncClient:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, **connector),
                 skip_auto_headers=("User-Agent",),
-                trust_env=True,  # HTTPS_PROXY and NO_PROXY: many workers have no other way out
             )
-            return httpx.AsyncClient(transport=AiohttpTransport(verify=False, client=session), timeout=timeout)
+            return httpx.AsyncClient(
+                transport=AiohttpTransport(verify=False, client=session, proxy=proxy), timeout=timeout
+            )
 
         return client(limit=_MAX_SUBMITS, force_close=True), client(limit=max_polls)
 
@@ -208,10 +229,19 @@ class Client:
     async def _post(self, http: httpx.AsyncClient, body: bytes, token: str) -> Exchange:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "User-Agent": "kimi_beam"}
         try:
-            reply = await http.post(self._service.run_url, content=body, headers=headers)
-            return HttpReply(reply.status_code, reply.content, reply.headers.get("retry-after"))
+            return await asyncio.wait_for(self._whole(http, body, headers), self._timeouts.total)
         except Exception as e:  # whatever ended it: a document's fate is decided by value
             return NoReply(_was_sent(e), f"{type(e.__cause__ or e).__name__}: {' '.join(str(e).split())[:200]}")
+
+    async def _whole(self, http: httpx.AsyncClient, body: bytes, headers: dict[str, str]) -> HttpReply:
+        async with http.stream("POST", self._service.run_url, content=body, headers=headers) as reply:
+            pieces, size = [], 0
+            async for piece in reply.aiter_bytes():
+                pieces.append(piece)
+                size += len(piece)
+                if size > _MAX_REPLY:
+                    raise ValueError(f"a reply of more than {_MAX_REPLY} bytes")
+            return HttpReply(reply.status_code, b"".join(pieces), reply.headers.get("retry-after"))
 
 
 def _was_sent(error: Exception) -> bool:
@@ -222,8 +252,24 @@ def _was_sent(error: Exception) -> bool:
     """
     import aiohttp
 
-    cause = error.__cause__ or error
-    return not isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL))
+    never_sent = (
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientHttpProxyError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.InvalidURL,
+    )
+    return not isinstance(error.__cause__ or error, never_sent)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL: many workers have no other way out.
+
+    Not by aiohttp's own reading of the environment, which takes passwords from ~/.netrc as well.
+    """
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 # ------------------------------------------------------------------------------------------------ the loop thread

@@ -57,17 +57,20 @@ def progress(every: float = 5.0) -> Iterator[None]:
     """Says on stderr how far an in-process runner is.
 
     Args:
-        every: Seconds between two lines; a line is said only when something has changed.
+        every: Seconds between two lines; where nothing has changed, a minute.
     """
     done = threading.Event()
 
     def report() -> None:
-        last = None
+        last, quiet = None, 0.0
         while not done.wait(every):
             now = PROGRESS.snapshot()
-            if now != last and now["documents"]:
-                say(f"{now['documents']} documents in, {now['settled']} settled, batches in flight: {now['in_flight']}")
-            last = now
+            quiet += every
+            if now["documents"] and (now != last or quiet >= 60):
+                last, quiet = now, 0.0
+                trouble = f"; the last trouble: {PROGRESS.trouble}" if PROGRESS.trouble else ""
+                counts = f"{now['documents']} documents in, {now['settled']} settled"
+                say(f"{counts}, batches in flight: {now['in_flight']}{trouble}")
 
     thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)
     thread.start()
@@ -78,27 +81,34 @@ def progress(every: float = 5.0) -> Iterator[None]:
         thread.join()
 
 
-def interrupted(output: str, *, local: bool) -> str:
+def interrupted(output: str, *, local: bool, counted: bool) -> str:
     """What Ctrl-C leaves behind, in one line.
 
     Args:
         output: Where the result would have been.
         local: Whether the job ends with this process.
+        counted: Whether the work is done in this process, so that it knows its batches.
     """
     if not local:
         return f"interrupted: the job itself goes on, and writes to {output} when it is done"
     count = PROGRESS.in_flight
     batches = "1 batch is" if count == 1 else f"{count} batches are"
-    return f"interrupted: {batches} in flight, submitted and not collected; nothing was written to {output}"
+    held = f"{batches} in flight" if counted else "worker processes hold batches that are in flight, not counted here"
+    return f"interrupted: {held}, submitted and not collected; nothing was written to {output}"
 
 
 def job_failed(error: Exception) -> str:
     """What a runner raised, without the tracebacks of its workers: the error itself stands in the last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     ours = [line.partition(": ")[2] for line in lines if line.startswith("kimi_beam.errors.")]
-    said = (ours or lines)[-1].partition(" [while running")[0][:500]
+    said = without_place((ours or lines)[-1])[:500]
     hint = "" if ours else "\n(--verbose shows the workers' own words)"
     return f"the job failed: {said}{hint}"
+
+
+def without_place(message: str) -> str:
+    """The message without the name of the step that Beam adds to it."""
+    return message.partition(" [while running")[0]
 
 
 def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -48,19 +49,23 @@ class TokenSource:
         """
         kind, _, name = self.place.partition(":")
         if kind == "env":
-            token, missing = os.environ.get(name, ""), f"the environment variable {name} is not set"
-        else:
-            try:
-                token, missing = Path(name).read_text(encoding="utf-8"), f"the file {name} is empty"
-            except (OSError, UnicodeDecodeError) as e:
-                reason = e.strerror if isinstance(e, OSError) else "not UTF-8"
-                raise ConfigError(f"cannot read the token from {name}: {reason}") from None
-        token = token.strip()
-        if not token and not self.optional:
-            raise ConfigError(f"no token: {missing}")
-        if token and not (token.isascii() and token.isprintable()):
-            raise ConfigError(f"the token from {self.place} holds characters that no HTTP header can carry")
-        return token or None
+            # Not echoed where it is no name: what stands here by mistake may be the token itself.
+            said = name if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) else "that env: names"
+            return _checked(os.environ.get(name, ""), f"the environment variable {said} is not set", self.optional)
+        try:
+            return _checked(Path(name).read_text(encoding="utf-8"), f"the file {name} is empty", self.optional)
+        except (OSError, UnicodeDecodeError, ValueError) as e:
+            reason = e.strerror if isinstance(e, OSError) else "not UTF-8" if isinstance(e, UnicodeError) else "no path"
+            raise ConfigError(f"cannot read the token from {name!r}: {reason}") from None
+
+
+def _checked(token: str, missing: str, optional: bool = False) -> str | None:
+    token = token.strip()
+    if not token and not optional:
+        raise ConfigError(f"no token: {missing}")
+    if token and not (token.isascii() and token.isprintable()):
+        raise ConfigError("the token holds characters that no HTTP header can carry")
+    return token or None
 
 
 TokenFrom: TypeAlias = "str | Secret"
@@ -91,6 +96,7 @@ def read_token(source: TokenSource | Secret) -> str | None:
     if isinstance(source, TokenSource):
         return source.read()
     try:
-        return source.get_secret_bytes().decode().strip()
+        secret = source.get_secret_bytes().decode()
     except Exception as e:  # whatever a secret manager raises
         raise ConfigError(f"cannot read the token from {type(source).__name__}: {type(e).__name__}") from None
+    return _checked(secret, f"{type(source).__name__} is empty")

@@ -42,6 +42,9 @@ MAX_UNKNOWN = 2
 MAX_GONE = 2
 """Polls in a row that must say "no such job" to be believed: a job may be unknown for a moment after its submit."""
 
+GONE_AFTER = 60.0
+"""Seconds after a submit before which "no such job" is not believed at all, or the longest wait between polls."""
+
 MAX_ACCOUNT_TROUBLE = 3
 """Polls in a row that must meet account trouble before it is believed: what is in flight is paid for."""
 
@@ -248,7 +251,8 @@ def _later(
     """Not now: no attempt is used up, the whole shard waits, and only the deadline ends it."""
     if now - job.since >= polling.deadline:
         return _give_up(shard, job, Failure("submit", code, f"until the deadline: {message}", retryable=True))
-    wait = polling.backoff(job.batch_id, job.delays) if retry_after is None else retry_after
+    # A Retry-After of 0, or one in the past, is no leave to come back at once for ever.
+    wait = max(retry_after or 0.0, polling.backoff(job.batch_id, job.delays) if not retry_after else 0.0)
     held = replace(shard, submits_from=max(shard.submits_from, now + wait))
     return _put(held, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
 
@@ -280,7 +284,7 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
         job = replace(job, gone=0, turned_away=0)
     elif isinstance(result, Gone):
         job = replace(job, gone=job.gone + 1, turned_away=0, trouble=result.message)
-        if job.gone >= MAX_GONE:
+        if job.gone >= MAX_GONE and now - job.since >= min(GONE_AFTER, polling.ceiling):
             return _gone(shard, job, result, now)
     else:
         job = replace(job, gone=0, trouble=result.message)
@@ -314,9 +318,10 @@ def _trouble(
             return replace(shard, polls_from=now + polling.ceiling), job, [Halt(error)]
         return shard, job, []
     job = replace(job, turned_away=0)
-    if error.retry_after is not None:
-        return replace(shard, polls_from=max(shard.polls_from, now + error.retry_after)), job, []
-    return shard, job, []
+    if error.retry_after is None and not error.waits:
+        return shard, job, []
+    wait = error.retry_after or polling.backoff(job.batch_id, job.polls)
+    return replace(shard, polls_from=max(shard.polls_from, now + wait)), job, []
 
 
 # ------------------------------------------------------------------------------------------------ the jobs

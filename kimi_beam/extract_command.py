@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import os
 import signal
@@ -11,8 +12,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import console
@@ -44,6 +46,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     try:
         with contextlib.ExitStack() as stack:
             inputs, options = split(rest)
+            FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
             wanted = _job(args, inputs, stack)
             doubt = None if args.no_preflight else check_service(wanted.service)
             if doubt:
@@ -51,25 +54,34 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             ready = Run(wanted, options)
             stack.enter_context(console.progress())
             stack.enter_context(_interruptible(ready, args.output))
-            summary = ready.run()
+            try:
+                summary = ready.run()
+            except Exception:
+                if ready.staged:
+                    console.say(f"what was extracted is kept, not named yet: {', '.join(ready.staged)}")
+                raise
     except UserError as e:
         return _fail(str(e), 2)
     except KimiBeamError as e:
-        return _fail(str(e), 1)
+        return _fail(console.without_place(str(e)), 1)
     except KeyboardInterrupt:
         return _fail("interrupted: nothing was sent", 130)
     except Exception as e:  # whatever a runner raises
         if args.verbose:
             raise
         return _fail(console.job_failed(e), 1)
-    files = [path for kind in ("extractions", "dead-letters", "summary") for path in parts(args.output, kind)]
-    console.print_summary(summary, files, emulated=args.emulator)
-    if args.preview:
-        console.print_rows(first_rows(parts(args.output, "extractions"), args.preview))
+    _report(args, summary)
     failed, documents = sum(summary["dead_letters"].values()), summary["documents"]
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
     return 0
+
+
+def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
+    files = [path for kind in ("extractions", "dead-letters", "summary") for path in parts(args.output, kind)]
+    console.print_summary(summary, files, emulated=args.emulator)
+    if args.preview:
+        console.print_rows(first_rows(parts(args.output, "extractions"), args.preview))
 
 
 def _fail(message: str, code: int) -> int:
@@ -85,10 +97,12 @@ def _interruptible(ready: Run, output: str) -> Iterator[None]:
     """
 
     def interrupt(number: int, _: FrameType | None) -> NoReturn:
-        console.say(console.interrupted(output, local=ready.is_local))
+        console.say(console.interrupted(output, local=ready.is_local, counted=ready.is_in_process))
         if ready.is_local:
             ready.clear()
-        # Worker threads may be waiting for the service; nothing of theirs is to be kept.
+        # Worker threads may be waiting for the service: nothing of theirs is kept. Runners end their own processes.
+        threading.Timer(3.0, os._exit, [128 + number]).start()
+        atexit._run_exitfuncs()
         os._exit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -123,7 +137,7 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=args.prompt_metadata,
         limit=args.limit,
-        polling=Polling(first=first, ceiling=ceiling),
+        polling=Polling(first=first, ceiling=ceiling, deadline=args.deadline),
         overwrite=args.overwrite,
     )
 

@@ -17,7 +17,7 @@ from kimi_beam import metrics
 from kimi_beam.client import WorkersAI
 from kimi_beam.errors import ConfigError
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
-from kimi_beam.io.paths import output
+from kimi_beam.io.paths import listing, output
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
@@ -80,6 +80,12 @@ class Run:
         self._write = build(self._pipeline, job)
 
     @property
+    def is_in_process(self) -> bool:
+        """Whether the work is done in this very process."""
+        mode = str(self._pipeline.options.get_all_options().get("direct_running_mode") or "")
+        return self.is_local and mode != "multi_processing"
+
+    @property
     def is_local(self) -> bool:
         """Whether the job ends with this process."""
         return type(self._pipeline.runner).__name__ in _LOCAL
@@ -94,18 +100,26 @@ class Run:
             Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
         """
         started = time.monotonic()
+        self._write.clear_unfinished()
         try:
             result = self._pipeline.run()
             result.wait_until_finish()
         except BaseException:
-            self.clear()
+            if self.is_local:
+                self.clear()
             raise
         measured = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
         return _complete(self._job.output, measured)
 
     def clear(self) -> None:
-        """Removes what is half done."""
-        staging.remove_directory(self._write.staging)
+        """Removes what is half done. Files that are whole were paid for: they stay."""
+        if not self.staged:
+            staging.remove_directory(self._write.staging)
+
+    @property
+    def staged(self) -> list[str]:
+        """Whole files that have not got their names."""
+        return [file.path for file in listing(self._write.staging)]
 
 
 def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:

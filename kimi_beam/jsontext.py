@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -17,10 +18,13 @@ import orjson
 
 # Beyond this exponent a number says nothing about a document, and arithmetic on it can take all memory.
 _MAX_EXPONENT = 6144
+# Of an integer that Python writes in decimal: it refuses more than 4,300 digits.
+_MAX_BITS = 14_000
 # orjson writes no deeper than 254 levels, and a value stands inside others when it is written.
 _MAX_DEPTH = 200
 # 16 digits or more in a row (a point among them), or an exponent of three digits: what a double may not give back.
 _MAY_EXCEED_DOUBLE = re.compile(r"\d[\d.]{15}|\d[eE][+-]?\d{3}")
+_MAY_EXCEED_DOUBLE_BYTES = re.compile(_MAY_EXCEED_DOUBLE.pattern.encode())
 
 
 def loads(text: str | bytes) -> Any:
@@ -48,6 +52,40 @@ def loads(text: str | bytes) -> Any:
     # Each level has its bracket: few brackets need no look.
     if text.count("[") + text.count("{") > _MAX_DEPTH:
         _check_depth(value)
+    return value
+
+
+def may_exceed_double(text: bytes) -> bool:
+    """Whether the text may hold a number that a double would alter."""
+    return bool(_MAY_EXCEED_DOUBLE_BYTES.search(text))
+
+
+def loads_leniently(body: bytes) -> Any:
+    """Reads what a service sends, where one odd value must not cost the others: None for what is no JSON at all.
+
+    NaN and infinities become null, halves of surrogate pairs are spelt out, numbers keep their digits.
+    """
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_float=_any_float, parse_constant=lambda _: None)
+        return _spelt_out(value)
+    except (ValueError, RecursionError, ArithmeticError):
+        return None
+
+
+def _any_float(digits: str) -> float | Decimal | None:
+    try:
+        return _float_or_decimal(digits)
+    except ValueError:
+        return None
+
+
+def _spelt_out(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else legible(value)
+    if isinstance(value, dict):
+        return {legible(key): _spelt_out(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spelt_out(item) for item in value]
     return value
 
 
@@ -93,11 +131,19 @@ def canonical(value: Any) -> bytes:
 
 
 def dumps_any(value: Any) -> bytes:
-    """Writes whatever a user put into metadata: what JSON has no form for is written as its ``str()``."""
+    """Writes whatever a user put into metadata, so that `loads` reads it again and nothing fails.
+
+    What JSON has no form for, or what `loads` would refuse, is written as its ``str()``: other types, NaN, numbers out
+    of range, what is nested deeper than 200 levels.
+    """
     try:
-        return dumps(value)
-    except TypeError:
-        return orjson.dumps(_any(value))
+        written = dumps(value)
+        if b"null" not in written:  # which is what orjson makes of NaN
+            loads(written)
+            return written
+    except (TypeError, ValueError, RecursionError):
+        pass
+    return orjson.dumps(_any(value))
 
 
 def _float_or_decimal(digits: str) -> float | Decimal:
@@ -126,18 +172,38 @@ def legible(text: str) -> str:
 def _any(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return legible(value)
-    if value is None or isinstance(value, (bool, float)):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite()):
-        return orjson.Fragment(str(int(value) if isinstance(value, int) else value))
-    if isinstance(value, dict) and depth < _MAX_DEPTH:
-        return {legible(str(key)): _any(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (int, float, Decimal)):
+        return _any_number(value)
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {_any_key(key): _any(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and depth < _MAX_DEPTH:
         return [_any(item, depth + 1) for item in value]
     try:
-        return orjson.Fragment(orjson.dumps(value))  # a date or a UUID, say
+        return orjson.Fragment(orjson.dumps(value)) if depth < _MAX_DEPTH else _any_str(value)  # a date, say
     except TypeError:
+        return _any_str(value)
+
+
+def _any_number(value: float | Decimal) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Decimal):
+        fits = value.is_finite() and abs(value.adjusted()) <= _MAX_EXPONENT
+        return orjson.Fragment(str(value)) if fits else str(value)
+    return orjson.Fragment(str(value)) if value.bit_length() < _MAX_BITS else hex(value)
+
+
+def _any_key(key: Any) -> str:
+    return hex(key) if isinstance(key, int) and key.bit_length() >= _MAX_BITS else legible(str(key))
+
+
+def _any_str(value: Any) -> str:
+    try:
         return legible(str(value))
+    except (RecursionError, ValueError):
+        return f"<{type(value).__name__}>"
 
 
 def _exact(value: Any) -> Any:

@@ -7,6 +7,7 @@ waits as its first run did, and jobs submitted together drift apart.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from kimi_beam.errors import ConfigError
@@ -36,10 +37,10 @@ class Polling:
     deadline: float = 86_400.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.first <= self.ceiling:
-            raise ConfigError("Polling: first must be above 0 and at most ceiling")
-        if self.factor < 1 or self.deadline <= 0:
-            raise ConfigError("Polling: factor must be at least 1 and deadline above 0")
+        if not 0 < self.first <= self.ceiling < math.inf:
+            raise ConfigError("Polling: first must be above 0 and at most ceiling, and ceiling finite")
+        if not (1 <= self.factor < math.inf and 0 < self.deadline < math.inf):
+            raise ConfigError("Polling: factor must be at least 1 and deadline above 0, and both finite")
 
     def wait(self, job: str, polls: int) -> float:
         """Seconds to wait before the next poll.
@@ -53,14 +54,17 @@ class Polling:
         """
         if polls == 0:
             return self.first
-        # The exponent is bounded so that a job polled for a day cannot overflow a float.
-        full = min(self.ceiling, self.first * self.factor ** min(polls, 64))
-        return full * (1 - 0.2 * chance(job, polls))
+        return self._grown(self.factor, polls) * (1 - 0.2 * chance(job, polls))
 
     def backoff(self, job: str, tries: int) -> float:
         """Seconds to wait before a refused submit is tried again: exponential from `first`, with full jitter."""
-        full = min(self.ceiling, self.first * 2.0 ** min(tries, 64))
-        return full * (0.1 + 0.9 * chance(job, tries))
+        return self._grown(2.0, tries) * (0.1 + 0.9 * chance(job, tries))
+
+    def _grown(self, factor: float, times: int) -> float:
+        """`first` multiplied so many times, up to the ceiling; by logarithms, which do not overflow."""
+        if times * math.log(factor) >= math.log(self.ceiling / self.first):
+            return self.ceiling
+        return min(self.ceiling, self.first * factor**times)
 
 
 def chance(*key: object) -> float:

@@ -40,7 +40,7 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
                 return None
             told = result.message
             _refuse(result.error, service)
-            if isinstance(exchange, HttpReply) and exchange.status in (404, 405) and _has_no_code(result.error):
+            if isinstance(exchange, HttpReply) and exchange.status in (404, 405, 501) and _has_no_code(result.error):
                 raise ConfigError(f"{service.base_url} does not answer as Workers AI does: {told}")
             if attempt == _TRIES - 1:
                 if isinstance(exchange, NoReply) and not exchange.sent:

@@ -17,6 +17,8 @@ class Progress:
         self._lock = threading.Lock()
         self.documents = 0
         self.settled = 0
+        self.trouble = ""
+        """What went wrong last with a job that is still open; empty where nothing does."""
         self._in_flight: dict[object, int] = {}
 
     def read(self, documents: int) -> None:

@@ -60,7 +60,7 @@ class Prompt:
             # `enable_thinking` (changelog 2026-04-20, model schema); each ignores the other's.
             "chat_template_kwargs": {"thinking": False, "enable_thinking": False},
         }
-        before, _, after = orjson.dumps(request).partition(orjson.dumps(marker))
+        before, _, after = jsontext.dumps(request).partition(orjson.dumps(marker))
         object.__setattr__(self, "_parts", (before, after[:-1] + b',"external_reference":'))
 
     @cached_property

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
 import orjson
 
-from kimi_beam.service_errors import EXPIRED, ServiceError
+from kimi_beam import jsontext
+from kimi_beam.service_errors import EXPIRED, TIMEOUTS, ServiceError
 from kimi_beam.types import Completion, Failure, Usage
 
 # ------------------------------------------------------------------------------------------------ what comes back
@@ -136,10 +138,11 @@ def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
     body = _json(exchange.body)
     error = _envelope_error(exchange, body, now)
     if error is not None:
-        return Refused(error)
+        # A timeout says that somebody gave up waiting, not that nothing was queued.
+        return Unknown(str(error)) if error.code in TIMEOUTS else Refused(error)
     if 200 <= exchange.status < 300:
         result = _result(body)
-        request_id = result.get("request_id") or result.get("requestId")
+        request_id = result.get("request_id") or result.get("requestId") or result.get("id")
         if isinstance(request_id, str) and request_id:
             return Accepted(request_id)
         return Unknown(f"a reply without a request id (HTTP {exchange.status}): {excerpt(exchange.body)}")
@@ -158,7 +161,7 @@ def encode_poll(request_id: str) -> bytes:
 
 
 def decode_poll(exchange: Exchange, now: float) -> PollResult:
-    """What a poll found. Finished is a job whose answer array is there and has items (captured: no ``status``)."""
+    """What a poll found. Finished is a job whose answer array is there (captured: and no ``status``)."""
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)
     body = _json(exchange.body)
@@ -173,11 +176,13 @@ def decode_poll(exchange: Exchange, now: float) -> PollResult:
         return Trouble(f"a reply that is no JSON object: {excerpt(exchange.body)}")
     result = _result(body)
     status = result.get("status")
+    for spelling in ("results", "responses"):
+        items = result.get(spelling)
+        # Without a status an empty array is an answer too: that every item is missing.
+        if isinstance(items, list) and status not in ("queued", "running") and (items or status is None):
+            return Done(items, decode_usage(result.get("usage")))
     if isinstance(status, str) and status.lower() in ("error", "errored", "failed"):
         return Failed(f"the service says {status!r}: {excerpt(exchange.body)}")
-    items = result.get("results", result.get("responses"))
-    if isinstance(items, list) and items and status not in ("queued", "running"):
-        return Done(items, decode_usage(result.get("usage")))
     return Pending()
 
 
@@ -219,7 +224,8 @@ def _position(item: Any, position: Mapping[str, int]) -> int | None:
     reference = item.get("external_reference")
     if reference is not None and reference != "":
         return position.get(reference) if isinstance(reference, str) else None
-    index = item.get("index", item.get("id"))
+    index = item.get("index")
+    index = item.get("id") if index is None else index
     return index if type(index) is int and 0 <= index < len(position) else None
 
 
@@ -227,7 +233,9 @@ def decode_item(item: Any) -> tuple[Completion | Failure, Usage | None]:
     """One item of a finished job: the answer, or why there is none; and its tokens where it states them."""
     if item is None:
         return Failure("infer", "missing_item", "the service sent no answer for this document", retryable=True), None
-    result = item.get("result") if isinstance(item, dict) else None
+    if not isinstance(item, dict):
+        return Failure("infer", "malformed_item", f"no item: {_reason(item)}", retryable=True), None
+    result = item.get("result")
     usage = decode_usage(result.get("usage")) if isinstance(result, dict) else None
     if (
         not isinstance(result, dict)
@@ -268,15 +276,26 @@ def decode_completion(result: Mapping[str, Any]) -> Completion | Failure:
     return Completion(
         text,
         reason if isinstance(reason, str) else None,
-        _count(result.get("created")) or None,
+        _created(result.get("created")),
         model if isinstance(model, str) else None,
     )
 
 
-def _classic(result: Mapping[str, Any]) -> Completion:
+def _created(seconds: Any) -> int | None:
+    """Unix seconds within the calendar's years, None for anything else."""
+    number = _count(seconds)
+    return number if 0 < number < 253_402_300_800 else None
+
+
+def _classic(result: Mapping[str, Any]) -> Completion | Failure:
     """The shape of older models: a string, or an object that was parsed already (JSON mode page)."""
     response = result["response"]
-    text = response if isinstance(response, str) else orjson.dumps(response).decode()
+    try:
+        text = response if isinstance(response, str) else jsontext.dumps(response).decode()
+    except (TypeError, RecursionError):
+        return Failure("infer", "malformed_item", "the answer is nested too deep to be read", retryable=True)
+    if not text.strip():
+        return Failure("infer", "empty_answer", "the answer is empty", retryable=True)
     return Completion(text, None, None, None)
 
 
@@ -286,7 +305,8 @@ def decode_usage(usage: Any) -> Usage | None:
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    return Usage(_count(usage.get("prompt_tokens")), _count(cached), _count(usage.get("completion_tokens")))
+    prompt = _count(usage.get("prompt_tokens"))
+    return Usage(prompt, min(_count(cached), prompt), _count(usage.get("completion_tokens")))
 
 
 def _count(number: Any) -> int:
@@ -345,10 +365,12 @@ def excerpt(body: bytes) -> str:
 
 
 def _json(body: bytes) -> Any:
+    """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job."""
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
+        return value if not jsontext.may_exceed_double(body) else jsontext.loads_leniently(body)
     except ValueError:
-        return None
+        return jsontext.loads_leniently(body)
 
 
 def _result(body: Any) -> Mapping[str, Any]:
@@ -370,7 +392,7 @@ def _envelope_error(reply: HttpReply, body: Any, now: float) -> ServiceError | N
     code, message = first.get("code"), first.get("message")
     if type(code) is not int:
         code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) < 9 else None
-    text = message if isinstance(message, str) else excerpt(reply.body)
+    text = message[:400] if isinstance(message, str) else excerpt(reply.body)
     while text.startswith("AiError: "):  # once, twice or never (captured)
         text = text[len("AiError: ") :]
     return ServiceError(reply.status, code, " ".join(text[:300].split()), _seconds(reply.retry_after, now))
@@ -383,7 +405,9 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
         wait = float(retry_after)
     except ValueError:
         try:
-            wait = parsedate_to_datetime(retry_after).timestamp() - now
+            moment = parsedate_to_datetime(retry_after)
+            # HTTP dates are in GMT, also where they do not say so.
+            wait = (moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment).timestamp() - now
         except (ValueError, OverflowError):
             return None
     # NaN fails both comparisons; beyond a day it is no advice.

@@ -38,7 +38,7 @@ def file_schema(schema: OutputSchema) -> pa.Schema:
             pa.field("_provenance", PROVENANCE, nullable=False),
         ],
         metadata={
-            "kimi_beam.json_schema": jsontext.canonical(schema.json_schema),
+            "kimi_beam.json_schema": jsontext.dumps_any(schema.json_schema),
             "kimi_beam.schema_hash": schema.hash.encode(),
         },
     )

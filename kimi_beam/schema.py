@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -67,7 +68,8 @@ class OutputSchema:
 
     def __init__(self, schema: SchemaSource, *, formats: bool = True) -> None:
         self.formats: bool = schema.formats if isinstance(schema, OutputSchema) else formats
-        self.json_schema = _json_schema(schema)
+        # A copy: what the caller changes later would change the columns and not the validator.
+        self.json_schema = copy.deepcopy(_json_schema(schema))
         self._validator = _compile(self.json_schema, self.formats)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,7 +77,12 @@ class OutputSchema:
         return _rebuild, (self.json_schema, self.formats)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OutputSchema) and (self.hash, self.formats) == (other.hash, other.formats)
+        # The order of properties counts: it is the order of the columns.
+        mine = jsontext.dumps_any(self.json_schema)
+        return isinstance(other, OutputSchema) and (mine, self.formats) == (
+            jsontext.dumps_any(other.json_schema),
+            other.formats,
+        )
 
     def __hash__(self) -> int:
         return hash((self.hash, self.formats))
@@ -85,8 +92,8 @@ class OutputSchema:
 
     @cached_property
     def hash(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the schema's canonical JSON."""
-        return hashlib.sha256(jsontext.canonical(self.json_schema)).hexdigest()[:16]
+        """16 hexadecimal digits of the SHA-256 of the schema, its keys in their own order: that of the columns."""
+        return hashlib.sha256(jsontext.dumps_any(self.json_schema)).hexdigest()[:16]
 
     @cached_property
     def name(self) -> str:
@@ -120,17 +127,27 @@ class OutputSchema:
         ]
 
     def explain(self, instance: Any) -> str:
-        """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's."""
-        found = self.validate(instance)
-        if found and found[0].keyword in ("anyOf", "oneOf"):
-            best = self._best_match(instance)
-            found = [best] if best else found
-        return "; ".join(map(str, found[:3]))
+        """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
+
+        In bounded time and memory, as answers are untrusted: `validate` builds every violation of a large instance too.
+        """
+        if self._unions_recurse:
+            return "the answer is not what the schema says (a recursive union is not explained)"
+        try:
+            self._validator.validate(instance)
+        except jsonschema_rs.ValidationError as e:
+            first = _violation(e.instance_path, e.kind.name, e.message)
+            if first.keyword in ("anyOf", "oneOf"):
+                return str(self._best_match(instance) or first)
+            small = len(jsontext.dumps_any(instance)) < 2_000
+            return "; ".join(map(str, self.validate(instance)[:3] if small else [first]))
+        return ""
 
     def _best_match(self, instance: Any) -> Violation | None:
         """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
-        # Its patterns are Python's, which a hostile answer can keep busy for ever.
-        if b'"pattern' in jsontext.canonical(self.json_schema):
+        # Its patterns are Python's, which a hostile answer can keep busy for ever; its uniqueItems is quadratic.
+        canonical = jsontext.canonical(self.json_schema)
+        if b'"pattern' in canonical or b'"uniqueItems' in canonical or len(jsontext.dumps_any(instance)) > 20_000:
             return None
         try:
             error = best_match(validator_for(self.json_schema)(self.json_schema).iter_errors(instance))
@@ -138,22 +155,37 @@ class OutputSchema:
             return None
         return error and _violation(error.absolute_path, str(error.validator), error.message)
 
+    @cached_property
+    def _unions_recurse(self) -> bool:
+        """Whether a union may contain itself: each level of an answer then doubles what an explanation looks at."""
+        text = jsontext.canonical(self.json_schema)
+        union = b'"anyOf"' in text or b'"oneOf"' in text
+        return union and arrow.recurses(self.json_schema)
+
     # -------------------------------------------------------------------------------------------- Arrow
 
     @cached_property
     def columns(self) -> dict[str, arrow.Column]:
         """The column of each property. Empty where the root is not an object that names its properties."""
-        root, seen = arrow.resolve(self.json_schema, self.json_schema)
+        root, _ = arrow.resolve(self.json_schema, self.json_schema)
         if not isinstance(root, dict) or root.get("type") != "object":
             return {}
-        named = arrow.properties(root, self.json_schema, seen)
-        return {name: column for name, column in named.items() if name not in RESERVED}
+        named = arrow.columns_for(root, self.json_schema)
+        # Parquet cuts a name at its first NUL.
+        return {name: column for name, column in named.items() if name not in RESERVED and "\0" not in name}
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
         """One field a property, then ``_additional``: what no typed column holds, as JSON."""
-        fields = [pa.field(name, column.type) for name, column in self.columns.items()]
+        fields = [pa.field(name, c.type, nullable=name not in self._never_null) for name, c in self.columns.items()]
         return pa.schema([*fields, pa.field(ADDITIONAL, arrow.JSON)])
+
+    @cached_property
+    def _never_null(self) -> frozenset[str]:
+        """Columns of properties that are required, not null, and whose every value its cell can hold."""
+        root, _ = arrow.resolve(self.json_schema, self.json_schema)
+        required = root.get("required", ()) if isinstance(root, dict) else ()
+        return frozenset(name for name, c in self.columns.items() if name in required and not c.null and c.fill is None)
 
     @cached_property
     def _fill(self) -> arrow.Fill:
@@ -202,6 +234,9 @@ class OutputSchema:
             array if array.type == column.type else array.cast(column.type)
             for array, column in zip(arrays, columns.values(), strict=True)
         ]
+        for name, array in zip(columns, typed, strict=True):
+            if array.null_count and name in self._never_null:
+                raise ValueError(f"{name!r} is missing or null")
         additional = pa.array([rest for _, rest in rows], pa.string()).cast(arrow.JSON)
         return pa.RecordBatch.from_arrays([*typed, additional], schema=self.arrow_schema)
 
@@ -227,7 +262,13 @@ def _violation(path: Iterable[str | int], keyword: str, message: str) -> Violati
     at = ""
     for token in path:
         at = arrow.pointer(at, token)
-    return Violation(at, keyword, " ".join(message.split())[:300])
+    return Violation(_line(at, 200), keyword, _line(message, 300))
+
+
+def _line(text: str, most: int) -> str:
+    """The text as one line that is not longer."""
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _everything_additional(value: Any, _at: str, rest: arrow.Rest) -> dict[str, Any]:
@@ -270,8 +311,9 @@ def _load(reference: str) -> dict[str, Any] | bool | type[BaseModel]:
         return _import_model(reference)
     try:
         text = _read(reference)
-    except OSError as e:
-        raise SchemaError(f"cannot read the schema {reference}: {e.strerror or e}") from None
+    except Exception as e:  # a remote filesystem may raise anything, an AssertionError for a missing extra among it
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else _line(str(e), 300)
+        raise SchemaError(f"cannot read the schema {reference!r}: {reason}") from None
     try:
         schema = jsontext.loads(text)
     except ValueError as e:
@@ -285,8 +327,8 @@ def _import_model(reference: str) -> type[BaseModel]:
     module_name, _, class_name = reference.partition(":")
     try:
         found = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError) as e:
-        raise SchemaError(f"cannot import the schema {reference}: {e}") from None
+    except Exception as e:  # a user's module may raise anything while it is imported
+        raise SchemaError(f"cannot import the schema {reference}: {type(e).__name__}: {_line(str(e), 200)}") from None
     if not isinstance(found, type) or not issubclass(found, BaseModel):
         raise SchemaError(f"{reference} is no pydantic model")
     return found

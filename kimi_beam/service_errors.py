@@ -17,6 +17,8 @@ class Remedy(Enum):
 
 
 ERRORS: dict[int, tuple[Remedy, str]] = {
+    2001: (Remedy.ACCOUNT, "no such gateway"),
+    2014: (Remedy.RETRY, "timeout at the gateway"),
     3003: (Remedy.NEVER, "incomplete request"),
     3006: (Remedy.SPLIT, "request too large"),
     3007: (Remedy.RETRY, "timeout"),
@@ -56,6 +58,9 @@ ERRORS: dict[int, tuple[Remedy, str]] = {
 }
 """Cloudflare's internal codes with what helps. Source: Workers AI errors page (2026-07-29) and, for the codes it leaves
 out, captures and bug reports."""
+
+TIMEOUTS = frozenset({3007, 3008, 3046, 2014})
+"""Codes of a request that was not answered in time, here or upstream: it may have been accepted all the same."""
 
 EXPIRED = 5504
 """A job id that the service does not know, or no longer (captured)."""
@@ -98,5 +103,5 @@ class ServiceError:
     def __str__(self) -> str:
         number = f"code {self.code}, " if self.code is not None else ""
         meaning = ERRORS[self.code][1] if self.code in ERRORS else ""
-        said = f"{meaning}: {self.message}" if meaning and self.message else meaning or self.message
+        said = ": ".join(part for part in (meaning, self.message) if part) or "an error without words"
         return f"{said} ({number}HTTP {self.status})"

@@ -27,8 +27,8 @@ from kimi_beam.types import (
     Usage,
 )
 
-_FENCE = re.compile(r"```[A-Za-z]*\s*\n(.*?)\n?\s*```", re.DOTALL)
-_OPENING = re.compile(r"[\[{]")
+# Linear on any text: the white space inside the fence is JSON's own to skip.
+_FENCE = re.compile(r"```[A-Za-z]*[ \t\r]*\n(.*?)```", re.DOTALL)
 
 
 def references(batch_id: str, count: int) -> list[str]:
@@ -119,7 +119,7 @@ def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completio
         if schema.is_valid(instance):
             return result, instance
         reason = schema.explain(instance)
-    except (ValueError, RecursionError) as e:
+    except (ValueError, RecursionError, MemoryError) as e:
         reason = f"cannot be validated: {e}"
     return Failure("validate", "schema_violation", reason, retryable=True, raw=result.text)
 
@@ -130,7 +130,8 @@ def parse(text: str) -> Any:
     Raises:
         ValueError: There is no JSON in it.
     """
-    text = text.strip().removeprefix("\ufeff")
+    # Some models put their reasoning into the answer, between tags; it may hold JSON of its own.
+    text = text.rpartition("</think>")[2].strip().removeprefix("\ufeff")
     try:
         return jsontext.loads(text)
     except ValueError as e:
@@ -147,12 +148,14 @@ def _candidates(text: str) -> Iterator[str]:
     fence = _FENCE.search(text)
     if fence:
         yield fence.group(1)
-    opening = _OPENING.search(text)
-    if opening:
-        closing = text.rfind("}" if opening.group() == "{" else "]")
-        yield text[opening.start() : closing + 1]
-        # Prose may itself hold a bracket: "the fields [as asked] are {…}".
-        brace = text.find("{")
+    brace, bracket = text.find("{"), text.find("[")
+    if bracket >= 0:
+        end = text.rfind("]") + 1
+        # Prose may hold a bracket of its own ("the items [1] are"): an array of an answer holds what comes after it.
+        if brace < 0 or bracket < brace < end:
+            yield text[bracket:end]
+    # A brace inside an array that was cut off is a part of the answer, not the answer.
+    if brace >= 0 and text.count("[", 0, brace) <= text.count("]", 0, brace):
         yield text[brace : text.rfind("}") + 1]
 
 

@@ -108,6 +108,50 @@ def test_an_empty_input_still_leaves_a_typed_file(tmp_path: Path, capsys: pytest
     assert (outcome.rows, outcome.letters, outcome.summary["documents"]) == ([], [], 0)
 
 
+def test_an_empty_run_replaces_a_finished_one_too(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("extract", inputs, "--schema", SCHEMA, "--emulator", "--output", tmp_path / "out")
+    assert run(*arguments, capsys=capsys)[0] == 0
+    assert run(*arguments, "--overwrite", "--limit", 0, capsys=capsys)[0] == 0
+    outcome = read_dataset(tmp_path / "out")
+    assert (outcome.rows, outcome.summary["documents"]) == ([], 0), "the run before is reported as this one"
+
+
+def test_a_job_whose_items_are_all_missing_ends(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(faults="missing_item=1") as emulator:
+        arguments = ("--schema", SCHEMA, "--base-url", emulator.base_url, "--output", tmp_path / "out")
+        code, _, err = run("extract", inputs, *arguments, "--poll-interval", "0.05:0.1", capsys=capsys)
+    assert code == 0, err
+    assert read_dataset(tmp_path / "out").codes == {"missing_item": 20}
+
+
+def test_a_deadline_gives_up_a_job_that_never_ends_and_says_why(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(faults="failed_job=1") as emulator:
+        arguments = ("--schema", SCHEMA, "--base-url", emulator.base_url, "--output", tmp_path / "out")
+        rest = ("--poll-interval", "0.05:0.1", "--deadline", "0.5")
+        assert run("extract", inputs, *arguments, *rest, capsys=capsys)[0] == 0
+    letters = read_dataset(tmp_path / "out").letters
+    assert {letter["code"] for letter in letters} == {"deadline"}
+    assert "5001" in letters[0]["message"]
+    assert letters[0]["request_id"]
+
+
+@pytest.mark.parametrize("source", ["raise RuntimeError('no')", "class Broken(:", "Model = 3"])
+def test_a_schema_module_that_cannot_be_imported_is_the_users_mistake(
+    source: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_module.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_module", raising=False)
+    rest = ("--emulator", "--output", tmp_path / "o")
+    assert "broken_module:Model" in mistake("extract", inputs, "--schema", "broken_module:Model", *rest, capsys=capsys)
+
+
 def test_too_many_dead_letters_are_exit_3_after_everything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,6 +353,19 @@ def test_a_real_process_keeps_stdout_for_the_result_and_the_token_to_itself(inpu
         done.stdout + done.stderr + "".join(p.read_bytes().decode("latin-1") for p in (tmp_path / "o").iterdir())
     )
     assert "t0ken-of-mine" not in everything
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(inputs: Path, tmp_path: Path) -> None:
+    command = [*PROGRAM, "extract", str(inputs), "--schema", str(SCHEMA), "--emulator", "--output", str(tmp_path / "o")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert "Traceback" not in err
+    assert len(read_dataset(tmp_path / "o").rows) == 20
 
 
 def test_help_teaches_and_needs_no_beam() -> None:

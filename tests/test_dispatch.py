@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -41,15 +41,28 @@ def test_a_batch_is_submitted_at_once_and_polled_after_the_first_wait() -> None:
     assert shard.jobs[0].attempts == 1
 
 
-@pytest.mark.parametrize("retry_after", [0.0, 17.0, 3_000.0])
+@pytest.mark.parametrize("retry_after", [17.0, 3_000.0])
 def test_retry_after_holds_back_the_whole_shard_and_uses_up_no_attempt(retry_after: float) -> None:
     shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(3021, 429, retry_after)), 0.0, POLLING)
     assert effects == []
     assert [job.attempts for job in shard.jobs] == [0, 0]
-    if retry_after:
-        assert dispatch.due(shard, retry_after - 0.01) == []
+    assert dispatch.due(shard, retry_after - 0.01) == []
     assert len(dispatch.due(shard, retry_after)) == 2
+
+
+def test_a_retry_after_of_nothing_is_no_leave_to_come_back_for_ever_at_once() -> None:
+    shard, job = one_job()
+    shard, _ = dispatch.submitted(shard, job, Refused(error(3021, 429, 0.0)), 0.0, POLLING)
+    assert dispatch.due(shard, 0.05) == []
+
+
+def test_a_poll_told_to_come_back_later_holds_the_others_too() -> None:
+    shard, _ = one_job(request_id="r")
+    shard = dispatch.admit(shard, [("other", 1)], 0.0)
+    shard = Shard((shard.jobs[0], replace(shard.jobs[1], request_id="s")))
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(3040, 429)), 0.0, POLLING)
+    assert dispatch.due(shard, 0.05) == []
 
 
 def test_waiting_politely_never_ends_a_batch_before_its_deadline() -> None:
@@ -163,17 +176,18 @@ def test_a_failed_poll_is_never_the_end_only_the_deadline_is(trouble: Trouble) -
     assert given_up.job.ticket.request_id == "r"
 
 
-def test_a_lost_job_is_believed_lost_at_the_second_word_and_submitted_again_once() -> None:
+def test_a_lost_job_is_believed_lost_after_a_while_and_submitted_again_once() -> None:
     shard, _ = one_job(request_id="r", attempts=1)
-    shard, effects = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 1.0, POLLING)
-    assert effects == []
-    assert shard.jobs[0].request_id == "r"
-    shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 3.0, POLLING)
+    for now in (1.0, 3.0, 59.0):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], Gone("5504"), now, POLLING)
+        assert effects == []
+        assert shard.jobs[0].request_id == "r", "a job that is not visible yet would be paid for again"
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 60.0, POLLING)
     assert shard.jobs[0].request_id is None
-    shard, _ = dispatch.submitted(shard, shard.jobs[0], Accepted("r2"), 4.0, POLLING)
+    shard, _ = dispatch.submitted(shard, shard.jobs[0], Accepted("r2"), 61.0, POLLING)
     assert shard.jobs[0].attempts == 2
-    for _ in range(2):
-        shard, effects = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 9.0, POLLING)
+    for now in (90.0, 130.0):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], Gone("5504"), now, POLLING)
     assert isinstance(effects[0], GiveUp)
     assert effects[0].failure.code == "expired"
 

@@ -187,7 +187,7 @@ def test_an_error_says_its_meaning_its_words_and_its_numbers() -> None:
     assert (
         str(ServiceError(429, 3040, "Try again.")) == "capacity temporarily exceeded: Try again. (code 3040, HTTP 429)"
     )
-    assert str(ServiceError(503, None, "")) == " (HTTP 503)"
+    assert str(ServiceError(503, None, "")) == "an error without words (HTTP 503)"
     assert str(ServiceError(400, 31337, "No.")) == "No. (code 31337, HTTP 400)"
 
 

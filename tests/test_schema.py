@@ -644,7 +644,9 @@ def test_a_schema_survives_pickling_with_all_that_it_does() -> None:
 
 
 def test_the_hash_is_of_the_content_and_the_same_everywhere() -> None:
-    assert OutputSchema({"type": "object", "a": 1}).hash == OutputSchema({"a": 1, "type": "object"}).hash
+    one, other = ({"type": "object", "properties": {k: {} for k in order}} for order in ("ab", "ba"))
+    assert OutputSchema(one).hash != OutputSchema(other).hash, "the columns of these two stand in another order"
+    assert OutputSchema(one) != OutputSchema(other)
     assert OutputSchema({"type": "object"}).hash == hashlib.sha256(b'{"type":"object"}').hexdigest()[:16]
     assert OutputSchema({"type": "object"}).hash != OutputSchema({"type": "array"}).hash
     assert OutputSchema({"type": "object"}) != OutputSchema({"type": "object"}, formats=False)
@@ -735,3 +737,23 @@ def test_a_schema_nested_beyond_reason_is_refused() -> None:
         definition = {"type": "array", "items": definition}
     with pytest.raises(SchemaError):
         OutputSchema(definition)
+
+
+def test_a_column_is_nullable_where_its_cell_may_be_null_and_only_there() -> None:
+    schema = OutputSchema(
+        {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "maybe": {"type": ["string", "null"]},
+                "optional": {"type": "string"},
+                "count": {"type": "integer"},
+            },
+            "required": ["name", "maybe", "count"],
+        }
+    )
+    nullable = {field.name: field.nullable for field in schema.arrow_schema}
+    # A count beyond 64 bits stands in _additional, and its cell is null.
+    assert nullable == {"name": False, "maybe": True, "optional": True, "count": True, "_additional": True}
+    batch, bad = schema.to_arrow([{"maybe": None, "count": 1}, {"name": "x", "maybe": None, "count": 1}])
+    assert (batch.num_rows, [index for index, _ in bad]) == (1, [0])

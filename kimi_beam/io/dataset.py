@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam.errors import ConfigError, ConservationError, OutputError
+from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, OutputError
 from kimi_beam.io import dead_letters, parquet, staging
 from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import Staged, Target
@@ -61,8 +61,7 @@ class WriteDataset(beam.PTransform):
         extractions, failed = results
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
-        rows = Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging)
-        letters = Target(FileSystems.join(self._directory, "dead-letters"), dead_letters.SUFFIX, self.staging)
+        rows, letters = self._targets()
         staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
         staged_letters = failed | "DeadLetters" >> _StageDeadLetters(letters)
         return (
@@ -81,6 +80,17 @@ class WriteDataset(beam.PTransform):
                 *self._came_in(),
             ).with_output_types(Summary)
         )
+
+    def clear_unfinished(self) -> None:
+        """Removes what a run that died while it named its files left: without a summary it is no result."""
+        if not FileSystems.exists(FileSystems.join(self._directory, FILE_NAME)):
+            for target in self._targets():
+                staging.remove(target.existing())
+
+    def _targets(self) -> tuple[Target, Target]:
+        rows = Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging)
+        letters = Target(FileSystems.join(self._directory, "dead-letters"), dead_letters.SUFFIX, self.staging)
+        return rows, letters
 
     def _came_in(self) -> list[beam.pvalue.AsSideInput]:
         if self._documents is None:
@@ -144,15 +154,15 @@ def _commit(
             f"{sum(came_in)} documents came in and {summary.documents} left: the runner lost or doubled results, "
             "and nothing was written"
         )
-    summary_path = FileSystems.join(directory, FILE_NAME)
-    if FileSystems.exists(summary_path):
-        if not listing(targets[0].staging):
-            return summary  # an earlier attempt came to its end
-        if not overwrite:
-            raise OutputError(f"another run has finished in {directory} meanwhile: nothing was written")
-        staging.remove([summary_path])
     rows = rows or [staging.stage((), targets[0], parquet.writer(schema))]
     letters = letters or [staging.stage((), targets[1], dead_letters.write)]
+    summary_path = FileSystems.join(directory, FILE_NAME)
+    if FileSystems.exists(summary_path):
+        if not any(FileSystems.exists(file.temporary) for file in (*rows, *letters)):
+            return summary  # an earlier attempt came to its end
+        if not overwrite:
+            raise KimiBeamError(f"another run has finished in {directory} meanwhile: this one's result is not named")
+        staging.remove([summary_path])
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
     staging.write_whole(summary_path, to_json(summary, model=model, schema_hash=schema.hash))

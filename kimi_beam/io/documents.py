@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError
 
 from kimi_beam import jsontext
 from kimi_beam.errors import InputError
@@ -130,8 +131,20 @@ def read_part(part: Part) -> Iterator[Document]:
     except Exception as e:  # whatever a filesystem, a decompressor or a file of somebody else's making raises
         after = f" after {done} documents" if done else ""
         message = f"cannot read {part.path}{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
+        if _passes(e, part.path):
+            raise  # the filesystem broke, not the file: the runner reads the part again, or the job fails and says so
         place = part.path if kind in _WHOLE else f"{part.path}#{part.start}-"
-        yield _failed(place, part.path, Failure("read", "unreadable", message))
+        yield _failed(place, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
+
+
+def _passes(error: Exception, path: str) -> bool:
+    """Whether an error is of the way to a file, not of the file: what was not read yet must not be given up for it."""
+    if isinstance(error, (ConnectionError, TimeoutError, BeamIOError)):
+        return True
+    # Decompressors and Parquet report a damaged file by an OSError too.
+    plain = not is_compressed(path) and _kind(path) != ".parquet"
+    of_the_file = (FileNotFoundError, PermissionError, IsADirectoryError)
+    return plain and isinstance(error, OSError) and not isinstance(error, of_the_file)
 
 
 def _failed(document_id: str, path: str, failure: Failure, **known: Any) -> Document:

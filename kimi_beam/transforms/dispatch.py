@@ -47,9 +47,11 @@ class _ForBounded(Slices):
         wake = dispatch.wake(shard)
         if wake is not None:
             time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard, halts = yield from self._act(shard, held, time.time())
-        for halt in halts:
-            raise account_error(halt.error, self._service)
+        known = {job.request_id for job in shard.jobs}
+        shard, halts = yield from self._act(shard, held, waiting, time.time())
+        # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
+        if halts and all(job.request_id in known for job in shard.jobs):
+            raise account_error(halts[0].error, self._service)
         # By the quarter: a bag is read and rewritten whole.
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
             shard = yield from self._top_up(shard, held, waiting, time.time())
@@ -196,15 +198,22 @@ class DispatchUnbounded(Slices):
     def on_tick(
         self,
         key: Any = beam.DoFn.KeyParam,
+        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
         bag: Any = beam.DoFn.StateParam(Slices.HELD),
         jobs: Any = beam.DoFn.StateParam(Slices.JOBS),
+        lingering: Any = beam.DoFn.StateParam(LINGERING),
+        linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
-        shard = yield from self._slice(key, bag, jobs)
+        shard = yield from self._slice(key, waiting, bag, jobs)
         wake = dispatch.wake(shard)
         if wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
+        elif not lingering.read() and any(True for _ in waiting.read()):
+            # A half of a batch was put back, and nothing else would look at it again.
+            lingering.write(True)
+            linger.set(Timestamp.of(time.time()))
 
     @on_timer(DRAIN)
     def on_drain(
@@ -225,7 +234,7 @@ class DispatchUnbounded(Slices):
         wake = dispatch.wake(dispatch.decode(jobs.read()))
         if wake is not None:
             time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard = yield from self._slice(key, bag, jobs)
+        shard = yield from self._slice(key, waiting, bag, jobs)
         held = Held(bag)
         shard = yield from _all_now(self._top_up(shard, held, waiting, time.time()))
         held.write()
@@ -233,9 +242,9 @@ class DispatchUnbounded(Slices):
         if shard.jobs:
             drain.set(window.max_timestamp())
 
-    def _slice(self, key: str, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
+    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
         held = Held(bag)
-        shard, halts = yield from _all_now(self._act(dispatch.decode(jobs.read()), held, time.time()))
+        shard, halts = yield from _all_now(self._act(dispatch.decode(jobs.read()), held, waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()

@@ -43,7 +43,8 @@ class Extract(beam.PTransform):
             extractions = documents | kb.Extract(Invoice, service=service).with_error_handler(dead)
 
     Bounded input has its duplicate ids found before anything is submitted: every holder is a ``duplicate_id`` dead
-    letter. In unbounded input ids are not compared, and outputs carry the time of the answer.
+    letter. In unbounded input ids are not compared, and outputs carry the time of the answer; as a Python timer cannot
+    hold the watermark for a job in flight, group them in the global window or allow lateness.
 
     Args:
         schema: What each document shall become: a JSON Schema (dict or file), a pydantic model, or an `OutputSchema`.
@@ -78,6 +79,8 @@ class Extract(beam.PTransform):
         super().__init__()
         if max_in_flight < 1 or max_completion_tokens < 1 or (shards is not None and shards < 1):
             raise ConfigError("Extract: max_in_flight, max_completion_tokens and shards must be at least 1")
+        if not isinstance(service, WorkersAI):
+            raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
         self._prompt = Prompt(OutputSchema(schema), instructions, tuple(prompt_metadata), max_completion_tokens)
         self._service = service
         self._batching = batching or Batching()

@@ -15,6 +15,9 @@ from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.types import Document
 
+_MAX_HELD = 64 << 20
+"""Bytes that a bundle holds back over all shards; `Dispatch` packs small batches together again."""
+
 
 class MakeBatches(beam.DoFn):
     """``Document -> (shard, batch as bytes)``: packs within a bundle; `Dispatch` packs what is left over again.
@@ -27,6 +30,7 @@ class MakeBatches(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[tuple[Document, int]]] = {}
+        self._held = 0
 
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
         document, size = prepare(document, self._prompt)
@@ -35,14 +39,30 @@ class MakeBatches(beam.DoFn):
         packer = self._packers.get(key)
         if packer is None:
             packer = self._packers[key] = Packer(self._batching)
-        if closed := packer.add((document, size), size or len(document.text)):
+        weight = size or _weight(document)
+        self._held += weight
+        if closed := packer.add((document, size), weight):
+            self._held -= sum(size or _weight(document) for document, size in closed)
             yield self._batch(shard, closed)
+        if self._held > _MAX_HELD:
+            yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        for batch in self._flush():
+            yield WindowedValue(batch, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _flush(self) -> Iterator[tuple[str, bytes]]:
         for (shard, _), packer in self._packers.items():
             if left := packer.flush():
-                yield WindowedValue(self._batch(shard, left), GlobalWindow().max_timestamp(), [GlobalWindow()])
+                yield self._batch(shard, left)
+        self._held = 0
 
     def _batch(self, shard: str, documents: Sequence[tuple[Document, int]]) -> tuple[str, bytes]:
         PROGRESS.read(len(documents))
         return shard, packing.encode(documents)
+
+
+def _weight(document: Document) -> int:
+    """Characters of a document that is not sent, its evidence included."""
+    evidence = document.failure.raw if document.failure and document.failure.raw else ""
+    return len(document.text) + len(evidence) + sum(map(len, document.images))

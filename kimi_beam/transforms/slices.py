@@ -55,7 +55,9 @@ class Slices(beam.DoFn):
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
 
-    def _act(self, shard: Shard, held: Held, now: float) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
+    def _act(
+        self, shard: Shard, held: Held, waiting: Any, now: float
+    ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
         jobs = dispatch.due(shard, now)
         shard, effects = self._submit(shard, [job for job in jobs if job.request_id is None], held)
@@ -80,8 +82,11 @@ class Slices(beam.DoFn):
                 yield [Reply(d, effect.failure, ticket=effect.job.ticket) for d in documents]
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
-                halves = packing.halves(held.take(effect.job.batch_id))
-                shard = self._admit(shard, held, halves, now)
+                for half in packing.halves(held.take(effect.job.batch_id)):
+                    if packing.head(half).batch_id in held:
+                        waiting.add(half)  # a stream may bring the same documents twice: these wait for the others
+                    else:
+                        shard = self._admit(shard, held, [half], now)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
@@ -158,6 +163,7 @@ class Slices(beam.DoFn):
 
     def _report(self, key: str, shard: Shard) -> None:
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
+        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), "")
 
 
 def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 
 import kimi_beam as kb
-from kimi_beam.errors import ConfigError, ConservationError, OutputError
+from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, OutputError
 from kimi_beam.io import dataset, dead_letters, parquet, staging
 from kimi_beam.io.staging import Target
 from kimi_beam.schema import OutputSchema
@@ -351,7 +351,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 def test_a_run_that_finished_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
     *commit, _ = _stage(tmp_path, range(3), [])
     write(tmp_path, [7])
-    with pytest.raises(OutputError, match="another run has finished"):
+    with pytest.raises(KimiBeamError, match="another run has finished"):
         dataset._commit(*commit, False)
     assert numbers(tmp_path) == [7]
 

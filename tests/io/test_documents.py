@@ -660,3 +660,22 @@ def test_a_file_name_that_is_not_utf8_travels_to_the_dead_letters(source: Path) 
     assert prepared.failure.code == "not_utf8"
     assert prepared.id.encode().endswith(b"b\\udcff.txt")
     assert prepared.source == prepared.id
+
+
+class _Breaks(io.BytesIO):
+    """A file on a filesystem that fails in the middle."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            raise OSError("503 backend hiccup")
+        return super().read(size)
+
+
+def test_a_filesystem_that_fails_is_the_runners_to_retry_and_costs_no_document(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "a.jsonl").write_bytes(b'{"id": "a", "text": "x"}\n' * 100_000)
+    content = (source / "a.jsonl").read_bytes()
+    monkeypatch.setattr(documents, "open_input", lambda _: _Breaks(content))
+    with pytest.raises(OSError, match="hiccup"):
+        list(documents.read_part(documents.Part(str(source / "a.jsonl"), 0, len(content))))

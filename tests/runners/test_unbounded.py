@@ -14,7 +14,7 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from harness import QUICK, RECEIPT, receipts, service
 
 import kimi_beam as kb
-from kimi_beam.emulator import Emulator
+from kimi_beam.emulator import Behaviour, Emulator
 
 _arrived: list[tuple[str, object]] = []
 
@@ -82,3 +82,21 @@ def test_a_stream_outlives_a_token_that_is_turned_away(tmp_path: Path) -> None:
         renew.join()
         assert emulator.stats()["items"] == 5
     assert [name for name, _ in _arrived] == ["row"] * 5
+
+
+def test_a_stream_that_brings_a_document_twice_ends_when_its_batch_is_refused() -> None:
+    """Both halves of a batch of the same two documents have one name: they must not be in flight together."""
+    _arrived.clear()
+    twice = kb.Document("twice", "COMPANY: A Ltd\nTOTAL: 1.00")
+    stream = test_stream.TestStream().add_elements([twice, twice, *receipts(2)]).advance_watermark_to_infinity()
+
+    def answer(messages: list[dict[str, str]], _: object) -> str:
+        return '{"company": null, "total": null}'
+
+    with Emulator(answer=answer, behaviour=Behaviour(size_limit=3_000, oversize="refused")) as emulator:
+        with beam.Pipeline(runner="BundleBasedDirectRunner", options=PipelineOptions(streaming=True)) as pipeline:
+            results = pipeline | stream | kb.Extract(RECEIPT, service=service(emulator.base_url), polling=QUICK)
+            results.extractions | "Rows" >> beam.ParDo(_Collect("row"))
+            results.dead_letters | "Letters" >> beam.ParDo(_Collect("letter"))
+        assert emulator.stats()["items"] == 4
+    assert [name for name, _ in _arrived] == ["row"] * 4
