@@ -27,11 +27,15 @@ setup(
         "uvicorn>=0.34",
     ],
     extras_require={
+        "aws": ["apache-beam[aws]"],
+        "gcp": ["apache-beam[gcp]"],
         "dev": [
+            "cloudflare>=5.9",
             "coverage[toml]>=7.6",
             "hypothesis>=6.120",
             "import-linter>=2.1",
             "mypy>=1.13",
+            "openai>=3.54",
             "pyarrow-stubs>=17",
             "pytest>=8.3",
             "ruff>=0.9",

@@ -344,7 +344,7 @@ def test_a_reply_of_any_shape_decodes_to_a_value(reply: HttpReply) -> None:
     polled = decode_poll(reply, NOW)
     assert isinstance(polled, (Pending, Done, Gone, Failed, Trouble))
     if isinstance(polled, Done):
-        assert polled.items
+        assert isinstance(polled.items, list)
     for message in (getattr(r, "message", None) or str(getattr(r, "error", "")) for r in (submitted, polled)):
         assert len(message) < 700
         assert "\n" not in message

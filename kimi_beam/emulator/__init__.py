@@ -1,4 +1,4 @@
-"""Workers AI on this machine: a real port that speaks the protocol of Kimi's batch queue, with no model behind it.
+"""Workers AI on this machine: a real port that speaks its protocol for Kimi, with no model behind it.
 
     from kimi_beam.emulator import Emulator
 
@@ -7,19 +7,25 @@
         ...
         assert emulator.stats()["paid_twice"] == 0
 
+It answers the batch queue and the synchronous ``/ai/run`` at `Emulator.base_url`, there also ``/ai/v1`` as OpenAI's
+clients speak it and the catalogue of models; at `Emulator.openai_url` it is an OpenAI-compatible server of no provider,
+and at `Emulator.gateway_url` the older host of AI Gateway. Answers stream, call tools and fill JSON Schemas.
+
 What it is for: trying a client, a pipeline or a test against jobs that wait, come back in another order, lack items or
 never end, without an account and without paying. What it is not: Kimi. The answers come from rules that look for
 labelled values, titles, tables and the habits of letterheads, tills and contracts in the document (`model`); they
 never invent a value. Every completion says that it is not Kimi's: its ``model`` is the id that was asked for followed
-by ``(emulator: rule-based, not Kimi)``, and its ``reasoning_content`` is ``rule-based stand-in, not a model``. The
+by ``(emulator: rule-based, not Kimi)``, and its reasoning, unless it was turned off, is ``rule-based stand-in, not a
+model``. The
 ``model`` of a submit or of a pending job is the plain id. A test that wants other answers gives its own function, and
 the ``model`` ends in ``(emulator)``:
 
     with Emulator(answer=lambda messages, schema: '{"total": "9.00"}') as emulator: ...
 
 Which fact of the protocol is documented by Cloudflare, which was observed and which is assumed stands where the fact
-is: in `behaviour` for what can be chosen, in `replies`, `service` and `queue` for the rest. The faults are listed in
-`faults`. From a shell: ``python -m kimi_beam.emulator --faults all=0.05`` prints the base URL and serves until Ctrl-C.
+is: in `behaviour` for what can be chosen, in `refusals` for errors, in `replies`, `stream` and `queue` for the rest.
+The faults are listed in `faults`. From a shell: ``python -m kimi_beam.emulator --faults all=0.05`` prints the base URL
+and serves until Ctrl-C.
 
 It imports nothing else from kimi_beam: a codec shared by both sides of a wire hides a shared mistake.
 """

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from kimi_beam.emulator import replies, work
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.queue import Job, shuffled
+from kimi_beam.emulator.refusals import Refused
 from kimi_beam.emulator.replies import Completion, Json
 from kimi_beam.emulator.work import Answer, Task
 
@@ -36,11 +37,14 @@ class Writer:
     answer: Answer | None
     stopped: Callable[[], bool] = lambda: False
 
-    def complete(self, task: Task, name: str) -> Completion:
-        """Answer one task; its completion id is a hash of the seed and ``name``."""
+    def complete(self, task: Task, model: str, name: str) -> Completion:
+        """Answer one task as ``model``; its completion id is a hash of the seed and ``name``.
+
+        Raises:
+            Refused: The model would not answer it.
+        """
         completion_id = blake2b(f"{self.seed}:{name}".encode(), digest_size=16).hexdigest()
-        enforce = self.behaviour.enforce_schema
-        return work.write(task, completion_id=completion_id, enforce_schema=enforce, answer=self.answer)
+        return work.write(task, completion_id=completion_id, asked=model, behaviour=self.behaviour, answer=self.answer)
 
     def write(self, job: Job[Task]) -> tuple[bytes, int]:
         """Return the finished job's body, and how many completion tokens it has.
@@ -53,7 +57,7 @@ class Writer:
         for position, task in enumerate(job.items):
             if self.stopped():
                 raise Stopped
-            answered = self._attempt(task, f"{job.id}:{position}")
+            answered = self._attempt(task, job.owner[1], f"{job.id}:{position}")
             if isinstance(answered, Completion):
                 completions.append(answered)
                 parts += self._answered(job, position, task, answered)
@@ -68,15 +72,22 @@ class Writer:
         """Return the ``model`` that completions name: who wrote them."""
         return replies.signed(model, rule_based=self.answer is None)
 
-    def _attempt(self, task: Task, name: str) -> Completion | str:
-        """Return the completion, or why there is none: one bad item, whatever it is, must not cost the others."""
+    def _attempt(self, task: Task, model: str, name: str) -> Completion | tuple[int, str]:
+        """Return the completion, or code and words of why there is none.
+
+        One bad item, whatever it is, must not cost the others.
+        """
+        if task.refusal is not None:
+            return task.refusal
         if task.fault == "failed_item":
-            return "the request could not be processed"
+            return 3030, "AiError: the request could not be processed"
         try:
-            return self.complete(task, name)
+            return self.complete(task, model, name)
+        except Refused as refusal:
+            return refusal.code, refusal.message
         except Exception as error:
             logger.exception("no answer for item %s", name)
-            return repr(error)
+            return 3030, f"AiError: {error!r}"
 
     def _answered(self, job: Job[Task], position: int, task: Task, completion: Completion) -> list[Json]:
         """Return what stands in the job for an item: one element, with some faults none or two."""
@@ -84,7 +95,10 @@ class Writer:
         per_item = self.behaviour.cached_tokens == "item"
         created = int(job.done_at)
         model = self.signed(job.owner[1])
-        result = replies.batch_completion(completion, model=model, created=created, cached_per_item=per_item)
+        field = self.behaviour.reasoning_field
+        result = replies.batch_completion(
+            completion, model=model, created=created, cached_per_item=per_item, reasoning_field=field
+        )
         part = replies.item(position, task.reference, array=array, result=result)
         if task.fault == "missing_item":
             return []
@@ -95,9 +109,9 @@ class Writer:
             return [part, replies.item(len(job.items) + position, stranger, array=array, result=result)]
         return [part]
 
-    def _failed(self, position: int, task: Task, reason: str) -> list[Json]:
+    def _failed(self, position: int, task: Task, reason: tuple[int, str]) -> list[Json]:
         array = self.behaviour.array
-        error: Json = {"code": 3030, "message": f"AiError: {reason}"}
+        error: Json = {"code": reason[0], "message": reason[1]}
         if self.behaviour.item_failure == "missing":
             return []
         if self.behaviour.item_failure == "result":

@@ -1,8 +1,8 @@
 """What the service does where nobody has written down what it does.
 
-Every field is one row of what is unknown about Workers AI batch on Kimi: the default is the likelier case, the other
-values are the alternatives, so that a client can be tried against each. All of it is [assumed] unless a field says
-otherwise.
+Every field is one thing that is unknown about Workers AI with Kimi, or that differs between accounts: the default is
+the likelier case, the other values are the alternatives, so that a client can be tried against each. All of it is
+[assumed] unless a field says otherwise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ DAY: float = 24 * 60 * 60.0
 @dataclass(frozen=True)
 class Behaviour:
     """The choices an emulator is started with.
+
+    The batch queue:
 
     Attributes:
         array: Name of the array in a finished job: ``results`` with ``index`` [observed: a live K2.6 job], or
@@ -37,13 +39,67 @@ class Behaviour:
         retention: Seconds after which a job is forgotten; 24 hours. A job a week old was gone [observed].
         k2_5_queue: Submitting to kimi-k2.5 is ``refused`` (8007) [observed: its last known answer], or served through
             the ``alias`` of kimi-k2.6 while ``model`` still says k2.5.
-        requests_per_minute: Requests (submit, poll, run) a minute for each account and model before 429 / 3021 with
-            ``Retry-After``; None is no limit. The synchronous limit of K2.6 is 20 [documented: limits page]; whether
-            submits and polls count is unknown.
-        cached_tokens: ``cached_tokens`` is reported for the ``job`` only, ``null`` in each item [observed], or per
-            ``item`` too.
+        batch_requests_per_minute: Submits and polls a minute for each account and model before 429 / 3021; None is no
+            limit. Whether they count at all is unknown; if so, 20 is the likely number.
+        cached_tokens: ``cached_tokens`` of a job is reported for the ``job`` only, ``null`` in each item [observed], or
+            per ``item`` too. A synchronous answer always has its own.
+        batch_affinity: Whether ``x-session-affinity`` chooses the instance in the queue too; if not, the header has no
+            effect there.
+
+    Synchronous requests:
+
+    Attributes:
+        requests_per_minute: Runs a minute for each account and model before 429 / 3021 with ``retry-after``; None is no
+            limit and no ``Ratelimit`` header. Documented for K2.6: 20, with prepaid gateway credits 50 [limits page];
+            that the headers come with Workers AI is assumed.
+        capacity: How many runs a model takes at once; more wait, or are refused with 3040 if they say ``rejectIfBusy``
+            [documented: reject-if-busy]. None is enough for all. A stream counts until its first piece.
+        cut_off: Seconds after which a run that does not stream ends in 408 / 3046 [observed: about 120].
+        accounts: The account ids that exist; others are 404 / 7003 [observed]. None accepts any.
+        plan: On the ``free`` plan K2.6 and K2.7 are 403 / 5035 [documented: changelog 2026-07-28]; ``paid`` has them.
+        streaming: ``stream: true`` is answered with ``events``, or it is ``ignored`` and answered in one piece of JSON
+            [observed: some models on ``/ai/run``].
+        stream_usage: ``usage`` stands on ``every`` chunk [observed], or in one last chunk if ``asked`` for with
+            ``stream_options.include_usage`` [documented: OpenAI's form].
+        stream_closing: Whether ``{"response":"","usage":…}`` precedes ``[DONE]`` [observed: it may]: on ``/ai/run``
+            (``run``), ``always`` or ``never``.
+        stream_echo: Whether a chunk repeats its text as ``response`` at the top [observed: it may].
+        openai_errors: ``/ai/v1`` answers errors in Cloudflare's ``envelope`` [observed] or in the ``openai`` form
+            [observed once].
+        openai_models: Model ids that the OpenAI-style root ``/v1`` serves; empty serves any.
+
+    The answer:
+
+    Attributes:
         enforce_schema: Whether the schema in ``response_format`` shapes the answer; if not, it is ignored, as some
             models do.
+        schema_forms: Which forms of ``json_schema`` are enforced: ``both``, only the ``openai`` form A, or only the
+            ``bare`` form B; the other is ignored.
+        union_types: A schema with union types is ``accepted``, or ``refused`` with 5024 [observed: dense schemas].
+        json_mode_status: HTTP status with code 5024.
+        without_json_schema: Models that answer 403 / 5025 to any ``json_schema`` [observed].
+        required_tools: ``tool_choice: "required"`` is ``advice`` while the model thinks [observed], or ``enforced``.
+        forced_tool_with_switch: A named function together with a thinking switch is ``accepted``, or an ``error`` (500
+            / 8005) [observed: one report].
+        null_content: An assistant turn with ``content: null`` is ``refused`` (5006) [observed], or ``accepted``.
+        thinking_switch: What turns thinking off: ``any`` known switch, only the model's own ``documented`` one, or it
+            is ``ignored`` [observed: workers-sdk 13239]. Nothing turns K2.7's off [documented].
+        reasoning_field: Where reasoning stands: ``reasoning_content`` [observed: K2.6 batch], ``reasoning``
+            [documented: changelog 2026-04-20], or ``both`` [observed: streams].
+        reasoning_tokens: How much the stand-in thinks.
+        image_tokens: What an image costs.
+        image_urls: An ``https:`` image is ``refused`` (400 / 5004), or ``accepted``.
+        instances: Machines of a model that requests without ``x-session-affinity`` go to in turn; each has its own
+            prefix cache.
+
+    AI Gateway:
+
+    Attributes:
+        gateways: The gateways that exist beside ``default``; others are 400 / 2001 [observed]. None accepts any.
+        gateway_token: What ``cf-aig-authorization`` must carry; None is a gateway without authentication.
+        gateway_cache: Seconds an equal request gets the same reply from a gateway, unless it says
+            ``cf-aig-skip-cache: true``; ``cf-aig-cache-ttl`` overrides it [documented]. 0 is a gateway whose cache is
+            off. On by default, so that a client that polls through the cache is caught.
     """
 
     array: Literal["results", "responses"] = "results"
@@ -57,6 +113,37 @@ class Behaviour:
     size_limit: int = 10_000_000
     retention: float = DAY
     k2_5_queue: Literal["refused", "alias"] = "refused"
-    requests_per_minute: int | None = None
+    batch_requests_per_minute: int | None = None
     cached_tokens: Literal["job", "item"] = "job"
+    batch_affinity: bool = False
+
+    requests_per_minute: int | None = None
+    capacity: int | None = None
+    cut_off: float = 120.0
+    accounts: tuple[str, ...] | None = None
+    plan: Literal["paid", "free"] = "paid"
+    streaming: Literal["events", "ignored"] = "events"
+    stream_usage: Literal["every", "asked"] = "every"
+    stream_closing: Literal["run", "always", "never"] = "run"
+    stream_echo: bool = False
+    openai_errors: Literal["envelope", "openai"] = "envelope"
+    openai_models: tuple[str, ...] = ()
+
     enforce_schema: bool = True
+    schema_forms: Literal["both", "openai", "bare"] = "both"
+    union_types: Literal["accepted", "refused"] = "accepted"
+    json_mode_status: int = 400
+    without_json_schema: tuple[str, ...] = ()
+    required_tools: Literal["advice", "enforced"] = "advice"
+    forced_tool_with_switch: Literal["accepted", "error"] = "accepted"
+    null_content: Literal["refused", "accepted"] = "refused"
+    thinking_switch: Literal["any", "documented", "ignored"] = "any"
+    reasoning_field: Literal["reasoning_content", "reasoning", "both"] = "reasoning_content"
+    reasoning_tokens: int = 8
+    image_tokens: int = 1024
+    image_urls: Literal["refused", "accepted"] = "refused"
+    instances: int = 1
+
+    gateways: tuple[str, ...] | None = None
+    gateway_token: str | None = None
+    gateway_cache: float = 3600.0

@@ -16,7 +16,7 @@ from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
 _BANNER = """\
 kimi-beam emulator: a rule-based stand-in, not Kimi. No request leaves this machine.
 To use it: kimi-beam extract … --base-url {url} with any account id and {token}.
-Counters: {root}/stats. Stop with Ctrl-C.
+As an OpenAI-compatible server: {root}/v1. Counters: {root}/stats. Stop with Ctrl-C.
 """
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from kimi_beam.emulator import tokens
 from kimi_beam.emulator.replies import Completion
+from kimi_beam.emulator.thinking import NOTE
 
 
 def spoil(completion: Completion, fault: str | None, schema: object) -> Completion:
@@ -28,7 +29,7 @@ def spoil(completion: Completion, fault: str | None, schema: object) -> Completi
     if fault == "truncated":
         return replace(_with_content(completion, content[: max(1, len(content) // 2)]), finish_reason="length")
     if fault == "empty":
-        return replace(completion, content=None, finish_reason="length")
+        return replace(completion, content=None, finish_reason="length", reasoning=completion.reasoning or NOTE)
     if fault == "invalid":
         return _with_content(completion, violate(content, schema))
     return completion
@@ -38,8 +39,12 @@ def shorten(completion: Completion, limit: object) -> Completion:
     """Cut an answer at ``max_completion_tokens``; reasoning counts against it [observed: thinking eats the limit]."""
     if isinstance(limit, bool) or not isinstance(limit, int) or completion.completion_tokens <= limit:
         return completion
-    left = tokens.cut(completion.content or "", limit - tokens.estimate(completion.reasoning))
-    return replace(completion, content=left or None, finish_reason="length", completion_tokens=max(limit, 0))
+    thought = completion.reasoning or ""
+    left = tokens.cut(completion.content or "", limit - tokens.estimate(thought))
+    reasoning = tokens.cut(thought, limit) or None
+    return replace(
+        completion, content=left or None, finish_reason="length", completion_tokens=max(limit, 0), reasoning=reasoning
+    )
 
 
 def violate(content: str, schema: object) -> str:
@@ -71,5 +76,5 @@ def _wrong_value(rule: object) -> Any:
 
 
 def _with_content(completion: Completion, content: str) -> Completion:
-    count = tokens.estimate(content) + tokens.estimate(completion.reasoning)
+    count = tokens.estimate(content) + tokens.estimate(completion.reasoning or "")
     return replace(completion, content=content, completion_tokens=count)

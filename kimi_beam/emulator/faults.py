@@ -19,6 +19,8 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final, Literal
 
+from kimi_beam.emulator.refusals import CODES
+
 Endpoint = Literal["submit", "poll", "run"]
 
 _REQUEST: Final = {
@@ -27,6 +29,7 @@ _REQUEST: Final = {
     "rate_limit_date": "429 / 3021 with Retry-After as an HTTP date (argument: seconds from now, 1 if absent)",
     "capacity": "429 / 3040, capacity temporarily exceeded",
     "error_500": "500 / 8005 in the usual envelope",
+    "error_code": "any of Cloudflare's internal codes with its status (argument: which, 3007 if absent)",
     "error_502_bare": "502 with an HTML page instead of an envelope; the request had no effect",
     "drop_after_accept": "a submit or run is accepted (and billed), then the connection is closed without a reply",
 }
@@ -45,13 +48,18 @@ _ITEM: Final = {
     "truncated": "the JSON is cut and finish_reason is length",
     "empty": "content null, with reasoning_content and finish_reason length",
     "invalid": "JSON that violates the schema",
+    "json_mode": "5024, JSON mode could not be met, where a json_schema was asked for; it is not billed",
+}
+_STREAM: Final = {
+    "stream_error": "an error 3040 is the first event of a stream, under HTTP 200; it is not billed",
+    "stream_cut": "the connection is closed in the middle of a stream",
 }
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
-FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_ITEM})
+FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_ITEM, **_STREAM})
 """Every fault's name and what it does."""
 
-WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date"})
+WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code"})
 
 
 class FaultsError(ValueError):
@@ -102,6 +110,8 @@ class Faults:
                 seconds = _number(extra)
                 if seconds is None:
                     raise FaultsError(f"{extra!r} is not a number of seconds")
+                if name == "error_code" and seconds not in CODES:
+                    raise FaultsError(f"{extra!r} is not an internal code")
                 argument[name] = seconds
             probability.update(dict.fromkeys(FAULTS if name == "all" else (name,), chance))
         return cls(MappingProxyType(probability), MappingProxyType(argument))
@@ -154,10 +164,20 @@ class Injector:
         """Draw for a job whose items' keys are digested in ``key``."""
         return self.count(self._draw(_JOB, f"job:{key}"))
 
-    def item(self, key: str, *, alone: bool = False) -> str | None:
-        """Draw for an item; ``alone`` is a synchronous run, which has no array that could lack or double an item."""
+    def item(self, key: str, *, alone: bool = False, structured: bool = True) -> str | None:
+        """Draw for an item.
+
+        Args:
+            key: Its document.
+            alone: It is a synchronous run, which has no array that could lack or double an item.
+            structured: It asks for a ``json_schema``.
+        """
         names = [name for name in _ITEM if not alone or name not in _PLACED]
-        return self.count(self._draw(names, f"item:{key}"))
+        return self.count(self._draw(names if structured else [n for n in names if n != "json_mode"], f"item:{key}"))
+
+    def stream(self, key: str) -> str | None:
+        """Draw for a stream that answers the document ``key``."""
+        return self.count(self._draw(_STREAM, f"stream:{key}"))
 
     def count(self, name: str | None) -> str | None:
         """Count a fault as injected and return it; None is no fault."""

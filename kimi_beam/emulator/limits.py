@@ -3,6 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a limit says to a request.
+
+    Attributes:
+        limit: Requests a minute.
+        left: How many more this minute.
+        reset: Whole seconds until the next minute, at least 1.
+        refused: Whether this one is over the limit.
+    """
+
+    limit: int
+    left: int
+    reset: int
+    refused: bool
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers that tell it [documented: changelog fundamentals 2025-09-03].
+
+        That they come with every reply of Workers AI is assumed; ``retry-after`` comes with a refusal only.
+        """
+        told = {
+            "Ratelimit": f'"default";r={self.left};t={self.reset}',
+            "Ratelimit-Policy": f'"default";q={self.limit};w=60',
+        }
+        return {**told, "Retry-After": str(self.reset)} if self.refused else told
 
 
 class MinuteLimit:
@@ -17,13 +47,14 @@ class MinuteLimit:
         self._minute = -1
         self._counts: dict[tuple[str, str], int] = {}
 
-    def wait(self, key: tuple[str, str], now: float) -> int:
-        """Count a request; return 0, or the seconds (at least 1) until the next minute if it is over the limit."""
+    def take(self, key: tuple[str, str], now: float) -> Allowance | None:
+        """Count a request and say what is left; None without a limit."""
         if self._per_minute is None:
-            return 0
+            return None
         minute = int(now // 60)
         if minute != self._minute:
             self._minute = minute
             self._counts.clear()
-        self._counts[key] = self._counts.get(key, 0) + 1
-        return max(1, math.ceil((minute + 1) * 60 - now)) if self._counts[key] > self._per_minute else 0
+        count = self._counts[key] = self._counts.get(key, 0) + 1
+        reset = max(1, math.ceil((minute + 1) * 60 - now))
+        return Allowance(self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute)

@@ -32,14 +32,16 @@ _ROOT: Final = label_for("document")
 _MOST_LABELS: Final = 100
 
 
-def answer(messages: Sequence[object], want: Wanted) -> str:
+def answer(messages: Sequence[object], want: Wanted, more: str = "") -> str:
     """Answer a chat.
 
     Args:
         messages: The chat; the document is in the last user message.
         want: What shape the answer is to have.
+        more: What else is known beside the document, such as the answers of tools.
     """
     text = document_in(text_of(last_user_content(messages)))
+    text = f"{text}\n{more}" if more else text
     if want.kind == "prose":
         first = next((line.strip() for line in text[:2_000].splitlines() if line.strip()), "nothing")
         return f'A text of {len(text.split())} words that begins with "{first[:80]}".'

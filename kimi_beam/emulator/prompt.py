@@ -78,7 +78,7 @@ def wanted(messages: Sequence[object], response_format: object, *, enforce: bool
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind == "json_schema" and enforce:
         assert isinstance(response_format, Mapping)
-        return Wanted("schema", _unwrap(response_format.get("json_schema")))
+        return Wanted("schema", unwrap(response_format.get("json_schema")))
     if kind not in ("json_schema", "json_object"):
         return Wanted("prose")
     # A system message is where clients put the schema; the document itself may well be JSON and must not be mistaken
@@ -93,7 +93,7 @@ def wanted(messages: Sequence[object], response_format: object, *, enforce: bool
     return Wanted("object")
 
 
-def _unwrap(value: object) -> object:
+def unwrap(value: object) -> object:
     """Tell form A from form B: only a wrapper has a ``schema`` and a ``name`` that is a plain string."""
     if isinstance(value, Mapping) and "schema" in value and not _looks_like_schema(value):
         return value["schema"]
@@ -113,8 +113,8 @@ def schema_in(text: str) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             end = position + 1
         else:
-            if isinstance(value, dict) and _looks_like_schema(_unwrap(value)):
-                return _unwrap(value)  # type: ignore[return-value]  # just seen to be a dict
+            if isinstance(value, dict) and _looks_like_schema(unwrap(value)):
+                return unwrap(value)  # type: ignore[return-value]  # just seen to be a dict
         position = text.find("{", end)
     return None
 

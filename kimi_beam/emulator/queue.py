@@ -33,7 +33,8 @@ class Job(Generic[Item]):
         done_at: Unix seconds; infinity for a job that will never be done.
         fate: What becomes of it.
         failure: Code and message of a job that fails.
-        reply: The finished job as it was first read, so that reading it again gives the same bytes [observed: works].
+        reply: The finished job as it was first read, compressed, so that reading it again gives the same bytes
+            [observed: works].
     """
 
     id: str

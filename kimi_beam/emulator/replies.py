@@ -7,24 +7,59 @@ never the service's: ``model`` of a completion says who wrote it (`signed`), so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 import orjson
 
-Json = dict[str, Any]
+from kimi_beam.emulator.refusals import Refused
 
-_NOTE = "rule-based stand-in, not a model"
+_OPENAI_ERRORS: Final = {
+    400: ("invalid_request_error", "invalid_prompt"),
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("invalid_request_error", "permission_denied"),
+    404: ("invalid_request_error", "not_found"),
+    408: ("timeout", "timeout"),
+    413: ("invalid_request_error", "request_too_large"),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+}
+
+Json = dict[str, Any]
+ReasoningField = Literal["reasoning_content", "reasoning", "both"]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer."""
+    """One HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        body: All of it, unless it comes in ``pieces``.
+        headers: Beside those of every reply.
+        media_type: Content type.
+        error: Code and message, where it is a failure.
+        pieces: The parts of a stream, in order.
+        pause: Seconds before each part but the first.
+        cut: Whether the connection is closed after the last part as if the network had failed.
+    """
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
+    error: tuple[int, str] | None = None
+    pieces: tuple[bytes, ...] = ()
+    pause: float = 0.0
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A function the model wants called; ``arguments`` is JSON."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True)
@@ -33,12 +68,13 @@ class Completion:
 
     Attributes:
         id: 32 hex digits [observed].
-        content: The answer; None when nothing but reasoning came.
-        finish_reason: ``stop`` or ``length``.
+        content: The answer; None when nothing but reasoning came, or tool calls did.
+        finish_reason: ``stop``, ``length`` or ``tool_calls``.
         prompt_tokens: Estimated tokens of the prompt.
         completion_tokens: Estimated tokens of content and reasoning.
         cached_tokens: Part of ``prompt_tokens`` that came from the prefix cache.
-        reasoning: What stands in ``reasoning_content``.
+        reasoning: What was thought; None when thinking was off.
+        tool_calls: The functions to call.
     """
 
     id: str
@@ -47,18 +83,41 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
-    reasoning: str = _NOTE
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
-def success(result: Json) -> Reply:
+def success(result: Any, **more: Any) -> Reply:
     """Wrap a result in Cloudflare's envelope [documented: get-started/rest-api]."""
-    return Reply(200, orjson.dumps({"result": result, "success": True, "errors": [], "messages": []}))
+    return Reply(200, orjson.dumps({"result": result, "success": True, "errors": [], "messages": [], **more}))
+
+
+def bare(result: Json) -> Reply:
+    """Return a result without an envelope, as the OpenAI-compatible endpoints do [documented]."""
+    return Reply(200, orjson.dumps(result))
 
 
 def failure(status: int, code: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
     """Wrap an error in the envelope [observed: bug reports; ``result`` is sometimes null there]."""
     body: Json = {"errors": [{"message": message, "code": code}], "success": False, "result": {}, "messages": []}
-    return Reply(status, orjson.dumps(body), headers or {})
+    return Reply(status, orjson.dumps(body), headers or {}, error=(code, message))
+
+
+def refused(refusal: Refused) -> Reply:
+    """Return the failure that a refusal is."""
+    return failure(refusal.status, refusal.code, refusal.message, refusal.headers)
+
+
+def in_openai_form(reply: Reply) -> Reply:
+    """Put a failure into OpenAI's words [observed once on ``/ai/v1``: the form; assumed: its codes]; others stay."""
+    if reply.error is None:
+        return reply
+    code, message = reply.error
+    kind, name = _OPENAI_ERRORS.get(reply.status, ("server_error", "server_error"))
+    name = "model_not_found" if code in (5007, 5018) else name
+    error = {"message": message, "type": kind, "param": None, "code": name}
+    status = 404 if code == 5007 else reply.status
+    return replace(reply, status=status, body=orjson.dumps({"error": error}))
 
 
 def bad_gateway() -> Reply:
@@ -82,15 +141,18 @@ def signed(model: str, *, rule_based: bool) -> str:
     return f"{model} (emulator: rule-based, not Kimi)" if rule_based else f"{model} (emulator)"
 
 
-def chat_completion(completion: Completion, *, model: str, created: int) -> Json:
+def chat_completion(completion: Completion, *, model: str, created: int, reasoning_field: ReasoningField) -> Json:
     """Make the result of a synchronous run [documented: output schema; values assumed]."""
-    return _completion(completion, model=model, created=created, details={"cached_tokens": completion.cached_tokens})
+    details = {"cached_tokens": completion.cached_tokens}
+    return _completion(completion, model, created, details, reasoning_field)
 
 
-def batch_completion(completion: Completion, *, model: str, created: int, cached_per_item: bool) -> Json:
+def batch_completion(
+    completion: Completion, *, model: str, created: int, cached_per_item: bool, reasoning_field: ReasoningField
+) -> Json:
     """Make an item's result in a finished job: ``prompt_tokens_details`` is null there [observed]."""
     details = {"cached_tokens": completion.cached_tokens} if cached_per_item else None
-    value = _completion(completion, model=model, created=created, details=details)
+    value = _completion(completion, model, created, details, reasoning_field)
     choice = value["choices"][0]
     return {
         **{key: value[key] for key in ("id", "object", "created", "model")},
@@ -101,7 +163,7 @@ def batch_completion(completion: Completion, *, model: str, created: int, cached
                 "finish_reason": choice["finish_reason"],
                 "logprobs": None,
                 # The stop token's id in the capture; a cut answer met none.
-                "matched_stop": 163586 if choice["finish_reason"] == "stop" else None,
+                "matched_stop": None if choice["finish_reason"] == "length" else 163586,
                 "message": choice["message"],
             }
         ],
@@ -116,7 +178,7 @@ def usage(completions: Iterable[Completion]) -> Json:
         prompt += completion.prompt_tokens
         answer += completion.completion_tokens
         cached += completion.cached_tokens
-    return _usage(prompt, answer, {"cached_tokens": cached})
+    return usage_of(prompt, answer, {"cached_tokens": cached})
 
 
 def item(position: int, reference: str | None, *, array: str, result: Json | None, error: Json | None = None) -> Json:
@@ -146,7 +208,20 @@ def finished(items: Sequence[Json], *, array: str, usage: Json) -> Json:
     return {array: list(items), "usage": usage}
 
 
-def _completion(completion: Completion, *, model: str, created: int, details: Json | None) -> Json:
+def thought(text: str | None, reasoning_field: ReasoningField) -> Json:
+    """Return the fields that hold reasoning."""
+    names = ("reasoning", "reasoning_content") if reasoning_field == "both" else (reasoning_field,)
+    return dict.fromkeys(names, text)
+
+
+def tool_call(call: ToolCall) -> Json:
+    """Make one element of ``tool_calls`` [documented: output schema]."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _completion(
+    completion: Completion, model: str, created: int, details: Json | None, reasoning_field: ReasoningField
+) -> Json:
     return {
         "id": completion.id,
         "object": "chat.completion",
@@ -160,16 +235,17 @@ def _completion(completion: Completion, *, model: str, created: int, details: Js
                 "message": {
                     "role": "assistant",
                     "content": completion.content,
-                    "reasoning_content": completion.reasoning,
-                    "tool_calls": None,
+                    **thought(completion.reasoning, reasoning_field),
+                    "tool_calls": [tool_call(call) for call in completion.tool_calls] or None,
                 },
             }
         ],
-        "usage": _usage(completion.prompt_tokens, completion.completion_tokens, details),
+        "usage": usage_of(completion.prompt_tokens, completion.completion_tokens, details),
     }
 
 
-def _usage(prompt: int, answer: int, details: Json | None) -> Json:
+def usage_of(prompt: int, answer: int, details: Json | None) -> Json:
+    """Make a ``usage``."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": answer,

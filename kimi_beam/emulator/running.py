@@ -72,6 +72,16 @@ class Emulator:
             raise RuntimeError("the emulator has not been started")
         return self._base_url
 
+    @property
+    def openai_url(self) -> str:
+        """What to give a client as the root of an OpenAI-compatible server that is not Cloudflare's."""
+        return self.base_url.removesuffix(BASE_PATH) + "/v1"
+
+    @property
+    def gateway_url(self) -> str:
+        """What to give a client in place of ``https://gateway.ai.cloudflare.com/v1``, the older form of AI Gateway."""
+        return self.openai_url
+
     def stats(self) -> dict[str, Any]:
         """Return what ``GET /stats`` returns; also after the emulator was stopped.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -12,35 +12,51 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from kimi_beam.emulator import replies
+from kimi_beam.emulator.call import Call, Surface
 from kimi_beam.emulator.replies import Reply
 from kimi_beam.emulator.service import Service
 
 BASE_PATH: Final = "/client/v4"
+_AI: Final = BASE_PATH + "/accounts/{account}/ai"
+_GATEWAY: Final = "/v1/{account}/{gateway}"
 _MOST_BYTES: Final = 100_000_000  # far beyond what was seen accepted; more is refused, so that memory stays bounded
+_NOT_ALLOWED: Final = replies.failure(405, 7001, "Method not allowed for this route")
 
 
 def application(service: Service) -> Starlette:
     """Make the ASGI application that offers a service.
 
-    ``POST /client/v4/accounts/{account}/ai/run/{model}`` is Workers AI [documented]; ``GET /stats`` and ``POST /reset``
+    Under ``/client/v4`` it is Workers AI's host, under ``/v1/{account}/{gateway}`` the older one of AI Gateway
+    [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats`` and ``POST /reset``
     are the emulator's own and need no token. To close a connection without a reply it needs the transport, which
     `running.Protocol` puts into the request's state.
     """
 
-    async def run(request: Request) -> Response:
-        body = await _body(request)
-        if body is None:
-            return _response(replies.failure(413, 3006, "AiError: AiError: Request is too large"))
-        account, model = request.path_params["account"], request.path_params["model"]
-        queued = request.query_params.get("queueRequest", "").lower() == "true"
-        reply = await service.handle(account, model, queued, request.headers, body)
-        if reply is None:
-            await _hang_up(request)
-            return Response()  # nobody is there to read it
-        return _response(reply)
+    def post(path: str, surface: Surface, *, wrapped: bool = False, compat: bool = False) -> Route:
+        async def endpoint(request: Request) -> Response:
+            body = await _body(request)
+            if body is None:
+                return _response(replies.failure(413, 3006, "AiError: AiError: Request is too large"))
+            reply = await service.handle(_call(request, surface, body, wrapped=wrapped, compat=compat))
+            if reply is None:
+                await _hang_up(request)
+                return Response()  # nobody is there to read it
+            return _response(reply)
+
+        return Route(path, endpoint, methods=["POST"])
+
+    def get(path: str, answer: Callable[[Request], Reply]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return _response(answer(request))
+
+        return Route(path, endpoint, methods=["GET"])
+
+    def look_up(page: str) -> Callable[[Request], Reply]:
+        return lambda r: service.look_up(r.path_params["account"], page, r.query_params, r.headers)
 
     async def stats(_: Request) -> Response:
         return Response(orjson.dumps(service.stats()), media_type="application/json")
@@ -49,16 +65,61 @@ def application(service: Service) -> Starlette:
         service.reset()
         return Response(orjson.dumps(service.stats()), media_type="application/json")
 
+    routes: list[BaseRoute] = [
+        post(_AI + "/run", "run", wrapped=True),
+        post(_AI + "/run/{model:path}", "run"),
+        post(_AI + "/v1/chat/completions", "chat"),
+        get(_AI + "/v1/models", lambda _: _NOT_ALLOWED),  # observed
+        get(_AI + "/models/search", look_up("search")),
+        get(_AI + "/models/schema", look_up("schema")),
+        post("/v1/chat/completions", "openai"),
+        get("/v1/models", lambda r: service.openai_models(r.headers)),
+        post(_GATEWAY + "/workers-ai/v1/chat/completions", "chat"),
+        post(_GATEWAY + "/workers-ai/{model:path}", "run"),
+        post(_GATEWAY + "/compat/chat/completions", "chat", compat=True),
+        Route("/stats", stats, methods=["GET"]),
+        Route("/reset", reset, methods=["POST"]),
+    ]
     return Starlette(
-        routes=[
-            Route(BASE_PATH + "/accounts/{account}/ai/run/{model:path}", run, methods=["POST"]),
-            Route("/stats", stats, methods=["GET"]),
-            Route("/reset", reset, methods=["POST"]),
-        ],
+        routes=routes,
         exception_handlers={
             404: _error(replies.failure(400, 7000, "No route for that URI")),
-            405: _error(replies.failure(405, 7001, "Method not allowed for this route")),
+            405: _error(_NOT_ALLOWED),
         },
+    )
+
+
+class _Events(Response):
+    """A reply in pieces: each is sent when its time has come."""
+
+    def __init__(self, reply: Reply, headers: Mapping[str, str]) -> None:
+        super().__init__(b"", reply.status, headers, reply.media_type)
+        del self.headers["content-length"]
+        self._reply = reply
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for number, piece in enumerate(self._reply.pieces):
+            if number and self._reply.pause:
+                await asyncio.sleep(self._reply.pause)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if self._reply.cut:
+            await _hang_up(Request(scope, receive))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _call(request: Request, surface: Surface, body: bytes, *, wrapped: bool, compat: bool) -> Call:
+    path = request.path_params
+    return Call(
+        surface=surface,
+        body=body,
+        headers=request.headers,
+        account=path.get("account", ""),
+        model=path.get("model"),
+        queued=request.query_params.get("queueRequest", "").lower() == "true",
+        gateway=path.get("gateway"),
+        wrapped=wrapped,
+        compat=compat,
     )
 
 
@@ -74,7 +135,7 @@ def _error(reply: Reply) -> Callable[[Request, Exception], Awaitable[Response]]:
 
 def _response(reply: Reply) -> Response:
     headers = {"cf-ai-req-id": str(uuid4()), **reply.headers}
-    return Response(reply.body, reply.status, headers, reply.media_type)
+    return _Events(reply, headers) if reply.pieces else Response(reply.body, reply.status, headers, reply.media_type)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -2,66 +2,190 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 
-from kimi_beam.emulator import model, tokens
+from kimi_beam.emulator import jsonmode, model, prefixes, thinking, tokens, tools, vision
+from kimi_beam.emulator.behaviour import Behaviour
+from kimi_beam.emulator.catalogue import MODELS
 from kimi_beam.emulator.damage import shorten, spoil
-from kimi_beam.emulator.prompt import last_user_content, text_of, wanted
-from kimi_beam.emulator.replies import Completion
+from kimi_beam.emulator.prompt import Wanted, last_user_content, text_of, wanted
+from kimi_beam.emulator.refusals import BadInput, Refused
+from kimi_beam.emulator.replies import Completion, ToolCall
 
 Answer = Callable[[list[Any], "dict[str, Any] | None"], str]
 """What may replace the rule-based model: messages and JSON Schema (None without one) to the answer's text."""
 
-_CACHE_BLOCK: Final = 64  # tokens; "short inputs under one block do not count" [documented], the size is assumed
+_ROLES: Final = ("developer", "system", "user", "assistant", "tool", "function")
+_RANGES: Final = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "n": (1, 128),
+    "top_logprobs": (0, 20),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+}
 
 
-class BadInput(ValueError):  # noqa: N818 - it is the service's own word for it
-    """A body that the model's input schema refuses: code 5006."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One chat to be answered.
 
     Attributes:
-        messages: The chat.
-        response_format: What shape the answer is to have, as sent.
-        limit: ``max_completion_tokens``, or its deprecated name ``max_tokens``.
+        body: The request as sent; compressed JSON while it waits in the queue.
         reference: ``external_reference``, None when none was sent.
         key: Names the document: the hash of the last user message's content.
-        prefix: Names everything before that message, and the response format: what a prefix cache can hold.
-        prompt_tokens: Estimated tokens of all messages.
-        prefix_tokens: Those of ``prefix``, in whole blocks.
+        prompt_tokens: Estimated tokens of all messages, images and tools.
+        blocks: The prompt's blocks, by which a prefix cache knows it; dropped once it was looked up.
+        structured: Whether a ``json_schema`` was asked for.
         fault: The item's fault, None for none.
-        cached: Whether ``prefix`` was seen before.
+        cached_tokens: How much of the prompt came from the prefix cache.
+        refusal: Code and message of why it gets no answer, None if it does.
     """
 
-    messages: list[Any]
-    response_format: Any
-    limit: Any
+    body: Mapping[str, Any] | bytes
     reference: str | None
     key: str
-    prefix: bytes
-    prompt_tokens: int
-    prefix_tokens: int
+    prompt_tokens: int = 0
+    blocks: tuple[int, ...] = ()
+    structured: bool = False
     fault: str | None = None
-    cached: bool = False
+    cached_tokens: int = 0
+    refusal: tuple[int, str] | None = None
+
+    def packed(self) -> Task:
+        """Return the task as it waits in a queue: a hundred thousand of them must fit into memory.
+
+        Raises:
+            BadInput: It is nested too deeply.
+        """
+        if isinstance(self.body, bytes):
+            return self
+        return replace(self, body=zlib.compress(_encoded(self.body), 1))
+
+    def request(self) -> Mapping[str, Any]:
+        """Return the request as sent."""
+        body = self.body
+        if not isinstance(body, bytes):
+            return body
+        value: dict[str, Any] = orjson.loads(zlib.decompress(body))
+        return value
 
 
-def read(body: Mapping[str, Any]) -> Task:
+def read(body: Mapping[str, Any], asked: str, behaviour: Behaviour, *, alone: bool = True) -> Task:
     """Check one request and take from it what matters here; unknown fields are ignored [documented: allowed].
 
+    Args:
+        body: The request.
+        asked: The model that was asked for.
+        behaviour: What is refused.
+        alone: Whether it is a request of its own. In a job, what the model itself would refuse makes only this item
+            fail [assumed]; what the input schema refuses fails the submit either way.
+
     Raises:
-        BadInput: It has neither a prompt nor at least one message, or an ``external_reference`` that is no string.
+        BadInput: The input schema refuses it: it has neither a prompt nor at least one message, say.
+        Refused: The model would not answer it.
     """
+    messages = _messages(body)
+    _check_messages(messages, behaviour)
+    reference = body.get("external_reference")
+    if reference is not None and not isinstance(reference, str):
+        raise BadInput("Type mismatch of '/external_reference', 'string' not in 'object'")
+    _check_ranges(body)
+    thinking.check(body)
+    _encoded(body.get("response_format"))
+    key = _digest(last_user_content(messages))
+    try:
+        _check_model(body, messages, asked, behaviour)
+        names, count = prefixes.blocks(_pieces(messages, body.get("tools"), behaviour.image_tokens))
+        _check_context(asked, count)
+    except BadInput:
+        raise
+    except Refused as refusal:
+        if alone:
+            raise
+        return Task(body, reference, key, refusal=(refusal.code, refusal.message))
+    structured = jsonmode.form(body.get("response_format")) is not None
+    return Task(body, reference, key, count, names, structured)
+
+
+def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, answer: Answer | None) -> Completion:
+    """Answer a task, and spoil the answer where its fault says so.
+
+    Args:
+        task: What to answer.
+        completion_id: 32 hex digits.
+        asked: The model that was asked for.
+        behaviour: How it answers.
+        answer: Replaces the rule-based model; None keeps it.
+
+    Raises:
+        Refused: 8006, a forced tool call does not fit into the token limit.
+    """
+    request = task.request()
+    messages = _messages(request)
+    thinks = thinking.is_on(request, asked, behaviour.thinking_switch)
+    declared = tools.read(request)
+
+    def words(want: Wanted) -> str:
+        if answer is not None:
+            return answer(messages, want.schema if isinstance(want.schema, dict) else None)
+        return model.answer(messages, want, tools.results(messages))
+
+    def arguments(function: tools.Function) -> str:
+        known = isinstance(function.parameters, Mapping) and function.parameters.get("properties")
+        return words(Wanted("schema", function.parameters)) if known else "{}"
+
+    def fills(function: tools.Function) -> bool:
+        needed = tools.required(function)
+        if not needed or answer is not None:
+            return False
+        given = orjson.loads(arguments(function))
+        return isinstance(given, dict) and all(given.get(name) is not None for name in needed)
+
+    binding = behaviour.required_tools == "enforced" or not thinks
+    calls = tools.chosen(declared, messages, binding=binding, fills=fills)
+    rule = request.get("response_format")
+    want = wanted(messages, rule, enforce=jsonmode.enforced(rule, behaviour))
+    if calls:
+        want = Wanted("schema", calls[0].parameters)
+    content = arguments(calls[0]) if calls else words(want)
+    reasoning = thinking.text(behaviour.reasoning_tokens) if thinks else None
+    count = tokens.estimate(content) + tokens.estimate(reasoning or "")
+    good = Completion(completion_id, content, "stop", task.prompt_tokens, count, task.cached_tokens, reasoning)
+    spoilt = spoil(good, task.fault, want.schema)
+    limit = request.get("max_completion_tokens", request.get("max_tokens"))
+    done = shorten(spoilt, limit)
+    if not calls:
+        return done
+    if done is not spoilt and declared.choice == "named":
+        raise Refused(8006)
+    return _calling(done, [(call.name, arguments(call)) for call in calls[1:]], calls[0].name)
+
+
+def _calling(completion: Completion, others: Sequence[tuple[str, str]], name: str) -> Completion:
+    """Turn an answer into tool calls: content is null beside them [documented: release notes 2026-02-17]."""
+    if completion.content is None:
+        return completion
+    pairs = [(name, completion.content), *(others if completion.finish_reason == "stop" else ())]
+    made = tuple(
+        ToolCall(f"call_{_digest(f'{completion.id}:{n}')[:24]}", function, text)
+        for n, (function, text) in enumerate(pairs)
+    )
+    count = completion.completion_tokens + sum(tokens.estimate(text) for _, text in pairs[1:])
+    reason = "tool_calls" if completion.finish_reason == "stop" else completion.finish_reason
+    return replace(completion, content=None, finish_reason=reason, completion_tokens=count, tool_calls=made)
+
+
+def _messages(body: Mapping[str, Any]) -> list[Any]:
     messages = body.get("messages")
     if messages is None and isinstance(body.get("prompt"), str):
-        messages = [{"role": "user", "content": body["prompt"]}]
+        return [{"role": "user", "content": body["prompt"]}]
     if messages is None:
         raise BadInput(
             "oneOf at '/' not met, 0 matches: required properties at '/' are 'prompt', "
@@ -69,45 +193,73 @@ def read(body: Mapping[str, Any]) -> Task:
         )
     if not isinstance(messages, list) or not messages:
         raise BadInput("oneOf at '/' not met, 0 matches: '/messages' must be an array of at least 1 item")
-    if not all(isinstance(message, dict) and isinstance(message.get("role"), str) for message in messages):
-        raise BadInput("oneOf at '/' not met, 0 matches: required properties at '/messages/0' are 'role,content'")
-    reference = body.get("external_reference")
-    if reference is not None and not isinstance(reference, str):
-        raise BadInput("Type mismatch of '/external_reference', 'string' not in 'object'")
-    counts = [tokens.estimate(text_of(message.get("content"))) for message in messages]
-    before = sum(counts[:-1])
-    return Task(
-        messages=messages,
-        response_format=body.get("response_format"),
-        limit=body.get("max_completion_tokens", body.get("max_tokens")),
-        reference=reference,
-        key=_digest(last_user_content(messages)).hex(),
-        prefix=_digest([messages[:-1], body.get("response_format")]),
-        prompt_tokens=sum(counts),
-        prefix_tokens=before - before % _CACHE_BLOCK,
-    )
+    return messages
 
 
-def write(task: Task, *, completion_id: str, enforce_schema: bool, answer: Answer | None) -> Completion:
-    """Answer a task, and spoil the answer where its fault says so."""
-    want = wanted(task.messages, task.response_format, enforce=enforce_schema)
-    if answer is None:
-        content = model.answer(task.messages, want)
-    else:
-        content = answer(task.messages, want.schema if isinstance(want.schema, dict) else None)
-    good = Completion(completion_id, content, "stop", task.prompt_tokens, 0)
-    count = tokens.estimate(content) + tokens.estimate(good.reasoning)
-    cached = task.prefix_tokens if task.cached else 0
-    good = Completion(completion_id, content, "stop", task.prompt_tokens, count, cached)
-    return shorten(spoil(good, task.fault, want.schema), task.limit)
+def _check_messages(messages: list[Any], behaviour: Behaviour) -> None:
+    for number, message in enumerate(messages):
+        place = f"oneOf at '/' not met, 0 matches: at '/messages/{number}' "
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise BadInput(f"{place}required properties are 'role,content'")
+        if message["role"] not in _ROLES:
+            raise BadInput(f"{place}'role' must be one of {', '.join(_ROLES)}")
+        if message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
+            raise BadInput(f"{place}required properties are 'tool_call_id'")
+        if message.get("content") is None and behaviour.null_content == "refused" and "content" in message:
+            raise BadInput(f"{place}'/content' type mismatch, 'string' not in 'null'")
 
 
-def _digest(value: object) -> bytes:
-    if isinstance(value, str):
-        data = value.encode("utf-8", "surrogatepass")
-    else:
-        try:
-            data = orjson.dumps(value)
-        except orjson.JSONEncodeError as error:  # deeper than it writes, though not deeper than it reads
-            raise BadInput(f"too deeply nested: {error}") from None
-    return blake2b(data, digest_size=16).digest()
+def _check_model(body: Mapping[str, Any], messages: Sequence[Any], asked: str, behaviour: Behaviour) -> None:
+    """Check what the model, not the input schema, has to say."""
+    declared = tools.read(body)
+    vision.check(messages, behaviour.image_urls)
+    jsonmode.check(body.get("response_format"), asked, behaviour)
+    if declared.choice == "named" and thinking.is_switched(body) and behaviour.forced_tool_with_switch == "error":
+        raise Refused(8005)
+
+
+def _check_context(asked: str, count: int) -> None:
+    """Refuse a prompt that is too long [documented: an error; observed: the words; assumed: the code]."""
+    if asked in MODELS and count > (context := MODELS[asked].context):
+        words = f"maximum context length is {context} tokens, your prompt contains at least {count} input tokens"
+        raise Refused(3030, f"AiError: AiError: This model's {words}")
+
+
+def _check_ranges(body: Mapping[str, Any]) -> None:
+    """Check numbers as the input schema does [documented]."""
+    for name, (low, high) in _RANGES.items():
+        value = body.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise BadInput(f"'/{name}' must be a number from {low} to {high}")
+
+
+def _pieces(messages: Sequence[Mapping[str, Any]], declared: object, image_tokens: int) -> Iterator[tuple[str, bytes]]:
+    """Yield a prompt as a model would read it: tools first, then turn by turn."""
+    if declared:
+        yield "tools", _encoded(declared)
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else (content,):
+            if isinstance(part, Mapping) and part.get("type") == "image_url":
+                name = blake2b(vision.address(part).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+                size = image_tokens * tokens.BYTES_PER_TOKEN
+                yield "image", (name * (1 + size // len(name)))[:size]
+            else:
+                text = text_of(part if isinstance(part, str) else [part])
+                yield str(message.get("role")), text.encode("utf-8", "surrogatepass")
+        if message.get("tool_calls"):
+            yield "calls", _encoded(message["tool_calls"])
+
+
+def _digest(value: object) -> str:
+    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else _encoded(value)
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:  # deeper than it writes, though not deeper than it reads
+        raise BadInput(f"too deeply nested: {error}") from None

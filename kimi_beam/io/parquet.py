@@ -190,7 +190,10 @@ def first_rows(paths: Iterable[str], count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for path in paths:
         with FileSystems.open(path) as f:
-            for batch in pq.ParquetFile(f).iter_batches(batch_size=max(1, count)):
+            parquet = pq.ParquetFile(f)
+            if not parquet.num_row_groups:
+                continue
+            for batch in parquet.iter_batches(batch_size=max(1, count)):
                 found += batch.to_pylist()
                 if len(found) >= count:
                     return found[:count]

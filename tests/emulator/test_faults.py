@@ -54,8 +54,8 @@ def test_the_same_document_sent_again_draws_anew():
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_strikes_at_probability_one_and_never_at_zero(name):
     always, never = Injector(Faults.parse(f"{name}=1"), 0), Injector(Faults.parse(f"{name}=0"), 0)
-    assert name in (always.request("submit"), always.job("k"), always.item("k"))
-    assert {never.request("submit"), never.job("k"), never.item("k")} == {None}
+    assert name in (always.request("submit"), always.job("k"), always.item("k"), always.stream("k"))
+    assert {never.request("submit"), never.job("k"), never.item("k"), never.stream("k")} == {None}
     if name != "drop_after_accept":  # counted once something was accepted
         assert always.injected[name] == 1
 

@@ -4,84 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 
-from kimi_beam.emulator import FAULTS, Behaviour, Emulator
+from kimi_beam.emulator import FAULTS, Behaviour
 
-K2_6 = "@cf/moonshotai/kimi-k2.6"
-SCHEMA = {
-    "type": "object",
-    "properties": {"company": {"type": "string"}, "total": {"type": "string"}},
-    "required": ["company", "total"],
-    "additionalProperties": False,
-}
-FORM_A = {"type": "json_schema", "json_schema": {"name": "receipt", "schema": SCHEMA, "strict": True}}
-UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-SIGNED = f"{K2_6} (emulator: rule-based, not Kimi)"
-NOTE = "rule-based stand-in, not a model"
-OK = {"success": True, "errors": [], "messages": []}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_784_180_000.25
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Peer:
-    """A client that knows nothing but HTTP."""
-
-    def __init__(self, emulator: Emulator, clock: Clock, http: httpx.Client) -> None:
-        self.emulator, self.clock, self.http = emulator, clock, http
-
-    def post(
-        self, body: object, query: str = "?queueRequest=true", model: str = K2_6, **options: Any
-    ) -> httpx.Response:
-        content = body if isinstance(body, bytes) else orjson.dumps(body)
-        url = f"{self.emulator.base_url}/accounts/{'a' * 32}/ai/run/{model}{query}"
-        headers = {"Authorization": "Bearer secret", "Content-Type": "application/json", **options.pop("headers", {})}
-        return self.http.post(url, content=content, headers=headers, **options)
-
-    def submit(self, *items: object, **options: Any) -> str:
-        reply = self.post({"requests": list(items)}, **options)
-        assert reply.status_code == 200, reply.text
-        return str(reply.json()["result"]["request_id"])
-
-    def poll(self, request_id: str, **options: Any) -> httpx.Response:
-        return self.post({"request_id": request_id}, **options)
-
-    def results(self, request_id: str) -> list[dict[str, Any]]:
-        return list(self.poll(request_id).json()["result"]["results"])
-
-
-@contextmanager
-def serving(**options: Any) -> Iterator[Peer]:
-    clock = Clock()
-    with Emulator(clock=clock, **options) as emulator, httpx.Client(trust_env=False) as http:
-        yield Peer(emulator, clock, http)
-
-
-def item(text: str = "Corner Cafe\nTotal: 9.00", reference: str | None = None, **more: Any) -> dict[str, Any]:
-    value = {"messages": [{"role": "user", "content": text}], "response_format": FORM_A, **more}
-    return value if reference is None else {**value, "external_reference": reference}
-
-
-def failure(code: int, message: str) -> dict[str, Any]:
-    return {"errors": [{"message": message, "code": code}], "success": False, "result": {}, "messages": []}
-
-
-def content(part: dict[str, Any]) -> Any:
-    return part["result"]["choices"][0]["message"]["content"]
-
+from .peer import K2_6, NOTE, OK, SCHEMA, SIGNED, UUID, content, failure, item, serving
 
 # Batch
 
@@ -530,6 +462,8 @@ def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated():
     def run() -> dict[str, Any]:
         with serving(seed=5, faults="all=0.25") as peer:
             for n in range(250):
+                with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
+                    peer.post({"prompt": f"Shop {n}", "stream": True}, query="")
                 try:
                     reply = peer.post({"requests": [item(f"Shop {n}\nTotal: {n}.00"), item(f"Stall {n}")]})
                     if reply.status_code == 200:

@@ -1,0 +1,68 @@
+"""JSON mode: which forms of ``response_format`` bind the model, and which of them it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from kimi_beam.emulator.behaviour import Behaviour
+from kimi_beam.emulator.prompt import unwrap
+from kimi_beam.emulator.refusals import BadInput, Refused
+
+_MOST_NODES: Final = 20_000
+_UNIONS: Final = ("anyOf", "oneOf")
+
+
+def form(response_format: object) -> Literal["openai", "bare"] | None:
+    """Tell form A, ``{name, schema, strict}``, from form B, the schema itself; None for anything else."""
+    if not isinstance(response_format, Mapping) or response_format.get("type") != "json_schema":
+        return None
+    written = response_format.get("json_schema")
+    return "bare" if unwrap(written) is written else "openai"
+
+
+def enforced(response_format: object, behaviour: Behaviour) -> bool:
+    """Whether the schema of a response format shapes the answer."""
+    return behaviour.enforce_schema and behaviour.schema_forms in ("both", form(response_format))
+
+
+def check(response_format: object, model: str, behaviour: Behaviour) -> None:
+    """Check a response format.
+
+    Raises:
+        BadInput: No such type.
+        Refused: 5025, the model has no JSON Schema [observed]; 5024, the schema is beyond it [observed].
+    """
+    if response_format is None:
+        return
+    kinds = ("text", "json_object", "json_schema")
+    if not isinstance(response_format, Mapping) or response_format.get("type") not in kinds:
+        raise BadInput(f"'/response_format/type' must be one of {', '.join(kinds)}")
+    if form(response_format) is None:
+        return
+    if model in behaviour.without_json_schema:
+        raise Refused(5025)
+    refuses = behaviour.union_types == "refused" and enforced(response_format, behaviour)
+    if refuses and has_union(unwrap(response_format.get("json_schema"))):
+        raise not_met(behaviour)
+
+
+def not_met(behaviour: Behaviour) -> Refused:
+    """Return the refusal 5024 [documented: the text; observed: the code]."""
+    return Refused(5024, status=behaviour.json_mode_status)
+
+
+def has_union(schema: object) -> bool:
+    """Whether a schema has a list of types, ``anyOf`` or ``oneOf`` anywhere."""
+    left: list[Any] = [schema]
+    for _ in range(_MOST_NODES):
+        if not left:
+            return False
+        node = left.pop()
+        if isinstance(node, list):
+            left += node
+        elif isinstance(node, Mapping):
+            if isinstance(node.get("type"), list) or any(isinstance(node.get(key), list) for key in _UNIONS):
+                return True
+            left += (value for key, value in node.items() if key not in ("enum", "const", "default", "examples"))
+    return True  # too large to be looked through is too dense to be met

@@ -1,0 +1,73 @@
+"""Images in a chat: what is looked at before any model would see them.
+
+Nothing looks at the picture itself: a data URI must be of an image and be base64, as far as it was seen to matter
+[observed: SVG → 8005, bad base64 → 5004]. Neither size nor number is limited [documented: no limit is].
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from kimi_beam.emulator.refusals import BadInput, Refused
+
+_PARTS: Final = ("text", "image_url", "input_audio", "file")
+_MEDIA: Final = ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif")
+
+
+def images(content: object) -> Iterator[str]:
+    """Yield the addresses of a message's images."""
+    if isinstance(content, Sequence) and not isinstance(content, str | bytes):
+        for part in content:
+            if isinstance(part, Mapping) and part.get("type") == "image_url":
+                yield address(part)
+
+
+def address(part: Mapping[str, Any]) -> str:
+    """Return where an image part's picture is; the empty string where it does not say."""
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, Mapping) else image
+    return url if isinstance(url, str) else ""
+
+
+def check(messages: Sequence[Mapping[str, Any]], image_urls: Literal["refused", "accepted"]) -> None:
+    """Check the parts of all messages.
+
+    Args:
+        messages: The chat.
+        image_urls: What becomes of images that lie elsewhere; see `Behaviour.image_urls`.
+
+    Raises:
+        BadInput: A part that the input schema does not have.
+        Refused: An image that is not taken.
+    """
+    for message in messages:
+        content = message.get("content")
+        if not isinstance(content, list):
+            continue
+        for part in content:
+            kind = part.get("type", "text") if isinstance(part, Mapping) else None
+            if kind not in _PARTS:
+                raise BadInput(f"oneOf at '/messages/content' not met: type must be one of {', '.join(_PARTS)}")
+        for url in images(content):
+            _check_image(url, image_urls)
+
+
+def _check_image(url: str, image_urls: str) -> None:
+    if url[:8].lower().startswith(("http://", "https://")) and image_urls == "accepted":
+        return
+    head, comma, data = url.partition(",")
+    scheme, _, rest = head.partition(":")
+    media, *options = rest.split(";")
+    if scheme.lower() != "data" or not comma:
+        raise Refused(5004, "AiError: AiError: Invalid data: an image must be a data URI")
+    if media.lower() not in _MEDIA:
+        raise Refused(8005, "AiError: AiError: Internal server error: cannot identify image file")
+    try:
+        if "base64" not in options or not data:
+            raise ValueError
+        base64.b64decode(data, validate=True)
+    except (ValueError, binascii.Error):
+        raise Refused(5004, "AiError: AiError: Invalid data: the image is not valid base64") from None
