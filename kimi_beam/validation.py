@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kimi_beam import jsontext, rows
-from kimi_beam.protocol import decode_item, match, share_usage
+from kimi_beam.protocol import decode_item, match
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
     ArrowRow,
@@ -26,6 +26,7 @@ from kimi_beam.types import (
     Ticket,
     Usage,
 )
+from kimi_beam.usage import share_usage
 
 # Linear on any text: the white space inside the fence is JSON's own to skip.
 _FENCE = re.compile(r"```[A-Za-z]*[ \t\r]*\n(.*?)```", re.DOTALL)

@@ -30,11 +30,11 @@ from kimi_beam.protocol import (
     decode_item,
     decode_poll,
     decode_submit,
-    decode_usage,
     match,
 )
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, Document, Failure
+from kimi_beam.usage import decode_usage
 from kimi_beam.validation import judge, parse
 
 

@@ -33,14 +33,13 @@ from kimi_beam.protocol import (
     decode_item,
     decode_poll,
     decode_submit,
-    decode_usage,
     encode_poll,
     encode_submit,
     match,
-    share_usage,
 )
 from kimi_beam.service_errors import Remedy, ServiceError
 from kimi_beam.types import Completion, Failure, Usage
+from kimi_beam.usage import decode_usage, share_usage
 
 NOW = 1_784_180_523.0
 WIRE = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "wire").glob("*.json"))]
