@@ -13,8 +13,8 @@ The rules:
 
 * A batch is a job in committed state before it is submitted, and the request id is committed right after: the caller
   acts only on jobs that it found in state, never on those that it just admitted.
-* A submit that the service refused in its own words was not queued and may be repeated. One that ended without a word
-  may have been queued, and paid for: it is repeated at most once.
+* A submit that the service refused in its own words was not queued and may be repeated. One that ended without a word,
+  or with a timeout's, may have been queued, and paid for: it is repeated at most once.
 * "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back.
 * A failed poll says nothing about the job; only the deadline ends it.
 * Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
