@@ -129,6 +129,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated:
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         ("cost", f"{price} had Kimi answered (the stand-in is free)" if emulated else price),
+        *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
         *(("written", path) for path in files),
     ]
     for name, value in lines:

@@ -10,6 +10,10 @@ SUBMITS = "submits"
 """Submits sent, repetitions included."""
 UNKNOWN_SUBMITS = "unknown_submits"
 """Submits that ended without a word: they may have been paid for."""
+REQUESTS = "requests"
+"""Synchronous requests sent, repetitions included."""
+FALLBACKS = "fallbacks"
+"""Documents asked for again because JSON mode could not be met (5024)."""
 POLLS = "polls"
 """Polls sent."""
 DELAYS = "delays"
@@ -23,4 +27,16 @@ SURPLUS_ITEMS = "surplus_items"
 ACCOUNT_TROUBLE = "account_trouble"
 """Times an unbounded pipeline was held because token, account or model were turned away."""
 
-ALL = (BATCHES, SUBMITS, UNKNOWN_SUBMITS, POLLS, DELAYS, RESUBMITS, SPLITS, SURPLUS_ITEMS, ACCOUNT_TROUBLE)
+ALL = (
+    BATCHES,
+    SUBMITS,
+    UNKNOWN_SUBMITS,
+    REQUESTS,
+    FALLBACKS,
+    POLLS,
+    DELAYS,
+    RESUBMITS,
+    SPLITS,
+    SURPLUS_ITEMS,
+    ACCOUNT_TROUBLE,
+)

@@ -16,27 +16,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.client import WorkersAI
+from kimi_beam.completions import decode_completion, decode_item
+from kimi_beam.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
 from kimi_beam.protocol import (
     Accepted,
     Done,
     Failed,
     Gone,
-    HttpReply,
-    NoReply,
     Pending,
-    Refused,
     Trouble,
-    Unknown,
-    Unsent,
-    decode_completion,
-    decode_item,
     decode_poll,
     decode_submit,
     encode_poll,
     encode_submit,
     match,
 )
+from kimi_beam.service import WorkersAI
 from kimi_beam.service_errors import Remedy, ServiceError
 from kimi_beam.types import Completion, Failure, Usage
 from kimi_beam.usage import decode_usage, share_usage
@@ -136,7 +131,7 @@ def _assert_answer(expected: dict[str, Any], got: Completion | Failure) -> None:
 def test_requests_go_to_the_path_that_the_contract_names() -> None:
     service = WorkersAI("0123456789abcdef0123456789abcdef")
     (path,) = {exchange["request"]["path"] for exchange in WIRE if exchange["kind"] == "poll"}
-    assert service.run_url == f"https://api.cloudflare.com{path}"
+    assert service.queue_url == f"https://api.cloudflare.com{path}"
 
 
 # ------------------------------------------------------------------------------------------------ errors
