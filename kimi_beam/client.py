@@ -78,7 +78,7 @@ class Client:
         timeouts: Timeouts | None = None,
     ) -> None:
         self.service = service
-        self.pace = Pace(service.pace)
+        self.pace = _pace_of(service)
         self.slots = threading.BoundedSemaphore(max_concurrency)
         self._users = 1
         self._timeouts = timeouts or Timeouts()
@@ -232,6 +232,14 @@ def _proxy(url: str) -> str | None:
 _lock = threading.Lock()
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _clients: dict[object, Client] = {}
+_paces: dict[object, Pace] = {}
+
+
+def _pace_of(service: WorkersAI) -> Pace:
+    """The pace at which this process asks a model: an account is counted by model, whatever it is asked and by whom."""
+    key = (os.getpid(), service.root, service.account_id, service.model, service.pace)
+    with _lock:
+        return _paces.setdefault(key, Pace(service.pace))
 
 
 def connect(service: WorkersAI, prefix: bytes, max_concurrency: int) -> Client:

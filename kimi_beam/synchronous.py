@@ -74,7 +74,7 @@ class Runs:
             self._client.slots.release()
             raise
         self._open.add(future)
-        PROGRESS.hold(self, len(self._open))
+        PROGRESS.hold(self, len(self._open), "request")
         future.add_done_callback(self._done)
 
     def take(self) -> list[Reply]:
@@ -108,7 +108,7 @@ class Runs:
         """Lets go of what is in flight."""
         for future in list(self._open):
             future.cancel()
-        PROGRESS.hold(self, 0)
+        PROGRESS.hold(self, 0, "request")
 
     def counts(self) -> Counter[str]:
         """What was counted since the last time, by the names of `metrics`."""
@@ -136,7 +136,7 @@ class Runs:
                 self._broken = error
         # Last: who finds nothing open finds every reply.
         self._open.discard(future)
-        PROGRESS.hold(self, len(self._open))
+        PROGRESS.hold(self, len(self._open), "request")
 
     async def _settled(self, document: Document) -> Reply:
         call, turns = Call(time.time(), len(self._prompt.forms)), list[bytes]()

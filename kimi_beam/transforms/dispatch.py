@@ -144,6 +144,8 @@ class _Cell:
 class DispatchUnbounded(Slices):
     """For input that does not end: real-time timers that never block, and a drain at the end of the watermark."""
 
+    _bounded = False
+
     LINGER = TimerSpec("linger", TimeDomain.REAL_TIME)
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
@@ -203,12 +205,13 @@ class DispatchUnbounded(Slices):
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
+        self._put_back = False
         shard = yield from self._slice(key, waiting, bag, jobs)
         wake = dispatch.wake(shard)
         if wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
-        elif not lingering.read() and any(True for _ in waiting.read()):
-            # A half of a batch was put back, and nothing else would look at it again.
+        if (self._put_back or wake is None) and not lingering.read() and any(True for _ in waiting.read()):
+            # What came from a job and waits again: nothing else would look at it.
             lingering.write(True)
             linger.set(Timestamp.of(time.time()))
 

@@ -49,6 +49,11 @@ class Slices(beam.DoFn):
         self._batching, self._polling, self._max_in_flight = batching, polling, max_in_flight
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
+    _bounded = True
+    """Whether the input ends: trouble with the account then ends the job."""
+    _put_back = False
+    """Whether the last slice has put something into WAITING that came from a job."""
+
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, _POLLS_AT_ONCE)
 
@@ -93,7 +98,8 @@ class Slices(beam.DoFn):
                 self._count(metrics.SPLITS)
                 for half in packing.halves(held.take(effect.job.batch_id)):
                     if packing.head(half).batch_id in held:
-                        waiting.add(half)  # a stream may bring the same documents twice: these wait for the others
+                        # A stream may bring the same documents twice: these wait for the others.
+                        self._wait(half, waiting)
                     else:
                         shard = self._admit(shard, held, [half], now)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
@@ -145,12 +151,16 @@ class Slices(beam.DoFn):
         final, again = part(blob, answered, len(self._prompt.forms))
         if again is not None:
             self._count(metrics.FALLBACKS, len(answered) - len(final))
-            waiting.add(again)
+            self._wait(again, waiting)
         return final
+
+    def _wait(self, blob: bytes, waiting: Any) -> None:
+        waiting.add(blob)
+        self._put_back = True
 
     def _run(self, blob: bytes) -> Iterator[list[Reply]]:
         """Asks for the documents of a batch synchronously: their model has no queue."""
-        runs = Runs(self._client, self._prompt, self._polling, halts=True)
+        runs = Runs(self._client, self._prompt, self._polling, halts=self._bounded)
         for document in packing.decode(blob):
             runs.put(document)
         yield from runs.drain()
