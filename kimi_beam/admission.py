@@ -32,7 +32,8 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
     if failure is None:
         return document, size
     i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
-    pictures = tuple(jsontext.legible(_str(uri)) for uri in document.images)
+    given = document.images if isinstance(document.images, (tuple, list)) else ()
+    pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
     failure = replace(failure, message=jsontext.legible(failure.message))
     return Document(i, text, pictures, document.metadata, source, failure), 0
 
@@ -43,6 +44,8 @@ def _mistyped(document: Document) -> Failure | None:
         return Failure("prompt", "missing_id", f"the id is {document.id!r:.100}, not a string that names the document")
     if not isinstance(document.text, str):
         return Failure("prompt", "missing_text", f"the text is of type {type(document.text).__name__}, not a string")
+    if not isinstance(document.images, (tuple, list)):
+        return Failure("prompt", "bad_image", f"the images are of type {type(document.images).__name__}, not a tuple")
     if not all(isinstance(uri, str) for uri in document.images):
         return Failure("prompt", "bad_image", "images are data URIs, and one of these is no string")
     return None

@@ -129,6 +129,14 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
     return _later(call, "unreachable", result.message, None, name, now, polling, holds_all=False)
 
 
+def parked(call: Call, failure: Failure) -> Failure:
+    """What a call is given up with because of another's failure; one that went unanswered may have been paid for."""
+    if call.unknown and failure.code == "quota_exhausted":
+        told = f"no word whether the request was answered, and then the quota was spent: {failure.message}"
+        return Failure("submit", "unknown_submit", told, retryable=True)
+    return failure
+
+
 def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step:
     call = replace(call, attempts=call.attempts + 1, usage=call.usage + (answer.usage or Usage()), delays=0)
     if isinstance(answer.result, ToolCalls):

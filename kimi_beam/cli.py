@@ -180,7 +180,7 @@ def _number(text: str, wanted: str) -> float:
 
 def _count(text: str) -> int:
     number = _number(text, "a whole number")
-    if number < 0 or number != int(number):
+    if number < 0 or not number.is_integer():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return int(number)
 

@@ -6,7 +6,7 @@ Whatever comes in is untrusted: it decodes to one of the values below and never 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from kimi_beam import jsontext
@@ -27,7 +27,7 @@ from kimi_beam.envelopes import (
     stated_error,
 )
 from kimi_beam.events import MEDIA_TYPE, assemble
-from kimi_beam.service_errors import Remedy, ServiceError
+from kimi_beam.service_errors import ERRORS, Remedy, ServiceError
 from kimi_beam.types import Code, Completion, Failure, Usage
 from kimi_beam.usage import count, decode_usage
 
@@ -92,7 +92,7 @@ def decode_run(
     """
     if isinstance(exchange, NoReply):
         return Unknown(exchange.message) if exchange.sent else Unsent(exchange.message)
-    if exchange.content_type.startswith(MEDIA_TYPE) or exchange.body.startswith(b"data:"):
+    if _is_stream(exchange):
         return _streamed(exchange, now, answer_tool, calls_tools)
     body = read_json(exchange.body)
     error = error_of(exchange, body, now)
@@ -110,18 +110,32 @@ def decode_run(
     return _answered(result, exchange, answer_tool, calls_tools)
 
 
+def _is_stream(reply: HttpReply) -> bool:
+    """By its first characters, whatever it is called: some answer plain JSON to ``stream: true``, headers and all."""
+    body = reply.body[:64].lstrip()
+    return body.startswith((b"data:", b"event:", b":")) or (
+        reply.content_type.startswith(MEDIA_TYPE) and not body.startswith(b"{")
+    )
+
+
 def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_tools: bool) -> RunResult:
     stream = assemble(exchange.body)
     if stream.errors:
         error = (
             stated_error(stream.errors, exchange, now)
             if isinstance(stream.errors, list)
-            else openai_error_of(exchange, {"error": stream.errors}, now)
+            else openai_error_of(replace(exchange, status=_status_in(stream.errors)), {"error": stream.errors}, now)
         )
         return Refused(error) if error else Unknown(f"an error in the stream: {excerpt(exchange.body)}")
     if not stream.is_whole:
         return Unknown(f"the stream broke off: {excerpt(exchange.body[-200:])}")
     return _answered(stream.result, exchange, answer_tool, calls_tools)
+
+
+def _status_in(error: Any) -> int:
+    """The status that an error in a stream would have had: HTTP's own was sent before it (vLLM: ``code``)."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if type(code) is int and 400 <= code < 600 else 500
 
 
 def _answered(result: Mapping[str, Any], reply: HttpReply, answer_tool: str | None, calls_tools: bool) -> Answered:
@@ -173,7 +187,8 @@ FAILURES: Mapping[int, Code] = {
 def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failure:
     """What an error of the service that concerns one document means for it."""
     code = FAILURES.get(error.code or 0, code)
-    retryable = error.remedy not in (Remedy.NEVER, Remedy.SPLIT) or error.code is None
+    # An item has no HTTP status, so a code that is not known says nothing (5001: an internal error, event page).
+    retryable = error.remedy not in (Remedy.NEVER, Remedy.SPLIT) or error.code not in ERRORS
     return Failure("infer", code, f"{told}: {error}", retryable=retryable)
 
 

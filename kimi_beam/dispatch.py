@@ -284,7 +284,7 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
     job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
     if job.refusals >= MAX_REFUSALS:
         return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
-    wait = max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals))
+    wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
     return _put(shard, replace(job, due=now + wait)), []
 
 
@@ -296,8 +296,14 @@ def _later(
         return _give_up(shard, job, Failure("submit", code, f"until the deadline: {message}", retryable=True))
     # A Retry-After of 0, or one in the past, is no leave to come back at once for ever.
     wait = max(retry_after or 0.0, polling.backoff(job.batch_id, job.delays) if not retry_after else 0.0)
+    wait = _patience(job, wait, now, polling)
     held = replace(shard, submits_from=max(shard.submits_from, now + wait))
     return _put(held, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
+
+
+def _patience(job: Job, wait: float, now: float, polling: Polling) -> float:
+    """A wait by the service's own word, no longer than to the job's deadline: that is met by a last try, not passed."""
+    return min(wait, max(job.since + polling.deadline - now, polling.first))
 
 
 def _parked(job: Job, error: ServiceError) -> Failure:
@@ -363,7 +369,7 @@ def _trouble(
     job = replace(job, turned_away=0)
     if error.retry_after is None and not error.waits:
         return shard, job, []
-    wait = error.retry_after or polling.backoff(job.batch_id, job.polls)
+    wait = _patience(job, error.retry_after or polling.backoff(job.batch_id, job.polls), now, polling)
     return replace(shard, polls_from=max(shard.polls_from, now + wait)), job, []
 
 

@@ -97,8 +97,10 @@ def _add(delta: dict[str, Any], texts: dict[str, list[str]], calls: dict[Any, di
             continue
         function = piece.get("function")
         index = piece.get("index")
+        if type(index) is not int:  # some servers send whole calls without it; then the id tells them apart
+            index = piece["id"] if isinstance(piece.get("id"), str) else next(reversed(calls), 0)
         call = calls.setdefault(
-            index if type(index) is int else 0,
+            index,
             {"id": piece.get("id"), "type": "function", "function": {"name": "", "arguments": ""}},
         )
         if isinstance(function, dict):

@@ -179,8 +179,8 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
 
 def _gateway(args: argparse.Namespace) -> Gateway | None:
     if args.gateway is None:
-        given = {name: value for name, value in vars(args).items() if name.startswith("gateway_") and value}
-        if given:
+        given = [value for name, value in vars(args).items() if name.startswith("gateway_")]
+        if any(value is not None and value is not False for value in given):
             raise ConfigError("--gateway-…: name the gateway itself too (--gateway ID)")
         return None
     return Gateway(

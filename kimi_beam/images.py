@@ -22,7 +22,7 @@ MEDIA_TYPES: Mapping[str, str] = {
 
 _TAKEN = frozenset((*MEDIA_TYPES.values(), "image/jpg"))
 _HEAD = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
-_MARKUP = re.compile(rb"\s*<(?:\?xml|!--|!doctype|svg)", re.IGNORECASE)
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|!doctype|svg)", re.IGNORECASE)
 
 
 def data_uri(content: bytes, media_type: str) -> str:

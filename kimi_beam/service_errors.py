@@ -93,7 +93,7 @@ class ServiceError:
         """What helps: by code, and only where there is none by status."""
         if self.code in ERRORS:
             return ERRORS[self.code][0]
-        if self.code is None and self.status == 401:
+        if self.status == 401:
             return Remedy.ACCOUNT
         if self.status == 413:
             return Remedy.SPLIT

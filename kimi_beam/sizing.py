@@ -7,9 +7,10 @@ guess here is a generous one, and the sum is doubled.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+from kimi_beam import jsontext
 
 LEAST = 2_048
 MOST = 16_384
@@ -25,20 +26,35 @@ _KEYS = 10
 _DEPTH = 12
 
 
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The whole schema, and what is known of its parts: references that branch would be followed without end."""
+
+    schema: Any
+    known: dict[tuple[int, int], int] = field(default_factory=dict)
+
+
 def answer_tokens(schema: Any) -> int:
     """The ``max_completion_tokens`` for instances of a schema, between `LEAST` and `MOST`."""
-    return max(LEAST, min(MOST, 2 * _tokens(schema, schema, _DEPTH)))
+    return max(LEAST, min(MOST, 2 * _tokens(schema, _Root(schema), _DEPTH)))
 
 
-def _tokens(schema: Any, root: Any, depth: int) -> int:
+def _tokens(schema: Any, root: _Root, depth: int) -> int:
     """Tokens of a large instance; at most about `MOST`, so that no schema takes long."""
     if not isinstance(schema, Mapping) or depth == 0:
         return _TEXT
+    key = (id(schema), depth)
+    if key not in root.known:
+        root.known[key] = _counted(schema, root, depth)
+    return root.known[key]
+
+
+def _counted(schema: Mapping[str, Any], root: _Root, depth: int) -> int:
     if "const" in schema or isinstance(schema.get("enum"), list):
         values = schema["enum"] if "const" not in schema else [schema["const"]]
-        return max((len(orjson.dumps(value, default=str)) for value in values), default=0) // _BYTES_PER_TOKEN + 2
+        return max((len(jsontext.dumps_any(value)) for value in values), default=0) // _BYTES_PER_TOKEN + 2
     if isinstance(schema.get("$ref"), str):
-        return _tokens(_resolve(schema["$ref"], root), root, depth - 1)
+        return _tokens(_resolve(schema["$ref"], root.schema), root, depth - 1)
     total = 0
     for keyword in ("allOf", "anyOf", "oneOf"):
         parts = schema.get(keyword)
@@ -52,12 +68,13 @@ def _tokens(schema: Any, root: Any, depth: int) -> int:
             if total > MOST:
                 return MOST
     total += _items(schema, root, depth)
-    if isinstance(schema.get("additionalProperties"), Mapping):
-        total += _KEYS * (8 + _tokens(schema["additionalProperties"], root, depth - 1))
+    patterns = schema.get("patternProperties")
+    others = [schema.get("additionalProperties"), *(patterns.values() if isinstance(patterns, Mapping) else ())]
+    total += sum(_KEYS * (8 + _tokens(part, root, depth - 1)) for part in others if isinstance(part, Mapping))
     return min(MOST, total or _leaf(schema))
 
 
-def _items(schema: Mapping[str, Any], root: Any, depth: int) -> int:
+def _items(schema: Mapping[str, Any], root: _Root, depth: int) -> int:
     total = 0
     for keyword in ("prefixItems", "items"):
         part = schema.get(keyword)

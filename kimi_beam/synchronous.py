@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
 from kimi_beam import client, metrics, tools
-from kimi_beam.calling import Again, Call, Halt, Park, Settle, Turn, heard
+from kimi_beam.calling import Again, Call, Halt, Park, Settle, Turn, heard, parked
 from kimi_beam.client import Client
 from kimi_beam.completions import decode_run
 from kimi_beam.envelopes import Exchange, HttpReply, Refused, Unknown, spent_for
@@ -143,8 +143,10 @@ class Runs:
         while True:
             until, failure = self._parked
             if time.time() < until:
-                return _reply(document, call, failure)
-            await self._pace()
+                return _reply(document, call, parked(call, failure))
+            if wait := self._client.pace.take(time.time()):
+                await asyncio.sleep(wait)
+                continue  # much may have happened since
             exchange = await self._client.ask(self._prompt.request(document, form=call.form, turns=turns))
             step = self._heard(call, exchange, document.id)
             if isinstance(step, Settle):
@@ -152,15 +154,21 @@ class Runs:
                 return _reply(document, step.call, step.result)
             if isinstance(step, Park):
                 self._parked = step.until, step.failure
-                return _reply(document, step.call, step.failure)
+                return _reply(document, step.call, parked(step.call, step.failure))
             call = step.call
             if isinstance(step, Turn):
-                turns += await tools.answer(step.calls, self._tools)
+                try:
+                    turns += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._left(call))
+                except asyncio.TimeoutError:
+                    told = "the functions that the model called were not done by the deadline"
+                    return _reply(document, call, Failure("infer", "deadline", told, retryable=True))
             elif isinstance(step, Again):
                 PROGRESS.trouble = step.trouble
+                # The deadline is met by a last request, not passed by a long wait.
+                wait = min(step.wait, self._left(call))
                 if step.holds_all:
-                    self._client.pace.hold(time.time() + step.wait)
-                await asyncio.sleep(step.wait)
+                    self._client.pace.hold(time.time() + wait)
+                await asyncio.sleep(wait)
             else:
                 await self._stop(step)
 
@@ -168,7 +176,7 @@ class Runs:
         now = time.time()
         self._counts[metrics.REQUESTS] += 1
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
-            self._client.pace.hold(now + wait)
+            self._client.pace.hold(now + min(wait, self._polling.deadline))
         result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
         self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
         self._counts[metrics.DELAYS] += isinstance(result, Refused) and result.error.waits
@@ -176,9 +184,9 @@ class Runs:
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
         return step
 
-    async def _pace(self) -> None:
-        while wait := self._client.pace.take(time.time()):
-            await asyncio.sleep(wait)
+    def _left(self, call: Call) -> float:
+        """Seconds until the call's deadline, and never none."""
+        return max(call.since + self._polling.deadline - time.time(), self._polling.first)
 
     async def _stop(self, halt: Halt) -> None:
         self._counts[metrics.ACCOUNT_TROUBLE] += 1

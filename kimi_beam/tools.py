@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ class Tool:
     def __post_init__(self) -> None:
         try:
             _ = self.declaration
-        except (TypeError, ValueError, NameError, pydantic.errors.PydanticUserError) as e:
+        except (TypeError, ValueError, NameError, AttributeError, pydantic.errors.PydanticUserError) as e:
             name = getattr(self.function, "__name__", repr(self.function))
             raise ConfigError(f"tools: {name} cannot be declared to the model: {' '.join(str(e).split())[:200]}") from e
         # Rebuilt on the worker: a class that was made here cannot be pickled.
@@ -51,6 +52,8 @@ class Tool:
     @cached_property
     def declaration(self) -> Mapping[str, Any]:
         """As OpenAI's ``tools`` have it."""
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.name):
+            raise ValueError("a function's name is up to 64 letters, digits, _ and -")
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
         told = " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
@@ -64,6 +67,8 @@ class Tool:
         for name, parameter in inspect.signature(self.function).parameters.items():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TypeError(f"the parameter {name} cannot be given by name")
+            if name.startswith("_"):  # pydantic takes it for an attribute of its own, and the model never hears of it
+                raise TypeError(f"the parameter {name} begins with an underscore")
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[name] = (hints.get(name, Any), default)
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
@@ -92,10 +97,24 @@ class Tool:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**values)
             else:
-                result = await asyncio.to_thread(self.function, **values)
+                result = await asyncio.to_thread(self._called, values)
+            if isinstance(result, _Raised):
+                raise result.error
             return result if isinstance(result, str) else pydantic_core.to_json(result, fallback=str).decode()
         except Exception as e:  # the user's own code, called with what a model made up
             return _wrong(f"{type(e).__name__}: {e}")
+
+    def _called(self, values: Mapping[str, Any]) -> Any:
+        """In a thread: `StopIteration`, as `next` raises it, cannot pass a future, which would wait for ever."""
+        try:
+            return self.function(**values)
+        except Exception as e:
+            return _Raised(e)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    error: Exception
 
 
 def declared(functions: Sequence[Callable[..., Any]]) -> tuple[Tool, ...]:

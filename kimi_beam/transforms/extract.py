@@ -148,7 +148,8 @@ class Extract(beam.PTransform):
     def _dispatch(self, batches: beam.PCollection) -> beam.PCollection:
         if self._service.api != "batch":
             return self._request(batches)
-        settings = self._service, self._prompt, self._batching, self._polling, self._max_in_flight
+        bounds = self._max_in_flight, self._max_concurrency
+        settings = self._service, self._prompt, self._batching, self._polling, *bounds
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):

@@ -43,10 +43,17 @@ class Slices(beam.DoFn):
     """The `Shard`: small, touched at every firing."""
 
     def __init__(
-        self, service: WorkersAI, prompt: Prompt, batching: Batching, polling: Polling, max_in_flight: int
+        self,
+        service: WorkersAI,
+        prompt: Prompt,
+        batching: Batching,
+        polling: Polling,
+        max_in_flight: int,
+        max_concurrency: int,
     ) -> None:
         self._service, self._prompt = service, prompt
-        self._batching, self._polling, self._max_in_flight = batching, polling, max_in_flight
+        self._batching, self._polling = batching, polling
+        self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _bounded = True
@@ -55,7 +62,7 @@ class Slices(beam.DoFn):
     """Whether the last slice has put something into WAITING that came from a job."""
 
     def setup(self) -> None:
-        self._client = connect(self._service, self._prompt.prefix, _POLLS_AT_ONCE)
+        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
