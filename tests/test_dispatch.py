@@ -106,7 +106,7 @@ def test_refusals_of_the_services_own_trouble_are_bounded() -> None:
         shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 0.0, POLLING)
         assert effects == []
     late = min(dispatch.OUTAGE, POLLING.deadline)
-    early, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), late - 1, POLLING)
+    _, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), late - 1, POLLING)
     assert effects == [], "an outage of some minutes costs nobody a document"
     shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), late, POLLING)
     assert isinstance(effects[0], GiveUp)

@@ -37,7 +37,7 @@ def test_documents_go_through_a_gateway_whose_cache_is_on(api: str, in_url: bool
     behaviour = Behaviour(gateways=("mine",), gateway_cache=3600)
     with Emulator(latency=0.15, behaviour=behaviour) as emulator:
         where = behind(emulator, in_url=in_url, api=api)
-        assert check_service(where) is None
+        assert not check_service(where).doubt
         outcome = run_extract(receipts(30), "", tmp_path, where=where, batching=kb.Batching(max_items=10))
         stats = emulator.stats()
     assert (len(outcome.rows), outcome.letters) == (30, [])
@@ -146,7 +146,7 @@ def test_an_authenticated_gateway_gets_its_own_token(api: str, tmp_path: Path, m
     behaviour = Behaviour(gateways=("mine",), gateway_token="gate-t0ken")
     with Emulator(token="api-t0ken", behaviour=behaviour) as emulator:
         where = behind(emulator, in_url=False, api=api, token_from="env:GATE")
-        assert check_service(where) is None
+        assert not check_service(where).doubt
         assert len(run_extract(receipts(3), "", tmp_path / "a", where=where).rows) == 3
         without = behind(emulator, in_url=False, api=api)
         with pytest.raises(ConfigError):

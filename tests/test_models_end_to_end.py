@@ -52,7 +52,7 @@ def test_with_leave_every_document_is_asked_for_synchronously(model: str, runner
     documents = [*receipts(50), *receipts(2), kb.Document("empty", "")]
     with Emulator(faults="json_mode=0.3,error_500=0.1", seed=3) as emulator:
         where = service(emulator.base_url, model=model, fallback_api="run")
-        doubt = check_service(where)
+        doubt = check_service(where).doubt
         packed = kb.Batching(max_items=10)
         outcome = run_extract(documents, "", tmp_path, where=where, runner=runner, batching=packed)
         stats = emulator.stats()
@@ -68,7 +68,7 @@ def test_with_leave_every_document_is_asked_for_synchronously(model: str, runner
 def test_leave_to_run_does_not_touch_a_model_that_has_a_queue(tmp_path: Path) -> None:
     with Emulator() as emulator:
         where = service(emulator.base_url, fallback_api="run")
-        assert check_service(where) is None
+        assert not check_service(where).doubt
         assert len(run_extract(receipts(10), "", tmp_path, where=where).rows) == 10
         stats = emulator.stats()
     assert (stats["submits"], stats["runs"]) == (1, 0)
