@@ -75,6 +75,8 @@ class Job:
         resubmitted: Whether it was submitted again because the service lost it.
         turned_away: Polls in a row that met account trouble.
         trouble: What went wrong last, for the dead letter.
+        asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
+            them these documents are. None: all of the batch's own.
     """
 
     batch_id: str
@@ -91,6 +93,7 @@ class Job:
     resubmitted: bool = False
     turned_away: int = 0
     trouble: str = ""
+    asked: tuple[str, int, Sequence[int]] | None = None
 
     @property
     def ticket(self) -> Ticket:
@@ -174,6 +177,11 @@ Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
     """Takes batches (id, documents) in as jobs to be submitted from the next slice on."""
     return replace(shard, jobs=(*shard.jobs, *(Job(batch_id, count, now, now) for batch_id, count in batches)))
+
+
+def adopt(shard: Shard, job: Job) -> Shard:
+    """Takes a job in that an earlier run submitted, or may have."""
+    return replace(shard, jobs=(*shard.jobs, job))
 
 
 def due(shard: Shard, now: float) -> list[Job]:
@@ -355,7 +363,7 @@ def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list
     if job.resubmitted:
         message = f"the service lost the job twice: {result.message}"
         return _give_up(shard, job, Failure("poll", "expired", message, retryable=True))
-    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, resubmitted=True)
+    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, resubmitted=True, asked=None)
     return _put(shard, again), []
 
 
@@ -394,7 +402,7 @@ def _give_up(shard: Shard, job: Job, failure: Failure) -> tuple[Shard, list[Effe
 
 # ------------------------------------------------------------------------------------------------ in state
 
-_VERSION = 1
+_VERSION = 2
 
 
 def encode(shard: Shard) -> bytes:

@@ -20,6 +20,10 @@ DELAYS = "delays"
 """Times the service said to come back later (429, 3040)."""
 RESUBMITS = "resubmits"
 """Jobs submitted again because the service lost them (5504)."""
+RECALLED = "recalled"
+"""Documents whose answer was in the journal: nothing was paid for them again."""
+ADOPTED = "adopted"
+"""Jobs that an earlier run or worker had submitted, polled instead of submitted again."""
 SPLITS = "splits"
 """Batches cut in two because the service refused them whole."""
 SURPLUS_ITEMS = "surplus_items"
@@ -36,6 +40,8 @@ ALL = (
     POLLS,
     DELAYS,
     RESUBMITS,
+    RECALLED,
+    ADOPTED,
     SPLITS,
     SURPLUS_ITEMS,
     ACCOUNT_TROUBLE,

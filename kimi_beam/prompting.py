@@ -7,9 +7,10 @@ unescaped and uncut inside a fence that it cannot close; what it says is data, n
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -107,6 +108,19 @@ class Prompt:
     def prefix(self) -> bytes:
         """What all requests of the run begin with, byte for byte."""
         return self._parts[0][0]
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A hash of all that decides the answer but the document: model, instructions, schema, limits.
+
+        The way to the model is none of it: an answer of the queue is as good as one of a synchronous request.
+        """
+        same = self if self.api == "batch" else replace(self, api="batch")
+        return hashlib.blake2b(self.model.encode() + b"\0" + same._parts[0][0], digest_size=32).digest()
+
+    def shown(self, document: Document) -> bytes:
+        """What the model is shown of a document."""
+        return self._content(document)
 
     @cached_property
     def overhead(self) -> int:

@@ -165,6 +165,11 @@ class WorkersAI:
         return gateway.host if gateway and gateway.in_url else self.base_url
 
     @property
+    def place(self) -> str:
+        """Who answers, whichever way leads there: what one service has answered is no answer of another's."""
+        return self.root if self._is_own else "cloudflare"
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether it is a server of OpenAI's protocol that is not Workers AI."""
         return self.openai_url is not None

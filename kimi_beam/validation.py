@@ -46,6 +46,7 @@ def replies(
     ticket: Ticket,
     *,
     answer_tool: str | None = None,
+    asked: tuple[str, int, Sequence[int]] | None = None,
 ) -> tuple[list[Reply], int]:
     """Closes a batch by counting: asked = answered + failed + missing.
 
@@ -56,16 +57,18 @@ def replies(
         usage: The tokens of the whole job, None where the service did not say.
         ticket: The job.
         answer_tool: The function whose arguments are the answers; None where texts are.
+        asked: See `dispatch.Job.asked`.
 
     Returns:
         One reply a document, in the documents' order; and how many items answered nothing that was asked.
     """
-    found, surplus = match(items, references(batch_id, len(documents)))
+    name, total, positions = asked or (batch_id, len(documents), range(len(documents)))
+    found, surplus = match(items, references(name, total))
     decoded = [decode_item(item, answer_tool=answer_tool) for item in found]
     shared = share_usage(usage, [tokens for _, tokens in decoded])
     return [
-        Reply(document, result, tokens, ticket)
-        for document, (result, _), tokens in zip(documents, decoded, shared, strict=True)
+        Reply(document, decoded[position][0], shared[position], ticket)
+        for document, position in zip(documents, positions, strict=True)
     ], surplus
 
 

@@ -23,14 +23,22 @@ from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.protocol import decode_poll, decode_submit, encode_submit
+from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
-from kimi_beam.types import Reply
+from kimi_beam.transforms.record import Journaling, Recorder
+from kimi_beam.types import Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
 _POLLS_AT_ONCE = 32
+_DOUBTFUL = Failure(
+    "submit",
+    "unknown_submit",
+    "an earlier worker was lost while it submitted this, so it may have been paid for",
+    retryable=True,
+)
 
 
 class Slices(beam.DoFn):
@@ -51,10 +59,12 @@ class Slices(beam.DoFn):
         polling: Polling,
         max_in_flight: int,
         max_concurrency: int,
+        journaling: Journaling | None = None,
     ) -> None:
         self._service, self._prompt = service, prompt
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
+        self._journaling = journaling
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _bounded = True
@@ -64,6 +74,7 @@ class Slices(beam.DoFn):
 
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
+        self._recorder = Recorder(self._journaling, self._prompt, self._service)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
@@ -95,7 +106,9 @@ class Slices(beam.DoFn):
                         effects.append(effect)
         for effect in effects:
             if isinstance(effect, GiveUp):
-                yield given_up(held.take(effect.job.batch_id), effect.failure, effect.job.ticket)
+                lost = given_up(held.take(effect.job.batch_id), effect.failure, effect.job.ticket)
+                self._recorder.given_up(lost, effect.failure)
+                yield lost
             elif isinstance(effect, AskAgain):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
                 unmet = [Reply(d, effect.failure, ticket=ticket) for d in packing.decode(blob)]
@@ -120,9 +133,11 @@ class Slices(beam.DoFn):
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             self._count(metrics.SUBMITS, len(some))
             self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
+            self._recorder.about_to_submit((job, held[job.batch_id]) for job in some)
             exchanges = self._client.submit([self._body(job, held) for job in some])
             now = time.time()
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
+            self._recorder.submitted((job, held[job.batch_id], result) for job, result in results)
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
             self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
@@ -149,7 +164,9 @@ class Slices(beam.DoFn):
             effect.usage,
             job.ticket,
             answer_tool=self._prompt.answer_tool,
+            asked=job.asked,
         )
+        self._recorder.replied(answered)
         if surplus:
             self._count(metrics.SURPLUS_ITEMS, surplus)
         return self._settled(blob, answered, waiting)
@@ -172,7 +189,9 @@ class Slices(beam.DoFn):
         runs = Runs(self._client, prompt, self._polling, halts=self._bounded)
         for document in packing.decode(blob):
             runs.put(document)
-        yield from runs.drain()
+        for answered in runs.drain():
+            self._recorder.replied(answered)
+            yield answered
         for name, number in runs.counts().items():
             self._count(name, number)
 
@@ -201,23 +220,54 @@ class Slices(beam.DoFn):
             packer = packers.setdefault(head.form, Packer(self._batching))
             groups.append(packer.add(blob, head.size_bytes, len(head.sizes)))
         groups += [packer.flush() for packer in packers.values()]
-        room = self._max_in_flight - len(shard.jobs)
         taken: list[bytes] = []
         left: list[bytes] = []
+        known = False
         for group in filter(None, groups):
-            batch = packing.merge(group) if len(taken) < room else None
+            batch = packing.merge(group) if len(shard.jobs) + len(taken) < self._max_in_flight else None
+            if batch is not None:
+                recalled = self._recorder.recall(batch)
+                known = known or recalled.fresh is not batch
+                if recalled.answered:
+                    self._count(metrics.RECALLED, len(recalled.answered))
+                    yield recalled.answered
+                shard = yield from self._adopt(shard, held, recalled, now)
+                if recalled.fresh is None:
+                    continue
+                group, batch = ([recalled.fresh], recalled.fresh) if recalled.fresh is not batch else (group, batch)
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
             if batch is None or packing.head(batch).batch_id in held:
                 left += group
             else:
                 taken.append(batch)
                 held[packing.head(batch).batch_id] = batch
-        if taken:
+        if taken or known:
             self._count(metrics.BATCHES, len(taken))
             waiting.clear()
             for blob in left:
                 waiting.add(blob)
         return self._admit(shard, held, taken, now)
+
+    def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
+        """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
+        for again in (*recalled.in_flight, *recalled.doubtful):
+            earlier = again.submission
+            blob = packing.encode(again.documents, form=earlier.form)
+            batch_id = packing.head(blob).batch_id
+            if earlier.request_id is None:
+                self._count(metrics.UNKNOWN_SUBMITS)
+                if self._journaling is not None and self._journaling.on_unknown_submit == "dead-letter":
+                    yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
+                    continue
+                due = max(now, earlier.at + (self._journaling.grace if self._journaling else 0.0))
+                job = Job(batch_id, len(again.documents), due, now, unknown=1, attempts=1)
+            else:
+                asked = (earlier.name, len(earlier.keys), tuple(again.positions))
+                job = Job(batch_id, len(again.documents), now, earlier.at, earlier.request_id, attempts=1, asked=asked)
+                self._count(metrics.ADOPTED)
+            held[batch_id] = blob
+            shard = dispatch.adopt(shard, job)
+        return shard
 
     def _report(self, key: str, shard: Shard) -> None:
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))

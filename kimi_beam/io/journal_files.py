@@ -1,0 +1,170 @@
+"""The files of a journal, on any filesystem of Beam's: unique names, written aside and renamed, never rewritten."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from kimi_beam import journal
+from kimi_beam.errors import OutputError
+from kimi_beam.io.paths import listing, output
+from kimi_beam.journal import (
+    ANSWER,
+    ANSWERS_SUFFIX,
+    INTENT,
+    NOTHING,
+    SUBMISSIONS_SUFFIX,
+    TICKET,
+    Answer,
+    Entry,
+    Index,
+    JournalError,
+    Submission,
+)
+
+T = TypeVar("T")
+
+_ASIDE = ".tmp"
+_CACHED_FILES = 8
+"""Files of answers that are held decoded: documents that were answered together are mostly asked for together."""
+
+
+class Journal:
+    """One directory of records, with the index of what it holds. Safe to use from several threads.
+
+    Args:
+        directory: Created where it is missing.
+
+    Raises:
+        OutputError: The directory cannot be written.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = output(directory)
+        self._lock = threading.RLock()
+        self._index = Index()
+        self._files: list[str] = []
+        self._known: set[str] = set()
+        self._submissions: OrderedDict[int, list[Submission]] = OrderedDict()
+        self._answers: OrderedDict[int, list[Answer]] = OrderedDict()
+        try:
+            if not FileSystems.exists(self.directory):
+                FileSystems.mkdirs(self.directory)
+        except (OSError, BeamIOError, ValueError) as e:
+            if not FileSystems.exists(self.directory):  # another worker may have made it meanwhile
+                raise OutputError(f"cannot write the journal {self.directory}: {e}") from None
+
+    def refresh(self) -> None:
+        """Reads what others have written since the last time.
+
+        Raises:
+            JournalError: A file is damaged, or of a version that is not known.
+        """
+        with self._lock:
+            for found in listing(self.directory):
+                if found.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX)) and found.path not in self._known:
+                    self._load(found.path)
+
+    def look_up(self, keys: Sequence[bytes]) -> list[Entry | None]:
+        """The latest record of each key, None where there is none."""
+        with self._lock:
+            return self._index.look_up(keys)
+
+    def submission(self, entry: Entry) -> Submission:
+        """The submission that an entry stands for."""
+        with self._lock:
+            return _cached(self._submissions, entry.file, self._read_submissions)[entry.record]
+
+    def answer(self, entry: Entry) -> Answer:
+        """The answer that an entry stands for."""
+        with self._lock:
+            return _cached(self._answers, entry.file, self._read_answers)[entry.record]
+
+    def write_submissions(self, submissions: Sequence[Submission]) -> None:
+        """Writes one file, whole or not at all."""
+        if submissions:
+            self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
+
+    def write_answers(self, answers: Sequence[Answer]) -> None:
+        """Writes one file, whole or not at all."""
+        if answers:
+            self._write(journal.encode_answers(answers), ANSWERS_SUFFIX)
+
+    # -------------------------------------------------------------------------------------------- files
+
+    def _write(self, content: bytes, suffix: str) -> None:
+        # Named by time, so that a listing is in order; records of answers have no time of their own.
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
+        path = FileSystems.join(self.directory, name)
+        with FileSystems.create(path + _ASIDE, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+            f.write(content)
+        FileSystems.rename([path + _ASIDE], [path])
+        with self._lock:
+            self._load(path, content)
+
+    def _load(self, path: str, content: bytes | None = None) -> None:
+        content = self._bytes(path) if content is None else content
+        number = len(self._files)
+        try:
+            if path.endswith(SUBMISSIONS_SUFFIX):
+                for record, submission in enumerate(journal.decode_submissions(content)):
+                    state = NOTHING if submission.is_over else INTENT if submission.request_id is None else TICKET
+                    for position, key in enumerate(submission.keys):
+                        self._index.add(key, Entry(state, submission.at, number, record, position))
+            else:
+                at = _time_of(path)
+                keys, answered = journal.decode_answer_keys(content)
+                for record, (key, has) in enumerate(zip(keys, answered, strict=True)):
+                    self._index.add(key, Entry(ANSWER if has else NOTHING, at, number, record, 0))
+        except JournalError as e:
+            raise JournalError(f"the journal's file {path} is {e}") from None
+        self._files.append(path)
+        self._known.add(path)
+
+    def _read_submissions(self, file: int) -> list[Submission]:
+        return journal.decode_submissions(self._bytes(self._files[file]))
+
+    def _read_answers(self, file: int) -> list[Answer]:
+        return journal.decode_answers(self._bytes(self._files[file]))
+
+    def _bytes(self, path: str) -> bytes:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+            content: bytes = f.read()
+        return content
+
+
+def _cached(cache: OrderedDict[int, list[T]], number: int, read: Callable[[int], list[T]]) -> list[T]:
+    if number not in cache:
+        cache[number] = read(number)
+        if len(cache) > _CACHED_FILES:
+            cache.popitem(last=False)
+    cache.move_to_end(number)
+    return cache[number]
+
+
+def _time_of(path: str) -> float:
+    digits = FileSystems.split(path)[1].partition("-")[0]
+    return int(digits) / 1e9 if digits.isdecimal() else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ one of a process
+
+_lock = threading.Lock()
+_journals: dict[tuple[int, str], Journal] = {}
+
+
+def open_journal(directory: str) -> Journal:
+    """The journal of this process for a directory: its index is read once."""
+    with _lock:
+        name = (os.getpid(), directory)
+        if name not in _journals:
+            _journals[name] = Journal(directory)
+        return _journals[name]

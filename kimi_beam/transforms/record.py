@@ -1,0 +1,114 @@
+"""What `Dispatch` and `Request` write into the journal and read from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kimi_beam import batching as packing
+from kimi_beam import journal
+from kimi_beam.dispatch import Job
+from kimi_beam.envelopes import Unknown
+from kimi_beam.io.journal_files import open_journal
+from kimi_beam.journal import Submission
+from kimi_beam.prompting import Prompt
+from kimi_beam.protocol import Accepted, SubmitResult
+from kimi_beam.recall import Recalled, recall
+from kimi_beam.service import WorkersAI
+from kimi_beam.types import Document, Failure, Reply
+
+OnUnknownSubmit = Literal["resubmit", "dead-letter"]
+
+
+@dataclass(frozen=True)
+class Journaling:
+    """Where the journal is, and what is done about its one doubt.
+
+    Attributes:
+        directory: On any filesystem that Beam knows.
+        on_unknown_submit: What becomes of documents whose submit may or may not have been accepted, because nobody
+            lived to write it down: they are submitted again, or they are dead letters.
+        grace: Seconds after such a submit before it is made again: another worker may still be about to write.
+    """
+
+    directory: str
+    on_unknown_submit: OnUnknownSubmit = "resubmit"
+    grace: float = 60.0
+
+
+class Recorder:
+    """The journal as one `Extract` sees it; without a journal it knows nothing and writes nothing.
+
+    Args:
+        settings: None: no journal.
+        prompt: What is asked: a part of each document's key.
+        service: Who is asked: another.
+    """
+
+    def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
+        self._journal = None if settings is None else open_journal(settings.directory)
+        self._prompt = prompt
+        self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+
+    def refresh(self) -> None:
+        """Reads what others have written meanwhile."""
+        if self._journal is not None:
+            self._journal.refresh()
+
+    def recall(self, blob: bytes) -> Recalled:
+        """What is known of a batch."""
+        if self._journal is None or packing.head(blob).form:
+            return Recalled([], [], [], blob)
+        return recall(blob, self._keys(packing.decode(blob)), self._journal)
+
+    def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
+        """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
+        if self._journal is not None:
+            now = time.time()
+            self._journal.write_submissions([self._submission(job, blob, now) for job, blob in batches])
+
+    def submitted(self, results: Iterable[tuple[Job, bytes, SubmitResult]]) -> None:
+        """Writes down what became of submits; those without a word stay as they are."""
+        if self._journal is None:
+            return
+        now = time.time()
+        self._journal.write_submissions(
+            [
+                self._submission(
+                    job,
+                    blob,
+                    now,
+                    result.request_id if isinstance(result, Accepted) else None,
+                    is_over=not isinstance(result, Accepted),
+                )
+                for job, blob, result in results
+                if not isinstance(result, Unknown)
+            ]
+        )
+
+    def replied(self, replies: Sequence[Reply]) -> None:
+        """Writes down answers; what is no answer may be asked for anew."""
+        if self._journal is not None:
+            keys = self._keys([reply.document for reply in replies])
+            self._journal.write_answers(
+                [
+                    journal.of(key, reply.result, reply.usage, reply.ticket)
+                    for key, reply in zip(keys, replies, strict=True)
+                ]
+            )
+
+    def given_up(self, replies: Sequence[Reply], failure: Failure) -> None:
+        """Writes down that nothing is in flight any more, unless something may be."""
+        if failure.code not in ("deadline", "unknown_submit"):
+            self.replied(replies)
+
+    def _submission(
+        self, job: Job, blob: bytes, now: float, request_id: str | None = None, *, is_over: bool = False
+    ) -> Submission:
+        keys = tuple(self._keys(packing.decode(blob)))
+        return Submission(job.batch_id, packing.head(blob).form, keys, now, request_id, is_over)
+
+    def _keys(self, documents: Sequence[Document]) -> list[bytes]:
+        return [journal.key(self._identity, self._prompt.shown(document)) for document in documents]
