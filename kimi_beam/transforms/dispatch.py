@@ -88,6 +88,8 @@ class DispatchBounded(_ForBounded):
     ) -> Iterator[list[Reply]]:
         """Does one slice and re-arms until nothing is open."""
         if not checked.read():
+            # Here a lost worker's shard begins anew.
+            self._recorder.refresh()
             checked.write(True)
             blobs = list(waiting.read())
             good, failed = separate(blobs)
@@ -110,6 +112,7 @@ class DispatchAtOnce(_ForBounded):
 
     def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[list[Reply]]:
         key = element[0]
+        self._recorder.refresh()
         good, failed = separate(list(element[1]))
         if failed:
             yield failed

@@ -26,6 +26,7 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.tools import declared
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches
+from kimi_beam.transforms.record import Journaling
 from kimi_beam.transforms.request import FAILED, Request, Separate
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Extraction
@@ -64,6 +65,8 @@ class Extract(beam.PTransform):
         thinking: Whether the model thinks first: it costs as much as writing, and copying fields seldom needs it.
         tools: Functions that the model may call before it answers, at most 5 times a document; only with the
             synchronous APIs. They must be safe to repeat and importable on the workers.
+        journal: Where answers are kept, so that what was paid for is never paid for again: a directory on any
+            filesystem of Beam's, or a `Journaling`. None: nowhere; a bundle or a run that is repeated asks again.
         shards: Keys that the work is spread over. None: by the runner's number of workers.
 
     Raises:
@@ -87,6 +90,7 @@ class Extract(beam.PTransform):
         structured_output: StructuredOutput = "schema",
         thinking: bool = False,
         tools: Sequence[Callable[..., Any]] = (),
+        journal: str | Journaling | None = None,
         shards: int | None = None,
     ) -> None:
         super().__init__()
@@ -119,6 +123,7 @@ class Extract(beam.PTransform):
         self._polling = polling or Polling()
         self._max_in_flight = max_in_flight
         self._max_concurrency = max_concurrency
+        self._journaling = Journaling(journal) if isinstance(journal, str) else journal
         self._shards = shards
         self._handler: ErrorHandler | None = None
 
@@ -149,7 +154,7 @@ class Extract(beam.PTransform):
         if self._service.api != "batch":
             return self._request(batches)
         bounds = self._max_in_flight, self._max_concurrency
-        settings = self._service, self._prompt, self._batching, self._polling, *bounds
+        settings = self._service, self._prompt, self._batching, self._polling, *bounds, self._journaling
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):
@@ -158,7 +163,7 @@ class Extract(beam.PTransform):
 
     def _request(self, batches: beam.PCollection) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
-        settings = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
+        settings = self._service, self._prompt, self._polling, self._max_concurrency, self._tools, self._journaling
         if not batches.is_bounded:
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.

@@ -22,10 +22,12 @@ from kimi_beam.admission import separate
 from kimi_beam.client import connect, disconnect
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
+from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.tools import Tool
-from kimi_beam.types import Reply
+from kimi_beam.transforms.record import Journaling, Recorder
+from kimi_beam.types import Document, Reply
 
 FAILED = "failed"
 
@@ -50,18 +52,22 @@ class Request(beam.DoFn):
         polling: Polling,
         max_concurrency: int,
         tools: Sequence[Tool],
+        journaling: Journaling | None = None,
         *,
         bounded: bool,
     ) -> None:
         self._service, self._prompt, self._polling = service, prompt, polling
         self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
+        self._journaling = journaling
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
+        self._recorder = Recorder(self._journaling, self._prompt, self._service)
 
     def start_bundle(self) -> None:
         self._cancel()
+        self._recorder.refresh()
         self._runs = Runs(self._client, self._prompt, self._polling, self._tools, halts=self._bounded)
 
     def process(self, element: bytes) -> Iterator[Any]:
@@ -70,15 +76,21 @@ class Request(beam.DoFn):
             yield self._stamped(failed)
         for blob in good:
             self._counters[metrics.BATCHES].inc()
-            for document in packing.decode(blob):
+            recalled = self._recorder.recall(blob)
+            if recalled.answered:
+                self._counters[metrics.RECALLED].inc(len(recalled.answered))
+                yield self._stamped(recalled.answered)
+            for document in _unanswered(recalled):
                 self._runs.put(document)
                 if replies := self._runs.take():
+                    self._recorder.replied(replies)
                     yield self._stamped(replies)
         self._count()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
         for replies in self._runs.drain():
+            self._recorder.replied(replies)
             moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
             yield WindowedValue(replies, moment, [window])
         self._count()
@@ -100,3 +112,11 @@ class Request(beam.DoFn):
     def _count(self) -> None:
         for name, number in self._runs.counts().items():
             self._counters[name].inc(number)
+
+
+def _unanswered(recalled: Recalled) -> Iterator[Document]:
+    """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
+    for earlier in (*recalled.in_flight, *recalled.doubtful):
+        yield from (document for document, _ in earlier.documents)
+    if recalled.fresh is not None:
+        yield from packing.decode(recalled.fresh)
