@@ -26,7 +26,9 @@ from kimi_beam.gateway import GATEWAY_HOST, Gateway
 from kimi_beam.io.dataset import check_output, parts
 from kimi_beam.io.documents import check_input
 from kimi_beam.io.parquet import first_rows
+from kimi_beam.io.paths import output
 from kimi_beam.job import Asking, Job, Run
+from kimi_beam.journal import Journaling
 from kimi_beam.models import DEFAULT_MODEL, MODELS
 from kimi_beam.polling import Polling
 from kimi_beam.preflight import check_service
@@ -147,6 +149,7 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
             max_concurrency=args.max_concurrency,
         ),
         price=Price(*args.price) if args.price else None,
+        journaling=_journaling(args),
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=args.prompt_metadata,
         limit=args.limit,
@@ -178,6 +181,14 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
         requests_per_minute=args.requests_per_minute,
         fallback_api=args.fallback_api,
     )
+
+
+def _journaling(args: argparse.Namespace) -> Journaling | None:
+    # A stand-in that was started for this run has answered nothing before, and its answers are nobody else's.
+    if args.no_journal or (args.emulator and args.journal is None):
+        return None
+    where = args.journal or FileSystems.join(output(args.output), "_journal")
+    return Journaling(output(where), args.on_unknown_submit)
 
 
 def _gateway(args: argparse.Namespace) -> Gateway | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,9 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
+from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import listing, output
+from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, StructuredOutput
@@ -57,6 +60,7 @@ class Job:
         overwrite: Replace a finished run.
         asking: How the model is asked.
         price: Takes the place of what is known of the model's.
+        journaling: Where answers are kept; None for nowhere.
     """
 
     inputs: Sequence[str]
@@ -70,6 +74,7 @@ class Job:
     overwrite: bool = False
     asking: Asking = field(default_factory=Asking)
     price: Price | None = None
+    journaling: Journaling | None = None
 
 
 class Run:
@@ -115,14 +120,18 @@ class Run:
             Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
         """
         started = time.monotonic()
-        self._write.clear_unfinished()
-        try:
-            result = self._pipeline.run()
-            result.wait_until_finish()
-        except BaseException:
-            if self.is_local:
-                self.clear()
-            raise
+        with contextlib.ExitStack() as held:
+            held.enter_context(lease(self._job.output))
+            if self._job.journaling is not None:
+                held.enter_context(lease(self._job.journaling.directory))
+            self._write.clear_unfinished()
+            try:
+                result = self._pipeline.run()
+                result.wait_until_finish()
+            except BaseException:
+                if self.is_local:
+                    self.clear()
+                raise
         measured = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
         return _complete(self._job.output, measured)
 
@@ -160,6 +169,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         prompt_metadata=job.prompt_metadata,
         polling=job.polling,
         **asdict(job.asking),
+        journal=job.journaling,
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write

@@ -14,15 +14,16 @@ Records are values; how they look in a file is here too, where the files are is 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from kimi_beam.errors import KimiBeamError
+from kimi_beam.errors import ConfigError, KimiBeamError
 from kimi_beam.types import Completion, Failure, Ticket, Usage
 
 VERSION = 1
@@ -30,6 +31,29 @@ KEY_BYTES = 16
 
 ANSWERS = frozenset({"truncated", "empty_answer", "refusal", "content_filter", "tool_call", "too_many_turns"})
 """Failures that are an answer of the model's: they were paid for, and asking the same again would be the same."""
+
+
+OnUnknownSubmit = Literal["resubmit", "dead-letter"]
+
+
+@dataclass(frozen=True)
+class Journaling:
+    """Where the journal is, and what is done about its one doubt.
+
+    Attributes:
+        directory: On any filesystem that Beam knows.
+        on_unknown_submit: What becomes of documents whose submit may or may not have been accepted, because nobody
+            lived to write it down: they are submitted again, or they are dead letters.
+        grace: Seconds after such a submit before it is made again: another worker may still be about to write.
+    """
+
+    directory: str
+    on_unknown_submit: OnUnknownSubmit = "resubmit"
+    grace: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.on_unknown_submit not in get_args(OnUnknownSubmit) or not 0 <= self.grace < math.inf:
+            raise ConfigError("journal: on_unknown_submit is resubmit or dead-letter, and grace seconds from 0 on")
 
 
 def key(identity: bytes, content: bytes) -> bytes:

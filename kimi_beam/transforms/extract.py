@@ -18,6 +18,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
+from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
@@ -26,7 +27,6 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.tools import declared
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches
-from kimi_beam.transforms.record import Journaling
 from kimi_beam.transforms.request import FAILED, Request, Separate
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Extraction

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from kimi_beam import batching as packing
 from kimi_beam import journal
 from kimi_beam.dispatch import Job
 from kimi_beam.envelopes import Unknown
 from kimi_beam.io.journal_files import open_journal
-from kimi_beam.journal import Submission
+from kimi_beam.journal import Journaling, Submission
 from kimi_beam.prompting import Prompt
 from kimi_beam.protocol import Accepted, SubmitResult
 from kimi_beam.recall import Recalled, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, Reply
-
-OnUnknownSubmit = Literal["resubmit", "dead-letter"]
-
-
-@dataclass(frozen=True)
-class Journaling:
-    """Where the journal is, and what is done about its one doubt.
-
-    Attributes:
-        directory: On any filesystem that Beam knows.
-        on_unknown_submit: What becomes of documents whose submit may or may not have been accepted, because nobody
-            lived to write it down: they are submitted again, or they are dead letters.
-        grace: Seconds after such a submit before it is made again: another worker may still be about to write.
-    """
-
-    directory: str
-    on_unknown_submit: OnUnknownSubmit = "resubmit"
-    grace: float = 60.0
 
 
 class Recorder:

@@ -20,13 +20,14 @@ from kimi_beam import batching as packing
 from kimi_beam import metrics
 from kimi_beam.admission import separate
 from kimi_beam.client import connect, disconnect
+from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.tools import Tool
-from kimi_beam.transforms.record import Journaling, Recorder
+from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Document, Reply
 
 FAILED = "failed"

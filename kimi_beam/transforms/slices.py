@@ -19,6 +19,7 @@ from kimi_beam.client import connect, disconnect
 from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, Job, RunInstead, Shard, Split
 from kimi_beam.envelopes import Refused, Unknown
 from kimi_beam.fallback import given_up, part
+from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
@@ -26,7 +27,7 @@ from kimi_beam.protocol import decode_poll, decode_submit, encode_submit
 from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
-from kimi_beam.transforms.record import Journaling, Recorder
+from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
 
