@@ -1,7 +1,7 @@
-"""A lease: the second of two runs on one directory is refused. Best effort, as Beam's filesystems create no file atomically.
+"""A lease: the second of two runs on one directory is refused.
 
-What slips through loses and doubles nothing: each run names its files in one step, and records of the journal have names
-of their own. It may pay twice for what both ask at once.
+Best effort, as Beam's filesystems create no file atomically. What slips through loses and doubles nothing, for each run
+names its files in one step and records of the journal have names of their own; it may pay twice for what both ask at once.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _refuse_others(root: str, own: str, now: float) -> None:
             continue
         host, pid, _ = holder
         raise OutputError(
-            f"another run (process {pid} on {host}) is working on {root}: wait for it, or remove {found.path} if it is dead"
+            f"another run (process {pid} on {host}) is working on {root}: wait for it; if it is dead, remove {found.path}"
         )
 
 
