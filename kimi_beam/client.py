@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
@@ -100,9 +100,17 @@ class Client:
         self._run_headers = {**constant, **service.headers(queued=False)}
         self._submits, self._polls, self._runs = run(self._open(max_concurrency))
 
-    def submit(self, bodies: Sequence[bytes]) -> list[Exchange]:
-        """Submits all bodies at once; the replies in their order."""
-        return run(self._all(self._submits, bodies))
+    def submit(self, bodies: Sequence[bytes], heard: Callable[[int, Exchange], None] | None = None) -> list[Exchange]:
+        """Submits all bodies at once.
+
+        Args:
+            bodies: One for each submit.
+            heard: Called with the index of a submit and its reply as soon as that is there, in a thread of its own.
+
+        Returns:
+            The replies in the order of the bodies.
+        """
+        return run(self._all(self._submits, bodies, heard))
 
     def poll(self, request_ids: Sequence[str]) -> list[Exchange]:
         """Polls all jobs at once; the replies in their order."""
@@ -165,9 +173,19 @@ class Client:
     async def _close(self) -> None:
         await asyncio.gather(self._submits.aclose(), self._polls.aclose(), self._runs.aclose())
 
-    async def _all(self, http: httpx.AsyncClient, bodies: Sequence[bytes]) -> list[Exchange]:
-        url, headers = self.service.queue_url, self._queue_headers
-        return list(await asyncio.gather(*(self._exchange(http, "POST", url, headers, body) for body in bodies)))
+    async def _all(
+        self,
+        http: httpx.AsyncClient,
+        bodies: Sequence[bytes],
+        heard: Callable[[int, Exchange], None] | None = None,
+    ) -> list[Exchange]:
+        async def one(index: int, body: bytes) -> Exchange:
+            exchange = await self._exchange(http, "POST", self.service.queue_url, self._queue_headers, body)
+            if heard is not None:
+                await asyncio.to_thread(heard, index, exchange)
+            return exchange
+
+        return list(await asyncio.gather(*(one(index, body) for index, body in enumerate(bodies))))
 
     async def _exchange(
         self,

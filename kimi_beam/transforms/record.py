@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from kimi_beam import batching as packing
 from kimi_beam import journal
 from kimi_beam.dispatch import Job
-from kimi_beam.envelopes import Unknown
+from kimi_beam.envelopes import Exchange, Unknown
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.journal import Journaling, Submission
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import Accepted, SubmitResult
+from kimi_beam.protocol import Accepted, decode_submit
 from kimi_beam.recall import Recalled, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, Reply
@@ -49,24 +49,16 @@ class Recorder:
             now = time.time()
             self._journal.write_submissions([self._submission(job, blob, now) for job, blob in batches])
 
-    def submitted(self, results: Iterable[tuple[Job, bytes, SubmitResult]]) -> None:
-        """Writes down what became of submits; those without a word stay as they are."""
+    def heard(self, batches: Sequence[tuple[Job, bytes]], index: int, exchange: Exchange) -> None:
+        """Writes down what became of one submit, as soon as it is known; one without a word stays as it is."""
         if self._journal is None:
             return
-        now = time.time()
-        self._journal.write_submissions(
-            [
-                self._submission(
-                    job,
-                    blob,
-                    now,
-                    result.request_id if isinstance(result, Accepted) else None,
-                    is_over=not isinstance(result, Accepted),
-                )
-                for job, blob, result in results
-                if not isinstance(result, Unknown)
-            ]
-        )
+        (job, blob), now = batches[index], time.time()
+        result = decode_submit(exchange, now)
+        if isinstance(result, Unknown):
+            return
+        request_id = result.request_id if isinstance(result, Accepted) else None
+        self._journal.write_submissions([self._submission(job, blob, now, request_id, is_over=request_id is None)])
 
     def replied(self, replies: Sequence[Reply]) -> None:
         """Writes down answers; what is no answer may be asked for anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -134,11 +135,12 @@ class Slices(beam.DoFn):
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             self._count(metrics.SUBMITS, len(some))
             self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
-            self._recorder.about_to_submit((job, held[job.batch_id]) for job in some)
-            exchanges = self._client.submit([self._body(job, held) for job in some])
+            pairs = [(job, held[job.batch_id]) for job in some]
+            self._recorder.about_to_submit(pairs)
+            bodies = [self._body(job, blob) for job, blob in pairs]
+            exchanges = self._client.submit(bodies, functools.partial(self._recorder.heard, pairs))
             now = time.time()
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
-            self._recorder.submitted((job, held[job.batch_id], result) for job, result in results)
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
             self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
@@ -146,8 +148,7 @@ class Slices(beam.DoFn):
             effects += more
         return shard, effects
 
-    def _body(self, job: Job, held: Held) -> bytes:
-        blob = held[job.batch_id]
+    def _body(self, job: Job, blob: bytes) -> bytes:
         documents, form = packing.decode(blob), packing.head(blob).form
         names = references(job.batch_id, len(documents))
         request = self._prompt.request
