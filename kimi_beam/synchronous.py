@@ -89,11 +89,14 @@ class Runs:
 
     def take(self) -> list[Reply]:
         """The replies that are there, if they are worth handing on together; else none."""
+        return self.left() if self._ready.qsize() >= _GROUP else []
+
+    def left(self) -> list[Reply]:
+        """The replies that are there."""
         found: list[Reply] = []
-        if self._ready.qsize() >= _GROUP:
-            with contextlib.suppress(Empty):
-                while True:
-                    found.append(self._ready.get_nowait())
+        with contextlib.suppress(Empty):
+            while True:
+                found.append(self._ready.get_nowait())
         return found
 
     def drain(self) -> Iterator[list[Reply]]:
@@ -104,15 +107,15 @@ class Runs:
         """
         group: list[Reply] = []
         while self._open or not self._ready.empty():
+            self._check()  # before: what is taken out is handed on
             with contextlib.suppress(Empty):
                 group.append(self._ready.get(timeout=_LOOK))
-            self._check()
             if len(group) >= _GROUP:
                 yield group
                 group = []
-        self._check()
         if group:
             yield group
+        self._check()
 
     def cancel(self) -> None:
         """Lets go of what is in flight."""

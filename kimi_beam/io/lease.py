@@ -1,7 +1,7 @@
 """A lease: the second of two runs on one directory is refused.
 
 Best effort, as Beam's filesystems create no file atomically. What slips through loses and doubles nothing, for each run
-names its files in one step and records of the journal have names of their own; it may pay twice for what both ask at once.
+names its files in one step and records of the journal have names of their own; both may pay for what both ask at once.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ def _refuse_others(root: str, own: str, now: float) -> None:
                 FileSystems.delete([found.path])
             continue
         host, pid, _ = holder
-        raise OutputError(
-            f"another run (process {pid} on {host}) is working on {root}: wait for it; if it is dead, remove {found.path}"
-        )
+        told = f"another run (process {pid} on {host}) is working on {root}: wait for it, or if it is dead remove"
+        raise OutputError(f"{told} {found.path}")
 
 
 def _is_alive(holder: tuple[str, int, float], now: float) -> bool:

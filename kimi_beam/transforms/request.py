@@ -6,6 +6,7 @@ small.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from kimi_beam import batching as packing
 from kimi_beam import metrics
 from kimi_beam.admission import separate
 from kimi_beam.client import connect, disconnect
+from kimi_beam.errors import AccountError
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
@@ -82,7 +84,8 @@ class Request(beam.DoFn):
                 self._counters[metrics.RECALLED].inc(len(recalled.answered))
                 yield self._stamped(recalled.answered)
             for document in _unanswered(recalled):
-                self._runs.put(document)
+                with self._kept():
+                    self._runs.put(document)
                 if replies := self._runs.take():
                     self._recorder.replied(replies)
                     yield self._stamped(replies)
@@ -90,16 +93,26 @@ class Request(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
-        for replies in self._runs.drain():
-            self._recorder.replied(replies)
-            moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
-            yield WindowedValue(replies, moment, [window])
+        with self._kept():
+            for replies in self._runs.drain():
+                self._recorder.replied(replies)
+                moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
+                yield WindowedValue(replies, moment, [window])
         self._count()
 
     def teardown(self) -> None:
         self._cancel()
         if hasattr(self, "_client"):  # not where set-up failed
             disconnect(self._client)
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What was answered before a run is stopped has been paid for: the journal keeps it."""
+        try:
+            yield
+        except AccountError:
+            self._recorder.replied(self._runs.left())
+            raise
 
     def _cancel(self) -> None:
         """Ends what a failed bundle has left in flight."""

@@ -225,18 +225,20 @@ class Slices(beam.DoFn):
         taken: list[bytes] = []
         left: list[bytes] = []
         known = False
+        fresh: list[bytes] = []
         for group in filter(None, groups):
             batch = packing.merge(group) if len(shard.jobs) + len(taken) < self._max_in_flight else None
             if batch is not None:
                 recalled = self._recorder.recall(batch)
-                known = known or recalled.fresh is not batch
                 if recalled.answered:
                     self._count(metrics.RECALLED, len(recalled.answered))
                     yield recalled.answered
                 shard = yield from self._adopt(shard, held, recalled, now)
-                if recalled.fresh is None:
+                if recalled.fresh is not batch:
+                    # What is new in it waits for company: a few new documents among many known ones are one batch.
+                    known = True
+                    fresh += [recalled.fresh] if recalled.fresh is not None else []
                     continue
-                group, batch = ([recalled.fresh], recalled.fresh) if recalled.fresh is not batch else (group, batch)
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
             if batch is None or packing.head(batch).batch_id in held:
                 left += group
@@ -246,9 +248,11 @@ class Slices(beam.DoFn):
         if taken or known:
             self._count(metrics.BATCHES, len(taken))
             waiting.clear()
-            for blob in left:
+            for blob in (*left, *fresh):
                 waiting.add(blob)
-        return self._admit(shard, held, taken, now)
+        shard = self._admit(shard, held, taken, now)
+        # Each round sorts out all that is known of what it looks at, so that the next finds less.
+        return (yield from self._top_up(shard, held, waiting, now)) if fresh else shard
 
     def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""

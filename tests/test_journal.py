@@ -1,0 +1,145 @@
+"""The journal's records and index: nothing is misread, and of all records of a key the one that counts is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_beam import journal
+from kimi_beam.errors import ConfigError
+from kimi_beam.journal import (
+    ANSWER,
+    INTENT,
+    NOTHING,
+    TICKET,
+    Answer,
+    Entry,
+    Index,
+    JournalError,
+    Journaling,
+    Submission,
+)
+from kimi_beam.types import Completion, Failure, Ticket, Usage
+
+_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_keys = st.binary(min_size=16, max_size=16)
+_counts = st.integers(0, 1 << 40)
+_completions = st.builds(
+    Completion, _texts, st.none() | _texts, st.none() | st.integers(0, 1 << 40), st.none() | _texts
+)
+_failures = st.builds(
+    Failure, st.just("infer"), st.sampled_from(sorted(journal.ANSWERS)), _texts, st.booleans(), st.none() | _texts
+)
+_answers = st.builds(
+    Answer,
+    _keys,
+    st.none() | _completions | _failures,
+    st.builds(Usage, _counts, _counts, _counts),
+    st.builds(Ticket, st.none() | _texts, st.integers(0, 1000)),
+)
+_submissions = st.builds(
+    Submission,
+    _texts,
+    st.integers(0, 2),
+    st.lists(_keys, max_size=5).map(tuple),
+    st.floats(0, 4e9),
+    st.none() | _texts,
+    st.booleans(),
+)
+
+
+@settings(derandomize=True, max_examples=300)
+@given(st.lists(_answers, min_size=1, max_size=8))
+def test_answers_come_back_as_they_were(answers: list[Answer]) -> None:
+    content = journal.encode_answers(answers)
+    assert journal.decode_answers(content) == answers
+    keys, answered = journal.decode_answer_keys(content)
+    assert keys == [answer.key for answer in answers]
+    assert answered == [answer.result is not None for answer in answers]
+
+
+@settings(derandomize=True, max_examples=300)
+@given(st.lists(_submissions, max_size=5))
+def test_submissions_come_back_as_they_were(submissions: list[Submission]) -> None:
+    assert journal.decode_submissions(journal.encode_submissions(submissions)) == submissions
+
+
+@pytest.mark.parametrize("read", [journal.decode_submissions, journal.decode_answers, journal.decode_answer_keys])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"null", b"ARROW1\0\0", b'{"kimi_beam.journal":1}', b"\xff" * 99]
+)
+def test_a_damaged_file_is_one_error_and_no_record(read: Any, content: bytes) -> None:
+    with pytest.raises(JournalError, match="damaged"):
+        read(content)
+
+
+def test_a_file_of_another_version_is_refused_and_not_misread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "VERSION", 7)
+    newer = journal.encode_submissions([])
+    monkeypatch.undo()
+    with pytest.raises(JournalError, match="version 7; this kimi_beam reads 1"):
+        journal.decode_submissions(newer)
+
+
+_moments = st.integers(0, 50).map(float)
+_entries = st.lists(
+    st.tuples(
+        st.integers(0, 30).map(lambda n: n.to_bytes(16, "big")),  # also keys that end or begin with zeros
+        st.builds(
+            Entry,
+            st.sampled_from([NOTHING, INTENT, TICKET, ANSWER]),
+            st.integers(0, 50).map(float),
+            *[st.integers(0, 9)] * 3,
+        ),
+    ),
+    max_size=60,
+)
+
+
+@settings(derandomize=True, max_examples=400)
+@given(_entries, st.integers(1, 20))
+def test_of_all_records_of_a_key_an_answer_counts_else_the_latest(
+    records: list[tuple[bytes, Entry]], recent: int
+) -> None:
+    before, journal._RECENT = journal._RECENT, recent  # sorted in after so many, or never
+    try:
+        index = Index()
+        for key, entry in records:
+            index.add(key, entry)
+        keys = [n.to_bytes(16, "big") for n in range(32)]
+        for key, found in zip(keys, index.look_up(keys), strict=True):
+            mine = [entry for other, entry in records if other == key]
+            best = max(((entry.state == ANSWER, entry.at) for entry in mine), default=None)
+            assert (found and (found.state == ANSWER, found.at)) == best
+            assert found is None or found in mine
+        assert len(index) == len({key for key, _ in records})
+    finally:
+        journal._RECENT = before
+
+
+def test_a_key_is_of_what_the_model_is_shown_and_how_it_is_asked() -> None:
+    keys = {journal.key(identity, content) for identity in (b"a" * 32, b"b" * 32) for content in (b"x", b"y", b"")}
+    assert len(keys) == 6
+    assert {len(key) for key in keys} == {journal.KEY_BYTES}
+
+
+def test_a_document_in_the_index_takes_less_than_64_bytes() -> None:
+    index = Index()
+    for number in range(10_000):
+        index.add(number.to_bytes(16, "little"), Entry(ANSWER, 1.0, 2, 3, 4))
+    assert len(index) == 10_000
+    assert index._rows.nbytes / len(index) <= 64
+
+
+@pytest.mark.parametrize("failure", ["item_failed", "missing_item", "malformed_item", "json_mode_unmet", "refused"])
+def test_what_is_no_answer_of_the_models_may_be_asked_for_anew(failure: Any) -> None:
+    assert journal.of(b"k" * 16, Failure("infer", failure, "m"), Usage(), Ticket()).result is None
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    for wrong in ({"on_unknown_submit": "hope"}, {"grace": -1.0}, {"grace": float("nan")}, {"grace": float("inf")}):
+        with pytest.raises(ConfigError, match="journal"):
+            Journaling("d", **wrong)
