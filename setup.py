@@ -20,6 +20,7 @@ setup(
         "httpx-aiohttp>=0.2",
         "jsonschema>=4.23,<5",
         "jsonschema-rs>=0.60,<1",
+        "numpy>=1.26",
         "orjson>=3.10.4,<4",
         "pyarrow>=19",
         "pydantic>=2.8,<3",

@@ -55,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return emulate.run(args)
     if args.command == "models":
         return models_command.run(args)
+    if args.command == "journal":
+        with console.hushed():
+            from kimi_beam import journal_command
+
+            return journal_command.run(args)
     try:
         with contextlib.nullcontext() if args.verbose else console.hushed():
             # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
@@ -95,6 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     emulate.add_arguments(emulator)
+    journal = commands.add_parser(
+        "journal",
+        help="the answers that are kept",
+        description="Looks after a journal: the answers that were paid for, and what is in flight. It holds what the "
+        "documents said, as far as the answers do.",
+        allow_abbrev=False,
+    )
+    _add_journal_arguments(journal)
     models = commands.add_parser(
         "models",
         help="what is known of the models",
@@ -170,6 +183,20 @@ def _add_answer_arguments(group: argparse._ArgumentGroup) -> None:
     add("--max-completion-tokens", type=_at_least_one, metavar="N", help=bound)
 
 
+def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    shown = actions.add_parser("ls", help="what it holds", description="Prints how many documents stand how.")
+    shown.add_argument("directory", metavar="DIR")
+    removed = actions.add_parser(
+        "gc",
+        help="forget what is old",
+        description="Removes the files that are older than --ttl. What they held is paid for again when it is asked.",
+    )
+    removed.add_argument("directory", metavar="DIR")
+    removed.add_argument("--ttl", type=_age, required=True, metavar="N[smhd]", help="age, such as 30d")
+    removed.add_argument("--dry-run", action="store_true", help="print what would be removed")
+
+
 # ------------------------------------------------------------------------------------------------ argument values
 
 
@@ -210,6 +237,18 @@ def _dollars(text: str) -> tuple[float, float, float]:
     if len(numbers) != 3 or not all(0 <= number < float("inf") for number in numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not PROMPT:CACHED:COMPLETION in dollars a million tokens")
     return numbers[0], numbers[1], numbers[2]
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def _age(text: str) -> float:
+    """Seconds of ``90``, ``15m``, ``12h`` or ``30d``."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    seconds = _number(number, "an age such as 90s, 15m, 12h or 30d") * _UNITS[unit]
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return seconds
 
 
 def _positive(text: str) -> float:

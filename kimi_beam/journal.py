@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -308,6 +309,12 @@ class Index:
             if recent is not None and (before is None or _counts(recent, before)):
                 found[index] = recent
         return found
+
+    def states(self) -> Counter[int]:
+        """How many keys stand how."""
+        self._settle()
+        found, counts = np.unique(self._rows["state"], return_counts=True)
+        return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
     def _settle(self) -> None:
         """Sorts the recent records in; of those of one key the one that counts stays."""

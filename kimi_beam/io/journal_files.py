@@ -6,16 +6,17 @@ import os
 import threading
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from typing import TypeVar
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam import journal
-from kimi_beam.errors import OutputError
-from kimi_beam.io.paths import listing, output
+from kimi_beam.errors import InputError, OutputError
+from kimi_beam.io.paths import Found, listing, output
 from kimi_beam.journal import (
     ANSWER,
     ANSWERS_SUFFIX,
@@ -77,6 +78,11 @@ class Journal:
         """The latest record of each key, None where there is none."""
         with self._lock:
             return self._index.look_up(keys)
+
+    def states(self) -> Counter[int]:
+        """How many documents stand how."""
+        with self._lock:
+            return self._index.states()
 
     def submission(self, entry: Entry) -> Submission:
         """The submission that an entry stands for."""
@@ -153,6 +159,67 @@ def _cached(cache: OrderedDict[int, list[T]], number: int, read: Callable[[int],
 def _time_of(path: str) -> float:
     digits = FileSystems.split(path)[1].partition("-")[0]
     return int(digits) / 1e9 if digits.isdecimal() else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ looking after it
+
+
+def _existing(directory: str) -> list[Found]:
+    """The records of a journal that is there.
+
+    Raises:
+        InputError: It is not.
+    """
+    root = output(directory)
+    found = [file for file in listing(root) if file.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX))]
+    if not found:
+        raise InputError(f"{root} holds no journal")
+    return found
+
+
+def contents(directory: str) -> dict[str, int | str]:
+    """What a journal holds, for a person: counts of documents by their latest record, files, bytes, and their span.
+
+    Raises:
+        InputError: There is no journal.
+        JournalError: A file is damaged, or of a version that is not known.
+    """
+    files = _existing(directory)
+    journal_ = Journal(directory)
+    journal_.refresh()
+    states = journal_.states()
+    first, last = (datetime.fromtimestamp(_time_of(files[i].path), timezone.utc) for i in (0, -1))
+    return {
+        "documents": sum(states.values()),
+        "  answered": states[ANSWER],
+        "  in flight": states[TICKET],
+        "  doubtful": states[INTENT],
+        "  open": states[NOTHING],
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "oldest": first.isoformat(timespec="seconds"),
+        "newest": last.isoformat(timespec="seconds"),
+    }
+
+
+def forget(directory: str, *, older_than: float, dry_run: bool = False) -> list[str]:
+    """Removes the files that were written before a time.
+
+    Args:
+        directory: The journal's.
+        older_than: Unix seconds.
+        dry_run: Only say which.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        InputError: There is no journal.
+    """
+    old = [file.path for file in _existing(directory) if _time_of(file.path) < older_than]
+    if old and not dry_run:
+        FileSystems.delete(old)
+    return old
 
 
 # ------------------------------------------------------------------------------------------------ one of a process

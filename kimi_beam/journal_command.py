@@ -1,0 +1,34 @@
+"""`kimi-beam journal ls` and `gc`: what a journal holds, and the only way to make it forget."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from kimi_beam import console
+from kimi_beam.errors import KimiBeamError, UserError
+from kimi_beam.io.journal_files import contents, forget
+from kimi_beam.io.lease import lease
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        if args.action == "ls":
+            for name, value in contents(args.directory).items():
+                print(f"{name:<24}{value}")
+            return 0
+        with lease(args.directory):
+            for path in forget(args.directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
+                print(path)
+        return 0
+    except UserError as e:
+        console.say(str(e))
+        return 2
+    except KimiBeamError as e:
+        console.say(str(e))
+        return 1
