@@ -60,6 +60,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
                 if checked.doubt:
                     console.say(f"{checked.doubt}; going on")
             ready = Run(wanted, options)
+            if wanted.journaling is None and not ready.is_local:
+                console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
             stack.enter_context(console.progress())
             stack.enter_context(_interruptible(ready, args.output))
             try:
