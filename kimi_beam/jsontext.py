@@ -154,6 +154,12 @@ def _float_or_decimal(digits: str) -> float | Decimal:
     return number if math.isfinite(number) and Decimal(repr(number)) == exact else exact
 
 
+def number(exact: Decimal) -> float | Decimal:
+    """A float where it gives the digits back, as `loads` would read them."""
+    near = float(exact)
+    return near if math.isfinite(near) and Decimal(repr(near)) == exact else exact
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 

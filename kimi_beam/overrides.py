@@ -1,0 +1,162 @@
+"""``x-arrow-type``: a column that the user has chosen. A value that it cannot give back fails its row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from kimi_beam.aside import Aside, Place
+from kimi_beam.cells import (
+    JSON,
+    UNFIT,
+    Boolean,
+    Bytes,
+    Category,
+    Cells,
+    Column,
+    Date,
+    DateTime,
+    Digits,
+    Float,
+    Integer,
+    Json,
+    Text,
+)
+from kimi_beam.errors import SchemaError
+from kimi_beam.shapes import Shape
+
+_DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
+_TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(?:\s*,\s*(?:tz=)?UTC)?\]")
+_INTEGERS = {str(kind): kind for kind in (
+    pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()
+)}  # fmt: skip
+_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+class _Strict(Column):
+    """A column that refuses what it cannot hold, where others would keep it beside the cell."""
+
+    def __init__(self, column: Column, name: str) -> None:
+        self._column, self._name, self.type = column, name, column.type
+
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+        mine = Aside()
+        array = self._column.build(values, lambda index: (index, ""), mine)
+        for index in mine.rest:
+            aside.refuse(place(index), "x-arrow-type", f"is not held by {self._name}")
+        for index, (_, keyword, reason) in mine.refused.items():
+            aside.refuse(place(index), keyword, reason)
+        return array
+
+    def read(self, array: pa.Array) -> list[Any]:
+        return self._column.read(array)
+
+
+class _Instants(DateTime):
+    """Date-times of another precision than microseconds."""
+
+    plain = frozenset()
+
+    def __init__(self, unit: str) -> None:
+        self.type = pa.timestamp(unit, "UTC")
+        self._unit = _NANOSECONDS[unit]
+
+    def cell(self, value: Any) -> Any:
+        microseconds = super().cell(value)
+        if microseconds is UNFIT or microseconds * 1_000 % self._unit:
+            return UNFIT
+        count = microseconds * 1_000 // self._unit
+        return count if -(1 << 63) <= count < 1 << 63 else UNFIT
+
+
+class _Single(Float):
+    """Numbers whose digits a float of 32 bits gives back."""
+
+    plain = frozenset()
+    type = pa.float32()
+
+    def cell(self, value: Any) -> Any:
+        number = super().cell(value)
+        return number if number is UNFIT or self._back(number) == number else UNFIT
+
+    def read(self, array: pa.Array) -> list[Any]:
+        return [None if text is None else float(text) for text in array.cast(pa.string()).to_pylist()]
+
+    @staticmethod
+    def _back(number: float) -> float:
+        return float(pa.scalar(number, pa.float32()).cast(pa.string()).as_py())
+
+
+class _Clock(Cells):
+    """``HH:MM:SS`` with as many digits of a second as the unit has."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self.type = kind
+
+    def cell(self, value: Any) -> Any:
+        try:
+            time = pa.scalar(value, pa.string()).cast(self.type)
+        except (pa.ArrowException, TypeError, ValueError):
+            return UNFIT
+        return time.value if _same_clock(time.cast(pa.string()).as_py(), value) else UNFIT
+
+    def read(self, array: pa.Array) -> list[Any]:
+        return [text if text is None or "." not in text else text.rstrip("0").rstrip(".") for text in array.cast(pa.string()).to_pylist()]
+
+
+def _same_clock(one: str, other: str) -> bool:
+    return _trimmed(one) == _trimmed(other)
+
+
+def _trimmed(clock: str) -> str:
+    return clock.rstrip("0").rstrip(".") if "." in clock else clock
+
+
+def forced(name: str, shape: Shape, at: str) -> Column:
+    """The column that a user has chosen.
+
+    Raises:
+        SchemaError: There is no such type, or it is none for the kinds of value at this place.
+    """
+    column = _column(name.strip(), shape)
+    if column is None:
+        raise SchemaError(
+            f"x-arrow-type at '{at or '/'}': {name!r} is no Arrow type that {' or '.join(sorted(shape.likely)) or 'any value'} can have"
+        )
+    return column if isinstance(column, Json) else _Strict(column, name)
+
+
+def _column(name: str, shape: Shape) -> Column | None:
+    if name in ("json", "arrow.json", str(JSON)):
+        return Json()
+    kinds = shape.likely
+    numeric, textual = kinds <= {"integer", "number"}, kinds == {"string"}
+    if found := _DECIMAL.fullmatch(name):
+        precision, scale = int(found[2]), int(found[3])
+        try:
+            kind = pa.decimal256(precision, scale) if found[1] == "256" else pa.decimal128(precision, scale)
+        except ValueError:
+            return None
+        fits = scale <= precision and kinds and kinds <= {"integer", "number", "string"}
+        return Digits(kind, text="string" in kinds, as_text=textual) if fits else None
+    if found := _TIMESTAMP.fullmatch(name):
+        return _Instants(found[1]) if textual else None
+    if numeric and kinds:
+        if name in _INTEGERS:
+            return Integer(_INTEGERS[name])
+        return {"float": _Single(), "float32": _Single(), "double": Float(), "float64": Float()}.get(name)
+    if textual:
+        return _text(name, shape)
+    return Boolean() if kinds == {"boolean"} and name in ("bool", "boolean") else None
+
+
+def _text(name: str, shape: Shape) -> Column | None:
+    clocks = {f"time32[{u}]": pa.time32(u) for u in ("s", "ms")} | {f"time64[{u}]": pa.time64(u) for u in ("us", "ns")}
+    if name in clocks:
+        return _Clock(clocks[name])
+    if name == "dictionary" and shape.values is not None:
+        return Category([value for value in shape.values if isinstance(value, str)])
+    return {"string": Text(), "utf8": Text(), "date32": Date(), "date32[day]": Date(), "binary": Bytes()}.get(name)

@@ -1,0 +1,127 @@
+"""Validity: `jsonschema-rs` decides, `jsonschema` explains the unions that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
+
+from kimi_beam import jsontext
+from kimi_beam.aside import pointer
+from kimi_beam.errors import SchemaError
+from kimi_beam.references import Scope, unresolved
+from kimi_beam.schema_source import Definition, line
+
+_VALIDATORS = {
+    "4": jsonschema_rs.Draft4Validator,
+    "6": jsonschema_rs.Draft6Validator,
+    "7": jsonschema_rs.Draft7Validator,
+    "2019-09": jsonschema_rs.Draft201909Validator,
+    "2020-12": jsonschema_rs.Draft202012Validator,
+}
+_DRAFTS = {
+    "4": jsonschema_rs.Draft4,
+    "6": jsonschema_rs.Draft6,
+    "7": jsonschema_rs.Draft7,
+    "2019-09": jsonschema_rs.Draft201909,
+    "2020-12": jsonschema_rs.Draft202012,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which an instance is not what the schema says.
+
+    Attributes:
+        path: JSON Pointer of the offending value in the instance; empty for the whole.
+        keyword: The JSON Schema keyword that it violates; ``validator`` for a pydantic model's own.
+        message: One line for a person.
+    """
+
+    path: str
+    keyword: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(the answer)'}: {self.message} ({self.keyword})"
+
+
+def violation(path: Iterable[str | int], keyword: str, message: str) -> Violation:
+    """A violation of bounded size, on one line."""
+    at = ""
+    for token in path:
+        at = pointer(at, token)
+    return Violation(line(at, 200), keyword, line(message, 300))
+
+
+def compiled(schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: bool) -> Any:
+    """The validator.
+
+    Args:
+        schema: The schema.
+        draft: Its draft; None: as its ``$schema`` says, else 2020-12.
+        documents: Other schemas by URI.
+        scope: Gives where its references lead.
+        formats: Whether ``format`` asserts.
+
+    Raises:
+        SchemaError: Naming the path in the schema.
+    """
+    make = jsonschema_rs.validator_for if draft is None else _VALIDATORS[draft]
+    try:
+        registry = (
+            jsonschema_rs.Registry(list(documents.items()), draft=_DRAFTS[draft or "2020-12"]) if documents else None
+        )
+        return make(schema, validate_formats=formats, registry=registry, offline=True)
+    except jsonschema_rs.ValidationError as e:
+        at = "".join(pointer("", token) for token in e.instance_path)
+        lost = None if at else unresolved(scope())
+        raise SchemaError(f"not a valid JSON Schema: at '{lost or at or '/'}': {line(e.message, 300)}") from None
+    except (ValueError, TypeError, jsonschema_rs.ReferencingError) as e:
+        raise SchemaError(f"not a usable JSON Schema: {line(str(e), 300)}") from None
+
+
+def explain(validator: Any, schema: Definition, instance: Any, *, recursive: bool) -> str:
+    """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
+
+    In bounded time and memory, as answers are untrusted: every violation of a large instance is a great deal.
+
+    Args:
+        validator: What `compiled` gave.
+        schema: The schema.
+        instance: The instance.
+        recursive: Whether a union may contain itself: each level then doubles what an explanation looks at.
+    """
+    if recursive:
+        return "the answer is not what the schema says (a recursive union is not explained)"
+    try:
+        validator.validate(instance)
+    except jsonschema_rs.ValidationError as e:
+        first = violation(e.instance_path, e.kind.name, e.message)
+        if first.keyword in ("anyOf", "oneOf"):
+            return str(_best_match(schema, instance) or first)
+        small = len(jsontext.dumps_any(instance)) < 2_000
+        return "; ".join(map(str, all_of(validator, instance)[:3] if small else [first]))
+    return ""
+
+
+def all_of(validator: Any, instance: Any) -> list[Violation]:
+    """Each violation; none where the instance is valid."""
+    return [violation(e.instance_path, e.kind.name, e.message) for e in validator.iter_errors(instance)]
+
+
+def _best_match(schema: Definition, instance: Any) -> Violation | None:
+    """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
+    # Its patterns are Python's, which a hostile answer can keep busy for ever; its uniqueItems is quadratic.
+    canonical = jsontext.canonical(schema)
+    if b'"pattern' in canonical or b'"uniqueItems' in canonical or len(jsontext.dumps_any(instance)) > 20_000:
+        return None
+    try:
+        error = best_match(validator_for(schema)(schema).iter_errors(instance))
+    except Exception:  # whatever it raises on a schema that only the other validator can read
+        return None
+    return error and violation(error.absolute_path, str(error.validator), error.message)
