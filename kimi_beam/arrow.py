@@ -181,7 +181,8 @@ class _Planner:
             inner = self._shapes.of(term)
             required = name in shape.required
             # Only at the root: inside, an object that is null itself has null cells.
-            never = not above[1:] and required and not inner.null and column.holds_all()
+            always = not above[1:] and required and above[0].kinds == {"object"}
+            never = always and not inner.null and column.holds_all()
             metadata = _metadata(inner, name if names[name] != name else None)
             field = pa.field(names[name], column.type, nullable=not never, metadata=metadata)
             members.append(Member(name, field, column, required, inner.null))

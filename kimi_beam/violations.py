@@ -73,10 +73,15 @@ def compiled(schema: Definition, draft: str | None, documents: Mapping[str, Any]
     """
     make = jsonschema_rs.validator_for if draft is None else _VALIDATORS[draft]
     try:
-        registry = (
-            jsonschema_rs.Registry(list(documents.items()), draft=_DRAFTS[draft or "2020-12"]) if documents else None
-        )
-        return make(schema, validate_formats=formats, registry=registry, offline=True)
+        if not documents:
+            return make(schema, validate_formats=formats, offline=True)
+
+        def retrieve(uri: str) -> Any:
+            if uri not in documents:
+                raise ValueError(f"{uri} is not in the registry")
+            return documents[uri]
+
+        return make(schema, validate_formats=formats, retriever=retrieve)
     except jsonschema_rs.ValidationError as e:
         at = "".join(pointer("", token) for token in e.instance_path)
         lost = None if at else unresolved(scope())
