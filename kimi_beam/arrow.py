@@ -29,7 +29,8 @@ from kimi_beam.cells import (
 )
 from kimi_beam.columns import List, Map, Member, Record, Tuple, Union
 from kimi_beam.overrides import forced
-from kimi_beam.shapes import ALL, Shape, Shapes, Term, joined
+from kimi_beam.places import Shapes
+from kimi_beam.shapes import ALL, Shape, Term, joined
 
 ADDITIONAL = "_additional"
 VALUE = "_value"
@@ -171,9 +172,7 @@ class _Planner:
             return Map(item, pa.field("value", item.type, metadata=_metadata(self._shapes.of(shape.rest), None)))
         return self._json(at, "an object without named members" if shape.rest else "an object without members")
 
-    def _members(
-        self, shape: Shape, above: tuple[Shape, ...], at: str, taken: frozenset[str]
-    ) -> list[Member]:
+    def _members(self, shape: Shape, above: tuple[Shape, ...], at: str, taken: frozenset[str]) -> list[Member]:
         members = []
         names = _names(shape.members, taken)
         for name, term in shape.members.items():

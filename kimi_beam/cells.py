@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timezone
 from decimal import Decimal, InvalidOperation
 from types import NoneType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,8 @@ from kimi_beam import jsontext
 from kimi_beam.aside import Aside, Place
 
 JSON = pa.json_(pa.string())
+Array: TypeAlias = Any
+"""A `pyarrow.Array`. The stubs give each type's a class of its own; which it is, is known here when the schema is."""
 UNFIT: Any = object()
 """Instead of a cell: the value has none."""
 
@@ -42,14 +44,14 @@ class Column(ABC):
         type: The Arrow type.
     """
 
-    type: pa.DataType
+    type: Any
 
     @abstractmethod
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         """An array of `type` with a cell for each value; None and what goes aside are null cells."""
 
     @abstractmethod
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         """The values of an array; None for a null cell."""
 
     def holds_all(self) -> bool:
@@ -63,7 +65,7 @@ class Cells(Column):
     plain: frozenset[type] = frozenset()
     """Python types that `array` takes as they are or refuses, and never alters."""
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         if set(map(type, values)) <= self.plain:
             try:
                 return self.array(values)
@@ -78,7 +80,7 @@ class Cells(Column):
             cells.append(cell)
         return self.array_of_cells(cells)
 
-    def array(self, values: Sequence[Any]) -> pa.Array:
+    def array(self, values: Sequence[Any]) -> Array:
         """All values at once.
 
         Raises:
@@ -86,7 +88,7 @@ class Cells(Column):
         """
         return pa.array(values, self.type)
 
-    def array_of_cells(self, cells: list[Any]) -> pa.Array:
+    def array_of_cells(self, cells: list[Any]) -> Array:
         """An array of what `cell` gave."""
         return pa.array(cells, self.type)
 
@@ -98,7 +100,7 @@ class Cells(Column):
         """What becomes of a value that has no cell."""
         aside.hold(where, value, suspect=True)
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         values: list[Any] = array.to_pylist()
         return values
 
@@ -140,7 +142,7 @@ class Integer(Cells):
 
     plain = frozenset({int, NoneType})
 
-    def __init__(self, kind: pa.DataType) -> None:
+    def __init__(self, kind: Any) -> None:
         self.type = kind
         signed = pa.types.is_signed_integer(kind)
         self._low = -(1 << (kind.bit_width - 1)) if signed else 0
@@ -156,7 +158,7 @@ class Float(Cells):
     """Numbers that a double gives back."""
 
     plain = frozenset({float, int, NoneType})
-    type = pa.float64()
+    type: Any = pa.float64()
 
     def cell(self, value: Any) -> Any:
         if type(value) is float:
@@ -182,7 +184,7 @@ class Digits(Cells):
 
     plain = frozenset({Decimal, int, NoneType})
 
-    def __init__(self, kind: pa.DataType, *, text: bool = False, as_text: bool = False) -> None:
+    def __init__(self, kind: Any, *, text: bool = False, as_text: bool = False) -> None:
         self.type, self._text, self._as_text = kind, text, as_text
         self._unit = Decimal(1).scaleb(-kind.scale)
         self._limit = Decimal(1).scaleb(kind.precision - kind.scale)
@@ -206,10 +208,10 @@ class Digits(Cells):
             return value
         return value if value == value.quantize(self._unit) else UNFIT
 
-    def array_of_cells(self, cells: list[Any]) -> pa.Array:
+    def array_of_cells(self, cells: list[Any]) -> Array:
         return pa.array(cells, self.type)
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         if self._as_text:
             return [None if d is None else str(d) for d in array.to_pylist()]
         return [None if d is None else jsontext.number(d) for d in array.to_pylist()]
@@ -221,7 +223,7 @@ class Date(Cells):
     plain = frozenset({str, NoneType})
     type = pa.date32()
 
-    def array(self, values: Sequence[Any]) -> pa.Array:
+    def array(self, values: Sequence[Any]) -> Array:
         text = pa.array(values, pa.string())
         days = text.cast(self.type)
         if not days.cast(pa.string()).equals(text) or _beyond(days.cast(pa.int32()), _YEAR_1, _YEAR_9999):
@@ -237,7 +239,7 @@ class Date(Cells):
                 pass
         return UNFIT
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         values: list[Any] = array.cast(pa.string()).to_pylist()
         return values
 
@@ -248,7 +250,7 @@ class DateTime(Cells):
     plain = frozenset({str, NoneType})
     type = pa.timestamp("us", "UTC")
 
-    def array(self, values: Sequence[Any]) -> pa.Array:
+    def array(self, values: Sequence[Any]) -> Array:
         text = pa.array(values, pa.string())
         if pc.all(pc.match_substring_regex(text, f"^{_DATE_TIME_PATTERN}$")).as_py() is False:
             raise ValueError("a date-time of another spelling")
@@ -275,7 +277,7 @@ class DateTime(Cells):
             return UNFIT
         return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         return [None if text is None else _rfc3339(text) for text in array.cast(pa.string()).to_pylist()]
 
 
@@ -285,8 +287,8 @@ def _rfc3339(text: str) -> str:
     return f"{day}T{clock.rstrip('0').rstrip('.') if '.' in clock else clock}Z"
 
 
-def _beyond(numbers: pa.Array, low: int, high: int) -> bool:
-    found = pc.min_max(numbers).as_py()
+def _beyond(numbers: Array, low: int, high: int) -> bool:
+    found: Any = pc.min_max(numbers).as_py()
     return found["min"] is not None and not low <= found["min"] <= found["max"] <= high
 
 
@@ -302,7 +304,7 @@ class Bytes(Cells):
             return UNFIT
         return UNFIT if content is None or base64.b64encode(content).decode() != value else content
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         return [None if content is None else base64.b64encode(content).decode() for content in array.to_pylist()]
 
 
@@ -316,14 +318,14 @@ class Category(Cells):
         self._values = pa.array(values, pa.string())
         self._known = frozenset(values)
 
-    def array(self, values: Sequence[Any]) -> pa.Array:
+    def array(self, values: Sequence[Any]) -> Array:
         text = pa.array(values, pa.string())
         indices = pc.index_in(text, value_set=self._values)
         if indices.null_count != text.null_count:
             raise ValueError("a value that is not listed")
         return pa.DictionaryArray.from_arrays(indices, self._values)
 
-    def array_of_cells(self, cells: list[Any]) -> pa.Array:
+    def array_of_cells(self, cells: list[Any]) -> Array:
         return self.array(cells)
 
     def cell(self, value: Any) -> Any:
@@ -335,7 +337,7 @@ class Json(Cells):
 
     type = JSON
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         texts: list[bytes | None] = []
         for index, value in enumerate(values):
             try:
@@ -347,6 +349,6 @@ class Json(Cells):
         storage = pa.array(texts, pa.binary()).cast(pa.string())
         return pa.ExtensionArray.from_storage(JSON, storage)
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         texts = array.storage if isinstance(array, pa.ExtensionArray) else array
         return [None if text is None else jsontext.loads(text) for text in texts.to_pylist()]

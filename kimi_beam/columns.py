@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam.aside import Aside, Place, entry, member
-from kimi_beam.cells import Column
+from kimi_beam.aside import Aside, Place, entry, member, pointer
+from kimi_beam.cells import Array, Column
 
 _EMPTY: dict[Any, Any] = {}
 
@@ -35,7 +35,7 @@ class Member:
     """
 
     name: Any
-    field: pa.Field
+    field: Any
     column: Column
     required: bool
     null: bool
@@ -57,7 +57,7 @@ class Record(Column):
         self._known = frozenset(self._names)
         self._get = itemgetter(*self._names) if self._names else None
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         values = self.fitting(values, place, aside)
         gone = [value is None for value in values] if None in values else None
         arrays = self.arrays(values, place, aside)
@@ -68,7 +68,7 @@ class Record(Column):
         """The objects as dicts; what is none goes aside and leaves None."""
         return _only(dict, values, place, aside)
 
-    def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> list[pa.Array]:
+    def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> list[Array]:
         """The column of each member; a None among the objects gives null cells."""
         objects = [_EMPTY if value is None else value for value in values] if None in values else values
         # Most objects have each member and no other, which is found out without looking at one of them in Python.
@@ -101,7 +101,7 @@ class Record(Column):
                 row, at = place(index)
                 for name, item in value.items():
                     if name not in self._known:
-                        aside.hold(member(lambda _, w=(row, at): w, name)(0), item, suspect=False)
+                        aside.hold((row, pointer(at, name)), item, suspect=False)
 
     @staticmethod
     def _nulls(m: Member, items: Sequence[Any], values: Sequence[Any], place: Place, aside: Aside) -> None:
@@ -117,12 +117,12 @@ class Record(Column):
                 elif absent_is_odd:
                     aside.suspects.add(place(index)[0])
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         present = array.is_valid().to_pylist() if array.null_count else None
         found = self.objects(dict(zip((f.name for f in array.type), array.flatten(), strict=True)), len(array))
         return found if present is None else [o if there else None for o, there in zip(found, present, strict=True)]
 
-    def objects(self, arrays: Mapping[str, pa.Array], count: int) -> list[dict[Any, Any]]:
+    def objects(self, arrays: Mapping[str, Array], count: int) -> list[dict[Any, Any]]:
         """The objects of some columns, by their field's name; a column that is missing is one of absent members."""
         found: list[dict[Any, Any]] = [{} for _ in range(count)]
         for m in self.members:
@@ -142,7 +142,7 @@ class Tuple(Record):
         lists = _only(list, values, place, aside)
         return [None if value is None else dict(enumerate(value)) for value in lists]
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         return [value if value is None else _in_order(value) for value in super().read(array)]
 
 
@@ -153,10 +153,10 @@ def _in_order(items: dict[int, Any]) -> list[Any]:
 class List(Column):
     """Arrays of one kind of item."""
 
-    def __init__(self, item: Column, field: pa.Field) -> None:
+    def __init__(self, item: Column, field: Any) -> None:
         self.item, self.type = item, pa.list_(field)
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         values = _only(list, values, place, aside)
         filled: Sequence[Any] = values
         mask = None
@@ -168,7 +168,7 @@ class List(Column):
         array = self.item.build(items, entry(place, starts[:-1], None), aside)
         return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), array, type=self.type, mask=mask)
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         offsets = array.offsets.to_pylist()
         first = offsets[0]
         items = self.item.read(array.values.slice(first, offsets[-1] - first))
@@ -179,10 +179,11 @@ class List(Column):
 class Map(Column):
     """Objects whose keys are not named and whose values are of one kind."""
 
-    def __init__(self, item: Column, field: pa.Field) -> None:
-        self.item, self.type = item, pa.map_(pa.field("key", pa.string(), nullable=False), field)
+    def __init__(self, item: Column, field: Any) -> None:
+        key: Any = pa.field("key", pa.string(), nullable=False)
+        self.item, self.type = item, pa.map_(key, field)
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         values = _only(dict, values, place, aside)
         filled = [_EMPTY if value is None else value for value in values]
         for index, value in enumerate(filled):
@@ -195,16 +196,19 @@ class Map(Column):
         array = self.item.build(items, entry(place, starts[:-1], keys), aside)
         # A null offset is a null map.
         offsets = [None if value is None else start for value, start in zip(values, starts, strict=False)]
-        ends = pa.array([*offsets, starts[-1]], pa.int32())
+        ends: Array = pa.array([*offsets, starts[-1]], pa.int32())
         return pa.MapArray.from_arrays(ends, pa.array(keys, pa.string()), array, type=self.type)
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         offsets = array.offsets.to_pylist()
         first, count = offsets[0], offsets[-1] - offsets[0]
         keys = array.keys.slice(first, count).to_pylist()
         items = self.item.read(array.items.slice(first, count))
         spans = zip(array.is_valid().to_pylist(), offsets, offsets[1:], strict=False)
-        return [dict(zip(keys[a - first : b - first], items[a - first : b - first], strict=True)) if there else None for there, a, b in spans]
+        return [
+            dict(zip(keys[a - first : b - first], items[a - first : b - first], strict=True)) if there else None
+            for there, a, b in spans
+        ]
 
 
 _KINDS: dict[type, str] = {
@@ -229,11 +233,11 @@ class Union(Column):
         self._members = {"number" if kind == "integer" else kind: column for kind, column in members.items()}
         self.type = pa.struct([pa.field(kind, column.type) for kind, column in members.items()])
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         kinds = [None if value is None else _KINDS.get(type(value), "") for value in values]
         arrays = []
-        for kind, column in self._members.items():
-            mine = [value if kind == of else None for value, of in zip(values, kinds, strict=True)]
+        for mine_kind, column in self._members.items():
+            mine = [value if of == mine_kind else None for value, of in zip(values, kinds, strict=True)]
             arrays.append(column.build(mine, place, aside))
         for index, kind in enumerate(kinds):
             if kind is not None and kind not in self._members:
@@ -241,7 +245,7 @@ class Union(Column):
         mask = pa.array([kind is None for kind in kinds], pa.bool_()) if None in kinds else None
         return pa.StructArray.from_arrays(arrays, fields=list(self.type), mask=mask)
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         found: list[Any] = [None] * len(array)
         for column, part in zip(self._members.values(), array.flatten(), strict=True):
             for index, item in enumerate(column.read(part)):

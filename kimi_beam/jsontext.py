@@ -22,6 +22,7 @@ _MAX_EXPONENT = 6144
 _MAX_BITS = 14_000
 # orjson writes no deeper than 254 levels, and a value stands inside others when it is written.
 _MAX_DEPTH = 200
+_SPACED_COLONS = (" :", "\t:", "\n:", "\r:")
 # 16 digits or more in a row (a point among them), or an exponent of three digits: what a double may not give back.
 _MAY_EXCEED_DOUBLE = re.compile(r"\d[\d.]{15}|\d[eE][+-]?\d{3}")
 _MAY_EXCEED_DOUBLE_BYTES = re.compile(_MAY_EXCEED_DOUBLE.pattern.encode())
@@ -53,6 +54,34 @@ def loads(text: str | bytes) -> Any:
     if text.count("[") + text.count("{") > _MAX_DEPTH:
         _check_depth(value)
     return value
+
+
+class RepeatedKeyError(ValueError):
+    """An object has one key twice, of which readers take the first or the last."""
+
+
+def loads_unambiguously(text: str) -> Any:
+    """As `loads`, for text of which nobody shall read anything else.
+
+    Raises:
+        RepeatedKeyError: An object has a key twice.
+        ValueError: As `loads`.
+    """
+    value = loads(text)
+    # Written again, the text has as many keys unless one was lost. Only where they may be spelt otherwise, or do not
+    # add up, is each object looked at.
+    plain = "\\u0022" not in text and not any(colon in text for colon in _SPACED_COLONS)
+    if not plain or text.count('":') != dumps(value).count(b'":'):
+        json.loads(text, object_pairs_hook=_each_once)
+    return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise RepeatedKeyError(f"the key {key[:100]!r} stands twice in one object")
+        seen.add(key)
 
 
 def may_exceed_double(text: bytes) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kimi_beam.shapes import Shape, Shapes, Term
+from kimi_beam.places import Shapes
+from kimi_beam.shapes import Shape, Term
 from kimi_beam.violations import Violation, violation
 
 _MOST = 100
@@ -46,19 +47,15 @@ def _inside(shape: Shape, value: Any) -> Iterator[tuple[Term, Any, str | int]]:
                 yield part, item, index
 
 
-def absent_nulls(shapes: Shapes, root: Term, instance: Any) -> tuple[Any, int]:
-    """The instance without the nulls of members that may be absent and not null, and how many they were."""
-    return _without(shapes, root, instance)
-
-
-def _without(shapes: Shapes, term: Term, value: Any) -> tuple[Any, int]:
+def absent_nulls(shapes: Shapes, term: Term, value: Any) -> tuple[Any, int]:
+    """The value without the nulls of members that may be absent and not null, and how many they were."""
     if not isinstance(value, (dict, list)):
         return value, 0
     shape = shapes.of(term)
     removed = 0
-    new = value
+    new: Any = value
     for inner, item, token in list(_inside(shape, value)):
-        changed, count = _without(shapes, inner, item)
+        changed, count = absent_nulls(shapes, inner, item)
         if count:
             new = value.copy() if new is value else new
             new[token] = changed
@@ -74,20 +71,3 @@ def _without(shapes: Shapes, term: Term, value: Any) -> tuple[Any, int]:
 def _means_absent(shapes: Shapes, shape: Shape, key: str) -> bool:
     term = shape.members.get(key)
     return term is not None and key not in shape.required and not shapes.of(term).null
-
-
-def missing_nulls(shapes: Shapes, root: Term, instance: Any) -> Any:
-    """The instance with null for each member that must be there, may be null and is absent."""
-    if not isinstance(instance, (dict, list)):
-        return instance
-    shape = shapes.of(root)
-    new = instance.copy()
-    for inner, item, token in _inside(shape, instance):
-        new[token] = missing_nulls(shapes, inner, item)
-    if isinstance(new, dict):
-        for name, term in shape.members.items():
-            if name not in new and name in shape.required and shapes.of(term).null:
-                new[name] = None
-    return new
-
-

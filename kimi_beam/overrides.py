@@ -12,6 +12,7 @@ from kimi_beam.aside import Aside, Place
 from kimi_beam.cells import (
     JSON,
     UNFIT,
+    Array,
     Boolean,
     Bytes,
     Category,
@@ -42,7 +43,7 @@ class _Strict(Column):
     def __init__(self, column: Column, name: str) -> None:
         self._column, self._name, self.type = column, name, column.type
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> pa.Array:
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         mine = Aside()
         array = self._column.build(values, lambda index: (index, ""), mine)
         for index in mine.rest:
@@ -51,7 +52,7 @@ class _Strict(Column):
             aside.refuse(place(index), keyword, reason)
         return array
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         return self._column.read(array)
 
 
@@ -60,7 +61,7 @@ class _Instants(DateTime):
 
     plain = frozenset()
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: Any) -> None:
         self.type = pa.timestamp(unit, "UTC")
         self._unit = _NANOSECONDS[unit]
 
@@ -82,7 +83,7 @@ class _Single(Float):
         number = super().cell(value)
         return number if number is UNFIT or self._back(number) == number else UNFIT
 
-    def read(self, array: pa.Array) -> list[Any]:
+    def read(self, array: Array) -> list[Any]:
         return [None if text is None else float(text) for text in array.cast(pa.string()).to_pylist()]
 
     @staticmethod
@@ -93,18 +94,21 @@ class _Single(Float):
 class _Clock(Cells):
     """``HH:MM:SS`` with as many digits of a second as the unit has."""
 
-    def __init__(self, kind: pa.DataType) -> None:
+    def __init__(self, kind: Any) -> None:
         self.type = kind
 
     def cell(self, value: Any) -> Any:
         try:
-            time = pa.scalar(value, pa.string()).cast(self.type)
+            time: Any = pa.scalar(value, pa.string()).cast(self.type)
         except (pa.ArrowException, TypeError, ValueError):
             return UNFIT
         return time.value if _same_clock(time.cast(pa.string()).as_py(), value) else UNFIT
 
-    def read(self, array: pa.Array) -> list[Any]:
-        return [text if text is None or "." not in text else text.rstrip("0").rstrip(".") for text in array.cast(pa.string()).to_pylist()]
+    def read(self, array: Array) -> list[Any]:
+        return [
+            text if text is None or "." not in text else text.rstrip("0").rstrip(".")
+            for text in array.cast(pa.string()).to_pylist()
+        ]
 
 
 def _same_clock(one: str, other: str) -> bool:
@@ -123,9 +127,8 @@ def forced(name: str, shape: Shape, at: str) -> Column:
     """
     column = _column(name.strip(), shape)
     if column is None:
-        raise SchemaError(
-            f"x-arrow-type at '{at or '/'}': {name!r} is no Arrow type that {' or '.join(sorted(shape.likely)) or 'any value'} can have"
-        )
+        kinds = " or ".join(sorted(shape.likely)) or "any value"
+        raise SchemaError(f"x-arrow-type at '{at or '/'}': {name!r} is no Arrow type that {kinds} can have")
     return column if isinstance(column, Json) else _Strict(column, name)
 
 

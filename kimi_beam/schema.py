@@ -14,12 +14,14 @@ import pyarrow as pa
 from kimi_beam import arrow, jsontext, sent, violations
 from kimi_beam.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.aside import Aside, at_root, put_back
+from kimi_beam.cells import JSON, Array, Json
 from kimi_beam.errors import SchemaError
 from kimi_beam.named import absent_nulls, unnamed
 from kimi_beam.own_validators import OwnValidators
+from kimi_beam.places import Shapes
 from kimi_beam.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
 from kimi_beam.schema_source import Definition, definition, documents
-from kimi_beam.shapes import Shapes, Term, schema_term
+from kimi_beam.shapes import Term, schema_term
 from kimi_beam.violations import Violation
 
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
@@ -133,8 +135,9 @@ class OutputSchema:
 
     @cached_property
     def simple_response_format(self) -> dict[str, Any]:
-        """`response_format` without a single union, for a service that refuses them (5024): optional properties are
-        left out of ``required`` instead.
+        """`response_format` without a single union, for a service that refuses them (5024).
+
+        Optional properties are left out of ``required`` instead.
         """
         return sent.response_format(self.name, sent.plain_form(self._shapes, self._root))
 
@@ -200,7 +203,7 @@ class OutputSchema:
 
         Instances that are not objects with named members have one column ``_value``, or none where it would be JSON.
         """
-        return pa.schema([*(m.field for m in self._plan.root.members), pa.field(ADDITIONAL, arrow.Json.type)])
+        return pa.schema([*(m.field for m in self._plan.root.members), pa.field(ADDITIONAL, JSON)])
 
     def to_arrow(self, instances: Sequence[Any]) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
         """Converts valid instances.
@@ -219,10 +222,10 @@ class OutputSchema:
             aside, arrays = self._columns(kept)
             instances = kept
         rest = [jsontext.dumps(aside.rest[row]) if row in aside.rest else None for row in range(len(instances))]
-        additional = pa.ExtensionArray.from_storage(arrow.Json.type, pa.array(rest, pa.binary()).cast(pa.string()))
+        additional = pa.ExtensionArray.from_storage(JSON, pa.array(rest, pa.binary()).cast(pa.string()))
         return pa.RecordBatch.from_arrays([*arrays, additional], schema=self.arrow_schema), sorted(bad.items())
 
-    def _columns(self, instances: Sequence[Any]) -> tuple[Aside, list[pa.Array]]:
+    def _columns(self, instances: Sequence[Any]) -> tuple[Aside, list[Array]]:
         aside = Aside()
         root = self._plan.root
         if self._plan.whole:
@@ -233,7 +236,7 @@ class OutputSchema:
                 aside.hold(at_root(row), None, suspect=True)
         return aside, root.arrays(root.fitting(instances, at_root, aside), at_root, aside)
 
-    def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[pa.Array]) -> dict[int, Violation]:
+    def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[Array]) -> dict[int, Violation]:
         bad = {row: Violation(*reason) for row, reason in aside.refused.items()}
         suspects = set(aside.suspects)
         for member, array in zip(self._plan.root.members, arrays, strict=True):
@@ -265,7 +268,7 @@ class OutputSchema:
         batch = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         if ADDITIONAL not in batch.column_names:
             raise ValueError(f"there is no column {ADDITIONAL!r}")
-        rest = arrow.Json().read(_whole(batch.column(ADDITIONAL)))
+        rest = Json().read(_whole(batch.column(ADDITIONAL)))
         root = self._plan.root
         columns = {m.field.name: _whole(batch.column(m.field.name)) for m in root.members}
         found: list[Any] = root.objects(columns, batch.num_rows)
@@ -277,7 +280,7 @@ class OutputSchema:
 _STATE = ("closed", "formats", "draft", "json_schema", "_documents", "_own")
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def _whole(column: Any) -> Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     if not column.num_chunks:

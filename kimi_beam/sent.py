@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kimi_beam.shapes import ALL, Shape, Shapes, Term, joined
+from kimi_beam.places import Shapes
+from kimi_beam.shapes import ALL, Shape, Term, joined
 
 _ATTEMPTS = ((24, 1), (24, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
 _MAX_PLACES = 1_500
@@ -38,7 +39,10 @@ def nullable_form(shapes: Shapes, root: Term) -> dict[str, Any]:
 
 
 def plain_form(shapes: Shapes, root: Term) -> dict[str, Any]:
-    """The schema without a union: a place of several kinds says none, what may be null or absent is not required."""
+    """The schema without a union.
+
+    A place of several kinds, null among them, says none; what may be absent is not required.
+    """
     return _form(shapes, root, unions=False)
 
 
@@ -67,22 +71,20 @@ class _Writer:
             raise _TooManyError
         shape = self._shapes.of(term)
         kinds = shape.likely
-        null = kinds and (optional or (shape.null and shape.kinds != ALL))
+        null = bool(kinds) and ((optional and self._unions) or (shape.null and shape.kinds != ALL and not optional))
         found: dict[str, Any] = {}
-        if len(kinds) == 1 or (kinds and self._unions):
-            types = [kind for kind in _ORDER if kind in kinds or (kind == "null" and null and self._unions)]
+        types = [kind for kind in _ORDER if kind in kinds or (kind == "null" and null)]
+        if len(types) == 1 or (types and self._unions):
             found["type"] = types[0] if len(types) == 1 else types
         found.update(self._about(shape, name))
         if shape.values is not None and shape.values:
-            found["enum"] = [v for v in shape.values if v is not None]
-            if null and self._unions:
-                found["enum"].append(None)
-        elif "type" in found:
+            found["enum"] = [v for v in shape.values if v is not None] + ([None] if null else [])
+        else:
             for kind in sorted(kinds, key=_ORDER.index):
                 found.update(self._of_kind(kind, shape, above))
-        elif kinds:
+        if types and "type" not in found:
             said = found.get("description")
-            found["description"] = (f"{said} " if isinstance(said, str) else "") + f"({' or '.join(sorted(kinds))})"
+            found["description"] = (f"{said} " if isinstance(said, str) else "") + f"({' or '.join(types)})"
         return found
 
     @staticmethod
@@ -121,7 +123,7 @@ class _Writer:
                 continue  # it is never there
             always = name in shape.required
             properties[name] = self.place(term, above, name, optional=not always)
-            if self._unions or (always and (not inner.null or inner.kinds == ALL)):
+            if self._unions or always:
                 required.append(name)
         return {"properties": properties, "required": required, "additionalProperties": False}
 

@@ -58,7 +58,9 @@ def violation(path: Iterable[str | int], keyword: str, message: str) -> Violatio
     return Violation(line(at, 200), keyword, line(message, 300))
 
 
-def compiled(schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: bool) -> Any:
+def compiled(
+    schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: bool
+) -> Any:
     """The validator.
 
     Args:

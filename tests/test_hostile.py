@@ -176,7 +176,7 @@ def test_a_reserved_property_of_a_closed_schema_is_not_lost() -> None:
     batch, bad = OutputSchema(schema).to_arrow([{"a": "x", "_metadata": "KEEP", "nul\0": "THIS"}])
     assert bad == []
     (row,) = batch.to_pylist()
-    assert row == {"a": "x", "_metadata_": "KEEP", "nul_": "THIS", "_additional": None}
+    assert row == {"a": "x", "_metadata_": "KEEP", "nul__": "THIS", "_additional": None}
 
 
 OTHER_BASE = {

@@ -407,7 +407,7 @@ def test_a_root_of_objects_and_more_keeps_what_is_no_object_beside_the_columns()
 
 @pytest.mark.parametrize("name", [*sorted(RESERVED), "", "nul\0", "_metadata_"])
 def test_a_property_that_no_column_can_be_named_after_has_one_of_another_name(name: str) -> None:
-    names = dict.fromkeys(["a", name, "_metadata_", "unnamed_"], {"type": "string"})
+    names = {n: {"type": "string"} for n in ("a", name, "_metadata_", "unnamed_")}
     schema = OutputSchema({"type": "object", "properties": names, "additionalProperties": False})
     columns = schema.arrow_schema.names
     assert (len(columns), len(set(columns))) == (len(names) + 1, len(names) + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,12 +68,13 @@ def _same(one: Any, other: Any) -> bool:
 
 def _one_instant(one: str, other: str) -> bool:
     found = [_DATE_TIME.fullmatch(text) for text in (one, other)]
-    moments = [
-        datetime.fromisoformat(f"{m[1]}T{m[2].ljust(15, '0') if '.' in m[2] else m[2]}{m[3].upper().replace('Z', '+00:00')}")
-        for m in found
-        if m
-    ]
+    moments = [_moment(*m.groups()) for m in found if m]
     return len(moments) == 2 and moments[0] == moments[1]
+
+
+def _moment(day: str, clock: str, zone: str) -> datetime:
+    digits = clock.ljust(15, "0") if "." in clock else clock
+    return datetime.fromisoformat(f"{day}T{digits}{zone.upper().replace('Z', '+00:00')}")
 
 
 def _through_a_file(schema: OutputSchema, instances: list[Any]) -> list[Any]:
@@ -146,10 +148,9 @@ _MOST_JSON = {
 
 def test_few_leaves_end_as_json(real: list[Real], capsys: pytest.CaptureFixture[str]) -> None:
     counts = _leaves(real)
+    lines = [f"  {name:13}{j:6} of {n:5} leaves are JSON: {j / n:.1%}" for name, (j, n) in sorted(counts.items())]
     with capsys.disabled():
-        print()
-        for subset, (as_json, leaves) in sorted(counts.items()):
-            print(f"  {subset:15} {as_json:5} of {leaves:5} leaves are JSON: {as_json / leaves:.1%}")
+        sys.stdout.write("\n".join(["", *lines, ""]))
     assert counts.keys() == _MOST_JSON.keys()
     for subset, (as_json, leaves) in counts.items():
         assert as_json <= _MOST_JSON[subset] * leaves, subset
@@ -188,9 +189,8 @@ def test_closed_takes_what_is_named_and_refuses_a_key_that_is_not(real: list[Rea
             if isinstance(instance, dict) and schema.arrow_schema.names[:-1] not in ([], ["_value"]):
                 more = {**instance, "never heard of": 1}
                 if schema.is_valid(more):
-                    violations = closed.validate(more)
                     # Keys that a pattern or a schema describes are as good as named.
-                    refused += any(v.keyword == "additionalProperties" and "never heard" in v.message for v in violations)
+                    refused += any("never heard" in v.message for v in closed.validate(more))
     assert refused > 200
 
 
