@@ -62,11 +62,15 @@ class Column(ABC):
 class Cells(Column):
     """A column whose values have no parts."""
 
-    plain: frozenset[type] = frozenset()
-    """Python types that `array` takes as they are or refuses, and never alters."""
+    plain: frozenset[type] | None = frozenset()
+    """Python types that `array` takes as they are or refuses, and never alters. None: it does so with all."""
+
+    def is_plain(self, values: Sequence[Any]) -> bool:
+        """Whether `array` can be asked for all values at once."""
+        return self.plain is None or set(map(type, values)) <= self.plain
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        if set(map(type, values)) <= self.plain:
+        if self.is_plain(values):
             try:
                 return self.array(values)
             except _ARROW_REFUSES:
@@ -108,7 +112,7 @@ class Cells(Column):
 class Text(Cells):
     """Strings as they are."""
 
-    plain = frozenset({str, NoneType})
+    plain = None
     type = pa.string()
 
     def cell(self, value: Any) -> Any:
@@ -127,7 +131,7 @@ class Text(Cells):
 class Boolean(Cells):
     """True and false."""
 
-    plain = frozenset({bool, NoneType})
+    plain = None
     type = pa.bool_()
 
     def cell(self, value: Any) -> Any:
@@ -157,8 +161,10 @@ class Integer(Cells):
 class Float(Cells):
     """Numbers that a double gives back."""
 
-    plain = frozenset({float, int, NoneType})
     type: Any = pa.float64()
+
+    def is_plain(self, values: Sequence[Any]) -> bool:
+        return bool not in map(type, values)  # all else is refused or kept
 
     def cell(self, value: Any) -> Any:
         if type(value) is float:
@@ -182,12 +188,28 @@ class Digits(Cells):
         as_text: Whether the numbers come back as strings.
     """
 
-    plain = frozenset({Decimal, int, NoneType})
+    plain = frozenset({float, Decimal, int, NoneType})
 
     def __init__(self, kind: Any, *, text: bool = False, as_text: bool = False) -> None:
         self.type, self._text, self._as_text = kind, text, as_text
+        if pa.types.is_decimal256(kind):
+            self.plain = frozenset()
         self._unit = Decimal(1).scaleb(-kind.scale)
         self._limit = Decimal(1).scaleb(kind.precision - kind.scale)
+        self._shift = float(10**kind.scale)
+        self._digits = min(15, kind.precision)
+
+    def array(self, values: Sequence[Any]) -> Array:
+        if float not in set(map(type, values)):
+            return pa.array(values, self.type)
+        # A double of up to 15 digits is the nearest one to them: its digits are those that, divided, give it again.
+        numbers = pa.array(values, pa.float64())
+        digits = pc.round(pc.multiply(numbers, self._shift))
+        same = pc.equal(pc.divide(digits, self._shift), numbers)
+        if _beyond(digits, -(10**self._digits) + 1, 10**self._digits - 1) or pc.all(same).as_py() is False:
+            raise ValueError("a number of more digits")
+        unscaled: Any = digits.cast(pa.int64()).cast(pa.decimal128(38, 0))
+        return pa.Array.from_buffers(self.type, len(unscaled), unscaled.buffers(), unscaled.null_count)
 
     def cell(self, value: Any) -> Any:
         if type(value) is float:
@@ -208,9 +230,6 @@ class Digits(Cells):
             return value
         return value if value == value.quantize(self._unit) else UNFIT
 
-    def array_of_cells(self, cells: list[Any]) -> Array:
-        return pa.array(cells, self.type)
-
     def read(self, array: Array) -> list[Any]:
         if self._as_text:
             return [None if d is None else str(d) for d in array.to_pylist()]
@@ -220,7 +239,7 @@ class Digits(Cells):
 class Date(Cells):
     """``YYYY-MM-DD``."""
 
-    plain = frozenset({str, NoneType})
+    plain = None
     type = pa.date32()
 
     def array(self, values: Sequence[Any]) -> Array:
@@ -247,7 +266,7 @@ class Date(Cells):
 class DateTime(Cells):
     """RFC 3339 date-times: equal as instants, which is what they are."""
 
-    plain = frozenset({str, NoneType})
+    plain = None
     type = pa.timestamp("us", "UTC")
 
     def array(self, values: Sequence[Any]) -> Array:
@@ -311,7 +330,7 @@ class Bytes(Cells):
 class Category(Cells):
     """Strings of a closed list. The dictionary is the whole list, so that all batches have the same."""
 
-    plain = frozenset({str, NoneType})
+    plain = None
     type = pa.dictionary(pa.int32(), pa.string())
 
     def __init__(self, values: Sequence[str]) -> None:

@@ -55,43 +55,43 @@ class Record(Column):
         self.type = pa.struct([m.field for m in self.members])
         self._names = [m.name for m in self.members]
         self._known = frozenset(self._names)
-        self._get = itemgetter(*self._names) if self._names else None
+        self._gets = [itemgetter(name) for name in self._names]
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        values = self.fitting(values, place, aside)
-        gone = [value is None for value in values] if None in values else None
-        arrays = self.arrays(values, place, aside)
-        mask = None if gone is None else pa.array(gone, pa.bool_())
+        values, gaps = self.fitting(values, place, aside)
+        arrays = self.arrays(values, gaps, place, aside)
+        mask = pa.array([value is None for value in values], pa.bool_()) if gaps else None
         return pa.StructArray.from_arrays(arrays, fields=[m.field for m in self.members], mask=mask)
 
-    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> Sequence[Any]:
-        """The objects as dicts; what is none goes aside and leaves None."""
+    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+        """The objects as dicts, and whether there are gaps: what is none goes aside and leaves None."""
         return _only(dict, values, place, aside)
 
-    def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> list[Array]:
+    def arrays(self, values: Sequence[Any], gaps: bool, place: Place, aside: Aside) -> list[Array]:
         """The column of each member; a None among the objects gives null cells."""
-        objects = [_EMPTY if value is None else value for value in values] if None in values else values
-        # Most objects have each member and no other, which is found out without looking at one of them in Python.
-        whole = self._whole(objects)
-        if whole is None:
-            self._unnamed(objects, place, aside)
-            whole = [[o.get(name) for o in objects] for name in self._names]
+        objects = [_EMPTY if value is None else value for value in values] if gaps else values
+        # Most objects have each member and no other. Nothing here makes an object a row: the garbage collector would
+        # take longer to look at them than all the rest does.
+        whole = sum(map(len, objects)) == len(objects) * len(self._names)
         arrays = []
-        for m, items in zip(self.members, whole, strict=True):
+        for m, get in zip(self.members, self._gets, strict=True):
+            items = None
+            if whole:
+                try:
+                    items = list(map(get, objects))
+                except KeyError:
+                    whole = False
+            if items is None:
+                name = m.name
+                items = [o.get(name) for o in objects]
             inner = member(place, m.name)
-            if None in items or len(items) != len(values):
+            array = m.column.build(items, inner, aside)
+            if array.null_count:
                 self._nulls(m, items, values, inner, aside)
-            arrays.append(m.column.build(items, inner, aside))
+            arrays.append(array)
+        if not whole:
+            self._unnamed(objects, place, aside)
         return arrays
-
-    def _whole(self, objects: Sequence[Any]) -> list[Sequence[Any]] | None:
-        if self._get is None or sum(map(len, objects)) != len(objects) * len(self._names) or not objects:
-            return None
-        try:
-            found = list(map(self._get, objects))
-        except KeyError:
-            return None
-        return list(zip(*found, strict=True)) if len(self._names) > 1 else [found]
 
     def _unnamed(self, objects: Sequence[Any], place: Place, aside: Aside) -> None:
         if self._known.issuperset(chain.from_iterable(objects)):
@@ -138,9 +138,9 @@ class Record(Column):
 class Tuple(Record):
     """Arrays whose items differ by position: a struct."""
 
-    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> Sequence[Any]:
-        lists = _only(list, values, place, aside)
-        return [None if value is None else dict(enumerate(value)) for value in lists]
+    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+        lists, gaps = _only(list, values, place, aside)
+        return [None if value is None else dict(enumerate(value)) for value in lists], gaps
 
     def read(self, array: Array) -> list[Any]:
         return [value if value is None else _in_order(value) for value in super().read(array)]
@@ -157,10 +157,10 @@ class List(Column):
         self.item, self.type = item, pa.list_(field)
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        values = _only(list, values, place, aside)
+        values, gaps = _only(list, values, place, aside)
         filled: Sequence[Any] = values
         mask = None
-        if None in values:
+        if gaps:
             mask = pa.array([value is None for value in values], pa.bool_())
             filled = [() if value is None else value for value in values]
         starts = list(accumulate(map(len, filled), initial=0))
@@ -184,7 +184,7 @@ class Map(Column):
         self.item, self.type = item, pa.map_(key, field)
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        values = _only(dict, values, place, aside)
+        values, _ = _only(dict, values, place, aside)
         filled = [_EMPTY if value is None else value for value in values]
         for index, value in enumerate(filled):
             if any(not key.isascii() and _unwritable(key) for key in value):
@@ -262,13 +262,14 @@ def _unwritable(key: str) -> bool:
     return False
 
 
-def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> Sequence[Any]:
-    """The values that are of a kind; others go aside and leave None."""
-    if set(map(type, values)) <= {kind, NoneType}:
-        return values
+def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+    """The values that are of a kind, and whether there are gaps: others go aside and leave None."""
+    types = set(map(type, values))
+    if types <= {kind, NoneType}:
+        return values, NoneType in types
     fitting = list(values)
     for index, value in enumerate(values):
         if value is not None and type(value) is not kind:
             aside.hold(place(index), value, suspect=True)
             fitting[index] = None
-    return fitting
+    return fitting, True

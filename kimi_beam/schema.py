@@ -231,10 +231,10 @@ class OutputSchema:
         if self._plan.whole:
             (whole,) = root.members
             return aside, [whole.column.build(instances, at_root, aside)]
-        for row, instance in enumerate(instances):
-            if instance is None:
-                aside.hold(at_root(row), None, suspect=True)
-        return aside, root.arrays(root.fitting(instances, at_root, aside), at_root, aside)
+        objects, gaps = root.fitting(instances, at_root, aside)
+        for row in (row for row, instance in enumerate(instances) if instance is None) if gaps else ():
+            aside.hold(at_root(row), None, suspect=True)
+        return aside, root.arrays(objects, gaps, at_root, aside)
 
     def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[Array]) -> dict[int, Violation]:
         bad = {row: Violation(*reason) for row, reason in aside.refused.items()}
