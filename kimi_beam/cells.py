@@ -112,7 +112,7 @@ class Cells(Column):
 class Text(Cells):
     """Strings as they are."""
 
-    plain = None
+    plain: frozenset[type] | None = None
     type = pa.string()
 
     def cell(self, value: Any) -> Any:
@@ -131,7 +131,7 @@ class Text(Cells):
 class Boolean(Cells):
     """True and false."""
 
-    plain = None
+    plain: frozenset[type] | None = None
     type = pa.bool_()
 
     def cell(self, value: Any) -> Any:
@@ -239,7 +239,7 @@ class Digits(Cells):
 class Date(Cells):
     """``YYYY-MM-DD``."""
 
-    plain = None
+    plain: frozenset[type] | None = None
     type = pa.date32()
 
     def array(self, values: Sequence[Any]) -> Array:
@@ -266,7 +266,7 @@ class Date(Cells):
 class DateTime(Cells):
     """RFC 3339 date-times: equal as instants, which is what they are."""
 
-    plain = None
+    plain: frozenset[type] | None = None
     type = pa.timestamp("us", "UTC")
 
     def array(self, values: Sequence[Any]) -> Array:
@@ -330,7 +330,7 @@ class Bytes(Cells):
 class Category(Cells):
     """Strings of a closed list. The dictionary is the whole list, so that all batches have the same."""
 
-    plain = None
+    plain: frozenset[type] | None = None
     type = pa.dictionary(pa.int32(), pa.string())
 
     def __init__(self, values: Sequence[str]) -> None:

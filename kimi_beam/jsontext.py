@@ -21,8 +21,8 @@ _MAX_EXPONENT = 6144
 _MAX_BITS = 14_000
 # orjson writes no deeper than 254 levels, and a value stands inside others when it is written.
 _MAX_DEPTH = 200
-# Each byte by what it may be part of: "0" a number's digits, "e" and "+" its exponent, ":" a key's end, " " white space.
-# An order of magnitude faster than a regular expression.
+# Each byte by what it may be part of: "0" a number's digits, "e" and "+" its exponent, ":" a key's end, " " white
+# space. An order of magnitude faster than a regular expression.
 _MARKS = bytes(
     ord("0" if c in "0123456789." else "e" if c in "eE" else "+" if c in "+-" else ":" if c == ":" else " ")
     if (c := chr(byte)) in "0123456789.eE+-: \t\n\r"
