@@ -31,6 +31,7 @@ from kimi_beam.shapes import Shape
 
 _DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(?:\s*,\s*(?:tz=)?UTC)?\]")
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?", re.ASCII)
 _INTEGERS = {str(kind): kind for kind in (
     pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()
 )}  # fmt: skip
@@ -97,28 +98,19 @@ class _Clock(Cells):
     """``HH:MM:SS`` with as many digits of a second as the unit has."""
 
     def __init__(self, kind: Any) -> None:
-        self.type = kind
+        self.type, self._unit = kind, _NANOSECONDS[kind.unit]
 
     def cell(self, value: Any) -> Any:
-        try:
-            time: Any = pa.scalar(value, pa.string()).cast(self.type)
-        except (pa.ArrowException, TypeError, ValueError):
+        found = _TIME.fullmatch(value) if type(value) is str else None
+        if found is None:
             return UNFIT
-        return time.value if _same_clock(time.cast(pa.string()).as_py(), value) else UNFIT
+        hours, minutes, seconds, fraction = int(found[1]), int(found[2]), int(found[3]), f"{found[4] or '':0<9}"
+        nanoseconds = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + int(fraction[:9])
+        return UNFIT if fraction[9:] or nanoseconds % self._unit else nanoseconds // self._unit
 
     def read(self, array: Array) -> list[Any]:
-        return [
-            text if text is None or "." not in text else text.rstrip("0").rstrip(".")
-            for text in array.cast(pa.string()).to_pylist()
-        ]
-
-
-def _same_clock(one: str, other: str) -> bool:
-    return _trimmed(one) == _trimmed(other)
-
-
-def _trimmed(clock: str) -> str:
-    return clock.rstrip("0").rstrip(".") if "." in clock else clock
+        texts = array.cast(pa.string()).to_pylist()
+        return [text.rstrip("0").rstrip(".") if text is not None and "." in text else text for text in texts]
 
 
 def forced(name: str, shape: Shape, at: str) -> Column:

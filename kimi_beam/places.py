@@ -70,7 +70,8 @@ class Shapes:
             if _list(schema, keyword):
                 shape = both(shape, either([inner(sub) for sub in schema[keyword]]))
         if "if" in schema:
-            shape = both(shape, either([inner(schema.get(keyword, True)) for keyword in ("then", "else")]))
+            cases = {True: ("then",), False: ("else",)}.get(schema["if"] if isinstance(schema["if"], bool) else None)
+            shape = both(shape, either([inner(schema.get(keyword, True)) for keyword in cases or ("then", "else")]))
         for sub in _dependents(schema):
             shape = both(shape, either([inner(sub), ANY]))
         return shape

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kimi_beam import jsontext
 from kimi_beam.places import Shapes
 from kimi_beam.shapes import ALL, Shape, Term, joined
 
@@ -144,7 +145,7 @@ def _plain(name: str) -> str:
 def _bounds(shape: Shape) -> Mapping[str, Any]:
     found = {"minimum": shape.low, "maximum": shape.high, "multipleOf": shape.step}
     return {
-        key: int(number) if number == number.to_integral_value() and abs(number) < 10**30 else number
+        key: int(number) if number == number.to_integral_value() and abs(number) < 10**30 else jsontext.number(number)
         for key, number in found.items()
         if number is not None
     }
