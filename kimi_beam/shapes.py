@@ -114,6 +114,9 @@ def kind_of(value: Any) -> str:
     """The JSON type of a value."""
     if value is None:
         return "null"
-    if type(value) in (int, float, Decimal):
-        return "integer" if value == value and value % 1 == 0 else "number"
+    if type(value) is int:
+        return "integer"
+    if type(value) in (float, Decimal):
+        whole = value.is_integer() if type(value) is float else value == value.to_integral_value()
+        return "integer" if whole else "number"
     return _KINDS.get(type(value), "object")

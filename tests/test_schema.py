@@ -101,6 +101,12 @@ _DATE_TIMES = st.builds(
     st.sampled_from(["", "0", "5", "123456", "1234560", "1234567", "000000001"]),
     st.sampled_from(["Z", "z", "+00:00", "-00:00", "+14:00", "-03:30"]),
 )
+_CENTS = st.one_of(
+    st.integers(-(10**14), 10**14).map(lambda n: n / 100),
+    st.integers(-(10**40), 10**40),
+    st.sampled_from([Decimal("123456789012345678.91"), 0.07, 1.1, -0.0]),
+)
+_HALVES = st.integers(-20, 20).map(lambda n: n / 2)
 _DATES = st.dates().map(date.isoformat)
 _LEAVES = st.one_of(
     _leaf({"type": "string"}, st.text(max_size=8)),
@@ -112,6 +118,11 @@ _LEAVES = st.one_of(
     _leaf({"type": ["string", "null"]}, st.none() | st.text(max_size=4)),
     _leaf({"type": ["string", "integer"]}, st.text(max_size=4) | _INTEGERS),
     _leaf({"type": "boolean"}, st.booleans()),
+    _leaf({"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, st.integers(0, 2**64 - 1)),
+    _leaf({"type": "integer", "minimum": -5, "maximum": 5}, st.integers(-5, 5) | st.just(1.0)),
+    _leaf({"type": "number", "multipleOf": 0.01}, _CENTS),
+    _leaf({"type": ["number", "null"], "multipleOf": 0.5, "minimum": -10, "maximum": 10}, st.none() | _HALVES),
+    _leaf({"type": "string", "format": "byte"}, st.sampled_from(["", "AA==", "AAH/", "AB==", "no base64", "A"])),
     _leaf({"type": "null"}, st.none()),
     _leaf({}, _JSON_VALUES),
     _leaf(True, _JSON_VALUES),
@@ -160,7 +171,39 @@ def _objects(draw: st.DrawFn, nodes: st.SearchStrategy[Node], root: bool = False
 @st.composite
 def _wrapped(draw: st.DrawFn, nodes: st.SearchStrategy[Node]) -> Node:
     node = draw(nodes)
-    how = draw(st.sampled_from(["array", "array", "ref", "ref", "allOf", "anyOf null", "null oneOf", "described ref"]))
+    how = draw(
+        st.sampled_from(
+            [
+                "array",
+                "array",
+                "ref",
+                "ref",
+                "allOf",
+                "anyOf null",
+                "null oneOf",
+                "described ref",
+                "map",
+                "tuple",
+                "anyOf",
+            ]
+        )
+    )
+    if how == "map":
+        keys = st.text(max_size=3) | st.sampled_from(_NAMES)
+        return Node(
+            {"additionalProperties": node.schema, "type": "object"},
+            st.dictionaries(keys, node.instances, max_size=3),
+            node.defs,
+        )
+    if how in ("tuple", "anyOf"):
+        other = draw(nodes)
+        defs = {**node.defs, **other.defs}
+        if how == "anyOf":
+            return Node({"anyOf": [node.schema, other.schema]}, node.instances | other.instances, defs)
+        least = draw(st.integers(0, 2))
+        pairs = st.tuples(node.instances, other.instances, _JSON_VALUES).map(list)
+        shorter = st.tuples(pairs, st.integers(least, 3)).map(lambda p: p[0][: p[1]])
+        return Node({"type": "array", "prefixItems": [node.schema, other.schema], "minItems": least}, shorter, defs)
     if how == "array":
         return Node({"type": "array", "items": node.schema}, st.lists(node.instances, max_size=3), node.defs)
     if how == "allOf":
