@@ -70,8 +70,9 @@ class Shapes:
             if _list(schema, keyword):
                 shape = both(shape, either([inner(sub) for sub in schema[keyword]]))
         if "if" in schema:
-            cases = {True: ("then",), False: ("else",)}.get(schema["if"] if isinstance(schema["if"], bool) else None)
-            shape = both(shape, either([inner(schema.get(keyword, True)) for keyword in cases or ("then", "else")]))
+            always = schema["if"]
+            cases = ("then",) if always is True else ("else",) if always is False else ("then", "else")
+            shape = both(shape, either([inner(schema.get(keyword, True)) for keyword in cases]))
         for sub in _dependents(schema):
             shape = both(shape, either([inner(sub), ANY]))
         return shape

@@ -178,7 +178,8 @@ class OutputSchema:
         """
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
-        return violations.explain(self._validator, self.json_schema, instance, recursive=self._unions_recurse)
+        recursive = self._unions_recurse
+        return violations.explain(self._validator, self.json_schema, instance, recursive=recursive, draft=self.draft)
 
     @cached_property
     def _unions_recurse(self) -> bool:

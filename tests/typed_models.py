@@ -55,7 +55,7 @@ class Annotation(BaseModel):
 
 class Money(BaseModel):
     net: Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
-    rate: Decimal | None = Field(default=None, decimal_places=4)
+    rate: Annotated[Decimal, Field(decimal_places=4)] | None = None
     free: Decimal | None = None
 
 
