@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -44,6 +43,8 @@ PROPERTY = "json_property"
 _INT32, _INT64, _UINT64 = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1), (0, (1 << 64) - 1)
 _INT_FORMATS = {"int32": pa.int32(), "uint32": pa.int64(), "int64": pa.int64(), "uint64": pa.uint64()}
 _MAX_PRECISION = 38
+_WHOLE_DIGITS = 29
+"""As BigQuery's NUMERIC has before the point. A number of more stands aside, so that nothing is lost by it."""
 _MAX_PREFIX = 64
 _ATTEMPTS = ((40, 1), (40, 0), (12, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
 """How deep columns may be nested, and how often a place may contain itself: the first is taken under which a schema has
@@ -276,11 +277,11 @@ def _decimal(shape: Shape) -> pa.DataType | None:
     scale = max(0, -int(shape.step.normalize().as_tuple().exponent))
     if not 0 < scale <= 18:
         return None
-    precision = _MAX_PRECISION
+    whole = _WHOLE_DIGITS
     if shape.low is not None and shape.high is not None:
         largest = max(abs(shape.low), abs(shape.high))
-        digits = max(1, int(largest).bit_length() and len(str(int(largest)))) if largest < Decimal(10) ** 30 else 38
-        precision = min(_MAX_PRECISION, digits + scale)
+        whole = min(whole, max(1, largest.adjusted() + 1)) if largest else 1
+    precision = min(_MAX_PRECISION, whole + scale)
     return pa.decimal128(precision, scale)
 
 

@@ -115,7 +115,7 @@ class _Generator(GenerateJsonSchema):
         places = schema.get("decimal_places")
         if not isinstance(places, int) or not 0 < places <= 38:
             return found
-        digits = min(38, max(schema.get("max_digits") or 38, places))
+        digits = min(38, max(schema.get("max_digits") or 29 + places, places))  # 29: as BigQuery's NUMERIC
         step = float(f"1e-{places}")
         for branch in found.get("anyOf", [found]):
             if branch.get("type") == "number":
