@@ -175,8 +175,9 @@ class Float(Cells):
             number = float(value)
         except OverflowError:
             return UNFIT
-        # By its digits: 2**63 is a double too, but one that is written 9.223372036854776e+18.
-        return number if Decimal(repr(number)) == value else UNFIT
+        # By its digits: 2**63 is a double too, but one that is written 9.223372036854776e+18. And an integer exactly:
+        # the double that is written like 1192092895507812500000000000000000 is another number.
+        return number if Decimal(repr(number)) == value and (type(value) is Decimal or number == value) else UNFIT
 
 
 class Digits(Cells):
@@ -267,7 +268,7 @@ class DateTime(Cells):
     """RFC 3339 date-times: equal as instants, which is what they are."""
 
     plain: frozenset[type] | None = None
-    type = pa.timestamp("us", "UTC")
+    type: Any = pa.timestamp("us", "UTC")
 
     def array(self, values: Sequence[Any]) -> Array:
         text = pa.array(values, pa.string())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
+from kimi_beam import jsontext
 from kimi_beam.aside import Aside, Place
 from kimi_beam.cells import (
     JSON,
@@ -30,7 +32,7 @@ from kimi_beam.errors import SchemaError
 from kimi_beam.shapes import Shape
 
 _DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
-_TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(?:\s*,\s*(?:tz=)?UTC)?\]")
+_TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(\s*,\s*(?:tz=)?UTC)?\]")
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?", re.ASCII)
 _INTEGERS = {str(kind): kind for kind in (
     pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()
@@ -58,12 +60,12 @@ class _Strict(Column):
 
 
 class _Instants(DateTime):
-    """Date-times of another precision than microseconds."""
+    """Date-times of another precision than microseconds, or without a time zone: in UTC, then."""
 
     plain = frozenset()
 
-    def __init__(self, unit: Any) -> None:
-        self.type = pa.timestamp(unit, "UTC")
+    def __init__(self, unit: Any, zone: str | None) -> None:
+        self.type = pa.timestamp(unit, zone)
         self._unit = _NANOSECONDS[unit]
 
     def cell(self, value: Any) -> Any:
@@ -72,6 +74,44 @@ class _Instants(DateTime):
             return UNFIT
         count = microseconds * 1_000 // self._unit
         return count if -(1 << 63) <= count < 1 << 63 else UNFIT
+
+
+class _LocalTimes(_Instants):
+    """``YYYY-MM-DDTHH:MM:SS`` without an offset, in the spelling that they are read back in."""
+
+    def cell(self, value: Any) -> Any:
+        trimmed = type(value) is str and not value.endswith(("Z", "z")) and not ("." in value and value[-1] in "0.")
+        return super().cell(f"{value}Z") if trimmed and value[10:11] == "T" else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if text is None else text.removesuffix("Z") for text in super().read(array)]
+
+
+class _Numerals(Integer):
+    """Strings of digits, without a plus sign or leading zeros."""
+
+    plain = frozenset()
+
+    def cell(self, value: Any) -> Any:
+        digits = value if type(value) is str and len(value) < 22 and value.lstrip("-").isdecimal() else "x"
+        number = int(digits) if digits != "x" else None
+        return super().cell(number) if number is not None and str(number) == value else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if number is None else str(number) for number in array.to_pylist()]
+
+
+class _Spelt(Text):
+    """Numbers as text, all their digits in it."""
+
+    def is_plain(self, values: Sequence[Any]) -> bool:
+        return False
+
+    def cell(self, value: Any) -> Any:
+        return jsontext.dumps(value).decode() if type(value) in (int, float, Decimal) else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if text is None else jsontext.loads(text) for text in array.to_pylist()]
 
 
 class _Single(Float):
@@ -140,8 +180,13 @@ def _column(name: str, shape: Shape) -> Column | None:
         fits = scale <= precision and kinds and kinds <= {"integer", "number", "string"}
         return Digits(kind, text="string" in kinds, as_text=textual) if fits else None
     if found := _TIMESTAMP.fullmatch(name):
-        return _Instants(found[1]) if textual else None
+        if not textual:
+            return None
+        with_offset = found[2] or shape.format == "date-time"
+        return _Instants(found[1], "UTC" if found[2] else None) if with_offset else _LocalTimes(found[1], None)
     if numeric and kinds:
+        if name in ("string", "utf8"):
+            return _Spelt()
         if name in _INTEGERS:
             return Integer(_INTEGERS[name])
         return {"float": _Single(), "float32": _Single(), "double": Float(), "float64": Float()}.get(name)
@@ -154,6 +199,8 @@ def _text(name: str, shape: Shape) -> Column | None:
     clocks = {f"time32[{u}]": pa.time32(u) for u in ("s", "ms")} | {f"time64[{u}]": pa.time64(u) for u in ("us", "ns")}
     if name in clocks:
         return _Clock(clocks[name])
+    if name in _INTEGERS:
+        return _Numerals(_INTEGERS[name])
     if name == "dictionary" and shape.values is not None:
         return Category([value for value in shape.values if isinstance(value, str)])
     return {"string": Text(), "utf8": Text(), "date32": Date(), "date32[day]": Date(), "binary": Bytes()}.get(name)

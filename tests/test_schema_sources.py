@@ -229,7 +229,8 @@ def test_a_draft_that_does_not_exist_is_said() -> None:
         ({"properties": {"a": {"items": {"$ref": "#/$defs/b"}}}}, "/properties/a/items"),
         ({"$defs": {"x": {"anyOf": [True, {"$ref": "other.json"}]}}, "$ref": "#/$defs/x"}, "/$defs/x/anyOf/1"),
         ({"properties": {"a": {"type": "string", "x-arrow-type": "int65"}}}, "/a"),
-        ({"properties": {"a": {"type": "string", "x-arrow-type": "int64"}}}, "/a"),
+        ({"properties": {"a": {"type": "object", "x-arrow-type": "int64"}}}, "/a"),
+        ({"properties": {"a": {"type": "integer", "x-arrow-type": "date32"}}}, "/a"),
     ],
 )
 def test_what_cannot_be_compiled_is_named_by_its_path_in_the_schema(definition: Any, path: str) -> None:
@@ -252,7 +253,7 @@ def test_what_cannot_be_compiled_is_named_by_its_path_in_the_schema(definition: 
         ("number", "decimal128(5, 2)", [1.25, 999.99, -0.01], [1000, 0.001]),
         ("number", "decimal(40,2)", [], None),
         ("string", "decimal128(9, 2)", ["1.25", "10.00"], ["1.255", "a", ""]),
-        ("string", "timestamp[s]", ["2026-03-01T12:00:00Z"], ["2026-03-01T12:00:00.5Z", "x"]),
+        ("string", "timestamp[s, tz=UTC]", ["2026-03-01T12:00:00Z"], ["2026-03-01T12:00:00.5Z", "x"]),
         ("string", "timestamp[ns, UTC]", ["2026-03-01T12:00:00.123456Z"], ["3000-01-01T00:00:00Z"]),
         ("string", "date32", ["2026-03-01"], ["2026-3-1"]),
         (
@@ -263,6 +264,10 @@ def test_what_cannot_be_compiled_is_named_by_its_path_in_the_schema(definition: 
         ),
         ("string", "binary", ["AAH/"], ["AAH", "é"]),
         ("string", "string", ["x"], []),
+        ("string", "int64", ["0", "-12", "9223372036854775807"], ["007", "+1", "-0", "x", "", "9223372036854775808"]),
+        ("string", "timestamp[ms]", ["2026-03-01T12:00:00", "2026-03-01T12:00:00.5"], ["2026-03-01T12:00:00Z", "x"]),
+        ("integer", "string", [1, 1 << 70, -5], []),
+        ("number", "utf8", [0.1, Decimal("0.10000000000000000001")], []),
         ("boolean", "bool", [True], []),
         ("string", "json", ["x", ""], []),
     ],
@@ -283,3 +288,12 @@ def test_a_chosen_type_holds_what_it_can_and_fails_the_row_of_what_it_cannot(
     assert all((v.path, v.keyword) == ("/p", "x-arrow-type") for _, v in refused)
     assert batch.column(ADDITIONAL).null_count == count + 1
     assert schema.from_arrow(batch) == [*({"p": value} for value in good), {}]
+
+
+def test_a_timestamp_without_a_zone_holds_instants_where_the_format_says_so() -> None:
+    when = {"type": "string", "format": "date-time", "x-arrow-type": "timestamp[ms]"}
+    schema = OutputSchema({"type": "object", "properties": {"p": when}})
+    assert schema.arrow_schema.field("p").type == pa.timestamp("ms")
+    batch, bad = schema.to_arrow([{"p": "2026-03-01T13:00:00.250+01:00"}])
+    assert bad == []
+    assert schema.from_arrow(batch) == [{"p": "2026-03-01T12:00:00.25Z"}]
