@@ -35,6 +35,8 @@ _DATE_TIME = re.compile(_DATE_TIME_PATTERN, re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _YEAR_1, _YEAR_9999 = -719_162, 2_932_896  # days since 1970 of the first day and the last that Python has a date for
 _DAY = 86_400_000_000
+_EXACT = 1 << 53
+"""Beyond it a double is not the integer that its digits spell."""
 
 
 class Column(ABC):
@@ -155,6 +157,8 @@ class Integer(Cells):
     def cell(self, value: Any) -> Any:
         if type(value) not in (int, float, Decimal) or not self._low <= value <= self._high:
             return UNFIT
+        if type(value) is float and abs(value) > _EXACT:
+            return UNFIT
         return int(value) if value == int(value) else UNFIT
 
 
@@ -214,6 +218,8 @@ class Digits(Cells):
 
     def cell(self, value: Any) -> Any:
         if type(value) is float:
+            if abs(value) > _EXACT:
+                return UNFIT
             value = Decimal(repr(value))  # the digits that were written: `jsontext` reads longer ones as Decimal
         elif type(value) is str and self._text:
             try:
@@ -234,7 +240,10 @@ class Digits(Cells):
     def read(self, array: Array) -> list[Any]:
         if self._as_text:
             return [None if d is None else str(d) for d in array.to_pylist()]
-        return [None if d is None else jsontext.number(d) for d in array.to_pylist()]
+        return [
+            None if d is None else int(d) if d == d.to_integral_value() else jsontext.number(d)
+            for d in array.to_pylist()
+        ]
 
 
 class Date(Cells):

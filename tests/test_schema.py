@@ -105,7 +105,7 @@ _DATE_TIMES = st.builds(
 _CENTS = st.one_of(
     st.integers(-(10**14), 10**14).map(lambda n: n / 100),
     st.integers(-(10**40), 10**40),
-    st.sampled_from([Decimal("123456789012345678.91"), 0.07, 1.1, -0.0]),
+    st.sampled_from([Decimal("123456789012345678.91"), 0.07, 1.1, -0.0, 1e23, 10**23, 2.0**60]),
 )
 _HALVES = st.integers(-20, 20).map(lambda n: n / 2)
 _DATES = st.dates().map(date.isoformat)
