@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kimi_beam.batching import Batching
-    from kimi_beam.client import WorkersAI
+    from kimi_beam.gateway import Gateway
     from kimi_beam.io import ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
     from kimi_beam.polling import Polling
+    from kimi_beam.pricing import Price
     from kimi_beam.schema import OutputSchema
+    from kimi_beam.service import WorkersAI
     from kimi_beam.transforms import Extract
     from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Usage
 
@@ -34,9 +36,11 @@ _HOME = {
     "Failure": "kimi_beam.types",
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.polling",
+    "Price": "kimi_beam.pricing",
     "ReadDocuments": "kimi_beam.io",
     "Usage": "kimi_beam.types",
-    "WorkersAI": "kimi_beam.client",
+    "Gateway": "kimi_beam.gateway",
+    "WorkersAI": "kimi_beam.service",
     "WriteDataset": "kimi_beam.io",
     "WriteDeadLetters": "kimi_beam.io",
     "WriteParquet": "kimi_beam.io",
@@ -49,8 +53,10 @@ __all__ = [
     "Extract",
     "Extraction",
     "Failure",
+    "Gateway",
     "OutputSchema",
     "Polling",
+    "Price",
     "ReadDocuments",
     "Usage",
     "WorkersAI",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kimi_beam import batching, jsontext
+from kimi_beam import batching, images, jsontext
 from kimi_beam.prompting import Prompt
 from kimi_beam.types import Document, Failure, Reply
 
@@ -32,9 +32,10 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
     if failure is None:
         return document, size
     i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
-    images = tuple(map(jsontext.legible, document.images))
+    given = document.images if isinstance(document.images, (tuple, list)) else ()
+    pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
     failure = replace(failure, message=jsontext.legible(failure.message))
-    return Document(i, text, images, document.metadata, source, failure), 0
+    return Document(i, text, pictures, document.metadata, source, failure), 0
 
 
 def _mistyped(document: Document) -> Failure | None:
@@ -43,6 +44,10 @@ def _mistyped(document: Document) -> Failure | None:
         return Failure("prompt", "missing_id", f"the id is {document.id!r:.100}, not a string that names the document")
     if not isinstance(document.text, str):
         return Failure("prompt", "missing_text", f"the text is of type {type(document.text).__name__}, not a string")
+    if not isinstance(document.images, (tuple, list)):
+        return Failure("prompt", "bad_image", f"the images are of type {type(document.images).__name__}, not a tuple")
+    if not all(isinstance(uri, str) for uri in document.images):
+        return Failure("prompt", "bad_image", "images are data URIs, and one of these is no string")
     return None
 
 
@@ -53,6 +58,9 @@ def _str(value: object) -> str:
 def _unsendable(document: Document, size: int) -> Failure | None:
     if not document.text.strip() and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
+    for number, uri in enumerate(document.images, 1):
+        if told := images.problem(uri):
+            return Failure("prompt", "bad_image", f"image {number}: {told}")
     if size > batching.HARD_MAX_BYTES:
         told = f"its request of {size} bytes exceeds {batching.HARD_MAX_BYTES}, the most that a job may hold"
         return Failure("prompt", "too_large", told)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from kimi_beam import jsontext
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Document, Failure
+from kimi_beam.types import Document, Failure, Usage
 
 T = TypeVar("T")
 
@@ -110,8 +110,19 @@ def pack(items: Iterable[tuple[T, int]], batching: Batching) -> Iterator[list[T]
 
 # ------------------------------------------------------------------------------------------------ as bytes
 
-_VERSION = 1
-_PREFIX = struct.Struct(">BIQ")  # version, documents, bytes of the JSON before compression
+_VERSION = 2
+_PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
+
+
+class Spent(NamedTuple):
+    """What a document that is asked for again has come to so far."""
+
+    usage: Usage
+    attempts: int
+    """Submits that the service saw."""
+
+
+_NOTHING_SPENT = Spent(Usage(), 0)
 
 
 class Head(NamedTuple):
@@ -121,6 +132,8 @@ class Head(NamedTuple):
     """Bytes of each document's request; 0 for one that has failed already and is not sent."""
     digests: array[int]
     """64 bits of the hash of each document's id: equal ids have equal digests."""
+    form: int
+    """Which way of asking is next (`Prompt.forms`)."""
 
     @property
     def failed(self) -> bool:
@@ -134,8 +147,9 @@ class Head(NamedTuple):
 
     @property
     def batch_id(self) -> str:
-        """16 hexadecimal digits that depend on the documents' ids and their order alone."""
-        return hashlib.blake2b(self.digests.tobytes(), digest_size=8).hexdigest()
+        """16 hexadecimal digits that depend on the documents' ids, their order and the form alone."""
+        form = bytes((self.form,)) if self.form else b""
+        return hashlib.blake2b(self.digests.tobytes() + form, digest_size=8).hexdigest()
 
 
 def digest(document_id: str) -> int:
@@ -143,15 +157,17 @@ def digest(document_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "big")
 
 
-def encode(documents: Iterable[tuple[Document, int]]) -> bytes:
+def encode(documents: Iterable[tuple[Document, int]], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
     """A batch as it travels and waits.
 
     Args:
         documents: Each document with the bytes of its request.
+        form: Which way of asking is next.
+        spent: What each document has come to so far; empty where that is nothing.
     """
     rows: list[Any] = []
     sizes, digests = array("Q"), array("Q")
-    for document, size in documents:
+    for index, (document, size) in enumerate(documents):
         failure = document.failure
         rows.append(
             (
@@ -161,6 +177,7 @@ def encode(documents: Iterable[tuple[Document, int]]) -> bytes:
                 jsontext.dumps_any(document.metadata).decode() if document.metadata else None,
                 document.images or None,
                 failure and (failure.stage, failure.code, failure.message, failure.retryable, failure.raw),
+                (*_counts(spent[index].usage), spent[index].attempts) if spent else None,
             )
         )
         sizes.append(size)
@@ -168,7 +185,7 @@ def encode(documents: Iterable[tuple[Document, int]]) -> bytes:
     plain = orjson.dumps(rows)
     # Level 1: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times over.
     packed = pa.Codec("zstd", 1).compress(plain, asbytes=True)
-    return b"".join((_PREFIX.pack(_VERSION, len(rows), len(plain)), sizes.tobytes(), digests.tobytes(), packed))
+    return b"".join((_PREFIX.pack(_VERSION, form, len(rows), len(plain)), sizes.tobytes(), digests.tobytes(), packed))
 
 
 def head(blob: bytes) -> Head:
@@ -177,12 +194,12 @@ def head(blob: bytes) -> Head:
     Raises:
         ValueError: Another version of kimi_beam wrote the bytes.
     """
-    count = _prefix(blob)[0]
+    form, count, _ = _prefix(blob)
     at = _PREFIX.size
     sizes, digests = array("Q"), array("Q")
     sizes.frombytes(blob[at : at + 8 * count])
     digests.frombytes(blob[at + 8 * count : at + 16 * count])
-    return Head(sizes, digests)
+    return Head(sizes, digests, form)
 
 
 def decode(blob: bytes) -> list[Document]:
@@ -191,8 +208,6 @@ def decode(blob: bytes) -> list[Document]:
     Raises:
         ValueError: Another version of kimi_beam wrote the bytes.
     """
-    count, length = _prefix(blob)
-    plain = pa.Codec("zstd").decompress(blob[_PREFIX.size + 16 * count :], length, asbytes=True)
     return [
         Document(
             i,
@@ -202,25 +217,48 @@ def decode(blob: bytes) -> list[Document]:
             source,
             Failure(*failure) if failure else None,
         )
-        for i, text, source, metadata, images, failure in orjson.loads(plain)
+        for i, text, source, metadata, images, failure, _ in _rows(blob)
     ]
 
 
+def spent(blob: bytes) -> list[Spent]:
+    """What each document of a batch has come to so far."""
+    return [Spent(Usage(*row[6][:3]), row[6][3]) if row[6] else _NOTHING_SPENT for row in _rows(blob)]
+
+
 def merge(blobs: list[bytes]) -> bytes:
-    """Several batches as one, the order kept."""
+    """Several batches of one form as one, the order kept."""
     if len(blobs) == 1:
         return blobs[0]
-    return encode(pair for blob in blobs for pair in zip(decode(blob), head(blob).sizes, strict=True))
+    form = head(blobs[0]).form
+    pairs = (pair for blob in blobs for pair in zip(decode(blob), head(blob).sizes, strict=True))
+    return encode(pairs, form=form, spent=[one for blob in blobs for one in spent(blob)] if form else ())
 
 
 def halves(blob: bytes) -> tuple[bytes, bytes]:
     """A batch of at least two documents as two."""
-    pairs = list(zip(decode(blob), head(blob).sizes, strict=True))
-    return encode(pairs[: len(pairs) // 2]), encode(pairs[len(pairs) // 2 :])
+    known = head(blob)
+    pairs = list(zip(decode(blob), known.sizes, strict=True))
+    before = spent(blob) if known.form else []
+    middle = len(pairs) // 2
+    return (
+        encode(pairs[:middle], form=known.form, spent=before[:middle]),
+        encode(pairs[middle:], form=known.form, spent=before[middle:]),
+    )
 
 
-def _prefix(blob: bytes) -> tuple[int, int]:
-    version, count, length = _PREFIX.unpack_from(blob)
+def _rows(blob: bytes) -> Any:
+    _, count, length = _prefix(blob)
+    plain = pa.Codec("zstd").decompress(blob[_PREFIX.size + 16 * count :], length, asbytes=True)
+    return orjson.loads(plain)
+
+
+def _counts(usage: Usage) -> tuple[int, int, int]:
+    return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+
+
+def _prefix(blob: bytes) -> tuple[int, int, int]:
+    version, form, count, length = _PREFIX.unpack_from(blob)
     if version != _VERSION:
         raise ValueError(f"a batch of version {version} in the pipeline's state; this kimi_beam reads {_VERSION}")
-    return count, length
+    return form, count, length

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kimi_beam import __version__, console
+from kimi_beam import __version__, console, models_command
 from kimi_beam.emulator import command as emulate
 
 _EXTRACT_USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output DIR [options] [Beam options]"
@@ -20,7 +20,7 @@ _EXTRACT_HELP = """\
 Extracts one row from each document and writes typed Parquet; what fails goes to a dead letter that says why.
 
 INPUT is paths and globs on any filesystem that Beam knows: .txt and .md (one document each, its id the path), .jsonl
-and .parquet (keys id and text; all others become metadata).
+and .parquet (keys id and text, or images; all others become metadata), .png, .jpg, .webp and .gif.
 """
 _EXTRACT_EPILOG = """\
 DIR receives extractions-*.parquet, dead-letters-*.jsonl and, last, summary.json.
@@ -34,6 +34,7 @@ Exit codes: 0 the job ran · 1 it failed · 2 a mistake, nothing was sent · 3 p
 Examples:
   kimi-beam extract 'in/*.txt' --schema schemas/receipt.json --output out --emulator
   kimi-beam extract docs.jsonl --schema schemas.invoice:Invoice --output gs://bucket/run1 --instructions @prompt.txt
+  kimi-beam extract docs.jsonl --schema s.json --output out --openai-url http://localhost:11434/v1 --model qwen3:8b
 """
 
 
@@ -48,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args, rest = parser.parse_known_args(None if argv is None else list(argv))
+    if args.command != "extract" and rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if args.command == "emulate":
-        if rest:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         return emulate.run(args)
+    if args.command == "models":
+        return models_command.run(args)
     if args.command == "schema":
-        if rest:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         from kimi_beam import schema_command  # late: it needs Arrow
 
         return schema_command.run(args)
@@ -98,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     emulate.add_arguments(emulator)
+    models = commands.add_parser(
+        "models",
+        help="what is known of the models",
+        description="Lists the models of Workers AI that are known here. Any other works by its name.",
+        allow_abbrev=False,
+    )
+    models.add_argument("--json", action="store_true", help="as JSON, one object a line")
     _add_schema_commands(commands.add_parser("schema", help="what a schema becomes", allow_abbrev=False))
     return parser
 
@@ -120,14 +128,7 @@ def _add_extract_arguments(parser: argparse.ArgumentParser) -> None:
     add("--instructions", metavar="TEXT|@FILE", help="what to tell the model (@FILE: read it from a file)")
     seen = "metadata that the model may see (default: none)"
     add("--prompt-metadata", type=_keys, default=[], metavar="KEY,…", help=seen)
-    add("--model", metavar="ID", help="model id (default: @cf/moonshotai/kimi-k2.6)")
     add("--limit", type=_count, metavar="N", help="read only the first N documents")
-    service = parser.add_mutually_exclusive_group()
-    service.add_argument("--emulator", action="store_true", help="start a stand-in for the service: free, and not Kimi")
-    service.add_argument("--base-url", metavar="URL", help="another service: its root before /accounts/…")
-    add("--account-id", metavar="ID", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
-    where = "where the workers find the token (default: env:CLOUDFLARE_API_TOKEN)"
-    add("--token-from", metavar="env:NAME|file:PATH", help=where)
     polls = "seconds between polls of a job (default: 1:60)"
     add("--poll-interval", type=_interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
     deadline = "seconds after which a job is given up (default: 86400)"
@@ -137,6 +138,46 @@ def _add_extract_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-preflight", action="store_true", help="do not ask the service first whether it takes token and model")
     add("--preview", type=_count, default=0, metavar="N", help="print the first N rows as well")
     add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
+    _add_service_arguments(parser.add_argument_group("the service"))
+    _add_answer_arguments(parser.add_argument_group("the answer"))
+
+
+def _add_service_arguments(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model", metavar="ID", help="model id (default: @cf/moonshotai/kimi-k2.6; see: kimi-beam models)")
+    how = "batch: the queue (default); run: one request at a time; chat: the same by OpenAI's protocol"
+    add("--api", choices=("batch", "run", "chat"), help=how)
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--emulator", action="store_true", help="start a stand-in for the service: free, and not Kimi")
+    where.add_argument("--base-url", metavar="URL", help="another service: its root before /accounts/…")
+    openai = "another server that speaks OpenAI's protocol: its root before /chat/completions"
+    where.add_argument("--openai-url", metavar="URL", help=openai)
+    add("--account-id", metavar="ID", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
+    place = "where the workers find the token (default: env:CLOUDFLARE_API_TOKEN)"
+    add("--token-from", metavar="env:NAME|file:PATH", help=place)
+    add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
+    add("--max-concurrency", type=_at_least_one, default=64, metavar="N", help="synchronous requests at once (64)")
+    pace = "synchronous requests a minute of one process; 0: no limit (default: 20 on Cloudflare's hosts, else none)"
+    add("--requests-per-minute", type=_count, metavar="N", help=pace)
+    add("--gateway", metavar="ID", help="AI Gateway of the account that everything goes through")
+    older = "the older form, in which the gateway stands in the URL: its root (https://gateway.ai.cloudflare.com/v1)"
+    add("--gateway-url", metavar="URL", help=older)
+    add("--gateway-metadata", type=_pairs, metavar="KEY=VALUE,…", help="shown in the gateway's log; at most 5")
+    add("--gateway-cache-ttl", type=_count, metavar="SECONDS", help="how long equal synchronous requests are cached")
+    add("--gateway-skip-cache", action="store_true", help="keep synchronous requests from the gateway's cache")
+    add("--gateway-token-from", metavar="env:NAME|file:PATH", help="where the token of an authenticated gateway is")
+    add("--price", type=_dollars, metavar="PROMPT:CACHED:COMPLETION", help="dollars a million tokens, for the summary")
+
+
+def _add_answer_arguments(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    form = (
+        "how the shape is asked for: OpenAI's form (default), the bare schema, in the prompt alone, a forced tool call"
+    )
+    add("--structured-output", choices=("schema", "bare", "prompt", "tool"), default="schema", help=form)
+    add("--thinking", action="store_true", help="let the model think first; billed as answer")
+    bound = "tokens of an answer at most (default: read off the schema)"
+    add("--max-completion-tokens", type=_at_least_one, metavar="N", help=bound)
 
 
 # ------------------------------------------------------------------------------------------------ argument values
@@ -155,9 +196,30 @@ def _number(text: str, wanted: str) -> float:
 
 def _count(text: str) -> int:
     number = _number(text, "a whole number")
-    if number < 0 or number != int(number):
+    if number < 0 or not number.is_integer():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return int(number)
+
+
+def _at_least_one(text: str) -> int:
+    number = _count(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE,…")
+    return {key: value for key, _, value in pairs}
+
+
+def _dollars(text: str) -> tuple[float, float, float]:
+    numbers = [_number(part, "PROMPT:CACHED:COMPLETION in dollars a million tokens") for part in text.split(":")]
+    if len(numbers) != 3 or not all(0 <= number < float("inf") for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not PROMPT:CACHED:COMPLETION in dollars a million tokens")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def _positive(text: str) -> float:

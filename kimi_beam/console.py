@@ -70,7 +70,7 @@ def progress(every: float = 5.0) -> Iterator[None]:
                 last, quiet = now, 0.0
                 trouble = f"; the last trouble: {PROGRESS.trouble}" if PROGRESS.trouble else ""
                 counts = f"{now['documents']} documents in, {now['settled']} settled"
-                say(f"{counts}, batches in flight: {now['in_flight']}{trouble}")
+                say(f"{counts}, {_plural(PROGRESS.unit)} in flight: {now['in_flight']}{trouble}")
 
     thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)
     thread.start()
@@ -92,9 +92,14 @@ def interrupted(output: str, *, local: bool, counted: bool) -> str:
     if not local:
         return f"interrupted: the job itself goes on, and writes to {output} when it is done"
     count = PROGRESS.in_flight
-    batches = "1 batch is" if count == 1 else f"{count} batches are"
+    unit = PROGRESS.unit
+    batches = f"1 {unit} is" if count == 1 else f"{count} {_plural(unit)} are"
     held = f"{batches} in flight" if counted else "worker processes hold batches that are in flight, not counted here"
     return f"interrupted: {held}, submitted and not collected; nothing was written to {output}"
+
+
+def _plural(unit: str) -> str:
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
 
 
 def job_failed(error: Exception) -> str:
@@ -129,6 +134,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated:
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         ("cost", f"{price} had Kimi answered (the stand-in is free)" if emulated else price),
+        *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
         *(("written", path) for path in files),
     ]
     for name, value in lines:

@@ -28,9 +28,10 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from kimi_beam.envelopes import Refused, Unknown, Unsent
 from kimi_beam.polling import Polling
-from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, Refused, SubmitResult, Unknown, Unsent
-from kimi_beam.service_errors import Remedy, ServiceError
+from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
+from kimi_beam.service_errors import NO_QUEUE, UNMET, Remedy, ServiceError
 from kimi_beam.types import Failure, Ticket, Usage
 
 MAX_REFUSALS = 5
@@ -144,7 +145,27 @@ class Halt:
     error: ServiceError
 
 
-Effect: TypeAlias = Finish | GiveUp | Split | Halt
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """JSON mode could not be met (5024): the batch is to be asked for again in its next form.
+
+    Attributes:
+        job: Which.
+        failure: What its documents are given up with where there is no other form.
+    """
+
+    job: Job
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RunInstead:
+    """The model has no queue (8007), and the user allows it: the documents are asked for synchronously."""
+
+    job: Job
+
+
+Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead
 
 
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
@@ -170,7 +191,12 @@ def _when(shard: Shard, job: Job) -> float:
 
 
 def submitted_together(
-    shard: Shard, results: Iterable[tuple[Job, SubmitResult]], now: float, polling: Polling
+    shard: Shard,
+    results: Iterable[tuple[Job, SubmitResult]],
+    now: float,
+    polling: Polling,
+    *,
+    may_run: bool = False,
 ) -> tuple[Shard, list[Effect]]:
     """What follows from submits that were made at once.
 
@@ -181,7 +207,7 @@ def submitted_together(
     for job, result in sorted(results, key=lambda pair: _spends_quota(pair[1])):
         current = next((j for j in shard.jobs if j.batch_id == job.batch_id), None)
         if current is not None:
-            shard, more = submitted(shard, current, result, now, polling)
+            shard, more = submitted(shard, current, result, now, polling, may_run=may_run)
             effects += more
     return shard, effects
 
@@ -190,8 +216,21 @@ def _spends_quota(result: SubmitResult) -> bool:
     return isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW
 
 
-def submitted(shard: Shard, job: Job, result: SubmitResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
-    """What follows from a submit."""
+def submitted(
+    shard: Shard, job: Job, result: SubmitResult, now: float, polling: Polling, *, may_run: bool = False
+) -> tuple[Shard, list[Effect]]:
+    """What follows from a submit.
+
+    Args:
+        shard: Of the job.
+        job: What was submitted.
+        result: What came back.
+        now: Unix seconds.
+        polling: How long waits are, and the deadline.
+        may_run: Whether a model without a queue may be asked synchronously.
+    """
+    if may_run and isinstance(result, Refused) and result.error.code == NO_QUEUE:
+        return _without(shard, [job]), [RunInstead(job)]
     if isinstance(result, Accepted):
         accepted = replace(
             job,
@@ -226,6 +265,10 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
         shard = replace(shard, parked_until=(now // 86_400 + 1) * 86_400)
         unsent = [j for j in shard.jobs if j.request_id is None]
         return _without(shard, unsent), [GiveUp(j, _parked(j, error)) for j in unsent]
+    if error.code == UNMET:
+        job = replace(job, attempts=job.attempts + 1)
+        failure = Failure("infer", "json_mode_unmet", message, retryable=True)
+        return _without(shard, [job]), [AskAgain(job, failure)]
     if remedy is Remedy.SPLIT:
         if job.count > 1:
             return _without(shard, [job]), [Split(job)]
@@ -241,7 +284,7 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
     job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
     if job.refusals >= MAX_REFUSALS:
         return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
-    wait = max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals))
+    wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
     return _put(shard, replace(job, due=now + wait)), []
 
 
@@ -253,8 +296,14 @@ def _later(
         return _give_up(shard, job, Failure("submit", code, f"until the deadline: {message}", retryable=True))
     # A Retry-After of 0, or one in the past, is no leave to come back at once for ever.
     wait = max(retry_after or 0.0, polling.backoff(job.batch_id, job.delays) if not retry_after else 0.0)
+    wait = _patience(job, wait, now, polling)
     held = replace(shard, submits_from=max(shard.submits_from, now + wait))
     return _put(held, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
+
+
+def _patience(job: Job, wait: float, now: float, polling: Polling) -> float:
+    """A wait by the service's own word, no longer than to the job's deadline: that is met by a last try, not passed."""
+    return min(wait, max(job.since + polling.deadline - now, polling.first))
 
 
 def _parked(job: Job, error: ServiceError) -> Failure:
@@ -320,7 +369,7 @@ def _trouble(
     job = replace(job, turned_away=0)
     if error.retry_after is None and not error.waits:
         return shard, job, []
-    wait = error.retry_after or polling.backoff(job.batch_id, job.polls)
+    wait = _patience(job, error.retry_after or polling.backoff(job.batch_id, job.polls), now, polling)
     return replace(shard, polls_from=max(shard.polls_from, now + wait)), job, []
 
 

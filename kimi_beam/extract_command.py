@@ -18,18 +18,21 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import console
-from kimi_beam.client import DEFAULT_MODEL, WorkersAI
 from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
+from kimi_beam.gateway import GATEWAY_HOST, Gateway
 from kimi_beam.io.dataset import check_output, parts
 from kimi_beam.io.documents import check_input
 from kimi_beam.io.parquet import first_rows
-from kimi_beam.job import Job, Run
+from kimi_beam.job import Asking, Job, Run
+from kimi_beam.models import DEFAULT_MODEL, MODELS
 from kimi_beam.polling import Polling
 from kimi_beam.preflight import check_service
+from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
+from kimi_beam.service import WorkersAI
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -134,6 +137,13 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         schema=schema,
         service=_service(args, stack),
         output=args.output,
+        asking=Asking(
+            structured_output=args.structured_output,
+            thinking=args.thinking,
+            max_completion_tokens=args.max_completion_tokens,
+            max_concurrency=args.max_concurrency,
+        ),
+        price=Price(*args.price) if args.price else None,
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=args.prompt_metadata,
         limit=args.limit,
@@ -144,14 +154,43 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
 
 def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:
     base_url = args.base_url
+    if args.openai_url and args.api in ("batch", "run"):
+        raise ConfigError(f"--openai-url: such a server has the chat API alone, not {args.api}")
+    if args.openai_url and not args.model:
+        raise ConfigError("--openai-url: name the model that the server serves (--model)")
     if args.emulator:
         base_url = stack.enter_context(Emulator()).base_url
         console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
+    model = MODELS.get(args.model or DEFAULT_MODEL)
+    if model is not None and model.is_deprecated:
+        console.say(f"{model.id} is {model.note}")
     return WorkersAI.from_env(
         model=args.model or DEFAULT_MODEL,
         account_id=args.account_id,
         token_from=args.token_from or f"env:{TOKEN_VARIABLE}",
         base_url=base_url,
+        api=args.api or "batch",
+        openai_url=args.openai_url,
+        gateway=_gateway(args),
+        requests_per_minute=args.requests_per_minute,
+        fallback_api=args.fallback_api,
+    )
+
+
+def _gateway(args: argparse.Namespace) -> Gateway | None:
+    if args.gateway is None:
+        given = [value for name, value in vars(args).items() if name.startswith("gateway_")]
+        if any(value is not None and value is not False for value in given):
+            raise ConfigError("--gateway-…: name the gateway itself too (--gateway ID)")
+        return None
+    return Gateway(
+        args.gateway,
+        in_url=args.gateway_url is not None,
+        host=args.gateway_url or GATEWAY_HOST,
+        metadata=args.gateway_metadata or {},
+        cache_ttl=args.gateway_cache_ttl,
+        skip_cache=args.gateway_skip_cache,
+        token_from=args.gateway_token_from,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -14,13 +14,14 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from kimi_beam import metrics
-from kimi_beam.client import WorkersAI
 from kimi_beam.errors import ConfigError
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
 from kimi_beam.io.paths import listing, output
 from kimi_beam.polling import Polling
-from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
+from kimi_beam.pricing import Price
+from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, StructuredOutput
 from kimi_beam.schema import OutputSchema
+from kimi_beam.service import WorkersAI
 from kimi_beam.summary import COUNTERS, FILE_NAME
 from kimi_beam.transforms import Extract
 
@@ -28,6 +29,16 @@ DEFAULT_RUNNER = "FnApiRunner"
 """Beam's in-process runner by name: its default, DirectRunner, downloads a binary at first use."""
 
 _LOCAL = ("FnApiRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the model is asked: see `Extract`."""
+
+    structured_output: StructuredOutput = "schema"
+    thinking: bool = False
+    max_completion_tokens: int | None = None
+    max_concurrency: int = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class Job:
         limit: Documents at most; None for all.
         polling: When to look for answers.
         overwrite: Replace a finished run.
+        asking: How the model is asked.
+        price: Takes the place of what is known of the model's.
     """
 
     inputs: Sequence[str]
@@ -55,6 +68,8 @@ class Job:
     limit: int | None = None
     polling: Polling = field(default_factory=Polling)
     overwrite: bool = False
+    asking: Asking = field(default_factory=Asking)
+    price: Price | None = None
 
 
 class Run:
@@ -130,13 +145,21 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         OutputError: The output cannot be written, or holds a finished run.
     """
     documents = pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit)
-    write = WriteDataset(job.output, job.schema, model=job.service.model, overwrite=job.overwrite, documents=documents)
+    write = WriteDataset(
+        job.output,
+        job.schema,
+        model=job.service.model,
+        price=job.price,
+        overwrite=job.overwrite,
+        documents=documents,
+    )
     results = documents | "Extract" >> Extract(
         job.schema,
         service=job.service,
         instructions=job.instructions,
         prompt_metadata=job.prompt_metadata,
         polling=job.polling,
+        **asdict(job.asking),
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write

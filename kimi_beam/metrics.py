@@ -10,6 +10,10 @@ SUBMITS = "submits"
 """Submits sent, repetitions included."""
 UNKNOWN_SUBMITS = "unknown_submits"
 """Submits that ended without a word: they may have been paid for."""
+REQUESTS = "requests"
+"""Synchronous requests sent, repetitions included."""
+FALLBACKS = "fallbacks"
+"""Documents asked for again because JSON mode could not be met (5024)."""
 POLLS = "polls"
 """Polls sent."""
 DELAYS = "delays"
@@ -29,6 +33,8 @@ ALL = (
     BATCHES,
     SUBMITS,
     UNKNOWN_SUBMITS,
+    REQUESTS,
+    FALLBACKS,
     POLLS,
     DELAYS,
     RESUBMITS,

@@ -6,19 +6,22 @@ import time
 import uuid
 from collections.abc import Callable
 
-from kimi_beam.client import Client, Timeouts, WorkersAI
+from kimi_beam.client import Client, Timeouts
+from kimi_beam.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
 from kimi_beam.errors import ConfigError
-from kimi_beam.protocol import Gone, HttpReply, NoReply, Trouble, decode_poll
-from kimi_beam.service_errors import Remedy, ServiceError
+from kimi_beam.protocol import Trouble, decode_poll
+from kimi_beam.service import WorkersAI
+from kimi_beam.service_errors import NO_QUEUE, Remedy, ServiceError
 
 _TRIES = 4
 
 
 def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> str | None:
-    """Polls a job id that nobody has.
+    """Asks for what costs nothing: a job id that nobody has, or the models of another server.
 
-    "No such job" (5504) means that token, account and model are good; nothing is queued and nothing is paid for.
-    Trouble that passes (429, 5xx) is tried again for a few seconds and then left to the run, which can wait longer.
+    "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
+    nothing is paid for. Trouble that passes (429, 5xx) is tried again for a few seconds and then left to the run, which
+    can wait longer.
 
     Args:
         service: Where and whom to ask.
@@ -32,33 +35,71 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
     """
     client = Client(service, timeouts=Timeouts(connect=5.0, read=20.0))
     try:
-        told = ""
+        trouble = Trouble("")
         for attempt in range(_TRIES):
-            (exchange,) = client.poll([str(uuid.uuid4())])
-            result = decode_poll(exchange, time.time())
-            if isinstance(result, Gone) or not isinstance(result, Trouble):
-                return None
-            told = result.message
-            _refuse(result.error, service)
-            if isinstance(exchange, HttpReply) and exchange.status in (404, 405, 501) and _has_no_code(result.error):
-                raise ConfigError(f"{service.base_url} does not answer as Workers AI does: {told}")
-            if attempt == _TRIES - 1:
-                if isinstance(exchange, NoReply) and not exchange.sent:
-                    raise ConfigError(f"cannot reach {service.base_url}: {told}")
-                break
-            wait = (
-                result.error.retry_after if result.error and result.error.retry_after is not None else 0.25 * 2**attempt
-            )
-            sleep(min(wait, 5.0))
-        return f"could not make sure that the service takes this token and model: {told}"
+            exchange = _probe(client)
+            answer = _models(exchange, service) if service.is_elsewhere else decode_poll(exchange, time.time())
+            if not isinstance(answer, Trouble):
+                return answer if isinstance(answer, str) else None
+            trouble = answer
+            if (doubt := _refuse(trouble.error, service)) is not None:
+                return doubt or None
+            if isinstance(exchange, HttpReply) and exchange.status in (404, 405, 501) and _has_no_code(trouble.error):
+                raise ConfigError(f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}")
+            if attempt < _TRIES - 1:
+                told = trouble.error.retry_after if trouble.error else None
+                sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+            elif isinstance(exchange, NoReply) and not exchange.sent:
+                raise ConfigError(f"cannot reach {service.root}: {trouble.message}")
+        return f"could not make sure that the service takes this token and model: {trouble.message}"
     finally:
         client.close()
+
+
+def _probe(client: Client) -> Exchange:
+    if client.service.is_elsewhere:
+        return client.look_up(f"{client.service.root}/models")
+    (exchange,) = client.poll([str(uuid.uuid4())])
+    return exchange
+
+
+def _models(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
+    """None where the server lists the model; else what is doubtful, or wrong."""
+    if isinstance(exchange, NoReply):
+        return Trouble(exchange.message)
+    if not 200 <= exchange.status < 300:
+        error = bare_error(exchange, time.time())
+        return Trouble(str(error), error)
+    body = read_json(exchange.body)
+    listed = body.get("data") if isinstance(body, dict) else None
+    names = [str(model.get("id")) for model in listed if isinstance(model, dict)] if isinstance(listed, list) else []
+    if not names or service.model in names:
+        return None
+    return f"{service.root} does not list the model {service.model}; it has {', '.join(names[:5])}"
+
+
+def _refuse(error: ServiceError | None, service: WorkersAI) -> str | None:
+    """What a refusal means; None where it passes.
+
+    Returns:
+        A doubt in one line; the empty string where all is good.
+    """
+    if error is None:
+        return None
+    if error.code == NO_QUEUE:
+        if service.api != "batch":
+            return ""
+        if service.fallback_api is not None:
+            return f"{service.model} has no batch queue: each document is asked for by the synchronous run"
+        raise ConfigError(f"{service.model} has no batch queue: choose --api run, or allow it by --fallback-api run")
+    if error.remedy is Remedy.ACCOUNT or (service.is_elsewhere and error.status in (401, 403)):
+        raise ConfigError(str(service.turned_away(error)))
+    return None
 
 
 def _has_no_code(error: ServiceError | None) -> bool:
     return error is None or error.code is None
 
 
-def _refuse(error: ServiceError | None, service: WorkersAI) -> None:
-    if error is not None and error.remedy is Remedy.ACCOUNT:
-        raise ConfigError(f"Workers AI turns {service.model} for account {service.account_id} away: {error}")
+def _speaker(service: WorkersAI) -> str:
+    return "OpenAI's API" if service.is_elsewhere else "Workers AI"

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kimi_beam.errors import ConfigError
 from kimi_beam.types import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars a million tokens. No batch discount is documented."""
+    """US dollars a million tokens. No batch discount is documented.
+
+    Attributes:
+        prompt: For tokens that were read.
+        cached: For those of them that the prefix cache knew.
+        completion: For tokens that were written.
+
+    Raises:
+        ConfigError: A price is negative.
+    """
 
     prompt: float
     cached: float
     completion: float
+
+    def __post_init__(self) -> None:
+        if not all(0 <= dollars < float("inf") for dollars in (self.prompt, self.cached, self.completion)):
+            raise ConfigError("price: dollars a million tokens are 0 or more")
 
     def cost(self, usage: Usage) -> float:
         """US dollars for these tokens; cached prompt tokens at their own price."""
@@ -32,7 +46,32 @@ PRICES: dict[str, Price] = {
 }
 
 
-def cost_usd(model: str, usage: Usage) -> float | None:
-    """What the tokens cost in US dollars; None for a model whose price is not known here."""
-    price = PRICES.get(model)
-    return None if price is None else round(price.cost(usage), 6)
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What tokens came to, in US dollars.
+
+    Attributes:
+        cost: As billed, the cached ones at their own price.
+        cache_saved: How much more it would have been without the prefix cache.
+    """
+
+    cost: float
+    cache_saved: float
+
+
+def bill(model: str, usage: Usage, price: Price | None = None) -> Bill | None:
+    """What the tokens came to.
+
+    Args:
+        model: Who was asked.
+        usage: The tokens.
+        price: Takes the place of the model's own; None: what is known here.
+
+    Returns:
+        None for a model whose price is not known.
+    """
+    price = price or PRICES.get(model)
+    if price is None:
+        return None
+    saved = usage.cached_tokens * (price.prompt - price.cached) / 1e6
+    return Bill(round(price.cost(usage), 6), round(saved, 6))

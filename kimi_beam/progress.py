@@ -19,6 +19,8 @@ class Progress:
         self.settled = 0
         self.trouble = ""
         """What went wrong last with a job that is still open; empty where nothing does."""
+        self.unit = "batch"
+        """What is in flight."""
         self._in_flight: dict[object, int] = {}
 
     def read(self, documents: int) -> None:
@@ -31,14 +33,17 @@ class Progress:
         with self._lock:
             self.settled += documents
 
-    def hold(self, shard: object, jobs: int) -> None:
-        """States how many jobs of a shard are in flight."""
+    def hold(self, owner: object, count: int, unit: str = "batch") -> None:
+        """States how much an owner, a shard or a bundle, has in flight."""
         with self._lock:
-            self._in_flight[shard] = jobs
+            self._in_flight[owner] = count
+            self.unit = unit
+            if not count:
+                del self._in_flight[owner]
 
     @property
     def in_flight(self) -> int:
-        """Jobs that are submitted and not finished."""
+        """Batches, or requests, that are sent and not answered."""
         with self._lock:
             return sum(self._in_flight.values())
 

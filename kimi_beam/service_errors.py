@@ -62,6 +62,12 @@ out, captures and bug reports."""
 TIMEOUTS = frozenset({3007, 3008, 3046, 2014})
 """Codes of a request that was not answered in time, here or upstream: it may have been accepted all the same."""
 
+UNMET = 5024
+"""JSON mode could not be met."""
+
+NO_QUEUE = 8007
+"""The model has no batch queue."""
+
 EXPIRED = 5504
 """A job id that the service does not know, or no longer (captured)."""
 
@@ -87,7 +93,7 @@ class ServiceError:
         """What helps: by code, and only where there is none by status."""
         if self.code in ERRORS:
             return ERRORS[self.code][0]
-        if self.code is None and self.status == 401:
+        if self.status == 401:
             return Remedy.ACCOUNT
         if self.status == 413:
             return Remedy.SPLIT

@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from kimi_beam.pricing import cost_usd
+from kimi_beam.pricing import Price, bill
 from kimi_beam.types import Usage
 
 FILE_NAME = "summary.json"
-COUNTERS = ("batches", "submits", "polls", "unknown_submits")
+COUNTERS = ("batches", "submits", "polls", "requests", "unknown_submits")
 """Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
 
 
@@ -50,7 +50,14 @@ class Summary:
         return self.extractions + self.failed
 
 
-def to_json(summary: Summary, *, model: str, schema_hash: str, measured: Mapping[str, Any] | None = None) -> bytes:
+def to_json(
+    summary: Summary,
+    *,
+    model: str,
+    schema_hash: str,
+    measured: Mapping[str, Any] | None = None,
+    price: Price | None = None,
+) -> bytes:
     """The text of ``summary.json``.
 
     Args:
@@ -58,7 +65,9 @@ def to_json(summary: Summary, *, model: str, schema_hash: str, measured: Mapping
         model: The model that was asked.
         schema_hash: `OutputSchema.hash`.
         measured: Counters by name and ``wall_s``; what is missing is null.
+        price: Takes the place of the model's own.
     """
+    billed = bill(model, summary.usage, price)
     measured = measured or {}
     usage = summary.usage
     content = {
@@ -70,7 +79,8 @@ def to_json(summary: Summary, *, model: str, schema_hash: str, measured: Mapping
             "cached_tokens": usage.cached_tokens,
             "completion_tokens": usage.completion_tokens,
         },
-        "cost_usd": cost_usd(model, usage),
+        "cost_usd": billed and billed.cost,
+        "cache_saved_usd": billed and billed.cache_saved,
         "model": model,
         "schema_hash": schema_hash,
         **{name: measured.get(name) for name in (*COUNTERS, "wall_s")},

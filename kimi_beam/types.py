@@ -31,6 +31,7 @@ Code = Literal[
     "empty_document",
     "too_large",
     "duplicate_id",
+    "bad_image",
     # submit
     "refused",
     "unknown_submit",
@@ -49,6 +50,9 @@ Code = Literal[
     "refusal",
     "content_filter",
     "tool_call",
+    "too_many_turns",
+    "json_mode_unmet",
+    "json_mode_unsupported",
     # validate, type
     "schema_violation",
     "type_mismatch",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kimi_beam import jsontext, rows
-from kimi_beam.protocol import decode_item, match
+from kimi_beam.completions import decode_item
+from kimi_beam.protocol import match
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
     ArrowRow,
@@ -38,7 +39,13 @@ def references(batch_id: str, count: int) -> list[str]:
 
 
 def replies(
-    batch_id: str, documents: Sequence[Document], items: Sequence[Any], usage: Usage | None, ticket: Ticket
+    batch_id: str,
+    documents: Sequence[Document],
+    items: Sequence[Any],
+    usage: Usage | None,
+    ticket: Ticket,
+    *,
+    answer_tool: str | None = None,
 ) -> tuple[list[Reply], int]:
     """Closes a batch by counting: asked = answered + failed + missing.
 
@@ -48,12 +55,13 @@ def replies(
         items: What came back, in any order.
         usage: The tokens of the whole job, None where the service did not say.
         ticket: The job.
+        answer_tool: The function whose arguments are the answers; None where texts are.
 
     Returns:
         One reply a document, in the documents' order; and how many items answered nothing that was asked.
     """
     found, surplus = match(items, references(batch_id, len(documents)))
-    decoded = [decode_item(item) for item in found]
+    decoded = [decode_item(item, answer_tool=answer_tool) for item in found]
     shared = share_usage(usage, [tokens for _, tokens in decoded])
     return [
         Reply(document, result, tokens, ticket)

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import batching
-from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, pack
+from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, Spent, pack
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Document, Failure
+from kimi_beam.types import Document, Failure, Usage
 
 # ------------------------------------------------------------------------------------------------ packing
 
@@ -153,11 +153,12 @@ def test_unusual_documents_come_out_of_a_batch_as_they_went_in() -> None:
 def test_the_head_tells_sizes_and_ids_without_the_documents(pairs: list[tuple[Document, int]]) -> None:
     blob = batching.encode(pairs)
     sizes = [size for _, size in pairs]
-    head = batching.head(blob[: 13 + 16 * len(pairs)])  # version, count, length; then 8 bytes twice a document
+    head = batching.head(blob[: 14 + 16 * len(pairs)])  # version, form, count, length; then 8 bytes twice a document
     assert list(head.sizes) == sizes
     assert head.size_bytes == sum(sizes)
     assert list(head.digests) == [batching.digest(document.id) for document, _ in pairs]
     assert head.failed == (not any(sizes))
+    assert head.form == 0
 
 
 def test_a_digest_is_the_same_in_every_process_and_on_every_machine() -> None:
@@ -201,11 +202,46 @@ def test_two_halves_are_the_whole_and_neither_is_empty(pairs: list[tuple[Documen
     assert repr(batching.decode(batching.merge(list(halves)))) == repr(batching.decode(whole))
 
 
-@pytest.mark.parametrize("read", [batching.head, batching.decode])
+_spent = st.builds(Spent, st.builds(Usage, *(st.integers(0, 2**40) for _ in range(3))), st.integers(0, 100))
+_asked_again = st.lists(st.tuples(_documents, st.integers(0, 2**64 - 1), _spent), min_size=2, max_size=5)
+
+
+def encode_again(again: list[tuple[Document, int, Spent]], form: int) -> bytes:
+    return batching.encode([(d, size) for d, size, _ in again], form=form, spent=[spent for *_, spent in again])
+
+
+@settings(derandomize=True, max_examples=100)
+@given(_asked_again, st.integers(1, 255))
+def test_what_was_spent_on_documents_that_are_asked_for_again_travels_with_them(
+    again: list[tuple[Document, int, Spent]], form: int
+) -> None:
+    blob = encode_again(again, form)
+    assert batching.head(blob).form == form
+    assert batching.spent(blob) == [spent for *_, spent in again]
+    assert repr(batching.decode(blob)) == repr([document for document, *_ in again])
+    for parts in (batching.halves(blob), (blob,)):
+        assert [spent for part in parts for spent in batching.spent(part)] == batching.spent(blob)
+        assert {batching.head(part).form for part in parts} == {form}
+    whole = batching.merge(list(batching.halves(blob)))
+    assert (batching.head(whole), batching.spent(whole)) == (batching.head(blob), batching.spent(blob))
+
+
+def test_documents_that_were_never_asked_for_have_spent_nothing() -> None:
+    assert batching.spent(_named("a", "b")) == [Spent(Usage(), 0)] * 2
+
+
+def test_the_same_documents_in_another_form_are_another_job() -> None:
+    pairs = [(Document("a", "t"), 5)]
+    names = {batching.head(batching.encode(pairs, form=form)).batch_id for form in range(3)}
+    assert len(names) == 3, "answers to the first job would be taken for answers to the second"
+
+
+@pytest.mark.parametrize("read", [batching.head, batching.decode, batching.spent])
 def test_a_batch_of_another_version_in_a_savepoint_is_refused_and_not_misread(read: Any) -> None:
     blob = _named("a", "b")
-    with pytest.raises(ValueError, match="version 7"):
-        read(b"\x07" + blob[1:])
+    for version in (1, 7):  # 1: the batches of kimi_beam before it asked twice
+        with pytest.raises(ValueError, match=f"version {version}"):
+            read(bytes((version,)) + blob[1:])
 
 
 def test_the_same_documents_are_the_same_bytes_so_that_a_retried_bundle_changes_nothing() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from kimi_beam.client import Client, Timeouts, WorkersAI
+from kimi_beam.client import Client, Timeouts
+from kimi_beam.envelopes import HttpReply, NoReply
 from kimi_beam.errors import ConfigError
-from kimi_beam.protocol import HttpReply, NoReply
+from kimi_beam.service import WorkersAI
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -199,7 +200,7 @@ def test_many_exchanges_run_at_once_and_come_back_in_order() -> None:
         body = request.partition(b"\r\n\r\n")[2]
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
-    with server(answer) as (url, _), client(url, max_polls=4) as c:
+    with server(answer) as (url, _), client(url) as c:
         replies = c.poll([str(i) for i in range(100)])
     assert [r.body for r in replies] == [b'{"request_id":"%d"}' % i for i in range(100)]  # type: ignore[union-attr]
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from kimi_beam import dispatch
 from kimi_beam.dispatch import Finish, GiveUp, Halt, Job, Shard, Split
+from kimi_beam.envelopes import Refused, Unknown, Unsent
 from kimi_beam.polling import Polling
-from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Refused, Trouble, Unknown, Unsent
+from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
 from kimi_beam.service_errors import ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)

@@ -18,20 +18,13 @@ import pytest
 
 from kimi_beam import batching
 from kimi_beam.admission import prepare
+from kimi_beam.completions import decode_item
 from kimi_beam.credentials import TokenSource, read_token
+from kimi_beam.envelopes import HttpReply, Refused, Unknown
 from kimi_beam.errors import ConfigError, SchemaError
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import (
-    Done,
-    HttpReply,
-    Refused,
-    Unknown,
-    decode_item,
-    decode_poll,
-    decode_submit,
-    match,
-)
+from kimi_beam.protocol import Done, decode_poll, decode_submit, match
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, Document, Failure
 from kimi_beam.usage import decode_usage

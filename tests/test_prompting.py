@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kimi_beam.errors import ConfigError
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, fenced
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
@@ -94,9 +95,9 @@ def test_every_document_makes_a_request_that_is_json_and_holds_it_verbatim(docum
     assert item["external_reference"] == reference
     assert text_of(request) == fenced(document.text)
     assert item["response_format"]["json_schema"]["strict"] is True
-    assert item["max_completion_tokens"] == 4096
+    assert item["max_completion_tokens"] == 2048
     assert item["temperature"] == 0
-    assert item["chat_template_kwargs"] == {"thinking": False, "enable_thinking": False}
+    assert item["chat_template_kwargs"] == {"thinking": False}
     assert set(item) == {
         "messages",
         "response_format",
@@ -167,6 +168,127 @@ def test_the_schema_goes_out_with_its_keys_in_the_users_own_order_and_without_it
 def test_the_bound_of_the_answer_is_always_sent() -> None:
     item = json.loads(Prompt(SCHEMA, max_completion_tokens=77).request(Document("a", "t"), "r"))
     assert item["max_completion_tokens"] == 77
+
+
+# ------------------------------------------------------------------------------------------------ how it is asked
+
+LOOK_UP = {"type": "function", "function": {"name": "look_up", "description": "", "parameters": {"type": "object"}}}
+FORMS = {
+    "schema": ("schema", "schema", "prompt"),
+    "bare": ("bare", "bare", "prompt"),
+    "prompt": ("prompt",),
+    "tool": ("tool",),
+}
+
+
+def asked(form: int = 0, turns: tuple[bytes, ...] = (), **more: Any) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads(Prompt(SCHEMA, **more).request(Document("a", "t"), form=form, turns=turns))
+    return request
+
+
+@pytest.mark.parametrize("structured", FORMS)
+def test_json_mode_is_asked_for_twice_and_then_left_out(structured: Any) -> None:
+    assert Prompt(SCHEMA, structured_output=structured).forms == FORMS[structured]
+
+
+def test_each_form_of_structured_output_is_the_contracts() -> None:
+    sent = SCHEMA.response_format["json_schema"]["schema"]
+    schema, bare, prompt, tool = (asked(structured_output=form) for form in FORMS)  # type: ignore[arg-type]
+    assert schema["response_format"]["type"] == "json_schema"
+    assert schema["response_format"]["json_schema"].keys() == {"name", "schema", "strict"}
+    assert bare["response_format"] == {"type": "json_schema", "json_schema": sent}
+    assert prompt["response_format"] == {"type": "json_object"}
+    assert "response_format" not in tool
+    (function,) = tool["tools"]
+    name = function["function"]["name"]
+    assert tool["tool_choice"] == {"type": "function", "function": {"name": name}}, "required is mere advice"
+    assert function["function"]["parameters"] == sent
+    assert Prompt(SCHEMA, structured_output="tool").answer_tool == name
+    assert Prompt(SCHEMA).answer_tool is None
+    for request in (schema, bare, prompt):
+        assert json.dumps(sent["properties"]["alpha"], separators=(",", ":")) in request["messages"][0]["content"]
+
+
+def test_the_last_form_is_that_of_the_prompt_alone() -> None:
+    for structured in ("schema", "bare"):
+        assert asked(2, structured_output=structured) == asked(structured_output="prompt")
+        assert asked(1, structured_output=structured) == asked(0, structured_output=structured)
+
+
+def test_a_schema_that_is_no_object_is_not_asked_for_as_one() -> None:
+    numbers = OutputSchema({"type": "array", "items": {"type": "number"}})
+    request = json.loads(Prompt(numbers, structured_output="prompt").request(Document("a", "t")))
+    assert "response_format" not in request, "json_object would forbid an array"
+    with pytest.raises(ConfigError, match="arguments are an object"):
+        Prompt(numbers, structured_output="tool")
+
+
+@pytest.mark.parametrize("api", ["batch", "run", "chat"])
+@pytest.mark.parametrize("structured", FORMS)
+def test_a_stream_is_asked_for_only_where_it_is_answered(api: Any, structured: Any) -> None:
+    prompt = Prompt(SCHEMA, structured_output=structured, api=api)
+    for number, form in enumerate(prompt.forms):
+        request = json.loads(prompt.request(Document("a", "t"), form=number))
+        streams = api != "batch" and form in ("prompt", "tool")  # the queue has none, and with a schema it is 5023
+        assert request.get("stream", False) is streams
+        assert request.get("stream_options") == ({"include_usage": True} if streams else None)
+
+
+def test_the_model_stands_in_the_body_of_a_chat_alone() -> None:
+    assert asked(api="chat", model="@cf/moonshotai/kimi-k2.6")["model"] == "@cf/moonshotai/kimi-k2.6"
+    assert "model" not in asked(api="run")
+    assert "model" not in asked()
+    assert "external_reference" not in asked()
+
+
+def test_another_server_is_told_the_bound_by_its_older_name_too() -> None:
+    request = asked(api="chat", model="llama3", is_elsewhere=True, max_completion_tokens=77)
+    assert (request["max_completion_tokens"], request["max_tokens"]) == (77, 77)
+    assert "max_tokens" not in asked()
+
+
+def test_a_model_that_thinks_keeps_its_own_temperature() -> None:
+    for more in ({"thinking": True}, {"model": "@cf/moonshotai/kimi-k2.7-code"}):
+        request = asked(**more)
+        assert "temperature" not in request
+        assert "chat_template_kwargs" not in request
+    quiet = asked(model="@cf/moonshotai/kimi-k2.5")
+    assert quiet["chat_template_kwargs"] == {"thinking": False, "enable_thinking": False}
+    assert quiet["temperature"] == 0
+
+
+def test_functions_that_may_be_called_leave_the_model_free_to_answer() -> None:
+    plain = asked(api="run", tools=(LOOK_UP,))
+    assert plain["tools"] == [LOOK_UP]
+    assert "tool_choice" not in plain
+    both = asked(api="run", tools=(LOOK_UP,), structured_output="tool")
+    assert both["tools"][0] == LOOK_UP
+    assert (len(both["tools"]), both["tool_choice"]) == (2, "auto")
+
+
+def test_turns_follow_the_document_and_change_nothing_before_it() -> None:
+    turns = (b'{"role":"assistant","content":""}', b'{"role":"tool","tool_call_id":"c","content":"x"}')
+    without, request = asked(api="run"), asked(api="run", turns=turns)
+    assert request["messages"] == [*without["messages"], *(json.loads(turn) for turn in turns)]
+    assert {k: v for k, v in request.items() if k != "messages"} == {
+        k: v for k, v in without.items() if k != "messages"
+    }
+    prompt = Prompt(SCHEMA, api="run")
+    document = Document("a", "t")
+    assert prompt.request(document, turns=turns).startswith(prompt.request(document).partition(b"}]")[0])
+
+
+@settings(derandomize=True, max_examples=200)
+@given(_documents, st.sampled_from(sorted(FORMS)), st.sampled_from(["batch", "run", "chat"]))
+def test_every_form_begins_alike_for_all_documents_and_is_within_its_size(
+    document: Document, structured: Any, api: Any
+) -> None:
+    prompt = Prompt(SCHEMA, structured_output=structured, api=api)
+    for form in range(len(prompt.forms)):
+        request = prompt.request(document, "0123456789abcdef-1", form=form)
+        assert json.loads(request)["messages"][-1]["role"] == "user"
+        assert len(request) < prompt.size(document)
+    assert prompt.request(document).startswith(prompt.prefix)
 
 
 # ------------------------------------------------------------------------------------------------ metadata

@@ -9,57 +9,32 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json_values, reply_of, usage_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.client import WorkersAI
+from kimi_beam.completions import decode_completion, decode_item
+from kimi_beam.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
 from kimi_beam.protocol import (
     Accepted,
     Done,
     Failed,
     Gone,
-    HttpReply,
-    NoReply,
     Pending,
-    Refused,
     Trouble,
-    Unknown,
-    Unsent,
-    decode_completion,
-    decode_item,
     decode_poll,
     decode_submit,
     encode_poll,
     encode_submit,
     match,
 )
+from kimi_beam.service import WorkersAI
 from kimi_beam.service_errors import Remedy, ServiceError
 from kimi_beam.types import Completion, Failure, Usage
 from kimi_beam.usage import decode_usage, share_usage
-
-NOW = 1_784_180_523.0
-WIRE = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "wire").glob("*.json"))]
-
-
-def exchanges(kind: str) -> pytest.MarkDecorator:
-    chosen = [exchange for exchange in WIRE if exchange["kind"] == kind]
-    return pytest.mark.parametrize("exchange", chosen, ids=[exchange["name"] for exchange in chosen])
-
-
-def reply_of(exchange: dict[str, Any]) -> HttpReply:
-    reply = exchange["reply"]
-    body = reply["body"]
-    content = body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
-    return HttpReply(reply["status"], content, reply["headers"].get("retry-after"))
-
-
-def usage_of(expected: dict[str, int] | None) -> Usage | None:
-    return None if expected is None else Usage(**expected)
-
 
 # ------------------------------------------------------------------------------------------------ literal exchanges
 
@@ -116,27 +91,15 @@ def test_a_poll_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
         decoded = [decode_item(item) for item in found]
         shared = share_usage(result.usage, [usage for _, usage in decoded])
         for answer, (got, usage), share in zip(answers, decoded, shared, strict=True):
-            _assert_answer(answer, got)
+            assert_answer(answer, got)
             assert "usage" not in answer or usage == usage_of(answer["usage"])
             assert "shared" not in answer or share == usage_of(answer["shared"])
-
-
-def _assert_answer(expected: dict[str, Any], got: Completion | Failure) -> None:
-    if "failure" in expected:
-        assert isinstance(got, Failure)
-        assert (got.stage, got.code, got.retryable) == ("infer", expected["failure"], expected["retryable"])
-        assert "raw" not in expected or got.raw == expected["raw"]
-        assert expected.get("says", "") in got.message
-    else:
-        assert isinstance(got, Completion)
-        assert got.text == expected["text"] if "text" in expected else json.loads(got.text) == expected["json"]
-        assert all(getattr(got, k) == expected[k] for k in ("finish_reason", "created", "model") if k in expected)
 
 
 def test_requests_go_to_the_path_that_the_contract_names() -> None:
     service = WorkersAI("0123456789abcdef0123456789abcdef")
     (path,) = {exchange["request"]["path"] for exchange in WIRE if exchange["kind"] == "poll"}
-    assert service.run_url == f"https://api.cloudflare.com{path}"
+    assert service.queue_url == f"https://api.cloudflare.com{path}"
 
 
 # ------------------------------------------------------------------------------------------------ errors
@@ -178,6 +141,7 @@ def test_a_passing_trouble_without_a_code_is_known_by_its_status(status: int) ->
 
 def test_without_a_code_only_401_is_the_accounts() -> None:
     assert ServiceError(401, None, "").remedy is Remedy.ACCOUNT
+    assert ServiceError(401, 31337, "").remedy is Remedy.ACCOUNT
     assert ServiceError(413, None, "").remedy is Remedy.SPLIT
     assert {ServiceError(status, None, "").remedy for status in (302, 400, 403, 404, 405, 410, 422)} == {Remedy.NEVER}
 
@@ -278,56 +242,10 @@ def test_a_refusal_without_a_usable_error_is_a_refusal_all_the_same(errors: Any)
 # ------------------------------------------------------------------------------------------------ any reply at all
 
 
-def _keys_of(value: Any) -> set[str]:
-    if isinstance(value, dict):
-        return {*value, *(key for item in value.values() for key in _keys_of(item))}
-    return {key for item in value for key in _keys_of(item)} if isinstance(value, list) else set()
-
-
-KEYS = sorted(_keys_of([exchange["reply"]["body"] for exchange in WIRE]))
-_json = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(-(2**70), 2**70),
-        st.floats(),
-        st.text(max_size=8),
-        st.sampled_from(["queued", "error", "stop", "length", "5504", "AiError: x", "\ud83d"]),
-    ),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=5)
-    ),
-    max_leaves=12,
-)
-
-
-@st.composite
-def _damaged(draw: st.DrawFn, value: Any) -> Any:
-    """A reply of the contract in which parts are missing or are something else."""
-    fate = draw(st.integers(0, 19))
-    if fate == 0:
-        return draw(_json)
-    if isinstance(value, dict):
-        return {key: draw(_damaged(item)) for key, item in value.items() if draw(st.integers(0, 19))}
-    if isinstance(value, list):
-        return [draw(_damaged(item)) for item in value if draw(st.integers(0, 9))]
-    return value
-
-
-_bodies = st.one_of(
-    st.binary(max_size=60),
-    _json.map(lambda value: json.dumps(value).encode()),
-    st.sampled_from([exchange["reply"]["body"] for exchange in WIRE])
-    .flatmap(_damaged)
-    .map(lambda v: json.dumps(v).encode()),
-    st.sampled_from(
-        [b"", b"\xef\xbb\xbf{}", b"null", b"[" * 5_000, b'{"result":' * 5_000, b"9" * 5_000, b"\xff\xfe{}"]
-    ),
-)
 _replies = st.builds(
     HttpReply,
     status=st.sampled_from([100, 200, 201, 204, 302, 400, 401, 404, 408, 413, 429, 499, 500, 503, 524]),
-    body=_bodies,
+    body=bodies,
     retry_after=st.none() | st.text(max_size=5),
 )
 
@@ -357,7 +275,7 @@ _captured_items = [
     for item in items.get("results", items.get("responses"))
 ]
 # An item that is no object is no item: `match` leaves it out.
-_items = (_json | st.sampled_from(_captured_items).flatmap(_damaged)).filter(lambda item: isinstance(item, dict))
+_items = (json_values | st.sampled_from(_captured_items).flatmap(damaged)).filter(lambda item: isinstance(item, dict))
 
 
 @settings(derandomize=True, max_examples=500)
@@ -376,7 +294,7 @@ def test_an_item_of_any_shape_decodes_to_an_answer_or_a_failure(item: Any) -> No
 
 
 @settings(derandomize=True, max_examples=300)
-@given(_json)
+@given(json_values)
 def test_a_statement_of_tokens_of_any_shape_is_none_or_whole_numbers(usage: Any) -> None:
     decoded = decode_usage(usage)
     assert (decoded is None) is not isinstance(usage, dict)
@@ -427,7 +345,7 @@ _keys = st.fixed_dictionaries(
 
 
 @settings(derandomize=True, max_examples=500)
-@given(st.lists(_keys | _json, max_size=8))
+@given(st.lists(_keys | json_values, max_size=8))
 def test_each_request_is_answered_at_most_once_and_every_other_item_is_counted(items: list[Any]) -> None:
     tagged = [{**item, "tag": n} if isinstance(item, dict) else item for n, item in enumerate(items)]
     found, surplus = match(tagged, REFERENCES)

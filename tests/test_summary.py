@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.pricing import cost_usd
+from kimi_beam.pricing import Price
 from kimi_beam.summary import COUNTERS, Summary, to_json
 from kimi_beam.types import Code, Usage
 
@@ -62,12 +62,14 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "extractions": 2,
         "dead_letters": {"truncated": 1, "deadline": 3},
         "usage": {"prompt_tokens": 1_000, "cached_tokens": 400, "completion_tokens": 50},
-        "cost_usd": cost_usd(K2_6, summary.usage),
+        "cost_usd": 0.000834,  # 600 at 0.95, 400 at 0.16 and 50 at 4, in millionths
+        "cache_saved_usd": 0.000316,  # 400 at 0.79
         "model": K2_6,
         "schema_hash": "abc",
         "batches": None,
         "submits": 4,
         "polls": None,
+        "requests": None,
         "unknown_submits": None,
         "wall_s": 1.5,
     }
@@ -75,8 +77,8 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
 
 def test_what_was_not_measured_is_null_and_what_is_not_asked_for_is_left_out() -> None:
     content = json.loads(to_json(Summary(), model="unknown", schema_hash="h", measured={"other": 1}))
-    assert {name: content[name] for name in (*COUNTERS, "wall_s", "cost_usd")} == dict.fromkeys(
-        (*COUNTERS, "wall_s", "cost_usd")
+    assert {name: content[name] for name in (*COUNTERS, "wall_s", "cost_usd", "cache_saved_usd")} == dict.fromkeys(
+        (*COUNTERS, "wall_s", "cost_usd", "cache_saved_usd")
     )
     assert "other" not in content
     assert content["dead_letters"] == {}
@@ -85,3 +87,9 @@ def test_what_was_not_measured_is_null_and_what_is_not_asked_for_is_left_out() -
 @pytest.mark.parametrize("summary", [Summary(), Summary(1, {"refusal": 1})])
 def test_the_file_ends_with_a_line_feed(summary: Summary) -> None:
     assert to_json(summary, model="m", schema_hash="h").endswith(b"}\n")
+
+
+def test_the_users_own_price_counts_where_the_models_is_unknown() -> None:
+    summary = Summary(1, {}, Usage(1_000_000, 500_000, 1_000_000))
+    content = json.loads(to_json(summary, model="own", schema_hash="h", price=Price(1.0, 0.5, 2.0)))
+    assert (content["cost_usd"], content["cache_saved_usd"]) == (2.75, 0.25)

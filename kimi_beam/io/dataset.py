@@ -17,6 +17,7 @@ from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, Outp
 from kimi_beam.io import dead_letters, parquet, staging
 from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import Staged, Target
+from kimi_beam.pricing import Price
 from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema_diff import Verdict, diff
@@ -35,6 +36,7 @@ class WriteDataset(beam.PTransform):
         directory: On any filesystem that Beam knows; created where it is missing.
         schema: The schema that the extractions were made with.
         model: The model that was asked, for the cost.
+        price: Takes the place of what is known of the model's.
         overwrite: Replace a finished run; without it a directory that holds one is refused.
         documents: What went into `Extract`, ``PCollection[Document]``: if as many did not come out, nothing is written.
             None: not compared.
@@ -51,6 +53,7 @@ class WriteDataset(beam.PTransform):
         schema: SchemaSource,
         *,
         model: str,
+        price: Price | None = None,
         overwrite: bool = False,
         documents: beam.PCollection | None = None,
     ) -> None:
@@ -58,7 +61,7 @@ class WriteDataset(beam.PTransform):
         self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
         check_columns(self._directory, self._schema)
-        self._model = model
+        self._model, self._price = model, price
         self._overwrite = overwrite
         self._documents = documents
         self.staging = staging.new_staging(self._directory)
@@ -80,7 +83,7 @@ class WriteDataset(beam.PTransform):
                 beam.pvalue.AsList(staged_letters),
                 (rows, letters),
                 self._schema,
-                self._model,
+                (self._model, self._price),
                 self._directory,
                 self._overwrite,
                 *self._came_in(),
@@ -148,7 +151,7 @@ def _commit(
     letters: Sequence[Staged],
     targets: tuple[Target, Target],
     schema: OutputSchema,
-    model: str,
+    asked: tuple[str, Price | None],
     directory: str,
     overwrite: bool,
     came_in: Sequence[int] | None = None,
@@ -171,7 +174,7 @@ def _commit(
         staging.remove([summary_path])
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
-    staging.write_whole(summary_path, to_json(summary, model=model, schema_hash=schema.hash))
+    staging.write_whole(summary_path, to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1]))
     staging.remove_directory(targets[0].staging)
     staging.remove_abandoned(directory)
     return summary

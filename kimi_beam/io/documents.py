@@ -11,13 +11,14 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
-from kimi_beam import jsontext
+from kimi_beam import images, jsontext
 from kimi_beam.errors import InputError
 from kimi_beam.io import tables
 from kimi_beam.io.paths import find, find_all, is_compressed, open_input, uncompressed_name
 from kimi_beam.types import Code, Document, Failure
 
-_WHOLE = (".txt", ".md")
+_TEXTS = (".txt", ".md")
+_WHOLE = (*_TEXTS, *images.MEDIA_TYPES)
 _SUFFIXES = (*_WHOLE, ".jsonl", ".parquet")
 _PART_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
@@ -37,9 +38,10 @@ class ReadDocuments(beam.PTransform):
 
     ``PBegin -> PCollection[Document]``
 
-    ``.txt`` and ``.md`` are one document each, its id the path as matched. A line of a ``.jsonl`` and a row of a
-    ``.parquet`` is one document with the keys ``id`` and ``text``; all other keys become its metadata. All but Parquet
-    may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``). What cannot be read is a `Document` that carries its
+    ``.txt`` and ``.md`` are one document each, its id the path as matched, and so are pictures (``.png``, ``.jpg``,
+    ``.webp``, ``.gif``). A line of a ``.jsonl`` and a row of a ``.parquet`` is one document with the keys ``id`` and
+    ``text``, or ``images``, a list of data URIs; all other keys become its metadata. Texts and lines may be compressed
+    (``.gz``, ``.bz2``, ``.xz``, ``.zst``). What cannot be read is a `Document` that carries its
     `Failure`; a line that is no document has the id ``PATH#LINE``.
 
     Args:
@@ -88,14 +90,14 @@ def check_input(patterns: Sequence[str]) -> None:
         others = [path for path in paths if not _kind(path)]
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            kinds = "only .txt, .md and .jsonl (.gz, .bz2, .xz, .zst) and .parquet can be read"
+            kinds = "only .txt, .md, .jsonl (.gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif can be read"
             raise InputError(f"{others[0]}{more} matched {pattern}, but {kinds}: name it narrower")
 
 
 def _kind(path: str) -> str | None:
     """The suffix that says how to read a file; None for a kind that cannot be read."""
     kind = next((suffix for suffix in _SUFFIXES if uncompressed_name(path).endswith(suffix)), None)
-    return None if kind == ".parquet" and is_compressed(path) else kind
+    return None if is_compressed(path) and kind not in (*_TEXTS, ".jsonl") else kind
 
 
 def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
@@ -155,11 +157,15 @@ def _read_first(patterns: tuple[str, ...], limit: int) -> Iterator[Document]:
     yield from islice((document for part in find_parts(patterns) for document in read_part(part)), limit)
 
 
-# ------------------------------------------------------------------------------------------------ .txt, .md
+# ------------------------------------------------------------------------------------------------ .txt, .md, pictures
 
 
 def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
     content = f.read()
+    media_type = images.MEDIA_TYPES.get(_kind(part.path) or "")
+    if media_type:
+        yield Document(part.path, "", (images.data_uri(content, media_type),), source=part.path)
+        return
     try:
         yield Document(part.path, content.decode("utf-8-sig"), source=part.path)
     except UnicodeDecodeError as e:
@@ -225,18 +231,30 @@ def _from_line(line: bytes, path: str) -> Document | Failure:
 
 
 def _from_fields(fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:
-    """A document of a line's or row's keys: ``id`` and ``text``, all others metadata."""
+    """A document of a line's or row's keys: ``id``, ``text`` and ``images``, all others metadata."""
     key, text = fields.pop("id", None), fields.pop("text", None)
+    pictures = tuple(fields.pop("images")) if _are_images(fields.get("images")) else ()
+    if text is None and pictures:
+        text = ""
     if type(key) is int:
         key = str(key)
     if not isinstance(key, str) or not key:
         told = "has no id" if key is None or key == "" else "has an id that is neither a string nor an integer"
         return Failure("read", "missing_id", told, raw=_b64(raw))
     if isinstance(text, str):
-        return Document(key, text, metadata=fields, source=path)
+        return Document(key, text, pictures, fields, path)
     told = "has no text" if text is None else "has a text that is no string"
     failure = Failure("read", "missing_text", f"the document {told}", raw=_b64(raw))
     return _failed(key, path, failure, metadata=fields)
+
+
+def _are_images(value: Any) -> bool:
+    """Whether these are data URIs; a key of that name that holds anything else is metadata."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(uri, str) and uri[:5].lower() == "data:" for uri in value)
+    )
 
 
 def _b64(content: bytes) -> str:
@@ -250,6 +268,8 @@ def _read_rows(f: BinaryIO, part: Part) -> Iterator[Document]:
     source = pq.ParquetFile(f)
     names = source.schema_arrow.names
     missing = [name for name in ("id", "text") if name not in names]
+    if missing == ["text"] and "images" in names:
+        missing = []
     if missing:
         if part.start == 0:
             code: Code = "missing_id" if "id" in missing else "missing_text"

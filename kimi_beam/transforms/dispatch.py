@@ -25,10 +25,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from kimi_beam import dispatch, metrics
 from kimi_beam.admission import separate
-from kimi_beam.client import WorkersAI
 from kimi_beam.dispatch import Shard
-from kimi_beam.errors import AccountError
-from kimi_beam.service_errors import ServiceError
 from kimi_beam.transforms.slices import Held, Slices
 from kimi_beam.types import Reply
 
@@ -51,7 +48,7 @@ class _ForBounded(Slices):
         shard, halts = yield from self._act(shard, held, waiting, time.time())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if halts and all(job.request_id in known for job in shard.jobs):
-            raise account_error(halts[0].error, self._service)
+            raise self._service.turned_away(halts[0].error)
         # By the quarter: a bag is read and rewritten whole.
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
             shard = yield from self._top_up(shard, held, waiting, time.time())
@@ -147,6 +144,8 @@ class _Cell:
 class DispatchUnbounded(Slices):
     """For input that does not end: real-time timers that never block, and a drain at the end of the watermark."""
 
+    _bounded = False
+
     LINGER = TimerSpec("linger", TimeDomain.REAL_TIME)
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
@@ -206,12 +205,13 @@ class DispatchUnbounded(Slices):
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
+        self._put_back = False
         shard = yield from self._slice(key, waiting, bag, jobs)
         wake = dispatch.wake(shard)
         if wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
-        elif not lingering.read() and any(True for _ in waiting.read()):
-            # A half of a batch was put back, and nothing else would look at it again.
+        if (self._put_back or wake is None) and not lingering.read() and any(True for _ in waiting.read()):
+            # What came from a job and waits again: nothing else would look at it.
             lingering.write(True)
             linger.set(Timestamp.of(time.time()))
 
@@ -266,12 +266,3 @@ def _all_now(outputs: Generator[list[Reply], None, T]) -> Generator[Any, None, T
             result: T = end.value
             return result
         yield _now(output)
-
-
-def account_error(error: ServiceError, service: WorkersAI) -> AccountError:
-    """The error that ends a job: one line that names what was turned away."""
-    return AccountError(
-        f"Workers AI turned {service.model} for account {service.account_id} away: {error}",
-        code=error.code,
-        status=error.status,
-    )

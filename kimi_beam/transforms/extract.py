@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -16,13 +17,16 @@ from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.batching import Batching
-from kimi_beam.client import WorkersAI
 from kimi_beam.errors import ConfigError
+from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
-from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt
+from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.service import WorkersAI
+from kimi_beam.tools import declared
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches
+from kimi_beam.transforms.request import FAILED, Request, Separate
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Extraction
 from kimi_beam.validation import Asked
@@ -54,7 +58,12 @@ class Extract(beam.PTransform):
         batching: How documents are packed.
         polling: When finished jobs are looked for, and for how long.
         max_in_flight: Jobs that one shard has submitted and not finished.
-        max_completion_tokens: Bound of each answer.
+        max_concurrency: Synchronous requests that a worker process has in flight.
+        max_completion_tokens: Bound of each answer. None: read off the schema.
+        structured_output: How the answer's shape is asked for: ``schema``, ``bare``, ``prompt`` or ``tool``.
+        thinking: Whether the model thinks first: it costs as much as writing, and copying fields seldom needs it.
+        tools: Functions that the model may call before it answers, at most 5 times a document; only with the
+            synchronous APIs. They must be safe to repeat and importable on the workers.
         shards: Keys that the work is spread over. None: by the runner's number of workers.
 
     Raises:
@@ -73,19 +82,43 @@ class Extract(beam.PTransform):
         batching: Batching | None = None,
         polling: Polling | None = None,
         max_in_flight: int = 64,
-        max_completion_tokens: int = 4096,
+        max_concurrency: int = 64,
+        max_completion_tokens: int | None = None,
+        structured_output: StructuredOutput = "schema",
+        thinking: bool = False,
+        tools: Sequence[Callable[..., Any]] = (),
         shards: int | None = None,
     ) -> None:
         super().__init__()
-        if max_in_flight < 1 or max_completion_tokens < 1 or (shards is not None and shards < 1):
-            raise ConfigError("Extract: max_in_flight, max_completion_tokens and shards must be at least 1")
+        numbers = (max_in_flight, max_concurrency, max_completion_tokens, shards)
+        if any(number is not None and number < 1 for number in numbers):
+            names = "max_in_flight, max_concurrency, max_completion_tokens and shards"
+            raise ConfigError(f"Extract: {names} must be at least 1")
         if not isinstance(service, WorkersAI):
             raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
-        self._prompt = Prompt(OutputSchema(schema), instructions, tuple(prompt_metadata), max_completion_tokens)
+        if tools and service.api == "batch":
+            raise ConfigError("Extract: tools need turns, which the queue has not: WorkersAI(api='run') or 'chat'")
+        self._tools = declared(tools)
+        self._prompt = Prompt(
+            OutputSchema(schema),
+            instructions,
+            tuple(prompt_metadata),
+            max_completion_tokens,
+            structured_output,
+            thinking,
+            service.model,
+            service.api,
+            service.is_elsewhere,
+            tuple(tool.declaration for tool in self._tools),
+        )
+        model = MODELS.get(service.model)
+        if model is not None and model.is_deprecated:
+            warnings.warn(f"{model.id} is {model.note}", stacklevel=2)
         self._service = service
         self._batching = batching or Batching()
         self._polling = polling or Polling()
         self._max_in_flight = max_in_flight
+        self._max_concurrency = max_concurrency
         self._shards = shards
         self._handler: ErrorHandler | None = None
 
@@ -113,12 +146,26 @@ class Extract(beam.PTransform):
         return results[EXTRACTIONS]
 
     def _dispatch(self, batches: beam.PCollection) -> beam.PCollection:
-        settings = self._service, self._prompt, self._batching, self._polling, self._max_in_flight
+        if self._service.api != "batch":
+            return self._request(batches)
+        bounds = self._max_in_flight, self._max_concurrency
+        settings = self._service, self._prompt, self._batching, self._polling, *bounds
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):
             return batches | beam.GroupByKey() | "Dispatch" >> beam.ParDo(DispatchAtOnce(*settings))
         return batches | "Dispatch" >> beam.ParDo(DispatchBounded(*settings))
+
+    def _request(self, batches: beam.PCollection) -> beam.PCollection:
+        """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
+        settings = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
+        if not batches.is_bounded:
+            return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
+        # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
+        parts = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
+        good = parts["good"] | beam.Reshuffle().with_output_types(bytes)
+        answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
+        return (parts[FAILED], answered) | beam.Flatten()
 
 
 def keeps_state(pipeline: beam.Pipeline) -> bool:

@@ -14,12 +14,16 @@ from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateS
 from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
-from kimi_beam.client import Client, WorkersAI
-from kimi_beam.dispatch import Effect, Finish, GiveUp, Halt, Job, Shard, Split
+from kimi_beam.client import connect, disconnect
+from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, Job, RunInstead, Shard, Split
+from kimi_beam.envelopes import Refused, Unknown
+from kimi_beam.fallback import given_up, part
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import Refused, Unknown, decode_poll, decode_submit, encode_submit
+from kimi_beam.protocol import decode_poll, decode_submit, encode_submit
+from kimi_beam.service import WorkersAI
+from kimi_beam.synchronous import Runs
 from kimi_beam.types import Reply
 from kimi_beam.validation import references, replies
 
@@ -39,18 +43,30 @@ class Slices(beam.DoFn):
     """The `Shard`: small, touched at every firing."""
 
     def __init__(
-        self, service: WorkersAI, prompt: Prompt, batching: Batching, polling: Polling, max_in_flight: int
+        self,
+        service: WorkersAI,
+        prompt: Prompt,
+        batching: Batching,
+        polling: Polling,
+        max_in_flight: int,
+        max_concurrency: int,
     ) -> None:
         self._service, self._prompt = service, prompt
-        self._batching, self._polling, self._max_in_flight = batching, polling, max_in_flight
+        self._batching, self._polling = batching, polling
+        self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
+    _bounded = True
+    """Whether the input ends: trouble with the account then ends the job."""
+    _put_back = False
+    """Whether the last slice has put something into WAITING that came from a job."""
+
     def setup(self) -> None:
-        self._client = Client(self._service)
+        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
-            self._client.close()
+            disconnect(self._client)
 
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
@@ -73,18 +89,24 @@ class Slices(beam.DoFn):
                 # One finished job at a time: its documents and answers are the bulk of what is in memory.
                 for effect in more:
                     if isinstance(effect, Finish):
-                        yield self._finished(effect, held)
+                        yield self._finished(effect, held, waiting)
                     else:
                         effects.append(effect)
         for effect in effects:
             if isinstance(effect, GiveUp):
-                documents = packing.decode(held.take(effect.job.batch_id))
-                yield [Reply(d, effect.failure, ticket=effect.job.ticket) for d in documents]
+                yield given_up(held.take(effect.job.batch_id), effect.failure, effect.job.ticket)
+            elif isinstance(effect, AskAgain):
+                blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
+                unmet = [Reply(d, effect.failure, ticket=ticket) for d in packing.decode(blob)]
+                yield self._settled(blob, unmet, waiting)
+            elif isinstance(effect, RunInstead):
+                yield from self._run(held.take(effect.job.batch_id))
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
                 for half in packing.halves(held.take(effect.job.batch_id)):
                     if packing.head(half).batch_id in held:
-                        waiting.add(half)  # a stream may bring the same documents twice: these wait for the others
+                        # A stream may bring the same documents twice: these wait for the others.
+                        self._wait(half, waiting)
                     else:
                         shard = self._admit(shard, held, [half], now)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
@@ -100,24 +122,57 @@ class Slices(beam.DoFn):
             exchanges = self._client.submit([self._body(job, held) for job in some])
             now = time.time()
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
+            may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
             self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
-            shard, more = dispatch.submitted_together(shard, results, now, self._polling)
+            shard, more = dispatch.submitted_together(shard, results, now, self._polling, may_run=may_run)
             effects += more
         return shard, effects
 
     def _body(self, job: Job, held: Held) -> bytes:
-        documents = packing.decode(held[job.batch_id])
+        blob = held[job.batch_id]
+        documents, form = packing.decode(blob), packing.head(blob).form
         names = references(job.batch_id, len(documents))
-        return encode_submit(map(self._prompt.request, documents, names))
+        request = self._prompt.request
+        return encode_submit(
+            request(document, name, form=form) for document, name in zip(documents, names, strict=True)
+        )
 
-    def _finished(self, effect: Finish, held: Held) -> list[Reply]:
+    def _finished(self, effect: Finish, held: Held, waiting: Any) -> list[Reply]:
         job = effect.job
-        documents = packing.decode(held.take(job.batch_id))
-        answered, surplus = replies(job.batch_id, documents, effect.items, effect.usage, job.ticket)
+        blob = held.take(job.batch_id)
+        answered, surplus = replies(
+            job.batch_id,
+            packing.decode(blob),
+            effect.items,
+            effect.usage,
+            job.ticket,
+            answer_tool=self._prompt.answer_tool,
+        )
         if surplus:
             self._count(metrics.SURPLUS_ITEMS, surplus)
-        return answered
+        return self._settled(blob, answered, waiting)
+
+    def _settled(self, blob: bytes, answered: Sequence[Reply], waiting: Any) -> list[Reply]:
+        """The replies that are final; the other documents wait to be asked for again."""
+        final, again = part(blob, answered, len(self._prompt.forms))
+        if again is not None:
+            self._count(metrics.FALLBACKS, len(answered) - len(final))
+            self._wait(again, waiting)
+        return final
+
+    def _wait(self, blob: bytes, waiting: Any) -> None:
+        waiting.add(blob)
+        self._put_back = True
+
+    def _run(self, blob: bytes) -> Iterator[list[Reply]]:
+        """Asks for the documents of a batch synchronously: their model has no queue."""
+        runs = Runs(self._client, self._prompt, self._polling, halts=self._bounded)
+        for document in packing.decode(blob):
+            runs.put(document)
+        yield from runs.drain()
+        for name, number in runs.counts().items():
+            self._count(name, number)
 
     def _admit(self, shard: Shard, held: Held, blobs: Iterable[bytes], now: float) -> Shard:
         """Makes jobs of batches. They are acted on from the next firing on, when they are committed state."""
@@ -135,14 +190,15 @@ class Slices(beam.DoFn):
             waiting.clear()
             failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
             for blob in blobs:
-                yield [Reply(d, failure) for d in packing.decode(blob)]
+                yield given_up(blob, failure)
             return shard
-        packer: Packer[bytes] = Packer(self._batching)
+        packers: dict[int, Packer[bytes]] = {}
         groups: list[list[bytes]] = []
         for blob in blobs:
             head = packing.head(blob)
+            packer = packers.setdefault(head.form, Packer(self._batching))
             groups.append(packer.add(blob, head.size_bytes, len(head.sizes)))
-        groups.append(packer.flush())
+        groups += [packer.flush() for packer in packers.values()]
         room = self._max_in_flight - len(shard.jobs)
         taken: list[bytes] = []
         left: list[bytes] = []

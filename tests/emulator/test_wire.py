@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -251,6 +252,96 @@ def test_a_prompt_does_as_well_as_messages_and_the_model_may_be_escaped():
     with serving() as peer:
         reply = peer.post({"prompt": "hello"}, query="", model="%40cf%2Fmoonshotai%2Fkimi-k2.6")
         assert reply.json()["result"]["choices"][0]["message"]["content"].startswith("A text of 1 words")
+
+
+# The literal exchanges of tests/wire: the emulator's replies have the same keys, types and numbers of errors
+
+WIRE = {
+    exchange["name"]: exchange
+    for path in sorted((Path(__file__).parent.parent / "wire").glob("*.json"))
+    if (exchange := json.loads(path.read_text()))["kind"] in ("run", "chat", "stream")
+}
+# What an emulator is started with to answer an exchange's own request as the exchange says.
+MAKES: dict[str, dict[str, Any]] = {
+    "run done on K2.6": {},
+    "run with all tokens spent on thinking": {"faults": "empty=1"},
+    "run that called the function it was told to": {},
+    "run that wants a function called": {},
+    "run refused per minute": {"behaviour": Behaviour(requests_per_minute=0)},
+    "run refused for capacity": {"faults": "capacity=1"},
+    "run timed out": {"faults": "error_code=1:3046"},
+    "run refused because JSON mode could not be met": {"faults": "json_mode=1"},
+    "run refused because the model has no JSON Schema mode": {"behaviour": Behaviour(without_json_schema=(K2_6,))},
+    "run whose function ran out of tokens": {},
+    "run refused for its image": {},
+    "run refused without the paid plan": {"behaviour": Behaviour(plan="free")},
+    "chat done without an envelope": {},
+    "chat refused in the envelope for its model": {},
+    "chat refused in the openai form": {"behaviour": Behaviour(openai_errors="openai")},
+    "chat refused by a gateway that is missing": {"behaviour": Behaviour(gateways=())},
+    "stream of a run": {},
+    "stream with the text twice and the reasoning in both places": {
+        "behaviour": Behaviour(stream_echo=True, reasoning_field="both")
+    },
+    "stream of a function call": {},
+    "stream with its usage in a last chunk": {"behaviour": Behaviour(stream_usage="asked")},
+    "stream that begins with an error": {"faults": "stream_error=1"},
+    "stream that broke off": {"faults": "stream_cut=1"},
+    "stream refused with a schema": {},
+    "stream answered in one piece": {"behaviour": Behaviour(streaming="ignored")},
+}
+OTHER_MODELS = {"run done in the older form", "stream in the older form"}  # no Kimi answers so
+
+
+def shape(value: Any) -> Any:
+    """Keys and types, without what they hold; of a list which shapes there are."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted({json.dumps(shape(item), sort_keys=True) for item in value})
+    return type(value).__name__
+
+
+def shape_of_body(body: str) -> Any:
+    if not body.startswith("data: "):
+        return shape(json.loads(body))
+    parts = [part.removeprefix("data: ") for part in body.split("\n\n") if part]
+    ends = parts[-1] == "[DONE]"
+    return shape([json.loads(part) for part in parts[: len(parts) - ends]]), ends
+
+
+def test_every_exchange_of_a_synchronous_request_is_either_made_or_no_kimis() -> None:
+    assert set(WIRE) == set(MAKES) | OTHER_MODELS
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_a_synchronous_exchange_is_made_as_it_is_written(name):
+    request, reply = WIRE[name]["request"], WIRE[name]["reply"]
+    with serving(**MAKES[name]) as peer:
+        url = peer.emulator.base_url + request["path"].removeprefix("/client/v4")
+        headers = {"Authorization": "Bearer secret"}
+        if "gateway" in name:
+            headers["cf-aig-gateway-id"] = "nowhere"
+        body = json.loads(json.dumps(request["body"]).replace("\\u2026", "postcode: 10115 lookup_city"))
+        pieces: list[bytes] = []
+        with (
+            suppress(httpx.NetworkError, httpx.RemoteProtocolError),
+            peer.http.stream("POST", url, json=body, headers=headers) as made,
+        ):
+            pieces.extend(made.iter_bytes())
+    assert made.status_code == reply["status"]
+    told = {key: made.headers.get(key, "").partition(";")[0] for key in ("content-type",)}
+    assert told == {"content-type": reply["headers"]["content-type"]}
+    assert {"cf-ai-req-id", "retry-after", "ratelimit"} & set(reply["headers"]) <= set(made.headers)
+    expected = reply["body"] if isinstance(reply["body"], str) else json.dumps(reply["body"])
+    content = b"".join(pieces).decode()
+    if "openai form" in name:  # OpenAI's own pages have two more, which the one report leaves out
+        error = json.loads(content)["error"]
+        assert (error.pop("type"), error.pop("param")) == ("invalid_request_error", None)
+        content = json.dumps({"error": error})
+    assert shape_of_body(content) == shape_of_body(expected)
+    codes = [error["code"] for error in reply["body"].get("errors", [])] if isinstance(reply["body"], dict) else []
+    assert not codes or [error["code"] for error in json.loads(content)["errors"]] == codes
 
 
 # Refusals

@@ -115,12 +115,14 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "dead_letters": {"not_json": 1, "refusal": 2, "truncated": 4},
         "usage": {"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": completion},
         "cost_usd": round(((prompt - cached) * 0.95 + cached * 0.16 + completion * 4.0) / 1e6, 6),
+        "cache_saved_usd": round(cached * (0.95 - 0.16) / 1e6, 6),
         "model": MODEL,
         "schema_hash": SCHEMA.hash,
         # Only the launcher knows these.
         "batches": None,
         "submits": None,
         "polls": None,
+        "requests": None,
         "unknown_submits": None,
         "wall_s": None,
     }
@@ -155,7 +157,8 @@ def test_the_cost_of_an_unknown_model_is_unknown(tmp_path: Path) -> None:
     with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
         both = [pipeline | name >> beam.Create([], reshuffle=False) for name in ("Rows", "Letters")]
         tuple(both) | kb.WriteDataset(str(tmp_path), SCHEMA, model="another")
-    assert (summary_of(tmp_path)["cost_usd"], summary_of(tmp_path)["model"]) == (None, "another")
+    summary = summary_of(tmp_path)
+    assert (summary["cost_usd"], summary["cache_saved_usd"], summary["model"]) == (None, None, "another")
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "my out é", "ends with a slash/", "./dotted/../out"])
@@ -274,7 +277,7 @@ def _stage(directory: Path, rows: Sequence[int], letters: Sequence[int]) -> tupl
     row_files = [staging.stage(piece, targets[0], parquet.writer(SCHEMA))] if rows else []
     lines = [dead_letters.encode(letter(i)) for i in letters]
     letter_files = [staging.stage(lines, targets[1], dead_letters.write)] if letters else []
-    return None, row_files, letter_files, targets, SCHEMA, MODEL, str(directory), True
+    return None, row_files, letter_files, targets, SCHEMA, (MODEL, None), str(directory), True
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(3, 2), (3, 0), (0, 0)])

@@ -173,7 +173,7 @@ def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
     for name in ("a.txt", "b.pdf", "c.docx", "d.json"):
         (source / name).write_bytes(b"x")
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
-    with pytest.raises(InputError, match=r"in/b\.pdf and 2 more matched .*in/\*, but only \.txt, \.md and \.jsonl"):
+    with pytest.raises(InputError, match=r"in/b\.pdf and 2 more matched .*in/\*, but only \.txt, \.md, .*\.gif can be"):
         pipeline | kb.ReadDocuments(str(source / "*"))
     with pytest.raises(InputError, match=r"in/d\.json matched"):
         documents.check_input([str(source / "d.json")])
@@ -312,6 +312,87 @@ def test_a_text_file_that_is_not_utf8_is_a_document_with_its_very_bytes(tmp_path
     assert {name: (d.failure.code, d.failure.raw, d.text) for name, d in found.items() if d.failure} == {
         name: ("not_utf8", b64(content), "") for name, content in contents.items()
     }
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+PIXEL = b"\x89PNG\r\n\x1a\n\x00\xff"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("a.png", "image/png"),
+        ("b.jpg", "image/jpeg"),
+        ("c.JPEG", "image/jpeg"),
+        ("d.webp", "image/webp"),
+        ("e.GIF", "image/gif"),
+    ],
+)
+def test_a_picture_is_one_document_without_a_text(tmp_path: Path, source: Path, name: str, media_type: str) -> None:
+    (source / name).write_bytes(PIXEL)
+    (document,) = read(tmp_path, source / name)
+    uri = f"data:{media_type};base64,{b64(PIXEL)}"
+    assert document == Document(str(source / name), "", (uri,), source=str(source / name))
+
+
+def test_a_picture_that_is_compressed_once_more_is_refused_and_an_empty_one_is_read(source: Path) -> None:
+    (source / "a.png.gz").write_bytes(gzip.compress(PIXEL))
+    with pytest.raises(InputError, match=r"a\.png\.gz matched"):
+        documents.check_input([str(source / "a.png.gz")])
+    (source / "b.png").write_bytes(b"")  # admission says what is wrong with it, as for a text that is empty
+    (document,) = read_parts(source / "b.png")
+    assert (document.images, document.failure) == (("data:image/png;base64,",), None)
+
+
+URI = f"data:image/png;base64,{b64(PIXEL)}"
+
+
+def test_images_of_a_line_are_the_documents_and_a_text_may_then_be_missing(tmp_path: Path, source: Path) -> None:
+    path = source / "a.jsonl"
+    path.write_bytes(
+        line("both", "look", images=[URI, URI], lang="de")
+        + json.dumps({"id": "alone", "images": [URI.replace("data:", "DATA:")], "page": 1}).encode()
+        + b"\n"
+        + json.dumps({"id": "null", "text": None, "images": [URI]}).encode()
+    )
+    alone, both, null = read(tmp_path, path)
+    assert (both.text, both.images, both.metadata) == ("look", (URI, URI), {"lang": "de"})
+    assert (alone.text, alone.images, alone.metadata) == ("", (URI.replace("data:", "DATA:"),), {"page": 1})
+    assert (null.text, null.images, null.failure) == ("", (URI,), None)
+
+
+@pytest.mark.parametrize(
+    "value", [[], None, "data:image/png;base64,AA==", {"a": URI}, [1], [URI, None], ["https://example.com/a.png"], 7]
+)
+def test_a_key_named_images_that_holds_anything_else_is_metadata(source: Path, value: Any) -> None:
+    path = source / "a.jsonl"
+    path.write_bytes(
+        line("a", "text", images=value) + json.dumps({"id": "b", "images": value, "n": 1}).encode() + b"\n"
+    )
+    with_text, without = read_parts(path)
+    assert (with_text.images, with_text.metadata, with_text.failure) == ((), {"images": value}, None)
+    assert without.failure is not None
+    assert (without.failure.code, without.images) == ("missing_text", ())
+    assert without.metadata == {"images": value, "n": 1}, "what the line holds must not be lost with its failure"
+
+
+def test_images_do_not_excuse_a_text_of_another_type_or_a_missing_id(source: Path) -> None:
+    path = source / "a.jsonl"
+    rows = [{"id": "a", "text": 5, "images": [URI]}, {"text": "t", "images": [URI]}]
+    path.write_bytes(b"\n".join(json.dumps(row).encode() for row in rows))
+    assert codes(read_parts(path)) == {"a": "missing_text", f"{path}#2": "missing_id"}
+
+
+def test_images_of_a_parquet_file_and_no_column_of_texts(tmp_path: Path, source: Path) -> None:
+    images = pa.array([[URI], [URI, URI], [], None], pa.list_(pa.string()))
+    pq.write_table(pa.table({"id": list("abcd"), "images": images, "n": [1, 2, 3, 4]}), source / "a.parquet")
+    found = read(tmp_path, source / "a.parquet")
+    assert [(d.images, d.text, d.metadata.get("n")) for d in found[:2]] == [((URI,), "", 1), ((URI, URI), "", 2)]
+    assert codes(found) == {"a": None, "b": None, "c": "missing_text", "d": "missing_text"}
+    pq.write_table(pa.table({"id": ["e"], "text": ["t"], "images": [["no uri"]]}), source / "b.parquet")
+    (document,) = read_parts(source / "b.parquet")
+    assert (document.images, document.metadata) == ((), {"images": ["no uri"]})
 
 
 # ------------------------------------------------------------------------------------------------ cut into parts

@@ -1,0 +1,202 @@
+"""What follows from the reply to a synchronous request. Pure: call, reply and time in; a decision out.
+
+A call is all that is asked about one document, until it is settled::
+
+    to send ──Answered──────────────────────────────▶ Settle
+      ▲ ▲ ▲ └─the model calls functions─▶ Turn ─┐
+      │ │ └────────────at most 5 times──────────┘
+      │ └─429, 3040, no connection: no failed attempt, until the deadline
+      └─5xx: five times; no word: once; JSON mode not met: once, and then without it
+
+The rules are those of the queue (`dispatch`): an error in the service's own words was not paid for and may be repeated;
+a request that ended without a word, or with a timeout's, may have been paid for and is repeated once; trouble with the
+account, token or model is no document's fault and stops the run; a spent quota gives up what is unsent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from kimi_beam.completions import FAILURES, Answered, RunResult, ToolCalls, failed
+from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, quota_failure
+from kimi_beam.envelopes import Refused, Unknown
+from kimi_beam.polling import Polling
+from kimi_beam.service_errors import TIMEOUTS, UNMET, Remedy, ServiceError
+from kimi_beam.types import Code, Completion, Failure, Usage
+
+MAX_TURNS = 5
+"""Times that the model may have functions called for one document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked about one document.
+
+    Attributes:
+        since: Unix seconds of its beginning; the deadline counts from it.
+        forms: How many ways there are to ask for the answer's shape (`Prompt.forms`).
+        form: Which of them is next.
+        attempts: Requests that the service saw, "come back later" not counted.
+        delays: Times it was told to come back later, or could not connect, in a row.
+        refusals: Requests refused for trouble of the service.
+        unknown: Requests that ended without a word.
+        turns: Times that functions were called.
+        usage: Tokens spent so far.
+    """
+
+    since: float
+    forms: int = 1
+    form: int = 0
+    attempts: int = 0
+    delays: int = 0
+    refusals: int = 0
+    unknown: int = 0
+    turns: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """It is over."""
+
+    call: Call
+    result: Completion | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The same document again.
+
+    Attributes:
+        call: With what was learnt.
+        wait: Seconds.
+        trouble: Why, in one line.
+        holds_all: Whether every other request has to wait as well.
+    """
+
+    call: Call
+    wait: float
+    trouble: str
+    holds_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The model wants functions called; their results go back to it."""
+
+    call: Call
+    calls: ToolCalls
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """It is over, and whatever is unsent is given up with the same failure, until a time in Unix seconds."""
+
+    call: Call
+    failure: Failure
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Account, token or model are turned away. The document is not to blame."""
+
+    call: Call
+    error: ServiceError
+
+
+Step: TypeAlias = Settle | Again | Turn | Park | Halt
+
+
+def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling) -> Step:
+    """What follows from a reply.
+
+    Args:
+        call: What was asked.
+        result: What came back.
+        name: Names the document; jitter is drawn from it.
+        now: Unix seconds.
+        polling: How long waits are, and the deadline.
+    """
+    if isinstance(result, Answered):
+        return _answered(call, result, name, polling)
+    if isinstance(result, Unknown):
+        return _unknown(call, result.message, name, polling)
+    if isinstance(result, Refused):
+        return _refused(call, result.error, name, now, polling)
+    return _later(call, "unreachable", result.message, None, name, now, polling, holds_all=False)
+
+
+def parked(call: Call, failure: Failure) -> Failure:
+    """What a call is given up with because of another's failure; one that went unanswered may have been paid for."""
+    if call.unknown and failure.code == "quota_exhausted":
+        told = f"no word whether the request was answered, and then the quota was spent: {failure.message}"
+        return Failure("submit", "unknown_submit", told, retryable=True)
+    return failure
+
+
+def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step:
+    call = replace(call, attempts=call.attempts + 1, usage=call.usage + (answer.usage or Usage()), delays=0)
+    if isinstance(answer.result, ToolCalls):
+        if call.turns >= MAX_TURNS:
+            told = f"the model still called functions after {MAX_TURNS} turns"
+            return Settle(call, Failure("infer", "too_many_turns", told, retryable=True))
+        return Turn(replace(call, turns=call.turns + 1), answer.result)
+    return Settle(call, answer.result)
+
+
+def _unknown(call: Call, message: str, name: str, polling: Polling) -> Step:
+    call = replace(call, unknown=call.unknown + 1, attempts=call.attempts + 1)
+    if call.unknown >= MAX_UNKNOWN:
+        told = f"twice no word whether the request was answered, so it may have been paid for: {message}"
+        return Settle(call, Failure("submit", "unknown_submit", told, retryable=True))
+    return Again(call, polling.backoff(name, call.attempts), message)
+
+
+def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> Step:
+    message = f"the service refused the request: {error}"
+    if error.code in TIMEOUTS:
+        return _unknown(call, str(error), name, polling)
+    # Without a code of Cloudflare's a 404 or 405 is another server's way to say "no such model" or "no such route".
+    if error.remedy is Remedy.ACCOUNT or (error.code is None and error.status in (404, 405)):
+        return Halt(call, error)
+    if error.remedy is Remedy.TOMORROW:
+        until = (now // 86_400 + 1) * 86_400
+        return Park(call, quota_failure(str(error)), until)
+    if error.waits:
+        return _later(call, "refused", message, error.retry_after, name, now, polling, holds_all=True)
+    call = replace(call, attempts=call.attempts + 1)
+    if error.code == UNMET and call.form + 1 < call.forms:
+        return Again(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
+    if error.code in FAILURES:
+        failure = failed(error, "the service refused the request")
+        # What the model cannot do at all is refused for every document alike.
+        return Park(call, failure, math.inf) if failure.code == "json_mode_unsupported" else Settle(call, failure)
+    if error.remedy in (Remedy.NEVER, Remedy.SPLIT):
+        code: Code = "too_large" if error.remedy is Remedy.SPLIT else "refused"
+        return Settle(call, Failure("submit", code, message))
+    call = replace(call, refusals=call.refusals + 1)
+    if call.refusals >= MAX_REFUSALS:
+        return Settle(call, Failure("submit", "refused", message, retryable=True))
+    return Again(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
+
+
+def _later(
+    call: Call,
+    code: Code,
+    message: str,
+    retry_after: float | None,
+    name: str,
+    now: float,
+    polling: Polling,
+    *,
+    holds_all: bool,
+) -> Step:
+    """Not now: no attempt is used up, and only the deadline ends it."""
+    if now - call.since >= polling.deadline:
+        return Settle(call, Failure("submit", code, f"until the deadline: {message}", retryable=True))
+    # A Retry-After of 0 is no leave to come back at once for ever.
+    wait = retry_after or polling.backoff(name, call.delays)
+    return Again(replace(call, delays=call.delays + 1), wait, message, holds_all and bool(retry_after))

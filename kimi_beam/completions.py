@@ -1,0 +1,284 @@
+"""One answer of the model, decoded: an item of a finished job, or the reply to a synchronous request.
+
+Whatever comes in is untrusted: it decodes to one of the values below and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from kimi_beam import jsontext
+from kimi_beam.envelopes import (
+    Exchange,
+    HttpReply,
+    NoReply,
+    Refused,
+    Unknown,
+    Unsent,
+    bare_error,
+    error_of,
+    excerpt,
+    openai_error_of,
+    read_json,
+    reason,
+    result_of,
+    stated_error,
+)
+from kimi_beam.events import MEDIA_TYPE, assemble
+from kimi_beam.service_errors import ERRORS, Remedy, ServiceError
+from kimi_beam.types import Code, Completion, Failure, Usage
+from kimi_beam.usage import count, decode_usage
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One function that the model wants called.
+
+    Attributes:
+        id: Names the call; goes back with its result.
+        name: Which function.
+        arguments: JSON text, as the model wrote it.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalls:
+    """An answer that first wants functions called.
+
+    Attributes:
+        calls: Which.
+        text: What the model said beside them.
+        reasoning: What it thought; goes back in the assistant's turn, never into the answer.
+    """
+
+    calls: tuple[ToolCall, ...]
+    text: str = ""
+    reasoning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The reply to a synchronous request: an answer or why there is none, and its tokens where it states them."""
+
+    result: Completion | Failure | ToolCalls
+    usage: Usage | None
+
+
+RunResult: TypeAlias = Answered | Refused | Unknown | Unsent
+
+_GAVE_UP = frozenset({408, 499, 504, 522, 524})
+"""Statuses by which an edge says that somebody gave up waiting, not that nothing was done."""
+
+
+# ------------------------------------------------------------------------------------------------ synchronous
+
+
+def decode_run(
+    exchange: Exchange, now: float, *, answer_tool: str | None = None, calls_tools: bool = False
+) -> RunResult:
+    """What became of a synchronous request, streamed or not.
+
+    Args:
+        exchange: The reply, or the lack of one.
+        now: Unix seconds; a ``Retry-After`` date is turned into seconds from it.
+        answer_tool: The function whose arguments are the answer; None where the text is.
+        calls_tools: Whether the model may call functions before it answers.
+    """
+    if isinstance(exchange, NoReply):
+        return Unknown(exchange.message) if exchange.sent else Unsent(exchange.message)
+    if _is_stream(exchange):
+        return _streamed(exchange, now, answer_tool, calls_tools)
+    body = read_json(exchange.body)
+    error = error_of(exchange, body, now)
+    if error is None and exchange.status >= 400:
+        error = openai_error_of(exchange, body, now)
+    if error is not None:
+        return Refused(error)
+    if exchange.status in _GAVE_UP:
+        return Unknown(str(bare_error(exchange, now)))
+    if not 200 <= exchange.status < 300:
+        return Refused(bare_error(exchange, now))
+    result = result_of(body)
+    if not isinstance(result.get("choices"), list) and "response" not in result:
+        return Unknown(f"a reply that is no chat completion: {excerpt(exchange.body)}")
+    return _answered(result, exchange, answer_tool, calls_tools)
+
+
+def _is_stream(reply: HttpReply) -> bool:
+    """By its first characters, whatever it is called: some answer plain JSON to ``stream: true``, headers and all."""
+    body = reply.body[:64].lstrip()
+    return body.startswith((b"data:", b"event:", b":")) or (
+        reply.content_type.startswith(MEDIA_TYPE) and not body.startswith(b"{")
+    )
+
+
+def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_tools: bool) -> RunResult:
+    stream = assemble(exchange.body)
+    if stream.errors:
+        error = (
+            stated_error(stream.errors, exchange, now)
+            if isinstance(stream.errors, list)
+            else openai_error_of(replace(exchange, status=_status_in(stream.errors)), {"error": stream.errors}, now)
+        )
+        return Refused(error) if error else Unknown(f"an error in the stream: {excerpt(exchange.body)}")
+    if not stream.is_whole:
+        return Unknown(f"the stream broke off: {excerpt(exchange.body[-200:])}")
+    return _answered(stream.result, exchange, answer_tool, calls_tools)
+
+
+def _status_in(error: Any) -> int:
+    """The status that an error in a stream would have had: HTTP's own was sent before it (vLLM: ``code``)."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if type(code) is int and 400 <= code < 600 else 500
+
+
+def _answered(result: Mapping[str, Any], reply: HttpReply, answer_tool: str | None, calls_tools: bool) -> Answered:
+    usage = Usage() if reply.from_cache else decode_usage(result.get("usage"))
+    return Answered(decode_completion(result, answer_tool=answer_tool, calls_tools=calls_tools), usage)
+
+
+# ------------------------------------------------------------------------------------------------ queued
+
+
+def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completion | Failure, Usage | None]:
+    """One item of a finished job: the answer, or why there is none; and its tokens where it states them."""
+    if item is None:
+        return Failure("infer", "missing_item", "the service sent no answer for this document", retryable=True), None
+    if not isinstance(item, dict):
+        return Failure("infer", "malformed_item", f"no item: {reason(item)}", retryable=True), None
+    result = item.get("result")
+    usage = decode_usage(result.get("usage")) if isinstance(result, dict) else None
+    if (
+        not isinstance(result, dict)
+        or item.get("success") is False
+        or (result.get("errors") and "choices" not in result)
+    ):
+        return _failed_item(item, result), usage
+    completion = decode_completion(result, answer_tool=answer_tool)
+    if isinstance(completion, ToolCalls):  # only synchronous requests have turns
+        return _unexpected_call(completion), usage
+    return completion, usage
+
+
+def _failed_item(item: Mapping[str, Any], result: Any) -> Failure:
+    stated = item.get("error") or item.get("errors") or (result.get("errors") if isinstance(result, dict) else None)
+    errors = stated if isinstance(stated, list) else [stated]
+    told = reason(stated or result)
+    if not isinstance(errors[0], dict) or type(errors[0].get("code")) not in (int, str):
+        return Failure("infer", "item_failed", f"the service failed this item: {told}", retryable=True)
+    return failed(stated_error(errors, HttpReply(0, b""), 0.0), "the service failed this item")
+
+
+FAILURES: Mapping[int, Code] = {
+    5023: "json_mode_unsupported",
+    5024: "json_mode_unmet",
+    5025: "json_mode_unsupported",
+    8006: "truncated",
+}
+"""Codes of the service that are a failure of their own; the others are ``item_failed`` or ``refused``."""
+
+
+def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failure:
+    """What an error of the service that concerns one document means for it."""
+    code = FAILURES.get(error.code or 0, code)
+    # An item has no HTTP status, so a code that is not known says nothing (5001: an internal error, event page).
+    retryable = error.remedy not in (Remedy.NEVER, Remedy.SPLIT) or error.code not in ERRORS
+    return Failure("infer", code, f"{told}: {error}", retryable=retryable)
+
+
+# ------------------------------------------------------------------------------------------------ completions
+
+
+def decode_completion(
+    result: Mapping[str, Any], *, answer_tool: str | None = None, calls_tools: bool = False
+) -> Completion | Failure | ToolCalls:
+    """A chat completion: its text, or why it has none. Reasoning is never read as the answer."""
+    choices = result.get("choices")
+    if "choices" not in result and isinstance(result.get("response"), (str, dict, list)):
+        return _classic(result)
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        return Failure("infer", "malformed_item", f"no chat completion: {reason(result)}", retryable=True)
+    text = _text(message.get("content"))
+    calls = _tool_calls(message)
+    answer = next((call.arguments for call in calls if call.name == answer_tool), None) if answer_tool else None
+    raw = answer or text or None
+    finish = choice.get("finish_reason")
+    if finish == "length":
+        told = "the answer was cut at max_completion_tokens" if raw else "all tokens went into thinking"
+        return Failure("infer", "truncated", told, raw=raw)
+    if finish == "content_filter":
+        return Failure("infer", "content_filter", "the service filtered the answer", raw=raw)
+    if message.get("refusal"):
+        return Failure("infer", "refusal", f"the model refused: {reason(message['refusal'])}", raw=raw)
+    if answer is None and (calls or (not text and finish in ("tool_calls", "function_call"))):
+        called = ToolCalls(calls, text, _text(message.get("reasoning_content") or message.get("reasoning")))
+        return called if calls and calls_tools else _unexpected_call(called)
+    if not (raw or "").strip():
+        return Failure("infer", "empty_answer", "the answer is empty", retryable=True, raw=raw)
+    model = result.get("model")
+    return Completion(
+        raw or "",
+        finish if isinstance(finish, str) else None,
+        _created(result.get("created")),
+        model if isinstance(model, str) else None,
+    )
+
+
+def _text(content: Any) -> str:
+    """A string, or the texts of content parts (release notes 2026-02-17)."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    listed = message.get("tool_calls")
+    found = []
+    for number, call in enumerate(listed if isinstance(listed, Sequence) and not isinstance(listed, str) else ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            continue
+        arguments = function.get("arguments")
+        if not isinstance(arguments, str):  # some servers parse them
+            try:
+                arguments = jsontext.dumps(arguments).decode()
+            except (TypeError, ValueError, RecursionError):
+                arguments = ""
+        name = call.get("id")
+        found.append(
+            ToolCall(name if isinstance(name, str) and name else f"call_{number}", function["name"], arguments)
+        )
+    return tuple(found)
+
+
+def _unexpected_call(called: ToolCalls) -> Failure:
+    name = called.calls[0].name if called.calls else "a function"
+    told = f"the model called {reason(name)} where an answer was asked for"
+    return Failure("infer", "tool_call", told, raw=called.text or (called.calls[0].arguments if called.calls else None))
+
+
+def _created(seconds: Any) -> int | None:
+    """Unix seconds within the calendar's years, None for anything else."""
+    number = count(seconds)
+    return number if 0 < number < 253_402_300_800 else None
+
+
+def _classic(result: Mapping[str, Any]) -> Completion | Failure:
+    """The shape of older models: a string, or an object that was parsed already (JSON mode page)."""
+    response = result["response"]
+    try:
+        text = response if isinstance(response, str) else jsontext.dumps(response).decode()
+    except (TypeError, RecursionError):
+        return Failure("infer", "malformed_item", "the answer is nested too deep to be read", retryable=True)
+    if not text.strip():
+        return Failure("infer", "empty_answer", "the answer is empty", retryable=True)
+    return Completion(text, None, None, None)

@@ -1,0 +1,109 @@
+"""A streamed answer: server-sent events put together into the completion that would have come in one piece.
+
+Both forms are read: OpenAI's chunks (``choices[].delta``) and the older ``response`` of Workers AI. One event may hold
+the same text in both; then the delta counts. ``usage`` may come with every chunk, and the last one wins (bug reports).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kimi_beam.envelopes import read_json
+
+MEDIA_TYPE = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What a stream came to.
+
+    Attributes:
+        result: As a synchronous reply holds it: ``choices`` and ``usage``, or the older ``response``.
+        errors: Cloudflare's ``errors``, or OpenAI's ``error``, where an event was one; None where none was.
+        is_whole: Whether it came to its end.
+    """
+
+    result: dict[str, Any]
+    errors: Any
+    is_whole: bool
+
+
+def assemble(body: bytes) -> Streamed:
+    """Puts a stream together."""
+    message: dict[str, Any] = {"role": "assistant", "content": None}
+    result: dict[str, Any] = {}
+    texts: dict[str, list[str]] = {}
+    calls: dict[Any, dict[str, Any]] = {}
+    finish: str | None = None
+    in_chunks = is_done = False
+    for data in _data(body):
+        if data.strip() == b"[DONE]":
+            is_done = True
+            continue
+        event = read_json(data)
+        if not isinstance(event, dict):
+            continue
+        errors = event.get("errors") or event.get("error")
+        if errors:
+            return Streamed({}, errors, is_whole=False)
+        for key in ("id", "created", "model"):
+            if event.get(key) is not None:
+                result[key] = event[key]
+        if isinstance(event.get("usage"), dict):
+            result["usage"] = event["usage"]
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if isinstance(choice, dict):
+            in_chunks = True
+            finish = choice["finish_reason"] if isinstance(choice.get("finish_reason"), str) else finish
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                _add(delta, texts, calls)
+        elif isinstance(event.get("response"), str):
+            texts.setdefault("response", []).append(event["response"])
+    joined = {key: "".join(pieces) for key, pieces in texts.items()}
+    if not in_chunks:
+        return Streamed({**result, "response": joined.get("response", "")}, None, is_done)
+    joined.pop("response", None)
+    message |= joined
+    if calls:
+        message["tool_calls"] = list(calls.values())
+    result["choices"] = [{"index": 0, "finish_reason": finish, "message": message}]
+    return Streamed(result, None, is_done or finish is not None)
+
+
+def _data(body: bytes) -> Iterator[bytes]:
+    """The data of each event (the SSE specification: lines of ``data:``, an empty line ends the event)."""
+    lines: list[bytes] = []
+    for line in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
+        if line.startswith(b"data:"):
+            lines.append(line[5:].removeprefix(b" "))
+        elif not line and lines:
+            yield b"\n".join(lines)
+            lines = []
+    if lines:
+        yield b"\n".join(lines)
+
+
+def _add(delta: dict[str, Any], texts: dict[str, list[str]], calls: dict[Any, dict[str, Any]]) -> None:
+    for key in ("content", "refusal", "reasoning", "reasoning_content"):
+        if isinstance(delta.get(key), str):
+            texts.setdefault(key, []).append(delta[key])
+    pieces = delta.get("tool_calls")
+    for piece in pieces if isinstance(pieces, list) else ():
+        if not isinstance(piece, dict):
+            continue
+        function = piece.get("function")
+        index = piece.get("index")
+        if type(index) is not int:  # some servers send whole calls without it; then the id tells them apart
+            index = piece["id"] if isinstance(piece.get("id"), str) else next(reversed(calls), 0)
+        call = calls.setdefault(
+            index,
+            {"id": piece.get("id"), "type": "function", "function": {"name": "", "arguments": ""}},
+        )
+        if isinstance(function, dict):
+            for key in ("name", "arguments"):
+                if isinstance(function.get(key), str):
+                    call["function"][key] += function[key]

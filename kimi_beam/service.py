@@ -1,0 +1,255 @@
+"""Where the model is and how it is reached: a value that says where its token is, and never holds it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from kimi_beam.credentials import (
+    ACCOUNT_VARIABLE,
+    TOKEN_VARIABLE,
+    Secret,
+    TokenFrom,
+    TokenSource,
+    read_token,
+    token_source,
+)
+from kimi_beam.errors import AccountError, ConfigError
+from kimi_beam.gateway import GATEWAY_HOST, Gateway, check_url
+from kimi_beam.models import DEFAULT_MODEL
+from kimi_beam.prompting import Api
+from kimi_beam.service_errors import ServiceError
+
+CLOUDFLARE = "https://api.cloudflare.com/client/v4"
+RUNS_PER_MINUTE = 20
+"""Of K2.6 and other paid-only models, for an account and model; 50 with prepaid gateway credits (limits page)."""
+
+_NO_ACCOUNT = "0" * 32
+_NO_TOKEN = "none"  # noqa: S105 - what is sent to a service of one's own that asks for no token
+_MODEL = re.compile(r"[@A-Za-z0-9][\w@./:+-]*")
+_ACCOUNT = re.compile(r"[\w-]+")
+_DEFAULT_TOKEN = f"env:{TOKEN_VARIABLE}"
+
+
+@dataclass(frozen=True)
+class WorkersAI:
+    """Where the service is, which model is asked, and how. Says where its token is, and never holds it.
+
+    Attributes:
+        account_id: Cloudflare's account id, 32 hexadecimal digits. None is needed with `openai_url`.
+        model: The model's id.
+        token_from: ``env:NAME``, ``file:PATH``, or a secret manager's handle (one of Beam's ``Secret``s that is not
+            raw). Read on the worker at set-up, and again after a 401.
+        base_url: The root before ``/accounts/…``.
+        api: ``batch``, the queue; ``run``, one request at a time; ``chat``, the same by OpenAI's protocol.
+        openai_url: The root before ``/chat/completions`` of another server that speaks OpenAI's protocol (vLLM, Ollama,
+            LM Studio); the API is then ``chat``.
+        gateway: An AI Gateway of the account, or its id.
+        requests_per_minute: Synchronous requests of one worker process. None: 20 on Cloudflare's own hosts, else no
+            limit; 0: no limit.
+        fallback_api: ``run``: a model whose queue is gone (8007) is asked synchronously. None: the job ends.
+
+    Raises:
+        ConfigError: A value is missing, malformed, or contradicts another.
+    """
+
+    account_id: str = ""
+    model: str = DEFAULT_MODEL
+    token_from: TokenFrom = _DEFAULT_TOKEN
+    base_url: str = CLOUDFLARE
+    api: Api = "batch"
+    openai_url: str | None = None
+    gateway: Gateway | str | None = None
+    requests_per_minute: int | None = None
+    fallback_api: Literal["run"] | None = None
+    _token: TokenSource | Secret = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.api not in get_args(Api):
+            raise ConfigError(f"api: {self.api!r} is none of {', '.join(get_args(Api))}")
+        if self.openai_url is not None:
+            self._check_openai(self.openai_url)
+        elif not _ACCOUNT.fullmatch(self.account_id):
+            raise ConfigError("account_id: Cloudflare's account id is 32 hexadecimal digits")
+        if not _MODEL.fullmatch(self.model) or ".." in self.model:
+            raise ConfigError(f"model: {self.model!r} is no model id; one looks like {DEFAULT_MODEL}")
+        check_url("base_url", self.base_url)
+        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+        if isinstance(self.gateway, str):
+            object.__setattr__(self, "gateway", Gateway(self.gateway))
+        if self.requests_per_minute is not None and self.requests_per_minute < 0:
+            raise ConfigError("requests_per_minute: must not be negative")
+        if self.fallback_api not in (None, "run"):
+            raise ConfigError("fallback_api: only run can stand in for the queue")
+        # A service of one's own may need no token; Cloudflare's does.
+        source = token_source(self.token_from, optional=self._is_own and self.token_from == _DEFAULT_TOKEN)
+        object.__setattr__(self, "_token", source)
+
+    def _check_openai(self, url: str) -> None:
+        check_url("openai_url", url)
+        if self.base_url != CLOUDFLARE or self.gateway is not None or self.fallback_api is not None:
+            raise ConfigError("openai_url: names another server; base_url, gateway and fallback_api are Cloudflare's")
+        if self.api == "run":
+            raise ConfigError("openai_url: such a server has the chat API alone")
+        if self.model == DEFAULT_MODEL:
+            raise ConfigError("model: name the model that the server at openai_url serves")
+        object.__setattr__(self, "openai_url", url.rstrip("/"))
+        object.__setattr__(self, "api", "chat")
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        model: str = DEFAULT_MODEL,
+        account_id: str | None = None,
+        token_from: TokenFrom = _DEFAULT_TOKEN,
+        base_url: str | None = None,
+        api: Api = "batch",
+        openai_url: str | None = None,
+        gateway: Gateway | str | None = None,
+        requests_per_minute: int | None = None,
+        fallback_api: Literal["run"] | None = None,
+    ) -> WorkersAI:
+        """The service as Cloudflare's own tools find it: ``CLOUDFLARE_ACCOUNT_ID`` and ``CLOUDFLARE_API_TOKEN``.
+
+        Args:
+            model: The model's id.
+            account_id: None: from the environment; a service of one's own needs none.
+            token_from: Where the token is.
+            base_url: None: Cloudflare's.
+            api: How the model is reached.
+            openai_url: Another server that speaks OpenAI's protocol.
+            gateway: An AI Gateway of the account, or its id.
+            requests_per_minute: See the class.
+            fallback_api: See the class.
+
+        Raises:
+            ConfigError: The account id or the token is missing, or a value contradicts another.
+        """
+        account = account_id or os.environ.get(ACCOUNT_VARIABLE, "") or (_NO_ACCOUNT if base_url else "")
+        if not account and openai_url is None:
+            raise ConfigError(
+                f"no credentials: set {ACCOUNT_VARIABLE} and {TOKEN_VARIABLE}, or name another service by its base URL"
+            )
+        service = cls(
+            account,
+            model,
+            token_from,
+            base_url or CLOUDFLARE,
+            api,
+            openai_url,
+            gateway,
+            requests_per_minute,
+            fallback_api,
+        )
+        if isinstance(service._token, TokenSource):
+            service._token.read()
+        return service
+
+    # -------------------------------------------------------------------------------------------- where
+
+    @property
+    def _gateway(self) -> Gateway | None:
+        return self.gateway if isinstance(self.gateway, Gateway) else None
+
+    @property
+    def root(self) -> str:
+        """The URL that everything begins with: what a user knows the service by."""
+        if self.openai_url is not None:
+            return self.openai_url
+        gateway = self._gateway
+        return gateway.host if gateway and gateway.in_url else self.base_url
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is a server of OpenAI's protocol that is not Workers AI."""
+        return self.openai_url is not None
+
+    @property
+    def _is_own(self) -> bool:
+        return urlsplit(self.root).hostname not in (urlsplit(CLOUDFLARE).hostname, urlsplit(GATEWAY_HOST).hostname)
+
+    @property
+    def _is_local(self) -> bool:
+        host = urlsplit(self.root).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+    @property
+    def queue_url(self) -> str:
+        """Submit and poll share one URL; the model goes into the path unescaped (batch API page)."""
+        return f"{self.run_url}?queueRequest=true"
+
+    @property
+    def run_url(self) -> str:
+        """The synchronous run (REST API page; the older form of a gateway: its provider page)."""
+        gateway = self._gateway
+        if gateway and gateway.in_url:
+            return f"{gateway.host}/{self.account_id}/{gateway.id}/workers-ai/{self.model}"
+        return f"{self.base_url}/accounts/{self.account_id}/ai/run/{self.model}"
+
+    @property
+    def chat_url(self) -> str:
+        """OpenAI's chat completions (OpenAI-compatible endpoints page)."""
+        if self.openai_url is not None:
+            return f"{self.openai_url}/chat/completions"
+        gateway = self._gateway
+        if gateway and gateway.in_url:
+            return f"{gateway.host}/{self.account_id}/{gateway.id}/workers-ai/v1/chat/completions"
+        return f"{self.base_url}/accounts/{self.account_id}/ai/v1/chat/completions"
+
+    @property
+    def pace(self) -> int | None:
+        """Synchronous requests a minute of one process, None for no limit."""
+        if self.requests_per_minute is not None:
+            return self.requests_per_minute or None
+        return None if self._is_own else RUNS_PER_MINUTE
+
+    # -------------------------------------------------------------------------------------------- headers
+
+    def headers(self, *, queued: bool) -> dict[str, str]:
+        """The headers of a request, without tokens.
+
+        Args:
+            queued: Whether it is a submit or a poll.
+        """
+        return self._gateway.headers(queued=queued) if self._gateway else {}
+
+    def authorization(self) -> dict[str, str]:
+        """The headers that hold tokens, read as they are now.
+
+        Cloudflare's own variable is read for Cloudflare and for services on this machine; another host gets a token
+        only where `token_from` names one.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        found = {}
+        token = self.read_token()
+        if token is not None:
+            found["Authorization"] = f"Bearer {token}"
+        gateway = self._gateway.read_token() if self._gateway else None
+        if gateway is not None:
+            found["cf-aig-authorization"] = f"Bearer {gateway}"
+        return found
+
+    def turned_away(self, error: ServiceError) -> AccountError:
+        """The error that ends a job: one line that names what was turned away."""
+        where = f" for account {self.account_id}" if not self.is_elsewhere else ""
+        name = "Workers AI" if not self.is_elsewhere else self.root
+        return AccountError(f"{name} turned {self.model}{where} away: {error}", code=error.code, status=error.status)
+
+    def read_token(self) -> str | None:
+        """The API token as it is now, None where nothing is to be sent.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        is_default = self.token_from == _DEFAULT_TOKEN
+        if self.is_elsewhere and is_default:
+            return None
+        if self._is_own and not self._is_local and is_default:
+            return _NO_TOKEN
+        return read_token(self._token) or _NO_TOKEN

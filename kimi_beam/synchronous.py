@@ -1,0 +1,200 @@
+"""Documents through the synchronous API: many at once, each asked until it is settled.
+
+The caller's thread hands documents in and takes replies out; the requests live on the process's event loop. What
+follows from each reply is decided in `calling`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+
+from kimi_beam import client, metrics, tools
+from kimi_beam.calling import Again, Call, Halt, Park, Settle, Turn, heard, parked
+from kimi_beam.client import Client
+from kimi_beam.completions import decode_run
+from kimi_beam.envelopes import Exchange, HttpReply, Refused, Unknown, spent_for
+from kimi_beam.polling import Polling
+from kimi_beam.progress import PROGRESS
+from kimi_beam.prompting import Prompt
+from kimi_beam.service_errors import ServiceError
+from kimi_beam.tools import Tool
+from kimi_beam.types import Document, Failure, Reply, Ticket
+
+_GROUP = 100
+"""Replies that are handed on together, where so many are there."""
+_LOOK = 0.5
+"""Seconds after which a thread that waits for a free place looks whether the run has been stopped."""
+
+
+class Runs:
+    """The documents of one bundle.
+
+    Args:
+        connection: Shared by the process, and with it pace and concurrency.
+        prompt: What is asked.
+        polling: How long waits are, and the deadline.
+        functions: What the model may call.
+        halts: Whether trouble with the account ends the run. If not, it is tried again after the longest wait of
+            `polling`: a stream outlives a revoked token.
+    """
+
+    def __init__(
+        self, connection: Client, prompt: Prompt, polling: Polling, functions: Sequence[Tool] = (), *, halts: bool
+    ) -> None:
+        self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
+        self._halts = halts
+        self._ready: SimpleQueue[Reply] = SimpleQueue()
+        self._open: set[Future[Reply]] = set()
+        self._halted: ServiceError | None = None
+        self._broken: BaseException | None = None
+        self._parked: tuple[float, Failure] = (0.0, Failure("submit", "quota_exhausted", ""))
+        self._counts: Counter[str] = Counter()
+        self._counted: Counter[str] = Counter()
+
+    # -------------------------------------------------------------------------------------------- the caller's thread
+
+    def put(self, document: Document) -> None:
+        """Takes a document in; waits while the process has as many requests in flight as it may.
+
+        Raises:
+            AccountError: Token, account or model are turned away.
+        """
+        while not self._client.slots.acquire(timeout=_LOOK):
+            self._check()
+        try:
+            self._check()
+            future = client.start(self._settled(document))
+        except BaseException:
+            self._client.slots.release()
+            raise
+        self._open.add(future)
+        PROGRESS.hold(self, len(self._open), "request")
+        future.add_done_callback(self._done)
+
+    def take(self) -> list[Reply]:
+        """The replies that are there, if they are worth handing on together; else none."""
+        found: list[Reply] = []
+        if self._ready.qsize() >= _GROUP:
+            with contextlib.suppress(Empty):
+                while True:
+                    found.append(self._ready.get_nowait())
+        return found
+
+    def drain(self) -> Iterator[list[Reply]]:
+        """Waits for all documents and gives their replies.
+
+        Raises:
+            AccountError: Token, account or model are turned away.
+        """
+        group: list[Reply] = []
+        while self._open or not self._ready.empty():
+            with contextlib.suppress(Empty):
+                group.append(self._ready.get(timeout=_LOOK))
+            self._check()
+            if len(group) >= _GROUP:
+                yield group
+                group = []
+        self._check()
+        if group:
+            yield group
+
+    def cancel(self) -> None:
+        """Lets go of what is in flight."""
+        for future in list(self._open):
+            future.cancel()
+        PROGRESS.hold(self, 0, "request")
+
+    def counts(self) -> Counter[str]:
+        """What was counted since the last time, by the names of `metrics`."""
+        now = Counter(self._counts)
+        new, self._counted = now - self._counted, now
+        return new
+
+    def _check(self) -> None:
+        if self._halted is not None:
+            self.cancel()
+            raise self._client.service.turned_away(self._halted)
+        if self._broken is not None:
+            self.cancel()
+            raise self._broken
+
+    # -------------------------------------------------------------------------------------------- the loop's thread
+
+    def _done(self, future: Future[Reply]) -> None:
+        self._client.slots.release()
+        if not future.cancelled():
+            error = future.exception()
+            if error is None:
+                self._ready.put(future.result())
+            else:
+                self._broken = error
+        # Last: who finds nothing open finds every reply.
+        self._open.discard(future)
+        PROGRESS.hold(self, len(self._open), "request")
+
+    async def _settled(self, document: Document) -> Reply:
+        call, turns = Call(time.time(), len(self._prompt.forms)), list[bytes]()
+        while True:
+            until, failure = self._parked
+            if time.time() < until:
+                return _reply(document, call, parked(call, failure))
+            if wait := self._client.pace.take(time.time()):
+                await asyncio.sleep(wait)
+                continue  # much may have happened since
+            exchange = await self._client.ask(self._prompt.request(document, form=call.form, turns=turns))
+            step = self._heard(call, exchange, document.id)
+            if isinstance(step, Settle):
+                PROGRESS.trouble = ""
+                return _reply(document, step.call, step.result)
+            if isinstance(step, Park):
+                self._parked = step.until, step.failure
+                return _reply(document, step.call, parked(step.call, step.failure))
+            call = step.call
+            if isinstance(step, Turn):
+                try:
+                    turns += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._left(call))
+                except asyncio.TimeoutError:
+                    told = "the functions that the model called were not done by the deadline"
+                    return _reply(document, call, Failure("infer", "deadline", told, retryable=True))
+            elif isinstance(step, Again):
+                PROGRESS.trouble = step.trouble
+                # The deadline is met by a last request, not passed by a long wait.
+                wait = min(step.wait, self._left(call))
+                if step.holds_all:
+                    self._client.pace.hold(time.time() + wait)
+                await asyncio.sleep(wait)
+            else:
+                await self._stop(step)
+
+    def _heard(self, call: Call, exchange: Exchange, name: str) -> Settle | Again | Turn | Park | Halt:
+        now = time.time()
+        self._counts[metrics.REQUESTS] += 1
+        if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
+            self._client.pace.hold(now + min(wait, self._polling.deadline))
+        result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
+        self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
+        self._counts[metrics.DELAYS] += isinstance(result, Refused) and result.error.waits
+        step = heard(call, result, name, now, self._polling)
+        self._counts[metrics.FALLBACKS] += step.call.form > call.form
+        return step
+
+    def _left(self, call: Call) -> float:
+        """Seconds until the call's deadline, and never none."""
+        return max(call.since + self._polling.deadline - time.time(), self._polling.first)
+
+    async def _stop(self, halt: Halt) -> None:
+        self._counts[metrics.ACCOUNT_TROUBLE] += 1
+        PROGRESS.trouble = str(halt.error)
+        if self._halts:
+            self._halted = halt.error
+        await asyncio.sleep(self._polling.ceiling)
+
+
+def _reply(document: Document, call: Call, result: object) -> Reply:
+    return Reply(document, result, call.usage, Ticket(None, call.attempts))  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""`Request`: the synchronous APIs. A worker has many documents of its bundle in flight, and a bundle ends when all are.
+
+What was answered in a bundle that fails is asked for again: bundles are a handful of batches on runners that make them
+small.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow, TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from kimi_beam import batching as packing
+from kimi_beam import metrics
+from kimi_beam.admission import separate
+from kimi_beam.client import connect, disconnect
+from kimi_beam.polling import Polling
+from kimi_beam.prompting import Prompt
+from kimi_beam.service import WorkersAI
+from kimi_beam.synchronous import Runs
+from kimi_beam.tools import Tool
+from kimi_beam.types import Reply
+
+FAILED = "failed"
+
+
+class Separate(beam.DoFn):
+    """``(shard, batches as bytes) -> batch as bytes``; by the tag `FAILED` ``list[Reply]``: what cannot be sent."""
+
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        good, failed = separate(list(element[1]))
+        if failed:
+            yield beam.pvalue.TaggedOutput(FAILED, failed)
+        yield from good
+
+
+class Request(beam.DoFn):
+    """``batch as bytes -> list[Reply]``, through a synchronous API."""
+
+    def __init__(
+        self,
+        service: WorkersAI,
+        prompt: Prompt,
+        polling: Polling,
+        max_concurrency: int,
+        tools: Sequence[Tool],
+        *,
+        bounded: bool,
+    ) -> None:
+        self._service, self._prompt, self._polling = service, prompt, polling
+        self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
+        self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
+
+    def setup(self) -> None:
+        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
+
+    def start_bundle(self) -> None:
+        self._cancel()
+        self._runs = Runs(self._client, self._prompt, self._polling, self._tools, halts=self._bounded)
+
+    def process(self, element: bytes) -> Iterator[Any]:
+        good, failed = separate([element], compare=False)
+        if failed:
+            yield self._stamped(failed)
+        for blob in good:
+            self._counters[metrics.BATCHES].inc()
+            for document in packing.decode(blob):
+                self._runs.put(document)
+                if replies := self._runs.take():
+                    yield self._stamped(replies)
+        self._count()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        for replies in self._runs.drain():
+            moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
+            yield WindowedValue(replies, moment, [window])
+        self._count()
+
+    def teardown(self) -> None:
+        self._cancel()
+        if hasattr(self, "_client"):  # not where set-up failed
+            disconnect(self._client)
+
+    def _cancel(self) -> None:
+        """Ends what a failed bundle has left in flight."""
+        if hasattr(self, "_runs"):
+            self._runs.cancel()
+
+    def _stamped(self, replies: list[Reply]) -> Any:
+        """With the present for a stream: with its document's own time an answer would be late and silently dropped."""
+        return replies if self._bounded else TimestampedValue(replies, Timestamp.of(time.time()))
+
+    def _count(self) -> None:
+        for name, number in self._runs.counts().items():
+            self._counters[name].inc(number)
