@@ -93,18 +93,24 @@ def plan(shapes: Shapes, root: Term) -> Plan:
     Raises:
         SchemaError: An ``x-arrow-type`` is no type, or none for its place.
     """
+    planner = None
     for depth, again in _ATTEMPTS:
-        try:
-            return _Planner(shapes, depth, again).plan(root)
-        except _TooManyError:
-            continue
-    return Plan(Record([]), False, [])
+        # An attempt that nothing would stop earlier than the last one ends as that did.
+        if planner is None or depth <= planner.deepest or (again < planner.again and planner.recurses):
+            planner = _Planner(shapes, depth, again, _MAX_COLUMNS)
+            try:
+                return planner.plan(root)
+            except _TooManyError:
+                continue
+    # One column a property, however many there are.
+    return _Planner(shapes, 1, 0, None).plan(root)
 
 
 class _Planner:
-    def __init__(self, shapes: Shapes, depth: int, again: int) -> None:
-        self._shapes, self._depth, self._again = shapes, depth, again
+    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None) -> None:
+        self._shapes, self._depth, self.again, self._most = shapes, depth, again, most
         self._leaves: list[Leaf] = []
+        self.deepest, self.recurses = 0, False
 
     def plan(self, root: Term) -> Plan:
         shape = self._shapes.of(root)
@@ -132,7 +138,10 @@ class _Planner:
 
     def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
         if kind in ("object", "array"):
-            if _times(shape, above) > self._again:
+            self.deepest = max(self.deepest, len(above))
+            times = _times(shape, above)
+            self.recurses = self.recurses or times > 0
+            if times > self.again:
                 return self._json(at, "it contains itself")
             if len(above) >= self._depth:
                 return self._json(at, "too deep for so many columns")
@@ -142,7 +151,7 @@ class _Planner:
 
     def _leaf(self, at: str, column: Column, why: str) -> Column:
         self._leaves.append(Leaf(at, column.type, why))
-        if len(self._leaves) > _MAX_COLUMNS:
+        if self._most is not None and len(self._leaves) > self._most:
             raise _TooManyError
         return column
 

@@ -54,21 +54,22 @@ class _TooManyError(Exception):
 def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
     for depth, again in _ATTEMPTS:
         try:
-            return _Writer(shapes, depth, again, unions=unions).place(root, (), None, optional=False)
+            return _Writer(shapes, depth, again, _MAX_PLACES, unions=unions).place(root, (), None, optional=False)
         except _TooManyError:
             continue
-    return {"type": "object"}
+    # Each property by its name, however many there are.
+    return _Writer(shapes, 1, 0, None, unions=unions).place(root, (), None, optional=False)
 
 
 class _Writer:
-    def __init__(self, shapes: Shapes, depth: int, again: int, *, unions: bool) -> None:
-        self._shapes, self._depth, self._again, self._unions = shapes, depth, again, unions
+    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None, *, unions: bool) -> None:
+        self._shapes, self._depth, self._again, self._most, self._unions = shapes, depth, again, most, unions
         self._places = 0
 
     def place(self, term: Term, above: tuple[Shape, ...], name: str | None, *, optional: bool) -> dict[str, Any]:
         """What is sent for one place."""
         self._places += 1
-        if self._places > _MAX_PLACES:
+        if self._most is not None and self._places > self._most:
             raise _TooManyError
         shape = self._shapes.of(term)
         kinds = shape.likely

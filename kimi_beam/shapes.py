@@ -30,6 +30,14 @@ class Term:
 
     how: Literal["schema", "both", "either", "maybe"]
     parts: tuple[Any, ...]
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        # Once: terms are nested, and asked for it often.
+        object.__setattr__(self, "_hash", hash((self.how, self.parts)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Rest: TypeAlias = "Term | bool"

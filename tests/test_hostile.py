@@ -83,6 +83,25 @@ def test_references_that_multiply_do_not_hang_the_pipelines_construction() -> No
     subprocess.run([sys.executable, "-c", code], check=True, timeout=10)
 
 
+def test_unions_of_references_in_circles_do_not_hang_it_either() -> None:
+    def definition(i: int) -> Any:
+        union = {"anyOf": [{"$ref": f"#/$defs/a{(i * 3 + k) % 12}"} for k in range(1, 4)]}
+        members = {name: {"$ref": f"#/$defs/a{(i + step) % 12}"} for name, step in (("p", 5), ("q", 7))}
+        return {"allOf": [union, {"type": "object", "properties": members}]}
+
+    began = time.process_time()
+    schema = OutputSchema({"$defs": {f"a{i}": definition(i) for i in range(12)}, "$ref": "#/$defs/a0"})
+    assert schema.arrow_schema.names == ["p", "q", "_additional"]
+    assert schema.response_format
+    assert time.process_time() - began < 1
+
+
+def test_each_of_very_many_properties_has_its_column_and_is_asked_for() -> None:
+    schema = OutputSchema({"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(5_000)}})
+    assert len(schema.arrow_schema) == 5_001
+    assert len(schema.response_format["json_schema"]["schema"]["properties"]) == 5_000
+
+
 # ------------------------------------------------------------------------------------------------ replies
 
 
