@@ -267,8 +267,11 @@ class OutputSchema:
             ValueError: The columns are not this schema's.
         """
         batch = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
-        if ADDITIONAL not in batch.column_names:
-            raise ValueError(f"there is no column {ADDITIONAL!r}")
+        missing = set(self.arrow_schema.names) - set(batch.column_names)
+        if missing:
+            raise ValueError(f"there is no column {min(missing)!r}: the table is of another schema")
+        if not batch.num_rows:
+            return []
         rest = Json().read(_whole(batch.column(ADDITIONAL)))
         root = self._plan.root
         columns = {m.field.name: _whole(batch.column(m.field.name)) for m in root.members}
@@ -284,8 +287,6 @@ _STATE = ("closed", "formats", "draft", "json_schema", "_documents", "_own")
 def _whole(column: Any) -> Array:
     if column.num_chunks == 1:
         return column.chunk(0)
-    if not column.num_chunks:
-        return pa.array([], column.type.storage_type if isinstance(column.type, pa.ExtensionType) else column.type)
     return pa.concat_arrays(column.unify_dictionaries().chunks)
 
 

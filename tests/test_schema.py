@@ -545,6 +545,23 @@ def test_the_year_zero_is_a_date_of_rfc_3339_that_no_cell_holds() -> None:
     assert batch.to_pylist() == [{"d": None, ADDITIONAL: '{"/d":"0000-01-01"}'}]
 
 
+def test_tables_of_many_chunks_and_of_none_and_slices_are_read_alike() -> None:
+    party = {"type": "object", "properties": {"x": {}, "y": {"enum": ["a"]}}}
+    more = {"c": {"type": "array"}, "d": {"additionalProperties": {"type": "integer"}}, "e": {"prefixItems": [{}]}}
+    schema = OutputSchema({"type": "object", "properties": {"a": party, "b": {"enum": ["q"]}, **more}})
+    full = {"a": {"x": 1, "y": "a"}, "b": "q", "c": [1, None], "d": {"k": 2, "l": 1 << 70}, "e": [[], 5]}
+    batch, bad = schema.to_arrow([full, {}, {"d": {}, "c": []}])
+    assert bad == []
+    last = {"d": {}, "c": []}
+    assert schema.from_arrow(pa.Table.from_batches([batch, batch.slice(1, 2)])) == [full, {}, last, {}, last]
+    assert schema.from_arrow(pa.Table.from_batches([batch, batch]).slice(2, 3)) == [last, full, {}]
+    assert schema.from_arrow(batch.slice(1)) == [{}, last]
+    assert schema.from_arrow(pa.Table.from_batches([], schema.arrow_schema)) == []
+    for other in (pa.table({"a": [1]}), pa.table({ADDITIONAL: [None]})):
+        with pytest.raises(ValueError, match="another schema"):
+            schema.from_arrow(other)
+
+
 def test_no_instances_are_an_empty_batch_of_the_declared_types() -> None:
     schema = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}, "x": {}}})
     batch, bad = schema.to_arrow([])
