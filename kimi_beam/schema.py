@@ -245,11 +245,11 @@ class OutputSchema:
                 suspects.update(row for row, there in enumerate(array.is_valid().to_pylist()) if not there)
         for row in suspects - bad.keys():
             try:
-                reasons = self.validate(instances[row])
+                first = violations.first_of(self._validator, instances[row])
             except (ValueError, RecursionError, MemoryError) as e:
-                reasons = [violations.violation((), "type", str(e))]
-            if reasons:
-                bad[row] = reasons[0]
+                first = violations.violation((), "type", str(e))
+            if first is not None:
+                bad[row] = first
         for row, rest in aside.rest.items():
             try:
                 jsontext.dumps(rest)

@@ -107,15 +107,22 @@ def explain(validator: Any, schema: Definition, instance: Any, *, recursive: boo
     """
     if recursive:
         return "the answer is not what the schema says (a recursive union is not explained)"
+    first = first_of(validator, instance)
+    if first is None:
+        return ""
+    if first.keyword in ("anyOf", "oneOf"):
+        return str(_best_match(schema, instance, draft) or first)
+    small = len(jsontext.dumps_any(instance)) < 2_000
+    return "; ".join(map(str, all_of(validator, instance)[:3] if small else [first]))
+
+
+def first_of(validator: Any, instance: Any) -> Violation | None:
+    """The first violation, found in bounded memory; None where the instance is valid."""
     try:
         validator.validate(instance)
     except jsonschema_rs.ValidationError as e:
-        first = violation(e.instance_path, e.kind.name, e.message)
-        if first.keyword in ("anyOf", "oneOf"):
-            return str(_best_match(schema, instance, draft) or first)
-        small = len(jsontext.dumps_any(instance)) < 2_000
-        return "; ".join(map(str, all_of(validator, instance)[:3] if small else [first]))
-    return ""
+        return violation(e.instance_path, e.kind.name, e.message)
+    return None
 
 
 def all_of(validator: Any, instance: Any) -> list[Violation]:
