@@ -20,14 +20,18 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from kimi_beam.completions import FAILURES, Answered, RunResult, ToolCalls, failed
-from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, quota_failure
+from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE, quota_failure
 from kimi_beam.envelopes import Refused, Unknown
 from kimi_beam.polling import Polling
-from kimi_beam.service_errors import TIMEOUTS, UNMET, Remedy, ServiceError
+from kimi_beam.service_errors import ERRORS, TIMEOUTS, UNMET, Remedy, ServiceError
 from kimi_beam.types import Code, Completion, Failure, Usage
 
 MAX_TURNS = 5
 """Times that the model may have functions called for one document."""
+
+
+_TURNED_AWAY = frozenset({402, 403, 404, 405})
+"""Statuses that turn everybody away, mostly: no payment, no permission, no such model, no such route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
     if isinstance(result, Answered):
         return _answered(call, result, name, polling)
     if isinstance(result, Unknown):
+        call = replace(call, usage=call.usage + (result.usage or Usage()))
         return _unknown(call, result.message, name, polling)
     if isinstance(result, Refused):
         return _refused(call, result.error, name, now, polling)
@@ -131,7 +136,7 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
 
 def parked(call: Call, failure: Failure) -> Failure:
     """What a call is given up with because of another's failure; one that went unanswered may have been paid for."""
-    if call.unknown and failure.code == "quota_exhausted":
+    if (call.unknown or call.turns) and failure.code == "quota_exhausted":
         told = f"no word whether the request was answered, and then the quota was spent: {failure.message}"
         return Failure("submit", "unknown_submit", told, retryable=True)
     return failure
@@ -159,8 +164,13 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
     message = f"the service refused the request: {error}"
     if error.code in TIMEOUTS:
         return _unknown(call, str(error), name, polling)
-    # Without a code of Cloudflare's a 404 or 405 is another server's way to say "no such model" or "no such route".
-    if error.remedy is Remedy.ACCOUNT or (error.code is None and error.status in (404, 405)):
+    if error.remedy is Remedy.ACCOUNT:
+        return Halt(call, error)
+    if error.status in _TURNED_AWAY and error.code not in ERRORS:
+        # Or a firewall dislikes this one document: then it is all that goes.
+        call = replace(call, refusals=call.refusals + 1)
+        if call.refusals >= MAX_REFUSALS:
+            return Settle(call, Failure("submit", "refused", message, retryable=True))
         return Halt(call, error)
     if error.remedy is Remedy.TOMORROW:
         until = (now // 86_400 + 1) * 86_400
@@ -178,7 +188,7 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
         code: Code = "too_large" if error.remedy is Remedy.SPLIT else "refused"
         return Settle(call, Failure("submit", code, message))
     call = replace(call, refusals=call.refusals + 1)
-    if call.refusals >= MAX_REFUSALS:
+    if call.refusals >= MAX_REFUSALS and now - call.since >= min(OUTAGE, polling.deadline):
         return Settle(call, Failure("submit", "refused", message, retryable=True))
     return Again(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
 
@@ -197,6 +207,6 @@ def _later(
     """Not now: no attempt is used up, and only the deadline ends it."""
     if now - call.since >= polling.deadline:
         return Settle(call, Failure("submit", code, f"until the deadline: {message}", retryable=True))
-    # A Retry-After of 0 is no leave to come back at once for ever.
-    wait = retry_after or polling.backoff(name, call.delays)
+    # A Retry-After of 0 is no leave to come back at once for ever, and all that were told the same come back apart.
+    wait = retry_after + polling.backoff(name, 0) if retry_after else polling.backoff(name, call.delays)
     return Again(replace(call, delays=call.delays + 1), wait, message, holds_all and bool(retry_after))

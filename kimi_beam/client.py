@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -47,6 +49,12 @@ class Timeouts:
 
 _MAX_REPLY = 256 << 20
 """Bytes of a reply: 5,000 answers of 50 kB. More is not from the service."""
+
+_MAX_ANSWER = 32 << 20
+"""Bytes of the reply to a synchronous request: one answer."""
+
+_MAX_HEADER = 64 << 10
+"""Bytes of a reply's header line: gateways add many."""
 
 _MAX_SUBMITS = 8
 """Connections for submits: bodies are megabytes, and more at once would only share the same line."""
@@ -100,11 +108,16 @@ class Client:
         """Polls all jobs at once; the replies in their order."""
         return run(self._all(self._polls, [encode_poll(request_id) for request_id in request_ids]))
 
-    async def ask(self, body: bytes) -> Exchange:
-        """One synchronous request, on the loop of `start`."""
+    async def ask(self, body: bytes, within: float) -> Exchange:
+        """One synchronous request, on the loop of `start`.
+
+        Args:
+            body: The request.
+            within: Seconds until it has to be over. A stream may take longer than any other exchange.
+        """
         service = self.service
         url = service.chat_url if service.api == "chat" else service.run_url
-        return await self._exchange(self._runs, "POST", url, self._run_headers, body)
+        return await self._exchange(self._runs, "POST", url, self._run_headers, body, within, _MAX_ANSWER)
 
     def look_up(self, url: str) -> Exchange:
         """Reads a page of the service that costs nothing."""
@@ -120,6 +133,9 @@ class Client:
         import httpx
         from httpx_aiohttp import AiohttpTransport
 
+        logger = logging.getLogger("httpx")
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)  # a line for each request, with account and URL, is no news
         root = self.service.root
         tls: ssl.SSLContext | bool = httpx.create_ssl_context() if root.startswith("https:") else True
         address = _proxy(root)
@@ -128,12 +144,17 @@ class Client:
         def client(read: float, **connector: Any) -> httpx.AsyncClient:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, **connector),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
+                max_line_size=_MAX_HEADER,
+                max_field_size=_MAX_HEADER,
             )
-            return httpx.AsyncClient(
+            made = httpx.AsyncClient(
                 transport=AiohttpTransport(verify=False, client=session, proxy=proxy),
                 timeout=httpx.Timeout(read, connect=self._timeouts.connect, pool=None),
             )
+            made.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            return made
 
         return (
             client(self._timeouts.read, limit=_MAX_SUBMITS, force_close=True),
@@ -149,10 +170,24 @@ class Client:
         return list(await asyncio.gather(*(self._exchange(http, "POST", url, headers, body) for body in bodies)))
 
     async def _exchange(
-        self, http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: bytes
+        self,
+        http: httpx.AsyncClient,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        within: float | None = None,
+        most: int = _MAX_REPLY,
     ) -> Exchange:
+        within = within or self._timeouts.total
+
+        async def send(authorization: Mapping[str, str]) -> Exchange:
+            return _without(
+                await self._send(http, method, url, {**headers, **authorization}, body, within, most), authorization
+            )
+
         used = self._authorization
-        reply = await self._send(http, method, url, {**headers, **used}, body)
+        reply = await send(used)
         if isinstance(reply, HttpReply) and reply.status in (401, 403):
             # Nothing was accepted. The token may have been rotated since it was read.
             if self._authorization == used:
@@ -161,27 +196,38 @@ class Client:
                 except ConfigError:
                     return reply
             if self._authorization != used:
-                reply = await self._send(http, method, url, {**headers, **self._authorization}, body)
+                reply = await send(self._authorization)
         return reply
 
     async def _send(
-        self, http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: bytes
+        self,
+        http: httpx.AsyncClient,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        within: float,
+        most: int,
     ) -> Exchange:
         try:
-            return await asyncio.wait_for(self._whole(http, method, url, headers, body), self._timeouts.total)
+            return await asyncio.wait_for(self._whole(http, method, url, headers, body, most), within)
+        except asyncio.TimeoutError as e:
+            if e.__cause__ is None or isinstance(e.__cause__, asyncio.CancelledError):
+                return NoReply(sent=True, message=f"no whole reply within {within:.0f} s")
+            return NoReply(_was_sent(e), f"{type(e.__cause__).__name__}: {' '.join(str(e).split())[:200]}")
         except Exception as e:  # whatever ended it: a document's fate is decided by value
             return NoReply(_was_sent(e), f"{type(e.__cause__ or e).__name__}: {' '.join(str(e).split())[:200]}")
 
     async def _whole(
-        self, http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: bytes
+        self, http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int
     ) -> HttpReply:
         async with http.stream(method, url, content=body, headers=headers) as reply:
             pieces, size = [], 0
             async for piece in reply.aiter_bytes():
                 pieces.append(piece)
                 size += len(piece)
-                if size > _MAX_REPLY:
-                    raise ValueError(f"a reply of more than {_MAX_REPLY} bytes")
+                if size > most:
+                    raise ValueError(f"a reply of more than {most} bytes")
             found = reply.headers
             return HttpReply(
                 reply.status_code,
@@ -192,6 +238,21 @@ class Client:
                 found.get("cf-ai-req-id", ""),
                 found.get("cf-aig-cache-status", "").upper() == "HIT",
             )
+
+
+def _without(exchange: Exchange, authorization: Mapping[str, str]) -> Exchange:
+    """The exchange without the tokens that were sent, should a server echo them: bodies end up in dead letters."""
+    if isinstance(exchange, NoReply):
+        return exchange
+    for value in authorization.values():
+        token = value.removeprefix("Bearer ").encode()
+        if len(token) >= _LEAST_SECRET and token in exchange.body:
+            exchange = replace(exchange, body=exchange.body.replace(token, b"*" * 8))
+    return exchange
+
+
+_LEAST_SECRET = 12
+"""Characters below which a token is none that anybody keeps secret, and may stand in any text."""
 
 
 def affinity(prefix: bytes) -> str:
@@ -293,8 +354,11 @@ def _loop() -> asyncio.AbstractEventLoop:
     """The event loop of this process; a forked child starts its own."""
     pid = os.getpid()
     with _lock:
-        if pid not in _loops:
+        if pid not in _loops or not _loops[pid].is_running():
             loop = asyncio.new_event_loop()
+            ready = threading.Event()
+            loop.call_soon(ready.set)
             threading.Thread(target=loop.run_forever, name="kimi_beam-http", daemon=True).start()
+            ready.wait()
             _loops[pid] = loop
         return _loops[pid]

@@ -17,7 +17,6 @@ from kimi_beam.envelopes import (
     Refused,
     Unknown,
     Unsent,
-    bare_error,
     error_of,
     excerpt,
     openai_error_of,
@@ -25,6 +24,7 @@ from kimi_beam.envelopes import (
     reason,
     result_of,
     stated_error,
+    unworded,
 )
 from kimi_beam.events import MEDIA_TYPE, assemble
 from kimi_beam.service_errors import ERRORS, Remedy, ServiceError
@@ -72,10 +72,6 @@ class Answered:
 
 RunResult: TypeAlias = Answered | Refused | Unknown | Unsent
 
-_GAVE_UP = frozenset({408, 499, 504, 522, 524})
-"""Statuses by which an edge says that somebody gave up waiting, not that nothing was done."""
-
-
 # ------------------------------------------------------------------------------------------------ synchronous
 
 
@@ -96,14 +92,14 @@ def decode_run(
         return _streamed(exchange, now, answer_tool, calls_tools)
     body = read_json(exchange.body)
     error = error_of(exchange, body, now)
-    if error is None and exchange.status >= 400:
-        error = openai_error_of(exchange, body, now)
+    if error is None and (exchange.status >= 400 or "choices" not in result_of(body)):
+        stated = body.get("error") if isinstance(body, dict) else None
+        status = exchange.status if exchange.status >= 400 else _status_in(stated)
+        error = openai_error_of(replace(exchange, status=status), body, now)
     if error is not None:
         return Refused(error)
-    if exchange.status in _GAVE_UP:
-        return Unknown(str(bare_error(exchange, now)))
     if not 200 <= exchange.status < 300:
-        return Refused(bare_error(exchange, now))
+        return unworded(exchange, now)
     result = result_of(body)
     if not isinstance(result.get("choices"), list) and "response" not in result:
         return Unknown(f"a reply that is no chat completion: {excerpt(exchange.body)}")
@@ -114,12 +110,15 @@ def _is_stream(reply: HttpReply) -> bool:
     """By its first characters, whatever it is called: some answer plain JSON to ``stream: true``, headers and all."""
     body = reply.body[:64].lstrip()
     return body.startswith((b"data:", b"event:", b":")) or (
-        reply.content_type.startswith(MEDIA_TYPE) and not body.startswith(b"{")
+        reply.content_type.lower().startswith(MEDIA_TYPE) and not body.startswith(b"{")
     )
 
 
 def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_tools: bool) -> RunResult:
     stream = assemble(exchange.body)
+    usage = decode_usage(stream.result.get("usage"))
+    if stream.errors and stream.has_begun:
+        return Unknown(f"an error in the middle of the stream: {reason(stream.errors)}", usage)
     if stream.errors:
         error = (
             stated_error(stream.errors, exchange, now)
@@ -128,7 +127,7 @@ def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_to
         )
         return Refused(error) if error else Unknown(f"an error in the stream: {excerpt(exchange.body)}")
     if not stream.is_whole:
-        return Unknown(f"the stream broke off: {excerpt(exchange.body[-200:])}")
+        return Unknown(f"the stream broke off: {excerpt(exchange.body[-200:])}", usage)
     return _answered(stream.result, exchange, answer_tool, calls_tools)
 
 
@@ -168,7 +167,7 @@ def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completio
 
 def _failed_item(item: Mapping[str, Any], result: Any) -> Failure:
     stated = item.get("error") or item.get("errors") or (result.get("errors") if isinstance(result, dict) else None)
-    errors = stated if isinstance(stated, list) else [stated]
+    errors = stated if isinstance(stated, list) and stated else [stated]
     told = reason(stated or result)
     if not isinstance(errors[0], dict) or type(errors[0].get("code")) not in (int, str):
         return Failure("infer", "item_failed", f"the service failed this item: {told}", retryable=True)

@@ -56,7 +56,9 @@ class TokenSource:
             return _checked(Path(name).read_text(encoding="utf-8"), f"the file {name} is empty", self.optional)
         except (OSError, UnicodeDecodeError, ValueError) as e:
             reason = e.strerror if isinstance(e, OSError) else "not UTF-8" if isinstance(e, UnicodeError) else "no path"
-            raise ConfigError(f"cannot read the token from {name!r}: {reason}") from None
+            # Not echoed where it is no path: what stands here by mistake may be the token itself.
+            said = repr(name) if "/" in name or "." in name else "the file"
+            raise ConfigError(f"cannot read the token from {said}: {reason}") from None
 
 
 def _checked(token: str, missing: str, optional: bool = False) -> str | None:

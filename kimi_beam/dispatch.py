@@ -35,7 +35,10 @@ from kimi_beam.service_errors import NO_QUEUE, UNMET, Remedy, ServiceError
 from kimi_beam.types import Failure, Ticket, Usage
 
 MAX_REFUSALS = 5
-"""Submits of one batch that the service may refuse for trouble of its own before the batch is given up."""
+"""Submits of one batch that the service may refuse for trouble of its own before the batch is given up,"""
+
+OUTAGE = 600.0
+"""and seconds that such trouble may last: an outage of some minutes costs nobody a document."""
 
 MAX_UNKNOWN = 2
 """Submits of one batch that may end without a word: the first, and one repetition."""
@@ -282,7 +285,7 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
     if error.waits:
         return _later(shard, job, "refused", message, error.retry_after, now, polling)
     job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
-    if job.refusals >= MAX_REFUSALS:
+    if job.refusals >= MAX_REFUSALS and now - job.since >= min(OUTAGE, polling.deadline):
         return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
     wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
     return _put(shard, replace(job, due=now + wait)), []

@@ -17,6 +17,7 @@ import orjson
 
 from kimi_beam import jsontext
 from kimi_beam.service_errors import ServiceError
+from kimi_beam.types import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It cannot be told whether the request was accepted: no reply, or one that says neither yes nor no."""
+    """It cannot be told whether the request was accepted: no reply, or one that says neither yes nor no.
+
+    Attributes:
+        message: What came instead.
+        usage: Tokens that are known to be spent, of a stream that broke off; None where nothing is.
+    """
 
     message: str
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,21 @@ def openai_error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | N
     return ServiceError(reply.status, None, _said(text, reply), wait_of(reply, now))
 
 
+_NOT_DONE = frozenset({503, 521, 523})
+"""Statuses by which an edge says that it did not reach whoever would have done it."""
+
+
+def unworded(reply: HttpReply, now: float) -> Refused | Unknown:
+    """What a status means that the service put no words to: below 500 a refusal, from there on mostly nothing certain.
+
+    A 408 or 499 says that somebody gave up waiting, not that nothing arrived; a 502 may follow work that was done.
+    """
+    error = bare_error(reply, now)
+    if (reply.status < 500 and reply.status not in (408, 499)) or reply.status in _NOT_DONE:
+        return Refused(error)
+    return Unknown(str(error))
+
+
 def bare_error(reply: HttpReply, now: float) -> ServiceError:
     """An HTTP status that the service put no words to."""
     return ServiceError(reply.status, None, _said(excerpt(reply.body), reply), wait_of(reply, now))
@@ -167,7 +189,7 @@ def _said(text: str, reply: HttpReply) -> str:
 
 # ------------------------------------------------------------------------------------------------ waiting
 
-_SPENT = re.compile(r";\s*r=0\s*;\s*t=(\d{1,6})(?!\d)")
+_PARAMETER = re.compile(r"\s*([rt])\s*=\s*(\d{1,12})\s*")
 
 
 def wait_of(reply: HttpReply, now: float) -> float | None:
@@ -183,7 +205,11 @@ def wait_of(reply: HttpReply, now: float) -> float | None:
 
 def spent_for(reply: HttpReply) -> float | None:
     """Seconds until a spent ``Ratelimit`` is renewed; None where there is none, or it is not spent."""
-    waits = [float(seconds) for seconds in _SPENT.findall(reply.ratelimit or "")]
+    waits = []
+    for limit in re.sub(r'"[^"]*"', "", reply.ratelimit or "").split(","):
+        found = {m[1]: m[2] for m in map(_PARAMETER.fullmatch, limit.split(";")) if m}
+        if "t" in found and int(found.get("r", "1")) == 0:
+            waits.append(float(found["t"]))
     return min(max(waits), 86_400.0) if waits else None
 
 

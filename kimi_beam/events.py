@@ -23,11 +23,13 @@ class Streamed:
         result: As a synchronous reply holds it: ``choices`` and ``usage``, or the older ``response``.
         errors: Cloudflare's ``errors``, or OpenAI's ``error``, where an event was one; None where none was.
         is_whole: Whether it came to its end.
+        has_begun: Whether the model had begun to answer, so that tokens were spent.
     """
 
     result: dict[str, Any]
     errors: Any
     is_whole: bool
+    has_begun: bool = True
 
 
 def assemble(body: bytes) -> Streamed:
@@ -47,7 +49,7 @@ def assemble(body: bytes) -> Streamed:
             continue
         errors = event.get("errors") or event.get("error")
         if errors:
-            return Streamed({}, errors, is_whole=False)
+            return Streamed(result, errors, is_whole=False, has_begun=bool(calls) or any(map(any, texts.values())))
         for key in ("id", "created", "model"):
             if event.get(key) is not None:
                 result[key] = event[key]
@@ -104,6 +106,7 @@ def _add(delta: dict[str, Any], texts: dict[str, list[str]], calls: dict[Any, di
             {"id": piece.get("id"), "type": "function", "function": {"name": "", "arguments": ""}},
         )
         if isinstance(function, dict):
-            for key in ("name", "arguments"):
-                if isinstance(function.get(key), str):
-                    call["function"][key] += function[key]
+            if isinstance(function.get("arguments"), str):
+                call["function"]["arguments"] += function["arguments"]
+            if isinstance(function.get("name"), str):  # some servers repeat it in each piece
+                call["function"]["name"] = function["name"]

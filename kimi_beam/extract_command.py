@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -51,9 +52,11 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             inputs, options = split(rest)
             FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
             wanted = _job(args, inputs, stack)
-            doubt = None if args.no_preflight else check_service(wanted.service)
-            if doubt:
-                console.say(f"{doubt}; going on")
+            if not args.no_preflight:
+                checked = check_service(wanted.service)
+                wanted = replace(wanted, service=checked.service)
+                if checked.doubt:
+                    console.say(f"{checked.doubt}; going on")
             ready = Run(wanted, options)
             stack.enter_context(console.progress())
             stack.enter_context(_interruptible(ready, args.output))

@@ -6,6 +6,7 @@ Source: AI Gateway, header glossary and configuration pages.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,8 +55,11 @@ class Gateway:
         object.__setattr__(self, "host", self.host.rstrip("/"))
         if self.cache_ttl is not None and not 60 <= self.cache_ttl <= _MONTH:
             raise ConfigError("gateway: cache_ttl is 60 seconds to one month")
-        flat = all(isinstance(value, (str, int, float, bool)) for value in self.metadata.values())
-        if len(self.metadata) > 5 or not flat:
+        if (
+            not isinstance(self.metadata, Mapping)
+            or len(self.metadata) > 5
+            or not all(map(_is_flat, self.metadata.values()))
+        ):
             raise ConfigError("gateway: metadata is at most 5 entries of texts, numbers or booleans")
         object.__setattr__(self, "_token", token_source(self.token_from) if self.token_from is not None else None)
 
@@ -83,6 +87,10 @@ class Gateway:
         return None if self._token is None else read_token(self._token)
 
 
+def _is_flat(value: object) -> bool:
+    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
 def check_url(name: str, url: str) -> None:
     """Refuses what is no http or https URL, and one that holds a password.
 
@@ -93,3 +101,5 @@ def check_url(name: str, url: str) -> None:
         raise ConfigError(f"{name}: {url!r} is no http or https URL")
     if "@" in url.split("/")[2]:
         raise ConfigError(f"{name}: a URL with a password in it would be logged; use token_from")
+    if "?" in url or "#" in url:
+        raise ConfigError(f"{name}: a root has no ? and no #; a key is named by token_from")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from kimi_beam.client import Client, Timeouts
 from kimi_beam.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
@@ -16,7 +17,20 @@ from kimi_beam.service_errors import NO_QUEUE, Remedy, ServiceError
 _TRIES = 4
 
 
-def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the preflight found.
+
+    Attributes:
+        service: As it is to be asked: synchronously, where its model has no queue and the user allows it.
+        doubt: What could not be made sure of, or is worth knowing, in one line; empty where all is good.
+    """
+
+    service: WorkersAI
+    doubt: str = ""
+
+
+def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> Checked:
     """Asks for what costs nothing: a job id that nobody has, or the models of another server.
 
     "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
@@ -26,9 +40,6 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
     Args:
         service: Where and whom to ask.
         sleep: How to wait between tries.
-
-    Returns:
-        None when all is good; else what could not be made sure of, in one line.
 
     Raises:
         ConfigError: The service cannot be reached, or turns token, account or model away.
@@ -40,10 +51,10 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
             exchange = _probe(client)
             answer = _models(exchange, service) if service.is_elsewhere else decode_poll(exchange, time.time())
             if not isinstance(answer, Trouble):
-                return answer if isinstance(answer, str) else None
+                return Checked(service, answer if isinstance(answer, str) else "")
             trouble = answer
-            if (doubt := _refuse(trouble.error, service)) is not None:
-                return doubt or None
+            if (found := _refuse(trouble.error, service)) is not None:
+                return found
             if isinstance(exchange, HttpReply) and exchange.status in (404, 405, 501) and _has_no_code(trouble.error):
                 raise ConfigError(f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}")
             if attempt < _TRIES - 1:
@@ -51,7 +62,7 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
                 sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
             elif isinstance(exchange, NoReply) and not exchange.sent:
                 raise ConfigError(f"cannot reach {service.root}: {trouble.message}")
-        return f"could not make sure that the service takes this token and model: {trouble.message}"
+        return Checked(service, f"could not make sure that the service takes this token and model: {trouble.message}")
     finally:
         client.close()
 
@@ -78,21 +89,18 @@ def _models(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
     return f"{service.root} does not list the model {service.model}; it has {', '.join(names[:5])}"
 
 
-def _refuse(error: ServiceError | None, service: WorkersAI) -> str | None:
-    """What a refusal means; None where it passes.
-
-    Returns:
-        A doubt in one line; the empty string where all is good.
-    """
+def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
+    """What a refusal means; None where it may pass."""
     if error is None:
         return None
     if error.code == NO_QUEUE:
         if service.api != "batch":
-            return ""
+            return Checked(service)
         if service.fallback_api is not None:
-            return f"{service.model} has no batch queue: each document is asked for by the synchronous run"
+            told = f"{service.model} has no batch queue: each document is asked for by the synchronous run"
+            return Checked(replace(service, api=service.fallback_api), told)
         raise ConfigError(f"{service.model} has no batch queue: choose --api run, or allow it by --fallback-api run")
-    if error.remedy is Remedy.ACCOUNT or (service.is_elsewhere and error.status in (401, 403)):
+    if error.remedy is Remedy.ACCOUNT or error.status in (401, 402, 403):
         raise ConfigError(str(service.turned_away(error)))
     return None
 

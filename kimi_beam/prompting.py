@@ -87,6 +87,10 @@ class Prompt:
     _parts: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        try:
+            self.instructions.encode()
+        except UnicodeEncodeError:
+            raise ConfigError("instructions: half a surrogate pair, which is no text") from None
         form = self.structured_output
         if form == "tool" and not self._is_object:
             raise ConfigError("structured_output: a function's arguments are an object, which this schema is not")
@@ -141,8 +145,7 @@ class Prompt:
 
     @property
     def _is_object(self) -> bool:
-        schema = self._sent["schema"]
-        return isinstance(schema, Mapping) and (schema.get("type") == "object" or "properties" in schema)
+        return _is_object(self._sent["schema"], self._sent["schema"], 8)
 
     @property
     def _thinks(self) -> bool:
@@ -223,6 +226,17 @@ class Prompt:
             return orjson.dumps(text)
         parts: list[Any] = [{"type": "image_url", "image_url": {"url": uri}} for uri in document.images]
         return orjson.dumps([*parts, {"type": "text", "text": text}])
+
+
+def _is_object(schema: Any, root: Any, depth: int) -> bool:
+    """Whether every instance is an object, as far as the schema says so at its top."""
+    if not isinstance(schema, Mapping) or depth == 0:
+        return False
+    if schema.get("type") == "object" or "properties" in schema:
+        return True
+    parts = schema.get("allOf")
+    followed = [*(parts if isinstance(parts, list) else ()), sizing.resolve(schema.get("$ref"), root)]
+    return any(_is_object(part, root, depth - 1) for part in followed)
 
 
 def fenced(text: str, label: str = "document") -> str:

@@ -25,6 +25,7 @@ from kimi_beam.envelopes import (
     excerpt,
     read_json,
     result_of,
+    unworded,
 )
 from kimi_beam.service_errors import EXPIRED, TIMEOUTS, ServiceError
 from kimi_beam.types import Usage
@@ -105,14 +106,13 @@ def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
         return Unknown(str(error)) if error.code in TIMEOUTS else Refused(error)
     if 200 <= exchange.status < 300:
         result = result_of(body)
+        if "choices" in result or "response" in result:
+            return Unknown(f"an answer where a job was submitted: {excerpt(exchange.body)}")
         request_id = result.get("request_id") or result.get("requestId") or result.get("id")
         if isinstance(request_id, str) and request_id:
             return Accepted(request_id)
         return Unknown(f"a reply without a request id (HTTP {exchange.status}): {excerpt(exchange.body)}")
-    # 408 and 499 say that somebody gave up waiting, not that nothing arrived.
-    if exchange.status < 500 and exchange.status not in (408, 499):
-        return Refused(bare_error(exchange, now))
-    return Unknown(f"HTTP {exchange.status} without an error of the service: {excerpt(exchange.body)}")
+    return unworded(exchange, now)
 
 
 # ------------------------------------------------------------------------------------------------ poll

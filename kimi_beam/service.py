@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ class WorkersAI:
             raise ConfigError(f"model: {self.model!r} is no model id; one looks like {DEFAULT_MODEL}")
         check_url("base_url", self.base_url)
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+        if not self._is_own and not self.root.startswith("https:"):
+            raise ConfigError("base_url: Cloudflare is asked by https alone, for the token would be read on the way")
         if isinstance(self.gateway, str):
             object.__setattr__(self, "gateway", Gateway(self.gateway))
         if self.requests_per_minute is not None and self.requests_per_minute < 0:
@@ -94,8 +97,6 @@ class WorkersAI:
             raise ConfigError("openai_url: names another server; base_url, gateway and fallback_api are Cloudflare's")
         if self.api == "run":
             raise ConfigError("openai_url: such a server has the chat API alone")
-        if self.model == DEFAULT_MODEL:
-            raise ConfigError("model: name the model that the server at openai_url serves")
         object.__setattr__(self, "openai_url", url.rstrip("/"))
         object.__setattr__(self, "api", "chat")
 
@@ -175,7 +176,10 @@ class WorkersAI:
     @property
     def _is_local(self) -> bool:
         host = urlsplit(self.root).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def queue_url(self) -> str:

@@ -97,7 +97,7 @@ class ServiceError:
             return Remedy.ACCOUNT
         if self.status == 413:
             return Remedy.SPLIT
-        if self.status in (408, 409, 425, 429) or self.status >= 500:
+        if self.status in (408, 409, 425, 429) or self.status >= 500 or self.status < 300:
             return Remedy.RETRY
         return Remedy.NEVER
 

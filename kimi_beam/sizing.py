@@ -54,7 +54,7 @@ def _counted(schema: Mapping[str, Any], root: _Root, depth: int) -> int:
         values = schema["enum"] if "const" not in schema else [schema["const"]]
         return max((len(jsontext.dumps_any(value)) for value in values), default=0) // _BYTES_PER_TOKEN + 2
     if isinstance(schema.get("$ref"), str):
-        return _tokens(_resolve(schema["$ref"], root.schema), root, depth - 1)
+        return _tokens(resolve(schema["$ref"], root.schema), root, depth - 1)
     total = 0
     for keyword in ("allOf", "anyOf", "oneOf"):
         parts = schema.get(keyword)
@@ -95,9 +95,9 @@ def _leaf(schema: Mapping[str, Any]) -> int:
     return min(MOST, longest // _BYTES_PER_TOKEN + 2) if isinstance(longest, int) and longest >= 0 else _TEXT
 
 
-def _resolve(reference: str, root: Any) -> Any:
+def resolve(reference: Any, root: Any) -> Any:
     """What a reference within the schema points to; None for any other."""
-    if not reference.startswith("#"):
+    if not isinstance(reference, str) or not reference.startswith("#"):
         return None
     value = root
     for step in reference[1:].split("/")[1:]:

@@ -12,12 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from kimi_beam import client, metrics, tools
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Turn, heard, parked
 from kimi_beam.client import Client
 from kimi_beam.completions import decode_run
+from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE
 from kimi_beam.envelopes import Exchange, HttpReply, Refused, Unknown, spent_for
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
@@ -28,8 +30,14 @@ from kimi_beam.types import Document, Failure, Reply, Ticket
 
 _GROUP = 100
 """Replies that are handed on together, where so many are there."""
+_LONGEST_SLEEP = 5.0
+"""Seconds after which a request that waits for its turn looks whether there still is one."""
 _LOOK = 0.5
 """Seconds after which a thread that waits for a free place looks whether the run has been stopped."""
+
+
+class _Stopped(Exception):  # noqa: N818 - no error, but the end of a request that was not sent
+    """The run has been stopped before this request was sent."""
 
 
 class Runs:
@@ -52,6 +60,8 @@ class Runs:
         self._ready: SimpleQueue[Reply] = SimpleQueue()
         self._open: set[Future[Reply]] = set()
         self._halted: ServiceError | None = None
+        self._turned_away = 0
+        self._cancelled = False
         self._broken: BaseException | None = None
         self._parked: tuple[float, Failure] = (0.0, Failure("submit", "quota_exhausted", ""))
         self._counts: Counter[str] = Counter()
@@ -106,6 +116,7 @@ class Runs:
 
     def cancel(self) -> None:
         """Lets go of what is in flight."""
+        self._cancelled = True
         for future in list(self._open):
             future.cancel()
         PROGRESS.hold(self, 0, "request")
@@ -118,7 +129,9 @@ class Runs:
 
     def _check(self) -> None:
         if self._halted is not None:
-            self.cancel()
+            # What is on its way is paid for, so it is waited for; nothing more is sent.
+            while self._open:
+                time.sleep(_LOOK / 10)
             raise self._client.service.turned_away(self._halted)
         if self._broken is not None:
             self.cancel()
@@ -128,27 +141,36 @@ class Runs:
 
     def _done(self, future: Future[Reply]) -> None:
         self._client.slots.release()
-        if not future.cancelled():
-            error = future.exception()
-            if error is None:
-                self._ready.put(future.result())
-            else:
-                self._broken = error
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if error is None:
+            self._ready.put(future.result())
+        elif isinstance(error, _Stopped):
+            pass
+        elif not self._cancelled:  # no document may leave without a reply
+            self._broken = RuntimeError(f"a request ended by {type(error).__name__}: {error}")
+            self._broken.__cause__ = error
         # Last: who finds nothing open finds every reply.
         self._open.discard(future)
         PROGRESS.hold(self, len(self._open), "request")
 
     async def _settled(self, document: Document) -> Reply:
-        call, turns = Call(time.time(), len(self._prompt.forms)), list[bytes]()
+        call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()
         while True:
+            if self._halted is not None:
+                raise _Stopped
             until, failure = self._parked
             if time.time() < until:
                 return _reply(document, call, parked(call, failure))
-            if wait := self._client.pace.take(time.time()):
-                await asyncio.sleep(wait)
+            if wait := self._client.pace.take(time.monotonic()):
+                await asyncio.sleep(min(wait, _LONGEST_SLEEP))
                 continue  # much may have happened since
-            exchange = await self._client.ask(self._prompt.request(document, form=call.form, turns=turns))
+            if not call.since:  # waiting for a turn is no waiting for an answer
+                call = replace(call, since=time.time())
+            request = self._prompt.request(document, form=call.form, turns=turns)
+            exchange = await self._client.ask(request, self._left(call))
             step = self._heard(call, exchange, document.id)
+            if not isinstance(step, Halt) and isinstance(exchange, HttpReply):
+                self._turned_away = 0
             if isinstance(step, Settle):
                 PROGRESS.trouble = ""
                 return _reply(document, step.call, step.result)
@@ -167,7 +189,7 @@ class Runs:
                 # The deadline is met by a last request, not passed by a long wait.
                 wait = min(step.wait, self._left(call))
                 if step.holds_all:
-                    self._client.pace.hold(time.time() + wait)
+                    self._client.pace.hold(time.monotonic() + wait)
                 await asyncio.sleep(wait)
             else:
                 await self._stop(step)
@@ -176,7 +198,7 @@ class Runs:
         now = time.time()
         self._counts[metrics.REQUESTS] += 1
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
-            self._client.pace.hold(now + min(wait, self._polling.deadline))
+            self._client.pace.hold(time.monotonic() + min(wait, self._polling.deadline))
         result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
         self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
         self._counts[metrics.DELAYS] += isinstance(result, Refused) and result.error.waits
@@ -190,10 +212,14 @@ class Runs:
 
     async def _stop(self, halt: Halt) -> None:
         self._counts[metrics.ACCOUNT_TROUBLE] += 1
+        self._turned_away += 1
         PROGRESS.trouble = str(halt.error)
-        if self._halts:
+        if self._halts and self._turned_away >= MAX_ACCOUNT_TROUBLE:
             self._halted = halt.error
-        await asyncio.sleep(self._polling.ceiling)
+        elif self._halts:
+            await asyncio.sleep(self._polling.first)
+        else:
+            await asyncio.sleep(self._polling.ceiling)
 
 
 def _reply(document: Document, call: Call, result: object) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,24 +98,33 @@ class Tool:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**values)
             else:
-                result = await asyncio.to_thread(self._called, values)
-            if isinstance(result, _Raised):
-                raise result.error
+                result, error = await _in_thread(self.function, values)
+                if error is not None:
+                    raise error
             return result if isinstance(result, str) else pydantic_core.to_json(result, fallback=str).decode()
-        except Exception as e:  # the user's own code, called with what a model made up
+        except (Exception, SystemExit, KeyboardInterrupt) as e:  # the user's own code, called with what a model made up
             return _wrong(f"{type(e).__name__}: {e}")
 
-    def _called(self, values: Mapping[str, Any]) -> Any:
-        """In a thread: `StopIteration`, as `next` raises it, cannot pass a future, which would wait for ever."""
+
+async def _in_thread(function: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
+    """Calls a function in a thread of its own: one that never returns holds up neither others nor the process's end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def work() -> None:
+        result, error = None, None
         try:
-            return self.function(**values)
-        except Exception as e:
-            return _Raised(e)
+            result = function(**values)
+        except BaseException as e:  # as a value: `StopIteration`, as `next` raises it, cannot pass a future
+            error = e
+        loop.call_soon_threadsafe(tell, (result, error))
 
+    def tell(what: tuple[Any, BaseException | None]) -> None:
+        if not done.done():
+            done.set_result(what)
 
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    error: Exception
+    threading.Thread(target=work, name="kimi_beam-tool", daemon=True).start()
+    return await done
 
 
 def declared(functions: Sequence[Callable[..., Any]]) -> tuple[Tool, ...]:

@@ -66,11 +66,12 @@ def run_extract(
     runner: str = "FnApiRunner",
     options: Sequence[str] = (),
     schema: Any = RECEIPT,
+    where: kb.WorkersAI | None = None,
     **extract: Any,
 ) -> Outcome:
-    """Runs documents through `Extract` into a dataset and reads it back."""
+    """Runs documents through `Extract` into a dataset and reads it back. `where` takes the place of `base_url`."""
     extract.setdefault("polling", QUICK)
-    where = service(base_url)
+    where = where or service(base_url)
     with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
         came_in = pipeline | beam.Create(list(documents), reshuffle=False)
         results = came_in | kb.Extract(schema, service=where, **extract)

@@ -75,8 +75,8 @@ def test_a_run_writes_the_dataset_and_says_what_it_came_to(
     assert len(outcome.rows) == 20
     assert json.loads(outcome.rows[0]["_metadata"]) == {"page": 3}
     expected = {
-        "documents", "extractions", "dead_letters", "usage", "cost_usd", "model", "schema_hash",
-        "batches", "submits", "polls", "unknown_submits", "wall_s",
+        "documents", "extractions", "dead_letters", "usage", "cost_usd", "cache_saved_usd", "model", "schema_hash",
+        "batches", "submits", "polls", "requests", "unknown_submits", "wall_s",
     }  # fmt: skip
     assert set(outcome.summary) == expected
     assert (outcome.summary["batches"], outcome.summary["submits"], outcome.summary["unknown_submits"]) == (1, 1, 0)
@@ -211,7 +211,7 @@ def test_without_credentials_it_never_falls_back_to_the_emulator(
     ("token", "extra", "says"),
     [
         ("wrong-token", (), "10000"),
-        ("right-token", ("--model", "@cf/moonshotai/kimi-k2.5"), "8007"),
+        ("right-token", ("--model", "@cf/moonshotai/kimi-k2.5"), "no batch queue: choose --api run"),
         ("right-token", ("--model", "@cf/no/such-model"), "5007"),
         ("right-token", ("--token-from", "env:NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
     ],

@@ -237,12 +237,12 @@ def test_a_reply_that_never_came_is_unsent_or_unknown() -> None:
     assert decode_run(NoReply(sent=True, message="reset"), NOW) == Unknown("reset")
 
 
-@pytest.mark.parametrize("status", [408, 499, 504, 522, 524])
+@pytest.mark.parametrize("status", [408, 499, 500, 502, 504, 520, 522, 524])
 def test_an_edge_that_gave_up_waiting_leaves_it_unknown(status: int) -> None:
     assert isinstance(decode_run(http(b"<html>", status), NOW), Unknown), "it may have been paid for"
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422, 429, 500, 502, 503, 520])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422, 429, 503, 521, 523])
 def test_any_other_bare_status_is_a_refusal(status: int) -> None:
     result = decode_run(http(b"<html>no</html>", status), NOW)
     assert isinstance(result, Refused)

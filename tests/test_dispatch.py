@@ -105,7 +105,10 @@ def test_refusals_of_the_services_own_trouble_are_bounded() -> None:
     for _ in range(dispatch.MAX_REFUSALS - 1):
         shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 0.0, POLLING)
         assert effects == []
-    shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 0.0, POLLING)
+    late = min(dispatch.OUTAGE, POLLING.deadline)
+    _, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), late - 1, POLLING)
+    assert effects == [], "an outage of some minutes costs nobody a document"
+    shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), late, POLLING)
     assert isinstance(effects[0], GiveUp)
     assert effects[0].failure.retryable
 

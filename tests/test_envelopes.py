@@ -169,7 +169,7 @@ def test_a_result_is_what_stands_under_result_or_the_body() -> None:
         ('"burst";r=0;t=5, "default";r=7;t=30', 5),
         ('"default";r=05;t=30', None),
         ('"default";r=0', None),
-        ('"default";r=0;t=1234567', None),
+        ('"default";r=0;t=1234567', 86_400.0),
         ('"default";r=0;t=999999', 86_400),
         ("", None),
         (None, None),

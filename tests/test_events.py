@@ -162,9 +162,11 @@ def test_an_error_is_heard_as_the_first_event_and_in_the_middle_and_in_both_form
     stated = [{"code": 3040, "message": "AiError: Capacity"}]
     for before in ([], [chunk({"content": "a"})]):
         for event in ({"errors": stated}, {"success": False, "errors": stated, "result": {}}):
-            assert assemble(sse(*before, event)) == Streamed({}, stated, is_whole=False)
+            stream = assemble(sse(*before, event))
+            assert (stream.errors, stream.is_whole, stream.has_begun) == (stated, False, bool(before))
         openai = {"message": "overloaded", "code": 503}
-        assert assemble(sse(*before, {"error": openai})) == Streamed({}, openai, is_whole=False)
+        stream = assemble(sse(*before, {"error": openai}))
+        assert (stream.errors, stream.is_whole, stream.has_begun) == (openai, False, bool(before))
 
 
 def test_events_that_are_no_json_cost_no_others() -> None:

@@ -203,13 +203,13 @@ def test_only_an_exchange_that_never_left_is_certainly_unsent() -> None:
     assert decode_poll(NoReply(sent=False, message="refused"), NOW) == Trouble("refused")
 
 
-@pytest.mark.parametrize("status", [408, 499, 500, 502, 503, 504, 520, 522, 524])
+@pytest.mark.parametrize("status", [408, 499, 500, 502, 504, 520, 522, 524])
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"{}", b"[]", b'"x"', b'{"result":{"status":"queued"}}'])
 def test_a_status_that_says_nothing_of_the_submit_leaves_it_unknown(status: int, body: bytes) -> None:
     assert isinstance(decode_submit(HttpReply(status, body), NOW), Unknown)
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 413, 422, 429])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 413, 422, 429, 503, 521, 523])
 def test_a_bare_refusal_is_a_refusal(status: int) -> None:
     result = decode_submit(HttpReply(status, b"<html>no</html>"), NOW)
     assert isinstance(result, Refused)

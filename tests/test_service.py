@@ -199,7 +199,6 @@ def test_twenty_a_minute_is_cloudflares_own_limit(more: Any, pace: int | None) -
         ({"openai_url": "http://x/v1", "model": "m", "gateway": "g"}, "openai_url"),
         ({"openai_url": "http://x/v1", "model": "m", "fallback_api": "run"}, "openai_url"),
         ({"openai_url": "http://x/v1", "model": "m", "api": "run"}, "chat API alone"),
-        ({"openai_url": "http://x/v1"}, "model: name the model"),
         ({"openai_url": "localhost:11434/v1", "model": "m"}, "openai_url"),
         ({"openai_url": "http://user:pw@x/v1", "model": "m"}, "openai_url"),
         ({"api": "stream"}, "api"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -167,7 +168,8 @@ class Slices(beam.DoFn):
 
     def _run(self, blob: bytes) -> Iterator[list[Reply]]:
         """Asks for the documents of a batch synchronously: their model has no queue."""
-        runs = Runs(self._client, self._prompt, self._polling, halts=self._bounded)
+        prompt = replace(self._prompt, api="run")  # which may stream
+        runs = Runs(self._client, prompt, self._polling, halts=self._bounded)
         for document in packing.decode(blob):
             runs.put(document)
         yield from runs.drain()
