@@ -144,6 +144,12 @@ class Prompt:
         return sent
 
     @property
+    def _simpler(self) -> dict[str, Any]:
+        """`response_format` without unions, if it still says the type of everything; else the same again."""
+        simple = self.schema.simple_response_format
+        return simple if _is_typed(simple["json_schema"]["schema"]) else self.schema.response_format
+
+    @property
     def _is_object(self) -> bool:
         return _is_object(self._sent["schema"], self._sent["schema"], 8)
 
@@ -157,7 +163,7 @@ class Prompt:
             **({"model": self.model} if self.api == "chat" else {}),
             **self._limit(),
             **self._manner(),
-            **self._shape(form, self.schema.simple_response_format if simple else self.schema.response_format),
+            **self._shape(form, self._simpler if simple else self.schema.response_format),
             **self._streaming(form),
             "messages": [
                 {"role": "system", "content": self._system(form)},
@@ -237,6 +243,18 @@ def _is_object(schema: Any, root: Any, depth: int) -> bool:
     parts = schema.get("allOf")
     followed = [*(parts if isinstance(parts, list) else ()), sizing.resolve(schema.get("$ref"), root)]
     return any(_is_object(part, root, depth - 1) for part in followed)
+
+
+def _is_typed(schema: Any) -> bool:
+    """Whether a schema that is sent says of each value what it is: the model would have to guess the others."""
+    if not isinstance(schema, Mapping):
+        return False
+    properties, items = schema.get("properties"), schema.get("items")
+    return (
+        not {"type", "enum", "const"}.isdisjoint(schema)
+        and all(map(_is_typed, properties.values() if isinstance(properties, Mapping) else ()))
+        and (items is None or _is_typed(items))
+    )
 
 
 def fenced(text: str, label: str = "document") -> str:
