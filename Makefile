@@ -1,10 +1,10 @@
-# make demo | make test | make check: each creates what it needs, is safe to repeat, and is quick the second time.
+# make demo | make test | make check | make bench: each creates what it needs, is safe to repeat, and is quick the second time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("kimi_beam needs Python 3.10 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
@@ -19,6 +19,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+bench: $(READY)
+	$(BIN)/python -m pytest -s -q tests/benchmarks/bench_*.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,371 +1,342 @@
-"""JSON Schema to Arrow: which column a schema becomes, and how an instance fills it.
+"""JSON Schema to Arrow: which column each place of a schema becomes, and why.
 
-One column a property, typed as far as the schema says. What a typed cell cannot give back exactly (an integer beyond 64
-bits, a property that the schema does not name, an explicit null where the property may also be absent) is not lost and
-not altered: the cell is null and the value stands under its JSON Pointer in the row's ``_additional`` column. What has
-no faithful type (a union, a free map, a recursive reference) is a column of Arrow's JSON type holding the value's text.
-
-`columns_for` decides once a schema; the `Column` it returns is then asked for each instance.
+A column says as much as the schema does and no more than an instance can be given back from. What has no faithful type
+(a union of kinds, a place that may hold anything, a reference that leads back to itself) is a column of Arrow's
+canonical JSON type, at the smallest place that needs it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timezone
-from decimal import Decimal
-from typing import Any, TypeAlias
-from urllib.parse import unquote
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam import jsontext
+from kimi_beam.cells import (
+    Boolean,
+    Bytes,
+    Category,
+    Column,
+    Date,
+    DateTime,
+    Digits,
+    Float,
+    Integer,
+    Json,
+    Text,
+)
+from kimi_beam.columns import List, Map, Member, Record, Tuple, Union
+from kimi_beam.overrides import forced
+from kimi_beam.places import Shapes
+from kimi_beam.shapes import ALL, Shape, Term, joined
 
-JSON = pa.json_(pa.string())
-_TEXT = pa.string()
-_MAX_INT64 = (1 << 63) - 1
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+ADDITIONAL = "_additional"
+VALUE = "_value"
+"""The one column of a schema whose instances are not objects with named members."""
+RESERVED = frozenset({"_document_id", ADDITIONAL, "_metadata", "_provenance"})
+"""The columns that kimi_beam writes beside the schema's own. A property of such a name has a column of another name."""
 
-Rest: TypeAlias = dict[str, Any]
-"""JSON Pointer → value: what the typed cells of a row cannot hold."""
+PROPERTY = "json_property"
+"""The key of a field's metadata that holds the property's name, where the column cannot have it."""
 
-Fill: TypeAlias = Callable[[Any, str, Rest], Any]
-"""(value, its JSON Pointer, the row's rest) -> the cell; what the cell cannot hold goes into the rest."""
+_INT32, _INT64, _UINT64 = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1), (0, (1 << 64) - 1)
+_INT_FORMATS = {"int32": pa.int32(), "uint32": pa.int64(), "int64": pa.int64(), "uint64": pa.uint64()}
+_MAX_PRECISION = 38
+_WHOLE_DIGITS = 29
+"""As BigQuery's NUMERIC has before the point. A number of more stands aside, so that nothing is lost by it."""
+_MAX_PREFIX = 64
+_ATTEMPTS = ((40, 1), (40, 0), (12, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
+"""How deep columns may be nested, and how often a place may contain itself: the first is taken under which a schema has
+no more than `_MAX_COLUMNS` columns. References that lead to each other multiply at each level."""
+_MAX_COLUMNS = 3_000
+_KINDS = ("string", "number", "integer", "boolean", "object", "array")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """What one schema becomes.
+class Leaf:
+    """What one place became.
 
     Attributes:
-        type: The column's Arrow type as written.
-        storage: The type that Python cells are converted to first; differs from `type` where a JSON column is inside.
-        fill: Makes a cell of a value; None where every valid value is its own cell, so that nothing need be called.
-        null: Whether the schema allows null.
+        path: Its JSON Pointer, with ``*`` for any item or key.
+        type: The Arrow type.
+        why: The keywords that decided, in words.
     """
 
+    path: str
     type: pa.DataType
-    storage: pa.DataType
-    fill: Fill | None
-    null: bool
-
-
-def columns_for(schema: Mapping[str, Any], root: Any) -> dict[str, Column]:
-    """Decides the column of each property that an object schema names.
-
-    Args:
-        schema: The object schema.
-        root: The document that local references (``#/$defs/…``) point into.
-    """
-    for references in _MAX_REFERENCES:
-        try:
-            return _properties(schema, _Walk(root, references), ())
-        except _TooManyError:
-            continue
-    return dict.fromkeys(schema.get("properties", {}), _json())
-
-
-_MAX_COLUMNS = 2_000
-_MAX_REFERENCES = (8, 4, 2, 1, 0)
-"""References inside each other, past which a property is JSON: mutual ones multiply at each level, so that the first
-bound is taken under which a schema has no more than `_MAX_COLUMNS` columns."""
+    why: str
 
 
 class _TooManyError(Exception):
-    """The schema has too many columns when so many references are followed."""
+    """The schema has too many columns when it is followed so far."""
 
 
-class _Walk:
-    """One way through a schema."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The columns of a schema.
 
-    def __init__(self, root: Any, references: int) -> None:
-        self.root, self.references, self._left = root, references, _MAX_COLUMNS
-
-    def visit(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise _TooManyError
-
-
-def pointer(parent: str, token: str | int) -> str:
-    """The JSON Pointer of a child (RFC 6901)."""
-    return f"{parent}/{str(token).replace('~', '~0').replace('/', '~1')}"
-
-
-def resolve(schema: Any, root: Any, seen: tuple[int, ...] = ()) -> tuple[Any, tuple[int, ...]]:
-    """Follows local references.
-
-    Returns:
-        The schema that the references lead to and the references passed (by identity), or None for it where the
-        chain is recursive, leaves the document, or has keywords beside ``$ref`` that change its type.
+    Attributes:
+        root: The record whose members are the table's columns.
+        whole: Whether the one member of the root is the whole instance.
+        leaves: What each place became, in order.
     """
-    while isinstance(schema, dict):
-        if schema is not root and ("$id" in schema or isinstance(schema.get("id"), str)):
-            return None, seen  # what it refers to lies in another document than the root
-        if "$ref" in schema:
-            target = _local(schema["$ref"], root)
-            if target is None or id(target) in seen or _shaping(schema) or "allOf" in schema:
-                return None, seen
-            seen, schema = (*seen, id(target)), target
-        elif len(schema.get("allOf", ())) == 1 and not _shaping(schema):
-            schema = schema["allOf"][0]
-        else:
-            break
-    return schema, seen
+
+    root: Record
+    whole: bool
+    leaves: Sequence[Leaf]
 
 
-def recurses(root: Any) -> bool:
-    """Whether following references can come back to where it started."""
-    targets: dict[int, list[int]] = {}
-    nodes = {id(root): root}
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
-        if isinstance(node, dict) and "$ref" in node:
-            target = _local(node["$ref"], root)
-            inner = [*inner, root if target is None else target]  # what cannot be followed may lead anywhere
-        targets[id(node)] = [id(item) for item in inner]
-        for item in inner:
-            if isinstance(item, (dict, list)) and id(item) not in nodes:
-                nodes[id(item)] = item
-                waiting.append(item)
-    # A graph is free of cycles when all its nodes can be taken away, those that lead nowhere first.
-    open_ends = {node: {t for t in reached if t in targets} for node, reached in targets.items()}
-    comes_from: dict[int, list[int]] = {}
-    for node, reached in open_ends.items():
-        for target in reached:
-            comes_from.setdefault(target, []).append(node)
-    free = [node for node, reached in open_ends.items() if not reached]
-    taken = 0
-    while free:
-        taken += 1
-        gone = free.pop()
-        for node in comes_from.get(gone, ()):
-            open_ends[node].discard(gone)
-            if not open_ends[node]:
-                free.append(node)
-    return taken < len(open_ends)
+def plan(shapes: Shapes, root: Term) -> Plan:
+    """Decides the columns of a schema.
+
+    Raises:
+        SchemaError: An ``x-arrow-type`` is no type, or none for its place.
+    """
+    planner = None
+    for depth, again in _ATTEMPTS:
+        # An attempt that nothing would stop earlier than the last one ends as that did.
+        if planner is None or depth <= planner.deepest or (again < planner.again and planner.recurses):
+            planner = _Planner(shapes, depth, again, _MAX_COLUMNS)
+            try:
+                return planner.plan(root)
+            except _TooManyError:
+                continue
+    # One column a property, however many there are.
+    return _Planner(shapes, 1, 0, None).plan(root)
 
 
-def _shaping(schema: Mapping[str, Any]) -> bool:
-    return any(k in schema for k in ("type", "properties", "items", "anyOf", "oneOf", "enum", "const"))
+class _Planner:
+    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None) -> None:
+        self._shapes, self._depth, self.again, self._most = shapes, depth, again, most
+        self._leaves: list[Leaf] = []
+        self.deepest, self.recurses = 0, False
+
+    def plan(self, root: Term) -> Plan:
+        shape = self._shapes.of(root)
+        if shape.members and "object" in shape.likely:
+            return Plan(Record(self._members(shape, (shape,), "", RESERVED)), False, self._leaves)
+        column = self._column(root, (), "")
+        if isinstance(column, Json):
+            return Plan(Record([]), False, [])
+        required = Member(VALUE, pa.field(VALUE, column.type), column, True, shape.null)
+        return Plan(Record([required]), True, self._leaves)
+
+    # -------------------------------------------------------------------------------------------- one place
+
+    def _column(self, term: Term, above: tuple[Shape, ...], at: str) -> Column:
+        shape = self._shapes.of(term)
+        if shape.arrow is not None:
+            return self._leaf(at, forced(shape.arrow, shape, at), f"x-arrow-type {shape.arrow}")
+        kinds = shape.likely
+        if len(kinds) > 1 and kinds & {"object", "array"} and shape.kinds != ALL:
+            return self._union(shape, above, at)
+        if len(kinds) != 1:
+            return self._json(at, _why_json(shape))
+        (kind,) = kinds
+        return self._of_kind(kind, shape, above, at)
+
+    def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+        if kind in ("object", "array"):
+            self.deepest = max(self.deepest, len(above))
+            times = _times(shape, above)
+            self.recurses = self.recurses or times > 0
+            if times > self.again:
+                return self._json(at, "it contains itself")
+            if len(above) >= self._depth:
+                return self._json(at, "too deep for so many columns")
+            return getattr(self, f"_{kind}")(shape, (*above, shape), at)  # type: ignore[no-any-return]
+        column, why = _scalar(kind, shape)
+        return self._leaf(at, column, why)
+
+    def _leaf(self, at: str, column: Column, why: str) -> Column:
+        self._leaves.append(Leaf(at, column.type, why))
+        if self._most is not None and len(self._leaves) > self._most:
+            raise _TooManyError
+        return column
+
+    def _json(self, at: str, why: str) -> Column:
+        return self._leaf(at, Json(), why)
+
+    def _union(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+        """A column for each JSON type, where an object or an array in it says more than JSON text would."""
+        before = len(self._leaves)
+        columns = {
+            kind: self._of_kind(kind, replace(shape, kinds=frozenset([kind])), above, at)
+            for kind in _KINDS
+            if kind in shape.likely
+        }
+        typed = any(kind in columns and _says_more(columns[kind].type) for kind in ("object", "array"))
+        if typed:
+            return Union(columns)
+        del self._leaves[before:]
+        return self._json(at, _why_json(shape))
+
+    # -------------------------------------------------------------------------------------------- containers
+
+    def _object(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+        if shape.members:
+            return Record(self._members(shape, above, at, frozenset()))
+        if isinstance(shape.rest, Term):
+            item = self._column(shape.rest, above, f"{at}/*")
+            return Map(item, pa.field("value", item.type, metadata=_metadata(self._shapes.of(shape.rest), None)))
+        return self._json(at, "an object without named members" if shape.rest else "an object without members")
+
+    def _members(self, shape: Shape, above: tuple[Shape, ...], at: str, taken: frozenset[str]) -> list[Member]:
+        members = []
+        names = _names(shape.members, taken)
+        for name, term in shape.members.items():
+            column = self._column(term, above, f"{at}/{name.replace('~', '~0').replace('/', '~1')}")
+            inner = self._shapes.of(term)
+            required = name in shape.required
+            # Only at the root: inside, an object that is null itself has null cells.
+            always = not above[1:] and required and above[0].kinds == {"object"}
+            never = always and not inner.null and column.holds_all()
+            metadata = _metadata(inner, name if names[name] != name else None)
+            field = pa.field(names[name], column.type, nullable=not never, metadata=metadata)
+            members.append(Member(name, field, column, required, inner.null))
+        return members
+
+    def _array(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+        if shape.prefix and shape.items is None and len(shape.prefix) <= _MAX_PREFIX:
+            return Tuple(self._positions(shape, above, at))
+        terms = [*shape.prefix, *([shape.items] if shape.items else [])]
+        if not terms:
+            item: Column = self._json(f"{at}/*", "items of any kind")
+            return List(item, pa.field("item", item.type))
+        term = joined("either", terms)
+        item = self._column(term, above, f"{at}/*")
+        return List(item, pa.field("item", item.type, metadata=_metadata(self._shapes.of(term), None)))
+
+    def _positions(self, shape: Shape, above: tuple[Shape, ...], at: str) -> list[Member]:
+        members = []
+        for index, term in enumerate(shape.prefix):
+            column, inner = self._column(term, above, f"{at}/{index}"), self._shapes.of(term)
+            field = pa.field(f"_{index}", column.type, metadata=_metadata(inner, None))
+            members.append(Member(index, field, column, index < shape.least, inner.null))
+        return members
 
 
-def _local(ref: Any, root: Any) -> Any:
-    if ref == "#":
-        return root
-    if not isinstance(ref, str) or not ref.startswith("#/"):
-        return None
-    node = root
-    for token in ref[2:].split("/"):
-        key = unquote(token).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, dict) and key in node:
-            node = node[key]
-        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
-            node = node[int(key)]
-        else:
-            return None
-    return node
+def _times(shape: Shape, above: tuple[Shape, ...]) -> int:
+    """How often a place stands above itself."""
+    return sum(1 for other in above if not shape.sources.isdisjoint(other.sources))
 
 
-def _column(schema: Any, walk: _Walk, seen: tuple[int, ...]) -> Column:
-    walk.visit()
-    schema, seen = resolve(schema, walk.root, seen)
-    if not isinstance(schema, dict) or len(seen) > walk.references:
-        return _json()
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema and "type" not in schema:
-            branches = [b for b in schema[keyword] if not _only_null(b)]
-            if len(branches) == 1 and not _shaping({k: v for k, v in schema.items() if k != keyword}):
-                inner = _column(branches[0], walk, seen)
-                if inner.type == JSON:
-                    return _json()
-                return Column(inner.type, inner.storage, inner.fill, inner.null or len(schema[keyword]) > 1)
-            return _json()
-    kinds = _types(schema)
-    null = "null" in kinds
-    kinds = kinds - {"null"}
-    if kinds == {"integer", "number"}:
-        kinds = {"number"}
-    if len(kinds) != 1:
-        return _json()
-    (kind,) = kinds
-    if kind == "object":
-        return _object(schema, walk, seen, null)
-    if kind == "array":
-        return _array(schema, walk, seen, null)
-    scalar = _string(schema) if kind == "string" else _SCALARS[kind]
-    return Column(scalar[0], scalar[0], scalar[1], null)
+def _says_more(kind: pa.DataType) -> bool:
+    """Whether a type has a part that is not JSON."""
+    if isinstance(kind, pa.ExtensionType):
+        return False
+    if pa.types.is_map(kind):
+        return _says_more(kind.item_type)
+    if pa.types.is_list(kind):
+        return _says_more(kind.value_type)
+    return not pa.types.is_struct(kind) or any(_says_more(field.type) for field in kind)
 
 
-def _types(schema: Mapping[str, Any]) -> set[str]:
-    """The JSON types that the schema admits, as far as ``type``, ``const`` and ``enum`` say."""
-    if "type" in schema:
-        kind = schema["type"]
-        return {kind} if isinstance(kind, str) else set(kind)
-    if "const" in schema:
-        return {_type_of(schema["const"])}
-    if isinstance(schema.get("enum"), list):
-        return {_type_of(value) for value in schema["enum"]}
-    return set()
-
-
-def _type_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, (float, Decimal)):
-        return "number"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _only_null(schema: Any) -> bool:
-    return isinstance(schema, dict) and _types(schema) == {"null"}
+def _why_json(shape: Shape) -> str:
+    if not shape.likely:
+        return "only null" if shape.kinds == {"null"} else "anything" if shape.kinds else "nothing is valid"
+    return f"{' or '.join(sorted(shape.likely))}"
 
 
 # ------------------------------------------------------------------------------------------------ scalars
 
 
-def _json() -> Column:
-    return Column(JSON, _TEXT, lambda value, _pointer, _rest: jsontext.dumps(value).decode(), True)
+def _scalar(kind: str, shape: Shape) -> tuple[Column, str]:
+    if kind == "boolean":
+        return Boolean(), "boolean"
+    if kind == "string":
+        return _string(shape)
+    if shape.values is not None:
+        return (Integer(pa.int64()), "enum or const") if kind == "integer" else (Float(), "enum or const")
+    if kind == "integer":
+        chosen, why = _integer(shape)
+        return Integer(chosen), why
+    decimal = _decimal(shape)
+    return (Float(), "number") if decimal is None else (Digits(decimal), f"multipleOf {shape.step}")
 
 
-def _string(schema: Mapping[str, Any]) -> tuple[pa.DataType, Fill | None]:
-    return _FORMATS.get(schema.get("format", ""), (_TEXT, None))
+def _string(shape: Shape) -> tuple[Column, str]:
+    if shape.values is not None:
+        texts = list(dict.fromkeys(value for value in shape.values if isinstance(value, str)))
+        return Category(texts), "enum or const"
+    if shape.format == "date":
+        return Date(), "format date"
+    if shape.format == "date-time":
+        return DateTime(), "format date-time"
+    if shape.format == "byte":
+        return Bytes(), "base64"
+    return Text(), f"format {shape.format}" if shape.format else "string"
 
 
-def _integer(value: Any, at: str, rest: Rest) -> int | None:
-    # A schema says integer to 1.0 as well, and to 1e20.
-    number = value if type(value) is int else int(value)
-    if -_MAX_INT64 - 1 <= number <= _MAX_INT64:
-        return number
-    rest[at] = value
-    return None
+def _integer(shape: Shape) -> tuple[pa.DataType, str]:
+    if shape.low is not None and shape.high is not None:
+        for (low, high), kind in ((_INT32, pa.int32()), (_INT64, pa.int64()), (_UINT64, pa.uint64())):
+            if low <= shape.low and shape.high <= high:
+                return kind, f"integer from {shape.low} to {shape.high}"
+    if shape.format in _INT_FORMATS:
+        return _INT_FORMATS[shape.format], f"format {shape.format}"
+    return pa.int64(), "integer"
 
 
-def _number(value: Any, at: str, rest: Rest) -> float | None:
-    if type(value) is float:
-        return value
-    if type(value) is int and -(1 << 53) <= value <= 1 << 53:
-        return float(value)
-    rest[at] = value
-    return None
-
-
-def _date(value: str, at: str, rest: Rest) -> date | None:
-    # Python 3.11 reads more spellings than ISO 8601's plain one, which would then come back altered.
-    if _DATE.fullmatch(value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    rest[at] = value
-    return None
-
-
-def _date_time(value: str, at: str, rest: Rest) -> int | None:
-    """Microseconds since 1970; equal as an instant, which is what the schema's date-time is."""
-    if not _DATE_TIME.fullmatch(value):
-        rest[at] = value
+def _decimal(shape: Shape) -> pa.DataType | None:
+    """The decimal type of numbers that are multiples of 0.01 and the like; None for other numbers."""
+    if shape.step is None or shape.step <= 0:
         return None
-    text = value.upper().replace("Z", "+00:00")
-    head, _, tail = text.partition(".")
-    if tail:
-        digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
-        zone = tail[len(digits) :]
-        if digits[6:].strip("0"):
-            head = ""  # finer than a microsecond
-        text = f"{head}.{digits[:6]:0<6}{zone}"
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            delta = moment.astimezone(timezone.utc) - _EPOCH  # an instant that no calendar year holds overflows here
-            return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    except (ValueError, OverflowError):
-        pass
-    rest[at] = value
-    return None
+    scale = max(0, -int(shape.step.normalize().as_tuple().exponent))
+    if not 0 < scale <= 18:
+        return None
+    whole = _WHOLE_DIGITS
+    if shape.low is not None and shape.high is not None:
+        largest = max(abs(shape.low), abs(shape.high))
+        whole = min(whole, max(1, largest.adjusted() + 1)) if largest else 1
+    precision = min(_MAX_PRECISION, whole + scale)
+    return pa.decimal128(precision, scale)
 
 
-_FORMATS: dict[str, tuple[pa.DataType, Fill | None]] = {
-    "date": (pa.date32(), _date),
-    "date-time": (pa.timestamp("us", "UTC"), _date_time),
-}
-_SCALARS: dict[str, tuple[pa.DataType, Fill | None]] = {
-    "integer": (pa.int64(), _integer),
-    "number": (pa.float64(), _number),
-    "boolean": (pa.bool_(), None),
-}
+# ------------------------------------------------------------------------------------------------ names
 
 
-# ------------------------------------------------------------------------------------------------ containers
+def _names(properties: Mapping[str, Any], taken: frozenset[str]) -> dict[str, str]:
+    """The column of each property: its own name wherever Parquet and SQL engines can hold it.
 
-
-def _properties(schema: Mapping[str, Any], walk: _Walk, seen: tuple[int, ...]) -> dict[str, Column]:
-    return {name: _column(sub, walk, seen) for name, sub in schema.get("properties", {}).items()}
-
-
-def _object(schema: Mapping[str, Any], walk: _Walk, seen: tuple[int, ...], null: bool) -> Column:
-    columns = _properties(schema, walk, seen)
-    if not columns:
-        return _json()  # Parquet has no empty struct, and a free map keeps its keys as text
-    kind = pa.struct([pa.field(name, c.type) for name, c in columns.items()])
-    storage = pa.struct([pa.field(name, c.storage) for name, c in columns.items()])
-    return Column(kind, storage, object_fill(schema, columns), null)
-
-
-def object_fill(schema: Mapping[str, Any], columns: Mapping[str, Column]) -> Fill | None:
-    """Makes the dict of cells of an object.
-
-    Returns:
-        None where each valid object is its own dict of cells: it is closed, and so are the objects inside.
+    A name that is ours, that is empty (DuckDB makes a tuple of such a struct) or that holds a NUL (at which engines cut
+    it) is replaced by one that nothing else has.
     """
-    required = set(schema.get("required", ()))
-    fills = {name: c.fill for name, c in columns.items()}
-    # A null cell alone means "absent", so an explicit null is recorded where the schema allows either.
-    ambiguous = {name for name, c in columns.items() if c.null and name not in required}
-    closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
-    # A property may have no column of its own: its name is reserved.
-    closed = closed and schema.get("properties", {}).keys() <= columns.keys()
-    if closed and not ambiguous and not any(fills.values()):
-        return None
-
-    def fill(value: dict[str, Any], at: str, rest: Rest) -> dict[str, Any]:
-        cells = {}
-        for name, item in value.items():
-            if name not in fills:
-                rest[pointer(at, name)] = item
-            elif item is None:
-                if name in ambiguous:
-                    rest[pointer(at, name)] = None
-            else:
-                inner = fills[name]
-                cells[name] = item if inner is None else inner(item, pointer(at, name), rest)
-        return cells
-
-    return fill
+    names = {}
+    used = {*properties, *taken}
+    for name in properties:
+        column = name
+        if name in taken or not name or "\0" in name:
+            column = f"{name.replace(chr(0), '_') or 'unnamed'}_"
+            while column in used:
+                column += "_"
+            used.add(column)
+        names[name] = column
+    return names
 
 
-def _array(schema: Mapping[str, Any], walk: _Walk, seen: tuple[int, ...], null: bool) -> Column:
-    items = schema.get("items")
-    if not isinstance(items, dict) or "prefixItems" in schema:
-        return _json()
-    item = _column(items, walk, seen)
-    inner = item.fill
-    fill: Fill | None = None
-    if inner is not None:
-        make = inner
+def _metadata(shape: Shape, name: str | None) -> dict[str, str] | None:
+    found = {"format": shape.format} if shape.format and "string" in shape.likely else {}
+    if name is not None:
+        found[PROPERTY] = name
+    return found or None
 
-        def fill(value: list[Any], at: str, rest: Rest) -> list[Any]:
-            return [None if v is None else make(v, f"{at}/{i}", rest) for i, v in enumerate(value)]
 
-    return Column(pa.list_(item.type), pa.list_(item.storage), fill, null)
+def is_json(kind: pa.DataType) -> bool:
+    """Whether a column is of JSON text."""
+    return bool(kind == Json.type)
+
+
+def json_share(leaves: Sequence[Leaf]) -> tuple[int, int]:
+    """How many leaves are JSON, and how many there are."""
+    return sum(is_json(leaf.type) for leaf in leaves), len(leaves)
+
+
+def described(leaves: Sequence[Leaf]) -> Iterator[tuple[str, str, str]]:
+    """Path, type and reason of each leaf, for a person."""
+    for leaf in leaves:
+        yield leaf.path or "/", "json" if is_json(leaf.type) else str(leaf.type), leaf.why
+
+
+__all__ = ["ADDITIONAL", "RESERVED", "VALUE", "Leaf", "Plan", "described", "is_json", "json_share", "plan"]

@@ -60,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from kimi_beam import journal_command
 
             return journal_command.run(args)
+    if args.command == "schema":
+        from kimi_beam import schema_command  # late: it needs Arrow
+
+        return schema_command.run(args)
     try:
         with contextlib.nullcontext() if args.verbose else console.hushed():
             # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
@@ -115,7 +119,19 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     models.add_argument("--json", action="store_true", help="as JSON, one object a line")
+    _add_schema_commands(commands.add_parser("schema", help="what a schema becomes", allow_abbrev=False))
     return parser
+
+
+def _add_schema_commands(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="what each property became and why", allow_abbrev=False)
+    show.add_argument("file", metavar="FILE|module:Class", help="JSON Schema file, or a class")
+    show.add_argument("--sent", action="store_true", help="print what the service gets instead")
+    told = "Compares the columns. Exit codes: 0 compatible or widening, 1 breaking, 2 a mistake."
+    diff = actions.add_parser("diff", help="compatible, widening or breaking", description=told, allow_abbrev=False)
+    diff.add_argument("old", metavar="OLD", help="JSON Schema file, class, or a Parquet file that was written")
+    diff.add_argument("new", metavar="NEW", help="the same of the new schema")
 
 
 def _add_extract_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -22,9 +21,16 @@ _MAX_EXPONENT = 6144
 _MAX_BITS = 14_000
 # orjson writes no deeper than 254 levels, and a value stands inside others when it is written.
 _MAX_DEPTH = 200
+# Each byte by what it may be part of: "0" a number's digits, "e" and "+" its exponent, ":" a key's end, " " white
+# space. An order of magnitude faster than a regular expression.
+_MARKS = bytes(
+    ord("0" if c in "0123456789." else "e" if c in "eE" else "+" if c in "+-" else ":" if c == ":" else " ")
+    if (c := chr(byte)) in "0123456789.eE+-: \t\n\r"
+    else ord("x")
+    for byte in range(256)
+)
 # 16 digits or more in a row (a point among them), or an exponent of three digits: what a double may not give back.
-_MAY_EXCEED_DOUBLE = re.compile(r"\d[\d.]{15}|\d[eE][+-]?\d{3}")
-_MAY_EXCEED_DOUBLE_BYTES = re.compile(_MAY_EXCEED_DOUBLE.pattern.encode())
+_MAY_EXCEED_DOUBLE = (b"0" * 16, b"0e000", b"0e+000")
 
 
 def loads(text: str | bytes) -> Any:
@@ -47,7 +53,7 @@ def loads(text: str | bytes) -> Any:
             raise
         value = _loads_exactly(text)
     else:
-        if _MAY_EXCEED_DOUBLE.search(text):
+        if may_exceed_double(text.encode()):
             value = _loads_exactly(text)
     # Each level has its bracket: few brackets need no look.
     if text.count("[") + text.count("{") > _MAX_DEPTH:
@@ -55,9 +61,38 @@ def loads(text: str | bytes) -> Any:
     return value
 
 
+class RepeatedKeyError(ValueError):
+    """An object has one key twice, of which readers take the first or the last."""
+
+
+def loads_unambiguously(text: str) -> Any:
+    """As `loads`, for text of which nobody shall read anything else.
+
+    Raises:
+        RepeatedKeyError: An object has a key twice.
+        ValueError: As `loads`.
+    """
+    value = loads(text)
+    # Written again, the text has as many keys unless one was lost. Only where they may be spelt otherwise, or do not
+    # add up, is each object looked at.
+    odd = "\\u0022" in text or b" :" in text.encode().translate(_MARKS)
+    if odd or text.count('":') != dumps(value).count(b'":'):
+        json.loads(text, object_pairs_hook=_each_once)
+    return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise RepeatedKeyError(f"the key {key[:100]!r} stands twice in one object")
+        seen.add(key)
+
+
 def may_exceed_double(text: bytes) -> bool:
     """Whether the text may hold a number that a double would alter."""
-    return bool(_MAY_EXCEED_DOUBLE_BYTES.search(text))
+    marks = text.translate(_MARKS)
+    return any(mark in marks for mark in _MAY_EXCEED_DOUBLE)
 
 
 def loads_leniently(body: bytes) -> Any:
@@ -152,6 +187,12 @@ def _float_or_decimal(digits: str) -> float | Decimal:
     if abs(exact.adjusted()) > _MAX_EXPONENT:
         raise ValueError(f"the number {digits[:20]}… is out of range")
     return number if math.isfinite(number) and Decimal(repr(number)) == exact else exact
+
+
+def number(exact: Decimal) -> float | Decimal:
+    """A float where it gives the digits back, as `loads` would read them."""
+    near = float(exact)
+    return near if math.isfinite(near) and Decimal(repr(near)) == exact else exact
 
 
 def _no_constant(name: str) -> Any:

@@ -30,6 +30,8 @@ SURPLUS_ITEMS = "surplus_items"
 """Items of a finished job that answered nothing that was asked: strangers and doubles."""
 ACCOUNT_TROUBLE = "account_trouble"
 """Times an unbounded pipeline was held because token, account or model were turned away."""
+NULLS_AS_ABSENT = "nulls_as_absent"
+"""Nulls in answers that were taken as absent: what is sent asks for null where an optional property has no value."""
 
 ALL = (
     BATCHES,
@@ -45,4 +47,5 @@ ALL = (
     SPLITS,
     SURPLUS_ITEMS,
     ACCOUNT_TROUBLE,
+    NULLS_AS_ABSENT,
 )

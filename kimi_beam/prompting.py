@@ -82,8 +82,8 @@ class Prompt:
     tools: tuple[Mapping[str, Any], ...] = ()
 
     forms: tuple[StructuredOutput, ...] = field(init=False, compare=False)
-    """How the answer is asked for first, and then each time that JSON mode could not be met (5024): once more, and then
-    without it. Its triggers are unions, dense or deep schemas, long input (bug reports)."""
+    """How the answer is asked for first, and then each time that JSON mode could not be met (5024): once more with a
+    simpler schema, and then without it. Its triggers are unions, dense or deep schemas, long input (bug reports)."""
     # JSON of the constant parts of each round: written once, joined around each document's own.
     _parts: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False, compare=False)
 
@@ -96,8 +96,8 @@ class Prompt:
         if form == "tool" and not self._is_object:
             raise ConfigError("structured_output: a function's arguments are an object, which this schema is not")
         object.__setattr__(self, "forms", (form, form, "prompt") if form in ("schema", "bare") else (form,))
-        parts = {form: self._constant(form) for form in self.forms}
-        object.__setattr__(self, "_parts", tuple(parts[form] for form in self.forms))
+        parts = tuple(self._constant(form, simple=number > 0) for number, form in enumerate(self.forms))
+        object.__setattr__(self, "_parts", parts)
 
     @property
     def answer_tool(self) -> str | None:
@@ -158,6 +158,12 @@ class Prompt:
         return sent
 
     @property
+    def _simpler(self) -> dict[str, Any]:
+        """`response_format` without unions, if it still says the type of everything; else the same again."""
+        simple = self.schema.simple_response_format
+        return simple if _is_typed(simple["json_schema"]["schema"]) else self.schema.response_format
+
+    @property
     def _is_object(self) -> bool:
         return _is_object(self._sent["schema"], self._sent["schema"], 8)
 
@@ -165,13 +171,13 @@ class Prompt:
     def _thinks(self) -> bool:
         return self.thinking or not thinking_off(self.model)
 
-    def _constant(self, form: StructuredOutput) -> tuple[bytes, bytes]:
+    def _constant(self, form: StructuredOutput, *, simple: bool) -> tuple[bytes, bytes]:
         """What stands before and after a document. All that is constant comes first: caching is by prefix."""
         request = {
             **({"model": self.model} if self.api == "chat" else {}),
             **self._limit(),
             **self._manner(),
-            **self._shape(form),
+            **self._shape(form, self._simpler if simple else self.schema.response_format),
             **self._streaming(form),
             "messages": [
                 {"role": "system", "content": self._system(form)},
@@ -196,12 +202,12 @@ class Prompt:
             return {}
         return {"temperature": 0, "chat_template_kwargs": dict(thinking_off(self.model))}
 
-    def _shape(self, form: StructuredOutput) -> dict[str, Any]:
-        schema, name = self._sent["schema"], self._sent["name"]
+    def _shape(self, form: StructuredOutput, response_format: dict[str, Any]) -> dict[str, Any]:
+        schema, name = response_format["json_schema"]["schema"], response_format["json_schema"]["name"]
         tools = list(self.tools)
         shape: dict[str, Any] = {}
         if form == "schema":
-            shape["response_format"] = self.schema.response_format
+            shape["response_format"] = response_format
         elif form == "bare":
             shape["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif form == "prompt" and self._is_object:  # json_object would forbid an array or a mere value
@@ -251,6 +257,18 @@ def _is_object(schema: Any, root: Any, depth: int) -> bool:
     parts = schema.get("allOf")
     followed = [*(parts if isinstance(parts, list) else ()), sizing.resolve(schema.get("$ref"), root)]
     return any(_is_object(part, root, depth - 1) for part in followed)
+
+
+def _is_typed(schema: Any) -> bool:
+    """Whether a schema that is sent says of each value what it is: the model would have to guess the others."""
+    if not isinstance(schema, Mapping):
+        return False
+    properties, items = schema.get("properties"), schema.get("items")
+    return (
+        not {"type", "enum", "const"}.isdisjoint(schema)
+        and all(map(_is_typed, properties.values() if isinstance(properties, Mapping) else ()))
+        and (items is None or _is_typed(items))
+    )
 
 
 def fenced(text: str, label: str = "document") -> str:

@@ -5,51 +5,30 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib import import_module
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import jsonschema_rs
 import pyarrow as pa
-from jsonschema.exceptions import best_match
-from jsonschema.validators import validator_for
-from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
 
-from kimi_beam import arrow, jsontext
+from kimi_beam import arrow, jsontext, sent, violations
+from kimi_beam.arrow import ADDITIONAL, RESERVED, VALUE
+from kimi_beam.aside import Aside, at_root, put_back
+from kimi_beam.cells import JSON, Array, Json
 from kimi_beam.errors import SchemaError
+from kimi_beam.named import absent_nulls, unnamed
+from kimi_beam.own_validators import OwnValidators
+from kimi_beam.places import Shapes
+from kimi_beam.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
+from kimi_beam.schema_source import Definition, definition, documents
+from kimi_beam.shapes import Term, schema_term
+from kimi_beam.violations import Violation
 
-SchemaSource: TypeAlias = "OutputSchema | dict[str, Any] | bool | str | os.PathLike[str] | type[BaseModel]"
-"""What a user may give: a JSON Schema, its file on any Beam filesystem, ``module:Class``, or a pydantic model."""
+__all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
 
-ADDITIONAL = "_additional"
-RESERVED = frozenset({"_document_id", ADDITIONAL, "_metadata", "_provenance"})
-"""The columns that kimi_beam writes beside the schema's own. A property of such a name is kept in ``_additional``."""
-
-_MODULE_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_JSON_TYPES = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string"}
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One way in which an instance is not what the schema says.
-
-    Attributes:
-        path: JSON Pointer of the offending value in the instance; empty for the whole.
-        keyword: The JSON Schema keyword that it violates.
-        message: One line for a person.
-    """
-
-    path: str
-    keyword: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path or '(the answer)'}: {self.message} ({self.keyword})"
+SchemaSource: TypeAlias = "OutputSchema | dict[str, Any] | bool | str | os.PathLike[str] | type"
+"""What a user may give: a JSON Schema, its file on any Beam filesystem, ``module:Class``, or a class: a pydantic model,
+a dataclass or a TypedDict."""
 
 
 class OutputSchema:
@@ -59,33 +38,67 @@ class OutputSchema:
 
     Args:
         schema: A JSON Schema as dict or bool, the path of its file (local, or on a filesystem that Beam knows), a
-            pydantic model or its ``module:Class``, or another `OutputSchema` (returned as an equal one).
+            pydantic model, dataclass or TypedDict or its ``module:Class``, or another `OutputSchema` (returned as an
+            equal one, whatever the other arguments say).
+        closed: Whether a key that the schema allows but does not name is a violation. Otherwise it is kept in
+            ``_additional``.
         formats: Whether ``format`` asserts: an ill-formed ``date`` is then a violation.
+        registry: Other schemas that it refers to, by URI; or a function that fetches the schema of a URI, which is
+            called while the pipeline is built. None: nothing outside the schema may be referred to.
+        draft: 4, 6, 7, "2019-09" or "2020-12". None: as the schema's ``$schema`` says, else 2020-12.
 
     Raises:
         SchemaError: It cannot be read, is no valid JSON Schema, or has a reference or pattern that cannot be compiled.
     """
 
-    def __init__(self, schema: SchemaSource, *, formats: bool = True) -> None:
-        self.formats: bool = schema.formats if isinstance(schema, OutputSchema) else formats
+    def __init__(
+        self,
+        schema: SchemaSource,
+        *,
+        closed: bool = False,
+        formats: bool = True,
+        registry: RegistrySource | None = None,
+        draft: Draft | None = None,
+    ) -> None:
+        if isinstance(schema, OutputSchema):
+            self.__dict__.update(schema.__dict__)  # nothing in it ever changes
+            return
+        self.closed, self.formats, self.draft = closed, formats, draft_name(draft)
+        found, model = definition(schema)
         # A copy: what the caller changes later would change the columns and not the validator.
-        self.json_schema = copy.deepcopy(_json_schema(schema))
-        self._validator = _compile(self.json_schema, self.formats)
+        self.json_schema: Definition = _copied(found)
+        self._documents = documents(self.json_schema, registry)
+        self._own = None if model is None else OwnValidators.of(model)
+        self._prepare()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the schema alone: a compiled validator cannot travel."""
-        return _rebuild, (self.json_schema, self.formats)
+    def _prepare(self) -> None:
+        self._shapes = Shapes()
+        self._validator = violations.compiled(
+            self.json_schema, self.draft, self._documents, lambda: self._scope, formats=self.formats
+        )
+        # An x-arrow-type that is none is found while the pipeline is built.
+        if b'"x-arrow-type"' in jsontext.dumps_any(self.json_schema):
+            self._plan  # noqa: B018
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The schema and what was said of it: a compiled validator cannot travel."""
+        return {name: self.__dict__[name] for name in _STATE}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
 
     def __eq__(self, other: object) -> bool:
-        # The order of properties counts: it is the order of the columns.
-        mine = jsontext.dumps_any(self.json_schema)
-        return isinstance(other, OutputSchema) and (mine, self.formats) == (
-            jsontext.dumps_any(other.json_schema),
-            other.formats,
-        )
+        return isinstance(other, OutputSchema) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self.hash, self.formats))
+        return hash(self._identity)
+
+    @cached_property
+    def _identity(self) -> tuple[Any, ...]:
+        # The order of properties counts: it is the order of the columns.
+        documents = jsontext.dumps_any(self._documents)
+        return jsontext.dumps_any(self.json_schema), self.formats, self.closed, self.draft, documents
 
     def __repr__(self) -> str:
         return f"OutputSchema({self.name!r}, hash={self.hash!r})"
@@ -96,107 +109,102 @@ class OutputSchema:
         return hashlib.sha256(jsontext.dumps_any(self.json_schema)).hexdigest()[:16]
 
     @cached_property
+    def _scope(self) -> Scope:
+        return Scope(self.json_schema, self.draft or draft_of(self.json_schema), self._documents)
+
+    @cached_property
+    def _root(self) -> Term:
+        return schema_term(self._scope.root)
+
+    # -------------------------------------------------------------------------------------------- what is sent
+
+    @cached_property
     def name(self) -> str:
         """The name that the service is given for it: the schema's title as far as it is allowed there."""
-        title = self.json_schema.get("title") if isinstance(self.json_schema, dict) else None
-        return re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:64] if isinstance(title, str) and title else "extraction"
+        return sent.name_of(self.json_schema)
 
     @cached_property
     def response_format(self) -> dict[str, Any]:
         """``response_format`` as Kimi's own input schema has it (form A: ``{name, schema, strict}``).
 
-        Source: Workers AI model schema of ``@cf/moonshotai/kimi-k2.6``; that it is enforced is assumed, so every answer
-        is validated here as well.
+        The schema in it is simpler than this one: closed, without references, each property required, an optional one
+        nullable. Source: Workers AI model schema of ``@cf/moonshotai/kimi-k2.6``; that it is enforced is assumed, so
+        every answer is validated here, by the whole schema.
         """
-        schema = self.json_schema
-        if isinstance(schema, dict):
-            schema = {key: value for key, value in schema.items() if key != "$schema"}
-        return {"type": "json_schema", "json_schema": {"name": self.name, "schema": schema, "strict": True}}
+        return sent.response_format(self.name, sent.nullable_form(self._shapes, self._root))
+
+    @cached_property
+    def simple_response_format(self) -> dict[str, Any]:
+        """`response_format` without a single union, for a service that refuses them (5024).
+
+        Optional properties are left out of ``required`` instead.
+        """
+        return sent.response_format(self.name, sent.plain_form(self._shapes, self._root))
+
+    def without_sent_nulls(self, instance: Any) -> tuple[Any, int]:
+        """The instance without the nulls that stand for absent.
+
+        What is sent asks for each optional property as required and nullable; a null that comes back for one that is
+        optional and not nullable means that it is absent.
+
+        Returns:
+            The instance, itself where there is no such null; and how many there were.
+        """
+        return absent_nulls(self._shapes, self._root, instance)
 
     # -------------------------------------------------------------------------------------------- validation
 
     def is_valid(self, instance: Any) -> bool:
         """Whether the instance is what the schema says."""
-        return bool(self._validator.is_valid(instance))
+        if not self._validator.is_valid(instance):
+            return False
+        return not (self.closed or self._own) or not self._further(instance)
 
     def validate(self, instance: Any) -> list[Violation]:
         """Each way in which the instance is not what the schema says; empty when it is valid."""
-        return [
-            _violation(error.instance_path, error.kind.name, error.message)
-            for error in self._validator.iter_errors(instance)
-        ]
+        if self._validator.is_valid(instance):
+            return self._further(instance) if self.closed or self._own else []
+        return violations.all_of(self._validator, instance)
+
+    def _further(self, instance: Any) -> list[Violation]:
+        """What is wrong with an instance of the JSON Schema all the same."""
+        found = unnamed(self._shapes, self._root, instance) if self.closed else []
+        return found or (self._own.violations(instance) if self._own else [])
 
     def explain(self, instance: Any) -> str:
         """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
 
         In bounded time and memory, as answers are untrusted: `validate` builds every violation of a large instance too.
         """
-        if self._unions_recurse:
-            return "the answer is not what the schema says (a recursive union is not explained)"
-        try:
-            self._validator.validate(instance)
-        except jsonschema_rs.ValidationError as e:
-            first = _violation(e.instance_path, e.kind.name, e.message)
-            if first.keyword in ("anyOf", "oneOf"):
-                return str(self._best_match(instance) or first)
-            small = len(jsontext.dumps_any(instance)) < 2_000
-            return "; ".join(map(str, self.validate(instance)[:3] if small else [first]))
-        return ""
-
-    def _best_match(self, instance: Any) -> Violation | None:
-        """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
-        # Its patterns are Python's, which a hostile answer can keep busy for ever; its uniqueItems is quadratic.
-        canonical = jsontext.canonical(self.json_schema)
-        if b'"pattern' in canonical or b'"uniqueItems' in canonical or len(jsontext.dumps_any(instance)) > 20_000:
-            return None
-        try:
-            error = best_match(validator_for(self.json_schema)(self.json_schema).iter_errors(instance))
-        except Exception:  # whatever it raises on a schema that only the other validator can read
-            return None
-        return error and _violation(error.absolute_path, str(error.validator), error.message)
+        if self._validator.is_valid(instance):
+            return "; ".join(map(str, self._further(instance)[:3]))
+        recursive = self._unions_recurse
+        return violations.explain(self._validator, self.json_schema, instance, recursive=recursive, draft=self.draft)
 
     @cached_property
     def _unions_recurse(self) -> bool:
-        """Whether a union may contain itself: each level of an answer then doubles what an explanation looks at."""
         text = jsontext.canonical(self.json_schema)
         union = b'"anyOf"' in text or b'"oneOf"' in text
-        return union and arrow.recurses(self.json_schema)
+        return union and recurses(self._scope)
 
     # -------------------------------------------------------------------------------------------- Arrow
 
     @cached_property
-    def columns(self) -> dict[str, arrow.Column]:
-        """The column of each property. Empty where the root is not an object that names its properties."""
-        root, _ = arrow.resolve(self.json_schema, self.json_schema)
-        if not isinstance(root, dict) or root.get("type") != "object":
-            return {}
-        named = arrow.columns_for(root, self.json_schema)
-        # Parquet cuts a name at its first NUL.
-        return {name: column for name, column in named.items() if name not in RESERVED and "\0" not in name}
+    def _plan(self) -> arrow.Plan:
+        return arrow.plan(self._shapes, self._root)
+
+    @property
+    def leaves(self) -> Sequence[arrow.Leaf]:
+        """What each place of the schema became, and why."""
+        return self._plan.leaves
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
-        """One field a property, then ``_additional``: what no typed column holds, as JSON."""
-        fields = [pa.field(name, c.type, nullable=name not in self._never_null) for name, c in self.columns.items()]
-        return pa.schema([*fields, pa.field(ADDITIONAL, arrow.JSON)])
+        """One field a property, then ``_additional``: what no typed column holds, as JSON.
 
-    @cached_property
-    def _never_null(self) -> frozenset[str]:
-        """Columns of properties that are required, not null, and whose every value its cell can hold."""
-        root, _ = arrow.resolve(self.json_schema, self.json_schema)
-        required = root.get("required", ()) if isinstance(root, dict) else ()
-        return frozenset(name for name, c in self.columns.items() if name in required and not c.null and c.fill is None)
-
-    @cached_property
-    def _fill(self) -> arrow.Fill:
-        root, _ = arrow.resolve(self.json_schema, self.json_schema)
-        columns = self.columns
-        if not columns:
-            return _everything_additional
-        fill = arrow.object_fill(root, columns)
-        if fill is None or not isinstance(root, dict):
-            return lambda value, _at, _rest: value
-        return fill
+        Instances that are not objects with named members have one column ``_value``, or none where it would be JSON.
+        """
+        return pa.schema([*(m.field for m in self._plan.root.members), pa.field(ADDITIONAL, JSON)])
 
     def to_arrow(self, instances: Sequence[Any]) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
         """Converts valid instances.
@@ -208,138 +216,82 @@ class OutputSchema:
             A record batch of `arrow_schema` with a row for each instance that could be converted, in order, and the
             index and reason of each that could not. One bad instance never fails the others.
         """
-        rows: list[tuple[Any, bytes | None]] = []
-        bad: list[tuple[int, Violation]] = []
-        for index, instance in enumerate(instances):
+        aside, arrays = self._columns(instances)
+        bad = self._bad(instances, aside, arrays)
+        if bad:
+            kept = [instance for index, instance in enumerate(instances) if index not in bad]
+            aside, arrays = self._columns(kept)
+            instances = kept
+        rest = [jsontext.dumps(aside.rest[row]) if row in aside.rest else None for row in range(len(instances))]
+        additional = pa.ExtensionArray.from_storage(JSON, pa.array(rest, pa.binary()).cast(pa.string()))
+        return pa.RecordBatch.from_arrays([*arrays, additional], schema=self.arrow_schema), sorted(bad.items())
+
+    def _columns(self, instances: Sequence[Any]) -> tuple[Aside, list[Array]]:
+        aside = Aside()
+        root = self._plan.root
+        if self._plan.whole:
+            (whole,) = root.members
+            return aside, [whole.column.build(instances, at_root, aside)]
+        objects, gaps = root.fitting(instances, at_root, aside)
+        for row in (row for row, instance in enumerate(instances) if instance is None) if gaps else ():
+            aside.hold(at_root(row), None, suspect=True)
+        return aside, root.arrays(objects, gaps, at_root, aside)
+
+    def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[Array]) -> dict[int, Violation]:
+        bad = {row: Violation(*reason) for row, reason in aside.refused.items()}
+        suspects = set(aside.suspects)
+        for member, array in zip(self._plan.root.members, arrays, strict=True):
+            if array.null_count and not member.field.nullable:
+                suspects.update(row for row, there in enumerate(array.is_valid().to_pylist()) if not there)
+        for row in suspects - bad.keys():
             try:
-                rows.append(self._row(instance))
-            except (ValueError, TypeError, AttributeError, ArithmeticError) as e:
-                bad.append((index, Violation("", "type", str(e))))
-        try:
-            return self._batch(rows), bad
-        except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            return self._row_by_row(instances)
-
-    def _row(self, instance: Any) -> tuple[Any, bytes | None]:
-        rest: arrow.Rest = {}
-        cells = self._fill(instance, "", rest)
-        return cells, jsontext.dumps(rest) if rest else None
-
-    def _batch(self, rows: Sequence[tuple[Any, bytes | None]]) -> pa.RecordBatch:
-        columns = self.columns
-        storage = pa.struct([pa.field(name, c.storage) for name, c in columns.items()])
-        cells: Any = pa.array([cells for cells, _ in rows], storage)
-        arrays = cells.flatten() if columns else []
-        typed = [
-            array if array.type == column.type else array.cast(column.type)
-            for array, column in zip(arrays, columns.values(), strict=True)
-        ]
-        for name, array in zip(columns, typed, strict=True):
-            if array.null_count and name in self._never_null:
-                raise ValueError(f"{name!r} is missing or null")
-        additional = pa.array([rest for _, rest in rows], pa.string()).cast(arrow.JSON)
-        return pa.RecordBatch.from_arrays([*typed, additional], schema=self.arrow_schema)
-
-    def _row_by_row(self, instances: Sequence[Any]) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
-        """Finds out which instances Arrow refuses."""
-        good, bad = [], []
-        for index, instance in enumerate(instances):
+                first = violations.first_of(self._validator, instances[row])
+            except (ValueError, RecursionError, MemoryError) as e:
+                first = violations.violation((), "type", str(e))
+            if first is not None:
+                bad[row] = first
+        for row, rest in aside.rest.items():
             try:
-                row = self._row(instance)
-                self._batch([row])
-            except (pa.ArrowException, ValueError, TypeError, AttributeError, ArithmeticError) as e:
-                bad.append((index, Violation("", "type", " ".join(str(e).split())[:300])))
-            else:
-                good.append(row)
-        return self._batch(good), bad
+                jsontext.dumps(rest)
+            except (TypeError, ValueError, RecursionError) as e:
+                bad[row] = violations.violation((), "type", f"has no JSON text: {e}")
+        return bad
+
+    def from_arrow(self, table: pa.Table | pa.RecordBatch) -> list[Any]:
+        """The instances that `to_arrow` made columns of: equal as JSON, date-times as instants.
+
+        Args:
+            table: Columns of `arrow_schema`, read by whatever; others beside them are not looked at.
+
+        Raises:
+            ValueError: The columns are not this schema's.
+        """
+        batch = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+        missing = set(self.arrow_schema.names) - set(batch.column_names)
+        if missing:
+            raise ValueError(f"there is no column {min(missing)!r}: the table is of another schema")
+        if not batch.num_rows:
+            return []
+        rest = Json().read(_whole(batch.column(ADDITIONAL)))
+        root = self._plan.root
+        columns = {m.field.name: _whole(batch.column(m.field.name)) for m in root.members}
+        found: list[Any] = root.objects(columns, batch.num_rows)
+        if self._plan.whole:
+            found = [instance.get(VALUE) for instance in found]
+        return [value if beside is None else put_back(value, beside) for value, beside in zip(found, rest, strict=True)]
 
 
-def _rebuild(schema: dict[str, Any] | bool, formats: bool) -> OutputSchema:
-    return OutputSchema(schema, formats=formats)
+_STATE = ("closed", "formats", "draft", "json_schema", "_documents", "_own")
 
 
-def _violation(path: Iterable[str | int], keyword: str, message: str) -> Violation:
-    at = ""
-    for token in path:
-        at = arrow.pointer(at, token)
-    return Violation(_line(at, 200), keyword, _line(message, 300))
+def _whole(column: Any) -> Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.unify_dictionaries().chunks)
 
 
-def _line(text: str, most: int) -> str:
-    """The text as one line that is not longer."""
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def _everything_additional(value: Any, _at: str, rest: arrow.Rest) -> dict[str, Any]:
-    rest[""] = value
-    return {}
-
-
-def _json_schema(source: SchemaSource) -> dict[str, Any] | bool:
-    if isinstance(source, OutputSchema):
-        return source.json_schema
-    found = _load(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else source
-    if isinstance(found, type):
-        return _from_model(found)
-    if not isinstance(found, (dict, bool)):
-        raise SchemaError(f"a JSON Schema is an object, true or false, not {type(found).__name__}")
-    return found
-
-
-def _compile(schema: dict[str, Any] | bool, formats: bool) -> Any:
+def _copied(schema: Definition) -> Definition:
     try:
-        return jsonschema_rs.validator_for(schema, validate_formats=formats, offline=True)
-    except jsonschema_rs.ValidationError as e:
-        at = "".join(f"/{token}" for token in e.instance_path)
-        raise SchemaError(f"not a valid JSON Schema: at '{at or '/'}': {' '.join(e.message.split())[:300]}") from None
-    except (ValueError, TypeError, jsonschema_rs.ReferencingError) as e:
-        raise SchemaError(f"not a usable JSON Schema: {' '.join(str(e).split())[:300]}") from None
-
-
-def _from_model(model: type) -> dict[str, Any]:
-    if not issubclass(model, BaseModel):
-        raise SchemaError(f"{model.__name__} is no pydantic model")
-    try:
-        return model.model_json_schema()
-    except (PydanticUserError, ValueError) as e:
-        raise SchemaError(f"{model.__name__} has no JSON Schema: {' '.join(str(e).split())[:300]}") from None
-
-
-def _load(reference: str) -> dict[str, Any] | bool | type[BaseModel]:
-    if _MODULE_CLASS.fullmatch(reference) and not Path(reference).exists():
-        return _import_model(reference)
-    try:
-        text = _read(reference)
-    except Exception as e:  # a remote filesystem may raise anything, an AssertionError for a missing extra among it
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else _line(str(e), 300)
-        raise SchemaError(f"cannot read the schema {reference!r}: {reason}") from None
-    try:
-        schema = jsontext.loads(text)
-    except ValueError as e:
-        raise SchemaError(f"the schema {reference} is not JSON: {e}") from None
-    if not isinstance(schema, (dict, bool)):
-        raise SchemaError(f"the schema {reference} is not an object, true or false")
-    return schema
-
-
-def _import_model(reference: str) -> type[BaseModel]:
-    module_name, _, class_name = reference.partition(":")
-    try:
-        found = getattr(import_module(module_name), class_name)
-    except Exception as e:  # a user's module may raise anything while it is imported
-        raise SchemaError(f"cannot import the schema {reference}: {type(e).__name__}: {_line(str(e), 200)}") from None
-    if not isinstance(found, type) or not issubclass(found, BaseModel):
-        raise SchemaError(f"{reference} is no pydantic model")
-    return found
-
-
-def _read(path: str) -> bytes:
-    if "://" not in path:
-        return Path(path).read_bytes()
-    # A schema may lie on any filesystem that Beam knows. Late: nothing else here needs Beam.
-    from apache_beam.io.filesystems import FileSystems
-
-    with FileSystems.open(path) as f:
-        content: bytes = f.read()
-        return content
+        return copy.deepcopy(schema)
+    except RecursionError:
+        raise SchemaError("the schema is nested too deep") from None

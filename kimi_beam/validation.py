@@ -6,7 +6,7 @@ Pure. The typed conversion happens here too, a job at a time, so that writing ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,13 +80,16 @@ class Asked:
     model: str
 
 
-def settle(all_replies: Iterable[Reply], asked: Asked, now: float) -> Iterator[Outcome]:
+def settle(
+    all_replies: Iterable[Reply], asked: Asked, now: float, count_nulls: Callable[[int], None] = lambda _: None
+) -> Iterator[Outcome]:
     """Turns each reply into exactly one outcome; extractions come with their typed row.
 
     Args:
         all_replies: The replies of one job.
         asked: What was asked.
         now: Unix seconds, for the dead letters.
+        count_nulls: Told how many nulls of an answer were taken as absent.
     """
     good: list[tuple[Reply, Completion, Any]] = []
     for reply in all_replies:
@@ -94,7 +97,9 @@ def settle(all_replies: Iterable[Reply], asked: Asked, now: float) -> Iterator[O
         if isinstance(verdict, Failure):
             yield dead_letter(reply, verdict, asked, now)
         else:
-            completion, instance = verdict
+            completion, instance, nulls = verdict
+            if nulls:
+                count_nulls(nulls)
             good.append((reply, completion, instance))
     if not good:
         return
@@ -119,8 +124,13 @@ def settle(all_replies: Iterable[Reply], asked: Asked, now: float) -> Iterator[O
             row += 1
 
 
-def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completion, Any] | Failure:
-    """Reads and validates one answer: the completion with the instance it holds, or why it is none."""
+def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completion, Any, int] | Failure:
+    """Reads and validates one answer.
+
+    Returns:
+        The completion, the instance that it holds, and how many nulls in it were taken as absent: what is sent asks for
+        null where an optional property has no value. Or why it holds none.
+    """
     if isinstance(result, Failure):
         return result
     try:
@@ -129,7 +139,10 @@ def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completio
         return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=result.text)
     try:
         if schema.is_valid(instance):
-            return result, instance
+            return result, instance, 0
+        instance, nulls = schema.without_sent_nulls(instance)
+        if nulls and schema.is_valid(instance):
+            return result, instance, nulls
         reason = schema.explain(instance)
     except (ValueError, RecursionError, MemoryError) as e:
         reason = f"cannot be validated: {e}"
@@ -140,17 +153,21 @@ def parse(text: str) -> Any:
     """Reads an answer, past the habits of models: a fence around it, prose before and after it, padding.
 
     Raises:
-        ValueError: There is no JSON in it.
+        ValueError: There is no JSON in it, or an object that has one key twice.
     """
     # Some models put their reasoning into the answer, between tags; it may hold JSON of its own.
     text = text.rpartition("</think>")[2].strip().removeprefix("\ufeff")
     try:
-        return jsontext.loads(text)
+        return jsontext.loads_unambiguously(text)
+    except jsontext.RepeatedKeyError:
+        raise
     except ValueError as e:
         reason = e
     for candidate in _candidates(text):
         try:
-            return jsontext.loads(candidate)
+            return jsontext.loads_unambiguously(candidate)
+        except jsontext.RepeatedKeyError:
+            raise
         except ValueError:
             continue
     raise reason

@@ -78,7 +78,15 @@ def test_the_readme_knows_every_option_of_extract(capsys: pytest.CaptureFixture[
         cli.main(["extract", "--help"])
     help_text = capsys.readouterr().out
     for option in re.findall(r"--[a-z][a-z-]+", README):
-        known = option in help_text or option in ("--schema", "--port", "--latency", "--faults", "--strict", "--help")
+        known = option in help_text or option in (
+            "--schema",
+            "--port",
+            "--latency",
+            "--faults",
+            "--strict",
+            "--help",
+            "--sent",
+        )
         assert known, f"the README names {option}, which kimi-beam extract does not know"
 
 

@@ -219,6 +219,98 @@ def test_numbers_come_out_of_an_answer_with_all_their_digits() -> None:
     assert extraction.row.batch.to_pylist()[0][ADDITIONAL] == '{"/total":1234567890.12345678901234567890}'
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"total":1,"total":2}',
+        '{"total":1,"total":1}',
+        '{"a":[{"b":{"c":1,"d":2,"c":3}}]}',
+        '{"total" :1,"total" :2}',
+        '{"total"\n:1,"total"\t:2}',
+        '{"a" :1,"b":2,"b":3}',
+        '{"a":"\\u0022:","b":2,"b":3}',
+        '{"\\u0061":1,"a":2}',
+        '{"a":123456789012345678901,"a":1}',
+        'The answer: {"total":1,"total":2}',
+        '```json\n{"total":1,"total":2}\n```',
+    ],
+)
+def test_an_answer_with_a_key_twice_says_two_things_and_is_none(text: str) -> None:
+    result = judge(completion(text), OutputSchema(True))
+    assert isinstance(result, Failure)
+    assert (result.stage, result.code, result.raw) == ("parse", "not_json", text)
+    assert "twice" in result.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":{"x":1},"b":{"x":1}}',
+        '{"a":"\\":","b":"\\":"}',
+        '{"a\\":":1," :":2}',
+        '{ "a" : 1 , "b" : ": ::" }',
+        '{"a":"\\u0022:\\u0022:"}',
+        '{"é":1,"e\u0301":2,"":3," ":4}',
+    ],
+)
+def test_a_key_that_stands_once_in_each_object_is_not_taken_for_a_double(text: str) -> None:
+    assert parse(text) == json.loads(text)
+
+
+NULLS = OutputSchema(
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "note": {"type": "string"},
+            "day": {"type": ["string", "null"]},
+            "any": {},
+            "lines": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"sku": {"type": "string"}, "n": {"$ref": "#/$defs/n"}}},
+            },
+        },
+        "required": ["name", "day"],
+        "$defs": {"n": {"type": "integer"}},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "instance", "nulls"),
+    [
+        ({"name": "x", "day": None}, {"name": "x", "day": None}, 0),
+        ({"name": "x", "day": None, "note": None}, {"name": "x", "day": None}, 1),
+        ({"name": "x", "day": None, "any": None, "note": None}, {"name": "x", "day": None, "any": None}, 1),
+        (
+            {"name": "x", "day": "d", "lines": [{"sku": None, "n": None}, {"sku": "s", "n": 1}, {"n": None}]},
+            {"name": "x", "day": "d", "lines": [{}, {"sku": "s", "n": 1}, {}]},
+            3,
+        ),
+        ({"name": "x", "day": "d", "other": None}, {"name": "x", "day": "d", "other": None}, 0),
+    ],
+)
+def test_a_null_for_what_may_only_be_absent_is_taken_as_absent_and_counted(
+    answer: Any, instance: Any, nulls: int
+) -> None:
+    result = judge(completion(json.dumps(answer)), NULLS)
+    assert isinstance(result, tuple)
+    assert result[1:] == (instance, nulls)
+    counted: list[int] = []
+    (outcome,) = settle([reply(json.dumps(answer))], Asked(NULLS, "m"), NOW, counted.append)
+    assert isinstance(outcome, Extraction)
+    assert sum(counted) == nulls
+    assert outcome.row is not None
+    assert NULLS.from_arrow(outcome.row.batch) == [instance]
+
+
+@pytest.mark.parametrize("answer", [{"name": None, "day": None}, {"name": "x", "day": None, "lines": None, "note": 5}])
+def test_a_null_for_what_must_be_there_stays_a_violation(answer: Any) -> None:
+    result = judge(completion(json.dumps(answer)), NULLS)
+    assert isinstance(result, Failure)
+    assert result.code == "schema_violation"
+
+
 def test_a_failure_is_handed_on_as_it_is() -> None:
     failure = Failure("infer", "truncated", "cut", raw="{")
     assert judge(failure, SCHEMA) is failure

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
@@ -16,7 +18,9 @@ from kimi_beam.io import dead_letters, parquet, staging
 from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import Staged, Target
 from kimi_beam.pricing import Price
+from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.schema_diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 
 
@@ -38,7 +42,8 @@ class WriteDataset(beam.PTransform):
             None: not compared.
 
     Raises:
-        OutputError: When the pipeline is built: the directory holds a finished run, or cannot be written.
+        OutputError: When the pipeline is built: the directory holds a finished run, one with columns that the schema's
+            would break, or cannot be written.
         ConservationError: In the running pipeline: the runner lost or doubled documents.
     """
 
@@ -55,6 +60,7 @@ class WriteDataset(beam.PTransform):
         super().__init__()
         self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
+        check_columns(self._directory, self._schema)
         self._model, self._price = model, price
         self._overwrite = overwrite
         self._documents = documents
@@ -195,6 +201,31 @@ def check_output(directory: str, *, overwrite: bool) -> str:
         raise OutputError(f"{path} holds a finished run: name another directory, or replace it by --overwrite")
     staging.check_writable(path)
     return path
+
+
+def check_columns(directory: str, schema: OutputSchema) -> None:
+    """Refuses a dataset whose readers the schema's columns would break.
+
+    Raises:
+        OutputError: Naming the columns.
+    """
+    if not FileSystems.exists(FileSystems.join(directory, FILE_NAME)):
+        return  # no dataset: what a run that died left is replaced
+    for path in parts(directory, "extractions"):
+        try:
+            with FileSystems.open(path) as f:
+                found = pq.read_schema(f)
+        except (OSError, BeamIOError, pa.ArrowException):
+            continue  # who replaces a dataset that cannot be read breaks nothing
+        changes = diff(found, file_schema(schema))
+        breaking = [f"{change.path}: {change.what}" for change in changes if change.verdict is Verdict.BREAKING]
+        if breaking:
+            more = f", and {len(breaking) - 3} more" if len(breaking) > 3 else ""
+            raise OutputError(
+                f"the dataset in {directory} has columns that this schema breaks ({'; '.join(breaking[:3])}{more}): "
+                "name another directory"
+            )
+        return
 
 
 def parts(directory: str, kind: str) -> list[str]:

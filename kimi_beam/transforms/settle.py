@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 
+from kimi_beam import metrics
 from kimi_beam.progress import PROGRESS
 from kimi_beam.types import DeadLetter, Reply
 from kimi_beam.validation import Asked, settle
@@ -20,9 +22,10 @@ class Settle(beam.DoFn):
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
+        self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
 
     def process(self, element: list[Reply]) -> Iterator[Any]:
-        for outcome in settle(element, self._asked, time.time()):
+        for outcome in settle(element, self._asked, time.time(), self._nulls.inc):
             if isinstance(outcome, DeadLetter):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, outcome)
             else:

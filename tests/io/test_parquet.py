@@ -178,7 +178,7 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
             ("paid", pa.bool_()),
             ("day", pa.date32()),
             ("sent", pa.timestamp("us", "UTC")),
-            ("kind", pa.string()),
+            ("kind", pa.dictionary(pa.int32(), pa.string())),
             ("lines", pa.list_(pa.struct([("what", pa.string()), ("count", pa.int64())]))),
             ("party", pa.struct([("name", pa.string()), ("tags", json_type)])),
             ("free", json_type),

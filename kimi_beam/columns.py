@@ -1,0 +1,275 @@
+"""Columns of objects and arrays: instances taken apart, column by column, and put together again.
+
+A null cell alone means that a member is absent; one that must be there is null by it. An explicit null where the member
+may also be absent stands aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import accumulate, chain
+from operator import itemgetter
+from types import NoneType
+from typing import Any
+
+import pyarrow as pa
+
+from kimi_beam.aside import Aside, Place, entry, member, pointer
+from kimi_beam.cells import Array, Column
+
+_EMPTY: dict[Any, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of an object and its column.
+
+    Attributes:
+        name: The property; of a tuple, the position.
+        field: The Arrow field.
+        column: The column.
+        required: Whether it is always there.
+        null: Whether it may be null.
+    """
+
+    name: Any
+    field: Any
+    column: Column
+    required: bool
+    null: bool
+
+
+class Record(Column):
+    """Objects with named members: a struct. At the root, the columns of the table.
+
+    Args:
+        members: The members in their order.
+    """
+
+    token: type = str
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = list(members)
+        self.type = pa.struct([m.field for m in self.members])
+        self._names = [m.name for m in self.members]
+        self._known = frozenset(self._names)
+        self._gets = [itemgetter(name) for name in self._names]
+
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+        values, gaps = self.fitting(values, place, aside)
+        arrays = self.arrays(values, gaps, place, aside)
+        mask = pa.array([value is None for value in values], pa.bool_()) if gaps else None
+        return pa.StructArray.from_arrays(arrays, fields=[m.field for m in self.members], mask=mask)
+
+    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+        """The objects as dicts, and whether there are gaps: what is none goes aside and leaves None."""
+        return _only(dict, values, place, aside)
+
+    def arrays(self, values: Sequence[Any], gaps: bool, place: Place, aside: Aside) -> list[Array]:
+        """The column of each member; a None among the objects gives null cells."""
+        objects = [_EMPTY if value is None else value for value in values] if gaps else values
+        # Most objects have each member and no other. Nothing here makes an object a row: the garbage collector would
+        # take longer to look at them than all the rest does.
+        whole = sum(map(len, objects)) == len(objects) * len(self._names)
+        arrays = []
+        for m, get in zip(self.members, self._gets, strict=True):
+            items = None
+            if whole:
+                try:
+                    items = list(map(get, objects))
+                except KeyError:
+                    whole = False
+            if items is None:
+                name = m.name
+                items = [o.get(name) for o in objects]
+            inner = member(place, m.name)
+            array = m.column.build(items, inner, aside)
+            if array.null_count:
+                self._nulls(m, items, values, inner, aside)
+            arrays.append(array)
+        if not whole:
+            self._unnamed(objects, place, aside)
+        return arrays
+
+    def _unnamed(self, objects: Sequence[Any], place: Place, aside: Aside) -> None:
+        if self._known.issuperset(chain.from_iterable(objects)):
+            return
+        for index, value in enumerate(objects):
+            if not value.keys() <= self._known:
+                row, at = place(index)
+                for name, item in value.items():
+                    if name not in self._known:
+                        aside.hold((row, pointer(at, name)), item, suspect=False)
+
+    @staticmethod
+    def _nulls(m: Member, items: Sequence[Any], values: Sequence[Any], place: Place, aside: Aside) -> None:
+        if m.null and m.required:
+            absent_is_odd, null_is_aside = True, False
+        else:
+            absent_is_odd, null_is_aside = m.required, True
+        for index, item in enumerate(items):
+            if item is None and values[index] is not None:
+                if m.name in values[index]:
+                    if null_is_aside:
+                        aside.hold(place(index), None, suspect=not m.null)
+                elif absent_is_odd:
+                    aside.suspects.add(place(index)[0])
+
+    def read(self, array: Array) -> list[Any]:
+        present = array.is_valid().to_pylist() if array.null_count else None
+        found = self.objects(dict(zip((f.name for f in array.type), array.flatten(), strict=True)), len(array))
+        return found if present is None else [o if there else None for o, there in zip(found, present, strict=True)]
+
+    def objects(self, arrays: Mapping[str, Array], count: int) -> list[dict[Any, Any]]:
+        """The objects of some columns, by their field's name; a column that is missing is one of absent members."""
+        found: list[dict[Any, Any]] = [{} for _ in range(count)]
+        for m in self.members:
+            array = arrays.get(m.field.name)
+            if array is None:
+                continue
+            for value, item in zip(found, m.column.read(array), strict=True):
+                if item is not None or (m.required and m.null):
+                    value[m.name] = item
+        return found
+
+
+class Tuple(Record):
+    """Arrays whose items differ by position: a struct."""
+
+    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+        lists, gaps = _only(list, values, place, aside)
+        return [None if value is None else dict(enumerate(value)) for value in lists], gaps
+
+    def read(self, array: Array) -> list[Any]:
+        return [value if value is None else _in_order(value) for value in super().read(array)]
+
+
+def _in_order(items: dict[int, Any]) -> list[Any]:
+    return [items.get(index) for index in range(max(items, default=-1) + 1)]
+
+
+class List(Column):
+    """Arrays of one kind of item."""
+
+    def __init__(self, item: Column, field: Any) -> None:
+        self.item, self.type = item, pa.list_(field)
+
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+        values, gaps = _only(list, values, place, aside)
+        filled: Sequence[Any] = values
+        mask = None
+        if gaps:
+            mask = pa.array([value is None for value in values], pa.bool_())
+            filled = [() if value is None else value for value in values]
+        starts = list(accumulate(map(len, filled), initial=0))
+        items = list(chain.from_iterable(filled))
+        array = self.item.build(items, entry(place, starts[:-1], None), aside)
+        return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), array, type=self.type, mask=mask)
+
+    def read(self, array: Array) -> list[Any]:
+        offsets = array.offsets.to_pylist()
+        first = offsets[0]
+        items = self.item.read(array.values.slice(first, offsets[-1] - first))
+        spans = zip(array.is_valid().to_pylist(), offsets, offsets[1:], strict=False)
+        return [items[start - first : end - first] if there else None for there, start, end in spans]
+
+
+class Map(Column):
+    """Objects whose keys are not named and whose values are of one kind."""
+
+    def __init__(self, item: Column, field: Any) -> None:
+        key: Any = pa.field("key", pa.string(), nullable=False)
+        self.item, self.type = item, pa.map_(key, field)
+
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+        values, _ = _only(dict, values, place, aside)
+        filled = [_EMPTY if value is None else value for value in values]
+        for index, value in enumerate(filled):
+            if any(not key.isascii() and _unwritable(key) for key in value):
+                aside.refuse(place(index), "type", "has a key that no UTF-8 text holds")
+                filled[index] = _EMPTY
+        starts = list(accumulate(map(len, filled), initial=0))
+        keys = list(chain.from_iterable(filled))
+        items = list(chain.from_iterable(value.values() for value in filled))
+        array = self.item.build(items, entry(place, starts[:-1], keys), aside)
+        # A null offset is a null map.
+        offsets = [None if value is None else start for value, start in zip(values, starts, strict=False)]
+        ends: Array = pa.array([*offsets, starts[-1]], pa.int32())
+        return pa.MapArray.from_arrays(ends, pa.array(keys, pa.string()), array, type=self.type)
+
+    def read(self, array: Array) -> list[Any]:
+        offsets = array.offsets.to_pylist()
+        first, count = offsets[0], offsets[-1] - offsets[0]
+        keys = array.keys.slice(first, count).to_pylist()
+        items = self.item.read(array.items.slice(first, count))
+        spans = zip(array.is_valid().to_pylist(), offsets, offsets[1:], strict=False)
+        return [
+            dict(zip(keys[a - first : b - first], items[a - first : b - first], strict=True)) if there else None
+            for there, a, b in spans
+        ]
+
+
+_KINDS: dict[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    Decimal: "number",
+    dict: "object",
+    list: "array",
+}
+
+
+class Union(Column):
+    """Values of several JSON types, arrays or objects among them: a struct of which one field is filled.
+
+    Args:
+        members: The column of each type, by its name.
+    """
+
+    def __init__(self, members: Mapping[str, Column]) -> None:
+        self._members = {"number" if kind == "integer" else kind: column for kind, column in members.items()}
+        self.type = pa.struct([pa.field(kind, column.type) for kind, column in members.items()])
+
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+        kinds = [None if value is None else _KINDS.get(type(value), "") for value in values]
+        arrays = []
+        for mine_kind, column in self._members.items():
+            mine = [value if of == mine_kind else None for value, of in zip(values, kinds, strict=True)]
+            arrays.append(column.build(mine, place, aside))
+        for index, kind in enumerate(kinds):
+            if kind is not None and kind not in self._members:
+                aside.hold(place(index), values[index], suspect=True)
+        mask = pa.array([kind is None for kind in kinds], pa.bool_()) if None in kinds else None
+        return pa.StructArray.from_arrays(arrays, fields=list(self.type), mask=mask)
+
+    def read(self, array: Array) -> list[Any]:
+        found: list[Any] = [None] * len(array)
+        for column, part in zip(self._members.values(), array.flatten(), strict=True):
+            for index, item in enumerate(column.read(part)):
+                if item is not None:
+                    found[index] = item
+        return found
+
+
+def _unwritable(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+    """The values that are of a kind, and whether there are gaps: others go aside and leave None."""
+    types = set(map(type, values))
+    if types <= {kind, NoneType}:
+        return values, NoneType in types
+    fitting = list(values)
+    for index, value in enumerate(values):
+        if value is not None and type(value) is not kind:
+            aside.hold(place(index), value, suspect=True)
+            fitting[index] = None
+    return fitting, True

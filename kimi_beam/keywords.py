@@ -1,0 +1,155 @@
+"""What one schema says itself, without its references and the schemas that it is combined with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from kimi_beam.references import Node
+from kimi_beam.shapes import ALL, Rest, Shape, Term, joined, kind_of, schema_term
+
+_IMPLIED = {
+    "properties": "object",
+    "required": "object",
+    "additionalProperties": "object",
+    "patternProperties": "object",
+    "propertyNames": "object",
+    "minProperties": "object",
+    "maxProperties": "object",
+    "items": "array",
+    "prefixItems": "array",
+    "minItems": "array",
+    "maxItems": "array",
+    "uniqueItems": "array",
+    "contains": "array",
+    "pattern": "string",
+    "minLength": "string",
+    "maxLength": "string",
+    "format": "string",
+    "contentEncoding": "string",
+    "minimum": "number",
+    "maximum": "number",
+    "exclusiveMinimum": "number",
+    "exclusiveMaximum": "number",
+    "multipleOf": "number",
+}
+FACETS = ("title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems")
+"""Keywords that say nothing about a column and much to a model."""
+
+
+def own(node: Node) -> Shape:
+    """What a schema says itself, without its references and the schemas that it is combined with."""
+    schema = node.schema
+    values = _values(schema)
+    kinds = _kinds(schema)
+    if values is not None:
+        admitted = kinds | ({"integer"} if "number" in kinds else set())
+        values = tuple(value for value in values if kind_of(value) in admitted)
+        kinds = frozenset(map(kind_of, values))
+    elif kinds == {"number"} and _multiple_of_one(schema):
+        kinds = frozenset({"integer"})
+    elif {"number", "null"} == kinds and _multiple_of_one(schema):
+        kinds = frozenset({"integer", "null"})
+    prefix, items, closed = _items(node)
+    low, high = _bounds(schema)
+    required = schema.get("required")
+    form = schema.get("format")
+    if str(schema.get("contentEncoding")).lower() == "base64":
+        form = "byte"
+    arrow = schema.get("x-arrow-type")
+    facets = {key: schema[key] for key in FACETS if key in schema}
+    return Shape(
+        kinds,
+        frozenset(_IMPLIED[key] for key in schema if key in _IMPLIED and key != "required")
+        | (frozenset({"object"}) if isinstance(required, list) else frozenset()),
+        values,
+        form if isinstance(form, str) else None,
+        low,
+        high,
+        _decimal(schema.get("multipleOf")),
+        {name: schema_term(node.child(sub)) for name, sub in _mapping(schema, "properties").items()},
+        frozenset(required if isinstance(required, list) else ()),
+        _rest(node),
+        prefix,
+        items,
+        schema["minItems"] if type(schema.get("minItems")) is int else 0,
+        closed,
+        arrow if isinstance(arrow, str) else None,
+        facets,
+        frozenset([node.key]),
+    )
+
+
+def _mapping(schema: Mapping[str, Any], keyword: str) -> dict[str, Any]:
+    value = schema.get(keyword)
+    return value if isinstance(value, dict) else {}
+
+
+def _kinds(schema: Mapping[str, Any]) -> frozenset[str]:
+    kind = schema.get("type")
+    return frozenset([kind] if isinstance(kind, str) else kind if isinstance(kind, list) else ALL) & ALL
+
+
+def _multiple_of_one(schema: Mapping[str, Any]) -> bool:
+    step = _decimal(schema.get("multipleOf"))
+    return step is not None and step == step.to_integral_value()
+
+
+def _values(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    if "const" in schema:
+        return (schema["const"],)
+    return tuple(schema["enum"]) if isinstance(schema.get("enum"), list) else None
+
+
+def _decimal(number: Any) -> Decimal | None:
+    if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
+        return None
+    exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+    return exact if exact.is_finite() and abs(exact.adjusted()) < 400 else None
+
+
+def _bounds(schema: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    """Bounds as inclusive ones: an exclusive bound is taken for the next integer inside it where it is one."""
+    low, high = _decimal(schema.get("minimum")), _decimal(schema.get("maximum"))
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")  # true in draft 4
+    above_at = low if above is True else _decimal(above)
+    below_at = high if below is True else _decimal(below)
+    if above_at is not None:
+        low = above_at if low is None else max(low, above_at)
+    if below_at is not None:
+        high = below_at if high is None else min(high, below_at)
+    if above_at is not None and low == above_at and _whole(above_at):
+        low = above_at + 1
+    if below_at is not None and high == below_at and _whole(below_at):
+        high = below_at - 1
+    return low, high
+
+
+def _whole(number: Decimal) -> bool:
+    return abs(number) < 10**25 and number == number.to_integral_value()
+
+
+def _rest(node: Node) -> Rest:
+    schema = node.schema
+    patterns = [node.child(sub) for sub in _mapping(schema, "patternProperties").values()]
+    more = schema.get("additionalProperties", schema.get("unevaluatedProperties", True))
+    terms = [schema_term(pattern) for pattern in patterns if pattern.schema is not False]
+    if isinstance(more, dict) and more:
+        terms.append(schema_term(node.child(more)))
+    elif more is not False:
+        # Beside patterns, keys that match none may still hold anything; what is said is said of those that match.
+        return joined("either", terms) if terms else True
+    return joined("either", terms) if terms else False
+
+
+def _items(node: Node) -> tuple[tuple[Term, ...], Term | None, bool]:
+    schema = node.schema
+    prefix, items = schema.get("prefixItems"), schema.get("items")
+    if isinstance(items, list):
+        prefix, items = items, schema.get("additionalItems")
+    elif items is None:
+        items = schema.get("unevaluatedItems")
+    terms = tuple(schema_term(node.child(sub)) for sub in prefix) if isinstance(prefix, list) else ()
+    rest = schema_term(node.child(items)) if isinstance(items, dict) and items else None
+    return terms, rest, items is False

@@ -1,0 +1,73 @@
+"""An instance held against the members that its schema names: keys without a name, nulls that stand for absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kimi_beam.places import Shapes
+from kimi_beam.shapes import Shape, Term
+from kimi_beam.violations import Violation, violation
+
+_MOST = 100
+
+
+def unnamed(shapes: Shapes, root: Term, instance: Any) -> list[Violation]:
+    """A violation for each key that the schema allows but does not name; the first hundred.
+
+    Keys of objects that name no member at all, and keys that a pattern or a schema for further ones describes, are as
+    good as named.
+    """
+    found: list[Violation] = []
+    waiting: list[tuple[Term, Any, tuple[str | int, ...]]] = [(root, instance, ())]
+    while waiting and len(found) < _MOST:
+        term, value, at = waiting.pop()
+        shape = shapes.of(term)
+        if isinstance(value, dict) and shape.members and not isinstance(shape.rest, Term):
+            found += [
+                violation(at, "additionalProperties", f"{key!r} is not named by the schema, which is closed")
+                for key in value
+                if key not in shape.members
+            ]
+        waiting += [(inner, item, (*at, token)) for inner, item, token in _inside(shape, value)]
+    return found[:_MOST]
+
+
+def _inside(shape: Shape, value: Any) -> Iterator[tuple[Term, Any, str | int]]:
+    """The terms of an object's or an array's parts; nothing for parts of which nothing is known."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            term = shape.members.get(key, shape.rest)
+            if isinstance(term, Term) and isinstance(item, (dict, list)):
+                yield term, item, key
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            part = shape.prefix[index] if index < len(shape.prefix) else shape.items
+            if part is not None and isinstance(item, (dict, list)):
+                yield part, item, index
+
+
+def absent_nulls(shapes: Shapes, term: Term, value: Any) -> tuple[Any, int]:
+    """The value without the nulls of members that may be absent and not null, and how many they were."""
+    if not isinstance(value, (dict, list)):
+        return value, 0
+    shape = shapes.of(term)
+    removed = 0
+    new: Any = value
+    for inner, item, token in list(_inside(shape, value)):
+        changed, count = absent_nulls(shapes, inner, item)
+        if count:
+            new = value.copy() if new is value else new
+            new[token] = changed
+            removed += count
+    if isinstance(value, dict):
+        gone = [key for key, item in value.items() if item is None and _means_absent(shapes, shape, key)]
+        if gone:
+            new = {key: item for key, item in new.items() if key not in gone}
+            removed += len(gone)
+    return new, removed
+
+
+def _means_absent(shapes: Shapes, shape: Shape, key: str) -> bool:
+    term = shape.members.get(key)
+    return term is not None and key not in shape.required and not shapes.of(term).null

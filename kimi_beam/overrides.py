@@ -1,0 +1,206 @@
+"""``x-arrow-type``: a column that the user has chosen. A value that it cannot give back fails its row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from kimi_beam import jsontext
+from kimi_beam.aside import Aside, Place
+from kimi_beam.cells import (
+    JSON,
+    UNFIT,
+    Array,
+    Boolean,
+    Bytes,
+    Category,
+    Cells,
+    Column,
+    Date,
+    DateTime,
+    Digits,
+    Float,
+    Integer,
+    Json,
+    Text,
+)
+from kimi_beam.errors import SchemaError
+from kimi_beam.shapes import Shape
+
+_DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
+_TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(\s*,\s*(?:tz=)?UTC)?\]")
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d+))?", re.ASCII)
+_INTEGERS = {str(kind): kind for kind in (
+    pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()
+)}  # fmt: skip
+_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+class _Strict(Column):
+    """A column that refuses what it cannot hold, where others would keep it beside the cell."""
+
+    def __init__(self, column: Column, name: str) -> None:
+        self._column, self._name, self.type = column, name, column.type
+
+    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+        mine = Aside()
+        array = self._column.build(values, lambda index: (index, ""), mine)
+        for index in mine.rest:
+            aside.refuse(place(index), "x-arrow-type", f"is not held by {self._name}")
+        for index, (_, keyword, reason) in mine.refused.items():
+            aside.refuse(place(index), keyword, reason)
+        return array
+
+    def read(self, array: Array) -> list[Any]:
+        return self._column.read(array)
+
+
+class _Instants(DateTime):
+    """Date-times of another precision than microseconds, or without a time zone: in UTC, then."""
+
+    plain = frozenset()
+
+    def __init__(self, unit: Any, zone: str | None) -> None:
+        self.type = pa.timestamp(unit, zone)
+        self._unit = _NANOSECONDS[unit]
+
+    def cell(self, value: Any) -> Any:
+        microseconds = super().cell(value)
+        if microseconds is UNFIT or microseconds * 1_000 % self._unit:
+            return UNFIT
+        count = microseconds * 1_000 // self._unit
+        return count if -(1 << 63) <= count < 1 << 63 else UNFIT
+
+
+class _LocalTimes(_Instants):
+    """``YYYY-MM-DDTHH:MM:SS`` without an offset, in the spelling that they are read back in."""
+
+    def cell(self, value: Any) -> Any:
+        trimmed = type(value) is str and not value.endswith(("Z", "z")) and not ("." in value and value[-1] in "0.")
+        return super().cell(f"{value}Z") if trimmed and value[10:11] == "T" else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if text is None else text.removesuffix("Z") for text in super().read(array)]
+
+
+class _Numerals(Integer):
+    """Strings of digits, without a plus sign or leading zeros."""
+
+    plain = frozenset()
+
+    def cell(self, value: Any) -> Any:
+        digits = value if type(value) is str and len(value) < 22 and value.lstrip("-").isdecimal() else "x"
+        number = int(digits) if digits != "x" else None
+        return super().cell(number) if number is not None and str(number) == value else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if number is None else str(number) for number in array.to_pylist()]
+
+
+class _Spelt(Text):
+    """Numbers as text, all their digits in it."""
+
+    def is_plain(self, values: Sequence[Any]) -> bool:
+        return False
+
+    def cell(self, value: Any) -> Any:
+        return jsontext.dumps(value).decode() if type(value) in (int, float, Decimal) else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if text is None else jsontext.loads(text) for text in array.to_pylist()]
+
+
+class _Single(Float):
+    """Numbers whose digits a float of 32 bits gives back."""
+
+    type = pa.float32()
+
+    def is_plain(self, values: Sequence[Any]) -> bool:
+        return False
+
+    def cell(self, value: Any) -> Any:
+        number = super().cell(value)
+        return number if number is UNFIT or self._back(number) == number else UNFIT
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if text is None else float(text) for text in array.cast(pa.string()).to_pylist()]
+
+    @staticmethod
+    def _back(number: float) -> float:
+        return float(pa.scalar(number, pa.float32()).cast(pa.string()).as_py())
+
+
+class _Clock(Cells):
+    """``HH:MM:SS`` with as many digits of a second as the unit has."""
+
+    def __init__(self, kind: Any) -> None:
+        self.type, self._unit = kind, _NANOSECONDS[kind.unit]
+
+    def cell(self, value: Any) -> Any:
+        found = _TIME.fullmatch(value) if type(value) is str else None
+        if found is None:
+            return UNFIT
+        hours, minutes, seconds, fraction = int(found[1]), int(found[2]), int(found[3]), f"{found[4] or '':0<9}"
+        nanoseconds = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + int(fraction[:9])
+        return UNFIT if fraction[9:] or nanoseconds % self._unit else nanoseconds // self._unit
+
+    def read(self, array: Array) -> list[Any]:
+        texts = array.cast(pa.string()).to_pylist()
+        return [text.rstrip("0").rstrip(".") if text is not None and "." in text else text for text in texts]
+
+
+def forced(name: str, shape: Shape, at: str) -> Column:
+    """The column that a user has chosen.
+
+    Raises:
+        SchemaError: There is no such type, or it is none for the kinds of value at this place.
+    """
+    column = _column(name.strip(), shape)
+    if column is None:
+        kinds = " or ".join(sorted(shape.likely)) or "any value"
+        raise SchemaError(f"x-arrow-type at '{at or '/'}': {name!r} is no Arrow type that {kinds} can have")
+    return column if isinstance(column, Json) else _Strict(column, name)
+
+
+def _column(name: str, shape: Shape) -> Column | None:
+    if name in ("json", "arrow.json", str(JSON)):
+        return Json()
+    kinds = shape.likely
+    numeric, textual = kinds <= {"integer", "number"}, kinds == {"string"}
+    if found := _DECIMAL.fullmatch(name):
+        precision, scale = int(found[2]), int(found[3])
+        try:
+            kind = pa.decimal256(precision, scale) if found[1] == "256" else pa.decimal128(precision, scale)
+        except ValueError:
+            return None
+        fits = scale <= precision and kinds and kinds <= {"integer", "number", "string"}
+        return Digits(kind, text="string" in kinds, as_text=textual) if fits else None
+    if found := _TIMESTAMP.fullmatch(name):
+        if not textual:
+            return None
+        with_offset = found[2] or shape.format == "date-time"
+        return _Instants(found[1], "UTC" if found[2] else None) if with_offset else _LocalTimes(found[1], None)
+    if numeric and kinds:
+        if name in ("string", "utf8"):
+            return _Spelt()
+        if name in _INTEGERS:
+            return Integer(_INTEGERS[name])
+        return {"float": _Single(), "float32": _Single(), "double": Float(), "float64": Float()}.get(name)
+    if textual:
+        return _text(name, shape)
+    return Boolean() if kinds == {"boolean"} and name in ("bool", "boolean") else None
+
+
+def _text(name: str, shape: Shape) -> Column | None:
+    clocks = {f"time32[{u}]": pa.time32(u) for u in ("s", "ms")} | {f"time64[{u}]": pa.time64(u) for u in ("us", "ns")}
+    if name in clocks:
+        return _Clock(clocks[name])
+    if name in _INTEGERS:
+        return _Numerals(_INTEGERS[name])
+    if name == "dictionary" and shape.values is not None:
+        return Category([value for value in shape.values if isinstance(value, str)])
+    return {"string": Text(), "utf8": Text(), "date32": Date(), "date32[day]": Date(), "binary": Bytes()}.get(name)

@@ -1,0 +1,103 @@
+"""The shape of each place of a schema: references followed, ``allOf``, unions and conditions folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kimi_beam.combining import both, either
+from kimi_beam.keywords import own
+from kimi_beam.references import Node
+from kimi_beam.shapes import ANY, NEVER, Shape, Term, schema_term
+
+_MAX_NESTED = 150
+
+
+class Shapes:
+    """The shapes of one schema's places, each found once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Term, Shape] = {}
+        self._open: set[Term] = set()
+
+    def of(self, term: Term) -> Shape:
+        """The shape of a place. A reference that leads back to itself adds nothing."""
+        if term in self._found:
+            return self._found[term]
+        if term in self._open or len(self._open) > _MAX_NESTED:
+            return ANY
+        self._open.add(term)
+        try:
+            shape = self._of(term)
+        finally:
+            self._open.discard(term)
+        self._found[term] = shape
+        return shape
+
+    def _of(self, term: Term) -> Shape:
+        if term.how == "schema":
+            return self._schema(term.parts[0])
+        if term.how == "maybe":
+            return self.of(term.parts[0])
+        if term.how == "either":
+            return either([self.of(part) for part in term.parts])
+        shape = ANY
+        for part in sorted(term.parts, key=lambda part: part.how == "maybe"):
+            shape = both(shape, self.of(part), hint=part.how == "maybe")
+        return shape
+
+    def _schema(self, node: Node) -> Shape:
+        schema = node.schema
+        if schema is False or schema == {"not": {}}:
+            return NEVER
+        if not isinstance(schema, dict):
+            return ANY
+        targets = [ANY if target is None else self.of(schema_term(target)) for target in node.targets()]
+        if "$ref" in schema and not node.siblings_count:
+            return targets[0] if targets else ANY
+        shape = own(node)
+        if shape.values is not None and shape.kinds & {"object", "array"}:
+            shape = both(shape, own(node.child(_of_values(shape.values))))
+        for target in targets:
+            shape = both(shape, target)
+
+        def inner(sub: Any) -> Shape:
+            return self.of(schema_term(node.child(sub)))
+
+        for sub in _list(schema, "allOf"):
+            shape = both(shape, inner(sub))
+        for keyword in ("anyOf", "oneOf"):
+            if _list(schema, keyword):
+                shape = both(shape, either([inner(sub) for sub in schema[keyword]]))
+        if "if" in schema:
+            always = schema["if"]
+            cases = ("then",) if always is True else ("else",) if always is False else ("then", "else")
+            shape = both(shape, either([inner(schema.get(keyword, True)) for keyword in cases]))
+        for sub in _dependents(schema):
+            shape = both(shape, either([inner(sub), ANY]))
+        return shape
+
+
+def _dependents(schema: Mapping[str, Any]) -> list[Any]:
+    return [
+        sub
+        for keyword in ("dependentSchemas", "dependencies")
+        for sub in (schema[keyword].values() if isinstance(schema.get(keyword), dict) else ())
+        if isinstance(sub, dict)
+    ]
+
+
+def _list(schema: Mapping[str, Any], keyword: str) -> list[Any]:
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
+
+
+def _of_values(values: tuple[Any, ...]) -> dict[str, Any]:
+    """A schema of the members and items that some constant values have."""
+    objects = [value for value in values if isinstance(value, dict)]
+    names = dict.fromkeys(name for value in objects for name in value)
+    return {
+        "properties": {name: {"enum": [value[name] for value in objects if name in value]} for name in names},
+        "required": [name for name in names if all(name in value for value in objects)],
+        "items": {"enum": [item for value in values if isinstance(value, list) for item in value]},
+    }

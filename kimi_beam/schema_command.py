@@ -1,0 +1,87 @@
+"""`kimi-beam schema`: what a schema becomes, what the service gets of it, what a change of it does to readers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kimi_beam import arrow, console, jsontext
+from kimi_beam.errors import SchemaError, UserError
+from kimi_beam.schema import OutputSchema
+from kimi_beam.schema_diff import Verdict, diff, verdict
+from kimi_beam.schema_source import line
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command.
+
+    Returns:
+        The exit code: 0 done, 1 the change is breaking, 2 a mistake.
+    """
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
+    try:
+        return _diff(args.old, args.new) if args.action == "diff" else _show(args.file, sent=args.sent)
+    except UserError as e:
+        console.say(str(e))
+        return 2
+
+
+def _show(source: str, *, sent: bool) -> int:
+    schema = OutputSchema(source)
+    if sent:
+        # By way of text: numbers beyond a double keep their digits in it.
+        print(json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False))
+        return 0
+    fields = {field.name: field for field in schema.arrow_schema}
+    print(f"{schema.name}: {len(fields)} columns, schema hash {schema.hash}\n")
+    _table([("property", "becomes", "because"), *arrow.described(schema.leaves)])
+    print()
+    _table(
+        [("column", "null", "type"), *((n, "yes" if f.nullable else "no", _type(f.type)) for n, f in fields.items())]
+    )
+    as_json, leaves = arrow.json_share(schema.leaves)
+    print(f"\n{as_json} of {leaves} leaves are JSON text.")
+    for column, field in fields.items():
+        name = (field.metadata or {}).get(arrow.PROPERTY.encode())
+        if name is None:
+            continue
+        print(f"The property {name.decode()!r} is the column {column!r}: its own name is none that a column can have.")
+    return 0
+
+
+def _type(kind: Any) -> str:
+    text = str(kind).replace("extension<arrow.json>", "json")
+    return text.replace("dictionary<values=string, indices=int32, ordered=0>", "string of a list")
+
+
+def _table(rows: list[tuple[str, str, str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for row in rows:
+        print(f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}".rstrip())
+
+
+def _diff(old: str, new: str) -> int:
+    changes = diff(_columns(old), _columns(new))
+    found = verdict(changes)
+    print(found.value)
+    for change in changes:
+        print(f"  {change}")
+    return 1 if found is Verdict.BREAKING else 0
+
+
+def _columns(source: str) -> pa.Schema:
+    """The columns of a schema, or of a Parquet file."""
+    if not source.endswith(".parquet"):
+        return OutputSchema(source).arrow_schema
+    try:
+        found = pq.read_schema(source)
+    except (OSError, pa.ArrowException) as e:
+        raise SchemaError(f"cannot read the columns of {source}: {line(str(e), 200)}") from None
+    ours = {"_document_id", "_metadata", "_provenance"}
+    return pa.schema([field for field in found if field.name not in ours])

@@ -1,0 +1,177 @@
+"""A JSON Schema from whatever a user has: a dict, a file, a pydantic model, a dataclass, a TypedDict."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias, is_typeddict
+
+import jsonschema_rs
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import is_typeddict as is_typeddict_extension
+
+from kimi_beam import jsontext
+from kimi_beam.errors import SchemaError
+from kimi_beam.references import RegistrySource
+
+Definition: TypeAlias = "dict[str, Any] | bool"
+
+_MODULE_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_FETCHES = 1_000
+
+
+def definition(source: Any) -> tuple[Definition, type | None]:
+    """The JSON Schema of a source, and the class that it was made of; None where it was none.
+
+    Raises:
+        SchemaError: It cannot be read, or is no schema.
+    """
+    found = _load(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else source
+    if isinstance(found, type):
+        return _of_class(found), found
+    if not isinstance(found, (dict, bool)):
+        raise SchemaError(f"a JSON Schema is an object, true or false, not {type(found).__name__}")
+    return found, None
+
+
+def line(text: str, most: int) -> str:
+    """The text as one line that is not longer."""
+    found = " ".join(text[: 4 * most].split())
+    return found if len(found) <= most else f"{found[: most - 1]}…"
+
+
+# ------------------------------------------------------------------------------------------------ files and names
+
+
+def _load(reference: str) -> Definition | type:
+    if _MODULE_CLASS.fullmatch(reference) and not Path(reference).exists():
+        return import_class(reference)
+    try:
+        text = _read(reference)
+    except Exception as e:  # a remote filesystem may raise anything, an AssertionError for a missing extra among it
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else line(str(e), 300)
+        raise SchemaError(f"cannot read the schema {reference!r}: {reason}") from None
+    try:
+        schema = jsontext.loads(text)
+    except ValueError as e:
+        raise SchemaError(f"the schema {reference} is not JSON: {e}") from None
+    if not isinstance(schema, (dict, bool)):
+        raise SchemaError(f"the schema {reference} is not an object, true or false")
+    return schema
+
+
+def import_class(reference: str) -> type:
+    """The class of a ``module:Class``.
+
+    Raises:
+        SchemaError: It cannot be imported, or has no JSON Schema.
+    """
+    module_name, _, names = reference.partition(":")
+    try:
+        found: Any = import_module(module_name)
+        for name in names.split("."):
+            found = getattr(found, name)
+    except Exception as e:  # a user's module may raise anything while it is imported
+        raise SchemaError(f"cannot import the schema {reference}: {type(e).__name__}: {line(str(e), 200)}") from None
+    if not isinstance(found, type) or not _has_schema(found):
+        raise SchemaError(f"{reference} is no pydantic model, dataclass or TypedDict")
+    return found
+
+
+def _read(path: str) -> bytes:
+    if "://" not in path:
+        return Path(path).read_bytes()
+    # A schema may lie on any filesystem that Beam knows. Late: nothing else here needs Beam.
+    from apache_beam.io.filesystems import FileSystems
+
+    with FileSystems.open(path) as f:
+        content: bytes = f.read()
+        return content
+
+
+# ------------------------------------------------------------------------------------------------ classes
+
+
+def _has_schema(found: type) -> bool:
+    return (
+        issubclass(found, BaseModel)
+        or dataclasses.is_dataclass(found)
+        or is_typeddict(found)
+        or is_typeddict_extension(found)
+    )
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's own, but that a Decimal with so many places says so: its column is a decimal then."""
+
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().decimal_schema(schema)
+        places = schema.get("decimal_places")
+        if not isinstance(places, int) or not 0 < places <= 38:
+            return found
+        digits = min(38, max(schema.get("max_digits") or 29 + places, places))  # 29: as BigQuery's NUMERIC
+        step = float(f"1e-{places}")
+        for branch in found.get("anyOf", [found]):
+            if branch.get("type") == "number":
+                branch.setdefault("multipleOf", step)
+        return {**found, "x-arrow-type": f"decimal128({digits}, {places})"}
+
+
+def _of_class(found: type) -> dict[str, Any]:
+    if not _has_schema(found):
+        raise SchemaError(f"{found.__name__} is no pydantic model, dataclass or TypedDict")
+    try:
+        return TypeAdapter(found).json_schema(schema_generator=_Generator)
+    except (PydanticUserError, ValueError, TypeError, NameError) as e:
+        raise SchemaError(f"{found.__name__} has no JSON Schema: {line(str(e), 300)}") from None
+
+
+# ------------------------------------------------------------------------------------------------ registries
+
+
+def documents(schema: Definition, registry: RegistrySource | None) -> dict[str, Any]:
+    """The other schemas that a schema may refer to, by URI.
+
+    Args:
+        schema: The schema.
+        registry: None for none; schemas by URI; or a function that fetches what a URI names. It is called here, while
+            the pipeline is built, and never on a worker.
+
+    Raises:
+        SchemaError: The registry is none, or the function failed.
+    """
+    if registry is None:
+        return {}
+    if callable(registry) and not isinstance(registry, Mapping):
+        return _fetched(schema, registry)
+    try:
+        pairs: Iterable[Any] = registry.items() if isinstance(registry, Mapping) else registry
+        found = {str(uri): getattr(document, "contents", document) for uri, document in pairs}
+    except (TypeError, ValueError):
+        raise SchemaError("a registry is a mapping of URIs to schemas, or a function that fetches one") from None
+    for uri, document in found.items():
+        if not isinstance(document, (dict, bool)):
+            raise SchemaError(f"the registry's {uri} is no JSON Schema")
+    return found
+
+
+def _fetched(schema: Definition, fetch: Callable[[str], Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def retrieve(uri: str) -> Any:
+        if len(found) >= _FETCHES:
+            raise SchemaError(f"more than {_FETCHES} schemas are referred to")
+        found[uri] = fetch(uri)
+        return found[uri]
+
+    try:
+        jsonschema_rs.validator_for(schema, retriever=retrieve)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError) as e:
+        raise SchemaError(f"not a usable JSON Schema: {line(str(e), 300)}") from None
+    return found

@@ -1,0 +1,152 @@
+"""The schema as the service gets it: closed, flat, without references, and no richer than JSON mode takes.
+
+It guides the model and nothing else: every answer is validated here by the whole schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kimi_beam import jsontext
+from kimi_beam.places import Shapes
+from kimi_beam.shapes import ALL, Shape, Term, joined
+
+_ATTEMPTS = ((24, 1), (24, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
+_MAX_PLACES = 1_500
+_ORDER = ("string", "integer", "number", "boolean", "object", "array", "null")
+_OF_KIND = {
+    "string": ("pattern", "minLength", "maxLength"),
+    "array": ("minItems", "maxItems"),
+}
+_ABOUT = ("description", "examples", "default")
+
+
+def name_of(schema: Any) -> str:
+    """The title of a schema as far as the service allows it as a name."""
+    title = schema.get("title") if isinstance(schema, dict) else None
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:64] if isinstance(title, str) and title else "extraction"
+
+
+def response_format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Form A: OpenAI's."""
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+
+
+def nullable_form(shapes: Shapes, root: Term) -> dict[str, Any]:
+    """The schema with each property required; an optional one may be null."""
+    return _form(shapes, root, unions=True)
+
+
+def plain_form(shapes: Shapes, root: Term) -> dict[str, Any]:
+    """The schema without a union.
+
+    A place of several kinds, null among them, says none; what may be absent is not required.
+    """
+    return _form(shapes, root, unions=False)
+
+
+class _TooManyError(Exception):
+    """The form has too many places when the schema is followed so far."""
+
+
+def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
+    for depth, again in _ATTEMPTS:
+        try:
+            return _Writer(shapes, depth, again, _MAX_PLACES, unions=unions).place(root, (), None, optional=False)
+        except _TooManyError:
+            continue
+    # Each property by its name, however many there are.
+    return _Writer(shapes, 1, 0, None, unions=unions).place(root, (), None, optional=False)
+
+
+class _Writer:
+    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None, *, unions: bool) -> None:
+        self._shapes, self._depth, self._again, self._most, self._unions = shapes, depth, again, most, unions
+        self._places = 0
+
+    def place(self, term: Term, above: tuple[Shape, ...], name: str | None, *, optional: bool) -> dict[str, Any]:
+        """What is sent for one place."""
+        self._places += 1
+        if self._most is not None and self._places > self._most:
+            raise _TooManyError
+        shape = self._shapes.of(term)
+        kinds = shape.likely
+        null = bool(kinds) and ((optional and self._unions) or (shape.null and shape.kinds != ALL and not optional))
+        found: dict[str, Any] = {}
+        types = [kind for kind in _ORDER if kind in kinds or (kind == "null" and null)]
+        if len(types) == 1 or (types and self._unions):
+            found["type"] = types[0] if len(types) == 1 else types
+        found.update(self._about(shape, name))
+        if shape.values is not None and shape.values:
+            found["enum"] = [v for v in shape.values if v is not None] + ([None] if null else [])
+        else:
+            for kind in sorted(kinds, key=_ORDER.index):
+                found.update(self._of_kind(kind, shape, above))
+        if types and "type" not in found:
+            said = found.get("description")
+            found["description"] = (f"{said} " if isinstance(said, str) else "") + f"({' or '.join(types)})"
+        return found
+
+    @staticmethod
+    def _about(shape: Shape, name: str | None) -> dict[str, Any]:
+        found = {key: shape.facets[key] for key in _ABOUT if key in shape.facets}
+        if found.get("default", 0) is None:
+            del found["default"]
+        title = shape.facets.get("title")
+        # Pydantic makes a title of each name, which then says nothing.
+        if isinstance(title, str) and _plain(title) != _plain(name or ""):
+            found = {"title": title, **found}
+        return found
+
+    def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
+        found = {key: shape.facets[key] for key in _OF_KIND.get(kind, ()) if key in shape.facets}
+        if kind == "string" and shape.format:
+            found["format"] = shape.format
+        if kind in ("integer", "number"):
+            found.update(_bounds(shape))
+        if kind in ("object", "array"):
+            again = sum(1 for other in above if not shape.sources.isdisjoint(other.sources))
+            if again <= self._again and len(above) < self._depth:
+                found.update(getattr(self, f"_{kind}")(shape, (*above, shape)))
+        return found
+
+    def _object(self, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
+        if not shape.members:
+            if isinstance(shape.rest, Term):
+                return {"additionalProperties": self.place(shape.rest, above, None, optional=False)}
+            return {} if shape.rest else {"properties": {}, "additionalProperties": False}
+        properties = {}
+        required = []
+        for name, term in shape.members.items():
+            inner = self._shapes.of(term)
+            if not inner.kinds:
+                continue  # it is never there
+            always = name in shape.required
+            properties[name] = self.place(term, above, name, optional=not always)
+            if self._unions or always:
+                required.append(name)
+        return {"properties": properties, "required": required, "additionalProperties": False}
+
+    def _array(self, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
+        terms = [*shape.prefix, *([shape.items] if shape.items else [])]
+        if not terms:
+            return {}
+        found = {"items": self.place(joined("either", terms), above, None, optional=False)}
+        if shape.prefix and shape.closed_items:
+            found["maxItems"] = len(shape.prefix)  # type: ignore[assignment]
+        return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _bounds(shape: Shape) -> Mapping[str, Any]:
+    found = {"minimum": shape.low, "maximum": shape.high, "multipleOf": shape.step}
+    return {
+        key: int(number) if number == number.to_integral_value() and abs(number) < 10**30 else jsontext.number(number)
+        for key, number in found.items()
+        if number is not None
+    }

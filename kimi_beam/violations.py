@@ -1,0 +1,143 @@
+"""Validity: `jsonschema-rs` decides, `jsonschema` explains the unions that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+import jsonschema_rs
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
+
+from kimi_beam import jsontext
+from kimi_beam.aside import pointer
+from kimi_beam.errors import SchemaError
+from kimi_beam.references import Scope, unresolved
+from kimi_beam.schema_source import Definition, line
+
+_VALIDATORS = {
+    "4": jsonschema_rs.Draft4Validator,
+    "6": jsonschema_rs.Draft6Validator,
+    "7": jsonschema_rs.Draft7Validator,
+    "2019-09": jsonschema_rs.Draft201909Validator,
+    "2020-12": jsonschema_rs.Draft202012Validator,
+}
+_EXPLAINERS = {
+    "4": jsonschema.Draft4Validator,
+    "6": jsonschema.Draft6Validator,
+    "7": jsonschema.Draft7Validator,
+    "2019-09": jsonschema.Draft201909Validator,
+    "2020-12": jsonschema.Draft202012Validator,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which an instance is not what the schema says.
+
+    Attributes:
+        path: JSON Pointer of the offending value in the instance; empty for the whole.
+        keyword: The JSON Schema keyword that it violates; ``validator`` for a pydantic model's own.
+        message: One line for a person.
+    """
+
+    path: str
+    keyword: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(the answer)'}: {self.message} ({self.keyword})"
+
+
+def violation(path: Iterable[str | int], keyword: str, message: str) -> Violation:
+    """A violation of bounded size, on one line."""
+    at = ""
+    for token in path:
+        at = pointer(at, token)
+    return Violation(line(at, 200), keyword, line(message, 300))
+
+
+def compiled(
+    schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: bool
+) -> Any:
+    """The validator.
+
+    Args:
+        schema: The schema.
+        draft: Its draft; None: as its ``$schema`` says, else 2020-12.
+        documents: Other schemas by URI.
+        scope: Gives where its references lead.
+        formats: Whether ``format`` asserts.
+
+    Raises:
+        SchemaError: Naming the path in the schema.
+    """
+    make = jsonschema_rs.validator_for if draft is None else _VALIDATORS[draft]
+    try:
+        if not documents:
+            return make(schema, validate_formats=formats, offline=True)
+
+        def retrieve(uri: str) -> Any:
+            if uri not in documents:
+                raise ValueError(f"{uri} is not in the registry")
+            return documents[uri]
+
+        return make(schema, validate_formats=formats, retriever=retrieve)
+    except jsonschema_rs.ValidationError as e:
+        at = "".join(pointer("", token) for token in e.instance_path)
+        lost = None if at else unresolved(scope())
+        raise SchemaError(f"not a valid JSON Schema: at '{lost or at or '/'}': {line(e.message, 300)}") from None
+    except (ValueError, TypeError, jsonschema_rs.ReferencingError) as e:
+        raise SchemaError(f"not a usable JSON Schema: {line(str(e), 300)}") from None
+
+
+def explain(validator: Any, schema: Definition, instance: Any, *, recursive: bool, draft: str | None = None) -> str:
+    """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
+
+    In bounded time and memory, as answers are untrusted: every violation of a large instance is a great deal.
+
+    Args:
+        validator: What `compiled` gave.
+        schema: The schema.
+        instance: The instance.
+        recursive: Whether a union may contain itself: each level then doubles what an explanation looks at.
+        draft: Its draft where it does not say; None: 2020-12.
+    """
+    if recursive:
+        return "the answer is not what the schema says (a recursive union is not explained)"
+    first = first_of(validator, instance)
+    if first is None:
+        return ""
+    if first.keyword in ("anyOf", "oneOf"):
+        return str(_best_match(schema, instance, draft) or first)
+    small = len(jsontext.dumps_any(instance)) < 2_000
+    return "; ".join(map(str, all_of(validator, instance)[:3] if small else [first]))
+
+
+def first_of(validator: Any, instance: Any) -> Violation | None:
+    """The first violation, found in bounded memory; None where the instance is valid."""
+    try:
+        validator.validate(instance)
+    except jsonschema_rs.ValidationError as e:
+        return violation(e.instance_path, e.kind.name, e.message)
+    return None
+
+
+def all_of(validator: Any, instance: Any) -> list[Violation]:
+    """Each violation; none where the instance is valid."""
+    return [violation(e.instance_path, e.kind.name, e.message) for e in validator.iter_errors(instance)]
+
+
+def _best_match(schema: Definition, instance: Any, draft: str | None) -> Violation | None:
+    """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
+    # Its patterns are Python's, which a hostile answer can keep busy for ever; its uniqueItems is quadratic.
+    canonical = jsontext.canonical(schema)
+    if b'"pattern' in canonical or b'"uniqueItems' in canonical or len(jsontext.dumps_any(instance)) > 20_000:
+        return None
+    try:
+        error = best_match(validator_for(schema, _EXPLAINERS[draft or "2020-12"])(schema).iter_errors(instance))
+    except Exception:  # whatever it raises on a schema that only the other validator can read
+        return None
+    return error and violation(error.absolute_path, str(error.validator), error.message)

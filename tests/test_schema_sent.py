@@ -1,0 +1,187 @@
+"""What the service gets: closed, flat, in the model's words, and never richer than JSON mode takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from kimi_beam import jsontext
+from kimi_beam.schema import OutputSchema
+
+
+def _sent(definition: Any) -> Any:
+    return OutputSchema(definition).response_format["json_schema"]["schema"]
+
+
+def _simple(definition: Any) -> Any:
+    return OutputSchema(definition).simple_response_format["json_schema"]["schema"]
+
+
+def _member(schema: Any, **root: Any) -> Any:
+    return _sent({"type": "object", "properties": {"p": schema}, "required": ["p"], **root})["properties"]["p"]
+
+
+def test_an_optional_property_is_sent_as_required_and_nullable() -> None:
+    definition = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}, "c": {"enum": ["x"]}, "d": {"const": 5}},
+        "required": ["a"],
+    }
+    assert _sent(definition) == {
+        "type": "object",
+        "properties": {
+            "a": {"type": "string"},
+            "b": {"type": ["integer", "null"]},
+            "c": {"type": ["string", "null"], "enum": ["x", None]},
+            "d": {"type": ["integer", "null"], "enum": [5, None]},
+        },
+        "required": ["a", "b", "c", "d"],
+        "additionalProperties": False,
+    }
+
+
+def test_the_simpler_form_has_no_union_and_asks_for_what_must_be_there() -> None:
+    definition = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "string"},
+            "b": {"type": "integer"},
+            "c": {"type": ["string", "null"], "description": "Or null."},
+            "d": {"type": ["string", "integer"]},
+        },
+        "required": ["a", "c"],
+    }
+    assert _simple(definition) == {
+        "type": "object",
+        "properties": {
+            "a": {"type": "string"},
+            "b": {"type": "integer"},
+            "c": {"description": "Or null. (string or null)"},
+            "d": {"description": "(string or integer)"},
+        },
+        "required": ["a", "c"],
+        "additionalProperties": False,
+    }
+
+
+def test_descriptions_examples_and_enums_reach_the_model() -> None:
+    class Party(BaseModel):
+        """Who pays."""
+
+        name: str = Field(description="As printed.", examples=["ACME GmbH"])
+
+    class Bill(BaseModel):
+        """A bill."""
+
+        party: Party
+        second: Party | None = Field(default=None, description="If there are two.")
+        currency: str = Field(json_schema_extra={"enum": ["EUR", "USD"]}, description="ISO 4217.")
+        total: float = Field(alias="grandTotal", title="What is to be paid")
+
+    sent = _sent(Bill)
+    assert sent["description"] == "A bill."
+    properties = sent["properties"]
+    assert properties["party"]["description"] == "Who pays."
+    assert properties["party"]["properties"]["name"] == {
+        "type": "string",
+        "description": "As printed.",
+        "examples": ["ACME GmbH"],
+    }
+    assert properties["second"]["description"] == "If there are two."
+    assert properties["second"]["type"] == ["object", "null"]
+    assert properties["second"]["properties"] == properties["party"]["properties"]
+    assert properties["currency"]["enum"] == ["EUR", "USD"]
+    assert properties["grandTotal"]["title"] == "What is to be paid"
+    assert "title" not in properties["currency"], "pydantic makes it of the name"
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        ({"type": "string", "format": "date", "pattern": "^2"}, {"type": "string", "pattern": "^2", "format": "date"}),
+        ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "minimum": 1}),
+        ({"type": "number", "multipleOf": 0.01}, {"type": "number", "multipleOf": 0.01}),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, {"type": ["string", "null"]}),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"type": ["string", "integer"]}),
+        ({"$ref": "#/$defs/d", "description": "Here."}, {"type": "boolean", "description": "Here."}),
+        (
+            {"type": "array", "items": {"$ref": "#/$defs/d"}},
+            {"type": "array", "items": {"type": "boolean", "description": "There."}},
+        ),
+        ({"type": "array", "minItems": 1}, {"type": "array", "minItems": 1}),
+        ({"type": "object"}, {"type": "object"}),
+        (
+            {"additionalProperties": {"type": "integer"}},
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+        ),
+        (
+            {"prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
+            {"type": "array", "items": {"type": ["string", "integer"]}, "maxItems": 2},
+        ),
+        ({}, {}),
+        (True, {}),
+        ({"description": "Anything."}, {"description": "Anything."}),
+    ],
+)
+def test_a_place_is_sent_in_its_simplest_form(schema: Any, sent: Any) -> None:
+    assert _member(schema, **{"$defs": {"d": {"type": "boolean", "description": "There."}}}) == sent
+
+
+def test_a_union_of_objects_is_sent_as_one_object_that_names_them_all() -> None:
+    card = {"kind": {"const": "card"}, "digits": {"type": "string"}}
+    cash = {"kind": {"const": "cash"}, "change": {"type": "number"}}
+    schema = {"oneOf": [{"type": "object", "properties": p, "required": ["kind"]} for p in (card, cash)]}
+    assert _member(schema) == {
+        "type": "object",
+        "properties": {
+            "kind": {"type": "string", "enum": ["card", "cash"]},
+            "digits": {"type": ["string", "null"]},
+            "change": {"type": ["number", "null"]},
+        },
+        "required": ["kind", "digits", "change"],
+        "additionalProperties": False,
+    }
+
+
+def test_a_recursive_schema_is_sent_with_an_end() -> None:
+    tree = {"type": "object", "properties": {"name": {"type": "string"}, "children": {"items": {"$ref": "#"}}}}
+    text = json.dumps(_sent(tree))
+    assert "$ref" not in text
+    assert 2 <= text.count('"name"') < 10
+
+
+def test_the_bytes_are_the_same_each_time() -> None:
+    definition = {
+        "type": "object",
+        "properties": {c: {"anyOf": [{"enum": ["x", "y"]}, {"type": "null"}]} for c in "dbac"},
+    }
+    one, other = (jsontext.dumps(OutputSchema(json.loads(json.dumps(definition))).response_format) for _ in range(2))
+    assert one == other
+    assert list(json.loads(one)["json_schema"]["schema"]["properties"]) == ["d", "b", "a", "c"]
+
+
+@pytest.mark.parametrize("unions", [True, False])
+def test_what_an_obedient_model_answers_is_valid_once_its_nulls_are_taken_for_absent(unions: bool) -> None:
+    definition = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "string"},
+            "b": {"type": "string"},
+            "c": {"type": ["integer", "null"]},
+            "o": {"type": "object", "properties": {"x": {"type": "boolean"}, "y": {"enum": ["p"]}}},
+        },
+        "required": ["a", "c"],
+    }
+    schema = OutputSchema(definition)
+    form = (schema.response_format if unions else schema.simple_response_format)["json_schema"]["schema"]
+    answers = [
+        {"a": "x", "b": None, "c": None, "o": {"x": None, "y": None}} if unions else {"a": "x", "c": None},
+        {"a": "x", "b": "y", "c": 5, "o": {"x": True, "y": "p"}},
+    ]
+    for answer in answers:
+        assert OutputSchema(form).is_valid(answer), "it is what was asked for"
+        instance, _ = schema.without_sent_nulls(answer)
+        assert schema.is_valid(instance)
