@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from conservation import check, made
 from harness import receipts, run_extract
 
 import kimi_beam as kb
@@ -40,3 +41,15 @@ def test_each_document_leaves_once_and_is_paid_for_once(name: str, tmp_path: Pat
     assert len(outcome.rows) == 197
     assert (stats["items"], stats["paid_twice"]) == (197, 0)
     assert stats["most_jobs_in_flight"] <= 8, "more jobs in flight than two shards of four may have"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["2 processes", "bundle based"])
+def test_whatever_goes_wrong_each_document_leaves_once(name: str, seed: int, tmp_path: Path) -> None:
+    runner, options = RUNNERS[name]
+    check(made(seed), tmp_path, runner=runner, options=options)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nor_is_any_lost_by_the_runner_that_beam_chooses(seed: int, tmp_path: Path) -> None:
+    check(made(seed), tmp_path, runner=None)
