@@ -67,20 +67,18 @@ class WriteDataset(beam.PTransform):
         rows, letters = self._targets()
         staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
         staged_letters = failed | "DeadLetters" >> _StageDeadLetters(letters)
+        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in()}
         return (
-            extractions.pipeline
-            | "Once" >> beam.Create([None])
+            parts
+            | "Gather" >> staging.Gather()
             | "Commit"
             >> beam.Map(
-                _commit,
-                beam.pvalue.AsList(staged_rows),
-                beam.pvalue.AsList(staged_letters),
+                _commit_gathered,
                 (rows, letters),
                 self._schema,
                 (self._model, self._price),
                 self._directory,
                 self._overwrite,
-                *self._came_in(),
             ).with_output_types(Summary)
         )
 
@@ -95,17 +93,16 @@ class WriteDataset(beam.PTransform):
         letters = Target(FileSystems.join(self._directory, "dead-letters"), dead_letters.SUFFIX, self.staging)
         return rows, letters
 
-    def _came_in(self) -> list[beam.pvalue.AsSideInput]:
+    def _came_in(self) -> dict[str, beam.PCollection]:
         if self._documents is None:
-            return []
+            return {}
         total = (
             self._documents
             | "Window" >> staging.Window(None)
             | "CountDocuments" >> beam.ParDo(_Count()).with_output_types(int)
-            # Not the counts themselves: FnApiRunner hands the side inputs of a stage on again after each of its timers.
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
         )
-        return [beam.pvalue.AsList(total)]
+        return {"came_in": total}
 
 
 class _Count(beam.DoFn):
@@ -139,8 +136,11 @@ class _StageDeadLetters(beam.PTransform):
         return dead_letters.stage_dead_letters(failed, self._target)
 
 
+def _commit_gathered(gathered: dict[str, list[Any]], *how: Any) -> Summary:
+    return _commit(gathered["rows"], gathered["letters"], *how, gathered.get("came_in"))
+
+
 def _commit(
-    _: None,
     rows: Sequence[Staged],
     letters: Sequence[Staged],
     targets: tuple[Target, Target],

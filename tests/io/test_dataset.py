@@ -277,7 +277,7 @@ def _stage(directory: Path, rows: Sequence[int], letters: Sequence[int]) -> tupl
     row_files = [staging.stage(piece, targets[0], parquet.writer(SCHEMA))] if rows else []
     lines = [dead_letters.encode(letter(i)) for i in letters]
     letter_files = [staging.stage(lines, targets[1], dead_letters.write)] if letters else []
-    return None, row_files, letter_files, targets, SCHEMA, (MODEL, None), str(directory), True
+    return row_files, letter_files, targets, SCHEMA, (MODEL, None), str(directory), True
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(3, 2), (3, 0), (0, 0)])
@@ -296,7 +296,7 @@ def test_committing_again_changes_nothing(tmp_path: Path, rows: int, letters: in
 def test_the_summary_comes_last_and_goes_first(tmp_path: Path) -> None:
     write(tmp_path, [7])
     commit = _stage(tmp_path, [1, 2], [3])
-    Path(commit[2][0].temporary).unlink()
+    Path(commit[1][0].temporary).unlink()
     (tmp_path / NAMES[0]).unlink()
     with pytest.raises(FileNotFoundError, match="is gone"):
         dataset._commit(*commit)

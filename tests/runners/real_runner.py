@@ -29,7 +29,7 @@ def _document(index: int) -> kb.Document:
     return kb.Document("empty", "") if index == 7 else receipts(1, start=index)[0]
 
 
-def stream(directory: Path, count: int, *, runner: str, options: Sequence[str]) -> None:
+def stream(directory: Path, count: int, *, runner: str | None, options: Sequence[str]) -> None:
     """Lets documents come one after another, as unbounded input, and counts what is in the files when it has ended."""
     start = time.time()
     with Emulator(latency=0.3, seed=5) as emulator:
