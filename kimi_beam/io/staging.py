@@ -118,6 +118,10 @@ class Stage(beam.PTransform):
         target: Where they will go.
         write: Writes one file.
         files: How many files the pieces are spread over, at most.
+
+    Raises:
+        ConfigError: No file at all.
+        OutputError: The runner's workers cannot write there.
     """
 
     def __init__(self, target: Target, write: WriteFile, files: int) -> None:
@@ -127,6 +131,9 @@ class Stage(beam.PTransform):
         self._target, self._write, self._files = target, write, files
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
+        if "Dataflow" in type(pieces.pipeline.runner).__name__ and is_local(self._target.prefix):
+            place = self._target.prefix
+            raise OutputError(f"{place} is on this machine, where Dataflow's workers cannot write: name gs://BUCKET/…")
         return (
             pieces
             | "Spread" >> beam.Map(_with_key, self._files).with_output_types(tuple[int, bytes])

@@ -68,7 +68,7 @@ class Extract(beam.PTransform):
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
-        ConfigError: A number is not positive.
+        ConfigError: A number is not positive; or, on Dataflow, a token is named by an environment variable.
         AccountError: In a running bounded pipeline: token, account or model are turned away.
     """
 
@@ -128,6 +128,8 @@ class Extract(beam.PTransform):
         return self
 
     def expand(self, documents: beam.PCollection) -> Any:
+        if "Dataflow" in type(documents.pipeline.runner).__name__:
+            self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(documents.pipeline.options)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())

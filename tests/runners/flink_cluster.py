@@ -89,7 +89,7 @@ class FlinkCluster:
     def __init__(self, jars: Path, job_server: Path, directory: Path, python_path: Sequence[Path]) -> None:
         self._jars, self._job_server, self._directory = jars, job_server, directory
         self._python_path = python_path
-        self._rest, self._rpc, *self._ports = _free_ports(5)
+        self._rest, self._rpc, *self._ports = free_ports(5)
         self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
 
     def __enter__(self) -> FlinkCluster:
@@ -213,7 +213,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now; all are held until the last is found, so that no two are the same."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
