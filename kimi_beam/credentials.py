@@ -94,7 +94,7 @@ def _checked(token: str, missing: str, optional: bool = False) -> str | None:
 
 
 TokenFrom: TypeAlias = "str | Secret"
-"""``env:NAME``, ``file:PATH``, ``gcp-secret:projects/P/secrets/S/versions/N``, or a secret manager's handle such as Beam's ``GcpSecret``."""
+"""``env:NAME``, ``file:PATH``, ``gcp-secret:projects/P/secrets/S/versions/N``, or a secret manager's handle."""
 
 
 def token_source(where: TokenFrom, *, optional: bool = False) -> TokenSource | Secret:

@@ -260,8 +260,8 @@ class WorkersAI:
         for option, source in (("--token-from", self._token if sends else None), ("--gateway-token-from", gateway)):
             if isinstance(source, TokenSource) and source.is_environment:
                 raise ConfigError(
-                    f"{option} env: is an environment variable of this machine, which the workers of {runner} have not: "
-                    "name gcp-secret:projects/P/secrets/S/versions/N or file:PATH"
+                    f"{option} env: is an environment variable of this machine, which the workers of {runner} have "
+                    "not: name gcp-secret:projects/P/secrets/S/versions/N or file:PATH"
                 )
 
     def read_token(self) -> str | None:

@@ -3,8 +3,8 @@
     python pipelines/extract.py --input 'in/*.txt' --schema schemas/receipt.json --output out --runner FnApiRunner
 
 It does what ``kimi-beam extract`` does, without the checks and the talk: change the pipeline as you like. Credentials
-are ``CLOUDFLARE_ACCOUNT_ID`` (or ``--account-id``), read here, and the token, read by the workers where ``--token-from``
-says. Every option that it does not know is Beam's.
+are ``CLOUDFLARE_ACCOUNT_ID`` (or ``--account-id``), read here, and the token, read by the workers where
+``--token-from`` says. Every option that it does not know is Beam's.
 """
 
 from __future__ import annotations

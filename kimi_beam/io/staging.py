@@ -160,7 +160,7 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
 
 
 class Gather(beam.PTransform):
-    """``{name: PCollection[T]} -> PCollection[dict[str, list[T]]]``: all there is as one value, also where there is none.
+    """``{name: PCollection[T]} -> PCollection[dict[str, list[T]]]``: all there is as one value, even nothing.
 
     For bounded input. By a grouping: a job on Flink that has side inputs fails at its first checkpoint (the runner's
     `MapCoder` is given bytes for windowed values; 2.62).

@@ -17,10 +17,10 @@ import pytest
 from apache_beam.internal import pickler
 from apache_beam.portability.api import beam_runner_api_pb2 as proto
 from conftest import ROOT
+from flink_cluster import free_ports
 from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from flink_cluster import free_ports
 
 from kimi_beam import cli
 from pipelines import extract

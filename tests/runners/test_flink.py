@@ -14,7 +14,7 @@ from conservation import check, made
 from flink_cluster import FlinkCluster
 from real_runner import extract_receipts, stream
 
-pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings Flink and runs it")
+pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
 MODES = {
     "batch": [],

@@ -1,4 +1,4 @@
-"""Prism, Beam's portable runner in one binary: nothing is lost or doubled on it. `make test-prism` brings the binary."""
+"""Prism, Beam's portable runner in one binary: nothing is lost or doubled on it. `make test-prism` brings it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from conservation import check, made
 from real_runner import extract_receipts, stream
 
-pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings Prism and runs it")
+pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
 
 
 @pytest.fixture(scope="module")
