@@ -27,16 +27,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--schema", required=True, help="JSON Schema file, or module:Class of a pydantic model")
     parser.add_argument("--output", required=True, help="directory for the result")
     parser.add_argument("--instructions", default="Extract the fields of the schema from the document.")
-    parser.add_argument("--account-id", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
+    parser.add_argument("--account-id", "--account_id", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
     place = "env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/N (default: env:CLOUDFLARE_API_TOKEN)"
-    parser.add_argument("--token-from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
-    parser.add_argument("--base-url", help="another service than Cloudflare's")
+    parser.add_argument("--token-from", "--token_from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
+    parser.add_argument("--base-url", "--base_url", help="another service than Cloudflare's")
     args, beam_args = parser.parse_known_args(argv)
 
     try:
+        pipeline = beam.Pipeline(options=PipelineOptions(beam_args))
         schema = kb.OutputSchema(args.schema)
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
-        pipeline = beam.Pipeline(options=PipelineOptions(beam_args))
         documents = pipeline | kb.ReadDocuments(args.input)
         results = documents | kb.Extract(schema, service=service, instructions=args.instructions)
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=documents)

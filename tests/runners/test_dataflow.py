@@ -6,6 +6,7 @@ No account is needed: the runner writes a template, which is what it would submi
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import venv
@@ -45,14 +46,14 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
     client = storage.Client.create_anonymous_client()
     bucket = client.bucket("bucket")
     bucket.blob("in/a.txt").upload_from_string("COMPANY: A Ltd\nTOTAL: 1.00")
+    bucket.blob("receipt.json").upload_from_filename(ROOT / "schemas" / "receipt.json")
     yield bucket
     client.close()
     server.stop()
 
 
 def launch(*options: str) -> None:
-    files = ("--input", "gs://bucket/in/*.txt", "--schema", str(ROOT / "schemas" / "receipt.json"))
-    extract.main([*files, *DATAFLOW, *options])
+    extract.main(["--input=gs://bucket/in/*.txt", "--schema=gs://bucket/receipt.json", *DATAFLOW, *options])
 
 
 def staged(bucket: storage.Bucket, name: str) -> bytes:
@@ -97,6 +98,28 @@ def test_the_program_becomes_a_job_that_workers_elsewhere_can_run(bucket: storag
     assert make_batches._shards == 12, "4 shards for each of the most workers there may be"
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
     assert dofn._service.token_from == place
+
+
+def test_the_template_has_the_parameters_that_the_program_takes(bucket: storage.Bucket) -> None:
+    told = json.loads((ROOT / "pipelines" / "flex-template" / "metadata.json").read_text())["parameters"]
+    values = {
+        "input": "gs://bucket/in/*.txt",
+        "schema": "gs://bucket/receipt.json",
+        "output": "gs://bucket/out",
+        "account_id": "f" * 32,
+        "token_from": SECRET,
+        "instructions": "Read the receipt.",
+    }
+    assert [parameter["name"] for parameter in told] == list(values)
+    for parameter in told:
+        assert all(re.match(pattern, values[parameter["name"]]) for pattern in parameter.get("regexes", []))
+    # As its launcher passes them.
+    given = [f"--{name}={value}" for name, value in values.items()]
+    extract.main([*given, *DATAFLOW, f"--setup_file={ROOT / 'setup.py'}", "--template_location=gs://bucket/job.json"])
+    dispatch = steps(proto.Pipeline.FromString(staged(bucket, "pipeline.pb")))["Extract/Dispatch"]
+    (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
+    assert (dofn._service.account_id, dofn._service.token_from) == ("f" * 32, SECRET)
+    assert dofn._prompt.instructions == "Read the receipt."
 
 
 @pytest.mark.parametrize("options", [[], ["--token-from=env:CLOUDFLARE_API_TOKEN"]])
