@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from conftest import ROOT
-from harness import QUICK, RECEIPT, read_dataset, receipts, service
+from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -58,14 +58,26 @@ def stream(directory: Path, count: int, *, runner: str | None, options: Sequence
     assert (stats["items"], stats["paid_twice"]) == (count - 1, 0)
 
 
+def synchronous(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:
+    """Asks for each document in a request of its own: without state, with a reshuffle between bundles."""
+    documents = [*receipts(60), *receipts(2), kb.Document("empty", "")]
+    with Emulator(latency=0.05, seed=4) as emulator:
+        where = service(emulator.base_url, api="run")
+        outcome = run_extract(documents, emulator.base_url, directory, runner=runner, options=options, where=where)
+        stats = emulator.stats()
+    assert outcome.ids == Counter(d.id for d in documents)
+    assert outcome.codes == {"duplicate_id": 4, "empty_document": 1}
+    assert (stats["items"], stats["paid_twice"]) == (58, 0)
+
+
 def extract_receipts(shared_data: Path, directory: Path, options: Sequence[str]) -> None:
     """Puts the 342 receipts through the program and counts them; answers that were mixed up would match no gold."""
-    receipts = shared_data / "documents" / "sroie" / "sroie.jsonl"
+    source = shared_data / "documents" / "sroie" / "sroie.jsonl"
     with Emulator(latency=0.3, seed=6) as emulator:
         done = subprocess.run(
             [
                 *(sys.executable, ROOT / "pipelines" / "extract.py"),
-                *("--input", receipts, "--schema", ROOT / "schemas" / "receipt.json"),
+                *("--input", source, "--schema", ROOT / "schemas" / "receipt.json"),
                 *("--output", directory / "out", "--base-url", emulator.base_url, *options),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -76,7 +88,7 @@ def extract_receipts(shared_data: Path, directory: Path, options: Sequence[str])
         stats = emulator.stats()
     assert done.returncode == 0, done.stderr[-5_000:]
     outcome = read_dataset(directory / "out")
-    expected = Counter(json.loads(line)["id"] for line in receipts.read_bytes().splitlines())
+    expected = Counter(json.loads(line)["id"] for line in source.read_bytes().splitlines())
     assert outcome.ids == expected
     assert outcome.summary["documents"] == expected.total() == 342
     assert (stats["items"], stats["paid_twice"]) == (342, 0)

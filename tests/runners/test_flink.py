@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from conservation import check, made
 from flink_cluster import FlinkCluster
-from real_runner import extract_receipts, stream
+from real_runner import extract_receipts, stream, synchronous
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
@@ -48,6 +48,11 @@ def test_whatever_goes_wrong_each_document_leaves_once(
 
 def test_a_stream_is_written_to_files_and_each_document_leaves_once(cluster: FlinkCluster, tmp_path: Path) -> None:
     stream(tmp_path, 40, runner=None, options=cluster.options)
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conservation import check, made
-from real_runner import extract_receipts, stream
+from real_runner import extract_receipts, stream, synchronous
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
 
@@ -27,6 +27,10 @@ def test_whatever_goes_wrong_each_document_leaves_once(prism: list[str], seed: i
 
 def test_a_stream_is_written_to_files_and_each_document_leaves_once(prism: list[str], tmp_path: Path) -> None:
     stream(tmp_path, 40, runner="PrismRunner", options=prism)
+
+
+def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
+    synchronous(tmp_path, runner="PrismRunner", options=prism)
 
 
 def test_the_receipts_go_through_the_program_that_one_launches(
