@@ -165,7 +165,9 @@ class Extract(beam.PTransform):
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
         parts = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
-        good = parts["good"] | beam.Reshuffle().with_output_types(bytes)
+        # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
+        parts["good"].element_type = bytes
+        good = parts["good"] | beam.Reshuffle()
         answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
         return (parts[FAILED], answered) | beam.Flatten()
 

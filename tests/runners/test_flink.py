@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from conftest import ROOT
 from conservation import check, made
 from flink_cluster import FlinkCluster
-from real_runner import extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
@@ -26,15 +24,12 @@ MODES = {
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
-    def end(number: int, _: object) -> NoReturn:
-        pytest.exit("ended by a signal", 128 + number)
-
-    signal.signal(signal.SIGTERM, end)
     jars, job_server = Path(os.environ["KIMI_BEAM_FLINK"]), Path(os.environ["KIMI_BEAM_FLINK_JOB_SERVER"])
     assert list(jars.glob("flink-dist-*.jar")), f"no Flink in {jars}"
     assert job_server.is_file(), f"no job server at {job_server}"
     path = [ROOT, ROOT / "tests", ROOT / "tests" / "runners"]
-    with FlinkCluster(jars, job_server, tmp_path_factory.mktemp("flink") / "cluster", path) as cluster:
+    directory = tmp_path_factory.mktemp("flink") / "cluster"
+    with ended_by_a_kind_kill(), FlinkCluster(jars, job_server, directory, path) as cluster:
         yield cluster
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conservation import check, made
-from real_runner import extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
 
 
 @pytest.fixture(scope="module")
-def prism() -> list[str]:
+def prism() -> Iterator[list[str]]:
     """Beam's options."""
     binary = Path(os.environ["KIMI_BEAM_PRISM"])
     assert os.access(binary, os.X_OK), f"no Prism at {binary}"
-    return [f"--prism_location={binary}"]
+    with ended_by_a_kind_kill():
+        yield [f"--prism_location={binary}"]
 
 
 @pytest.mark.parametrize("seed", range(5))
