@@ -1,7 +1,7 @@
 """Starts a Python worker beside a Flink TaskManager, as the `boot` program of Beam's containers does.
 
 A process for each that asks: Beam's pool of workers (LOOPBACK, EXTERNAL) knows them by names that two TaskManagers
-share, so that the one that is done first ends the worker of the other, whose job then hangs.
+share, so that the one that is done first ends the worker of the other, and the job fails or hangs.
 """
 
 from __future__ import annotations
