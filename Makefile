@@ -1,10 +1,23 @@
-# make demo | make test | make check | make bench: each creates what it needs, is safe to repeat, and is quick the second time.
+# make demo | test | check | bench | test-prism | test-flink: each creates what it needs, is safe to repeat, and is quick
+# the second time. What the real runners need is kept outside the checkout, in KIMI_BEAM_CACHE.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test check bench clean
+PRISM_VERSION := 2.77.0
+FLINK_VERSION := 1.19.3
+KIMI_BEAM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kimi_beam
+CACHE := $(abspath $(KIMI_BEAM_CACHE))
+PRISM := $(CACHE)/prism-$(PRISM_VERSION)/prism
+FLINK := $(CACHE)/flink-$(FLINK_VERSION)
+FLINK_JARS := $(FLINK)/pyflink/lib/flink-dist-$(FLINK_VERSION).jar
+JOB_SERVER_POM := tests/runners/flink/pom.xml
+JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).jar
+needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
+
+.PHONY: demo test check bench test-prism test-flink clean
+.DELETE_ON_ERROR:
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("kimi_beam needs Python 3.10 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
@@ -22,6 +35,37 @@ test: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest -s -q tests/benchmarks/bench_*.py
+
+test-prism: $(READY) $(PRISM)
+	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m pytest tests/runners/test_prism.py
+
+test-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER)
+	KIMI_BEAM_FLINK='$(dir $(FLINK_JARS))' KIMI_BEAM_FLINK_JOB_SERVER='$(JOB_SERVER)' \
+	  $(BIN)/python -m pytest tests/runners/test_flink.py
+
+# Each is made aside and renamed: what stands under its name is whole.
+$(PRISM):
+	@$(call needs,go,Go: https://go.dev/dl)
+	@mkdir -p $(CACHE)
+	aside=$$(mktemp -d $(CACHE)/.prism-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
+	  GOBIN="$$aside" go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION) && \
+	  mkdir -p $(@D) && mv "$$aside/prism" $@
+
+$(FLINK_JARS): | $(READY)
+	@mkdir -p $(CACHE)
+	aside=$$(mktemp -d $(CACHE)/.flink-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target "$$aside" \
+	    apache-flink-libraries==$(FLINK_VERSION) && \
+	  rm -rf $(FLINK)/pyflink && mkdir -p $(FLINK) && mv "$$aside/pyflink" $(FLINK)/
+
+# Named by its description, not made newer than it: a fresh checkout finds what an earlier one has built.
+$(JOB_SERVER):
+	@$(call needs,java,a JDK of version 11 or 17 and Maven: apt-get install openjdk-17-jdk-headless maven)
+	@$(call needs,mvn,Maven: apt-get install maven)
+	@mkdir -p $(FLINK)
+	aside=$$(mktemp -d $(CACHE)/.job-server-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
+	  mvn --quiet --batch-mode --no-transfer-progress --file $(JOB_SERVER_POM) -Dinto="$$aside" package && \
+	  mv "$$aside/job-server.jar" $@
 
 check: $(READY)
 	$(BIN)/ruff check .

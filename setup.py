@@ -34,9 +34,11 @@ setup(
         "aws": ["apache-beam[aws]"],
         "gcp": ["apache-beam[gcp]"],
         "dev": [
+            "apache-beam[gcp]",  # Dataflow's own translation
             "cloudflare>=5.9",
             "coverage[toml]>=7.6",
             "duckdb>=1.1",
+            "gcp-storage-emulator>=2026.7",
             "hypothesis>=6.120",
             "import-linter>=2.1",
             "mypy>=1.13",

@@ -12,6 +12,8 @@ from kimi_beam.errors import ConfigError
 
 TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 - the variable's name, as Cloudflare's own tools have it
 ACCOUNT_VARIABLE = "CLOUDFLARE_ACCOUNT_ID"
+_PLACES = "env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/N"
+_VERSION = re.compile(r"projects/[^/\s]+/secrets/[^/\s]+/versions/[^/\s]+")
 
 
 @runtime_checkable
@@ -25,10 +27,10 @@ class Secret(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenSource:
-    """A place to read the token from: ``env:NAME`` or ``file:PATH``.
+    """A place to read the token from: ``env:NAME``, ``file:PATH`` or ``gcp-secret:projects/P/secrets/S/versions/N``.
 
     Attributes:
-        place: ``env:NAME`` or ``file:PATH``, looked up on the worker.
+        place: As above, looked up on the worker.
         optional: A missing variable is then no error but "no token": for services of one's own that need none.
     """
 
@@ -37,9 +39,16 @@ class TokenSource:
 
     def __post_init__(self) -> None:
         kind, _, rest = self.place.partition(":")
-        if kind not in ("env", "file") or not rest:
+        if kind not in ("env", "file", "gcp-secret") or not rest:
             # Not echoed: what stands here by mistake may be the token itself.
-            raise ConfigError("a token is named by env:NAME or file:PATH, never given itself")
+            raise ConfigError(f"a token is named by {_PLACES}, never given itself")
+        if kind == "gcp-secret" and not _VERSION.fullmatch(rest):
+            raise ConfigError("gcp-secret: names a version, as in gcp-secret:projects/P/secrets/S/versions/latest")
+
+    @property
+    def is_environment(self) -> bool:
+        """Whether it is a variable, which only processes of one machine may share."""
+        return self.place.startswith("env:")
 
     def read(self) -> str | None:
         """The token as it is now, None where there is none and it is optional.
@@ -52,6 +61,8 @@ class TokenSource:
             # Not echoed where it is no name: what stands here by mistake may be the token itself.
             said = name if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) else "that env: names"
             return _checked(os.environ.get(name, ""), f"the environment variable {said} is not set", self.optional)
+        if kind == "gcp-secret":
+            return _checked(_from_secret_manager(name), f"the secret {name} is empty", self.optional)
         try:
             return _checked(Path(name).read_text(encoding="utf-8"), f"the file {name} is empty", self.optional)
         except (OSError, UnicodeDecodeError, ValueError) as e:
@@ -59,6 +70,18 @@ class TokenSource:
             # Not echoed where it is no path: what stands here by mistake may be the token itself.
             said = repr(name) if "/" in name or "." in name else "the file"
             raise ConfigError(f"cannot read the token from {said}: {reason}") from None
+
+
+def _from_secret_manager(version: str) -> str:
+    from apache_beam.utils.secret import GcpSecret  # late: it is Beam's, and only this place needs it
+
+    try:
+        secret: str = GcpSecret(version).get_secret_bytes().decode()
+    except Exception as e:  # whatever Google's client raises, behind Beam's own RuntimeError
+        cause = e.__context__ or e
+        hint = ": pip install 'kimi-beam[gcp]'" if isinstance(cause, ImportError) else ""
+        raise ConfigError(f"cannot read the token from {version}: {type(cause).__name__}{hint}") from None
+    return secret
 
 
 def _checked(token: str, missing: str, optional: bool = False) -> str | None:
@@ -71,7 +94,7 @@ def _checked(token: str, missing: str, optional: bool = False) -> str | None:
 
 
 TokenFrom: TypeAlias = "str | Secret"
-"""``env:NAME``, ``file:PATH``, or a secret manager's handle such as Beam's ``GcpSecret``."""
+"""``env:NAME``, ``file:PATH``, ``gcp-secret:projects/P/secrets/S/versions/N``, or a secret manager's handle."""
 
 
 def token_source(where: TokenFrom, *, optional: bool = False) -> TokenSource | Secret:
@@ -83,9 +106,9 @@ def token_source(where: TokenFrom, *, optional: bool = False) -> TokenSource | S
     if isinstance(where, str):
         return TokenSource(where, optional)
     if not isinstance(where, Secret):
-        raise ConfigError("a token is named by env:NAME, file:PATH, or one of Beam's Secrets")
+        raise ConfigError(f"a token is named by {_PLACES}, or by one of Beam's Secrets")
     if type(where).__name__ == "RawSecret":
-        raise ConfigError("a raw secret would travel with the pipeline; use env:NAME, file:PATH or a secret manager's")
+        raise ConfigError(f"a raw secret would travel with the pipeline; use {_PLACES}")
     return where
 
 

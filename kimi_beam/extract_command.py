@@ -31,7 +31,7 @@ from kimi_beam.job import Asking, Job, Run
 from kimi_beam.journal import Journaling
 from kimi_beam.models import DEFAULT_MODEL, MODELS
 from kimi_beam.polling import Polling
-from kimi_beam.preflight import check_service
+from kimi_beam.preflight import Checked, check_service
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
@@ -53,12 +53,16 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         with contextlib.ExitStack() as stack:
             inputs, options = split(rest)
             FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
+            remote = _on_dataflow(options)
+            if remote and args.emulator:
+                raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
             wanted = _job(args, inputs, stack)
-            if not args.no_preflight:
-                checked = check_service(wanted.service)
-                wanted = replace(wanted, service=checked.service)
-                if checked.doubt:
-                    console.say(f"{checked.doubt}; going on")
+            if remote:
+                wanted.service.check_remote("Dataflow")
+            checked = _checked(wanted.service, ask=not args.no_preflight, remote=remote)
+            wanted = replace(wanted, service=checked.service)
+            if checked.doubt:
+                console.say(f"{checked.doubt}; going on")
             ready = Run(wanted, options)
             if wanted.journaling is None and not ready.is_local:
                 console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
@@ -85,6 +89,25 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
     return 0
+
+
+def _on_dataflow(options: Sequence[str]) -> bool:
+    return "dataflow" in str(PipelineOptions(list(options)).get_all_options().get("runner") or "").lower()
+
+
+def _checked(service: WorkersAI, *, ask: bool, remote: bool) -> Checked:
+    """What can be made sure of before anything is sent.
+
+    Raises:
+        ConfigError: A token cannot be read, or the service turns it away.
+    """
+    try:
+        service.authorization()
+    except ConfigError as e:
+        if not remote:
+            raise
+        return Checked(service, f"{e} on this machine; the workers read it for themselves")
+    return check_service(service) if ask else Checked(service, "")
 
 
 def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:

@@ -42,8 +42,8 @@ class WorkersAI:
     Attributes:
         account_id: Cloudflare's account id, 32 hexadecimal digits. None is needed with `openai_url`.
         model: The model's id.
-        token_from: ``env:NAME``, ``file:PATH``, or a secret manager's handle (one of Beam's ``Secret``s that is not
-            raw). Read on the worker at set-up, and again after a 401.
+        token_from: ``env:NAME``, ``file:PATH``, ``gcp-secret:projects/P/secrets/S/versions/N``, or a secret manager's
+            handle (one of Beam's ``Secret``s that is not raw). Read on the worker at set-up, and again after a 401.
         base_url: The root before ``/accounts/…``.
         api: ``batch``, the queue; ``run``, one request at a time; ``chat``, the same by OpenAI's protocol.
         openai_url: The root before ``/chat/completions`` of another server that speaks OpenAI's protocol (vLLM, Ollama,
@@ -146,7 +146,8 @@ class WorkersAI:
             requests_per_minute,
             fallback_api,
         )
-        if isinstance(service._token, TokenSource):
+        # Other places are the workers' own: this machine may not reach them.
+        if isinstance(service._token, TokenSource) and service._token.is_environment:
             service._token.read()
         return service
 
@@ -249,6 +250,24 @@ class WorkersAI:
         where = f" for account {self.account_id}" if not self.is_elsewhere else ""
         name = "Workers AI" if not self.is_elsewhere else self.root
         return AccountError(f"{name} turned {self.model}{where} away: {error}", code=error.code, status=error.status)
+
+    def check_remote(self, runner: str) -> None:
+        """Refuses tokens that workers on other machines would not find.
+
+        Args:
+            runner: What the user knows those machines by.
+
+        Raises:
+            ConfigError: A token is named by an environment variable.
+        """
+        sends = not (self.token_from == _DEFAULT_TOKEN and (self.is_elsewhere or self._is_own))
+        gateway = self._gateway._token if self._gateway else None
+        for option, source in (("--token-from", self._token if sends else None), ("--gateway-token-from", gateway)):
+            if isinstance(source, TokenSource) and source.is_environment:
+                raise ConfigError(
+                    f"{option} env: is an environment variable of this machine, which the workers of {runner} have "
+                    "not: name gcp-secret:projects/P/secrets/S/versions/N or file:PATH"
+                )
 
     def read_token(self) -> str | None:
         """The API token as it is now, None where nothing is to be sent.

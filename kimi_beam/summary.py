@@ -57,6 +57,7 @@ def to_json(
     schema_hash: str,
     measured: Mapping[str, Any] | None = None,
     price: Price | None = None,
+    run: str | None = None,
 ) -> bytes:
     """The text of ``summary.json``.
 
@@ -66,6 +67,7 @@ def to_json(
         schema_hash: `OutputSchema.hash`.
         measured: Counters by name and ``wall_s``; what is missing is null.
         price: Takes the place of the model's own.
+        run: Which run it is, so that it knows its own result again.
     """
     billed = bill(model, summary.usage, price)
     measured = measured or {}
@@ -84,5 +86,6 @@ def to_json(
         "model": model,
         "schema_hash": schema_hash,
         **{name: measured.get(name) for name in (*COUNTERS, "wall_s")},
+        "run": run,
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -63,7 +63,7 @@ def run_extract(
     base_url: str,
     directory: Path,
     *,
-    runner: str = "FnApiRunner",
+    runner: str | None = "FnApiRunner",
     options: Sequence[str] = (),
     schema: Any = RECEIPT,
     where: kb.WorkersAI | None = None,

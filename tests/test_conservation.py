@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from conservation import Case, check
 from harness import receipts, run_extract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -49,30 +50,9 @@ def test_documents_in_are_rows_and_dead_letters_out(
     shards: int,
     max_in_flight: int,
 ) -> None:
-    spec = ",".join(f"{name}={chance}" for name, chance in faults.items())
-    with tempfile.TemporaryDirectory() as directory, Emulator(seed=seed, faults=spec, behaviour=behaviour) as emulator:
-        outcome = run_extract(
-            documents,
-            emulator.base_url,
-            Path(directory),
-            batching=batching,
-            shards=shards,
-            max_in_flight=max_in_flight,
-        )
-        stats = emulator.stats()
-    assert outcome.ids == Counter(d.id for d in documents), "a document was lost or doubled"
-    repeated = {i for i, count in Counter(d.id for d in documents).items() if count > 1}
-    for row in outcome.rows:
-        assert row["_document_id"] not in repeated, "one of several documents with one id became a row"
-    for letter in outcome.letters:
-        assert (letter["code"] == "duplicate_id") == (letter["document_id"] in repeated)
-    assert outcome.summary["documents"] == len(documents)
-    assert outcome.summary["extractions"] == len(outcome.rows)
-    assert outcome.summary["dead_letters"] == outcome.codes
-    may_pay_twice = {"drop_after_accept", "expired"} & faults.keys()
-    texts = Counter(d.text for d in documents)
-    if not may_pay_twice and max(texts.values(), default=0) <= 1:
-        assert stats["paid_twice"] == 0, "a document was paid for twice although every accepted submit was answered"
+    case = Case(documents, faults, behaviour, seed, batching, shards, max_in_flight)
+    with tempfile.TemporaryDirectory() as directory:
+        check(case, Path(directory))
 
 
 def test_every_fault_at_once_loses_nothing(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from apache_beam.utils.secret import RawSecret
+from google.api_core.exceptions import PermissionDenied
+from google.cloud import secretmanager
 
 from kimi_beam.credentials import TOKEN_VARIABLE, Secret, TokenSource, read_token, token_source
 from kimi_beam.errors import ConfigError
@@ -120,3 +124,58 @@ def test_neither_repr_nor_pickle_holds_the_token(monkeypatch: pytest.MonkeyPatch
     assert TOKEN not in repr(source)
     assert TOKEN.encode() not in pickle.dumps(source)
     assert pickle.loads(pickle.dumps(source)) == source
+
+
+# ------------------------------------------------------------------------------------------------ Google's secrets
+
+VERSION = "projects/p/secrets/cloudflare/versions/3"
+
+
+class Manager:
+    """Google's client of its secret manager, as Beam calls it."""
+
+    found: Exception | bytes = b""
+
+    def access_secret_version(self, request: dict[str, str]) -> SimpleNamespace:
+        assert request == {"name": VERSION}
+        if isinstance(self.found, Exception):
+            raise self.found
+        return SimpleNamespace(payload=SimpleNamespace(data=self.found))
+
+
+@pytest.fixture
+def manager(monkeypatch: pytest.MonkeyPatch) -> type[Manager]:
+    monkeypatch.setattr(secretmanager, "SecretManagerServiceClient", Manager)
+    monkeypatch.setattr(Manager, "found", f"{TOKEN}\n".encode())
+    return Manager
+
+
+def test_the_token_is_read_from_googles_secret_manager_as_it_is_now(manager: type[Manager]) -> None:
+    source = token_source(f"gcp-secret:{VERSION}")
+    assert read_token(source) == TOKEN
+    manager.found = b"rotated"
+    assert read_token(pickle.loads(pickle.dumps(source))) == "rotated", "it was kept"
+
+
+@pytest.mark.parametrize("found", [PermissionDenied(TOKEN), b"", b"\xff"])
+def test_a_secret_that_cannot_be_read_is_said_in_one_line(found: Exception | bytes, manager: type[Manager]) -> None:
+    manager.found = found
+    with pytest.raises(ConfigError) as e:
+        read_token(token_source(f"gcp-secret:{VERSION}"))
+    assert VERSION in str(e.value)
+    assert TOKEN not in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_without_googles_client_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud.secretmanager", None)
+    monkeypatch.delattr("google.cloud.secretmanager")
+    with pytest.raises(ConfigError, match=r"pip install 'kimi-beam\[gcp\]'"):
+        read_token(token_source(f"gcp-secret:{VERSION}"))
+
+
+@pytest.mark.parametrize("version", ["cloudflare", "projects/p/secrets/s", f"{VERSION}/more", TOKEN])
+def test_a_secret_is_named_by_its_version(version: str) -> None:
+    with pytest.raises(ConfigError, match="versions/latest") as e:
+        token_source(f"gcp-secret:{version}")
+    assert TOKEN not in str(e.value)

@@ -14,6 +14,7 @@ from conftest import ROOT
 import kimi_beam as kb
 from kimi_beam import cli
 from kimi_beam.types import Code, Stage
+from pipelines import extract
 
 README = (ROOT / "README.md").read_text()
 
@@ -73,21 +74,26 @@ def test_the_readmes_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert letters >= 1
 
 
+OTHERS = ("--schema", "--port", "--latency", "--faults", "--strict", "--help", "--sent", "--ttl")
+"""Options of the other commands."""
+
+
 def test_the_readme_knows_every_option_of_extract(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["extract", "--help"])
     help_text = capsys.readouterr().out
-    for option in re.findall(r"--[a-z][a-z-]+", README):
-        known = option in help_text or option in (
-            "--schema",
-            "--port",
-            "--latency",
-            "--faults",
-            "--strict",
-            "--help",
-            "--sent",
-        )
+    # Its own section has the options of the program that is launched, of runners, and of what builds a template.
+    before, launching, after = re.split(r"^## (?=On any runner|What a row holds)", README, flags=re.MULTILINE)
+    for option in re.findall(r"--[a-z][a-z-]+", before + after):
+        known = option in help_text or option in OTHERS
         assert known, f"the README names {option}, which kimi-beam extract does not know"
+    with pytest.raises(SystemExit):
+        extract.main(["--help"])
+    program = capsys.readouterr().out
+    (told,) = re.findall(r"It takes (.*?), and Beam's options", launching, flags=re.DOTALL)
+    named = re.findall(r"`(--[a-z-]+)`", told)
+    assert len(named) == 7
+    assert [option for option in named if option not in program] == []
 
 
 def test_no_file_of_the_project_names_a_path_of_a_machine() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
@@ -73,20 +75,18 @@ class WriteDataset(beam.PTransform):
         rows, letters = self._targets()
         staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
         staged_letters = failed | "DeadLetters" >> _StageDeadLetters(letters)
+        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in()}
         return (
-            extractions.pipeline
-            | "Once" >> beam.Create([None])
+            parts
+            | "Gather" >> staging.Gather()
             | "Commit"
             >> beam.Map(
-                _commit,
-                beam.pvalue.AsList(staged_rows),
-                beam.pvalue.AsList(staged_letters),
+                _commit_gathered,
                 (rows, letters),
                 self._schema,
                 (self._model, self._price),
                 self._directory,
                 self._overwrite,
-                *self._came_in(),
             ).with_output_types(Summary)
         )
 
@@ -101,17 +101,16 @@ class WriteDataset(beam.PTransform):
         letters = Target(FileSystems.join(self._directory, "dead-letters"), dead_letters.SUFFIX, self.staging)
         return rows, letters
 
-    def _came_in(self) -> list[beam.pvalue.AsSideInput]:
+    def _came_in(self) -> dict[str, beam.PCollection]:
         if self._documents is None:
-            return []
+            return {}
         total = (
             self._documents
             | "Window" >> staging.Window(None)
             | "CountDocuments" >> beam.ParDo(_Count()).with_output_types(int)
-            # Not the counts themselves: FnApiRunner hands the side inputs of a stage on again after each of its timers.
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
         )
-        return [beam.pvalue.AsList(total)]
+        return {"came_in": total}
 
 
 class _Count(beam.DoFn):
@@ -145,8 +144,19 @@ class _StageDeadLetters(beam.PTransform):
         return dead_letters.stage_dead_letters(failed, self._target)
 
 
+def _commit_gathered(
+    gathered: dict[str, list[Any]],
+    targets: tuple[Target, Target],
+    schema: OutputSchema,
+    asked: tuple[str, Price | None],
+    directory: str,
+    overwrite: bool,
+) -> Summary:
+    came_in = gathered.get("came_in")
+    return _commit(gathered["rows"], gathered["letters"], targets, schema, asked, directory, overwrite, came_in)
+
+
 def _commit(
-    _: None,
     rows: Sequence[Staged],
     letters: Sequence[Staged],
     targets: tuple[Target, Target],
@@ -166,18 +176,32 @@ def _commit(
     rows = rows or [staging.stage((), targets[0], parquet.writer(schema))]
     letters = letters or [staging.stage((), targets[1], dead_letters.write)]
     summary_path = FileSystems.join(directory, FILE_NAME)
+    run = FileSystems.split(targets[0].staging)[1].rpartition("-")[2]
     if FileSystems.exists(summary_path):
         if not any(FileSystems.exists(file.temporary) for file in (*rows, *letters)):
             return summary  # an earlier attempt came to its end
+        if _run_of(summary_path) == run:
+            # It did, and the runner has done everything once more: Flink restarts a job that fails in its last second.
+            staging.remove_directory(targets[0].staging)
+            return summary
         if not overwrite:
             raise KimiBeamError(f"another run has finished in {directory} meanwhile: this one's result is not named")
         staging.remove([summary_path])
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
-    staging.write_whole(summary_path, to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1]))
+    text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run)
+    staging.write_whole(summary_path, text)
     staging.remove_directory(targets[0].staging)
     staging.remove_abandoned(directory)
     return summary
+
+
+def _run_of(path: str) -> str | None:
+    """Which run a summary is of; None where it does not say."""
+    with FileSystems.open(path) as f, contextlib.suppress(ValueError, TypeError, KeyError):
+        run: str | None = orjson.loads(f.read())["run"]
+        return run
+    return None
 
 
 # ------------------------------------------------------------------------------------------------ the directory

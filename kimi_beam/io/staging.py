@@ -16,7 +16,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -32,6 +32,7 @@ WriteFile = Callable[[BinaryIO, Iterable[bytes]], Summary]
 """Writes one file of encoded pieces, perhaps none, and says what is in it."""
 
 _STAGING = ".staging-"
+_FILES = "files"
 _ABANDONED_AFTER = 86_400.0
 """Seconds after which a staging directory is taken for one that a killed run left. Longer than a job may run."""
 
@@ -117,6 +118,10 @@ class Stage(beam.PTransform):
         target: Where they will go.
         write: Writes one file.
         files: How many files the pieces are spread over, at most.
+
+    Raises:
+        ConfigError: No file at all.
+        OutputError: The runner's workers cannot write there.
     """
 
     def __init__(self, target: Target, write: WriteFile, files: int) -> None:
@@ -126,6 +131,9 @@ class Stage(beam.PTransform):
         self._target, self._write, self._files = target, write, files
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
+        if "Dataflow" in type(pieces.pipeline.runner).__name__ and is_local(self._target.prefix):
+            place = self._target.prefix
+            raise OutputError(f"{place} is on this machine, where Dataflow's workers cannot write: name gs://BUCKET/…")
         return (
             pieces
             | "Spread" >> beam.Map(_with_key, self._files).with_output_types(tuple[int, bytes])
@@ -151,6 +159,28 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     return Staged(temporary, _size(temporary) or 0, summary)
 
 
+class Gather(beam.PTransform):
+    """``{name: PCollection[T]} -> PCollection[dict[str, list[T]]]``: all there is as one value, even nothing.
+
+    For bounded input. By a grouping: a job on Flink that has side inputs fails at its first checkpoint (the runner's
+    `MapCoder` is given bytes for windowed values; 2.62).
+    """
+
+    def expand(self, parts: dict[str, beam.PCollection]) -> beam.PCollection:
+        pipeline = next(iter(parts.values())).pipeline
+        keyed = {name: part | f"Key {name}" >> beam.Map(_with_one_key) for name, part in parts.items()}
+        keyed[""] = pipeline | "Once" >> beam.Create([("", None)], reshuffle=False)
+        return keyed | "Group" >> beam.CoGroupByKey() | "Lists" >> beam.Map(_lists).with_output_types(dict[str, Any])
+
+
+def _with_one_key(element: Any) -> tuple[str, Any]:
+    return "", element
+
+
+def _lists(group: tuple[str, dict[str, Iterable[Any]]]) -> dict[str, list[Any]]:
+    return {name: list(elements) for name, elements in group[1].items()}
+
+
 class Commit(beam.PTransform):
     """``PCollection[Staged] -> PCollection[str]``: gives all staged files of a set their names; the paths come out.
 
@@ -167,16 +197,12 @@ class Commit(beam.PTransform):
             # The name is random: it must be settled before the file gets it, or a retry would write a second one.
             settled = staged | "Settle" >> beam.Reshuffle()
             return settled | "Name" >> beam.Map(_name_alone, self._target).with_output_types(str)
-        return (
-            staged.pipeline
-            | "Once" >> beam.Create([None])
-            | "Name"
-            >> beam.FlatMap(_commit, beam.pvalue.AsList(staged), self._target, self._write).with_output_types(str)
-        )
+        gathered = {_FILES: staged} | "Gather" >> Gather()
+        return gathered | "Name" >> beam.FlatMap(_commit, self._target, self._write).with_output_types(str)
 
 
-def _commit(_: None, staged: Sequence[Staged], target: Target, write: WriteFile) -> list[str]:
-    return commit(staged, target, write)
+def _commit(gathered: dict[str, list[Staged]], target: Target, write: WriteFile) -> list[str]:
+    return commit(gathered[_FILES], target, write)
 
 
 def _name_alone(staged: Staged, target: Target) -> str:

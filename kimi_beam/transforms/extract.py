@@ -71,7 +71,7 @@ class Extract(beam.PTransform):
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
-        ConfigError: A number is not positive.
+        ConfigError: A number is not positive; or, on Dataflow, a token is named by an environment variable.
         AccountError: In a running bounded pipeline: token, account or model are turned away.
     """
 
@@ -133,6 +133,8 @@ class Extract(beam.PTransform):
         return self
 
     def expand(self, documents: beam.PCollection) -> Any:
+        if "Dataflow" in type(documents.pipeline.runner).__name__:
+            self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(documents.pipeline.options)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
@@ -168,7 +170,9 @@ class Extract(beam.PTransform):
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
         parts = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
-        good = parts["good"] | beam.Reshuffle().with_output_types(bytes)
+        # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
+        parts["good"].element_type = bytes
+        good = parts["good"] | beam.Reshuffle()
         answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
         return (parts[FAILED], answered) | beam.Flatten()
 

@@ -109,7 +109,9 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
     assert dead_ids(out) == [f"dead-{i}" for i in range(7)]
     prompt, cached = 5 * 1_000_000 + 5 * 500_000, 5 * 200_000
     completion = 5 * 30_000 + sum(range(5)) + 5 * 1_000
-    assert summary_of(out) == {
+    summary = summary_of(out)
+    assert len(summary.pop("run")) == 32
+    assert summary == {
         "documents": 12,
         "extractions": 5,
         "dead_letters": {"not_json": 1, "refusal": 2, "truncated": 4},
@@ -266,10 +268,12 @@ def test_lost_documents_leave_the_finished_run_that_was_to_be_replaced(tmp_path:
     assert summary_of(tmp_path)["documents"] == 1
 
 
-def _stage(directory: Path, rows: Sequence[int], letters: Sequence[int]) -> tuple[Any, ...]:
+def _stage(
+    directory: Path, rows: Sequence[int], letters: Sequence[int], targets: tuple[Target, Target] | None = None
+) -> tuple[Any, ...]:
     """The arguments of a commit, as the pipeline has them once everything is staged."""
     into = str(directory / f".staging-{uuid.uuid4().hex}")
-    targets = (
+    targets = targets or (
         Target(str(directory / "extractions"), ".parquet", into),
         Target(str(directory / "dead-letters"), ".jsonl", into),
     )
@@ -277,7 +281,7 @@ def _stage(directory: Path, rows: Sequence[int], letters: Sequence[int]) -> tupl
     row_files = [staging.stage(piece, targets[0], parquet.writer(SCHEMA))] if rows else []
     lines = [dead_letters.encode(letter(i)) for i in letters]
     letter_files = [staging.stage(lines, targets[1], dead_letters.write)] if letters else []
-    return None, row_files, letter_files, targets, SCHEMA, (MODEL, None), str(directory), True
+    return row_files, letter_files, targets, SCHEMA, (MODEL, None), str(directory), True
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(3, 2), (3, 0), (0, 0)])
@@ -296,7 +300,7 @@ def test_committing_again_changes_nothing(tmp_path: Path, rows: int, letters: in
 def test_the_summary_comes_last_and_goes_first(tmp_path: Path) -> None:
     write(tmp_path, [7])
     commit = _stage(tmp_path, [1, 2], [3])
-    Path(commit[2][0].temporary).unlink()
+    Path(commit[1][0].temporary).unlink()
     (tmp_path / NAMES[0]).unlink()
     with pytest.raises(FileNotFoundError, match="is gone"):
         dataset._commit(*commit)
@@ -349,6 +353,16 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert not (tmp_path / ".staging-0123").exists()
     assert (tmp_path / ".staging-young" / "at work").exists(), "the staging of a run that is at work was removed"
     assert (numbers(tmp_path), dead_ids(tmp_path)) == ([5], ["dead-6"])
+
+
+def test_a_run_that_is_done_once_more_after_its_end_keeps_its_first_result(tmp_path: Path) -> None:
+    first = _stage(tmp_path, range(3), [1])
+    dataset._commit(*first[:-1], False)
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+    again = _stage(tmp_path, range(3), [1], first[2])
+    dataset._commit(*again[:-1], False)  # raises for ever where the runner restarts what failed
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
+    assert staged(tmp_path) == []
 
 
 def test_a_run_that_finished_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:

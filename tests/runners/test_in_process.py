@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
-from harness import receipts, run_extract
+from apache_beam.options.pipeline_options import PipelineOptions
+from conservation import check, made
+from harness import RECEIPT, receipts, run_extract, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -40,3 +43,32 @@ def test_each_document_leaves_once_and_is_paid_for_once(name: str, tmp_path: Pat
     assert len(outcome.rows) == 197
     assert (stats["items"], stats["paid_twice"]) == (197, 0)
     assert stats["most_jobs_in_flight"] <= 8, "more jobs in flight than two shards of four may have"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["2 processes", "bundle based"])
+def test_whatever_goes_wrong_each_document_leaves_once(name: str, seed: int, tmp_path: Path) -> None:
+    runner, options = RUNNERS[name]
+    check(made(seed), tmp_path, runner=runner, options=options)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nor_is_any_lost_by_the_runner_that_beam_chooses(seed: int, tmp_path: Path) -> None:
+    check(made(seed), tmp_path, runner=None)
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_what_a_reshuffle_is_given_is_what_it_gives(api: str, tmp_path: Path) -> None:
+    """Flink hands on what the one coder wrote for the other to read."""
+    (tmp_path / "a.txt").write_text("a")
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+    documents = pipeline | kb.ReadDocuments(str(tmp_path / "*.txt"))
+    results = documents | kb.Extract(RECEIPT, service=service("http://127.0.0.1:1", api=api))
+    results.extractions | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT)
+    parts = pipeline.to_runner_api().components
+    reshuffles = [t for t in parts.transforms.values() if t.spec.urn == "beam:transform:reshuffle:v1"]
+    assert reshuffles
+    for reshuffle in reshuffles:
+        ((given,), (gives,)) = reshuffle.inputs.values(), reshuffle.outputs.values()
+        coders = [parts.coders[parts.pcollections[name].coder_id] for name in (given, gives)]
+        assert coders[0] == coders[1], f"{reshuffle.unique_name} changes the coder"

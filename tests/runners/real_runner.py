@@ -1,0 +1,125 @@
+"""What is run on every real runner: a stream into files, and the real receipts through `pipelines/extract.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from conftest import ROOT
+from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, service
+
+import kimi_beam as kb
+from kimi_beam.emulator import Emulator
+
+_APART = 0.05
+"""Seconds between two documents of a stream."""
+
+
+@contextlib.contextmanager
+def ended_by_a_kind_kill() -> Iterator[None]:
+    """Lets SIGTERM end the tests as Ctrl-C does, so that they end what they have started."""
+
+    def end(number: int, _: object) -> NoReturn:
+        pytest.exit("ended by a signal", 128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def _document(index: int) -> kb.Document:
+    return kb.Document("empty", "") if index == 7 else receipts(1, start=index)[0]
+
+
+def stream(directory: Path, count: int, *, runner: str | None, options: Sequence[str]) -> None:
+    """Lets documents come one after another, as unbounded input, and counts what is in the files when it has ended."""
+    start = time.time()
+    with Emulator(latency=0.3, seed=5) as emulator:
+        with beam.Pipeline(runner=runner, options=PipelineOptions([*options, "--streaming"])) as pipeline:
+            came_in = pipeline | PeriodicImpulse(
+                start_timestamp=start,
+                stop_timestamp=start + count * _APART,
+                fire_interval=_APART,
+                data=list(range(count)),
+            )
+            documents = came_in | beam.Map(_document).with_output_types(kb.Document)
+            assert not documents.is_bounded
+            results = documents | kb.Extract(
+                RECEIPT,
+                service=service(emulator.base_url),
+                polling=QUICK,
+                batching=kb.Batching(max_wait=0.2, max_items=7),
+            )
+            results.extractions | kb.WriteParquet(str(directory / "rows"), RECEIPT, every=1)
+            results.dead_letters | kb.WriteDeadLetters(str(directory / "dead"), every=1)
+        stats = emulator.stats()
+    rows = [row for path in directory.glob("rows-*.parquet") for row in pq.read_table(path).to_pylist()]
+    letters = [json.loads(line) for path in directory.glob("dead-*.jsonl") for line in path.read_bytes().splitlines()]
+    assert Counter(row["_document_id"] for row in rows) == Counter(f"doc-{i}" for i in range(count) if i != 7)
+    assert [(letter["document_id"], letter["code"]) for letter in letters] == [("empty", "empty_document")]
+    assert (stats["items"], stats["paid_twice"]) == (count - 1, 0)
+
+
+def synchronous(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:
+    """Asks for each document in a request of its own: without state, with a reshuffle between bundles."""
+    documents = [*receipts(60), *receipts(2), kb.Document("empty", "")]
+    with Emulator(latency=0.05, seed=4) as emulator:
+        where = service(emulator.base_url, api="run")
+        outcome = run_extract(documents, emulator.base_url, directory, runner=runner, options=options, where=where)
+        stats = emulator.stats()
+    assert outcome.ids == Counter(d.id for d in documents)
+    assert outcome.codes == {"duplicate_id": 4, "empty_document": 1}
+    assert (stats["documents"], stats["paid_twice"]) == (58, 0)
+
+
+def extract_receipts(shared_data: Path, directory: Path, options: Sequence[str]) -> None:
+    """Puts the 342 receipts through the program and counts them; answers that were mixed up would match no gold."""
+    source = shared_data / "documents" / "sroie" / "sroie.jsonl"
+    with Emulator(latency=0.3, seed=6) as emulator:
+        code, said = _launched(
+            [
+                *(sys.executable, ROOT / "pipelines" / "extract.py"),
+                *("--input", source, "--schema", ROOT / "schemas" / "receipt.json"),
+                *("--output", directory / "out", "--base-url", emulator.base_url, *options),
+            ]
+        )
+        stats = emulator.stats()
+    assert code == 0, said[-5_000:]
+    outcome = read_dataset(directory / "out")
+    expected = Counter(json.loads(line)["id"] for line in source.read_bytes().splitlines())
+    assert outcome.ids == expected
+    assert outcome.summary["documents"] == expected.total() == 342
+    assert (stats["items"], stats["paid_twice"]) == (342, 0)
+    right = sum(row["total"] == json.loads(row["_metadata"])["gold"]["total"] for row in outcome.rows)
+    assert right > 250, f"only {right} totals are their own receipt's"
+
+
+def _launched(command: Sequence[object]) -> tuple[int, str]:
+    """Runs a program to its end; if the tests end before it, it may end what it has started itself."""
+    words = [str(word) for word in command]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as program:
+        try:
+            said, _ = program.communicate()
+        except BaseException:
+            program.send_signal(signal.SIGINT)
+            try:
+                program.wait(10)
+            except subprocess.TimeoutExpired:
+                program.kill()
+            raise
+    return program.returncode, said

@@ -1,0 +1,58 @@
+"""A real Flink cluster, in batch and in streaming mode: nothing is lost or doubled. `make test-flink` brings it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from conservation import check, made
+from flink_cluster import FlinkCluster
+from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+
+pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
+
+MODES = {
+    "batch": [],
+    "streaming": ["--streaming"],
+    # Without the last, a job with checkpoints goes on for ever after its input has ended.
+    "with checkpoints": ["--streaming", "--checkpointing_interval=1000", "--shutdown_sources_after_idle_ms=500"],
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    jars, job_server = Path(os.environ["KIMI_BEAM_FLINK"]), Path(os.environ["KIMI_BEAM_FLINK_JOB_SERVER"])
+    assert list(jars.glob("flink-dist-*.jar")), f"no Flink in {jars}"
+    assert job_server.is_file(), f"no job server at {job_server}"
+    path = [ROOT, ROOT / "tests", ROOT / "tests" / "runners"]
+    directory = tmp_path_factory.mktemp("flink") / "cluster"
+    with ended_by_a_kind_kill(), FlinkCluster(jars, job_server, directory, path) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mode", MODES)
+def test_whatever_goes_wrong_each_document_leaves_once(
+    cluster: FlinkCluster, mode: str, seed: int, tmp_path: Path
+) -> None:
+    check(made(seed), tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
+
+
+def test_a_stream_is_written_to_files_and_each_document_leaves_once(cluster: FlinkCluster, tmp_path: Path) -> None:
+    stream(tmp_path, 40, runner=None, options=cluster.options)
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_receipts_go_through_the_program_that_one_launches(
+    cluster: FlinkCluster, mode: str, shared_data: Path, tmp_path: Path
+) -> None:
+    extract_receipts(shared_data, tmp_path, [*cluster.options, *MODES[mode]])
+    assert len(cluster.busy_task_managers()) == 2, "the work was not spread over both TaskManagers"

@@ -1,0 +1,41 @@
+"""Prism, Beam's portable runner in one binary: nothing is lost or doubled on it. `make test-prism` brings it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conservation import check, made
+from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+
+pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
+
+
+@pytest.fixture(scope="module")
+def prism() -> Iterator[list[str]]:
+    """Beam's options."""
+    binary = Path(os.environ["KIMI_BEAM_PRISM"])
+    assert os.access(binary, os.X_OK), f"no Prism at {binary}"
+    with ended_by_a_kind_kill():
+        yield [f"--prism_location={binary}"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_goes_wrong_each_document_leaves_once(prism: list[str], seed: int, tmp_path: Path) -> None:
+    check(made(seed), tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_a_stream_is_written_to_files_and_each_document_leaves_once(prism: list[str], tmp_path: Path) -> None:
+    stream(tmp_path, 40, runner="PrismRunner", options=prism)
+
+
+def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
+    synchronous(tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_the_receipts_go_through_the_program_that_one_launches(
+    prism: list[str], shared_data: Path, tmp_path: Path
+) -> None:
+    extract_receipts(shared_data, tmp_path, ["--runner=PrismRunner", *prism])
