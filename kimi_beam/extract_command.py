@@ -133,6 +133,7 @@ def _interruptible(ready: Run, output: str) -> Iterator[None]:
         console.say(console.interrupted(output, local=ready.is_local, counted=ready.is_in_process))
         if ready.is_local:
             ready.clear()
+        ready.release()
         # Worker threads may be waiting for the service: nothing of theirs is kept. Runners end their own processes.
         threading.Timer(3.0, os._exit, [128 + number]).start()
         atexit._run_exitfuncs()

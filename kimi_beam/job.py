@@ -97,6 +97,7 @@ class Run:
         except ValueError as e:  # an unknown runner, or options that contradict each other
             raise ConfigError(" ".join(str(e).split())[:300]) from None
         self._job = job
+        self._held = contextlib.ExitStack()
         self._write = build(self._pipeline, job)
 
     @property
@@ -120,10 +121,10 @@ class Run:
             Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
         """
         started = time.monotonic()
-        with contextlib.ExitStack() as held:
-            held.enter_context(lease(self._job.output))
+        with self._held:
+            self._held.enter_context(lease(self._job.output))
             if self._job.journaling is not None:
-                held.enter_context(lease(self._job.journaling.directory))
+                self._held.enter_context(lease(self._job.journaling.directory))
             self._write.clear_unfinished()
             try:
                 result = self._pipeline.run()
@@ -134,6 +135,10 @@ class Run:
                 raise
         measured = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
         return _complete(self._job.output, measured)
+
+    def release(self) -> None:
+        """Lets go of the directories, where the process ends without leaving `run`."""
+        self._held.close()
 
     def clear(self) -> None:
         """Removes what is half done. Files that are whole were paid for: they stay."""
