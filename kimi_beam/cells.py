@@ -35,6 +35,7 @@ _DATE_TIME = re.compile(_DATE_TIME_PATTERN, re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _YEAR_1, _YEAR_9999 = -719_162, 2_932_896  # days since 1970 of the first day and the last that Python has a date for
 _DAY = 86_400_000_000
+_FALSE, _TRUE = pa.scalar(0.0), pa.scalar(1.0)
 _EXACT = 1 << 53
 """Beyond it a double is not the integer that its digits spell."""
 
@@ -146,13 +147,23 @@ class Boolean(Cells):
 class Integer(Cells):
     """Whole numbers, 1.0 among them."""
 
-    plain = frozenset({int, NoneType})
+    plain: frozenset[type] | None = None
 
     def __init__(self, kind: Any) -> None:
         self.type = kind
         signed = pa.types.is_signed_integer(kind)
         self._low = -(1 << (kind.bit_width - 1)) if signed else 0
         self._high = (1 << (kind.bit_width - signed)) - 1
+
+    def array(self, values: Sequence[Any]) -> Array:
+        try:
+            # Integers alone have a sum that is one (so have booleans, which Arrow refuses): faster than to ask each.
+            whole = type(sum(values)) is int
+        except (TypeError, ArithmeticError):
+            whole = set(map(type, values)) <= {int, NoneType}
+        if not whole:
+            raise TypeError("not only integers: Arrow would cut 1.5 down to 1")
+        return pa.array(values, self.type)
 
     def cell(self, value: Any) -> Any:
         if type(value) not in (int, float, Decimal) or not self._low <= value <= self._high:
@@ -165,10 +176,16 @@ class Integer(Cells):
 class Float(Cells):
     """Numbers that a double gives back."""
 
+    plain: frozenset[type] | None = None
     type: Any = pa.float64()
 
-    def is_plain(self, values: Sequence[Any]) -> bool:
-        return bool not in map(type, values)  # all else is refused or kept
+    def array(self, values: Sequence[Any]) -> Array:
+        numbers = pa.array(values, self.type)
+        # Booleans have become 0.0 and 1.0: only where there are such are types looked at. All else is refused or kept.
+        like_booleans = pc.or_(pc.equal(numbers, _FALSE), pc.equal(numbers, _TRUE))
+        if pc.any(like_booleans).as_py() and bool in set(map(type, values)):
+            raise TypeError("a boolean among the numbers")
+        return numbers
 
     def cell(self, value: Any) -> Any:
         if type(value) is float:

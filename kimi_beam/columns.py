@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from itertools import accumulate, chain
-from operator import itemgetter
+from operator import iconcat, itemgetter
 from types import NoneType
 from typing import Any
 
@@ -53,45 +54,52 @@ class Record(Column):
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
         self.type = pa.struct([m.field for m in self.members])
-        self._names = [m.name for m in self.members]
-        self._known = frozenset(self._names)
-        self._gets = [itemgetter(name) for name in self._names]
+        self._known = frozenset(m.name for m in self.members)
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        values, gaps = self.fitting(values, place, aside)
-        arrays = self.arrays(values, gaps, place, aside)
-        mask = pa.array([value is None for value in values], pa.bool_()) if gaps else None
+        arrays, gaps = self.arrays(values, place, aside)
+        mask = None if gaps is None else pa.array(gaps, pa.bool_())
         return pa.StructArray.from_arrays(arrays, fields=[m.field for m in self.members], mask=mask)
+
+    def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], Sequence[bool] | None]:
+        """The column of each member, and which values are no objects, if some are: their cells are null."""
+        gets = self.gets(values)
+        objects, gaps = (values, False) if gets else self.fitting(values, place, aside)
+        arrays = []
+        for index, m in enumerate(self.members):
+            try:
+                items = list(map(gets[index], objects)) if gets else _got(objects, m.name)
+            except (LookupError, TypeError):
+                gets = None
+                objects, gaps = self.fitting(values, place, aside)
+                items = _got(objects, m.name)
+            inner = member(place, m.name)
+            array = m.column.build(items, inner, aside)
+            if array.null_count:
+                self._nulls(m, items, None if gets else objects, inner, aside)
+            arrays.append(array)
+        if not gets:
+            self._unnamed([_EMPTY if o is None else o for o in objects] if gaps else objects, place, aside)
+        return arrays, [o is None for o in objects] if gaps else None
+
+    def gets(self, values: Sequence[Any]) -> list[itemgetter[Any]] | None:
+        """What gets each member's values, if all may be objects with each member and no other, as most are.
+
+        It does not ask what a value is: only a dict has both a length and these keys. And nothing here makes an object
+        a row: the garbage collector would take longer to look at them than all the rest does.
+        """
+        try:
+            if sum(map(len, values)) != len(values) * len(self.members):
+                return None
+        except TypeError:
+            return None
+        # A parser gives equal keys as one string, and that very string is found faster than one that is only equal.
+        keys = {key: key for key in values[0]} if values and type(values[0]) is dict else {}
+        return [itemgetter(keys.get(m.name, m.name)) for m in self.members]
 
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
         """The objects as dicts, and whether there are gaps: what is none goes aside and leaves None."""
         return _only(dict, values, place, aside)
-
-    def arrays(self, values: Sequence[Any], gaps: bool, place: Place, aside: Aside) -> list[Array]:
-        """The column of each member; a None among the objects gives null cells."""
-        objects = [_EMPTY if value is None else value for value in values] if gaps else values
-        # Most objects have each member and no other. Nothing here makes an object a row: the garbage collector would
-        # take longer to look at them than all the rest does.
-        whole = sum(map(len, objects)) == len(objects) * len(self._names)
-        arrays = []
-        for m, get in zip(self.members, self._gets, strict=True):
-            items = None
-            if whole:
-                try:
-                    items = list(map(get, objects))
-                except KeyError:
-                    whole = False
-            if items is None:
-                name = m.name
-                items = [o.get(name) for o in objects]
-            inner = member(place, m.name)
-            array = m.column.build(items, inner, aside)
-            if array.null_count:
-                self._nulls(m, items, values, inner, aside)
-            arrays.append(array)
-        if not whole:
-            self._unnamed(objects, place, aside)
-        return arrays
 
     def _unnamed(self, objects: Sequence[Any], place: Place, aside: Aside) -> None:
         if self._known.issuperset(chain.from_iterable(objects)):
@@ -104,18 +112,19 @@ class Record(Column):
                         aside.hold((row, pointer(at, name)), item, suspect=False)
 
     @staticmethod
-    def _nulls(m: Member, items: Sequence[Any], values: Sequence[Any], place: Place, aside: Aside) -> None:
-        if m.null and m.required:
-            absent_is_odd, null_is_aside = True, False
-        else:
-            absent_is_odd, null_is_aside = m.required, True
+    def _nulls(m: Member, items: Sequence[Any], objects: Sequence[Any] | None, place: Place, aside: Aside) -> None:
+        """Keeps nulls that mean more than their cell. Without `objects`, each has the member."""
+        must = m.null and m.required
+        if objects is None and must:
+            return
         for index, item in enumerate(items):
-            if item is None and values[index] is not None:
-                if m.name in values[index]:
-                    if null_is_aside:
-                        aside.hold(place(index), None, suspect=not m.null)
-                elif absent_is_odd:
-                    aside.suspects.add(place(index)[0])
+            if item is not None or (objects is not None and objects[index] is None):
+                continue
+            if objects is None or m.name in objects[index]:
+                if not must:
+                    aside.hold(place(index), None, suspect=not m.null)
+            elif m.required:
+                aside.suspects.add(place(index)[0])
 
     def read(self, array: Array) -> list[Any]:
         present = array.is_valid().to_pylist() if array.null_count else None
@@ -138,12 +147,20 @@ class Record(Column):
 class Tuple(Record):
     """Arrays whose items differ by position: a struct."""
 
+    def gets(self, values: Sequence[Any]) -> list[itemgetter[Any]] | None:
+        # Strings have positions too.
+        return super().gets(values) if set(map(type, values)) <= {list} else None
+
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
         lists, gaps = _only(list, values, place, aside)
         return [None if value is None else dict(enumerate(value)) for value in lists], gaps
 
     def read(self, array: Array) -> list[Any]:
         return [value if value is None else _in_order(value) for value in super().read(array)]
+
+
+def _got(objects: Sequence[Any], name: Any) -> list[Any]:
+    return [None if o is None else o.get(name) for o in objects]
 
 
 def _in_order(items: dict[int, Any]) -> list[Any]:
@@ -164,7 +181,7 @@ class List(Column):
             mask = pa.array([value is None for value in values], pa.bool_())
             filled = [() if value is None else value for value in values]
         starts = list(accumulate(map(len, filled), initial=0))
-        items = list(chain.from_iterable(filled))
+        items: list[Any] = reduce(iconcat, filled, [])
         array = self.item.build(items, entry(place, starts[:-1], None), aside)
         return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), array, type=self.type, mask=mask)
 

@@ -222,8 +222,7 @@ class OutputSchema:
             kept = [instance for index, instance in enumerate(instances) if index not in bad]
             aside, arrays = self._columns(kept)
             instances = kept
-        rest = [jsontext.dumps(aside.rest[row]) if row in aside.rest else None for row in range(len(instances))]
-        additional = pa.ExtensionArray.from_storage(JSON, pa.array(rest, pa.binary()).cast(pa.string()))
+        additional = pa.ExtensionArray.from_storage(JSON, _rest(aside, len(instances)))
         return pa.RecordBatch.from_arrays([*arrays, additional], schema=self.arrow_schema), sorted(bad.items())
 
     def _columns(self, instances: Sequence[Any]) -> tuple[Aside, list[Array]]:
@@ -232,10 +231,10 @@ class OutputSchema:
         if self._plan.whole:
             (whole,) = root.members
             return aside, [whole.column.build(instances, at_root, aside)]
-        objects, gaps = root.fitting(instances, at_root, aside)
+        arrays, gaps = root.arrays(instances, at_root, aside)
         for row in (row for row, instance in enumerate(instances) if instance is None) if gaps else ():
             aside.hold(at_root(row), None, suspect=True)
-        return aside, root.arrays(objects, gaps, at_root, aside)
+        return aside, arrays
 
     def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[Array]) -> dict[int, Violation]:
         bad = {row: Violation(*reason) for row, reason in aside.refused.items()}
@@ -282,6 +281,13 @@ class OutputSchema:
 
 
 _STATE = ("closed", "formats", "draft", "json_schema", "_documents", "_own")
+
+
+def _rest(aside: Aside, count: int) -> Array:
+    if not aside.rest:
+        return pa.nulls(count, pa.string())
+    texts = [jsontext.dumps(aside.rest[row]) if row in aside.rest else None for row in range(count)]
+    return pa.array(texts, pa.binary()).cast(pa.string())
 
 
 def _whole(column: Any) -> Array:

@@ -825,3 +825,57 @@ def test_a_column_is_nullable_where_its_cell_may_be_null_and_only_there() -> Non
     assert nullable == {"name": False, "maybe": True, "optional": True, "count": True, "_additional": True}
     batch, bad = schema.to_arrow([{"maybe": None, "count": 1}, {"name": "x", "maybe": None, "count": 1}])
     assert (batch.num_rows, [index for index, _ in bad]) == (1, [0])
+
+
+_LINES: dict[str, Any] = {
+    "properties": {
+        "count": {"type": "integer"},
+        "price": {"type": "number"},
+        "of": {"type": ["object", "null"], "properties": {"a": {}, "b": {"type": "string"}}, "required": ["a", "b"]},
+    },
+    "type": "object",
+    "required": ["count", "price"],
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"count": 1.0, "price": 0.0},
+        {"count": 2**63, "price": 1},
+        {"count": 10**400, "price": 2**53 + 1},
+        {"count": 1, "price": 1, "of": None},
+        {"count": 1, "price": 1, "off": {}},
+        {"count": 1, "price": 1, "of": {"a": None, "b": "b", "c": True}},
+    ],
+)
+def test_one_odd_row_among_plain_ones_comes_back_as_it_was(odd: dict[str, Any]) -> None:
+    plain = {"count": 1, "price": 1.5, "of": {"a": 1, "b": ""}}
+    schema, rows = OutputSchema(_LINES), [plain, odd, plain]
+    batch, bad = schema.to_arrow(rows)
+    assert not bad
+    assert schema.from_arrow(batch) == rows
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 1.5, "price": 1},
+        {"count": True, "price": 1},
+        {"count": 1, "price": True},
+        {"count": 1, "price": False, "of": None},
+        {"count": 1, "off": 1, "of": None},
+        {"count": 1, "price": 1, "of": {"a": 1, "c": ""}},
+        {"count": 1, "price": 1, "of": "ab"},
+        "abc",
+        [1, 2, 3],
+        None,
+    ],
+)
+def test_one_wrong_row_fails_alone(wrong: Any) -> None:
+    plain = {"count": 1, "price": 1.0, "of": {"a": 1, "b": ""}}
+    schema = OutputSchema(_LINES)
+    for rows in ([plain, wrong, plain], [wrong, plain, plain]):
+        batch, bad = schema.to_arrow(rows)
+        assert [index for index, _ in bad] == [rows.index(wrong)]
+        assert schema.from_arrow(batch) == [plain, plain]
