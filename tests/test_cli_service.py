@@ -194,7 +194,7 @@ def test_the_older_form_and_skip_cache(
     with Emulator(behaviour=Behaviour(gateways=("mine",)), latency=0.1) as emulator:
         flags = ("--gateway", "mine", "--gateway-url", emulator.gateway_url, "--poll-interval", "0.05:0.1")
         assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
-        flags = (*flags, "--api", "chat", "--gateway-skip-cache", "--overwrite")
+        flags = (*flags, "--api", "chat", "--gateway-skip-cache", "--overwrite", "--no-journal")
         assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
         stats = emulator.stats()
     assert (stats["submits"], stats["runs"]) == (1, 20)
