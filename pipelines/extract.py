@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = "env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/N (default: env:CLOUDFLARE_API_TOKEN)"
     parser.add_argument("--token-from", "--token_from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
     parser.add_argument("--base-url", "--base_url", help="another service than Cloudflare's")
+    parser.add_argument("--journal", metavar="DIR", help="where answers are kept (default: OUTPUT/_journal)")
     args, beam_args = parser.parse_known_args(argv)
 
     try:
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema = kb.OutputSchema(args.schema)
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         documents = pipeline | kb.ReadDocuments(args.input)
-        results = documents | kb.Extract(schema, service=service, instructions=args.instructions)
+        journal = args.journal or f"{args.output.rstrip('/')}/_journal"
+        results = documents | kb.Extract(schema, service=service, instructions=args.instructions, journal=journal)
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=documents)
         (results.extractions, results.dead_letters) | write
     except UserError as e:  # a mistake, found before anything was sent

@@ -92,7 +92,7 @@ def test_the_readme_knows_every_option_of_extract(capsys: pytest.CaptureFixture[
     program = capsys.readouterr().out
     (told,) = re.findall(r"It takes (.*?), and Beam's options", launching, flags=re.DOTALL)
     named = re.findall(r"`(--[a-z-]+)`", told)
-    assert len(named) == 7
+    assert len(named) == 8
     assert [option for option in named if option not in program] == []
 
 
