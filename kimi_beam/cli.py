@@ -23,7 +23,7 @@ INPUT is paths and globs on any filesystem that Beam knows: .txt and .md (one do
 and .parquet (keys id and text, or images; all others become metadata), .png, .jpg, .webp and .gif.
 """
 _EXTRACT_EPILOG = """\
-DIR receives extractions-*.parquet, dead-letters-*.jsonl and, last, summary.json.
+DIR receives extractions-*.parquet, dead-letters-*.jsonl and, last, summary.json; _journal keeps what was paid for.
 
 Every other option is Beam's (--runner, --direct_num_workers, …). The default runner is FnApiRunner, in this process.
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from kimi_beam import batching
 from kimi_beam.batching import Spent
+from kimi_beam.completions import FAILURES
+from kimi_beam.service_errors import UNMET
 from kimi_beam.types import Failure, Reply, Ticket
-
-UNMET = "json_mode_unmet"
 
 
 def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply], bytes | None]:
@@ -51,7 +51,7 @@ def given_up(blob: bytes, failure: Failure, ticket: Ticket | None = None) -> lis
 
 
 def _is_unmet(reply: Reply) -> bool:
-    return isinstance(reply.result, Failure) and reply.result.code == UNMET
+    return isinstance(reply.result, Failure) and reply.result.code == FAILURES[UNMET]
 
 
 def _with(reply: Reply, before: Spent) -> Reply:

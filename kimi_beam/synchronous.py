@@ -26,7 +26,7 @@ from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.service_errors import ServiceError
 from kimi_beam.tools import Tool
-from kimi_beam.types import Document, Failure, Reply, Ticket
+from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
 
 _GROUP = 100
 """Replies that are handed on together, where so many are there."""
@@ -225,5 +225,5 @@ class Runs:
             await asyncio.sleep(self._polling.ceiling)
 
 
-def _reply(document: Document, call: Call, result: object) -> Reply:
-    return Reply(document, result, call.usage, Ticket(None, call.attempts))  # type: ignore[arg-type]
+def _reply(document: Document, call: Call, result: Completion | Failure) -> Reply:
+    return Reply(document, result, call.usage, Ticket(None, call.attempts))

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import dispatch
-from kimi_beam.dispatch import Finish, GiveUp, Halt, Job, Shard, Split
+from kimi_beam.dispatch import Finish, GiveUp, Halt, Split
 from kimi_beam.envelopes import Refused, Unknown, Unsent
+from kimi_beam.jobs import Job, Shard, decode, encode
 from kimi_beam.polling import Polling
 from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
 from kimi_beam.service_errors import ServiceError
@@ -223,7 +224,7 @@ def test_what_is_in_flight_survives_a_moment_of_account_trouble() -> None:
 
 def test_state_of_another_version_is_refused_and_not_misread() -> None:
     with pytest.raises(ValueError, match="version 99"):
-        dispatch.decode(b"[99,0,0,0,0,[]]")
+        decode(b"[99,0,0,0,0,[]]")
 
 
 # ------------------------------------------------------------------------------------------------ whole runs
@@ -331,7 +332,7 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
                 ended[batch] += 1
                 if isinstance(effect, GiveUp):
                     given_up[batch] = effect
-        assert dispatch.decode(dispatch.encode(shard)) == shard
+        assert decode(encode(shard)) == shard
     assert not shard.jobs, "the shard never comes to an end"
     assert ended == Counter(dict.fromkeys(documents, 1)), "a batch ended twice, or never"
     assert sum(documents.values()) == sum(sizes), "splitting lost or doubled documents"

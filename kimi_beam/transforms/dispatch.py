@@ -25,7 +25,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from kimi_beam import dispatch, metrics
 from kimi_beam.admission import separate
-from kimi_beam.dispatch import Shard
+from kimi_beam.jobs import Shard, decode, encode
 from kimi_beam.transforms.slices import Held, Slices
 from kimi_beam.types import Reply
 
@@ -40,7 +40,7 @@ class _ForBounded(Slices):
 
     def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, Shard]:
         """Waits for the earliest job that is due, acts on all that are due, and tops up."""
-        shard, held = dispatch.decode(jobs.read()), Held(bag)
+        shard, held = decode(jobs.read()), Held(bag)
         wake = dispatch.wake(shard)
         if wake is not None:
             time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
@@ -53,7 +53,7 @@ class _ForBounded(Slices):
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
             shard = yield from self._top_up(shard, held, waiting, time.time())
         held.write()
-        jobs.write(dispatch.encode(shard))
+        jobs.write(encode(shard))
         self._report(key, shard)
         return shard
 
@@ -185,10 +185,10 @@ class DispatchUnbounded(Slices):
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Admits what waited long enough."""
-        shard, held, now = dispatch.decode(jobs.read()), Held(bag), time.time()
+        shard, held, now = decode(jobs.read()), Held(bag), time.time()
         shard = yield from _all_now(self._top_up(shard, held, waiting, now))
         held.write()
-        jobs.write(dispatch.encode(shard))
+        jobs.write(encode(shard))
         if any(True for _ in waiting.read()):
             linger.set(Timestamp.of(now + max(1.0, self._batching.max_wait)))
         else:
@@ -234,24 +234,24 @@ class DispatchUnbounded(Slices):
         # A real-time timer that is still set makes Flink spin for ever once the source has ended.
         linger.clear()
         tick.clear()
-        wake = dispatch.wake(dispatch.decode(jobs.read()))
+        wake = dispatch.wake(decode(jobs.read()))
         if wake is not None:
             time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
         shard = yield from self._slice(key, waiting, bag, jobs)
         held = Held(bag)
         shard = yield from _all_now(self._top_up(shard, held, waiting, time.time()))
         held.write()
-        jobs.write(dispatch.encode(shard))
+        jobs.write(encode(shard))
         if shard.jobs:
             drain.set(window.max_timestamp())
 
     def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
         held = Held(bag)
-        shard, halts = yield from _all_now(self._act(dispatch.decode(jobs.read()), held, waiting, time.time()))
+        shard, halts = yield from _all_now(self._act(decode(jobs.read()), held, waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()
-        jobs.write(dispatch.encode(shard))
+        jobs.write(encode(shard))
         self._report(key, shard)
         return shard
 

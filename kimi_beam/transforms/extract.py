@@ -37,7 +37,7 @@ _IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
 
 
 class Extract(beam.PTransform):
-    """Extracts one instance of a schema from each document, through the model's batch queue.
+    """Extracts one instance of a schema from each document: through the model's batch queue, or synchronously.
 
     ``PCollection[Document] -> extractions: PCollection[Extraction], dead_letters: PCollection[DeadLetter]``
 

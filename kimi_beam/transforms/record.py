@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from kimi_beam import batching as packing
 from kimi_beam import journal
-from kimi_beam.dispatch import Job
 from kimi_beam.envelopes import Exchange, Unknown
 from kimi_beam.io.journal_files import open_journal
+from kimi_beam.jobs import Job
 from kimi_beam.journal import Journaling, Submission
 from kimi_beam.prompting import Prompt
 from kimi_beam.protocol import Accepted, decode_submit

@@ -17,9 +17,10 @@ from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
-from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, Job, RunInstead, Shard, Split
+from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstead, Split
 from kimi_beam.envelopes import Refused, Unknown
 from kimi_beam.fallback import given_up, part
+from kimi_beam.jobs import Job, Shard
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
