@@ -19,12 +19,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from kimi_beam.completions import FAILURES, Answered, RunResult, ToolCalls, failed
 from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE, quota_failure
-from kimi_beam.envelopes import Refused, Unknown
 from kimi_beam.polling import Polling
-from kimi_beam.service_errors import ERRORS, TIMEOUTS, UNMET, Remedy, ServiceError
 from kimi_beam.types import Code, Completion, Failure, Usage
+from kimi_beam.wire.completions import FAILURES, Answered, RunResult, ToolCalls, failed
+from kimi_beam.wire.envelopes import Refused, Unknown
+from kimi_beam.wire.service_errors import ERRORS, TIMEOUTS, UNMET, Remedy, ServiceError
 
 MAX_TURNS = 5
 """Times that the model may have functions called for one document."""

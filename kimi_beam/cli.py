@@ -12,7 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kimi_beam import __version__, console, models_command
+from kimi_beam import __version__
+from kimi_beam.commands import console
+from kimi_beam.commands import models as models_command
 from kimi_beam.emulator import command as emulate
 
 _EXTRACT_USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output DIR [options] [Beam options]"
@@ -57,17 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return models_command.run(args)
     if args.command == "journal":
         with console.hushed():
-            from kimi_beam import journal_command
+            from kimi_beam.commands import journal as journal_command
 
             return journal_command.run(args)
     if args.command == "schema":
-        from kimi_beam import schema_command  # late: it needs Arrow
+        from kimi_beam.commands import schema as schema_command  # late: it needs Arrow
 
         return schema_command.run(args)
     try:
         with contextlib.nullcontext() if args.verbose else console.hushed():
             # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
-            from kimi_beam import extract_command
+            from kimi_beam.commands import extract as extract_command
 
             return extract_command.run(args, rest)
     except KeyboardInterrupt:

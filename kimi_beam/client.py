@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from kimi_beam.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.errors import ConfigError
 from kimi_beam.pacing import Pace
-from kimi_beam.protocol import encode_poll
 from kimi_beam.service import WorkersAI
+from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
+from kimi_beam.wire.protocol import encode_poll
 
 if TYPE_CHECKING:
     import httpx

@@ -26,12 +26,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from kimi_beam.envelopes import Refused, Unknown, Unsent
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.polling import Polling
-from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
-from kimi_beam.service_errors import NO_QUEUE, UNMET, Remedy, ServiceError
 from kimi_beam.types import Failure, Usage
+from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
+from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
+from kimi_beam.wire.service_errors import NO_QUEUE, UNMET, Remedy, ServiceError
 
 MAX_REFUSALS = 5
 """Submits of one batch that the service may refuse for trouble of its own before the batch is given up,"""

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from kimi_beam import batching
 from kimi_beam.batching import Spent
-from kimi_beam.completions import FAILURES
-from kimi_beam.service_errors import UNMET
 from kimi_beam.types import Failure, Reply, Ticket
+from kimi_beam.wire.completions import FAILURES
+from kimi_beam.wire.service_errors import UNMET
 
 
 def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply], bytes | None]:

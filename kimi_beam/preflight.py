@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kimi_beam.client import Client, Timeouts
-from kimi_beam.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
 from kimi_beam.errors import ConfigError
-from kimi_beam.protocol import Trouble, decode_poll
 from kimi_beam.service import WorkersAI
-from kimi_beam.service_errors import NO_QUEUE, Remedy, ServiceError
+from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
+from kimi_beam.wire.protocol import Trouble, decode_poll
+from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError
 
 _TRIES = 4
 

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from kimi_beam import jsontext
-from kimi_beam.cells import JSON
 from kimi_beam.schema import OutputSchema, Violation
+from kimi_beam.schema.cells import JSON
 from kimi_beam.types import Provenance
 
 PROVENANCE = pa.struct(

@@ -22,7 +22,7 @@ from kimi_beam.errors import AccountError, ConfigError
 from kimi_beam.gateway import GATEWAY_HOST, Gateway, check_url
 from kimi_beam.models import DEFAULT_MODEL
 from kimi_beam.prompting import Api
-from kimi_beam.service_errors import ServiceError
+from kimi_beam.wire.service_errors import ServiceError
 
 CLOUDFLARE = "https://api.cloudflare.com/client/v4"
 RUNS_PER_MINUTE = 20

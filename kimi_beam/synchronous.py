@@ -18,15 +18,15 @@ from queue import Empty, SimpleQueue
 from kimi_beam import client, metrics, tools
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Turn, heard, parked
 from kimi_beam.client import Client
-from kimi_beam.completions import decode_run
 from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE
-from kimi_beam.envelopes import Exchange, HttpReply, Refused, Unknown, spent_for
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
-from kimi_beam.service_errors import ServiceError
 from kimi_beam.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
+from kimi_beam.wire.completions import decode_run
+from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, Unknown, spent_for
+from kimi_beam.wire.service_errors import ServiceError
 
 _GROUP = 100
 """Replies that are handed on together, where so many are there."""

@@ -19,8 +19,8 @@ import orjson
 import pydantic
 import pydantic_core
 
-from kimi_beam.completions import ToolCall, ToolCalls
 from kimi_beam.errors import ConfigError
+from kimi_beam.wire.completions import ToolCall, ToolCalls
 
 
 @dataclass(frozen=True)

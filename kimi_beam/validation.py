@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kimi_beam import jsontext, rows
-from kimi_beam.completions import decode_item
-from kimi_beam.protocol import match
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
     ArrowRow,
@@ -27,7 +25,9 @@ from kimi_beam.types import (
     Ticket,
     Usage,
 )
-from kimi_beam.usage import share_usage
+from kimi_beam.wire.completions import decode_item
+from kimi_beam.wire.protocol import match
+from kimi_beam.wire.usage import share_usage
 
 # Linear on any text: the white space inside the fence is JSON's own to skip.
 _FENCE = re.compile(r"```[A-Za-z]*[ \t\r]*\n(.*?)```", re.DOTALL)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from kimi_beam.completions import Completion
-from kimi_beam.envelopes import HttpReply
 from kimi_beam.types import Failure, Usage
+from kimi_beam.wire.completions import Completion
+from kimi_beam.wire.envelopes import HttpReply
 
 NOW = 1_784_180_523.0
 WIRE = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "wire").glob("*.json"))]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from kimi_beam import calling
 from kimi_beam.calling import MAX_TURNS, Again, Call, Halt, Park, Settle, Turn, heard
-from kimi_beam.completions import Answered, ToolCall, ToolCalls
 from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE
-from kimi_beam.envelopes import Refused, Unknown, Unsent
 from kimi_beam.polling import Polling
-from kimi_beam.service_errors import ERRORS, ServiceError
 from kimi_beam.types import Completion, Failure, Usage
+from kimi_beam.wire.completions import Answered, ToolCall, ToolCalls
+from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
+from kimi_beam.wire.service_errors import ERRORS, ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
 NOW = 1_784_180_523.0

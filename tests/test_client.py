@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from kimi_beam.client import Client, Timeouts
-from kimi_beam.envelopes import HttpReply, NoReply
 from kimi_beam.errors import ConfigError
 from kimi_beam.service import WorkersAI
+from kimi_beam.wire.envelopes import HttpReply, NoReply
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

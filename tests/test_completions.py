@@ -10,7 +10,10 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.completions import (
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
+from kimi_beam.validation import Asked, judge, replies, settle
+from kimi_beam.wire.completions import (
     Answered,
     ToolCall,
     ToolCalls,
@@ -19,11 +22,8 @@ from kimi_beam.completions import (
     decode_run,
     failed,
 )
-from kimi_beam.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
-from kimi_beam.schema import OutputSchema
-from kimi_beam.service_errors import ERRORS, Remedy, ServiceError
-from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
-from kimi_beam.validation import Asked, judge, replies, settle
+from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
+from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]})
 ASKED = Asked(SCHEMA, "m")

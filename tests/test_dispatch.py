@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from kimi_beam import dispatch
 from kimi_beam.dispatch import Finish, GiveUp, Halt, Split
-from kimi_beam.envelopes import Refused, Unknown, Unsent
 from kimi_beam.jobs import Job, Shard, decode, encode
 from kimi_beam.polling import Polling
-from kimi_beam.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
-from kimi_beam.service_errors import ServiceError
+from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
+from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
+from kimi_beam.wire.service_errors import ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
 

@@ -11,7 +11,7 @@ from exchanges import bodies, json_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.envelopes import (
+from kimi_beam.wire.envelopes import (
     HttpReply,
     bare_error,
     error_of,
@@ -23,7 +23,7 @@ from kimi_beam.envelopes import (
     spent_for,
     wait_of,
 )
-from kimi_beam.service_errors import Remedy, ServiceError
+from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 NOW = 1_784_180_523.0
 _replies = st.builds(

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from kimi_beam import batching
 from kimi_beam.batching import Spent
-from kimi_beam.completions import FAILURES
 from kimi_beam.fallback import given_up, part
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
+from kimi_beam.wire.completions import FAILURES
 
 ANSWER = Completion("{}", "stop", None, None)
 UNMET_FAILURE = Failure("infer", "json_mode_unmet", "words", retryable=True)

@@ -18,17 +18,17 @@ import pytest
 
 from kimi_beam import batching
 from kimi_beam.admission import prepare
-from kimi_beam.completions import decode_item
 from kimi_beam.credentials import TokenSource, read_token
-from kimi_beam.envelopes import HttpReply, Refused, Unknown
 from kimi_beam.errors import ConfigError, SchemaError
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import Done, decode_poll, decode_submit, match
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, Document, Failure
-from kimi_beam.usage import decode_usage
 from kimi_beam.validation import judge, parse
+from kimi_beam.wire.completions import decode_item
+from kimi_beam.wire.envelopes import HttpReply, Refused, Unknown
+from kimi_beam.wire.protocol import Done, decode_poll, decode_submit, match
+from kimi_beam.wire.usage import decode_usage
 
 
 def bounded(answer: str, schema: str) -> None:

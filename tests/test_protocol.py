@@ -16,9 +16,11 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.completions import decode_completion, decode_item
-from kimi_beam.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
-from kimi_beam.protocol import (
+from kimi_beam.service import WorkersAI
+from kimi_beam.types import Completion, Failure, Usage
+from kimi_beam.wire.completions import decode_completion, decode_item
+from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
+from kimi_beam.wire.protocol import (
     Accepted,
     Done,
     Failed,
@@ -31,10 +33,8 @@ from kimi_beam.protocol import (
     encode_submit,
     match,
 )
-from kimi_beam.service import WorkersAI
-from kimi_beam.service_errors import Remedy, ServiceError
-from kimi_beam.types import Completion, Failure, Usage
-from kimi_beam.usage import decode_usage, share_usage
+from kimi_beam.wire.service_errors import Remedy, ServiceError
+from kimi_beam.wire.usage import decode_usage, share_usage
 
 # ------------------------------------------------------------------------------------------------ literal exchanges
 

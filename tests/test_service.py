@@ -13,7 +13,7 @@ from kimi_beam.credentials import ACCOUNT_VARIABLE, TOKEN_VARIABLE
 from kimi_beam.errors import ConfigError
 from kimi_beam.gateway import Gateway
 from kimi_beam.service import CLOUDFLARE, WorkersAI
-from kimi_beam.service_errors import ServiceError
+from kimi_beam.wire.service_errors import ServiceError
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 MODEL = "@cf/moonshotai/kimi-k2.6"

@@ -16,9 +16,9 @@ from exchanges import json_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.completions import ToolCall, ToolCalls
 from kimi_beam.errors import ConfigError
 from kimi_beam.tools import Tool, answer, declared
+from kimi_beam.wire.completions import ToolCall, ToolCalls
 
 
 @dataclass

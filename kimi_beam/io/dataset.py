@@ -22,7 +22,7 @@ from kimi_beam.io.staging import Staged, Target
 from kimi_beam.pricing import Price
 from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
-from kimi_beam.schema_diff import Verdict, diff
+from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 
 

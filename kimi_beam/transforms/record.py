@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from kimi_beam import batching as packing
 from kimi_beam import journal
-from kimi_beam.envelopes import Exchange, Unknown
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
 from kimi_beam.journal import Journaling, Submission
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import Accepted, decode_submit
 from kimi_beam.recall import Recalled, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.wire.envelopes import Exchange, Unknown
+from kimi_beam.wire.protocol import Accepted, decode_submit
 
 
 class Recorder:

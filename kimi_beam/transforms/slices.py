@@ -18,20 +18,20 @@ from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
 from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstead, Split
-from kimi_beam.envelopes import Refused, Unknown
 from kimi_beam.fallback import given_up, part
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
-from kimi_beam.protocol import decode_poll, decode_submit, encode_submit
 from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
+from kimi_beam.wire.envelopes import Refused, Unknown
+from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""

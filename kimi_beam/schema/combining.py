@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from kimi_beam.shapes import ALL, ANY, NEVER, NULL, Rest, Shape, Term, joined
+from kimi_beam.schema.shapes import ALL, ANY, NEVER, NULL, Rest, Shape, Term, joined
 
 
 def both(one: Shape, other: Shape, *, hint: bool = False) -> Shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from kimi_beam import console
+from kimi_beam.commands import console
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.io.journal_files import contents, forget
 from kimi_beam.io.lease import lease

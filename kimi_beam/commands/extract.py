@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from kimi_beam import console
+from kimi_beam.commands import console
 from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError

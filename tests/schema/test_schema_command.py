@@ -16,7 +16,7 @@ from kimi_beam.errors import OutputError
 from kimi_beam.io import dataset
 from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema
-from kimi_beam.schema_diff import Verdict, diff, verdict
+from kimi_beam.schema.diff import Verdict, diff, verdict
 
 
 def _changes(old: Any, new: Any) -> tuple[Verdict, list[str]]:

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema_source import import_class, line
-from kimi_beam.violations import Violation, violation
+from kimi_beam.schema.source import import_class, line
+from kimi_beam.schema.violations import Violation, violation
 
 _FUNCTIONS = ("function-before", "function-after", "function-wrap", "function-plain")
 _OURS = ("pydantic.", "pydantic_core.")

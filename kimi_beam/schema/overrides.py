@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from kimi_beam import jsontext
-from kimi_beam.aside import Aside, Place
-from kimi_beam.cells import (
+from kimi_beam.errors import SchemaError
+from kimi_beam.schema.aside import Aside, Place
+from kimi_beam.schema.cells import (
     JSON,
     UNFIT,
     Array,
@@ -28,8 +29,7 @@ from kimi_beam.cells import (
     Json,
     Text,
 )
-from kimi_beam.errors import SchemaError
-from kimi_beam.shapes import Shape
+from kimi_beam.schema.shapes import Shape
 
 _DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(\s*,\s*(?:tz=)?UTC)?\]")

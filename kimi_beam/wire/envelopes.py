@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import orjson
 
 from kimi_beam import jsontext
-from kimi_beam.service_errors import ServiceError
 from kimi_beam.types import Usage
+from kimi_beam.wire.service_errors import ServiceError
 
 
 @dataclass(frozen=True, slots=True)

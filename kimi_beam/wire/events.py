@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kimi_beam.envelopes import read_json
+from kimi_beam.wire.envelopes import read_json
 
 MEDIA_TYPE = "text/event-stream"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kimi_beam.places import Shapes
-from kimi_beam.shapes import Shape, Term
-from kimi_beam.violations import Violation, violation
+from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.shapes import Shape, Term
+from kimi_beam.schema.violations import Violation, violation
 
 _MOST = 100
 

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kimi_beam import arrow, console, jsontext
+from kimi_beam import jsontext
+from kimi_beam.commands import console
 from kimi_beam.errors import SchemaError, UserError
-from kimi_beam.schema import OutputSchema
-from kimi_beam.schema_diff import Verdict, diff, verdict
-from kimi_beam.schema_source import line
+from kimi_beam.schema import OutputSchema, arrow
+from kimi_beam.schema.diff import Verdict, diff, verdict
+from kimi_beam.schema.source import line
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from typing_extensions import is_typeddict as is_typeddict_extension
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.references import RegistrySource
+from kimi_beam.schema.references import RegistrySource
 
 Definition: TypeAlias = "dict[str, Any] | bool"
 

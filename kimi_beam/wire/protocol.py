@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from kimi_beam.envelopes import (
+from kimi_beam.types import Usage
+from kimi_beam.wire.envelopes import (
     Exchange,
     NoReply,
     Refused,
@@ -27,9 +28,8 @@ from kimi_beam.envelopes import (
     result_of,
     unworded,
 )
-from kimi_beam.service_errors import EXPIRED, TIMEOUTS, ServiceError
-from kimi_beam.types import Usage
-from kimi_beam.usage import decode_usage
+from kimi_beam.wire.service_errors import EXPIRED, TIMEOUTS, ServiceError
+from kimi_beam.wire.usage import decode_usage
 
 # ------------------------------------------------------------------------------------------------ what comes back
 

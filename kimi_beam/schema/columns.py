@@ -17,8 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam.aside import Aside, Place, entry, member, pointer
-from kimi_beam.cells import Array, Column
+from kimi_beam.schema.aside import Aside, Place, entry, member, pointer
+from kimi_beam.schema.cells import Array, Column
 
 _EMPTY: dict[Any, Any] = {}
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from kimi_beam.references import Node
-from kimi_beam.shapes import ALL, Rest, Shape, Term, joined, kind_of, schema_term
+from kimi_beam.schema.references import Node
+from kimi_beam.schema.shapes import ALL, Rest, Shape, Term, joined, kind_of, schema_term
 
 _IMPLIED = {
     "properties": "object",

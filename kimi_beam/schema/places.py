@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kimi_beam.combining import both, either
-from kimi_beam.keywords import own
-from kimi_beam.references import Node
-from kimi_beam.shapes import ANY, NEVER, Shape, Term, schema_term
+from kimi_beam.schema.combining import both, either
+from kimi_beam.schema.keywords import own
+from kimi_beam.schema.references import Node
+from kimi_beam.schema.shapes import ANY, NEVER, Shape, Term, schema_term
 
 _MAX_NESTED = 150
 

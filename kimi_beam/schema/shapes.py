@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
-from kimi_beam.references import Node
+from kimi_beam.schema.references import Node
 
 ALL = frozenset({"null", "boolean", "integer", "number", "string", "object", "array"})
 NULL = frozenset({"null"})

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam.cells import (
+from kimi_beam.schema.cells import (
     Boolean,
     Bytes,
     Category,
@@ -26,10 +26,10 @@ from kimi_beam.cells import (
     Json,
     Text,
 )
-from kimi_beam.columns import List, Map, Member, Record, Tuple, Union
-from kimi_beam.overrides import forced
-from kimi_beam.places import Shapes
-from kimi_beam.shapes import ALL, Shape, Term, joined
+from kimi_beam.schema.columns import List, Map, Member, Record, Tuple, Union
+from kimi_beam.schema.overrides import forced
+from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.shapes import ALL, Shape, Term, joined
 
 ADDITIONAL = "_additional"
 VALUE = "_value"

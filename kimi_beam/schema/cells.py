@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kimi_beam import jsontext
-from kimi_beam.aside import Aside, Place
+from kimi_beam.schema.aside import Aside, Place
 
 JSON = pa.json_(pa.string())
 Array: TypeAlias = Any

@@ -11,18 +11,19 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from kimi_beam import arrow, jsontext, sent, violations
-from kimi_beam.arrow import ADDITIONAL, RESERVED, VALUE
-from kimi_beam.aside import Aside, at_root, put_back
-from kimi_beam.cells import JSON, Array, Json
+from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.named import absent_nulls, unnamed
-from kimi_beam.own_validators import OwnValidators
-from kimi_beam.places import Shapes
-from kimi_beam.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
-from kimi_beam.schema_source import Definition, definition, documents
-from kimi_beam.shapes import Term, schema_term
-from kimi_beam.violations import Violation
+from kimi_beam.schema import arrow, sent, violations
+from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
+from kimi_beam.schema.aside import Aside, at_root, put_back
+from kimi_beam.schema.cells import JSON, Array, Json
+from kimi_beam.schema.named import absent_nulls, unnamed
+from kimi_beam.schema.own_validators import OwnValidators
+from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
+from kimi_beam.schema.shapes import Term, schema_term
+from kimi_beam.schema.source import Definition, definition, documents
+from kimi_beam.schema.violations import Violation
 
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
 

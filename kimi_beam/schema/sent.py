@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimi_beam import jsontext
-from kimi_beam.places import Shapes
-from kimi_beam.shapes import ALL, Shape, Term, joined
+from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.shapes import ALL, Shape, Term, joined
 
 _ATTEMPTS = ((24, 1), (24, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
 _MAX_PLACES = 1_500

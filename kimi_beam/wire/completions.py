@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from kimi_beam import jsontext
-from kimi_beam.envelopes import (
+from kimi_beam.types import Code, Completion, Failure, Usage
+from kimi_beam.wire.envelopes import (
     Exchange,
     HttpReply,
     NoReply,
@@ -26,10 +27,9 @@ from kimi_beam.envelopes import (
     stated_error,
     unworded,
 )
-from kimi_beam.events import MEDIA_TYPE, assemble
-from kimi_beam.service_errors import ERRORS, Remedy, ServiceError
-from kimi_beam.types import Code, Completion, Failure, Usage
-from kimi_beam.usage import count, decode_usage
+from kimi_beam.wire.events import MEDIA_TYPE, assemble
+from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
+from kimi_beam.wire.usage import count, decode_usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from jsonschema.exceptions import best_match
 from jsonschema.validators import validator_for
 
 from kimi_beam import jsontext
-from kimi_beam.aside import pointer
 from kimi_beam.errors import SchemaError
-from kimi_beam.references import Scope, unresolved
-from kimi_beam.schema_source import Definition, line
+from kimi_beam.schema.aside import pointer
+from kimi_beam.schema.references import Scope, unresolved
+from kimi_beam.schema.source import Definition, line
 
 _VALIDATORS = {
     "4": jsonschema_rs.Draft4Validator,

@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kimi_beam import arrow
-from kimi_beam.schema import ADDITIONAL, OutputSchema
+from kimi_beam.schema import ADDITIONAL, OutputSchema, arrow
 
 _DATE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)0*([Zz]|[+-]\d\d:\d\d)")
 

@@ -1,0 +1,1 @@
+"""The commands of ``kimi-beam``, a module each, and what they say on the terminal."""

@@ -1,0 +1,1 @@
+"""The service's wire: what is sent and what comes back, as pure functions over bytes."""
