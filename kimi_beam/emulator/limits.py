@@ -68,4 +68,6 @@ class MinuteLimit:
             self._counts.clear()
         count = self._counts[key] = self._counts.get(key, 0) + 1
         reset = max(1, math.ceil((minute + 1) * self._seconds - now))
-        return Allowance(self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute, self._told)
+        return Allowance(
+            self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute, self._told
+        )
