@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.flow import flow_of, forget_quota, quota_of
+from kimi_beam.flow import flow_of, quota_of
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.wire.protocol import encode_poll
@@ -343,8 +343,6 @@ def disconnect(client: Client) -> None:
             return
         for key in [key for key, known in _clients.items() if known is client]:
             del _clients[key]
-        if not any(other.quota is client.quota for other in _clients.values()):
-            forget_quota(client.quota)
     client.flow.forget(client)
     client.close()
 

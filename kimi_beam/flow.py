@@ -204,11 +204,10 @@ def quota_of(service: WorkersAI) -> Quota:
         return _quotas.setdefault(_account(service), Quota())
 
 
-def forget_quota(quota: Quota) -> None:
-    """A later pipeline of this process asks anew: meanwhile the account may have got another plan."""
+def forget_quotas() -> None:
+    """The next pipeline of this process asks anew: meanwhile an account may have got another plan."""
     with _lock:
-        for key in [key for key, known in _quotas.items() if known is quota]:
-            del _quotas[key]
+        _quotas.clear()
 
 
 def _account(service: WorkersAI) -> tuple[Hashable, ...]:

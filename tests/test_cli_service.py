@@ -122,6 +122,7 @@ def test_cloudflares_token_is_not_sent_to_another_server(
         (("--emulator", "--price", "1:2:nan"), "PROMPT:CACHED:COMPLETION"),
         (("--emulator", "--price", "a:b:c"), "PROMPT:CACHED:COMPLETION"),
         (("--emulator", "--max-concurrency", "0"), "at least 1"),
+        (("--emulator", "--max-in-flight", "0"), "at least 1"),
         (("--emulator", "--max-concurrency", "x"), "whole number"),
         (("--emulator", "--max-concurrency", "inf"), "whole number"),
         (("--emulator", "--requests-per-minute", "-1"), "whole number"),

@@ -18,6 +18,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
+from kimi_beam.flow import forget_quotas
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
@@ -134,6 +135,7 @@ class Extract(beam.PTransform):
         return self
 
     def expand(self, documents: beam.PCollection) -> Any:
+        forget_quotas()  # of an earlier pipeline of this process
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(documents.pipeline.options)

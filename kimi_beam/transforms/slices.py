@@ -157,9 +157,8 @@ class Slices(beam.DoFn):
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
-            self._count(
-                metrics.DELAYS, sum(isinstance(r, Refused) and r.error.remedy is Remedy.WAIT for _, r in results)
-            )
+            remedies = [result.error.remedy for _, result in results if isinstance(result, Refused)]
+            self._count(metrics.DELAYS, remedies.count(Remedy.WAIT))
             shard, more = dispatch.submitted_together(shard, results, now, self._polling, may_run=may_run)
             effects += more
             for _, result in results:
