@@ -254,6 +254,18 @@ def test_the_pace_and_the_bound_of_the_command_line_are_kept(inputs: Path, tmp_p
     assert server.most_in_flight == 3
 
 
+def test_no_more_jobs_are_in_flight_than_the_command_line_says(tmp_path: Path, capsys: Capture) -> None:
+    inputs = tmp_path / "in.jsonl"
+    inputs.write_text("".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in receipts(1_300)))
+    with Emulator(latency=0.3) as emulator:
+        flags = ("--base-url", emulator.base_url, "--poll-interval", "0.05:0.2", "--max-in-flight", "2")
+        assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
+        stats = emulator.stats()
+    assert len(read_dataset(tmp_path / "out").rows) == 1_300
+    assert stats["submits"] >= 5
+    assert stats["most_jobs_in_flight"] == 2
+
+
 def test_thinking_and_the_bound_of_an_answer_are_sent(inputs: Path, tmp_path: Path, capsys: Capture) -> None:
     def answer(asked: Asked) -> bytes:
         return error(5504, 404) if "queueRequest" in asked.path else answered(ANSWER)
