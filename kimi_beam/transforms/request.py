@@ -56,11 +56,11 @@ class Request(beam.DoFn):
         max_concurrency: int,
         tools: Sequence[Tool],
         journaling: Journaling | None = None,
-        shards: int = 1,
+        parts: int = 1,
         *,
         bounded: bool,
     ) -> None:
-        self._service, self._prompt, self._polling, self._shards = service, prompt, polling, shards
+        self._service, self._prompt, self._polling, self._parts = service, prompt, polling, parts
         self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
         self._journaling = journaling
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
@@ -72,8 +72,8 @@ class Request(beam.DoFn):
     def start_bundle(self) -> None:
         self._cancel()
         self._recorder.refresh()
-        # A bundle is worked on in one place at a time, and no more of them at once than there are shards.
-        self._client.flow.hold(self._client, id(self), self._shards)
+        # A bundle is worked on in one place at a time, and no more of them at once than there are workers.
+        self._client.flow.hold(self._client, id(self), self._parts)
         self._runs = Runs(self._client, self._prompt, self._polling, self._tools, halts=self._bounded)
 
     def process(self, element: bytes) -> Iterator[Any]:

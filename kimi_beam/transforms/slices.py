@@ -65,9 +65,9 @@ class Slices(beam.DoFn):
         max_in_flight: int,
         max_concurrency: int,
         journaling: Journaling | None = None,
-        shards: int = 1,
+        parts: int = 1,
     ) -> None:
-        self._service, self._prompt, self._shards = service, prompt, shards
+        self._service, self._prompt, self._parts = service, prompt, parts
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
@@ -93,7 +93,7 @@ class Slices(beam.DoFn):
         self, key: str, shard: Shard, held: Held, waiting: Any, now: float
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
-        self._client.flow.hold(self._client, key, self._shards)
+        self._client.flow.hold(self._client, key, self._parts)
         shard, effects = self._parked(shard, now)
         jobs = dispatch.due(shard, now)
         shard, more = self._submit(shard, [job for job in jobs if job.request_id is None], held)
