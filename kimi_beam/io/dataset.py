@@ -24,6 +24,7 @@ from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
+from kimi_beam.types import DeadLetter
 
 
 class WriteDataset(beam.PTransform):
@@ -42,6 +43,7 @@ class WriteDataset(beam.PTransform):
         overwrite: Replace a finished run; without it a directory that holds one is refused.
         documents: What went into `Extract`, ``PCollection[Document]``: if as many did not come out, nothing is written.
             None: not compared.
+        left: ``PCollection[DeadLetter]`` of `ReadDeadLetters`: counted by code in the summary. None: there is none.
 
     Raises:
         OutputError: When the pipeline is built: the directory holds a finished run, one with columns that the schema's
@@ -58,6 +60,7 @@ class WriteDataset(beam.PTransform):
         price: Price | None = None,
         overwrite: bool = False,
         documents: beam.PCollection | None = None,
+        left: beam.PCollection | None = None,
     ) -> None:
         super().__init__()
         self._directory = check_output(directory, overwrite=overwrite)
@@ -65,7 +68,7 @@ class WriteDataset(beam.PTransform):
         check_columns(self._directory, self._schema)
         self._model, self._price = model, price
         self._overwrite = overwrite
-        self._documents = documents
+        self._documents, self._left = documents, left
         self.staging = staging.new_staging(self._directory)
 
     def expand(self, results: Any) -> beam.PCollection:
@@ -75,7 +78,7 @@ class WriteDataset(beam.PTransform):
         rows, letters = self._targets()
         staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
         staged_letters = failed | "DeadLetters" >> _StageDeadLetters(letters)
-        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in()}
+        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in(), **self._left_by_code()}
         return (
             parts
             | "Gather" >> staging.Gather()
@@ -111,6 +114,16 @@ class WriteDataset(beam.PTransform):
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
         )
         return {"came_in": total}
+
+    def _left_by_code(self) -> dict[str, beam.PCollection]:
+        if self._left is None:
+            return {}
+        codes = self._left | "CodesLeft" >> beam.Map(_code).with_output_types(str)
+        return {"left": codes | "CountLeft" >> beam.combiners.Count.PerElement()}
+
+
+def _code(letter: DeadLetter) -> str:
+    return letter.failure.code
 
 
 class _Count(beam.DoFn):
@@ -152,8 +165,9 @@ def _commit_gathered(
     directory: str,
     overwrite: bool,
 ) -> Summary:
-    came_in = gathered.get("came_in")
-    return _commit(gathered["rows"], gathered["letters"], targets, schema, asked, directory, overwrite, came_in)
+    came_in, left = gathered.get("came_in"), gathered.get("left")
+    rows, letters = gathered["rows"], gathered["letters"]
+    return _commit(rows, letters, targets, schema, asked, directory, overwrite, came_in, left)
 
 
 def _commit(
@@ -165,6 +179,7 @@ def _commit(
     directory: str,
     overwrite: bool,
     came_in: Sequence[int] | None = None,
+    left: Sequence[tuple[str, int]] | None = None,
 ) -> Summary:
     """Names everything. Safe to repeat: what an earlier attempt named is there already."""
     summary = sum((file.summary for file in (*rows, *letters)), Summary())
@@ -189,7 +204,8 @@ def _commit(
         staging.remove([summary_path])
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
-    text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run)
+    by_code = dict(left) if left is not None else None
+    text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run, left=by_code)
     staging.write_whole(summary_path, text)
     staging.remove_directory(targets[0].staging)
     staging.remove_abandoned(directory)

@@ -37,6 +37,11 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
+def absolute(path: str) -> str:
+    """The path as it is found from any directory of this machine."""
+    return os.path.abspath(path) if is_local(path) else path
+
+
 # ------------------------------------------------------------------------------------------------ input
 
 
@@ -68,7 +73,7 @@ def find(pattern: str) -> list[Found]:
 
 def find_all(patterns: tuple[str, ...]) -> list[Found]:
     """The files that any of the patterns matches, each once however it is spelt, by path."""
-    found = {os.path.abspath(f.path) if is_local(f.path) else f.path: f for p in patterns for f in find(p)}
+    found = {absolute(f.path): f for p in patterns for f in find(p)}
     return sorted(found.values())
 
 
