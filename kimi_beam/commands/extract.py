@@ -23,7 +23,7 @@ from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.gateway import GATEWAY_HOST, Gateway
-from kimi_beam.io.dataset import check_output, parts
+from kimi_beam.io.dataset import JOURNAL, check_output, parts
 from kimi_beam.io.documents import check_input
 from kimi_beam.io.parquet import first_rows
 from kimi_beam.io.paths import output
@@ -216,7 +216,7 @@ def _journaling(args: argparse.Namespace) -> Journaling | None:
     # A stand-in that was started for this run has answered nothing before, and its answers are nobody else's.
     if args.no_journal or (args.emulator and args.journal is None):
         return None
-    where = args.journal or FileSystems.join(output(args.output), "_journal")
+    where = args.journal or FileSystems.join(output(args.output), JOURNAL)
     return Journaling(output(where), args.on_unknown_submit)
 
 

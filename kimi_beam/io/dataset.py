@@ -27,6 +27,10 @@ from kimi_beam.summary import FILE_NAME, Summary, to_json
 from kimi_beam.types import DeadLetter
 
 
+JOURNAL = "_journal"
+"""The directory, in that of a dataset, that keeps the answers unless another is named."""
+
+
 class WriteDataset(beam.PTransform):
     """Writes both outputs of `Extract` into one directory, all or nothing.
 
@@ -214,9 +218,13 @@ def _commit(
 
 def _run_of(path: str) -> str | None:
     """Which run a summary is of; None where it does not say."""
+    return _said(path, "run")
+
+
+def _said(path: str, key: str) -> str | None:
     with FileSystems.open(path) as f, contextlib.suppress(ValueError, TypeError, KeyError):
-        run: str | None = orjson.loads(f.read())["run"]
-        return run
+        value: str | None = orjson.loads(f.read())[key]
+        return value
     return None
 
 
@@ -266,6 +274,13 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
                 "name another directory"
             )
         return
+
+
+def journal_of(directory: str) -> str | None:
+    """The journal of the run that wrote a directory: in it, or where its summary says; None where it is in neither."""
+    summary = FileSystems.join(directory, FILE_NAME)
+    named = _said(summary, "journal") if FileSystems.exists(summary) else None
+    return next((path for path in (FileSystems.join(directory, JOURNAL), named) if path and listing(path)), None)
 
 
 def parts(directory: str, kind: str) -> list[str]:

@@ -8,7 +8,7 @@ import gzip
 import io
 import lzma
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -75,6 +75,11 @@ def find_all(patterns: tuple[str, ...]) -> list[Found]:
     """The files that any of the patterns matches, each once however it is spelt, by path."""
     found = {absolute(f.path): f for p in patterns for f in find(p)}
     return sorted(found.values())
+
+
+def directories_of(patterns: Sequence[str]) -> set[str]:
+    """The directories of the files that any of the patterns matches."""
+    return {FileSystems.split(absolute(f.path))[0] for f in find_all(tuple(patterns))}
 
 
 def _open_zst(raw: Any) -> Any:
