@@ -26,7 +26,6 @@ from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 from kimi_beam.types import DeadLetter
 
-
 JOURNAL = "_journal"
 """The directory, in that of a dataset, that keeps the answers unless another is named."""
 
