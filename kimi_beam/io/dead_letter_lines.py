@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from kimi_beam import jsontext
@@ -94,7 +94,7 @@ class _Line(TypedDict):
     open_request: _OpenRequestLine | None
 
 
-_LINE = TypeAdapter(_Line, config=ConfigDict(strict=True))
+_LINE = TypeAdapter(_Line)
 
 
 class DeadLetterError(KimiBeamError):
@@ -115,7 +115,7 @@ def decode(line: bytes) -> DeadLetter:
         told = f"a dead letter of version {content['version']!r:.40}; this kimi_beam reads {VERSION}"
         raise DeadLetterError(told)
     try:
-        read = _LINE.validate_python(content)
+        read = _LINE.validate_python(content, strict=True)
         failed_at = datetime.fromisoformat(read["failed_at"]).timestamp()
     except ValidationError as e:
         first = e.errors(include_url=False)[0]

@@ -14,7 +14,7 @@ from kimi_beam.errors import InputError
 from kimi_beam.io.dead_letter_lines import DeadLetterError, decode
 from kimi_beam.io.dead_letters import SUFFIX
 from kimi_beam.io.documents import Part, find_parts, read_as, read_lines, unreadable_line
-from kimi_beam.io.paths import find, open_input, uncompressed_name
+from kimi_beam.io.paths import find, normal, open_input, uncompressed_name
 from kimi_beam.redrive import Choice, again
 from kimi_beam.types import DeadLetter, Document, Failure
 
@@ -89,7 +89,7 @@ def letter_files(patterns: Sequence[str]) -> tuple[str, ...]:
         raise InputError("no dead letters: name at least one path, glob or directory")
     meant: list[str] = []
     for pattern in patterns:
-        named = pattern if find(pattern) else FileSystems.join(pattern, f"dead-letters-*{SUFFIX}*")
+        named = pattern if find(pattern) else FileSystems.join(normal(pattern), f"dead-letters-*{SUFFIX}*")
         paths = [found.path for found in find(named)]
         if not paths:
             raise InputError(f"no dead letters at {pattern}: no file matches, and no run has written there")
