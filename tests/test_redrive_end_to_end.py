@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from harness import RECEIPT, Outcome, read_dataset, receipts, run_extract, service
+from harness import RECEIPT, Outcome, receipts, run_extract, run_redrive, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
@@ -31,26 +29,9 @@ def extract(emulator: Emulator, documents: Sequence[kb.Document], directory: Pat
     return run_extract(documents, emulator.base_url, directory, **more)
 
 
-def redrive(
-    emulator: Emulator,
-    letters: Path | str,
-    directory: Path,
-    *,
-    api: Any = "batch",
-    schema: Any = RECEIPT,
-    runner: str = "FnApiRunner",
-    options: Sequence[str] = (),
-    codes: Sequence[str] = (),
-    **more: Any,
-) -> Outcome:
+def redrive(emulator: Emulator, letters: Path | str, directory: Path, *, api: Any = "batch", **more: Any) -> Outcome:
     more = {"journal": str(directory.parent / "journal"), "polling": PATIENT, **more}
-    where = service(emulator.base_url, api=api)
-    with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
-        read = pipeline | kb.ReadDeadLetters(str(letters), codes=codes)
-        results = read.documents | kb.Extract(schema, service=where, **more)
-        write = kb.WriteDataset(str(directory), schema, model=where.model, documents=read.documents, left=read.left)
-        (results.extractions, results.dead_letters) | write
-    return read_dataset(directory)
+    return run_redrive(letters, service(emulator.base_url, api=api), directory, **more)
 
 
 def attempts(outcome: Outcome) -> dict[str, int]:
