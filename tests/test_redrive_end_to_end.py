@@ -116,6 +116,23 @@ def _timeless(outcome: Outcome) -> Any:
     return sorted(json.dumps({**one, "failed_at": None}, sort_keys=True) for one in outcome.letters)
 
 
+def test_a_redrive_that_ended_early_finds_its_own_tickets(tmp_path: Path) -> None:
+    clock = _Clock()
+    clock.ahead(0, rate=1e6)
+    with Emulator(latency=1000.0, faults="invalid=1", clock=clock) as emulator:
+        extract(emulator, receipts(12), tmp_path / "first")
+        clock.ahead(0, rate=1)
+        early = redrive(emulator, tmp_path / "first", tmp_path / "early", polling=HASTY)
+        assert early.codes == {"deadline": 12}
+        clock.ahead(2000)
+        again = redrive(emulator, tmp_path / "first", tmp_path / "again", batching=kb.Batching(max_items=5))
+        beyond = redrive(emulator, tmp_path / "early", tmp_path / "beyond", journal=None)
+        assert emulator.stats()["items"] == 24
+    for outcome in (again, beyond):
+        assert outcome.codes == {"schema_violation": 12}
+        assert {(one["round"], one["attempts"]) for one in outcome.letters} == {(1, 2)}
+
+
 # ------------------------------------------------------------------------------------------------ open requests
 
 
