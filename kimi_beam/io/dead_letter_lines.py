@@ -120,6 +120,8 @@ def decode(line: bytes) -> DeadLetter:
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         raise ValueError(f"/{'/'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except OverflowError:
+        raise ValueError("/failed_at: no moment that can be counted") from None
     document, open_request = read["document"], read["open_request"]
     if open_request is not None and open_request["position"] >= open_request["count"]:
         raise ValueError("/open_request/position: not below the count")

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.errors import InputError
@@ -105,11 +104,12 @@ def _check(path: str) -> None:
     try:
         with open_input(path) as f:
             line = f.readline()
+    except Exception as e:  # whatever a filesystem or a decompressor raises
+        raise InputError(f"cannot read {path}: {' '.join(str(e).split())[:300] or type(e).__name__}") from None
+    try:
         decode(line)
     except DeadLetterError as e:
         raise InputError(f"{path}: {e}") from None
-    except (OSError, BeamIOError, EOFError) as e:
-        raise InputError(f"cannot read {path}: {' '.join(str(e).split())[:300]}") from None
     except ValueError:
         # One damaged line is told apart when all are read; a file of something else is a mistake.
         if line.startswith(b"{") and line.rstrip().endswith(b"}") and b'"document_id"' not in line:

@@ -138,6 +138,7 @@ def test_a_damaged_line_is_an_error_of_that_line_and_of_no_other_kind(data: st.D
         ({"code": "gone"}, "/code"),
         ({"document": {"id": "a"}}, "/document/text"),
         ({"failed_at": "yesterday"}, "yesterday"),
+        ({"failed_at": "0001-01-01T00:00:00"}, ""),
         ({"round": None}, "/round"),
         ({"open_request": {**_REQUEST, "position": 3}}, "/open_request/position"),
         ({"open_request": {**_REQUEST, "count": "3"}}, "/open_request/count"),
@@ -237,6 +238,7 @@ def test_what_could_not_be_read_is_left(tmp_path: Path) -> None:
         ("dead.jsonl", b'{"id": "a", "text": "b"}\n', "its first line has no document_id"),
         ("dead.jsonl", encode(letter(1)).replace(b'"version":2', b'"version":1'), "version 1; this kimi_beam reads 2"),
         ("dead.jsonl.gz", b"no gzip", "cannot read"),
+        ("dead.jsonl.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\0" + b"damaged" * 9, "cannot read"),
     ],
 )
 def test_mistakes_are_told_while_the_pipeline_is_built(
