@@ -210,7 +210,11 @@ def _add_service_arguments(group: argparse._ArgumentGroup) -> None:
     add("--token-from", metavar="env:NAME|file:PATH|gcp-secret:projects/P/secrets/S/versions/N", help=place)
     add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
     add("--max-concurrency", type=_at_least_one, default=64, metavar="N", help="synchronous requests at once (64)")
-    pace = "synchronous requests a minute of one process; 0: no limit (default: 20 on Cloudflare's hosts, else none)"
+    add("--max-in-flight", type=_at_least_one, default=64, metavar="N", help="jobs of the queue at once, a shard (64)")
+    pace = (
+        "synchronous requests, or submits, a minute of the whole job; 0: no limit "
+        "(default: on Cloudflare's hosts 20, of the queue 100; elsewhere none)"
+    )
     add("--requests-per-minute", type=_count, metavar="N", help=pace)
     add("--gateway", metavar="ID", help="AI Gateway of the account that everything goes through")
     older = "the older form, in which the gateway stands in the URL: its root (https://gateway.ai.cloudflare.com/v1)"

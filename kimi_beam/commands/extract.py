@@ -176,6 +176,7 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
             thinking=args.thinking,
             max_completion_tokens=args.max_completion_tokens,
             max_concurrency=args.max_concurrency,
+            max_in_flight=args.max_in_flight,
         ),
         price=Price(*args.price) if args.price else None,
         journaling=_journaling(args),
