@@ -26,6 +26,7 @@ from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
+from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.tools import Tool
@@ -136,6 +137,6 @@ class Request(beam.DoFn):
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
     """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
     for earlier in (*recalled.in_flight, *recalled.doubtful):
-        yield from (document for document, _ in earlier.documents)
+        yield from (taken_over(document) for document, _ in earlier.documents)
     if recalled.fresh is not None:
         yield from packing.decode(recalled.fresh)

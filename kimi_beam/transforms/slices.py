@@ -26,6 +26,7 @@ from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
+from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.record import Recorder
@@ -118,7 +119,9 @@ class Slices(beam.DoFn):
                         effects.append(effect)
         for effect in effects:
             if isinstance(effect, GiveUp):
-                lost = given_up(held.take(effect.job.batch_id), effect.failure, effect.job.ticket)
+                blob = held.take(effect.job.batch_id)
+                left_open = self._recorder.left_open(effect.job, blob, effect.failure)
+                lost = given_up(blob, effect.failure, effect.job.ticket, left_open)
                 self._recorder.given_up(lost, effect.failure)
                 yield lost
             elif isinstance(effect, AskAgain):
@@ -282,19 +285,22 @@ class Slices(beam.DoFn):
     def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
         for again in (*recalled.in_flight, *recalled.doubtful):
-            earlier = again.submission
-            blob = packing.encode(again.documents, form=earlier.form)
+            documents = [(taken_over(document, again.request_id), size) for document, size in again.documents]
+            blob = packing.encode(documents, form=again.form)
             batch_id = packing.head(blob).batch_id
-            if earlier.request_id is None:
+            # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
+            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
+            at = again.at if again.at is not None else now - believed
+            if again.request_id is None:
                 self._count(metrics.UNKNOWN_SUBMITS)
                 if self._journaling is not None and self._journaling.on_unknown_submit == "dead-letter":
                     yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
                     continue
-                due = max(now, earlier.at + (self._journaling.grace if self._journaling else 0.0))
-                job = Job(batch_id, len(again.documents), due, now, unknown=1, attempts=1)
+                due = max(now, at + (self._journaling.grace if self._journaling else 0.0))
+                job = Job(batch_id, len(documents), due, now, unknown=1, attempts=1)
             else:
-                asked = (earlier.name, len(earlier.keys), tuple(again.positions))
-                job = Job(batch_id, len(again.documents), now, earlier.at, earlier.request_id, attempts=1, asked=asked)
+                asked = (again.name, again.count, tuple(again.positions))
+                job = Job(batch_id, len(documents), now, at, again.request_id, attempts=1, asked=asked)
                 self._count(metrics.ADOPTED)
             held[batch_id] = blob
             shard = dispatch.adopt(shard, job)
