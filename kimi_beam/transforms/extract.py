@@ -174,12 +174,12 @@ class Extract(beam.PTransform):
         if not batches.is_bounded:
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
-        parts = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
+        separated = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
-        parts["good"].element_type = bytes
-        good = parts["good"] | beam.Reshuffle()
+        separated["good"].element_type = bytes
+        good = separated["good"] | beam.Reshuffle()
         answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
-        return (parts[FAILED], answered) | beam.Flatten()
+        return (separated[FAILED], answered) | beam.Flatten()
 
 
 def is_one_process(pipeline: beam.Pipeline) -> bool:
