@@ -6,12 +6,9 @@ import functools
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import apache_beam as beam
-from apache_beam.coders import BytesCoder, StrUtf8Coder, TupleCoder
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
 
 from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
@@ -21,6 +18,7 @@ from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstea
 from kimi_beam.fallback import given_up, part
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.journal import Journaling
+from kimi_beam.keyed_state import Held, Waiting
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
@@ -46,13 +44,6 @@ _DOUBTFUL = Failure(
 
 class Slices(beam.DoFn):
     """``(shard, batch as bytes) -> list[Reply]``, a list for each batch that ends. The timers are the subclasses'."""
-
-    WAITING = BagStateSpec("waiting", BytesCoder())
-    """Batches not admitted yet, as they came."""
-    HELD = BagStateSpec("held", TupleCoder((StrUtf8Coder(), BytesCoder())))
-    """(batch id, batch) of each job: touched when a job is submitted or ends."""
-    JOBS = ReadModifyWriteStateSpec("jobs", BytesCoder())
-    """The `Shard`: small, touched at every firing."""
 
     def __init__(
         self,
@@ -87,7 +78,7 @@ class Slices(beam.DoFn):
         self._counters[name].inc(by)
 
     def _act(
-        self, shard: Shard, held: Held, waiting: Any, now: float
+        self, shard: Shard, held: Held, waiting: Waiting, now: float
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
         jobs = dispatch.due(shard, now)
@@ -157,7 +148,7 @@ class Slices(beam.DoFn):
             request(document, name, form=form) for document, name in zip(documents, names, strict=True)
         )
 
-    def _finished(self, effect: Finish, held: Held, waiting: Any) -> list[Reply]:
+    def _finished(self, effect: Finish, held: Held, waiting: Waiting) -> list[Reply]:
         job = effect.job
         blob = held.take(job.batch_id)
         answered, surplus = replies(
@@ -174,7 +165,7 @@ class Slices(beam.DoFn):
             self._count(metrics.SURPLUS_ITEMS, surplus)
         return self._settled(blob, answered, waiting)
 
-    def _settled(self, blob: bytes, answered: Sequence[Reply], waiting: Any) -> list[Reply]:
+    def _settled(self, blob: bytes, answered: Sequence[Reply], waiting: Waiting) -> list[Reply]:
         """The replies that are final; the other documents wait to be asked for again."""
         final, again = part(blob, answered, len(self._prompt.forms))
         if again is not None:
@@ -182,7 +173,7 @@ class Slices(beam.DoFn):
             self._wait(again, waiting)
         return final
 
-    def _wait(self, blob: bytes, waiting: Any) -> None:
+    def _wait(self, blob: bytes, waiting: Waiting) -> None:
         waiting.add(blob)
         self._put_back = True
 
@@ -207,50 +198,48 @@ class Slices(beam.DoFn):
             admitted.append((head.batch_id, len(head.sizes)))
         return dispatch.admit(shard, admitted, now)
 
-    def _top_up(self, shard: Shard, held: Held, waiting: Any, now: float) -> Generator[list[Reply], None, Shard]:
+    def _top_up(self, shard: Shard, held: Held, waiting: Waiting, now: float) -> Generator[list[Reply], None, Shard]:
         """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
-        blobs = list(waiting.read())
         if shard.parked_until > now:
-            waiting.clear()
             failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
-            for blob in blobs:
+            for blob in waiting.take():
                 yield given_up(blob, failure)
             return shard
         packers: dict[int, Packer[bytes]] = {}
-        groups: list[list[bytes]] = []
-        for blob in blobs:
-            head = packing.head(blob)
-            packer = packers.setdefault(head.form, Packer(self._batching))
-            groups.append(packer.add(blob, head.size_bytes, len(head.sizes)))
-        groups += [packer.flush() for packer in packers.values()]
         taken: list[bytes] = []
         left: list[bytes] = []
-        known = False
         fresh: list[bytes] = []
-        for group in filter(None, groups):
-            batch = packing.merge(group) if len(shard.jobs) + len(taken) < self._max_in_flight else None
-            if batch is not None:
-                recalled = self._recorder.recall(batch)
-                if recalled.answered:
-                    self._count(metrics.RECALLED, len(recalled.answered))
-                    yield recalled.answered
-                shard = yield from self._adopt(shard, held, recalled, now)
-                if recalled.fresh is not batch:
-                    # What is new in it waits for company: a few new documents among many known ones are one batch.
-                    known = True
-                    fresh += [recalled.fresh] if recalled.fresh is not None else []
-                    continue
+        blobs = waiting.take()
+        while len(shard.jobs) + len(taken) < self._max_in_flight:
+            if (came := next(blobs, None)) is not None:
+                head = packing.head(came)
+                packer = packers.setdefault(head.form, Packer(self._batching))
+                group = packer.add(came, head.size_bytes, len(head.sizes))
+            elif packers:
+                group = packers.popitem()[1].flush()
+            else:
+                break
+            if not group:
+                continue
+            batch = packing.merge(group)
+            recalled = self._recorder.recall(batch)
+            if recalled.answered:
+                self._count(metrics.RECALLED, len(recalled.answered))
+                yield recalled.answered
+            shard = yield from self._adopt(shard, held, recalled, now)
+            if recalled.fresh is not batch:
+                # What is new in it waits for company: a few new documents among many known ones are one batch.
+                fresh += [recalled.fresh] if recalled.fresh is not None else []
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            if batch is None or packing.head(batch).batch_id in held:
+            elif packing.head(batch).batch_id in held:
                 left += group
             else:
                 taken.append(batch)
                 held[packing.head(batch).batch_id] = batch
-        if taken or known:
-            self._count(metrics.BATCHES, len(taken))
-            waiting.clear()
-            for blob in (*left, *fresh):
-                waiting.add(blob)
+        self._count(metrics.BATCHES, len(taken))
+        waiting.put_back([blob for packer in packers.values() for blob in packer.flush()])
+        for blob in (*left, *fresh):
+            waiting.add(blob)
         shard = self._admit(shard, held, taken, now)
         # Each round sorts out all that is known of what it looks at, so that the next finds less.
         return (yield from self._top_up(shard, held, waiting, now)) if fresh else shard
@@ -283,46 +272,3 @@ class Slices(beam.DoFn):
 
 def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
     return (jobs[i : i + size] for i in range(0, len(jobs), size))
-
-
-class Held:
-    """The batches of the jobs: a bag that is read when first needed and written back when it changed."""
-
-    def __init__(self, bag: Any) -> None:
-        self._bag = bag
-        self._batches: dict[str, bytes] | None = None
-        self._added: list[str] = []
-        self._rewrite = False
-
-    def _read(self) -> dict[str, bytes]:
-        if self._batches is None:
-            self._batches = dict(self._bag.read())
-        return self._batches
-
-    def __contains__(self, batch_id: str) -> bool:
-        return batch_id in self._read()
-
-    def __getitem__(self, batch_id: str) -> bytes:
-        return self._read()[batch_id]
-
-    def __setitem__(self, batch_id: str, blob: bytes) -> None:
-        if batch_id not in self._read():
-            self._added.append(batch_id)
-        self._read()[batch_id] = blob
-
-    def take(self, batch_id: str) -> bytes:
-        """Removes a batch."""
-        self._rewrite = True
-        return self._read().pop(batch_id)
-
-    def write(self) -> None:
-        """Brings the bag to what is held now."""
-        if self._batches is None:
-            return
-        if self._rewrite:
-            self._bag.clear()
-            for pair in self._batches.items():
-                self._bag.add(pair)
-        else:
-            for batch_id in self._added:
-                self._bag.add((batch_id, self._batches[batch_id]))
