@@ -222,11 +222,6 @@ def test_what_is_in_flight_survives_a_moment_of_account_trouble() -> None:
     assert len(shard.jobs) == 1
 
 
-def test_state_of_another_version_is_refused_and_not_misread() -> None:
-    with pytest.raises(ValueError, match="version 99"):
-        decode(b"[99,0,0,0,0,[]]")
-
-
 # ------------------------------------------------------------------------------------------------ whole runs
 
 _errors = st.sampled_from(

@@ -6,6 +6,8 @@ import functools
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -14,8 +16,9 @@ from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
-from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstead, Split
+from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, RunInstead, Split
 from kimi_beam.fallback import given_up, part
+from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.journal import Journaling
 from kimi_beam.keyed_state import Held, Waiting
@@ -26,10 +29,12 @@ from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.record import Recorder
-from kimi_beam.types import Failure, Reply, Ticket
+from kimi_beam.types import Document, Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
+
+T = TypeVar("T")
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
@@ -107,6 +112,8 @@ class Slices(beam.DoFn):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
                 unmet = [Reply(d, effect.failure, ticket=ticket) for d in packing.decode(blob)]
                 yield self._settled(blob, unmet, waiting)
+            elif isinstance(effect, Drop):
+                shard = yield from self._drop(shard, effect, held, waiting)
             elif isinstance(effect, RunInstead):
                 yield from self._run(held.take(effect.job.batch_id))
             elif isinstance(effect, Split):
@@ -125,11 +132,16 @@ class Slices(beam.DoFn):
             now = time.time()
             if max(shard.submits_from, shard.parked_until) > now:
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
+            shard, whole, lost = self._read_again(shard, [(job, held[job.batch_id]) for job in some], now)
+            effects += lost
+            some = [job for job in some if job.batch_id in whole]
+            if not some:
+                continue
             self._count(metrics.SUBMITS, len(some))
             self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
             pairs = [(job, held[job.batch_id]) for job in some]
             self._recorder.about_to_submit(pairs)
-            bodies = [self._body(job, blob) for job, blob in pairs]
+            bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
             exchanges = self._client.submit(bodies, functools.partial(self._recorder.heard, pairs))
             now = time.time()
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
@@ -140,8 +152,40 @@ class Slices(beam.DoFn):
             effects += more
         return shard, effects
 
-    def _body(self, job: Job, blob: bytes) -> bytes:
-        documents, form = packing.decode(blob), packing.head(blob).form
+    def _read_again(
+        self, shard: Shard, pairs: Sequence[tuple[Job, bytes]], now: float
+    ) -> tuple[Shard, dict[str, list[Document]], list[Effect]]:
+        """The documents of batches, all of their files read at once; batches that cannot be sent whole are left out."""
+        batches = {job.batch_id: packing.decode(blob) for job, blob in pairs}
+        read = iter(read_again([document for batch in batches.values() for document in batch]))
+        effects: list[Effect] = []
+        for job, _ in pairs:
+            documents = list(islice(read, len(batches[job.batch_id])))
+            batches[job.batch_id] = documents
+            lost = {index: document.failure for index, document in enumerate(documents) if document.failure}
+            if lost:
+                del batches[job.batch_id]
+                shard, more = dispatch.unread(shard, job, lost, now, self._polling)
+                effects += more
+        return shard, batches, effects
+
+    def _drop(self, shard: Shard, effect: Drop, held: Held, waiting: Waiting) -> Generator[list[Reply], None, Shard]:
+        """Gives up what is lost of a batch; the others are a job of their own, acted on from the next firing on."""
+        job, blob = effect.job, held.take(effect.job.batch_id)
+        for position, failure in effect.lost.items():
+            yield given_up(packing.select(blob, [position]), failure, job.ticket)
+        others = packing.select(blob, (i for i in range(job.count) if i not in effect.lost))
+        batch_id, count = packing.head(others).batch_id, job.count - len(effect.lost)
+        if not count:
+            return shard
+        if batch_id in held:  # a stream may bring the same documents twice: these wait for the others
+            self._wait(others, waiting)
+            return shard
+        held[batch_id] = others
+        return dispatch.adopt(shard, replace(job, batch_id=batch_id, count=count))
+
+    def _body(self, job: Job, blob: bytes, documents: Sequence[Document]) -> bytes:
+        form = packing.head(blob).form
         names = references(job.batch_id, len(documents))
         request = self._prompt.request
         return encode_submit(
@@ -181,8 +225,12 @@ class Slices(beam.DoFn):
         """Asks for the documents of a batch synchronously: their model has no queue."""
         prompt = replace(self._prompt, api="run")  # which may stream
         runs = Runs(self._client, prompt, self._polling, halts=self._bounded)
-        for document in packing.decode(blob):
-            runs.put(document)
+        for documents in _groups(packing.decode(blob), READ_AT_ONCE):
+            whole, lost = parted(read_again(documents))
+            if lost:
+                yield lost
+            for document in whole:
+                runs.put(document)
         for answered in runs.drain():
             self._recorder.replied(answered)
             yield answered
@@ -270,5 +318,5 @@ class Slices(beam.DoFn):
         PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), "")
 
 
-def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    return (jobs[i : i + size] for i in range(0, len(jobs), size))
+def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
