@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pytest
@@ -17,7 +17,7 @@ from harness import QUICK, RECEIPT, Outcome, read_dataset, service
 
 import kimi_beam as kb
 from kimi_beam import batching
-from kimi_beam.emulator import Behaviour, Emulator
+from kimi_beam.emulator import Emulator
 from kimi_beam.io.contents import WORTH_READING_TWICE, read_again
 from kimi_beam.io.documents import Part, read_part
 from kimi_beam.models import DEFAULT_MODEL
@@ -276,14 +276,14 @@ def test_a_second_run_over_the_same_files_pays_for_nothing(source: Path, tmp_pat
         assert stats["items"] + stats["runs"] == 40, "changed files are other documents"
 
 
-# ------------------------------------------------------------------------------------------------ a filesystem in trouble
+# ------------------------------------------------------------------------------------------------ filesystems in tro
 
 
 class Flaky(LocalFileSystem):
     """Local files under another name, some of which cannot be opened for a while."""
 
-    refuses: Counter[str] = Counter()
-    opened: Counter[str] = Counter()
+    refuses: ClassVar[Counter[str]] = Counter()
+    opened: ClassVar[Counter[str]] = Counter()
 
     @classmethod
     def scheme(cls) -> str:
