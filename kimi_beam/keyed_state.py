@@ -207,6 +207,7 @@ class Held:
         self._read: dict[int, dict[str, bytes]] = {}
         self._new: dict[str, bytes] = {}
         self._touched: set[int] = set()
+        self._counts: list[int] = []
 
     def __contains__(self, batch_id: str) -> bool:
         """Whether there is a job of that name."""
@@ -226,12 +227,14 @@ class Held:
         if batch_id in self:
             return
         layout = self._layout
-        counts = [layout.left.get(cell, 0) for cell in range(len(self._cells))]
-        for cell, _ in layout.held.values():
-            counts[cell] += 1
+        if not self._counts:
+            self._counts = [layout.left.get(cell, 0) for cell in range(len(self._cells))]
+            for cell, _ in layout.held.values():
+                self._counts[cell] += 1
         # With the last one while there is room: what is admitted together mostly ends together.
         last = next((cell for cell, _ in reversed(layout.held.values())), 0)
-        cell = last if counts[last] < _HELD_CHUNK else counts.index(min(counts))
+        cell = last if self._counts[last] < _HELD_CHUNK else self._counts.index(min(self._counts))
+        self._counts[cell] += 1
         layout.serial += 1
         layout.held[batch_id] = cell, str(layout.serial)
         self._new[batch_id] = blob

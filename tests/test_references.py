@@ -112,6 +112,18 @@ def test_a_document_that_was_changed_after_it_was_read_travels_whole(source: Pat
         assert back.text == changed.text
 
 
+def test_of_a_file_that_is_too_large_to_send_only_its_name_travels_either(source: Path, tmp_path: Path) -> None:
+    path = source / "large.txt"
+    path.write_text("COMPANY: Large Ltd\n" + "█" * 3_000_000)
+    (blob,) = packed(list(read_part(Part(str(path)))))
+    assert len(blob) < 500
+    with Emulator() as emulator:
+        outcome = extract(emulator, tmp_path)
+        assert emulator.stats()["items"] == 0
+    (letter,) = outcome.letters
+    assert (letter["code"], letter["document"]["text"]) == ("too_large", path.read_text())
+
+
 def test_documents_are_the_same_with_and_without_a_file(source: Path) -> None:
     (path,) = write(source, 1)
     (document,) = read_part(Part(str(path)))

@@ -41,9 +41,11 @@ class MakeBatches(beam.DoFn):
         self._held = 0
 
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
+        file = document.file
         document, size = prepare(document, self._prompt)
-        if document.file is not None:
-            document = document.as_reference(self._keys.of(document).hex())
+        if file is not None:
+            key = "" if document.failure else self._keys.of(document).hex()
+            document = document.with_file(file).as_reference(key)
         shard = str(packing.digest(document.id) % self._shards)
         key = shard, document.failure is None
         packer = self._packers.get(key)
