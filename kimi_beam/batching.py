@@ -12,7 +12,7 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from kimi_beam import jsontext
 from kimi_beam.errors import ConfigError, StateError
-from kimi_beam.types import Document, Failure, FileContent, Usage
+from kimi_beam.types import Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 T = TypeVar("T")
 
@@ -126,6 +126,7 @@ class Spent(NamedTuple):
 
 
 _NOTHING_SPENT = Spent(Usage(), 0)
+_NOTHING_EARLIER = Earlier()
 
 
 class Head(NamedTuple):
@@ -217,8 +218,14 @@ def decode(blob: bytes) -> list[Document]:
 
 def _rest(document: Document) -> dict[str, Any] | None:
     """What only some documents have, by its name."""
-    file = document.file
-    return {"file": (file.size, file.checksum, file.key)} if file is not None and document.is_reference else None
+    rest: dict[str, Any] = {}
+    if document.file is not None and document.is_reference:
+        rest["file"] = document.file.size, document.file.checksum, document.file.key
+    if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
+        earlier, is_open = document.earlier, document.earlier.open
+        row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
+        rest["earlier"] = earlier.round, earlier.attempts, row
+    return rest or None
 
 
 def _document(
@@ -241,9 +248,12 @@ def _document(
     )
     if rest is None:
         return document
-    if rest.keys() != {"file"}:
-        raise StateError.of("a batch", f"{_VERSION} with another's {'and '.join(sorted(rest))}", _READ)
-    return document.with_file(FileContent(*rest["file"]))
+    if later := rest.keys() - {"file", "earlier"}:
+        raise StateError.of("a batch", f"{_VERSION} with another's {' and '.join(sorted(later))}", _READ)
+    if "earlier" in rest:
+        round_, attempts, is_open = rest["earlier"]
+        document = replace(document, earlier=Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None))
+    return document.with_file(FileContent(*rest["file"])) if "file" in rest else document
 
 
 def spent(blob: bytes) -> list[Spent]:

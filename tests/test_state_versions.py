@@ -23,7 +23,7 @@ from kimi_beam.batching import Spent
 from kimi_beam.errors import StateError
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.keyed_state import Layout
-from kimi_beam.types import Document, Failure, FileContent, Usage
+from kimi_beam.types import Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 BATCH_2 = bytes.fromhex(
     "02010000000200000000000000aa780000000000000000000000000000002f42665b399ef840754f854de3c2728428b52ffd"
@@ -32,16 +32,19 @@ BATCH_2 = bytes.fromhex(
     "12382d826a766e64bd1f0d511a43d290c377949575403691946f80003619b0e07bad1a040063411cce23940667c09419"
 )
 BATCH_3 = bytes.fromhex(
-    "030100000003000000000000013f7800000000000000000000000000000018730100000000002f42665b399ef840754f854d"
-    "e3c27284b82646b7595d6bf928b52ffd603f00450600124c282780b7e933049318017b88117ec3ffef1b299095f64bbcbd8a"
-    "a8966974d8ff7f3722db0ee92630178c4d989dcbf4ed167234055024100783d330e9676626d6e37d92b3e4ac892064712828"
-    "3107cadfe9a9bb53d998d094a8be152e4606e203ae81977d43da7c37afb3bcf3e6ccfa7b1178e6c582c1b801b193b6800842"
-    "d4465a203d1a15f2ba27cc928f1bd00d89ef071f13c1a20a4abe15169488b002bed56b050e003bc66c267aae32a016bed020"
-    "26820c0b86cd58a4bd0bcde1148432c0cd5b2f196614"
+    "03010000000400000000000001bb78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b528b52ffd60bb004508004650352a60b56d0e300c1a04"
+    "41a0ffa0949ff62352aa5d48d448aaeec80d837e54fb7f7bb3bd6216d3b90ec300042b0027002a00cf83ac1368c807f31a6b"
+    "20413b3732bb276a51c80be985c477940e48c1b28c947c0308a04c8437e07bcd580b6f55de4c70ca5cdf07382304d321df64"
+    "66dfd13adfceec4ddf7c5db1c718916f4e24148a3b01666f936608557dc31731dc220e86a7e0344ba9afaa6a60905f94a025"
+    "6fab211f0b8391923a60fc078901ad4d5a5b57776e55ab710a8fe18058c7881ef40dd5f70a98ccde7c31c8d393e2b4cf92b7"
+    "66fa8e021300e5c201c6414bc01e0b16a64d3bc66c267aae32a016bed02026820c0b86cd58a4bd0bcde1148432c0cd5b2f19"
+    "6614"
 )
 INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
 FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
 ELSEWHERE = Document("in/c.png", "", source="in/c.png")
+AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
 FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
 
 SHARD = Shard(
@@ -80,29 +83,29 @@ def test_a_batch_of_version_2_is_read() -> None:
 
 def test_a_batch_of_version_3_is_read() -> None:
     documents = batching.decode(BATCH_3)
-    assert repr(documents) == repr([INLINE, FAILED, ELSEWHERE])
-    assert [document.file for document in documents] == [None, None, FILE]
-    assert batching.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(3)]
+    assert repr(documents) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert [document.file for document in documents] == [None, None, FILE, None]
+    assert batching.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
     head = batching.head(BATCH_3)
-    assert (list(head.sizes), head.form) == ([120, 0, 95_000], 1)
+    assert (list(head.sizes), head.form) == ([120, 0, 95_000, 7], 1)
 
 
 def test_a_batch_is_written_as_version_3_has_it() -> None:
     def plain(blob: bytes) -> tuple[bytes, Any]:
-        fixed = 14 + 16 * 3  # version, form, count and length; then sizes and digests. The rest is compressed
+        fixed = 14 + 16 * 4  # version, form, count and length; then sizes and digests. The rest is compressed
         length = int.from_bytes(blob[6:14], "big")
         return blob[:fixed], orjson.loads(pa.Codec("zstd").decompress(blob[fixed:], length, asbytes=True))
 
-    documents = [(INLINE, 120), (FAILED, 0), (ELSEWHERE.with_file(FILE), 95_000)]
-    spent = [Spent(Usage(1, 2, 3), attempts) for attempts in range(3)]
+    documents = [(INLINE, 120), (FAILED, 0), (ELSEWHERE.with_file(FILE), 95_000), (AGAIN, 7)]
+    spent = [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
     assert plain(batching.encode(documents, form=1, spent=spent)) == plain(BATCH_3), "another format: another version"
 
 
 def test_batches_of_both_versions_are_merged_into_one() -> None:
     merged = batching.merge([BATCH_2, BATCH_3])
-    assert batching.decode(merged) == [INLINE, FAILED, INLINE, FAILED, ELSEWHERE]
-    assert batching.decode(merged)[-1].file == FILE
-    assert [spent.attempts for spent in batching.spent(merged)] == [0, 1, 0, 1, 2]
+    assert batching.decode(merged) == [INLINE, FAILED, INLINE, FAILED, ELSEWHERE, AGAIN]
+    assert batching.decode(merged)[-2].file == FILE
+    assert [spent.attempts for spent in batching.spent(merged)] == [0, 1, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("read", [batching.head, batching.decode, batching.spent])

@@ -56,6 +56,8 @@ def read_again(documents: Sequence[Document]) -> list[Document]:
     """
     places = [index for index, document in enumerate(documents) if document.is_reference]
     found = list(documents)
+    # A reference that lost its file on the way would be asked for as an empty text, and paid for.
+    assert all(document.text or document.images or document.is_reference for document in documents), "an empty document"
     if places:
         with ThreadPoolExecutor(min(READ_AT_ONCE, len(places))) as pool:
             for index, document in zip(places, pool.map(_read, [documents[i] for i in places]), strict=True):

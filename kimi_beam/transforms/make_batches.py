@@ -44,8 +44,8 @@ class MakeBatches(beam.DoFn):
         file = document.file
         document, size = prepare(document, self._prompt)
         if file is not None:
-            key = "" if document.failure else self._keys.of(document).hex()
-            document = document.with_file(file).as_reference(key)
+            name = "" if document.failure else self._keys.of(document).hex()
+            document = document.with_file(file).as_reference(name)
         shard = str(packing.digest(document.id) % self._shards)
         key = shard, document.failure is None
         packer = self._packers.get(key)
