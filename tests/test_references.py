@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import apache_beam as beam
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
+from apache_beam.testing import test_stream
 from harness import QUICK, RECEIPT, Outcome, read_dataset, service
+from test_synchronous import _arrived, stream_through
 
 import kimi_beam as kb
 from kimi_beam import batching
@@ -235,6 +237,25 @@ def test_dead_letters_hold_the_whole_document(source: Path, tmp_path: Path, api:
     assert texts == {**{str(path): text_of(number) for number, path in enumerate(paths)}, str(picture): ""}
     (shown,) = (letter["document"]["images"] for letter in outcome.letters if letter["document_id"] == str(picture))
     assert base64.b64decode(shown[0].partition(",")[2]) == picture.read_bytes()
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_files_that_a_stream_brings_may_change_too(source: Path, api: Any) -> None:
+    paths = write(source, 20)
+    documents = [document for path in paths for document in read_part(Part(str(path)))]
+    paths[7].write_text(text_of("another"))
+    paths[8].unlink()
+    stream = test_stream.TestStream().add_elements(documents).advance_watermark_to_infinity()
+    with Emulator() as emulator:
+        stream_through(stream, service(emulator.base_url, api=api), batching=kb.Batching(max_items=8))
+        stats = emulator.stats()
+    assert Counter(name for name, _ in _arrived) == {"row": 18, "letter": 2}
+    letters = {element.document.id: element for name, element in _arrived if name == "letter"}
+    assert {i: letter.failure.code for i, letter in letters.items()} == {
+        str(paths[7]): "file_changed",
+        str(paths[8]): "file_changed",
+    }
+    assert stats["items"] + stats["runs"] == 18
 
 
 def test_documents_of_one_id_are_compared_as_references_too(source: Path, tmp_path: Path) -> None:
