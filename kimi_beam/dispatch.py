@@ -7,7 +7,8 @@ A shard holds some batches as jobs. Each job goes through this, and ends in exac
       │ │ └──Gone, once───────┘  │ └──deadline, Failed, Gone────▶ GiveUp
       │ └─429, 3040, no connection, error envelope; Unknown: once
       └──refused for good, refused or unknown too often─────────▶ GiveUp
-      └──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      ├──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      └──a file has changed─────────────────────────────────────▶ Drop (the others are a job again)
 
 The rules:
 
@@ -23,7 +24,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -107,7 +108,20 @@ class RunInstead:
     job: Job
 
 
-Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Some documents of an unsent batch are lost: the others are to be admitted as a batch of their own.
+
+    Attributes:
+        job: Which.
+        lost: Why, by position in the batch.
+    """
+
+    job: Job
+    lost: Mapping[int, Failure]
+
+
+Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
 
 
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
@@ -137,6 +151,25 @@ def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
 
 def _when(shard: Shard, job: Job) -> float:
     return max(job.due, shard.submits_from if job.request_id is None else shard.polls_from)
+
+
+def unread(
+    shard: Shard, job: Job, lost: Mapping[int, Failure], now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """What follows when files of a batch that is due to be submitted could not be read.
+
+    Args:
+        shard: Of the job.
+        job: What was to be submitted.
+        lost: Why, by position in the batch.
+        now: Unix seconds.
+        polling: How long waits are, and the deadline.
+    """
+    passing = [failure for failure in lost.values() if failure.code == "unreadable"]
+    if not passing or now - job.since >= min(OUTAGE, polling.deadline):
+        return _without(shard, [job]), [Drop(job, lost)]
+    wait = _patience(job, polling.backoff(job.batch_id, job.delays), now, polling)
+    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
 
 
 # ------------------------------------------------------------------------------------------------ submits

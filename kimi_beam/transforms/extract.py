@@ -142,7 +142,7 @@ class Extract(beam.PTransform):
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         batches = documents | "MakeBatches" >> beam.ParDo(
-            MakeBatches(self._prompt, self._batching, shards)
+            MakeBatches(self._prompt, self._service, self._batching, shards)
         ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
         parts = 1 if is_one_process(documents.pipeline) else shards
