@@ -10,7 +10,7 @@ from exchanges import STREAMS, events_of, json_values, streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.wire.events import Streamed, assemble
+from kimi_beam.wire.sse import Streamed, assemble
 
 
 def sse(*events: Any, done: bool = True) -> bytes:
