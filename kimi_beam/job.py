@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
+from kimi_beam.events import Events
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
 from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import listing, output
@@ -61,6 +62,7 @@ class Job:
         asking: How the model is asked.
         price: Takes the place of what is known of the model's.
         journaling: Where answers are kept; None for nowhere.
+        events: How it is told of finished jobs; None where it polls.
     """
 
     inputs: Sequence[str]
@@ -75,6 +77,7 @@ class Job:
     asking: Asking = field(default_factory=Asking)
     price: Price | None = None
     journaling: Journaling | None = None
+    events: Events | None = None
 
 
 class Run:
@@ -175,6 +178,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         polling=job.polling,
         **asdict(job.asking),
         journal=job.journaling,
+        events=job.events,
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write

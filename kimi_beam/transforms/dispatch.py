@@ -23,7 +23,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from kimi_beam import dispatch, metrics
+from kimi_beam import metrics
 from kimi_beam.admission import separate
 from kimi_beam.jobs import Shard, decode, encode
 from kimi_beam.transforms.slices import Held, Slices
@@ -31,19 +31,17 @@ from kimi_beam.types import Reply
 
 T = TypeVar("T")
 
-_MAX_BLOCK = 5.0
-"""Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
-
 
 class _ForBounded(Slices):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
 
-    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, Shard]:
-        """Waits for the earliest job that is due, acts on all that are due, and tops up."""
-        shard, held = decode(jobs.read()), Held(bag)
-        wake = dispatch.wake(shard)
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
+    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, bool]:
+        """Waits for the earliest job that is due, acts on all that are due, and tops up.
+
+        Returns:
+            Whether there is more to do.
+        """
+        shard, held = self._await_due(key, decode(jobs.read())), Held(bag)
         known = {job.request_id for job in shard.jobs}
         shard, halts = yield from self._act(shard, held, waiting, time.time())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
@@ -55,7 +53,7 @@ class _ForBounded(Slices):
         held.write()
         jobs.write(encode(shard))
         self._report(key, shard)
-        return shard
+        return self._expect(key, shard) or bool(shard.jobs)
 
 
 class DispatchBounded(_ForBounded):
@@ -98,8 +96,7 @@ class DispatchBounded(_ForBounded):
                 for blob in good:
                     waiting.add(blob)
                 yield failed
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        if shard.jobs:
+        if (yield from self._slice(key, waiting, bag, jobs)):
             drain.set(window.max_timestamp())
 
 
@@ -117,9 +114,8 @@ class DispatchAtOnce(_ForBounded):
         if failed:
             yield failed
         waiting, bag, jobs = _Bag(good), _Bag(), _Cell()
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        while shard.jobs:
-            shard = yield from self._slice(key, waiting, bag, jobs)
+        while (yield from self._slice(key, waiting, bag, jobs)):
+            pass
 
 
 class _Bag(list[Any]):
@@ -209,9 +205,11 @@ class DispatchUnbounded(Slices):
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
         self._put_back = False
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        wake = dispatch.wake(shard)
-        if wake is not None:
+        shard, owes_turn = yield from self._slice(key, waiting, bag, jobs)
+        wake = self._wake(shard)
+        if owes_turn:
+            tick.set(Timestamp.of(time.time() + 0.05))
+        elif wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
         if (self._put_back or wake is None) and not lingering.read() and any(True for _ in waiting.read()):
             # What came from a job and waits again: nothing else would look at it.
@@ -234,26 +232,30 @@ class DispatchUnbounded(Slices):
         # A real-time timer that is still set makes Flink spin for ever once the source has ended.
         linger.clear()
         tick.clear()
-        wake = dispatch.wake(decode(jobs.read()))
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard = yield from self._slice(key, waiting, bag, jobs)
+        self._await_due(key, decode(jobs.read()))
+        shard, owes_turn = yield from self._slice(key, waiting, bag, jobs)
         held = Held(bag)
         shard = yield from _all_now(self._top_up(shard, held, waiting, time.time()))
         held.write()
         jobs.write(encode(shard))
-        if shard.jobs:
+        if shard.jobs or owes_turn:
             drain.set(window.max_timestamp())
 
-    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
+    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[Any, None, tuple[Shard, bool]]:
+        """Acts on all that is due.
+
+        Returns:
+            The shard, and whether its events are to be acknowledged by another turn.
+        """
         held = Held(bag)
-        shard, halts = yield from _all_now(self._act(decode(jobs.read()), held, waiting, time.time()))
+        shard = self._hear(key, decode(jobs.read()))
+        shard, halts = yield from _all_now(self._act(shard, held, waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()
         jobs.write(encode(shard))
         self._report(key, shard)
-        return shard
+        return shard, self._expect(key, shard)
 
 
 def _now(value: Any) -> TimestampedValue:
