@@ -107,7 +107,7 @@ class Inbox:
             self._outcomes.append(bool(leases))
             self._answer(acks=leases)
             self._remember(ticket)
-        self.expect(shard, tickets, now)
+        self._watched[shard] = (tickets, now)
         # A shard that was not heard of for so long is another process's now.
         stale = now - max(self._settings.safety_net, self._settings.lease)
         self._watched = {key: value for key, value in self._watched.items() if value[0] and value[1] > stale}
