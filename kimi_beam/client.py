@@ -53,6 +53,9 @@ _MAX_REPLY = 256 << 20
 _MAX_ANSWER = 32 << 20
 """Bytes of the reply to a synchronous request: one answer."""
 
+_WAIT_FOR_MESSAGES = 20.0
+"""Seconds for a pull or its answer: both come at once, and polls must not wait for a queue that hangs."""
+
 _MAX_HEADER = 64 << 10
 """Bytes of a reply's header line: gateways add many."""
 
@@ -130,7 +133,7 @@ class Client:
     def consume(self, queue: str, action: Literal["pull", "ack"], body: bytes) -> Exchange:
         """Pulls messages from a Cloudflare Queue, or answers their leases."""
         url = self.service.messages_url(queue, action)
-        return run(self._exchange(self._polls, "POST", url, self._constant, body))
+        return run(self._exchange(self._polls, "POST", url, self._constant, body, _WAIT_FOR_MESSAGES))
 
     def look_up(self, url: str) -> Exchange:
         """Reads a page of the service that costs nothing."""

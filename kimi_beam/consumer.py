@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kimi_beam.client import Client
-from kimi_beam.events import HAND_BACK_DELAY, Events, Inbox
+from kimi_beam.events import Events, Inbox
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.protocol import Trouble
 from kimi_beam.wire.queues import MOST_MESSAGES, decode_ack, decode_pull, encode_ack, encode_pull
@@ -110,13 +110,15 @@ class Consumer:
             if len(pulled) < MOST_MESSAGES:
                 break
         with self._lock:
-            outgoing = self._inbox.take_outgoing() if self._inbox.is_answer_due(pulled=pulls > 0) else None
-        if outgoing:
-            body = encode_ack(outgoing.acks, outgoing.retries, HAND_BACK_DELAY)
+            acks, retries = self._inbox.answers() if self._inbox.is_answer_due(pulled=pulls > 0) else ([], [])
+        for start in range(0, max(len(acks), len(retries)), MOST_MESSAGES):
+            some = slice(start, start + MOST_MESSAGES)
+            body = encode_ack(acks[some], retries[some])
             answered = decode_ack(client.consume(self._settings.queue, "ack", body), self._clock())
             if answered is not None:
                 with self._lock:
                     self._inbox.failed(answered.message, answered.error, self._clock())
+                break
         return pulls
 
 

@@ -25,10 +25,10 @@ from kimi_beam.wire.service_errors import ServiceError
 HAND_BACKS = 3
 """Times that an event of another worker's ticket is handed back before it is acknowledged unread."""
 
-HAND_BACK_DELAY = 5.0
-"""Seconds before it is delivered again: who handed it back must not be the first to get it."""
+TURN = 5.0
+"""Seconds for which whoever handed something back leaves the queue to the others, each of which pulls meanwhile."""
 
-_LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE = 4.0
 _REMEMBERED = 10_000
 _OUTCOMES = 8
 _QUEUE = re.compile(r"[0-9A-Za-z_-]+")
@@ -42,7 +42,7 @@ class Events:
         queue: Id of a Cloudflare Queue with a pull consumer, subscribed to the model's batch events. One for each job
             that runs at a time: an event that another job has pulled may be lost to this one.
         safety_net: Seconds that polls of a job are put off for while events come: they find those whose event was lost.
-        interval: Seconds between two pulls of a process while events come; up to ten while none do.
+        interval: Seconds between two pulls of a process while events come; up to four while none do.
         lease: Seconds until an event that was not used is delivered again.
 
     Raises:
@@ -58,20 +58,9 @@ class Events:
         if not isinstance(self.queue, str) or not _QUEUE.fullmatch(self.queue):
             raise ConfigError("events: the id of a Cloudflare Queue is 32 hexadecimal digits (wrangler queues list)")
         if not (0 < self.interval <= _LONGEST_PAUSE and 0 <= self.safety_net < 86_400):
-            raise ConfigError("Events: interval must be above 0 and at most 10, safety_net from 0 to a day")
+            raise ConfigError("Events: interval must be above 0 and at most 4, safety_net from 0 to a day")
         if not 1 <= self.lease <= 12 * 3600:
             raise ConfigError("Events: lease must be from 1 second to 12 hours")
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """Leases that are to be answered: of events that were used, and of those for somebody else."""
-
-    acks: tuple[str, ...] = ()
-    retries: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.acks or self.retries)
 
 
 class Inbox:
@@ -86,7 +75,8 @@ class Inbox:
         self._watched: dict[object, tuple[frozenset[str], float]] = {}
         self._held: dict[str, list[str]] = {}
         self._taken: OrderedDict[str, None] = OrderedDict()
-        self._outgoing = Outgoing()
+        self._acks: list[str] = []
+        self._retries: list[str] = []
         self._outcomes = deque([True] * _OUTCOMES, _OUTCOMES)
         self._failures = 0
         self._empty = 0
@@ -105,13 +95,14 @@ class Inbox:
         for ticket in before - tickets:
             leases = self._held.pop(ticket, [])
             self._outcomes.append(bool(leases))
-            self._answer(acks=leases)
+            self._acks += leases
             self._remember(ticket)
         self._watched[shard] = (tickets, now)
         # A shard that was not heard of for so long is another process's now.
         stale = now - max(self._settings.safety_net, self._settings.lease)
         self._watched = {key: value for key, value in self._watched.items() if value[0] and value[1] > stale}
-        self._held = {ticket: leases for ticket, leases in self._held.items() if ticket in self._known}
+        known = self._known
+        self._held = {ticket: leases for ticket, leases in self._held.items() if ticket in known}
 
     def expect(self, shard: object, tickets: Iterable[str], now: float) -> None:
         """Adds what a shard has got in flight since, so that its events are known before its state is committed."""
@@ -144,19 +135,19 @@ class Inbox:
         self._failures, self.trouble = 0, ""
         known = self._known
         for message in messages:
-            ticket, lease = message.request_id, [message.lease_id]
+            ticket, lease = message.request_id, message.lease_id
             if ticket is None or (message.has_ended and ticket not in known and ticket not in self._taken):
-                is_spent = message.attempts > HAND_BACKS
-                self._answer(acks=lease if is_spent else [], retries=[] if is_spent else lease)
-            elif message.has_ended and ticket in known:
-                self._held.setdefault(ticket, []).extend(lease)
-            else:
-                # Of a job that is only queued; or late, or doubled. That late ones come is told by the outcomes too.
-                self._outcomes.extend([True] if message.has_ended else [])
-                self._answer(acks=lease)
+                (self._acks if message.attempts > HAND_BACKS else self._retries).append(lease)
+            elif not message.has_ended:
+                self._acks.append(lease)
+            elif ticket in known:
+                self._held.setdefault(ticket, []).append(lease)
+            else:  # late, or doubled; a late one too says that events come
+                self._outcomes.append(True)
+                self._acks.append(lease)
         self._empty = 0 if messages else self._empty + 1
-        pause = 0.0 if len(messages) == MOST_MESSAGES else self._settings.interval * 1.5 ** min(self._empty, 10)
-        self.next_pull = now + min(pause, _LONGEST_PAUSE)
+        pause = min(_LONGEST_PAUSE, self._settings.interval * 1.5 ** min(self._empty, 10))
+        self.next_pull = now + (TURN if self._retries else 0.0 if len(messages) == MOST_MESSAGES else pause)
 
     def failed(self, message: str, error: ServiceError | None, now: float) -> None:
         """Takes note of a pull or an acknowledgement that did not come through."""
@@ -167,21 +158,21 @@ class Inbox:
 
     def is_answer_due(self, *, pulled: bool) -> bool:
         """Whether leases are to be answered now: after a pull, or when there will be none."""
-        return bool(self._outgoing) and (pulled or not self._watched)
+        return bool(self._acks or self._retries) and (pulled or not self._watched)
 
-    def take_outgoing(self) -> Outgoing:
-        """What is to be answered. It is lost if that fails: then the leases run out, and the events come again."""
-        outgoing, self._outgoing = self._outgoing, Outgoing()
-        return outgoing
+    def answers(self) -> tuple[list[str], list[str]]:
+        """Takes the leases of events that are done with, and of those that are handed back.
+
+        If answering them fails they are lost: then they run out, and the events come again.
+        """
+        acks, retries, self._acks, self._retries = self._acks, self._retries, [], []
+        return acks, retries
 
     # -------------------------------------------------------------------------------------------- inside
 
     @property
     def _known(self) -> frozenset[str]:
         return frozenset[str]().union(*(tickets for tickets, _ in self._watched.values()))
-
-    def _answer(self, acks: Iterable[str] = (), retries: Iterable[str] = ()) -> None:
-        self._outgoing = Outgoing((*self._outgoing.acks, *acks), (*self._outgoing.retries, *retries))
 
     def _remember(self, ticket: str) -> None:
         self._taken[ticket] = None

@@ -141,7 +141,8 @@ def test_many_events_are_pulled_at_once() -> None:
     with world() as w:
         tickets = frozenset(w.submit() for _ in range(130))
         assert w.consumer().turn(w.client, "shard", tickets).ended == tickets
-        assert (w.events["pulls"], w.events["acks"]) == (3, 1)
+        assert (w.events["pulls"], w.events["acks"]) == (3, 2)
+        assert w.events["acknowledged"] == 130, "those of jobs that are queued"
 
 
 def test_one_pull_serves_all_shards_of_a_process() -> None:

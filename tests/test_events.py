@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kimi_beam as kb
+from kimi_beam.emulator.messages import Messages
 from kimi_beam.errors import ConfigError
-from kimi_beam.events import HAND_BACKS, Events, Inbox
+from kimi_beam.events import HAND_BACKS, TURN, Events, Inbox
 from kimi_beam.wire.queues import MOST_MESSAGES, Message
 from kimi_beam.wire.service_errors import ServiceError
 
@@ -29,8 +31,8 @@ def ended(ticket: str | None, lease: str = "", attempts: int = 1) -> Message:
 
 
 def answered(inbox: Inbox) -> tuple[set[str], set[str]]:
-    outgoing = inbox.take_outgoing()
-    return set(outgoing.acks), set(outgoing.retries)
+    acks, retries = inbox.answers()
+    return set(acks), set(retries)
 
 
 def watching(*names: str) -> Inbox:
@@ -123,16 +125,26 @@ def test_nothing_is_pulled_while_nothing_is_in_flight() -> None:
     assert not inbox.is_pull_due(1e9)
 
 
-def test_pulls_that_bring_nothing_come_further_apart_up_to_ten_seconds() -> None:
+def test_who_handed_something_back_leaves_the_queue_to_the_others() -> None:
+    inbox = watching("a")
+    inbox.received([ended("a"), ended("another worker's")], 0.0)
+    assert inbox.next_pull == TURN
+    foreign = [ended(f"{n}") for n in range(MOST_MESSAGES)]
+    inbox.received(foreign, TURN)
+    assert inbox.next_pull == 2 * TURN, "a full pull would only bring the same again"
+
+
+def test_pulls_that_bring_nothing_come_further_apart_up_to_four_seconds() -> None:
     inbox, now, pauses = watching("a"), 0.0, []
     for _ in range(12):
         inbox.received([], now)
         pauses.append(inbox.next_pull - now)
     assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[-1]) == (1.5, 10.0)
+    assert (pauses[0], pauses[-1]) == (1.5, 4.0)
+    assert pauses[-1] < TURN, "who has handed something back would be the first to get it again"
     inbox.received([ended("a")], now)
     assert inbox.next_pull - now == 1.0
-    inbox.received([ended(f"{n}") for n in range(MOST_MESSAGES)], now)
+    inbox.received([ended("a")] * MOST_MESSAGES, now)
     assert inbox.next_pull == now, "a full pull leaves more behind"
 
 
@@ -144,7 +156,7 @@ def test_leases_are_answered_after_a_pull_or_when_there_will_be_none() -> None:
     assert inbox.is_answer_due(pulled=True)
     inbox.watch("shard", NOBODY, 3.0)
     assert inbox.is_answer_due(pulled=False), "nobody would pull any more"
-    inbox.take_outgoing()
+    inbox.answers()
     assert not inbox.is_answer_due(pulled=True)
 
 
@@ -227,22 +239,47 @@ def test_every_lease_is_answered_once_and_none_of_a_ticket_in_flight(data: st.Da
             messages.append(ended(name, lease, attempts))
         given_out |= {m.lease_id: (str(m.request_id), m.attempts) for m in messages}
         inbox.received(messages, float(now))
-        outgoing = inbox.take_outgoing()
-        told.update([*outgoing.acks, *outgoing.retries])
+        acks, retries = inbox.answers()
+        told.update([*acks, *retries])
         in_flight = frozenset[str]().union(*shards.values())
-        for lease in outgoing.acks:
+        for lease in acks:
             name, attempts = given_out[lease]
             assert name not in in_flight, "an event was acknowledged before its answer was taken"
             assert name in let_go or attempts > HAND_BACKS
-        for lease in outgoing.retries:
+        for lease in retries:
             assert given_out[lease][0] == "foreign"
             assert given_out[lease][1] <= HAND_BACKS
     for shard in shards:
         inbox.watch(shard, shards[shard], 25.0)
         inbox.watch(shard, NOBODY, 26.0)
-    outgoing = inbox.take_outgoing()
-    told.update([*outgoing.acks, *outgoing.retries])
+    acks, retries = inbox.answers()
+    told.update([*acks, *retries])
     assert told == Counter(dict.fromkeys(given_out, 1))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, HAND_BACKS + 1])
+def test_so_many_workers_of_one_job_each_get_their_own_events(workers: int) -> None:
+    draw, queue, ends = random.Random(workers), Messages(seed=workers), {}
+    inboxes, own = [Inbox(SETTINGS) for _ in range(workers)], [set[str]() for _ in range(workers)]
+    for n in range(100):
+        ends[f"ticket-{n}"] = draw.uniform(5, 300)
+        own[draw.randrange(workers)].add(f"ticket-{n}")
+        queue.send(f"ticket-{n}".encode(), ends[f"ticket-{n}"])
+    waited = []
+    for now in (step / 4 for step in range(4 * 350)):
+        for worker in draw.sample(range(workers), workers):
+            inbox, open_tickets = inboxes[worker], frozenset(own[worker])
+            inbox.watch("shard", open_tickets, now)
+            if inbox.is_pull_due(now):
+                pulled = queue.pull(MOST_MESSAGES, SETTINGS.lease, now)
+                inbox.received([ended(d.message.body.decode(), d.lease, d.attempts) for d in pulled], now)
+                acks, retries = inbox.answers()
+                queue.acknowledge(acks)
+                queue.hand_back([(lease, 0.0) for lease in retries], now)
+            waited += [now - ends[ticket] for ticket in inbox.ended(open_tickets)]
+            own[worker] -= inbox.ended(open_tickets)
+    assert own == [set()] * workers, "an event was acknowledged by a worker that did not know its ticket"
+    assert sum(waited) / len(waited) < TURN
 
 
 # ------------------------------------------------------------------------------------------------ settings
@@ -257,7 +294,7 @@ def test_every_lease_is_answered_once_and_none_of_a_ticket_in_flight(data: st.Da
         {"queue": "q", "safety_net": -1},
         {"queue": "q", "safety_net": float("nan")},
         {"queue": "q", "interval": 0},
-        {"queue": "q", "interval": 11},
+        {"queue": "q", "interval": 5},
         {"queue": "q", "lease": 0.5},
         {"queue": "q", "lease": 86_400},
     ],

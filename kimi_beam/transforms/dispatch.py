@@ -53,7 +53,7 @@ class _ForBounded(Slices):
         held.write()
         jobs.write(encode(shard))
         self._report(key, shard)
-        return self._expect(key, shard) or bool(shard.jobs)
+        return self._listener.expect(key, shard) or bool(shard.jobs)
 
 
 class DispatchBounded(_ForBounded):
@@ -206,7 +206,7 @@ class DispatchUnbounded(Slices):
         """Acts on what is due, and never waits."""
         self._put_back = False
         shard, owes_turn = yield from self._slice(key, waiting, bag, jobs)
-        wake = self._wake(shard)
+        wake = self._listener.wake(shard)
         if owes_turn:
             tick.set(Timestamp.of(time.time() + 0.05))
         elif wake is not None:
@@ -248,14 +248,14 @@ class DispatchUnbounded(Slices):
             The shard, and whether its events are to be acknowledged by another turn.
         """
         held = Held(bag)
-        shard = self._hear(key, decode(jobs.read()))
+        shard = self._listener.hear(key, decode(jobs.read()))
         shard, halts = yield from _all_now(self._act(shard, held, waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()
         jobs.write(encode(shard))
         self._report(key, shard)
-        return shard, self._expect(key, shard)
+        return shard, self._listener.expect(key, shard)
 
 
 def _now(value: Any) -> TimestampedValue:

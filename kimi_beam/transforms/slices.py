@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -19,7 +18,6 @@ from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
-from kimi_beam.consumer import consumer_of
 from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstead, Split
 from kimi_beam.events import Events
 from kimi_beam.fallback import given_up, part
@@ -31,6 +29,7 @@ from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
+from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
@@ -76,20 +75,19 @@ class Slices(beam.DoFn):
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
         self._events = events
-        self._identity = uuid.uuid4().hex  # of this transform, on each worker: its shards are named as others' are
+        self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _bounded = True
     """Whether the input ends: trouble with the account then ends the job."""
     _put_back = False
     """Whether the last slice has put something into WAITING that came from a job."""
-    _patience, _look_again = 0.0, math.inf
-    """How long polls are put off for events, and when the next may come: as of the shard's last turn."""
 
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
         self._recorder = Recorder(self._journaling, self._prompt, self._service)
-        self._consumer = None if self._events is None else consumer_of(self._service, self._events)
+        pulled = functools.partial(self._count, metrics.EVENT_PULLS)
+        self._listener = Listener(self._events, self._client, self._identity, self._polling.deadline, pulled)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
@@ -98,31 +96,13 @@ class Slices(beam.DoFn):
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
 
-    def _hear(self, key: str, shard: Shard) -> Shard:
-        """Lets the shard know which of its jobs have ended, as far as events tell."""
-        if self._consumer is None:
-            return shard
-        heard = self._consumer.turn(self._client, (self._identity, key), _tickets(shard))
-        self._count(metrics.EVENT_PULLS, heard.pulls)
-        self._patience, self._look_again = heard.patience, heard.look_again
-        return dispatch.told(shard, heard.ended, time.time())
-
-    def _expect(self, key: str, shard: Shard) -> bool:
-        """Announces what is in flight now; returns whether a last turn is needed to have its events acknowledged."""
-        return self._consumer is not None and self._consumer.expect((self._identity, key), _tickets(shard))
-
-    def _wake(self, shard: Shard) -> float | None:
-        """When to look at the shard again: a job is due, or an event may have come. None where nothing is open."""
-        wake = dispatch.wake(shard, self._patience, self._polling.deadline)
-        return wake if wake is None or not _tickets(shard) else min(wake, self._look_again)
-
     def _await_due(self, key: str, shard: Shard) -> Shard:
         """Waits, as long as a firing may, until a job is due or the event of one has come."""
         until = time.time() + _MAX_BLOCK
         while True:
-            shard = self._hear(key, shard)
-            wake, now = self._wake(shard), time.time()
-            if wake is None or now >= until or dispatch.due(shard, now, self._patience, self._polling.deadline):
+            shard = self._listener.hear(key, shard)
+            wake, now = self._listener.wake(shard), time.time()
+            if wake is None or now >= until or self._listener.due(shard, now):
                 return shard
             time.sleep(max(0.01, min(wake, until) - now))
 
@@ -130,7 +110,7 @@ class Slices(beam.DoFn):
         self, shard: Shard, held: Held, waiting: Any, now: float
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
-        jobs = dispatch.due(shard, now, self._patience, self._polling.deadline)
+        jobs = self._listener.due(shard, now)
         shard, effects = self._submit(shard, [job for job in jobs if job.request_id is None], held)
         to_poll = [job for job in jobs if job.request_id is not None]
         for some in _groups(to_poll, _POLLS_AT_ONCE):
@@ -327,12 +307,7 @@ class Slices(beam.DoFn):
 
     def _report(self, key: str, shard: Shard) -> None:
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
-        why_no_events = self._consumer.trouble if self._consumer is not None else ""
-        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), why_no_events)
-
-
-def _tickets(shard: Shard) -> frozenset[str]:
-    return frozenset(job.request_id for job in shard.jobs if job.request_id is not None)
+        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), self._listener.trouble)
 
 
 def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:

@@ -51,19 +51,15 @@ def encode_pull(lease: float, most: int = MOST_MESSAGES) -> bytes:
     return orjson.dumps({"batch_size": most, "visibility_timeout_ms": round(lease * 1000)})
 
 
-def encode_ack(acks: Sequence[str], retries: Sequence[str], delay: float = 0.0) -> bytes:
+def encode_ack(acks: Sequence[str], retries: Sequence[str]) -> bytes:
     """The body of an acknowledgement.
 
     Args:
         acks: Leases of what was used.
-        retries: Leases of what is handed back.
-        delay: Seconds before that is delivered again.
+        retries: Leases of what is handed back, to be delivered again at once.
     """
     return orjson.dumps(
-        {
-            "acks": [{"lease_id": lease} for lease in acks],
-            "retries": [{"lease_id": lease, "delay_seconds": round(delay)} for lease in retries],
-        }
+        {"acks": [{"lease_id": lease} for lease in acks], "retries": [{"lease_id": lease} for lease in retries]}
     )
 
 
