@@ -96,7 +96,9 @@ def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float],
             if not isinstance(pulled, Trouble):
                 leases = [message.lease_id for message in pulled]
                 refused = decode_ack(client.consume(events.queue, "ack", encode_ack([], leases)), time.time())
-                if refused is None:
+                # Where nothing came there is nothing to hand back. What that is answered is not documented, but a token
+                # that may only read is turned away.
+                if refused is None or (not leases and refused.error is not None and refused.error.status == 400):
                     return ""
                 pulled = refused
             trouble = pulled

@@ -230,6 +230,16 @@ def test_a_token_that_may_pull_and_not_acknowledge_is_refused() -> None:
         check_events(service(server.url), SETTINGS, sleep=lambda _: None)
 
 
+def test_a_queue_that_takes_no_empty_acknowledgement_is_good_all_the_same() -> None:
+    def answer(request: Asked) -> bytes:
+        if request.path.endswith("/pull"):
+            return reply({"success": True, "errors": [], "result": {"messages": []}})
+        return reply({"success": False, "errors": [{"code": 10207, "message": "no"}], "result": None}, 400)
+
+    with Scripted(answer) as server:
+        assert check_events(service(server.url), SETTINGS, sleep=lambda _: None) == ""
+
+
 def test_trouble_that_passes_is_tried_again_and_left_to_the_run() -> None:
     slept: list[float] = []
     with Scripted(lambda _: reply({"success": False, "errors": [{"code": 15000}]}, 500)) as server:
