@@ -31,10 +31,10 @@ _NOT_ALLOWED: Final = replies.failure(405, 7001, "Method not allowed for this ro
 def application(service: Service) -> Starlette:
     """Make the ASGI application that offers a service.
 
-    Under ``/client/v4`` it is Workers AI's host, under ``/v1/{account}/{gateway}`` the older one of AI Gateway
-    [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats`` and ``POST /reset``
-    are the emulator's own and need no token. To close a connection without a reply it needs the transport, which
-    `running.Protocol` puts into the request's state.
+    Under ``/client/v4`` it is the host of Workers AI and of Queues, under ``/v1/{account}/{gateway}`` the older one of
+    AI Gateway [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats`` and
+    ``POST /reset`` are the emulator's own and need no token. To close a connection without a reply it needs the
+    transport, which `running.Protocol` puts into the request's state.
     """
 
     def post(path: str, surface: Surface, *, wrapped: bool = False, compat: bool = False) -> Route:
