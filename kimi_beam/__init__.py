@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kimi_beam.batching import Batching
     from kimi_beam.events import Events
     from kimi_beam.gateway import Gateway
-    from kimi_beam.io import ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
+    from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
     from kimi_beam.polling import Polling
     from kimi_beam.pricing import Price
     from kimi_beam.schema import OutputSchema
@@ -39,6 +39,7 @@ _HOME = {
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.polling",
     "Price": "kimi_beam.pricing",
+    "ReadDeadLetters": "kimi_beam.io",
     "ReadDocuments": "kimi_beam.io",
     "Usage": "kimi_beam.types",
     "Gateway": "kimi_beam.gateway",
@@ -60,6 +61,7 @@ __all__ = [
     "OutputSchema",
     "Polling",
     "Price",
+    "ReadDeadLetters",
     "ReadDocuments",
     "Usage",
     "WorkersAI",

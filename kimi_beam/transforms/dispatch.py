@@ -43,7 +43,7 @@ class _ForBounded(Slices):
         """
         shard, held = self._await_due(key, decode(jobs.read())), Held(bag)
         known = {job.request_id for job in shard.jobs}
-        shard, halts = yield from self._act(shard, held, waiting, time.time())
+        shard, halts = yield from self._act(key, shard, held, waiting, time.time())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if halts and all(job.request_id in known for job in shard.jobs):
             raise self._service.turned_away(halts[0].error)
@@ -249,7 +249,7 @@ class DispatchUnbounded(Slices):
         """
         held = Held(bag)
         shard = self._listener.hear(key, decode(jobs.read()))
-        shard, halts = yield from _all_now(self._act(shard, held, waiting, time.time()))
+        shard, halts = yield from _all_now(self._act(key, shard, held, waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from conservation import check, made
 from flink_cluster import FlinkCluster
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 import kimi_beam as kb
 
@@ -56,6 +56,11 @@ def test_workers_of_two_machines_share_a_queue_of_events(cluster: FlinkCluster, 
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
 def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
     synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_dead_letters_are_run_again(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    redriven(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conservation import check, made
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 import kimi_beam as kb
 
@@ -41,6 +41,10 @@ def test_the_answers_of_a_stream_are_fetched_once_when_their_events_come(prism: 
 
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
     synchronous(tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_dead_letters_are_run_again(prism: list[str], tmp_path: Path) -> None:
+    redriven(tmp_path, runner="PrismRunner", options=prism)
 
 
 def test_the_receipts_go_through_the_program_that_one_launches(
