@@ -30,6 +30,7 @@ class Job:
         resubmitted: Whether it was submitted again because the service lost it.
         turned_away: Polls in a row that met account trouble.
         trouble: What went wrong last, for the dead letter.
+        told: Whether its event has come, or may have gone to a worker that was lost: it is polled at the usual pace.
         asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
             them these documents are. None: all of the batch's own.
     """
@@ -49,6 +50,7 @@ class Job:
     turned_away: int = 0
     trouble: str = ""
     asked: tuple[str, int, Sequence[int]] | None = None
+    told: bool = False
 
     @property
     def ticket(self) -> Ticket:

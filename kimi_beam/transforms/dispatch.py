@@ -23,7 +23,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from kimi_beam import dispatch, metrics
+from kimi_beam import metrics
 from kimi_beam.admission import separate
 from kimi_beam.jobs import Shard
 from kimi_beam.keyed_state import KeyedState
@@ -33,19 +33,18 @@ from kimi_beam.types import Reply
 
 T = TypeVar("T")
 
-_MAX_BLOCK = 5.0
-"""Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
-
 
 class _ForBounded(Slices):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
 
-    def _slice(self, key: str, state: KeyedState) -> Generator[list[Reply], None, Shard]:
-        """Waits for the earliest job that is due, acts on all that are due, and tops up."""
-        shard, held, waiting = state.shard, state.held, state.waiting
-        wake = dispatch.wake(shard)
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
+    def _slice(self, key: str, state: KeyedState) -> Generator[list[Reply], None, bool]:
+        """Waits for the earliest job that is due, acts on all that are due, and tops up.
+
+        Returns:
+            Whether there is more to do.
+        """
+        held, waiting = state.held, state.waiting
+        shard = self._await_due(key, state.shard)
         known = {job.request_id for job in shard.jobs}
         shard, halts = yield from self._act(key, shard, held, waiting, time.time())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
@@ -56,7 +55,7 @@ class _ForBounded(Slices):
             shard = yield from self._top_up(shard, held, waiting, time.time())
         state.write(shard)
         self._report(key, shard)
-        return shard
+        return self._listener.expect(key, shard) or bool(shard.jobs)
 
 
 class DispatchBounded(_ForBounded):
@@ -95,8 +94,7 @@ class DispatchBounded(_ForBounded):
             state.waiting.put_back(good)
             if failed:
                 yield failed
-        shard = yield from self._slice(key, state)
-        if shard.jobs:
+        if (yield from self._slice(key, state)):
             drain.set(window.max_timestamp())
 
 
@@ -116,9 +114,8 @@ class DispatchAtOnce(_ForBounded):
         next_firing = in_memory()
         state = next_firing()
         state.waiting.put_back(good)
-        shard = yield from self._slice(key, state)
-        while shard.jobs:
-            shard = yield from self._slice(key, next_firing())
+        while (yield from self._slice(key, state)):
+            state = next_firing()
 
 
 class DispatchUnbounded(Slices):
@@ -183,9 +180,11 @@ class DispatchUnbounded(Slices):
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
         self._put_back = False
-        shard = yield from self._slice(key, state)
-        wake = dispatch.wake(shard)
-        if wake is not None:
+        shard, owes_turn = yield from self._slice(key, state)
+        wake = self._listener.wake(shard)
+        if owes_turn:
+            tick.set(Timestamp.of(time.time() + 0.05))
+        elif wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
         if (self._put_back or wake is None) and not lingering.read() and state.waiting:
             # What came from a job and waits again: nothing else would look at it.
@@ -208,22 +207,25 @@ class DispatchUnbounded(Slices):
         # A real-time timer that is still set makes Flink spin for ever once the source has ended.
         linger.clear()
         tick.clear()
-        wake = dispatch.wake(state.shard)
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard = yield from self._slice(key, state)
+        self._await_due(key, state.shard)
+        shard, owes_turn = yield from self._slice(key, state)
         shard = yield from _all_now(self._top_up(shard, state.held, state.waiting, time.time()))
         state.write(shard)
-        if shard.jobs:
+        if shard.jobs or owes_turn:
             drain.set(window.max_timestamp())
 
-    def _slice(self, key: str, state: KeyedState) -> Generator[Any, None, Shard]:
-        """Acts on what is due; the caller writes the state."""
-        shard, halts = yield from _all_now(self._act(key, state.shard, state.held, state.waiting, time.time()))
+    def _slice(self, key: str, state: KeyedState) -> Generator[Any, None, tuple[Shard, bool]]:
+        """Acts on what is due; the caller writes the state.
+
+        Returns:
+            The shard, and whether its events are to be acknowledged by another turn.
+        """
+        shard = self._listener.hear(key, state.shard)
+        shard, halts = yield from _all_now(self._act(key, shard, state.held, state.waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         self._report(key, shard)
-        return shard
+        return shard, self._listener.expect(key, shard)
 
 
 def _now(value: Any) -> TimestampedValue:

@@ -18,6 +18,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
+from kimi_beam.events import Events
 from kimi_beam.flow import forget_quotas
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
@@ -68,6 +69,8 @@ class Extract(beam.PTransform):
             synchronous APIs. They must be safe to repeat and importable on the workers.
         journal: Where answers are kept, so that what was paid for is never paid for again: a directory on any
             filesystem of Beam's, or a `Journaling`. None: nowhere; a bundle or a run that is repeated asks again.
+        events: Id of a Cloudflare Queue that the model's batch events are sent to, or `Events`: answers are fetched
+            when their event comes, and jobs are polled slowly beside it. None: jobs are polled.
         shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in where
             workers are processes of their own. None: by the runner's number of workers.
 
@@ -93,6 +96,7 @@ class Extract(beam.PTransform):
         thinking: bool = False,
         tools: Sequence[Callable[..., Any]] = (),
         journal: str | Journaling | None = None,
+        events: str | Events | None = None,
         shards: int | None = None,
     ) -> None:
         super().__init__()
@@ -126,6 +130,9 @@ class Extract(beam.PTransform):
         self._max_in_flight = max_in_flight
         self._max_concurrency = max_concurrency
         self._journaling = Journaling(journal) if isinstance(journal, str) else journal
+        self._events = Events(events) if isinstance(events, str) else events
+        if self._events is not None:
+            service.check_events()
         self._shards = shards
         self._handler: ErrorHandler | None = None
 
@@ -160,7 +167,8 @@ class Extract(beam.PTransform):
         if self._service.api != "batch":
             return self._request(batches, parts)
         bounds = self._max_in_flight, self._max_concurrency
-        settings = self._service, self._prompt, self._batching, self._polling, *bounds, self._journaling, parts
+        kept = self._journaling, parts, self._events
+        settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):

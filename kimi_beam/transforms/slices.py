@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -17,6 +18,7 @@ from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
 from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, RunInstead, Split
+from kimi_beam.events import Events
 from kimi_beam.fallback import given_up, part
 from kimi_beam.flow import Places
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
@@ -30,6 +32,7 @@ from kimi_beam.recall import Recalled
 from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
+from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Document, Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
@@ -42,6 +45,8 @@ T = TypeVar("T")
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
 _POLLS_AT_ONCE = 32
+_MAX_BLOCK = 5.0
+"""Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
 _DOUBTFUL = Failure(
     "submit",
     "unknown_submit",
@@ -63,11 +68,14 @@ class Slices(beam.DoFn):
         max_concurrency: int,
         journaling: Journaling | None = None,
         parts: int = 1,
+        events: Events | None = None,
     ) -> None:
         self._service, self._prompt, self._parts = service, prompt, parts
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
+        self._events = events
+        self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _bounded = True
@@ -78,6 +86,8 @@ class Slices(beam.DoFn):
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
         self._recorder = Recorder(self._journaling, self._prompt, self._service)
+        pulled = functools.partial(self._count, metrics.EVENT_PULLS)
+        self._listener = Listener(self._events, self._client, self._identity, self._polling.deadline, pulled)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
@@ -86,13 +96,23 @@ class Slices(beam.DoFn):
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
 
+    def _await_due(self, key: str, shard: Shard) -> Shard:
+        """Waits, as long as a firing may, until a job is due or the event of one has come."""
+        until = time.time() + _MAX_BLOCK
+        while True:
+            shard = self._listener.hear(key, shard)
+            wake, now = self._listener.wake(shard), time.time()
+            if wake is None or now >= until or self._listener.due(shard, now):
+                return shard
+            time.sleep(max(0.01, min(wake, until) - now))
+
     def _act(
         self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
         self._client.flow.hold(self._client, key, self._parts)
         shard, effects = self._parked(shard, now)
-        jobs = dispatch.due(shard, now)
+        jobs = self._listener.due(shard, now)
         shard, more = self._submit(shard, [job for job in jobs if job.request_id is None], held)
         effects += more
         to_poll = [job for job in jobs if job.request_id is not None]
@@ -336,6 +356,7 @@ class Slices(beam.DoFn):
             else:
                 asked = (again.name, again.count, tuple(again.positions))
                 job = Job(batch_id, len(documents), now, at, again.request_id, attempts=1, asked=asked)
+                job = replace(job, told=True)  # by an event that went to another worker, for all that is known
                 self._count(metrics.ADOPTED)
             held[batch_id] = blob
             shard = dispatch.adopt(shard, job)
@@ -345,7 +366,7 @@ class Slices(beam.DoFn):
         if not shard.jobs:
             self._client.flow.release(self._client, key)
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
-        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), "")
+        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), self._listener.trouble)
 
 
 def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
