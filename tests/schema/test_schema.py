@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import ADDITIONAL, RESERVED, OutputSchema, Violation
+from kimi_beam.schema.cells import Json
 
 JSON = pa.json_(pa.string())
 _JSON_VALUES = st.recursive(
@@ -879,3 +880,37 @@ def test_one_wrong_row_fails_alone(wrong: Any) -> None:
         batch, bad = schema.to_arrow(rows)
         assert [index for index, _ in bad] == [rows.index(wrong)]
         assert schema.from_arrow(batch) == [plain, plain]
+
+
+def test_what_is_nested_is_made_a_column_once_however_its_objects_are_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = []
+    build = Json.build
+
+    def counted(self: Json, *given: Any) -> Any:
+        built.append(given)
+        return build(self, *given)
+
+    monkeypatch.setattr(Json, "build", counted)
+    definition: Any = {}
+    odd: Any = 5
+    for _ in range(10):  # as many keys as members, but one is missing and another has no name, at each level
+        definition = {"type": "object", "properties": {"inner": definition, "other": {"type": "integer"}}}
+        odd = {"inner": odd, "unnamed": 1}
+    schema = OutputSchema(definition)
+    for rows in ([odd], [odd, {}], [{"inner": None}, odd]):
+        built.clear()
+        batch, _ = schema.to_arrow(rows)
+        assert len(built) <= 2, "once, and once more where a row was taken out"
+        assert schema.from_arrow(batch)[-1 if rows[-1] is odd else 0] == odd
+
+
+@pytest.mark.parametrize("value", [{}, {"0": "a"}, "", "ab", [], ["a"], ["a", 1, None], 5, None])
+def test_what_is_no_array_is_never_read_back_as_one(value: Any) -> None:
+    tuples = {"prefixItems": [{"type": "string"}, {"type": "integer"}]}
+    schema = OutputSchema({"type": "object", "properties": {"t": tuples}})
+    for rows in ([{"t": value}], [{"t": value}, {}, {"t": None}]):
+        batch, bad = schema.to_arrow(rows)
+        assert bad == []
+        assert schema.from_arrow(batch) == rows
