@@ -339,7 +339,9 @@ def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tupl
         return values, NoneType in types
     fitting = list(values)
     for index, value in enumerate(values):
-        if value is not None and type(value) is not kind:
+        if isinstance(value, kind):
+            fitting[index] = kind(value)
+        elif value is not None:
             aside.hold(place(index), value, suspect=True)
             fitting[index] = None
     return fitting, True

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -914,3 +915,31 @@ def test_what_is_no_array_is_never_read_back_as_one(value: Any) -> None:
         batch, bad = schema.to_arrow(rows)
         assert bad == []
         assert schema.from_arrow(batch) == rows
+
+
+def test_objects_arrays_and_strings_of_classes_derived_from_python_s_are_what_they_are() -> None:
+    class Sequel(list[Any]):
+        pass
+
+    class Name(str, Enum):
+        X = "x"
+
+    definition = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "lines": {"items": {"properties": {"sku": {"type": "string"}}, "required": ["sku"]}},
+            "of": {"additionalProperties": {"type": "integer"}},
+        },
+        "required": ["name"],
+    }
+    schema = OutputSchema(definition)
+    lines = Sequel([OrderedDict(sku=Name.X), {"sku": "", "n": 1}])
+    odd = OrderedDict(name=Name.X, lines=lines, of=OrderedDict(a=1))
+    plain = {"name": "y", "lines": [{"sku": "t"}], "of": {"b": 2}}
+    for rows in ([odd], [odd, plain, {"name": "z"}, {"name": "z", "more": 1}], [plain, odd]):
+        assert all(map(schema.is_valid, rows))
+        batch, bad = schema.to_arrow([*rows, {"name": 5}])
+        assert [index for index, _ in bad] == [len(rows)]
+        assert batch.column("name").null_count == 0
+        assert through_a_file(schema, batch) == rows
