@@ -293,7 +293,7 @@ _KINDS: dict[type, str] = {
 
 
 class Union(Column):
-    """Values of several JSON types, arrays or objects among them: a struct of which one field is filled.
+    """Values of several JSON types: a struct of which one field is filled.
 
     Args:
         members: The column of each type, by its name.

@@ -339,7 +339,7 @@ def _column(schema: Any, **root: Any) -> str:
                     {"properties": {"kind": {"const": "b"}, "s": {"type": "string"}, "n": {"type": "string"}}},
                 ]
             },
-            f"struct<kind: {_LISTED}, n: extension<arrow.json>, s: string>",
+            f"struct<kind: {_LISTED}, n: struct<string: string, integer: int64>, s: string>",
         ),
         (
             {
@@ -371,9 +371,12 @@ def _column(schema: Any, **root: Any) -> str:
         ({"$ref": "#anchor"}, "string"),
         ({"$ref": "#/$defs/day", "type": "string"}, "date32[day]"),
         ({"$dynamicRef": "#dynamic"}, "bool"),
+        ({"type": ["string", "integer"]}, "struct<string: string, integer: int64>"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "struct<string: string, integer: int64>"),
+        ({"type": ["boolean", "number", "integer", "null"]}, "struct<number: double, boolean: bool>"),
+        ({"enum": ["auto", 1, 2, None]}, f"struct<string: {_LISTED}, integer: int64>"),
+        ({"type": ["string", "object"]}, "struct<string: string, object: extension<arrow.json>>"),
         # No faithful type: the value's JSON text.
-        ({"type": ["string", "integer"]}, "extension<arrow.json>"),
-        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "extension<arrow.json>"),
         ({"type": "object", "properties": {}}, "extension<arrow.json>"),
         ({"$ref": "#/$defs/loop"}, "extension<arrow.json>"),
         ({"$ref": "#/$defs/ping"}, "extension<arrow.json>"),
