@@ -796,6 +796,17 @@ def test_what_is_no_schema_is_said_in_one_line_before_anything_runs(wrong: Any) 
     assert len(str(e.value)) < 500
 
 
+def test_a_schema_of_a_metaschema_of_its_own_is_read_as_the_draft_that_the_user_names() -> None:
+    definition = {
+        "$schema": "https://example.com/self-describing#",
+        "properties": {"n": {"type": "number", "minimum": 0, "exclusiveMinimum": True}},
+    }
+    with pytest.raises(SchemaError, match=r"names no draft.*example\.com/self-describing#.*draft=.*2020-12"):
+        OutputSchema({**definition, "properties": {}})
+    schema = OutputSchema(definition, draft=4)
+    assert [schema.is_valid({"n": n}) for n in (0, 0.5)] == [False, True]
+
+
 def test_a_file_that_holds_no_schema_is_named(tmp_path: Path) -> None:
     for content in (b"", b"{", b"\xff", b"[]", b'"x"', b"NaN"):
         file = tmp_path / "schema.json"
