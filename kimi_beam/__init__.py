@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kimi_beam.batching import Batching
     from kimi_beam.gateway import Gateway
-    from kimi_beam.io import ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
+    from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
     from kimi_beam.polling import Polling
     from kimi_beam.pricing import Price
     from kimi_beam.schema import OutputSchema
@@ -37,6 +37,7 @@ _HOME = {
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.polling",
     "Price": "kimi_beam.pricing",
+    "ReadDeadLetters": "kimi_beam.io",
     "ReadDocuments": "kimi_beam.io",
     "Usage": "kimi_beam.types",
     "Gateway": "kimi_beam.gateway",
@@ -57,6 +58,7 @@ __all__ = [
     "OutputSchema",
     "Polling",
     "Price",
+    "ReadDeadLetters",
     "ReadDocuments",
     "Usage",
     "WorkersAI",

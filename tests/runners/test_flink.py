@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from conservation import check, made
 from flink_cluster import FlinkCluster
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
@@ -48,6 +48,11 @@ def test_a_stream_is_written_to_files_and_each_document_leaves_once(cluster: Fli
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
 def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
     synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_dead_letters_are_run_again(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    redriven(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
 
 
 @pytest.mark.parametrize("mode", MODES)
