@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kimi_beam.batching import Batching
     from kimi_beam.gateway import Gateway
-    from kimi_beam.io import ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
+    from kimi_beam.io import (
+        ReadContinuously,
+        ReadDocuments,
+        Rolling,
+        WriteDataset,
+        WriteDeadLetters,
+        WriteParquet,
+        WriteStream,
+    )
     from kimi_beam.polling import Polling
     from kimi_beam.pricing import Price
     from kimi_beam.schema import OutputSchema
@@ -37,13 +45,16 @@ _HOME = {
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.polling",
     "Price": "kimi_beam.pricing",
+    "ReadContinuously": "kimi_beam.io",
     "ReadDocuments": "kimi_beam.io",
+    "Rolling": "kimi_beam.io",
     "Usage": "kimi_beam.types",
     "Gateway": "kimi_beam.gateway",
     "WorkersAI": "kimi_beam.service",
     "WriteDataset": "kimi_beam.io",
     "WriteDeadLetters": "kimi_beam.io",
     "WriteParquet": "kimi_beam.io",
+    "WriteStream": "kimi_beam.io",
 }
 
 __all__ = [
@@ -57,12 +68,15 @@ __all__ = [
     "OutputSchema",
     "Polling",
     "Price",
+    "ReadContinuously",
     "ReadDocuments",
+    "Rolling",
     "Usage",
     "WorkersAI",
     "WriteDataset",
     "WriteDeadLetters",
     "WriteParquet",
+    "WriteStream",
 ]
 __version__ = "0.1.0"
 

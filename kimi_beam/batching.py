@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from kimi_beam import jsontext
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Document, Failure, Usage
+from kimi_beam.types import Arrival, Document, Failure, Usage
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ def pack(items: Iterable[tuple[T, int]], batching: Batching) -> Iterator[list[T]
 
 # ------------------------------------------------------------------------------------------------ as bytes
 
-_VERSION = 2
+_VERSION = 3
 _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
 
 
@@ -168,7 +168,7 @@ def encode(documents: Iterable[tuple[Document, int]], *, form: int = 0, spent: S
     rows: list[Any] = []
     sizes, digests = array("Q"), array("Q")
     for index, (document, size) in enumerate(documents):
-        failure = document.failure
+        failure, arrival = document.failure, document.arrival
         rows.append(
             (
                 document.id,
@@ -178,6 +178,7 @@ def encode(documents: Iterable[tuple[Document, int]], *, form: int = 0, spent: S
                 document.images or None,
                 failure and (failure.stage, failure.code, failure.message, failure.retryable, failure.raw),
                 (*_counts(spent[index].usage), spent[index].attempts) if spent else None,
+                arrival and (arrival.event_time, arrival.window, arrival.delivery),
             )
         )
         sizes.append(size)
@@ -216,9 +217,14 @@ def decode(blob: bytes) -> list[Document]:
             jsontext.loads(metadata) if metadata else {},
             source,
             Failure(*failure) if failure else None,
+            _arrival(*arrival) if arrival else None,
         )
-        for i, text, source, metadata, images, failure, _ in _rows(blob)
+        for i, text, source, metadata, images, failure, _, arrival in _rows(blob)
     ]
+
+
+def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:
+    return Arrival(event_time, (window[0], window[1]) if window else None, delivery)
 
 
 def spent(blob: bytes) -> list[Spent]:

@@ -80,6 +80,24 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a document came in by a stream: what Beam knew of it before the model was asked.
+
+    Outputs of a stream carry the time of the answer, so this travels as fields.
+
+    Attributes:
+        event_time: Unix microseconds; None where the source gave no time.
+        window: Start and end in Unix microseconds; None for the global window.
+        delivery: 32 hexadecimal digits that name this one arrival: what the source delivers once more, or a runner
+            repeats, has the same. Empty until `Extract` has named it.
+    """
+
+    event_time: int | None = None
+    window: tuple[int, int] | None = None
+    delivery: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
 
@@ -91,6 +109,7 @@ class Document:
             user names the keys (``Extract(prompt_metadata=…)``).
         source: Where it was read from (a path); becomes ``_provenance.source``.
         failure: Set when reading failed already; such a document passes through to the dead letters.
+        arrival: Of a stream's documents, filled in by `Extract` where the source has not. None otherwise.
     """
 
     id: str
@@ -99,6 +118,7 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     failure: Failure | None = None
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +197,7 @@ class Provenance:
         usage: Tokens.
         schema_hash: `OutputSchema.hash`.
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
+        arrival: The document's `Document.arrival`.
     """
 
     source: str
@@ -187,6 +208,7 @@ class Provenance:
     usage: Usage
     schema_hash: str
     extracted_at: int | None
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)
