@@ -63,10 +63,8 @@ def moment(micros: int | None) -> datetime | None:
 def partition(arrival: Arrival | None, by: Partition) -> str:
     """The directory that an outcome belongs to, as Hive names it: ``event_date=2026-03-01/event_hour=07``."""
     at = moment(arrival.event_time) if arrival else None
-    day = f"event_date={at:%Y-%m-%d}" if at and at.year >= 1000 else f"event_date={NO_TIME}"
-    if by == "day":
-        return day
-    return f"{day}/event_hour={at.hour:02d}" if at and at.year >= 1000 else f"{day}/event_hour={NO_TIME}"
+    day = f"event_date={at.date().isoformat() if at else NO_TIME}"
+    return day if by == "day" else f"{day}/event_hour={f'{at.hour:02d}' if at else NO_TIME}"
 
 
 def _is_sayable(micros: int) -> bool:

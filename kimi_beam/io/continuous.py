@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -76,9 +76,7 @@ class ReadContinuously(beam.PTransform):
                 rebase=RebaseMode.REBASE_START,
             )
             | "Look"
-            >> beam.FlatMap(_look, self._patterns, self._interval, self._quiet).with_output_types(
-                tuple[str, list[Found]]
-            )
+            >> beam.ParDo(_Look(self._patterns, self._interval, self._quiet)).with_output_types(tuple[str, list[Found]])
             | "New" >> beam.ParDo(_New()).with_output_types(Found)
             | "Cut" >> beam.FlatMap(_cut).with_output_types(_Piece)
             | "Spread" >> beam.Reshuffle()
@@ -95,21 +93,28 @@ class _Piece(NamedTuple):
     changed: float
 
 
-def _look(tick: Timestamp, patterns: tuple[str, ...], interval: float, quiet: float) -> list[tuple[str, list[Found]]]:
-    return look(float(tick), patterns, interval, quiet)
+class _Look(beam.DoFn):
+    """``tick -> (bucket, files)``: the files that can be read now.
+
+    A job that stood still makes up for each tick that it missed, but not for each look: one finds all there is.
+    """
+
+    def __init__(self, patterns: tuple[str, ...], interval: float, quiet: float) -> None:
+        self._patterns, self._interval, self._quiet = patterns, interval, quiet
+
+    def setup(self) -> None:
+        self._looked = 0.0
+
+    def process(self, _: Any) -> Iterator[tuple[str, list[Found]]]:
+        now = time.time()
+        if self._looked <= now < self._looked + self._interval / 2:
+            return
+        self._looked = now
+        yield from look(self._patterns, now - self._quiet)
 
 
-def look(
-    tick: float,
-    patterns: tuple[str, ...],
-    interval: float,
-    quiet: float,
-    clock: Callable[[], float] = time.time,
-) -> list[tuple[str, list[Found]]]:
-    """The files that can be read now, by bucket."""
-    now = clock()
-    if tick < now - 2 * interval:
-        return []  # a job that stood still makes up for each look: the last one finds as much
+def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[Found]]]:
+    """The files that nobody has changed since some Unix second, by bucket."""
     try:
         found = find_all(patterns)
     except InputError as e:  # the filesystem cannot be asked; it is asked again
@@ -118,7 +123,7 @@ def look(
     buckets: dict[str, list[Found]] = {}
     for file in found:
         hidden = FileSystems.split(file.path)[1].startswith(_HIDDEN)
-        if not hidden and kind_of(file.path) and file.changed + quiet <= now:
+        if not hidden and kind_of(file.path) and file.changed <= quiet_since:
             buckets.setdefault(str(zlib.crc32(file.path.encode()) % _BUCKETS), []).append(file)
     return list(buckets.items())
 

@@ -245,7 +245,10 @@ def _select(piece: bytes, mask: list[bool]) -> bytes:
 
 
 def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
-    table = pq.ParquetFile(f).read(columns=["_provenance"])
+    file = pq.ParquetFile(f)
+    if "_provenance" not in file.schema_arrow.names:
+        return [], Summary(file.metadata.num_rows)  # somebody else's
+    table = file.read(columns=["_provenance"])
     return _deliveries(table), Summary(table.num_rows, {}, _usage(table))
 
 
