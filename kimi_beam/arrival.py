@@ -43,9 +43,8 @@ def keep(document: Document, event_time: int, window: tuple[int, int] | None) ->
             at if _is_sayable(at) else None,
             edges if edges and _is_sayable(edges[0]) and _is_sayable(edges[1]) else None,
             known.delivery
-            or delivery_name(
-                document.id, document.source, at, document.text, *document.images, dict(document.metadata)
-            ),
+            # As values that may be of any type: a document made of a database's row is not looked at yet.
+            or delivery_name(document.id, document.source, at, document.text, document.images, document.metadata),
         ),
     )
 

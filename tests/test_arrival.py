@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimi_beam import batching
+from kimi_beam.admission import prepare
 from kimi_beam.arrival import delivery_name, keep, moment, partition
+from kimi_beam.prompting import Prompt
+from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, Document
 
 NOON = int(datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc).timestamp()) * 1_000_000
@@ -64,6 +67,20 @@ def test_documents_of_no_time_are_told_apart_by_what_they_hold() -> None:
 
 def test_half_a_surrogate_pair_has_a_name_too() -> None:
     assert keep(Document("a", "\ud800", metadata={"\udc00": object()}), NOON, None).arrival is not None
+
+
+def test_a_document_of_the_wrong_types_is_kept_for_its_dead_letter() -> None:
+    odd = Document(7, None, None, {3: b"x"}, None)  # type: ignore[arg-type]
+    assert keep(odd, NOON, None).arrival == keep(odd, NOON, None).arrival
+
+
+@pytest.mark.parametrize("document", [Document("a", ""), Document("a", "\ud800"), Document("", "text")])
+def test_a_document_that_cannot_be_sent_keeps_how_it_came_in(document: Document) -> None:
+    kept = keep(document, NOON, (NOON, NOON + HOUR))
+    refused, size = prepare(kept, Prompt(OutputSchema({"type": "object"}), "Read."))
+    assert refused.failure is not None
+    assert size == 0
+    assert refused.arrival == kept.arrival
 
 
 @given(st.lists(st.one_of(st.text(), st.integers(), st.none()), max_size=4))

@@ -31,6 +31,7 @@ class Recorder:
         self._journal = None if settings is None else open_journal(settings.directory)
         self._prompt = prompt
         self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+        self.refresh()
 
     def refresh(self) -> None:
         """Reads what others have written meanwhile."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from appearing_files import files_that_appear
 from conservation import check, made
 from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
 
@@ -29,6 +30,10 @@ def test_whatever_goes_wrong_each_document_leaves_once(prism: list[str], seed: i
 
 def test_a_stream_is_written_to_files_and_each_document_leaves_once(prism: list[str], tmp_path: Path) -> None:
     stream(tmp_path, 40, runner="PrismRunner", options=prism)
+
+
+def test_files_that_appear_are_read_once_and_written_by_their_time(prism: list[str], tmp_path: Path) -> None:
+    files_that_appear(tmp_path, ["--runner=PrismRunner", *prism])
 
 
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
