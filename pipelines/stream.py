@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ID",
         help="consumer group (kimi_beam)",
     )
+    add(
+        "--kafka-expansion",
+        "--kafka_expansion",
+        metavar="HOST:PORT",
+        help="Beam's Java service (or it is started)",
+    )
     add("--pubsub-subscription", "--pubsub_subscription", metavar="projects/P/…", help="read from Pub/Sub")
     add("--message", choices=["text", "json"], default="text", help="what a message is: the text, or {id, text, …}")
     add("--id-field", "--id_field", metavar="KEY", help="of a JSON message; else the message's own key or id")
@@ -115,20 +121,29 @@ def _source(args: argparse.Namespace) -> beam.PTransform:
         return _Messages(_pubsub(args.pubsub_subscription), from_pubsub, message)
     if not (args.kafka_brokers and args.kafka_topic):
         raise ConfigError("Kafka needs both --kafka-brokers and --kafka-topic")
-    return _Messages(_kafka(args.kafka_brokers, args.kafka_topic, args.kafka_group), from_kafka, message)
+    return _Messages(_kafka(args), from_kafka, message)
 
 
 def _pubsub(subscription: str) -> beam.PTransform:
     from apache_beam.io.gcp.pubsub import ReadFromPubSub
 
-    return ReadFromPubSub(subscription=subscription, with_attributes=True)
+    try:
+        return ReadFromPubSub(subscription=subscription, with_attributes=True)
+    except ValueError as e:
+        raise ConfigError(str(e)) from None
 
 
-def _kafka(brokers: str, topic: str, group: str) -> beam.PTransform:
-    from apache_beam.io.kafka import ReadFromKafka  # starts Java, which translates the step
+def _kafka(args: argparse.Namespace) -> beam.PTransform:
+    from apache_beam.io.kafka import ReadFromKafka
 
-    config = {"bootstrap.servers": brokers, "group.id": group, "auto.offset.reset": "earliest"}
-    return ReadFromKafka(config, [topic], with_metadata=True, commit_offset_in_finalize=True)
+    config = {"bootstrap.servers": args.kafka_brokers, "group.id": args.kafka_group, "auto.offset.reset": "earliest"}
+    return ReadFromKafka(
+        config,
+        [args.kafka_topic],
+        with_metadata=True,  # each record's place, which tells a repetition from another record
+        commit_offset_in_finalize=True,
+        expansion_service=args.kafka_expansion,
+    )
 
 
 class _Messages(beam.PTransform):

@@ -43,8 +43,9 @@ def from_kafka(record: Any, message: MessageFormat) -> Document:
     """
     place = f"{record.topic}/{record.partition}@{record.offset}"
     key = _text(record.key) if record.key else None
-    headers = {header.key: _text(header.value) for header in record.headers or ()}
-    arrival = Arrival(int(record.timestamp) * 1_000, delivery=delivery_name("kafka", place))
+    headers = {header.key: header.value and _text(header.value) for header in record.headers or ()}
+    at = int(record.timestamp) * 1_000 if record.timestamp >= 0 else None
+    arrival = Arrival(at, delivery=delivery_name("kafka", place))
     return _document(record.value, message, key or place, f"kafka:{place}", headers, arrival)
 
 

@@ -19,7 +19,7 @@ TEXT, JSON = MessageFormat(), MessageFormat("json")
 
 class Header(NamedTuple):
     key: str
-    value: bytes
+    value: bytes | None
 
 
 class Record(NamedTuple):
@@ -60,6 +60,13 @@ def test_a_record_is_named_by_its_place_in_the_topic_alone() -> None:
 @pytest.mark.parametrize("key", [None, b""])
 def test_a_record_without_a_key_has_its_place_for_an_id(key: bytes | None) -> None:
     assert from_kafka(Record(b"x", key), TEXT).id == "receipts/3@41"
+
+
+def test_a_record_may_lack_a_time_and_a_header_its_value() -> None:
+    document = from_kafka(Record(b"x", timestamp=-1, headers=[Header("shop", None)]), TEXT)
+    assert document.metadata == {"shop": None}
+    assert document.arrival is not None
+    assert document.arrival.event_time is None
 
 
 def test_a_key_that_is_no_text_is_spelt_out() -> None:
