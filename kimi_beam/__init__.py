@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kimi_beam.gateway import Gateway
     from kimi_beam.io import (
         ReadContinuously,
+        ReadDeadLetters,
         ReadDocuments,
         Rolling,
         WriteDataset,
@@ -46,6 +47,7 @@ _HOME = {
     "Polling": "kimi_beam.polling",
     "Price": "kimi_beam.pricing",
     "ReadContinuously": "kimi_beam.io",
+    "ReadDeadLetters": "kimi_beam.io",
     "ReadDocuments": "kimi_beam.io",
     "Rolling": "kimi_beam.io",
     "Usage": "kimi_beam.types",
@@ -69,6 +71,7 @@ __all__ = [
     "Polling",
     "Price",
     "ReadContinuously",
+    "ReadDeadLetters",
     "ReadDocuments",
     "Rolling",
     "Usage",

@@ -59,6 +59,17 @@ def moment(micros: int | None) -> datetime | None:
     return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
+def micros(at: datetime) -> int:
+    """A time as Unix microseconds.
+
+    Raises:
+        ValueError: It has no time zone.
+    """
+    if at.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return (at - _EPOCH) // _MICROSECOND
+
+
 def partition(arrival: Arrival | None, by: Partition) -> str:
     """The directory that an outcome belongs to, as Hive names it: ``event_date=2026-03-01/event_hour=07``."""
     at = moment(arrival.event_time) if arrival else None

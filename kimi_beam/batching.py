@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from kimi_beam import jsontext
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Arrival, Document, Failure, Usage
+from kimi_beam.types import Arrival, Document, Earlier, Failure, OpenRequest, Usage
 
 T = TypeVar("T")
 
@@ -123,6 +123,7 @@ class Spent(NamedTuple):
 
 
 _NOTHING_SPENT = Spent(Usage(), 0)
+_NOTHING_EARLIER = Earlier()
 
 
 class Head(NamedTuple):
@@ -178,6 +179,7 @@ def encode(documents: Iterable[tuple[Document, int]], *, form: int = 0, spent: S
                 document.images or None,
                 failure and (failure.stage, failure.code, failure.message, failure.retryable, failure.raw),
                 (*_counts(spent[index].usage), spent[index].attempts) if spent else None,
+                _earlier_row(document.earlier),
                 arrival and (arrival.event_time, arrival.window, arrival.delivery),
             )
         )
@@ -218,8 +220,9 @@ def decode(blob: bytes) -> list[Document]:
             source,
             Failure(*failure) if failure else None,
             _arrival(*arrival) if arrival else None,
+            _earlier(earlier),
         )
-        for i, text, source, metadata, images, failure, _, arrival in _rows(blob)
+        for i, text, source, metadata, images, failure, _, earlier, arrival in _rows(blob)
     ]
 
 
@@ -251,6 +254,21 @@ def halves(blob: bytes) -> tuple[bytes, bytes]:
         encode(pairs[:middle], form=known.form, spent=before[:middle]),
         encode(pairs[middle:], form=known.form, spent=before[middle:]),
     )
+
+
+def _earlier_row(earlier: Earlier) -> Any:
+    if earlier == _NOTHING_EARLIER:
+        return None
+    is_open = earlier.open
+    row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
+    return earlier.round, earlier.attempts, row
+
+
+def _earlier(row: Any) -> Earlier:
+    if row is None:
+        return _NOTHING_EARLIER
+    round_, attempts, is_open = row
+    return Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None)
 
 
 def _rows(blob: bytes) -> Any:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.pacing import Pace
+from kimi_beam.flow import flow_of, quota_of
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.wire.protocol import encode_poll
@@ -86,7 +86,8 @@ class Client:
         timeouts: Timeouts | None = None,
     ) -> None:
         self.service = service
-        self.pace = _pace_of(service)
+        self.flow = flow_of(service)
+        self.quota = quota_of(service)
         self.slots = threading.BoundedSemaphore(max_concurrency)
         self._users = 1
         self._timeouts = timeouts or Timeouts()
@@ -311,14 +312,6 @@ def _proxy(url: str) -> str | None:
 _lock = threading.Lock()
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _clients: dict[object, Client] = {}
-_paces: dict[object, Pace] = {}
-
-
-def _pace_of(service: WorkersAI) -> Pace:
-    """The pace at which this process asks a model: an account is counted by model, whatever it is asked and by whom."""
-    key = (os.getpid(), service.root, service.account_id, service.model, service.pace)
-    with _lock:
-        return _paces.setdefault(key, Pace(service.pace))
 
 
 def connect(service: WorkersAI, prefix: bytes, max_concurrency: int) -> Client:
@@ -350,6 +343,7 @@ def disconnect(client: Client) -> None:
             return
         for key in [key for key, known in _clients.items() if known is client]:
             del _clients[key]
+    client.flow.forget(client)
     client.close()
 
 

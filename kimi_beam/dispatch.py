@@ -15,7 +15,8 @@ The rules:
   acts only on jobs that it found in state, never on those that it just admitted.
 * A submit that the service refused in its own words was not queued and may be repeated. One that ended without a word,
   or with a timeout's, may have been queued, and paid for: it is repeated at most once.
-* "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back.
+* "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back. How many
+  may be sent at all meanwhile is the process's business (`pacing`), not the shard's.
 * A failed poll says nothing about the job; only the deadline ends it.
 * Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
 """
@@ -31,7 +32,7 @@ from kimi_beam.polling import Polling
 from kimi_beam.types import Failure, Usage
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
-from kimi_beam.wire.service_errors import NO_QUEUE, UNMET, Remedy, ServiceError
+from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError, renewal
 
 MAX_REFUSALS = 5
 """Submits of one batch that the service may refuse for trouble of its own before the batch is given up,"""
@@ -120,13 +121,18 @@ def adopt(shard: Shard, job: Job) -> Shard:
 
 
 def due(shard: Shard, now: float) -> list[Job]:
-    """The jobs to act on now: without a request id to be submitted, else to be polled."""
-    return [job for job in shard.jobs if _when(shard, job) <= now]
+    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled."""
+    return sorted((job for job in shard.jobs if _when(shard, job) <= now), key=lambda job: job.due)
 
 
 def wake(shard: Shard) -> float | None:
     """When the next job is due, None where there is none."""
     return min((_when(shard, job) for job in shard.jobs), default=None)
+
+
+def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
+    """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
+    return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
 
 
 def _when(shard: Shard, job: Job) -> float:
@@ -208,10 +214,8 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
         held = replace(shard, submits_from=now + polling.ceiling, polls_from=now + polling.ceiling)
         return _put(held, replace(job, trouble=message)), [Halt(error)]
     if remedy is Remedy.TOMORROW:
-        shard = replace(shard, parked_until=(now // 86_400 + 1) * 86_400)
-        unsent = [j for j in shard.jobs if j.request_id is None]
-        return _without(shard, unsent), [GiveUp(j, _parked(j, error)) for j in unsent]
-    if error.code == UNMET:
+        return park(shard, error, renewal(now))
+    if remedy is Remedy.OTHER_FORM:
         job = replace(job, attempts=job.attempts + 1)
         failure = Failure("infer", "json_mode_unmet", message, retryable=True)
         return _without(shard, [job]), [AskAgain(job, failure)]
@@ -225,26 +229,41 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
         if job.count > 1 and shard.vain_refusals <= MAX_SPLITS_IN_VAIN:
             return _without(shard, [job]), [Split(job)]
         return _give_up(shard, job, Failure("submit", "refused", message))
-    if error.waits:
+    if remedy is Remedy.WAIT:
         return _later(shard, job, "refused", message, error.retry_after, now, polling)
     job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
-    if job.refusals >= MAX_REFUSALS and now - job.since >= min(OUTAGE, polling.deadline):
+    if outlasted(job.refusals, now - job.since, polling):
         return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
     wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
     return _put(shard, replace(job, due=now + wait)), []
 
 
+def outlasted(refusals: int, seconds: float, polling: Polling) -> bool:
+    """Whether the service's own trouble is enough to give up: refused so often, in so many seconds."""
+    return refusals >= MAX_REFUSALS and seconds >= min(OUTAGE, polling.deadline)
+
+
+def park(shard: Shard, error: ServiceError, until: float) -> tuple[Shard, list[Effect]]:
+    """Gives up what is unsent while the quota is spent, until a time in Unix seconds."""
+    unsent = [job for job in shard.jobs if job.request_id is None]
+    return _without(replace(shard, parked_until=until), unsent), [GiveUp(job, _parked(job, error)) for job in unsent]
+
+
 def _later(
     shard: Shard, job: Job, code: Any, message: str, retry_after: float | None, now: float, polling: Polling
 ) -> tuple[Shard, list[Effect]]:
-    """Not now: no attempt is used up, the whole shard waits, and only the deadline ends it."""
+    """Not now: no attempt is used up, and only the deadline ends it.
+
+    The whole shard waits, unless the service is busy and does not say for how long: then the process's window does it.
+    """
     if now - job.since >= polling.deadline:
         return _give_up(shard, job, Failure("submit", code, f"until the deadline: {message}", retryable=True))
     # A Retry-After of 0, or one in the past, is no leave to come back at once for ever.
-    wait = max(retry_after or 0.0, polling.backoff(job.batch_id, job.delays) if not retry_after else 0.0)
+    wait = retry_after or polling.backoff(job.batch_id, job.delays if code == "unreachable" else 0)
     wait = _patience(job, wait, now, polling)
-    held = replace(shard, submits_from=max(shard.submits_from, now + wait))
-    return _put(held, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
+    if retry_after or code == "unreachable":
+        shard = hold(shard, submits=now + wait)
+    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
 
 
 def _patience(job: Job, wait: float, now: float, polling: Polling) -> float:
@@ -313,10 +332,9 @@ def _trouble(
             return replace(shard, polls_from=now + polling.ceiling), job, [Halt(error)]
         return shard, job, []
     job = replace(job, turned_away=0)
-    if error.retry_after is None and not error.waits:
+    if not error.retry_after:
         return shard, job, []
-    wait = _patience(job, error.retry_after or polling.backoff(job.batch_id, job.polls), now, polling)
-    return replace(shard, polls_from=max(shard.polls_from, now + wait)), job, []
+    return hold(shard, polls=now + _patience(job, error.retry_after, now, polling)), job, []
 
 
 # ------------------------------------------------------------------------------------------------ the jobs

@@ -16,13 +16,14 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
-from kimi_beam.io import ReadDocuments, WriteDataset, staging
+from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
 from kimi_beam.io.lease import lease
-from kimi_beam.io.paths import listing, output
+from kimi_beam.io.paths import absolute, listing, output
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, StructuredOutput
+from kimi_beam.redrive import Choice
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service import WorkersAI
 from kimi_beam.summary import COUNTERS, FILE_NAME
@@ -42,6 +43,7 @@ class Asking:
     thinking: bool = False
     max_completion_tokens: int | None = None
     max_concurrency: int = 64
+    max_in_flight: int = 64
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Job:
         asking: How the model is asked.
         price: Takes the place of what is known of the model's.
         journaling: Where answers are kept; None for nowhere.
+        redrive: The inputs are dead letters: which of them are run again. None: the inputs are documents.
     """
 
     inputs: Sequence[str]
@@ -75,6 +78,7 @@ class Job:
     asking: Asking = field(default_factory=Asking)
     price: Price | None = None
     journaling: Journaling | None = None
+    redrive: Choice | None = None
 
 
 class Run:
@@ -133,7 +137,9 @@ class Run:
                 if self.is_local:
                     self.clear()
                 raise
-        measured = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
+        measured: dict[str, Any] = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
+        if self._job.journaling is not None:
+            measured["journal"] = absolute(self._job.journaling.directory)
         return _complete(self._job.output, measured)
 
     def release(self) -> None:
@@ -158,7 +164,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         InputError: The input matches nothing.
         OutputError: The output cannot be written, or holds a finished run.
     """
-    documents = pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit)
+    documents, left = _read(pipeline, job)
     write = WriteDataset(
         job.output,
         job.schema,
@@ -166,6 +172,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         price=job.price,
         overwrite=job.overwrite,
         documents=documents,
+        left=left,
     )
     results = documents | "Extract" >> Extract(
         job.schema,
@@ -178,6 +185,15 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write
+
+
+def _read(pipeline: beam.Pipeline, job: Job) -> tuple[beam.PCollection, beam.PCollection | None]:
+    """What is extracted from; and the dead letters that are not run again."""
+    if job.redrive is None:
+        return pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit), None
+    chosen = {"codes": tuple(job.redrive.codes), "stages": tuple(job.redrive.stages)}
+    letters = pipeline | "Read" >> ReadDeadLetters(job.inputs, **chosen, limit=job.limit)
+    return letters.documents, letters.left
 
 
 def _counters(result: Any) -> dict[str, int]:

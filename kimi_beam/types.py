@@ -98,6 +98,42 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request that the service has accepted and whose answer nobody has seen.
+
+    Attributes:
+        request_id: Of its job.
+        key: What was asked of whom, as the journal names it, in hexadecimal digits: it is no answer to anything else.
+        name: What the references of the job's requests begin with.
+        count: The requests of the job.
+        position: Which of them it is.
+        form: Which way of asking (`Prompt.forms`).
+    """
+
+    request_id: str
+    key: str
+    name: str
+    count: int
+    position: int
+    form: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a document has come to in earlier runs.
+
+    Attributes:
+        round: Bad answers that were put aside, so that it is asked anew.
+        attempts: Submits that the service saw for it, but for the one of `open`: whoever takes that over counts it.
+        open: The request whose answer is still to be fetched, None where there is none.
+    """
+
+    round: int = 0
+    attempts: int = 0
+    open: OpenRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
 
@@ -110,6 +146,7 @@ class Document:
         source: Where it was read from (a path); becomes ``_provenance.source``.
         failure: Set when reading failed already; such a document passes through to the dead letters.
         arrival: Of a stream's documents, filled in by `Extract` where the source has not. None otherwise.
+        earlier: What it has come to in earlier runs: set by `ReadDeadLetters`, and never sent to the model.
     """
 
     id: str
@@ -119,6 +156,7 @@ class Document:
     source: str = ""
     failure: Failure | None = None
     arrival: Arrival | None = None
+    earlier: Earlier = Earlier()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +214,21 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One document with what came back for it: a completion, or the failure that stands in its place."""
+    """One document with what came back for it: a completion, or the failure that stands in its place.
+
+    Attributes:
+        document: Which.
+        result: What came back.
+        usage: Tokens.
+        ticket: The job.
+        open: The request that it was, where the job may still be answered; else None.
+    """
 
     document: Document
     result: Completion | Failure
     usage: Usage = Usage()
     ticket: Ticket = Ticket()
+    open: OpenRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +240,7 @@ class Provenance:
         model_asked: The model that was asked for.
         model_answered: The model that the service says answered; an alias can hide here (K2.5 is served by K2.6).
         request_id: The job's id.
-        attempts: Submits that the service saw for the document's batch.
+        attempts: Submits that the service saw for the document's batch, those of earlier runs included.
         usage: Tokens.
         schema_hash: `OutputSchema.hash`.
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
@@ -256,12 +303,15 @@ class DeadLetter:
     Attributes:
         document: As it came in.
         failure: Why.
-        attempts: Submits that the service saw for the document's batch; 0 where it was never sent.
+        attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 where it was
+            never sent.
         request_id: The job it was part of, None where there was none.
         usage: What it cost all the same.
         model: The model that was asked for.
         schema_hash: `OutputSchema.hash`.
         failed_at: Unix seconds.
+        round: `Earlier.round` of the document.
+        open: The request whose answer may still be fetched, None where there is none.
     """
 
     document: Document
@@ -272,6 +322,8 @@ class DeadLetter:
     model: str
     schema_hash: str
     failed_at: float
+    round: int = 0
+    open: OpenRequest | None = None
 
 
 Outcome: TypeAlias = Extraction | DeadLetter

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kimi_beam import batching
 from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, Spent, pack
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Document, Failure, Usage
+from kimi_beam.types import Document, Earlier, Failure, OpenRequest, Usage
 
 # ------------------------------------------------------------------------------------------------ packing
 
@@ -118,6 +118,8 @@ _failures = st.builds(
     retryable=st.booleans(),
     raw=st.none() | st.text(),
 )
+_numbers = st.integers(0, 2**40)
+_open_requests = st.builds(OpenRequest, st.text(), st.text(), st.text(), _numbers, _numbers, st.integers(0, 2))
 _documents = st.builds(
     Document,
     id=st.text(min_size=1),
@@ -126,6 +128,7 @@ _documents = st.builds(
     metadata=st.dictionaries(st.text(), _json, max_size=4),
     source=st.text(),
     failure=st.none() | _failures,
+    earlier=st.builds(Earlier, _numbers, _numbers, st.none() | _open_requests),
 )
 _pairs = st.lists(st.tuples(_documents, st.integers(0, 2**64 - 1)), max_size=4)
 NASTY = [

@@ -15,7 +15,7 @@ from kimi_beam.jobs import Job, Shard, decode, encode
 from kimi_beam.polling import Polling
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
-from kimi_beam.wire.service_errors import ServiceError
+from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
 
@@ -63,8 +63,25 @@ def test_a_poll_told_to_come_back_later_holds_the_others_too() -> None:
     shard, _ = one_job(request_id="r")
     shard = dispatch.admit(shard, [("other", 1)], 0.0)
     shard = Shard((shard.jobs[0], replace(shard.jobs[1], request_id="s")))
-    shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(3040, 429)), 0.0, POLLING)
-    assert dispatch.due(shard, 0.05) == []
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(3040, 429, 30.0)), 0.0, POLLING)
+    assert dispatch.due(shard, 29.9) == []
+
+
+def test_who_is_too_busy_for_one_batch_and_names_no_time_holds_that_one_back() -> None:
+    """How many of the others may be sent is known to the process: its window."""
+    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard, _ = dispatch.submitted(shard, shard.jobs[0], Refused(error(3040, 429)), 0.0, POLLING)
+    assert [job.batch_id for job in dispatch.due(shard, 0.0)] == ["b"]
+    assert [job.batch_id for job in dispatch.due(shard, POLLING.first)] == ["b", "a"], "who waits longest comes first"
+
+
+def test_a_shard_is_held_as_long_as_its_process_may_not_send_and_no_shorter() -> None:
+    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard = replace(shard, jobs=(shard.jobs[0], replace(shard.jobs[1], request_id="s")))
+    shard = dispatch.hold(shard, submits=10.0, polls=20.0)
+    assert [job.batch_id for job in dispatch.due(shard, 10.0)] == ["a"]
+    assert dispatch.hold(shard, submits=3.0) == shard, "a shorter hold lifts a longer one"
+    assert len(dispatch.due(shard, 20.0)) == 2
 
 
 def test_waiting_politely_never_ends_a_batch_before_its_deadline() -> None:
@@ -306,7 +323,7 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
                 assert now >= service.not_before, "a submit before its Retry-After"
                 results.append((job, service.submit(job)))
         for _, result in results:
-            if isinstance(result, Refused) and result.error.waits and result.error.retry_after:
+            if isinstance(result, Refused) and result.error.remedy is Remedy.WAIT and result.error.retry_after:
                 service.not_before = max(service.not_before, now + result.error.retry_after)
         shard, more = dispatch.submitted_together(shard, results, now, POLLING)  # type: ignore[arg-type]
         effects += more

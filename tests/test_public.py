@@ -78,15 +78,17 @@ OTHERS = ("--schema", "--port", "--latency", "--faults", "--strict", "--help", "
 """Options of the other commands."""
 
 
-def test_the_readme_knows_every_option_of_extract(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["extract", "--help"])
-    help_text = capsys.readouterr().out
+def test_the_readme_names_no_option_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    help_text = ""
+    for command in ("extract", "redrive"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        help_text += capsys.readouterr().out
     # Its own section has the options of the program that is launched, of runners, and of what builds a template.
     before, launching, after = re.split(r"^## (?=On any runner|What a row holds)", README, flags=re.MULTILINE)
     for option in re.findall(r"--[a-z][a-z-]+", before + after):
         known = option in help_text or option in OTHERS
-        assert known, f"the README names {option}, which kimi-beam extract does not know"
+        assert known, f"the README names {option}, which neither extract nor redrive knows"
     with pytest.raises(SystemExit):
         extract.main(["--help"])
     program = capsys.readouterr().out

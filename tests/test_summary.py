@@ -72,6 +72,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "requests": None,
         "unknown_submits": None,
         "wall_s": 1.5,
+        "journal": None,
         "run": None,
     }
 

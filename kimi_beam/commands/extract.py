@@ -1,4 +1,4 @@
-"""`kimi-beam extract`: from arguments to a job, from what becomes of it to an exit code."""
+"""`kimi-beam extract` and `redrive`: from arguments to a job, from what becomes of it to an exit code."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from kimi_beam.commands import console
+from kimi_beam.commands import console, redrive
 from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.gateway import GATEWAY_HOST, Gateway
-from kimi_beam.io.dataset import check_output, parts
+from kimi_beam.io.dataset import JOURNAL, check_output, parts
 from kimi_beam.io.documents import check_input
 from kimi_beam.io.parquet import first_rows
 from kimi_beam.io.paths import output
@@ -51,12 +51,14 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
     try:
         with contextlib.ExitStack() as stack:
-            inputs, options = split(rest)
+            inputs, options = split(rest, args.command)
             FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
             remote = _on_dataflow(options)
             if remote and args.emulator:
                 raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
             wanted = _job(args, inputs, stack)
+            if args.command == "redrive":
+                wanted = redrive.as_redrive(wanted, args, stack, remote=remote)
             if remote:
                 wanted.service.check_remote("Dataflow")
             checked = _checked(wanted.service, ask=not args.no_preflight, remote=remote)
@@ -158,9 +160,10 @@ def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
 def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack) -> Job:
     """Turns arguments into values; everything that can be wrong without asking the service is found here."""
     if not inputs:
-        raise ConfigError("no input: name at least one path or glob (kimi-beam extract --help)")
+        raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
     schema = OutputSchema(args.schema)
-    check_input(inputs)
+    if args.command == "extract":
+        check_input(inputs)
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
     return Job(
@@ -173,6 +176,7 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
             thinking=args.thinking,
             max_completion_tokens=args.max_completion_tokens,
             max_concurrency=args.max_concurrency,
+            max_in_flight=args.max_in_flight,
         ),
         price=Price(*args.price) if args.price else None,
         journaling=_journaling(args),
@@ -213,7 +217,7 @@ def _journaling(args: argparse.Namespace) -> Journaling | None:
     # A stand-in that was started for this run has answered nothing before, and its answers are nobody else's.
     if args.no_journal or (args.emulator and args.journal is None):
         return None
-    where = args.journal or FileSystems.join(output(args.output), "_journal")
+    where = args.journal or FileSystems.join(output(args.output), JOURNAL)
     return Journaling(output(where), args.on_unknown_submit)
 
 
@@ -251,11 +255,12 @@ _KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunne
 """Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
 
 
-def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
+def split(rest: Sequence[str], command: str = "extract") -> tuple[list[str], list[str]]:
     """Parts inputs from Beam's options, wherever they stand.
 
     Args:
         rest: What the command's own parser left over, in order.
+        command: Whose help says what there is.
 
     Returns:
         The inputs; and the options with their values.
@@ -269,8 +274,8 @@ def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
         with contextlib.suppress(argparse.ArgumentError):
             declared._add_argparse_args(parser)
     _, left = parser.parse_known_args(list(rest))
-    inputs = [word for word in left if not word.startswith("-")]
-    unknown = [word for word in left if word.startswith("-")]
+    inputs = [word for word in left if not word.startswith("-") or word == "-"]
+    unknown = [word for word in left if word.startswith("-") and word != "-"]
     waiting, options = list(inputs), []
     for word in rest:
         if waiting and word == waiting[0]:
@@ -279,7 +284,7 @@ def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
             options.append(word)
     runner = str(PipelineOptions(options).get_all_options().get("runner") or "")
     if unknown and runner in _KNOWS_ALL_OPTIONS:
-        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam extract --help)")
+        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam {command} --help)")
     return inputs, options
 
 

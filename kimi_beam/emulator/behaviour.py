@@ -52,8 +52,12 @@ class Behaviour:
         requests_per_minute: Runs a minute for each account and model before 429 / 3021 with ``retry-after``; None is no
             limit and no ``Ratelimit`` header. Documented for K2.6: 20, with prepaid gateway credits 50 [limits page];
             that the headers come with Workers AI is assumed.
+        minute: Seconds that the minute of these limits has, so that a test need not wait for one.
+        limit_headers: Whether ``Ratelimit`` and ``retry-after`` tell of them; that they do is unproven.
         capacity: How many runs a model takes at once; more wait, or are refused with 3040 if they say ``rejectIfBusy``
             [documented: reject-if-busy]. None is enough for all. A stream counts until its first piece.
+        over_capacity: What is too much for `capacity` ``waits`` unless it says otherwise, or is ``refused`` whatever it
+            says [observed: bursts of 3040 on K2.6 and K2.7].
         cut_off: Seconds after which a run that does not stream ends in 408 / 3046 [observed: about 120].
         accounts: The account ids that exist; others are 404 / 7003 [observed]. None accepts any.
         plan: On the ``free`` plan K2.6 and K2.7 are 403 / 5035 [documented: changelog 2026-07-28]; ``paid`` has them.
@@ -118,7 +122,10 @@ class Behaviour:
     batch_affinity: bool = False
 
     requests_per_minute: int | None = None
+    minute: float = 60.0
+    limit_headers: bool = True
     capacity: int | None = None
+    over_capacity: Literal["waits", "refused"] = "waits"
     cut_off: float = 120.0
     accounts: tuple[str, ...] | None = None
     plan: Literal["paid", "free"] = "paid"

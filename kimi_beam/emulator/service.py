@@ -62,8 +62,9 @@ class Service:
         self._queue: Queue[Task] = Queue(latency=latency, retention=behaviour.retention)
         self._ledger = Ledger(behaviour, faults, seed)
         self._gateway = Gateway(behaviour)
-        self._limit = MinuteLimit(behaviour.requests_per_minute)
-        self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute)
+        minute, told = behaviour.minute, behaviour.limit_headers
+        self._limit = MinuteLimit(behaviour.requests_per_minute, minute, told=told)
+        self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute, minute, told=told)
         self._thread = ThreadPoolExecutor(1, "kimi-beam-emulator-model")
         writer = Writer(behaviour, seed, answer, stopped=lambda: self._closing)
         self._jobs = Jobs(
@@ -112,6 +113,7 @@ class Service:
             reply = await self._pass(call)
         except Refused as refusal:
             reply = replies.refused(refusal)
+        self._ledger.statistics.throttled += reply is not None and reply.status == 429
         local = call.surface == "openai"
         if reply is not None and (local or (call.surface == "chat" and self._behaviour.openai_errors == "openai")):
             reply = replies.in_openai_form(reply)

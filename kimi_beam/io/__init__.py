@@ -6,10 +6,12 @@ from kimi_beam.io.dead_letters import WriteDeadLetters
 from kimi_beam.io.documents import ReadDocuments
 from kimi_beam.io.parquet import WriteParquet
 from kimi_beam.io.partitions import Rolling
+from kimi_beam.io.read_dead_letters import ReadDeadLetters
 from kimi_beam.io.stream import WriteStream
 
 __all__ = [
     "ReadContinuously",
+    "ReadDeadLetters",
     "ReadDocuments",
     "Rolling",
     "WriteDataset",

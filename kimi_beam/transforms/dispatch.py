@@ -45,7 +45,7 @@ class _ForBounded(Slices):
         if wake is not None:
             time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
         known = {job.request_id for job in shard.jobs}
-        shard, halts = yield from self._act(shard, held, waiting, time.time())
+        shard, halts = yield from self._act(key, shard, held, waiting, time.time())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if halts and all(job.request_id in known for job in shard.jobs):
             raise self._service.turned_away(halts[0].error)
@@ -247,7 +247,7 @@ class DispatchUnbounded(Slices):
 
     def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
         held = Held(bag)
-        shard, halts = yield from _all_now(self._act(decode(jobs.read()), held, waiting, time.time()))
+        shard, halts = yield from _all_now(self._act(key, decode(jobs.read()), held, waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         held.write()

@@ -18,6 +18,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
+from kimi_beam.flow import forget_quotas
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
@@ -68,7 +69,8 @@ class Extract(beam.PTransform):
             synchronous APIs. They must be safe to repeat and importable on the workers.
         journal: Where answers are kept, so that what was paid for is never paid for again: a directory on any
             filesystem of Beam's, or a `Journaling`. None: nowhere; a bundle or a run that is repeated asks again.
-        shards: Keys that the work is spread over. None: by the runner's number of workers.
+        shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in: as many
+            as work at once, as each worker keeps to its part. None: by the runner's number of workers.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -134,6 +136,7 @@ class Extract(beam.PTransform):
         return self
 
     def expand(self, documents: beam.PCollection) -> Any:
+        forget_quotas()  # of an earlier pipeline of this process
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(documents.pipeline.options)
@@ -145,7 +148,7 @@ class Extract(beam.PTransform):
             MakeBatches(self._prompt, self._batching, shards)
         ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
-        results = self._dispatch(batches) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
+        results = self._dispatch(batches, shards) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
             DEAD_LETTERS, main=EXTRACTIONS
         )
         results[EXTRACTIONS].element_type = Extraction
@@ -155,20 +158,21 @@ class Extract(beam.PTransform):
         self._handler.add_error_pcollection(results[DEAD_LETTERS])
         return results[EXTRACTIONS]
 
-    def _dispatch(self, batches: beam.PCollection) -> beam.PCollection:
+    def _dispatch(self, batches: beam.PCollection, shards: int) -> beam.PCollection:
         if self._service.api != "batch":
-            return self._request(batches)
+            return self._request(batches, shards)
         bounds = self._max_in_flight, self._max_concurrency
-        settings = self._service, self._prompt, self._batching, self._polling, *bounds, self._journaling
+        settings = self._service, self._prompt, self._batching, self._polling, *bounds, self._journaling, shards
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):
             return batches | beam.GroupByKey() | "Dispatch" >> beam.ParDo(DispatchAtOnce(*settings))
         return batches | "Dispatch" >> beam.ParDo(DispatchBounded(*settings))
 
-    def _request(self, batches: beam.PCollection) -> beam.PCollection:
+    def _request(self, batches: beam.PCollection, shards: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
-        settings = self._service, self._prompt, self._polling, self._max_concurrency, self._tools, self._journaling
+        asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
+        settings = *asking, self._journaling, shards
         if not batches.is_bounded:
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.

@@ -13,7 +13,7 @@ from kimi_beam.journal import Journaling, Submission
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled, recall
 from kimi_beam.service import WorkersAI
-from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.types import Document, Failure, OpenRequest, Reply
 from kimi_beam.wire.envelopes import Exchange, Unknown
 from kimi_beam.wire.protocol import Accepted, decode_submit
 
@@ -40,9 +40,12 @@ class Recorder:
 
     def recall(self, blob: bytes) -> Recalled:
         """What is known of a batch."""
-        if self._journal is None or packing.head(blob).form:
+        if packing.head(blob).form:
             return Recalled([], [], [], blob)
-        return recall(blob, self._keys(packing.decode(blob)), self._journal)
+        documents = packing.decode(blob)
+        if self._journal is None and all(document.earlier.open is None for document in documents):
+            return Recalled([], [], [], blob)
+        return recall(blob, documents, self._keys(documents), self._journal)
 
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
@@ -74,8 +77,19 @@ class Recorder:
 
     def given_up(self, replies: Sequence[Reply], failure: Failure) -> None:
         """Writes down that nothing is in flight any more, unless something may be."""
-        if failure.code not in ("deadline", "unknown_submit"):
+        if failure.code not in journal.OPEN:
             self.replied(replies)
+
+    def left_open(self, job: Job, blob: bytes, failure: Failure) -> list[OpenRequest]:
+        """The requests of a job that is given up and may be answered all the same; none where it will not."""
+        if job.request_id is None or failure.code not in journal.OPEN:
+            return []
+        keys, form = self._keys(packing.decode(blob)), packing.head(blob).form
+        name, count, positions = job.asked or (job.batch_id, len(keys), range(len(keys)))
+        return [
+            OpenRequest(job.request_id, key.hex(), name, count, position, form)
+            for key, position in zip(keys, positions, strict=True)
+        ]
 
     def _submission(
         self, job: Job, blob: bytes, now: float, request_id: str | None = None, *, is_over: bool = False
@@ -84,4 +98,6 @@ class Recorder:
         return Submission(job.batch_id, packing.head(blob).form, keys, now, request_id, is_over)
 
     def _keys(self, documents: Sequence[Document]) -> list[bytes]:
-        return [journal.key(self._identity, self._prompt.shown(document)) for document in documents]
+        return [
+            journal.key(self._identity, self._prompt.shown(document), document.earlier.round) for document in documents
+        ]

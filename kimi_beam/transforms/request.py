@@ -26,6 +26,7 @@ from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
+from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.tools import Tool
@@ -56,10 +57,11 @@ class Request(beam.DoFn):
         max_concurrency: int,
         tools: Sequence[Tool],
         journaling: Journaling | None = None,
+        shards: int = 1,
         *,
         bounded: bool,
     ) -> None:
-        self._service, self._prompt, self._polling = service, prompt, polling
+        self._service, self._prompt, self._polling, self._shards = service, prompt, polling, shards
         self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
         self._journaling = journaling
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
@@ -71,6 +73,8 @@ class Request(beam.DoFn):
     def start_bundle(self) -> None:
         self._cancel()
         self._recorder.refresh()
+        # A bundle is worked on in one place at a time, and no more of them at once than there are shards.
+        self._client.flow.hold(self._client, id(self), self._shards)
         self._runs = Runs(self._client, self._prompt, self._polling, self._tools, halts=self._bounded)
 
     def process(self, element: bytes) -> Iterator[Any]:
@@ -98,11 +102,13 @@ class Request(beam.DoFn):
                 self._recorder.replied(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(replies, moment, [window])
+        self._client.flow.release(self._client, id(self))
         self._count()
 
     def teardown(self) -> None:
         self._cancel()
         if hasattr(self, "_client"):  # not where set-up failed
+            self._client.flow.release(self._client, id(self))
             disconnect(self._client)
 
     @contextlib.contextmanager
@@ -131,6 +137,6 @@ class Request(beam.DoFn):
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
     """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
     for earlier in (*recalled.in_flight, *recalled.doubtful):
-        yield from (document for document, _ in earlier.documents)
+        yield from (taken_over(document) for document, _ in earlier.documents)
     if recalled.fresh is not None:
         yield from packing.decode(recalled.fresh)

@@ -19,12 +19,14 @@ from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
 from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstead, Split
 from kimi_beam.fallback import given_up, part
+from kimi_beam.flow import Places
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
+from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.record import Recorder
@@ -32,6 +34,7 @@ from kimi_beam.types import Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
+from kimi_beam.wire.service_errors import Remedy
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
@@ -63,8 +66,9 @@ class Slices(beam.DoFn):
         max_in_flight: int,
         max_concurrency: int,
         journaling: Journaling | None = None,
+        shards: int = 1,
     ) -> None:
-        self._service, self._prompt = service, prompt
+        self._service, self._prompt, self._shards = service, prompt, shards
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
@@ -87,17 +91,23 @@ class Slices(beam.DoFn):
         self._counters[name].inc(by)
 
     def _act(
-        self, shard: Shard, held: Held, waiting: Any, now: float
+        self, key: str, shard: Shard, held: Held, waiting: Any, now: float
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
+        self._client.flow.hold(self._client, key, self._shards)
+        shard, effects = self._parked(shard, now)
         jobs = dispatch.due(shard, now)
-        shard, effects = self._submit(shard, [job for job in jobs if job.request_id is None], held)
+        shard, more = self._submit(shard, [job for job in jobs if job.request_id is None], held)
+        effects += more
         to_poll = [job for job in jobs if job.request_id is not None]
-        for some in _groups(to_poll, _POLLS_AT_ONCE):
-            if shard.polls_from > time.time():
-                break  # told to wait: the others are polled then
-            self._count(metrics.POLLS, len(some))
-            exchanges = self._client.poll([job.request_id or "" for job in some])
+        while to_poll and shard.polls_from <= time.time():  # told to wait: the others are polled then
+            wanted, name = min(len(to_poll), _POLLS_AT_ONCE), to_poll[0].batch_id
+            with Places(self._client.flow.polls, wanted, self._polling, name) as places:
+                shard = dispatch.hold(shard, polls=places.next(time.time()))
+                some, to_poll = to_poll[: places.count], to_poll[places.count :]
+                self._count(metrics.POLLS, len(some))
+                exchanges = self._client.poll([job.request_id or "" for job in some])
+                places.heard(exchanges, time.time())
             for job, exchange in zip(some, exchanges, strict=True):
                 now = time.time()
                 shard, more = dispatch.polled(shard, job, decode_poll(exchange, now), now, self._polling)
@@ -109,7 +119,9 @@ class Slices(beam.DoFn):
                         effects.append(effect)
         for effect in effects:
             if isinstance(effect, GiveUp):
-                lost = given_up(held.take(effect.job.batch_id), effect.failure, effect.job.ticket)
+                blob = held.take(effect.job.batch_id)
+                left_open = self._recorder.left_open(effect.job, blob, effect.failure)
+                lost = given_up(blob, effect.failure, effect.job.ticket, left_open)
                 self._recorder.given_up(lost, effect.failure)
                 yield lost
             elif isinstance(effect, AskAgain):
@@ -130,24 +142,39 @@ class Slices(beam.DoFn):
 
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
-        for some in _groups(jobs, _SUBMITS_AT_ONCE):
-            now = time.time()
-            if max(shard.submits_from, shard.parked_until) > now:
+        while jobs:
+            if max(shard.submits_from, shard.parked_until) > time.time():
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
-            self._count(metrics.SUBMITS, len(some))
-            self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
-            pairs = [(job, held[job.batch_id]) for job in some]
-            self._recorder.about_to_submit(pairs)
-            bodies = [self._body(job, blob) for job, blob in pairs]
-            exchanges = self._client.submit(bodies, functools.partial(self._recorder.heard, pairs))
-            now = time.time()
+            wanted, name = min(len(jobs), _SUBMITS_AT_ONCE), jobs[0].batch_id
+            with Places(self._client.flow.submits, wanted, self._polling, name) as places:
+                shard = dispatch.hold(shard, submits=places.next(time.time()))
+                some, jobs = jobs[: places.count], jobs[places.count :]
+                self._count(metrics.SUBMITS, len(some))
+                self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
+                pairs = [(job, held[job.batch_id]) for job in some]
+                self._recorder.about_to_submit(pairs)
+                bodies = [self._body(job, blob) for job, blob in pairs]
+                exchanges = self._client.submit(bodies, functools.partial(self._recorder.heard, pairs))
+                now = time.time()
+                places.heard(exchanges, now)
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
-            self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
+            remedies = [result.error.remedy for _, result in results if isinstance(result, Refused)]
+            self._count(metrics.DELAYS, remedies.count(Remedy.WAIT))
             shard, more = dispatch.submitted_together(shard, results, now, self._polling, may_run=may_run)
             effects += more
+            for _, result in results:
+                if isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW:
+                    self._client.quota.spend(result.error, shard.parked_until)
         return shard, effects
+
+    def _parked(self, shard: Shard, now: float) -> tuple[Shard, list[Effect]]:
+        """Gives up what is unsent where another shard of this process has met a spent quota."""
+        spent = self._client.quota.is_spent(now)
+        if spent is None or shard.parked_until > now:
+            return shard, []
+        return dispatch.park(shard, spent, self._client.quota.until)
 
     def _body(self, job: Job, blob: bytes) -> bytes:
         documents, form = packing.decode(blob), packing.head(blob).form
@@ -258,31 +285,32 @@ class Slices(beam.DoFn):
     def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
         for again in (*recalled.in_flight, *recalled.doubtful):
-            earlier = again.submission
-            blob = packing.encode(again.documents, form=earlier.form)
+            documents = [(taken_over(document, again.request_id), size) for document, size in again.documents]
+            blob = packing.encode(documents, form=again.form)
             batch_id = packing.head(blob).batch_id
-            if earlier.request_id is None:
+            # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
+            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
+            at = again.at if again.at is not None else now - believed
+            if again.request_id is None:
                 self._count(metrics.UNKNOWN_SUBMITS)
                 if self._journaling is not None and self._journaling.on_unknown_submit == "dead-letter":
                     yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
                     continue
-                due = max(now, earlier.at + (self._journaling.grace if self._journaling else 0.0))
-                job = Job(batch_id, len(again.documents), due, now, unknown=1, attempts=1)
+                due = max(now, at + (self._journaling.grace if self._journaling else 0.0))
+                job = Job(batch_id, len(documents), due, now, unknown=1, attempts=1)
             else:
-                asked = (earlier.name, len(earlier.keys), tuple(again.positions))
-                job = Job(batch_id, len(again.documents), now, earlier.at, earlier.request_id, attempts=1, asked=asked)
+                asked = (again.name, again.count, tuple(again.positions))
+                job = Job(batch_id, len(documents), now, at, again.request_id, attempts=1, asked=asked)
                 self._count(metrics.ADOPTED)
             held[batch_id] = blob
             shard = dispatch.adopt(shard, job)
         return shard
 
     def _report(self, key: str, shard: Shard) -> None:
+        if not shard.jobs:
+            self._client.flow.release(self._client, key)
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
         PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), "")
-
-
-def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    return (jobs[i : i + size] for i in range(0, len(jobs), size))
 
 
 class Held:

@@ -41,6 +41,8 @@ KEYS = [
     "event_time",
     "window",
     "delivery",
+    "round",
+    "open_request",
     "version",
 ]
 
@@ -78,7 +80,9 @@ def line(i: int) -> dict[str, Any]:
         "event_time": None,
         "window": None,
         "delivery": None,
-        "version": 1,
+        "round": 0,
+        "open_request": None,
+        "version": 2,
     }
 
 
@@ -128,7 +132,9 @@ def test_every_key_is_there_when_there_is_little_to_say() -> None:
         "event_time": None,
         "window": None,
         "delivery": None,
-        "version": 1,
+        "round": 0,
+        "open_request": None,
+        "version": 2,
     }
 
 

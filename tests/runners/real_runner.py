@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.window import FixedWindows
 from conftest import ROOT
-from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, service
+from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, run_redrive, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -98,6 +98,23 @@ def synchronous(directory: Path, *, runner: str | None, options: Sequence[str]) 
     assert outcome.ids == Counter(d.id for d in documents)
     assert outcome.codes == {"duplicate_id": 4, "empty_document": 1}
     assert (stats["documents"], stats["paid_twice"]) == (58, 0)
+
+
+def redriven(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:
+    """Runs dead letters again: what was in flight is polled by whoever has a part of it, and one is left."""
+    ahead = [0.0]
+    with Emulator(latency=1000.0, clock=lambda: time.time() + ahead[0]) as emulator:
+        documents = [*receipts(60), kb.Document("empty", "")]
+        first = run_extract(documents, emulator.base_url, directory / "first", polling=kb.Polling(deadline=0.3))
+        assert first.codes == {"deadline": 60, "empty_document": 1}
+        ahead[0] = 2000.0
+        where = service(emulator.base_url)
+        second = run_redrive(directory / "first", where, directory / "second", runner=runner, options=options)
+        stats = emulator.stats()
+    assert second.ids == Counter(d.id for d in receipts(60))
+    assert len(second.rows) == 60
+    assert second.summary["left"] == {"empty_document": 1}
+    assert (stats["submits"], stats["items"]) == (1, 60)
 
 
 def extract_receipts(shared_data: Path, directory: Path, options: Sequence[str]) -> None:

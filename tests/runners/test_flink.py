@@ -11,7 +11,7 @@ from appearing_files import Stream, files_that_appear, names
 from conftest import ROOT
 from conservation import check, made
 from flink_cluster import FlinkCluster
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 from kimi_beam.emulator import Emulator
 
@@ -96,6 +96,11 @@ def test_a_stream_whose_task_manager_is_killed_writes_nothing_twice(cluster: Fli
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
 def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
     synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_dead_letters_are_run_again(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    redriven(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
 
 
 @pytest.mark.parametrize("mode", MODES)

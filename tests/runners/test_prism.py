@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from appearing_files import files_that_appear
 from conservation import check, made
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
 
@@ -38,6 +38,10 @@ def test_files_that_appear_are_read_once_and_written_by_their_time(prism: list[s
 
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
     synchronous(tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_dead_letters_are_run_again(prism: list[str], tmp_path: Path) -> None:
+    redriven(tmp_path, runner="PrismRunner", options=prism)
 
 
 def test_the_receipts_go_through_the_program_that_one_launches(
