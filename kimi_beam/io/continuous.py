@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.flink.flink_streaming_impulse_source import FlinkStreamingImpulseSource
 from apache_beam.transforms.periodicsequence import PeriodicImpulse, RebaseMode
 from apache_beam.transforms.userstate import BagStateSpec
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
@@ -66,15 +68,10 @@ class ReadContinuously(beam.PTransform):
             if not any(c in ending for c in "*?[]") and not kind_of(pattern):
                 raise InputError(f"{pattern} names files that cannot be read: only {KINDS} can")
 
-    def expand(self, pipeline: Any) -> beam.PCollection:
+    def expand(self, begin: Any) -> beam.PCollection:
         documents = (
-            pipeline
-            | "Tick"
-            >> PeriodicImpulse(
-                stop_timestamp=MAX_TIMESTAMP if self._until is None else Timestamp.of(self._until),
-                fire_interval=self._interval,
-                rebase=RebaseMode.REBASE_START,
-            )
+            begin
+            | "Tick" >> _ticks(begin.pipeline, self._interval, self._until)
             | "Look"
             >> beam.ParDo(_Look(self._patterns, self._interval, self._quiet)).with_output_types(tuple[str, list[Found]])
             | "New" >> beam.ParDo(_New()).with_output_types(Found)
@@ -84,6 +81,21 @@ class ReadContinuously(beam.PTransform):
         )
         documents.element_type = Document
         return documents
+
+
+def _ticks(pipeline: beam.Pipeline, interval: float, until: float | None) -> beam.PTransform:
+    """``PBegin -> PCollection[Any]``: an element each so many seconds, until a Unix second."""
+    if type(pipeline.runner).__name__ in ("FlinkRunner", "PortableRunner"):
+        # Beam's Flink runner (2.62) lets the watermark pass a splittable DoFn that waits, and drops what it gives then.
+        source = FlinkStreamingImpulseSource()
+        count = 0 if until is None else max(1, math.ceil((until - time.time()) / interval))
+        source.config = {"interval_ms": round(interval * 1_000), "message_count": count}
+        return source
+    return PeriodicImpulse(
+        stop_timestamp=MAX_TIMESTAMP if until is None else Timestamp.of(until),
+        fire_interval=interval,
+        rebase=RebaseMode.REBASE_START,
+    )
 
 
 class _Piece(NamedTuple):

@@ -7,9 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.flink.flink_streaming_impulse_source import FlinkStreamingImpulseSource
+from apache_beam.options.pipeline_options import PipelineOptions
 
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError, InputError
@@ -111,6 +114,16 @@ def test_ticks_that_are_made_up_for_look_once(tmp_path: Path, monkeypatch: pytes
     assert len(list(looking.process(None))) == 1, "a tick that comes late is the next look"
     now[0] -= 3_600
     assert len(list(looking.process(None))) == 1, "a clock that was set back stops the looking for an hour"
+
+
+@pytest.mark.parametrize(("until", "count"), [(None, 0), (1e12, None), (0.0, 1)])
+def test_flinks_own_ticks_end_when_they_are_told(until: float | None, count: int | None) -> None:
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=PortableRunner", "--job_endpoint=localhost:1"]))
+    ticks = continuous._ticks(pipeline, 2.5, until)
+    assert isinstance(ticks, FlinkStreamingImpulseSource)
+    assert ticks.config["interval_ms"] == 2_500
+    assert ticks.config["message_count"] == count or (count is None and ticks.config["message_count"] > 1e11)
+    assert FlinkStreamingImpulseSource.config == {}, "the next source has the settings of this one"
 
 
 @pytest.mark.parametrize("pattern", ["in/*.pdf", "in/a.docx", "in/*.parquet.gz"])
