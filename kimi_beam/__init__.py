@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from kimi_beam.batching import Batching
     from kimi_beam.events import Events
     from kimi_beam.gateway import Gateway
-    from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
+    from kimi_beam.io import (
+        ReadContinuously,
+        ReadDeadLetters,
+        ReadDocuments,
+        Rolling,
+        WriteDataset,
+        WriteDeadLetters,
+        WriteParquet,
+        WriteStream,
+    )
     from kimi_beam.polling import Polling
     from kimi_beam.pricing import Price
     from kimi_beam.schema import OutputSchema
@@ -39,14 +48,17 @@ _HOME = {
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.polling",
     "Price": "kimi_beam.pricing",
+    "ReadContinuously": "kimi_beam.io",
     "ReadDeadLetters": "kimi_beam.io",
     "ReadDocuments": "kimi_beam.io",
+    "Rolling": "kimi_beam.io",
     "Usage": "kimi_beam.types",
     "Gateway": "kimi_beam.gateway",
     "WorkersAI": "kimi_beam.service",
     "WriteDataset": "kimi_beam.io",
     "WriteDeadLetters": "kimi_beam.io",
     "WriteParquet": "kimi_beam.io",
+    "WriteStream": "kimi_beam.io",
 }
 
 __all__ = [
@@ -61,13 +73,16 @@ __all__ = [
     "OutputSchema",
     "Polling",
     "Price",
+    "ReadContinuously",
     "ReadDeadLetters",
     "ReadDocuments",
+    "Rolling",
     "Usage",
     "WorkersAI",
     "WriteDataset",
     "WriteDeadLetters",
     "WriteParquet",
+    "WriteStream",
 ]
 __version__ = "0.1.0"
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from kimi_beam import jsontext
 from kimi_beam.errors import ConfigError, StateError
-from kimi_beam.types import Document, Earlier, Failure, FileContent, OpenRequest, Usage
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 T = TypeVar("T")
 
@@ -225,6 +225,9 @@ def _rest(document: Document) -> dict[str, Any] | None:
         earlier, is_open = document.earlier, document.earlier.open
         row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
         rest["earlier"] = earlier.round, earlier.attempts, row
+    if document.arrival is not None:
+        arrival = document.arrival
+        rest["arrival"] = arrival.event_time, arrival.window, arrival.delivery
     return rest or None
 
 
@@ -248,12 +251,18 @@ def _document(
     )
     if rest is None:
         return document
-    if later := rest.keys() - {"file", "earlier"}:
+    if later := rest.keys() - {"file", "earlier", "arrival"}:
         raise StateError.of("a batch", f"{_VERSION} with another's {' and '.join(sorted(later))}", _READ)
     if "earlier" in rest:
         round_, attempts, is_open = rest["earlier"]
         document = replace(document, earlier=Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None))
+    if "arrival" in rest:
+        document = replace(document, arrival=_arrival(*rest["arrival"]))
     return document.with_file(FileContent(*rest["file"])) if "file" in rest else document
+
+
+def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:
+    return Arrival(event_time, (window[0], window[1]) if window else None, delivery)
 
 
 def spent(blob: bytes) -> list[Spent]:

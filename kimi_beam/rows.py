@@ -10,7 +10,7 @@ import pyarrow as pa
 from kimi_beam import jsontext
 from kimi_beam.schema import OutputSchema, Violation
 from kimi_beam.schema.cells import JSON
-from kimi_beam.types import Provenance
+from kimi_beam.types import Arrival, Provenance
 
 PROVENANCE = pa.struct(
     [
@@ -24,8 +24,13 @@ PROVENANCE = pa.struct(
         ("completion_tokens", pa.int64()),
         ("schema_hash", pa.string()),
         ("extracted_at", pa.timestamp("us", "UTC")),
+        ("event_time", pa.timestamp("us", "UTC")),
+        ("window_start", pa.timestamp("us", "UTC")),
+        ("window_end", pa.timestamp("us", "UTC")),
+        ("delivery", pa.string()),
     ]
 )
+_NO_ARRIVAL = Arrival()
 
 
 def file_schema(schema: OutputSchema) -> pa.Schema:
@@ -73,6 +78,7 @@ def convert(
 
 def _provenance(rows: Sequence[Provenance]) -> pa.StructArray:
     usages = [row.usage for row in rows]
+    arrivals = [row.arrival or _NO_ARRIVAL for row in rows]
     columns: list[list[Any]] = [
         [row.source for row in rows],
         [row.model_asked for row in rows],
@@ -84,6 +90,10 @@ def _provenance(rows: Sequence[Provenance]) -> pa.StructArray:
         [usage.completion_tokens for usage in usages],
         [row.schema_hash for row in rows],
         [None if row.extracted_at is None else row.extracted_at * 1_000_000 for row in rows],
+        [arrival.event_time for arrival in arrivals],
+        [arrival.window and arrival.window[0] for arrival in arrivals],
+        [arrival.window and arrival.window[1] for arrival in arrivals],
+        [arrival.delivery or None for arrival in arrivals],
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, PROVENANCE, strict=True)]
     return pa.StructArray.from_arrays(arrays, fields=list(PROVENANCE))

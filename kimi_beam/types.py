@@ -96,6 +96,24 @@ class FileContent:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a document came in by a stream: what Beam knew of it before the model was asked.
+
+    Outputs of a stream carry the time of the answer, so this travels as fields.
+
+    Attributes:
+        event_time: Unix microseconds; None where the source gave no time.
+        window: Start and end in Unix microseconds; None for the global window.
+        delivery: 32 hexadecimal digits that name this one arrival: what the source delivers once more, or a runner
+            repeats, has the same. Empty until `Extract` has named it.
+    """
+
+    event_time: int | None = None
+    window: tuple[int, int] | None = None
+    delivery: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRequest:
     """A request that the service has accepted and whose answer nobody has seen.
 
@@ -143,6 +161,7 @@ class Document:
             user names the keys (``Extract(prompt_metadata=…)``).
         source: Where it was read from (a path); becomes ``_provenance.source``.
         failure: Set when reading failed already; such a document passes through to the dead letters.
+        arrival: Of a stream's documents, filled in by `Extract` where the source has not. None otherwise.
         earlier: What it has come to in earlier runs: set by `ReadDeadLetters`, and never sent to the model.
         file: Set by `ReadDocuments` where text or image are all that the file `source` holds, and worth reading twice.
             An optimisation only: it is not compared, and a changed document has none.
@@ -154,6 +173,7 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     failure: Failure | None = None
+    arrival: Arrival | None = None
     earlier: Earlier = Earlier()
     file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
 
@@ -167,6 +187,11 @@ class Document:
         other = replace(self)
         object.__setattr__(other, "file", file)
         return other
+
+    def arrived(self, arrival: Arrival) -> Document:
+        """The same with its arrival, and still with its file."""
+        other = replace(self, arrival=arrival)
+        return other if self.file is None else other.with_file(self.file)
 
     def as_reference(self, key: str) -> Document:
         """The same without what is in its file.
@@ -263,6 +288,7 @@ class Provenance:
         usage: Tokens.
         schema_hash: `OutputSchema.hash`.
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
+        arrival: The document's `Document.arrival`.
     """
 
     source: str
@@ -273,6 +299,7 @@ class Provenance:
     usage: Usage
     schema_hash: str
     extracted_at: int | None
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)

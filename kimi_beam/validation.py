@@ -217,4 +217,5 @@ def _provenance(reply: Reply, completion: Completion, asked: Asked) -> Provenanc
         reply.usage,
         asked.schema.hash,
         completion.created,
+        reply.document.arrival,
     )

@@ -65,6 +65,10 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
             "completion_tokens": 7,
             "schema_hash": "0123456789abcdef",
             "extracted_at": datetime(2026, 7, 16, 5, 42, 3, tzinfo=timezone.utc),
+            "event_time": None,
+            "window_start": None,
+            "window_end": None,
+            "delivery": None,
         },
     }
     assert bare["_metadata"] is None
@@ -72,6 +76,10 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
         "model_answered",
         "request_id",
         "extracted_at",
+        "event_time",
+        "window_start",
+        "window_end",
+        "delivery",
     ]
 
 

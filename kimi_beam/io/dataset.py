@@ -112,7 +112,7 @@ class WriteDataset(beam.PTransform):
             return {}
         total = (
             self._documents
-            | "Window" >> staging.Window(None)
+            | "Window" >> staging.Window()
             | "CountDocuments" >> beam.ParDo(_Count()).with_output_types(int)
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
         )

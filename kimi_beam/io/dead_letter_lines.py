@@ -11,8 +11,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from kimi_beam import jsontext
+from kimi_beam.arrival import micros, moment
 from kimi_beam.errors import KimiBeamError
-from kimi_beam.types import Code, DeadLetter, Document, Failure, OpenRequest, Stage, Usage
+from kimi_beam.types import Arrival, Code, DeadLetter, Document, Failure, OpenRequest, Stage, Usage
 
 VERSION = 2
 """Of the line's format. A reader refuses one that it does not know."""
@@ -23,6 +24,7 @@ _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 def encode(dead_letter: DeadLetter) -> bytes:
     """The line of a dead letter, its line feed included."""
     document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
+    arrival = document.arrival or Arrival()
     line: dict[str, Any] = {
         "document_id": document.id,
         "document": {
@@ -47,11 +49,19 @@ def encode(dead_letter: DeadLetter) -> bytes:
         "model": dead_letter.model,
         "schema_hash": dead_letter.schema_hash,
         "failed_at": datetime.fromtimestamp(dead_letter.failed_at, timezone.utc).isoformat(timespec="milliseconds"),
+        "event_time": _iso(arrival.event_time),
+        "window": arrival.window and [_iso(edge) for edge in arrival.window],
+        "delivery": arrival.delivery or None,
         "round": dead_letter.round,
         "open_request": dead_letter.open and asdict(dead_letter.open),
         "version": VERSION,
     }
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _iso(micros: int | None) -> str | None:
+    at = moment(micros)
+    return at.isoformat(timespec="microseconds") if at else None
 
 
 class _DocumentLine(TypedDict):
@@ -90,6 +100,9 @@ class _Line(TypedDict):
     model: str
     schema_hash: str
     failed_at: str
+    event_time: str | None
+    window: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+    delivery: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
     round: _Count
     open_request: _OpenRequestLine | None
 
@@ -126,7 +139,14 @@ def decode(line: bytes) -> DeadLetter:
     if open_request is not None and open_request["position"] >= open_request["count"]:
         raise ValueError("/open_request/position: not below the count")
     return DeadLetter(
-        Document(document["id"], document["text"], tuple(document["images"]), document["metadata"], read["source"]),
+        Document(
+            document["id"],
+            document["text"],
+            tuple(document["images"]),
+            document["metadata"],
+            read["source"],
+            arrival=_arrival(read),
+        ),
         Failure(read["stage"], read["code"], read["message"], read["retryable"], read["raw"]),
         read["attempts"],
         read["request_id"],
@@ -136,4 +156,21 @@ def decode(line: bytes) -> DeadLetter:
         failed_at,
         read["round"],
         OpenRequest(**open_request) if open_request else None,
+    )
+
+
+def _arrival(read: _Line) -> Arrival | None:
+    """How the document came in, None where it did not come by a stream.
+
+    Raises:
+        ValueError: A time is none.
+    """
+    if read["delivery"] is None:
+        return None
+    at, window = read["event_time"], read["window"]
+    edges = [micros(datetime.fromisoformat(edge)) for edge in window or ()]
+    return Arrival(
+        None if at is None else micros(datetime.fromisoformat(at)),
+        (edges[0], edges[1]) if edges else None,
+        read["delivery"],
     )

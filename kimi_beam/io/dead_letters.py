@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
@@ -12,7 +13,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from kimi_beam.arrival import Partition, partition
 from kimi_beam.io.dead_letter_lines import encode
+from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.io.staging import Commit, Stage, Target, Window, check_writable
 from kimi_beam.summary import Summary
 from kimi_beam.types import DeadLetter, Usage
@@ -26,36 +29,53 @@ class WriteDeadLetters(beam.PTransform):
 
     ``PCollection[DeadLetter] -> PCollection[str]`` (the paths)
 
-    Bounded input gives ``PREFIX-00000-of-00001.jsonl``, also when there is none. Unbounded input gives a file each
-    `every` seconds in which there were some. Works as the consumer of a Beam ``ErrorHandler``.
+    Bounded input gives ``PREFIX-00000-of-00001.jsonl``, also when there is none. Unbounded input gives directories by
+    the documents' event time, as `WriteParquet` does. Works as the consumer of a Beam ``ErrorHandler``.
 
     Args:
         prefix: Path and beginning of the names.
-        every: Seconds between the files of unbounded input.
+        rolling: When files of unbounded input are closed, and what a directory holds.
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
     """
 
-    def __init__(self, prefix: str, *, every: float = 60.0) -> None:
+    def __init__(self, prefix: str, *, rolling: Rolling = DEFAULT_ROLLING) -> None:
         super().__init__()
         self._target = Target.of(prefix, SUFFIX)
         check_writable(FileSystems.split(self._target.prefix)[0] or ".")
-        self._every = every
+        self._rolling = rolling
 
     def expand(self, dead_letters: beam.PCollection) -> beam.PCollection:
-        staged = stage_dead_letters(dead_letters, self._target, self._every)
-        return staged | "Commit" >> Commit(self._target, write, bounded=dead_letters.is_bounded)
+        if not dead_letters.is_bounded:
+            written = write_parts(dead_letters, self._target, self._rolling)
+            return written | "Paths" >> beam.FlatMap(paths).with_output_types(str)
+        staged = stage_dead_letters(dead_letters, self._target)
+        return staged | "Commit" >> Commit(self._target, write)
 
 
-def stage_dead_letters(dead_letters: beam.PCollection, target: Target, every: float = 60.0) -> beam.PCollection:
+def stage_dead_letters(dead_letters: beam.PCollection, target: Target) -> beam.PCollection:
     """``PCollection[DeadLetter] -> PCollection[Staged]``: the files, whole but not named yet."""
     return (
         dead_letters
-        | "Window" >> Window(None if dead_letters.is_bounded else every)
+        | "Window" >> Window()
         | "Encode" >> beam.ParDo(_Encode()).with_output_types(bytes)
         | "Files" >> Stage(target, write, 1)
     )
+
+
+def write_parts(dead_letters: beam.PCollection, target: Target, rolling: Rolling) -> beam.PCollection:
+    """``PCollection[DeadLetter] -> PCollection[Part]``, for unbounded input."""
+    return (
+        dead_letters
+        | "Window" >> Window()
+        | "Encode" >> beam.Map(_piece, rolling.partition).with_output_types(Piece)
+        | "Parts" >> WriteParts(target, PARTS, rolling)
+    )
+
+
+def _piece(dead_letter: DeadLetter, by: Partition) -> Piece:
+    return partition(dead_letter.document.arrival, by), (1, encode(dead_letter))
 
 
 class _Encode(beam.DoFn):
@@ -92,3 +112,20 @@ def write(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
             codes[content["code"]] += 1
             usage += Usage(**content["usage"])
     return Summary(0, dict(codes), usage)
+
+
+def _names(piece: bytes) -> list[str | None]:
+    return [orjson.loads(line).get("delivery") for line in piece.splitlines()]
+
+
+def _select(piece: bytes, mask: list[bool]) -> bytes:
+    return b"".join(line for line, keep in zip(piece.splitlines(keepends=True), mask, strict=True) if keep)
+
+
+def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
+    content = f.read()
+    return _names(content), write(io.BytesIO(), [content])
+
+
+PARTS = Format(SUFFIX, write, _names, _select, _read)
+"""JSON lines, as files of a stream."""

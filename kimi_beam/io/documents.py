@@ -23,6 +23,8 @@ T = TypeVar("T")
 _TEXTS = (".txt", ".md")
 _WHOLE = (*_TEXTS, *images.MEDIA_TYPES)
 _SUFFIXES = (*_WHOLE, ".jsonl", ".parquet")
+KINDS = ".txt, .md, .jsonl (.gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif"
+"""What can be read, in words."""
 _PART_BYTES = 16 << 20
 _BLOCK_BYTES = 1 << 20
 
@@ -90,14 +92,13 @@ def check_input(patterns: Sequence[str]) -> None:
         paths = [found.path for found in find(pattern)]
         if not paths:
             raise InputError(f"no file matches {pattern}")
-        others = [path for path in paths if not _kind(path)]
+        others = [path for path in paths if not kind_of(path)]
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            kinds = "only .txt, .md, .jsonl (.gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif can be read"
-            raise InputError(f"{others[0]}{more} matched {pattern}, but {kinds}: name it narrower")
+            raise InputError(f"{others[0]}{more} matched {pattern}, but only {KINDS} can be read: name it narrower")
 
 
-def _kind(path: str) -> str | None:
+def kind_of(path: str) -> str | None:
     """The suffix that says how to read a file; None for a kind that cannot be read."""
     kind = next((suffix for suffix in _SUFFIXES if uncompressed_name(path).endswith(suffix)), None)
     return None if is_compressed(path) and kind not in (*_TEXTS, ".jsonl") else kind
@@ -105,14 +106,19 @@ def _kind(path: str) -> str | None:
 
 def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
     """Cuts the files that the patterns match into pieces that workers can share."""
-    for path, size in find_all(patterns):
-        kind = _kind(path)
-        if kind == ".jsonl" and not is_compressed(path):
-            yield from (Part(path, at, min(at + _PART_BYTES, size)) for at in range(0, size, _PART_BYTES))
-        elif kind == ".parquet":
-            yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
-        elif kind:
-            yield Part(path)
+    for found in find_all(patterns):
+        yield from cut(found.path, found.size)
+
+
+def cut(path: str, size: int) -> Iterator[Part]:
+    """Cuts one file; none for a kind that cannot be read."""
+    kind = kind_of(path)
+    if kind == ".jsonl" and not is_compressed(path):
+        yield from (Part(path, at, min(at + _PART_BYTES, size)) for at in range(0, size, _PART_BYTES))
+    elif kind == ".parquet":
+        yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
+    elif kind:
+        yield Part(path)
 
 
 def _row_groups(path: str) -> int:
@@ -125,7 +131,7 @@ def _row_groups(path: str) -> int:
 
 def read_part(part: Part) -> Iterator[Document]:
     """Reads the documents of one piece; what stops it in the middle is a document that carries the failure."""
-    kind = _kind(part.path)
+    kind = kind_of(part.path)
     return read_as(part, _read_whole if kind in _WHOLE else _read_lines if kind == ".jsonl" else _read_rows)
 
 
@@ -136,7 +142,7 @@ def read_as(part: Part, read: Callable[[BinaryIO, Part], Iterator[T | Document]]
         part: Which.
         read: Takes the opened file apart.
     """
-    kind = _kind(part.path)
+    kind = kind_of(part.path)
     done = 0
     try:
         with open_input(part.path) as f:
@@ -149,7 +155,7 @@ def read_as(part: Part, read: Callable[[BinaryIO, Part], Iterator[T | Document]]
         if _passes(e, part.path):
             raise  # the filesystem broke, not the file: the runner reads the part again, or the job fails and says so
         place = part.path if kind in _WHOLE else f"{part.path}#{part.start}-"
-        yield _failed(place, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
+        yield failed(place, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
 
 
 def _passes(error: Exception, path: str) -> bool:
@@ -157,12 +163,13 @@ def _passes(error: Exception, path: str) -> bool:
     if isinstance(error, (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)):
         return True
     # Decompressors and Parquet report a damaged file by an OSError too.
-    plain = not is_compressed(path) and _kind(path) != ".parquet"
+    plain = not is_compressed(path) and kind_of(path) != ".parquet"
     of_the_file = (FileNotFoundError, PermissionError, IsADirectoryError)
     return plain and isinstance(error, OSError) and not isinstance(error, of_the_file)
 
 
-def _failed(document_id: str, path: str, failure: Failure, **known: Any) -> Document:
+def failed(document_id: str, path: str, failure: Failure, **known: Any) -> Document:
+    """A document that could not be read."""
     return Document(document_id, "", source=path, failure=failure, **known)
 
 
@@ -179,14 +186,14 @@ def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
         yield with_content(part.path, content)
     except UnicodeDecodeError as e:
         told = f"{part.path} is not UTF-8: {e.reason} at byte {e.start}"
-        yield _failed(part.path, part.path, Failure("read", "not_utf8", told, raw=_b64(content)))
+        yield failed(part.path, part.path, Failure("read", "not_utf8", told, raw=_b64(content)))
 
 
 # ------------------------------------------------------------------------------------------------ .jsonl
 
 
 def _read_lines(f: BinaryIO, part: Part) -> Iterator[Document]:
-    return read_lines(f, part, _from_line)
+    return read_lines(f, part, from_line)
 
 
 def read_lines(f: BinaryIO, part: Part, parse: Callable[[bytes, str], T | Failure]) -> Iterator[T | Document]:
@@ -208,7 +215,7 @@ def read_lines(f: BinaryIO, part: Part, parse: Callable[[bytes, str], T | Failur
         if isinstance(value, Failure):
             if before is None:
                 before = _lines_before(part)
-            yield _failed(f"{part.path}#{before + number}", part.path, value)
+            yield failed(f"{part.path}#{before + number}", part.path, value)
         else:
             yield value
 
@@ -240,14 +247,23 @@ def _lines_before(part: Part) -> int:
         return sum(1 for _ in lines(f, 0, part.start))
 
 
-def _from_line(line: bytes, path: str) -> Document | Failure:
+def from_line(line: bytes, path: str, *, id_field: str = "id", otherwise: str | None = None) -> Document | Failure:
+    """A document of a line of JSON.
+
+    Args:
+        line: Without its line feed.
+        path: Becomes `Document.source`.
+        id_field: The key that holds the id.
+        otherwise: The id of a line that has none.
+    """
     try:
         fields = jsontext.loads(line)
     except ValueError as e:
         return unreadable_line(line, f"the line is not JSON: {e}", e)
     if not isinstance(fields, dict):
         return Failure("read", "not_json", "the line is JSON, but no object", raw=_b64(line))
-    return _from_fields(fields, path, line)
+    key = fields.pop(id_field, None)
+    return _from_fields(otherwise if key is None else key, fields, path, line)
 
 
 def unreadable_line(line: bytes, message: str, reason: ValueError) -> Failure:
@@ -262,9 +278,9 @@ def unreadable_line(line: bytes, message: str, reason: ValueError) -> Failure:
     return Failure("read", code, message, raw=_b64(line))
 
 
-def _from_fields(fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:
-    """A document of a line's or row's keys: ``id``, ``text`` and ``images``, all others metadata."""
-    key, text = fields.pop("id", None), fields.pop("text", None)
+def _from_fields(key: Any, fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:
+    """A document of a line's or row's keys: ``text`` and ``images``, all others metadata."""
+    text = fields.pop("text", None)
     pictures = tuple(fields.pop("images")) if _are_images(fields.get("images")) else ()
     if text is None and pictures:
         text = ""
@@ -277,7 +293,7 @@ def _from_fields(fields: dict[str, Any], path: str, raw: bytes) -> Document | Fa
         return Document(key, text, pictures, fields, path)
     told = "has no text" if text is None else "has a text that is no string"
     failure = Failure("read", "missing_text", f"the document {told}", raw=_b64(raw))
-    return _failed(key, path, failure, metadata=fields)
+    return failed(key, path, failure, metadata=fields)
 
 
 def _are_images(value: Any) -> bool:
@@ -306,7 +322,7 @@ def _read_rows(f: BinaryIO, part: Part) -> Iterator[Document]:
         if part.start == 0:
             code: Code = "missing_id" if "id" in missing else "missing_text"
             told = f"{part.path} has no column {' and no column '.join(missing)}"
-            yield _failed(part.path, part.path, Failure("read", code, told))
+            yield failed(part.path, part.path, Failure("read", code, told))
         return
     number = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
     stop = source.num_row_groups if part.stop is None else part.stop
@@ -315,7 +331,8 @@ def _read_rows(f: BinaryIO, part: Part) -> Iterator[Document]:
             number += 1
             place = f"{part.path}#{number}"
             if isinstance(row, Failure):
-                yield _failed(place, part.path, row)
+                yield failed(place, part.path, row)
                 continue
-            document = _from_fields(dict(row), part.path, jsontext.dumps_any(row))
-            yield _failed(place, part.path, document) if isinstance(document, Failure) else document
+            fields = dict(row)
+            document = _from_fields(fields.pop("id", None), fields, part.path, jsontext.dumps_any(row))
+            yield failed(place, part.path, document) if isinstance(document, Failure) else document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -11,9 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import rows
+from kimi_beam.arrival import Partition, partition
+from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.io.staging import Commit, Stage, Target, Window, WriteFile, check_writable
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.summary import Summary
@@ -31,41 +35,60 @@ class WriteParquet(beam.PTransform):
     ``PCollection[Extraction] -> PCollection[str]`` (the paths)
 
     Bounded input gives ``PREFIX-00000-of-00001.parquet`` and so on, all of them at the end, and one file of 0 rows
-    where there is no extraction. Unbounded input gives a file each `every` seconds. The columns: ``_document_id``, one
-    for each property of the schema, ``_additional`` (JSON: what no typed column holds, by JSON Pointer), ``_metadata``
-    (JSON), ``_provenance``. The footer carries the JSON Schema and its hash.
+    where there is no extraction. Unbounded input gives directories by the documents' event time,
+    ``PREFIX/event_date=2026-03-01/event_hour=07/part-….parquet``, whose files appear as answers come; a row whose
+    delivery stands there already is not written again. The columns: ``_document_id``, one for each property of the
+    schema, ``_additional`` (JSON: what no typed column holds, by JSON Pointer), ``_metadata`` (JSON), ``_provenance``.
+    The footer carries the JSON Schema and its hash.
 
     Args:
         prefix: Path and beginning of the names.
         schema: The schema that the extractions were made with.
-        files: How many files at most. None: one for each of the runner's workers.
-        every: Seconds between the files of unbounded input.
+        files: How many files at most, for bounded input. None: one for each of the runner's workers.
+        rolling: When files of unbounded input are closed, and what a directory holds.
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
     """
 
-    def __init__(self, prefix: str, schema: SchemaSource, *, files: int | None = None, every: float = 60.0) -> None:
+    def __init__(
+        self, prefix: str, schema: SchemaSource, *, files: int | None = None, rolling: Rolling = DEFAULT_ROLLING
+    ) -> None:
         super().__init__()
         self._target = Target.of(prefix, SUFFIX)
         check_writable(FileSystems.split(self._target.prefix)[0] or ".")
         self._schema = OutputSchema(schema)
-        self._files, self._every = files, every
+        self._files, self._rolling = files, rolling
 
     def expand(self, extractions: beam.PCollection) -> beam.PCollection:
-        staged = stage_parquet(extractions, self._target, self._schema, self._files, self._every)
-        return staged | "Commit" >> Commit(self._target, writer(self._schema), bounded=extractions.is_bounded)
+        if not extractions.is_bounded:
+            written = write_parts(extractions, self._target, self._schema, self._rolling)
+            return written | "Paths" >> beam.FlatMap(paths).with_output_types(str)
+        staged = stage_parquet(extractions, self._target, self._schema, self._files)
+        return staged | "Commit" >> Commit(self._target, writer(self._schema))
 
 
 def stage_parquet(
-    extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None, every: float = 60.0
+    extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None
 ) -> beam.PCollection:
     """``PCollection[Extraction] -> PCollection[Staged]``: the files, whole but not named yet."""
     return (
         extractions
-        | "Window" >> Window(None if extractions.is_bounded else every)
+        | "Window" >> Window()
         | "Encode" >> beam.ParDo(_Encode(schema)).with_output_types(bytes)
         | "Files" >> Stage(target, writer(schema), _files(extractions) if files is None else files)
+    )
+
+
+def write_parts(
+    extractions: beam.PCollection, target: Target, schema: OutputSchema, rolling: Rolling
+) -> beam.PCollection:
+    """``PCollection[Extraction] -> PCollection[Part]``, for unbounded input."""
+    return (
+        extractions
+        | "Window" >> Window()
+        | "Encode" >> beam.ParDo(_EncodeParts(schema, rolling.partition)).with_output_types(Piece)
+        | "Parts" >> WriteParts(target, parts_format(schema), rolling)
     )
 
 
@@ -97,13 +120,43 @@ class _Encode(beam.DoFn):
         return encode(pending, self._schema)
 
 
+class _EncodeParts(beam.DoFn):
+    """``Extraction -> Piece``: the rows of a bundle by their partition."""
+
+    def __init__(self, schema: OutputSchema, by: Partition) -> None:
+        self._schema, self._by = schema, by
+
+    def start_bundle(self) -> None:
+        self._pending: dict[str, list[Extraction]] = {}
+
+    def process(self, extraction: Extraction) -> Iterator[Piece]:
+        key = partition(extraction.provenance.arrival, self._by)
+        pending = self._pending.setdefault(key, [])
+        pending.append(extraction)
+        if len(pending) >= _PIECE_ROWS:
+            yield self._flush(key)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for key in list(self._pending):
+            yield WindowedValue(self._flush(key), Timestamp.of(time.time()), [GlobalWindow()])
+
+    def _flush(self, key: str) -> Piece:
+        pending = self._pending.pop(key)
+        return key, (len(pending), encode(pending, self._schema))
+
+
 def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
     """Extractions as an Arrow IPC stream of `rows.file_schema`.
 
     Raises:
         ValueError: A row that a user's own transform changed does not fit the schema's columns.
     """
-    table = pa.Table.from_batches(list(_batches(extractions, schema)), rows.file_schema(schema)).combine_chunks()
+    return _stream(
+        pa.Table.from_batches(list(_batches(extractions, schema)), rows.file_schema(schema)).combine_chunks()
+    )
+
+
+def _stream(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
         stream.write_table(table)
@@ -173,6 +226,36 @@ class _Writer:
 def writer(schema: OutputSchema) -> WriteFile:
     """Writes one Parquet file of IPC streams that `encode` made."""
     return _Writer(schema)
+
+
+def parts_format(schema: OutputSchema) -> Format:
+    """Parquet, as files of a stream."""
+    return Format(SUFFIX, writer(schema), _names, _select, _read)
+
+
+def _names(piece: bytes) -> list[str | None]:
+    with pa.ipc.open_stream(piece) as stream:
+        return _deliveries(stream.read_all())
+
+
+def _select(piece: bytes, mask: list[bool]) -> bytes:
+    with pa.ipc.open_stream(piece) as stream:
+        table = stream.read_all().filter(pa.array(mask))
+    return _stream(table)
+
+
+def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
+    file = pq.ParquetFile(f)
+    if "_provenance" not in file.schema_arrow.names:
+        return [], Summary(file.metadata.num_rows)  # somebody else's
+    table = file.read(columns=["_provenance"])
+    return _deliveries(table), Summary(table.num_rows, {}, _usage(table))
+
+
+def _deliveries(table: pa.Table) -> list[str | None]:
+    column = pc.struct_field(table.column("_provenance"), "delivery")
+    names: list[str | None] = column.to_pylist()
+    return names
 
 
 def _usage(table: pa.Table) -> Usage:

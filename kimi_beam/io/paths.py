@@ -50,6 +50,8 @@ class Found(NamedTuple):
 
     path: str
     size: int
+    changed: float = 0.0
+    """Unix seconds; 0 where the filesystem does not say."""
 
 
 def find(pattern: str) -> list[Found]:
@@ -60,14 +62,18 @@ def find(pattern: str) -> list[Found]:
     """
     pattern = normal(pattern)
     if is_local(pattern) and os.path.isfile(pattern):
-        return [Found(pattern, os.path.getsize(pattern))]
+        return [Found(pattern, os.path.getsize(pattern), os.path.getmtime(pattern))]
     # Beam's local filesystem finds nothing for a pattern without a directory.
     bare = is_local(pattern) and not os.path.dirname(pattern)
     try:
         (result,) = FileSystems.match([os.path.join(".", pattern) if bare else pattern])
     except (BeamIOError, ValueError, OSError) as e:
         raise InputError(f"cannot look for {pattern}: {' '.join(str(e).split())[:300]}") from None
-    found = [Found(normal(m.path), m.size_in_bytes) for m in result.metadata_list if not m.path.endswith("/")]
+    found = [
+        Found(normal(m.path), m.size_in_bytes, m.last_updated_in_seconds or 0.0)
+        for m in result.metadata_list
+        if not m.path.endswith("/")
+    ]
     return sorted(f for f in found if not (is_local(f.path) and os.path.isdir(f.path)))
 
 

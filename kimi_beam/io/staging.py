@@ -21,7 +21,6 @@ from typing import Any, BinaryIO, NamedTuple
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.transforms.trigger import AccumulationMode, AfterProcessingTime, Repeatedly
 from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.errors import ConfigError, OutputError
@@ -81,34 +80,12 @@ def new_staging(parent: str) -> str:
 
 
 class Window(beam.PTransform):
-    """``PCollection[T] -> PCollection[T]``: brings everything into the global window before it is put into files.
-
-    Args:
-        every: For unbounded input: seconds between files. None: the input is bounded.
-
-    Raises:
-        ConfigError: The interval is below a second, or the runner cannot fire by processing time.
-    """
-
-    def __init__(self, every: float | None) -> None:
-        super().__init__()
-        self._every = every
+    """``PCollection[T] -> PCollection[T]``: brings everything into the global window before it is put into files."""
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
-        if self._every is None:
-            if elements.windowing.is_default():
-                return elements
-            return elements | "Global" >> beam.WindowInto(GlobalWindows())
-        if self._every < 1:
-            raise ConfigError("every: at least one second between two files")
-        if type(elements.pipeline.runner).__name__ == "FnApiRunner":
-            raise ConfigError("FnApiRunner cannot write files of unbounded input: use Prism, Flink or Dataflow")
-        # By processing time in the global window: no answer can be late for its file.
-        return elements | "Every" >> beam.WindowInto(
-            GlobalWindows(),
-            trigger=Repeatedly(AfterProcessingTime(int(self._every))),
-            accumulation_mode=AccumulationMode.DISCARDING,
-        )
+        if elements.windowing.is_default():
+            return elements
+        return elements | "Global" >> beam.WindowInto(GlobalWindows())
 
 
 class Stage(beam.PTransform):
@@ -131,15 +108,24 @@ class Stage(beam.PTransform):
         self._target, self._write, self._files = target, write, files
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
-        if "Dataflow" in type(pieces.pipeline.runner).__name__ and is_local(self._target.prefix):
-            place = self._target.prefix
-            raise OutputError(f"{place} is on this machine, where Dataflow's workers cannot write: name gs://BUCKET/…")
+        check_runner(pieces.pipeline, self._target)
         return (
             pieces
             | "Spread" >> beam.Map(_with_key, self._files).with_output_types(tuple[int, bytes])
             | "Collect" >> beam.GroupByKey()
             | "Stage" >> beam.Map(_stage, self._target, self._write).with_output_types(Staged)
         )
+
+
+def check_runner(pipeline: beam.Pipeline, target: Target) -> None:
+    """Refuses a place where the runner's workers cannot write.
+
+    Raises:
+        OutputError: Saying why.
+    """
+    if "Dataflow" in type(pipeline.runner).__name__ and is_local(target.prefix):
+        place = target.prefix
+        raise OutputError(f"{place} is on this machine, where Dataflow's workers cannot write: name gs://BUCKET/…")
 
 
 def _with_key(piece: bytes, files: int) -> tuple[int, bytes]:
@@ -184,32 +170,20 @@ def _lists(group: tuple[str, dict[str, Iterable[Any]]]) -> dict[str, list[Any]]:
 class Commit(beam.PTransform):
     """``PCollection[Staged] -> PCollection[str]``: gives all staged files of a set their names; the paths come out.
 
-    Bounded input always has at least one file: without any, an empty one is written. Unbounded input has each file
-    named as it comes.
+    For bounded input. At least one file: without any, an empty one is written.
     """
 
-    def __init__(self, target: Target, write: WriteFile, *, bounded: bool) -> None:
+    def __init__(self, target: Target, write: WriteFile) -> None:
         super().__init__()
-        self._target, self._write, self._bounded = target, write, bounded
+        self._target, self._write = target, write
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
-        if not self._bounded:
-            # The name is random: it must be settled before the file gets it, or a retry would write a second one.
-            settled = staged | "Settle" >> beam.Reshuffle()
-            return settled | "Name" >> beam.Map(_name_alone, self._target).with_output_types(str)
         gathered = {_FILES: staged} | "Gather" >> Gather()
         return gathered | "Name" >> beam.FlatMap(_commit, self._target, self._write).with_output_types(str)
 
 
 def _commit(gathered: dict[str, list[Staged]], target: Target, write: WriteFile) -> list[str]:
     return commit(gathered[_FILES], target, write)
-
-
-def _name_alone(staged: Staged, target: Target) -> str:
-    _, name = FileSystems.split(staged.temporary)
-    final = f"{target.prefix}-{name}"
-    rename(staged.temporary, final, staged.size)
-    return final
 
 
 def commit(staged: Sequence[Staged], target: Target, write: WriteFile) -> list[str]:

@@ -27,11 +27,12 @@ from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service import WorkersAI
 from kimi_beam.tools import declared
+from kimi_beam.transforms.arrival import KeepArrival
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches
 from kimi_beam.transforms.request import FAILED, Request, Separate
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
-from kimi_beam.types import DeadLetter, Extraction
+from kimi_beam.types import DeadLetter, Document, Extraction
 from kimi_beam.validation import Asked
 
 EXTRACTIONS = "extractions"
@@ -146,6 +147,8 @@ class Extract(beam.PTransform):
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(documents.pipeline.options)
+        if not (documents.is_bounded and documents.windowing.is_default()):
+            documents = documents | "KeepArrival" >> beam.ParDo(KeepArrival()).with_output_types(Document)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         batches = documents | "MakeBatches" >> beam.ParDo(

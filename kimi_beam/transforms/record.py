@@ -44,6 +44,7 @@ class Recorder:
     def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
         self._journal = None if settings is None else open_journal(settings.directory)
         self._key = Keys(prompt, service).of
+        self.refresh()
 
     def refresh(self) -> None:
         """Reads what others have written meanwhile."""

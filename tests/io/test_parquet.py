@@ -16,9 +16,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.coders import VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing import test_stream
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -110,6 +108,10 @@ def row(i: int) -> dict[str, Any]:
             "completion_tokens": i,
             "schema_hash": HASH,
             "extracted_at": datetime(2026, 1, 1, tzinfo=timezone.utc),
+            "event_time": None,
+            "window_start": None,
+            "window_end": None,
+            "delivery": None,
         },
     }
 
@@ -169,6 +171,10 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
         ("completion_tokens", pa.int64()),
         ("schema_hash", pa.string()),
         ("extracted_at", pa.timestamp("us", "UTC")),
+        ("event_time", pa.timestamp("us", "UTC")),
+        ("window_start", pa.timestamp("us", "UTC")),
+        ("window_end", pa.timestamp("us", "UTC")),
+        ("delivery", pa.string()),
     ]
     expected = pa.schema(
         [
@@ -385,27 +391,3 @@ def test_a_changed_extraction_that_does_not_fit_ends_the_run_without_a_file(tmp_
     with pytest.raises((ValueError, RuntimeError), match="the extraction of 'doc-4' does not fit"):
         write(tmp_path / "rows", count=10, between=beam.Map(_break))
     assert list(tmp_path.rglob("*")) == []
-
-
-# ------------------------------------------------------------------------------------------------ unbounded input
-
-
-def test_unbounded_input_gives_a_file_each_interval_and_every_row_once(tmp_path: Path) -> None:
-    ticks = [[0, 1], [2, 3, 4], [], [5]]
-    stream = test_stream.TestStream(coder=VarIntCoder()).advance_watermark_to(0)
-    for numbers in ticks:
-        if numbers:
-            stream = stream.add_elements(numbers)
-        stream = stream.advance_processing_time(61)
-    options = PipelineOptions(["--streaming"])
-    with beam.Pipeline(runner="BundleBasedDirectRunner", options=options) as pipeline:
-        (
-            pipeline
-            | stream.advance_watermark_to_infinity()
-            | beam.FlatMap(_jobs, 1).with_output_types(Extraction)
-            | kb.WriteParquet(str(tmp_path / "rows"), JSON_SCHEMA, every=60)
-        )
-    paths = list(tmp_path.rglob("*.parquet"))
-    assert all(path.parent == tmp_path and path.name.startswith("rows-") for path in paths)  # none is left staged
-    found = sorted((read([path]) for path in paths), key=lambda some: some[0]["n"])
-    assert found == [[row(i) for i in numbers] for numbers in ticks if numbers]

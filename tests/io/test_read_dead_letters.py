@@ -23,7 +23,7 @@ import kimi_beam as kb
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.io import dead_letter_lines, documents
 from kimi_beam.io.dead_letter_lines import DeadLetterError, decode, encode
-from kimi_beam.types import Code, DeadLetter, Document, Earlier, Failure, OpenRequest, Stage, Usage
+from kimi_beam.types import Arrival, Code, DeadLetter, Document, Earlier, Failure, OpenRequest, Stage, Usage
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 _counts = st.integers(0, 1 << 40)
@@ -39,6 +39,13 @@ _json = st.recursive(
 _open_requests = st.builds(
     OpenRequest, _texts, _texts, _texts, st.integers(5, 300), st.integers(0, 4), st.integers(0, 2)
 )
+_micros = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
+_arrivals = st.builds(
+    Arrival,
+    st.none() | _micros,
+    st.none() | st.tuples(_micros, _micros),
+    st.integers(0, (1 << 128) - 1).map(lambda number: f"{number:032x}"),
+)
 _letters = st.builds(
     DeadLetter,
     st.builds(
@@ -48,6 +55,7 @@ _letters = st.builds(
         st.lists(_texts, max_size=2).map(tuple),
         st.dictionaries(_texts, _json, max_size=3),
         _texts,
+        arrival=st.none() | _arrivals,
     ),
     st.builds(
         Failure,

@@ -43,7 +43,7 @@ def run(pieces: Sequence[bytes], target: Target, *, files: int = 1, writer: stag
             pipeline
             | beam.Create(list(pieces), reshuffle=False).with_output_types(bytes)
             | Stage(target, writer, files)
-            | Commit(target, writer, bounded=True)
+            | Commit(target, writer)
         )
 
 
@@ -242,9 +242,9 @@ def test_windowed_pieces_come_together_in_one_file(target: Target, out: Path) ->
             | beam.Create(list(range(10)), reshuffle=False)
             | beam.Map(lambda i: TimestampedValue(_piece(i), i * 60)).with_output_types(bytes)
             | beam.WindowInto(FixedWindows(60))
-            | staging.Window(None)
+            | staging.Window()
             | Stage(target, write, 1)
-            | Commit(target, write, bounded=True)
+            | Commit(target, write)
         )
     (content,) = tree(out).values()
     assert sorted(content.splitlines(keepends=True)) == [_piece(i) for i in range(10)]
@@ -256,7 +256,7 @@ def test_the_paths_come_out_once_everything_has_its_name(target: Target, out: Pa
             pipeline
             | beam.Create([_piece(i) for i in range(20)]).with_output_types(bytes)
             | Stage(target, write, 3)
-            | Commit(target, write, bounded=True)
+            | Commit(target, write)
         )
         paths | beam.Map(_note, str(tmp_path / "seen"))
     names = [str(out / name) for name in sorted(tree(out))]

@@ -123,6 +123,46 @@ class FlinkCluster:
             for worker in self._ask(f"/jobs/{newest['jid']}/vertices/{vertex['id']}/taskmanagers")["taskmanagers"]
         }
 
+    def replace_task_manager(self, number: int) -> None:
+        """Kills one with its Python workers, as a machine that is gone, and starts another."""
+        name = f"task-manager-{number}"
+        index = next(i for i, (known, _, _) in enumerate(self._processes) if known == name)
+        _, process, log = self._processes.pop(index)
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+        log.close()
+        self._task_manager(name)
+
+    def stop_with_savepoint(self) -> str:
+        """Stops the job that runs, as one does before an upgrade; gives the path of its savepoint."""
+        (job,) = self._running()
+        asked = self._ask(f"/jobs/{job}/stop", {"targetDirectory": f"file://{self._directory}/savepoints"})
+        found: dict[str, object] = {}
+
+        def made() -> bool:
+            told = self._ask(f"/jobs/{job}/savepoints/{asked['request-id']}")
+            found.update(told.get("operation") or {})
+            return told["status"]["id"] == "COMPLETED" and not self._running()
+
+        self._wait("the savepoint", made)
+        assert "location" in found, found
+        return str(found["location"])
+
+    def checkpoints(self) -> int:
+        """How many the job that runs has completed."""
+        (job,) = self._running()
+        return int(self._ask(f"/jobs/{job}/checkpoints")["counts"]["completed"])
+
+    def cancel(self) -> None:
+        """Ends the job that runs, if one does."""
+        for job in self._running():
+            self._ask(f"/jobs/{job}", method="PATCH")
+        self._wait("the end of the job", lambda: not self._running())
+
+    def _running(self) -> list[str]:
+        over = ("FINISHED", "CANCELED", "FAILED")
+        return [job["jid"] for job in self._ask("/jobs/overview")["jobs"] if job["state"] not in over]
+
     def logs(self) -> str:
         """The ends of all logs."""
         ends = [
@@ -157,7 +197,7 @@ class FlinkCluster:
         job, artifacts, expansion = self._ports
         self._flink("job-manager", "700m", "runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         for number in range(_TASK_MANAGERS):
-            self._flink(f"task-manager-{number}", "640m", "runtime.taskexecutor.TaskManagerRunner")
+            self._task_manager(f"task-manager-{number}")
         self._wait("Flink", lambda: self._ask("/overview")["taskmanagers"] == _TASK_MANAGERS)
         self._run(
             "job-server",
@@ -168,6 +208,9 @@ class FlinkCluster:
             ],
         )
         self._wait("the job server", lambda: _answers(job))
+
+    def _task_manager(self, name: str) -> None:
+        self._flink(name, "640m", "runtime.taskexecutor.TaskManagerRunner")
 
     def _flink(self, name: str, heap: str, entry: str) -> None:
         self._run(
@@ -203,8 +246,14 @@ class FlinkCluster:
                 raise AssertionError(f"{what} did not come up: {', '.join(dead) or 'in time'}\n{self.logs()}")
             time.sleep(0.2)
 
-    def _ask(self, path: str) -> dict[str, object]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._rest}{path}", timeout=5) as reply:
+    def _ask(self, path: str, said: object = None, method: str | None = None) -> dict[str, object]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._rest}{path}",
+            None if said is None else json.dumps(said).encode(),
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=5) as reply:
             return json.load(reply)
 
 

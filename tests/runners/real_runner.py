@@ -11,6 +11,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from apache_beam.transforms.window import FixedWindows
 from conftest import ROOT
 from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, run_redrive, service
 
@@ -50,12 +53,14 @@ def stream(
 ) -> dict[str, Any]:
     """Lets documents come one after another, as unbounded input, and counts what is in the files when it has ended.
 
+    They come in windows that the watermark has long passed when the answers come.
+
     Returns:
         What the emulator counted.
     """
     start = time.time()
     behaviour = Behaviour(event_queues=(events.queue,) if events is not None else ())
-    with Emulator(latency=0.3, seed=5, behaviour=behaviour) as emulator:
+    with Emulator(latency=2.0, seed=5, behaviour=behaviour) as emulator:
         with beam.Pipeline(runner=runner, options=PipelineOptions([*options, "--streaming"])) as pipeline:
             came_in = pipeline | PeriodicImpulse(
                 start_timestamp=start,
@@ -63,23 +68,31 @@ def stream(
                 fire_interval=_APART,
                 data=list(range(count)),
             )
-            documents = came_in | beam.Map(_document).with_output_types(kb.Document)
+            windowed = came_in | beam.WindowInto(FixedWindows(1))
+            documents = windowed | beam.Map(_document).with_output_types(kb.Document)
             assert not documents.is_bounded
             results = documents | kb.Extract(
                 RECEIPT,
                 service=service(emulator.base_url),
-                polling=QUICK,
+                polling=replace(QUICK, deadline=60.0),
                 batching=kb.Batching(max_wait=0.2, max_items=7),
                 events=events,
             )
-            results.extractions | kb.WriteParquet(str(directory / "rows"), RECEIPT, every=1)
-            results.dead_letters | kb.WriteDeadLetters(str(directory / "dead"), every=1)
+            rolling = kb.Rolling(max_seconds=1)
+            results.extractions | kb.WriteParquet(str(directory / "rows"), RECEIPT, rolling=rolling)
+            results.dead_letters | kb.WriteDeadLetters(str(directory / "dead"), rolling=rolling)
         stats = emulator.stats()
-    rows = [row for path in directory.glob("rows-*.parquet") for row in pq.read_table(path).to_pylist()]
-    letters = [json.loads(line) for path in directory.glob("dead-*.jsonl") for line in path.read_bytes().splitlines()]
+    rows = [row for path in directory.glob("rows/*/*/*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
+    paths = directory.glob("dead/*/*/*.jsonl")
+    letters = [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
     assert Counter(row["_document_id"] for row in rows) == Counter(f"doc-{i}" for i in range(count) if i != 7)
     assert [(letter["document_id"], letter["code"]) for letter in letters] == [("empty", "empty_document")]
     assert (stats["items"], stats["paid_twice"]) == (count - 1, 0)
+    for row in rows:
+        index, came_from = int(row["_document_id"].removeprefix("doc-")), row["_provenance"]
+        assert came_from["event_time"].timestamp() == pytest.approx(start + index * _APART, abs=1e-3)
+        assert came_from["window_start"] <= came_from["event_time"] < came_from["window_end"]
+        assert came_from["window_end"] - came_from["window_start"] == timedelta(seconds=1)
     return stats
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import google.auth
 import pytest
 from apache_beam.internal import pickler
+from apache_beam.io.gcp import pubsub
 from apache_beam.portability.api import beam_runner_api_pb2 as proto
 from conftest import ROOT
 from flink_cluster import free_ports
@@ -24,7 +25,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from kimi_beam import cli
-from pipelines import extract
+from pipelines import extract, stream
 
 SECRET = "gcp-secret:projects/p/secrets/cloudflare/versions/3"
 DATAFLOW = (
@@ -98,6 +99,35 @@ def test_the_program_becomes_a_job_that_workers_elsewhere_can_run(bucket: storag
     assert make_batches._shards == 12, "4 shards for each of the most workers there may be"
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
     assert dofn._service.token_from == place
+
+
+def test_messages_of_pubsub_become_a_streaming_job(bucket: storage.Bucket) -> None:
+    stream.main(
+        [
+            *("--pubsub-subscription=projects/project/subscriptions/receipts", "--message=json", "--id-field=order"),
+            *("--schema=gs://bucket/receipt.json", "--output=gs://bucket/out", *DATAFLOW, "--token-from", SECRET),
+            *("--setup_file", str(ROOT / "setup.py"), "--template_location=gs://bucket/job.json"),
+        ]
+    )
+    job = json.loads(bucket.blob("job.json").download_as_bytes())
+    assert job["type"] == "JOB_TYPE_STREAMING"
+    pipeline = proto.Pipeline.FromString(staged(bucket, "pipeline.pb"))
+    by_urn = {transform.spec.urn: transform for transform in pipeline.components.transforms.values()}
+    read = proto.PubSubReadPayload.FromString(by_urn["beam:transform:pubsub_read:v1"].spec.payload)
+    assert (read.subscription, read.with_attributes) == ("projects/project/subscriptions/receipts", True)
+    by_name = steps(pipeline)
+    dispatch = by_name["Extract/Dispatch"]
+    domains = {timer.time_domain for timer in dispatch.timer_family_specs.values()}
+    assert domains == {proto.TimeDomain.EVENT_TIME, proto.TimeDomain.PROCESSING_TIME}
+    collect = by_name["WriteStream/Extractions/Parts/Collect"]
+    assert set(collect.state_specs) == {"waiting", "size"}
+    (decode, args, *_) = pickler.loads(by_name["Read/Decode"].do_fn.payload)
+    message = pubsub.PubsubMessage(b'{"order": 7, "text": "TOTAL: 1.00"}', {}, "m")
+    (document,) = decode.process(message, *args)
+    assert (document.id, document.text) == ("7", "TOTAL: 1.00")
+    for name in ("Extract/KeepArrival", "WriteStream/Extractions/Parts/Collect", "WriteStream/Summarise"):
+        (dofn, *_) = pickler.loads(by_name[name].do_fn.payload)
+        assert dofn is not None
 
 
 def test_the_template_has_the_parameters_that_the_program_takes(bucket: storage.Bucket) -> None:

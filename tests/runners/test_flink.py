@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from appearing_files import Stream, files_that_appear, names
 from conftest import ROOT
 from conservation import check, made
 from flink_cluster import FlinkCluster
 from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 import kimi_beam as kb
+from kimi_beam.emulator import Emulator
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
@@ -51,6 +53,51 @@ def test_workers_of_two_machines_share_a_queue_of_events(cluster: FlinkCluster, 
     shared = kb.Events("f1" * 16, interval=0.2, safety_net=5.0)
     stats = stream(tmp_path, 40, runner=None, options=cluster.options, events=shared)
     assert stats["events"]["delivered"] > 0
+
+
+CHECKPOINTS = "--checkpointing_interval=1000"
+
+
+def test_files_that_appear_are_read_once_and_written_by_their_time(cluster: FlinkCluster, tmp_path: Path) -> None:
+    files_that_appear(tmp_path, [*cluster.options, CHECKPOINTS], end=cluster.cancel)
+
+
+def test_a_stream_stopped_with_a_savepoint_goes_on_where_it_was(cluster: FlinkCluster, tmp_path: Path) -> None:
+    with Emulator(latency=4.0, seed=9) as emulator:
+        # Without a journal of the first run, what is in flight is known to the savepoint alone.
+        stream = Stream(tmp_path, emulator.base_url, [*cluster.options, CHECKPOINTS])
+        stream.put_receipts(20)
+        with stream.running("--journal", str(tmp_path / "first")):
+            stream.wait_for(20)
+            stream.put_receipts(10, start=20)
+            stream.wait_until("in flight", lambda: emulator.stats()["items"] == 30)
+            savepoint = cluster.stop_with_savepoint()
+        assert stream.left.total() == 20, "nothing was in flight when it was stopped"
+        stream.put_receipts(5, start=30)
+        with stream.running("--journal", str(tmp_path / "second"), f"--savepoint_path={savepoint}"):
+            stream.wait_for(35)
+            stream.put_receipts(5, start=35)
+            stream.wait_for(40)
+        cluster.cancel()
+        stream.check(emulator, names(40), asked=40)
+
+
+def test_a_stream_whose_task_manager_is_killed_writes_nothing_twice(cluster: FlinkCluster, tmp_path: Path) -> None:
+    with Emulator(latency=1.0, seed=10) as emulator:
+        stream = Stream(tmp_path, emulator.base_url, [*cluster.options, CHECKPOINTS])
+        stream.put_receipts(20)
+        with stream.running():
+            stream.wait_for(20)
+            stream.wait_until("checkpointed", lambda: cluster.checkpoints() > 0)
+            for number in (0, 1):
+                stream.put_receipts(20, start=20 + 20 * number)
+                stream.wait_until("submitted", lambda number=number: emulator.stats()["items"] >= 40 + 20 * number)
+                cluster.replace_task_manager(number)
+            stream.wait_for(60)
+            stream.put_receipts(5, start=60)
+            stream.wait_for(65)
+        cluster.cancel()
+        stream.check(emulator, names(65), asked=65)
 
 
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])

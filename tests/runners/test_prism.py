@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from appearing_files import files_that_appear
 from conservation import check, made
 from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
@@ -37,6 +38,10 @@ def test_the_answers_of_a_stream_are_fetched_once_when_their_events_come(prism: 
     stats = stream(tmp_path, 40, runner="PrismRunner", options=prism, events=kb.Events("f1" * 16, interval=0.2))
     assert stats["polls"] == stats["submits"]
     assert stats["events"]["acknowledged"] == stats["events"]["sent"]
+
+
+def test_files_that_appear_are_read_once_and_written_by_their_time(prism: list[str], tmp_path: Path) -> None:
+    files_that_appear(tmp_path, ["--runner=PrismRunner", *prism])
 
 
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:

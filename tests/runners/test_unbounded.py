@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
@@ -64,6 +66,45 @@ def test_each_document_of_a_stream_leaves_once(let_time_pass: bool, windowed: bo
     assert Counter(r.document_id for r in rows) == Counter(f"doc-{i}" for i in range(30))
     assert [(d.document.id, d.failure.code) for d in letters] == [("empty", "empty_document")]
     assert (stats["items"], stats["paid_twice"]) == (30, 0)
+
+
+def test_an_answer_that_comes_after_its_window_has_ended_is_kept_by_a_grouping_and_in_the_files(tmp_path: Path) -> None:
+    """With its document's own time it would be late, and dropped without a word: 5 of 5, measured."""
+    _arrived.clear()
+    stream = test_stream.TestStream().advance_watermark_to(0)
+    stream = stream.add_elements([TimestampedValue(d, 1 + i) for i, d in enumerate(receipts(5))])
+    # The window of all five ends at 10. Nothing has been asked yet: only the clock of processing time lets that happen.
+    stream = stream.advance_watermark_to(10_000).advance_processing_time(1e10)
+    streaming = PipelineOptions(["--streaming"])
+    with Emulator(latency=0.1) as emulator, beam.Pipeline("BundleBasedDirectRunner", streaming) as pipeline:
+        results = (
+            pipeline
+            | stream.advance_watermark_to_infinity()
+            | beam.WindowInto(FixedWindows(10))
+            | kb.Extract(RECEIPT, service=service(emulator.base_url), polling=QUICK)
+        )
+        results.extractions | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT)
+        (
+            results.extractions
+            | "Hours" >> beam.WindowInto(FixedWindows(3_600))  # without allowed lateness
+            | beam.Map(lambda extraction: ("all", extraction.document_id)).with_output_types(tuple[str, str])
+            | beam.GroupByKey()
+            | beam.FlatMap(lambda group: group[1])
+            | beam.ParDo(_Collect("grouped"))
+        )
+    assert Counter(i for _, i in _arrived) == Counter(f"doc-{i}" for i in range(5))
+    written = [
+        row
+        for path in tmp_path.glob("rows/event_date=1970-01-01/event_hour=00/*.parquet")
+        for row in pq.ParquetFile(path).read().to_pylist()
+    ]
+    epoch = datetime.fromtimestamp(0, timezone.utc)
+    assert {row["_document_id"]: row["_provenance"]["event_time"] for row in written} == {
+        f"doc-{i}": epoch + timedelta(seconds=1 + i) for i in range(5)
+    }
+    for row in written:
+        edges = row["_provenance"]["window_start"], row["_provenance"]["window_end"]
+        assert edges == (epoch, epoch + timedelta(seconds=10))
 
 
 def test_a_stream_outlives_a_token_that_is_turned_away(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Messages of Kafka and Pub/Sub as documents."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from kimi_beam.arrival import delivery_name
+from kimi_beam.errors import ConfigError
+from kimi_beam.io.documents import failed, from_line
+from kimi_beam.types import Arrival, Code, Document, Failure
+
+
+@dataclass(frozen=True)
+class MessageFormat:
+    """What the value of a message is.
+
+    Attributes:
+        kind: ``text``: the document itself, its id the message's. ``json``: an object with ``text`` (or ``images``) and
+            an id, as a line of a ``.jsonl`` has.
+        id_field: The key of a ``json`` value that holds the id; where it is missing, the message's takes its place.
+
+    Raises:
+        ConfigError: There is no such kind, or a text is said to have fields.
+    """
+
+    kind: Literal["text", "json"] = "text"
+    id_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("text", "json"):
+            raise ConfigError(f"a message is text or json, not {self.kind!r}")
+        if self.kind == "text" and self.id_field is not None:
+            raise ConfigError("a message that is text has no fields: leave the id field out, or say json")
+
+
+def from_kafka(record: Any, message: MessageFormat) -> Document:
+    """A document of a record of ``ReadFromKafka(with_metadata=True)``.
+
+    Its id is the record's key, or ``TOPIC/PARTITION@OFFSET``; its event time the record's own; headers are metadata.
+    """
+    place = f"{record.topic}/{record.partition}@{record.offset}"
+    key = _text(record.key) if record.key else None
+    headers = {header.key: header.value and _text(header.value) for header in record.headers or ()}
+    at = int(record.timestamp) * 1_000 if record.timestamp >= 0 else None
+    arrival = Arrival(at, delivery=delivery_name("kafka", place))
+    return _document(record.value, message, key or place, f"kafka:{place}", headers, arrival)
+
+
+def from_pubsub(received: Any, message: MessageFormat) -> Document:
+    """A document of a `PubsubMessage`, read with its attributes, which are metadata.
+
+    Its id is the message's; its event time that of the element, which Beam takes from the time of publishing, or from
+    the attribute that the reading was told.
+    """
+    key = received.message_id or None
+    arrival = Arrival(delivery=delivery_name("pubsub", key)) if key else None
+    return _document(
+        received.data, message, key, f"pubsub:{key}" if key else "pubsub", received.attributes or {}, arrival
+    )
+
+
+def _document(
+    value: bytes | None,
+    message: MessageFormat,
+    key: str | None,
+    source: str,
+    metadata: Mapping[str, Any],
+    arrival: Arrival | None,
+) -> Document:
+    known: dict[str, Any] = {"metadata": dict(metadata), "arrival": arrival}
+    if value is None:
+        failure = Failure("read", "missing_text", "the message has no value")
+        return failed(key or source, source, failure, **known)
+    if message.kind == "json":
+        document = from_line(value, source, id_field=message.id_field or "id", otherwise=key)
+        if isinstance(document, Failure):
+            return failed(key or source, source, document, **known)
+        return replace(document, metadata={**metadata, **document.metadata}, arrival=arrival)
+    try:
+        text = value.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        told = f"the message is not UTF-8: {e.reason} at byte {e.start}"
+        raw = base64.b64encode(value).decode()
+        code: Code = "not_utf8"
+        return failed(key or source, source, Failure("read", code, told, raw=raw), **known)
+    if not key:
+        return failed(source, source, Failure("read", "missing_id", "the message has no id"), **known)
+    return Document(key, text, metadata=dict(metadata), source=source, arrival=arrival)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")

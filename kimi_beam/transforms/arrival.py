@@ -1,0 +1,22 @@
+"""`KeepArrival`: what Beam knows of a document that comes in by a stream becomes a field of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import IntervalWindow
+
+from kimi_beam.arrival import keep
+from kimi_beam.types import Document
+
+
+class KeepArrival(beam.DoFn):
+    """``Document -> Document``: with its event time, its window, and a name for this delivery."""
+
+    def process(
+        self, document: Document, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[Document]:
+        edges = (window.start.micros, window.end.micros) if isinstance(window, IntervalWindow) else None
+        yield keep(document, timestamp.micros, edges)
