@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kimi_beam.batching import Batching
+    from kimi_beam.events import Events
     from kimi_beam.gateway import Gateway
     from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
     from kimi_beam.polling import Polling
@@ -31,6 +32,7 @@ _HOME = {
     "Batching": "kimi_beam.batching",
     "DeadLetter": "kimi_beam.types",
     "Document": "kimi_beam.types",
+    "Events": "kimi_beam.events",
     "Extract": "kimi_beam.transforms",
     "Extraction": "kimi_beam.types",
     "Failure": "kimi_beam.types",
@@ -51,6 +53,7 @@ __all__ = [
     "Batching",
     "DeadLetter",
     "Document",
+    "Events",
     "Extract",
     "Extraction",
     "Failure",

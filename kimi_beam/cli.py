@@ -208,6 +208,8 @@ def _add_service_arguments(group: argparse._ArgumentGroup) -> None:
     add("--account-id", metavar="ID", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
     place = "where the workers find the token (default: env:CLOUDFLARE_API_TOKEN)"
     add("--token-from", metavar="env:NAME|file:PATH|gcp-secret:projects/P/secrets/S/versions/N", help=place)
+    queue = "a Cloudflare Queue that the model's batch events are sent to: answers are fetched when they are there"
+    add("--events-queue", metavar="QUEUE_ID", help=queue)
     add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
     add("--max-concurrency", type=_at_least_one, default=64, metavar="N", help="synchronous requests at once (64)")
     add("--max-in-flight", type=_at_least_one, default=64, metavar="N", help="jobs of the queue at once, a shard (64)")

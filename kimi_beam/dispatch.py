@@ -7,7 +7,8 @@ A shard holds some batches as jobs. Each job goes through this, and ends in exac
       │ │ └──Gone, once───────┘  │ └──deadline, Failed, Gone────▶ GiveUp
       │ └─429, 3040, no connection, error envelope; Unknown: once
       └──refused for good, refused or unknown too often─────────▶ GiveUp
-      └──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      ├──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      └──a file has changed─────────────────────────────────────▶ Drop (the others are a job again)
 
 The rules:
 
@@ -18,12 +19,14 @@ The rules:
 * "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back. How many
   may be sent at all meanwhile is the process's business (`pacing`), not the shard's.
 * A failed poll says nothing about the job; only the deadline ends it.
+* Where events tell of jobs that have ended, polls are put off, and a job whose event has come is polled at once.
 * Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -107,7 +110,20 @@ class RunInstead:
     job: Job
 
 
-Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Some documents of an unsent batch are lost: the others are to be admitted as a batch of their own.
+
+    Attributes:
+        job: Which.
+        lost: Why, by position in the batch.
+    """
+
+    job: Job
+    lost: Mapping[int, Failure]
+
+
+Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
 
 
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
@@ -120,14 +136,40 @@ def adopt(shard: Shard, job: Job) -> Shard:
     return replace(shard, jobs=(*shard.jobs, job))
 
 
-def due(shard: Shard, now: float) -> list[Job]:
-    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled."""
-    return sorted((job for job in shard.jobs if _when(shard, job) <= now), key=lambda job: job.due)
+def told(shard: Shard, ended: Set[str], now: float) -> Shard:
+    """Has the jobs polled now whose event has come (by request id). What was told before changes nothing."""
+    return replace(
+        shard,
+        jobs=tuple(
+            replace(job, told=True, due=min(job.due, now)) if job.request_id in ended and not job.told else job
+            for job in shard.jobs
+        ),
+    )
 
 
-def wake(shard: Shard) -> float | None:
-    """When the next job is due, None where there is none."""
-    return min((_when(shard, job) for job in shard.jobs), default=None)
+def due(shard: Shard, now: float, patience: float = 0.0, deadline: float = math.inf) -> list[Job]:
+    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled.
+
+    Args:
+        shard: Of the jobs.
+        now: Unix seconds.
+        patience: Seconds that polls of jobs are put off for while no event has told of them.
+        deadline: Seconds from a job's submit past which its poll is put off no further.
+    """
+    ready = (job for job in shard.jobs if _when(shard, job, patience, deadline) <= now)
+    return sorted(ready, key=lambda job: job.due)
+
+
+def wake(shard: Shard, patience: float = 0.0, deadline: float = math.inf) -> float | None:
+    """When the next job is due, None where there is none. The arguments are those of `due`."""
+    return min((_when(shard, job, patience, deadline) for job in shard.jobs), default=None)
+
+
+def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
+    if job.request_id is None:
+        return max(job.due, shard.submits_from)
+    late = job.due if job.told else max(job.due, min(job.due + patience, job.since + deadline))
+    return max(late, shard.polls_from)
 
 
 def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
@@ -135,8 +177,23 @@ def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
     return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
 
 
-def _when(shard: Shard, job: Job) -> float:
-    return max(job.due, shard.submits_from if job.request_id is None else shard.polls_from)
+def unread(
+    shard: Shard, job: Job, lost: Mapping[int, Failure], now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """What follows when files of a batch that is due to be submitted could not be read.
+
+    Args:
+        shard: Of the job.
+        job: What was to be submitted.
+        lost: Why, by position in the batch.
+        now: Unix seconds.
+        polling: How long waits are, and the deadline.
+    """
+    passing = [failure for failure in lost.values() if failure.code == "unreadable"]
+    if not passing or now - job.since >= min(OUTAGE, polling.deadline):
+        return _without(shard, [job]), [Drop(job, lost)]
+    wait = _patience(job, polling.backoff(job.batch_id, job.delays), now, polling)
+    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
 
 
 # ------------------------------------------------------------------------------------------------ submits
@@ -194,6 +251,7 @@ def submitted(
             delays=0,
             gone=0,
             trouble="",
+            told=False,
         )
         return replace(_put(shard, accepted), vain_refusals=0), []
     if isinstance(result, Unknown):

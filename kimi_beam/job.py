@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
+from kimi_beam.events import Events
 from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
 from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import absolute, listing, output
@@ -63,6 +64,7 @@ class Job:
         asking: How the model is asked.
         price: Takes the place of what is known of the model's.
         journaling: Where answers are kept; None for nowhere.
+        events: How it is told of finished jobs; None where it polls.
         redrive: The inputs are dead letters: which of them are run again. None: the inputs are documents.
     """
 
@@ -78,6 +80,7 @@ class Job:
     asking: Asking = field(default_factory=Asking)
     price: Price | None = None
     journaling: Journaling | None = None
+    events: Events | None = None
     redrive: Choice | None = None
 
 
@@ -182,6 +185,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         polling=job.polling,
         **asdict(job.asking),
         journal=job.journaling,
+        events=job.events,
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write

@@ -203,6 +203,23 @@ class WorkersAI:
             return f"{gateway.host}/{self.account_id}/{gateway.id}/workers-ai/{self.model}"
         return f"{self.base_url}/accounts/{self.account_id}/ai/run/{self.model}"
 
+    def messages_url(self, queue: str, action: Literal["pull", "ack"]) -> str:
+        """Where a pull consumer of a Cloudflare Queue of the account asks (pull consumers page)."""
+        return f"{self.base_url}/accounts/{self.account_id}/queues/{queue}/messages/{action}"
+
+    def check_events(self) -> None:
+        """Refuses events where nothing sends or reaches them.
+
+        Raises:
+            ConfigError: The API is not the queue's, or everything goes through a gateway's URL.
+        """
+        if self.api != "batch":
+            raise ConfigError(f"events: they tell of batch jobs, and --api {self.api} has none")
+        if self._gateway is not None and self._gateway.in_url:
+            raise ConfigError(
+                "events: a queue is not reached through a gateway's URL: name the gateway alone (--gateway)"
+            )
+
     @property
     def chat_url(self) -> str:
         """OpenAI's chat completions (OpenAI-compatible endpoints page)."""

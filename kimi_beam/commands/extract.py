@@ -20,8 +20,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam.commands import console, redrive
 from kimi_beam.credentials import TOKEN_VARIABLE
-from kimi_beam.emulator import Emulator
+from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
+from kimi_beam.events import Events
 from kimi_beam.gateway import GATEWAY_HOST, Gateway
 from kimi_beam.io.dataset import JOURNAL, check_output, parts
 from kimi_beam.io.documents import check_input
@@ -31,7 +32,7 @@ from kimi_beam.job import Asking, Job, Run
 from kimi_beam.journal import Journaling
 from kimi_beam.models import DEFAULT_MODEL, MODELS
 from kimi_beam.polling import Polling
-from kimi_beam.preflight import Checked, check_service
+from kimi_beam.preflight import Checked, check_events, check_service
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
@@ -61,8 +62,11 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
                 wanted = redrive.as_redrive(wanted, args, stack, remote=remote)
             if remote:
                 wanted.service.check_remote("Dataflow")
-            checked = _checked(wanted.service, ask=not args.no_preflight, remote=remote)
-            wanted = replace(wanted, service=checked.service)
+            checked = _checked(wanted, ask=not args.no_preflight, remote=remote)
+            # Without a queue of jobs there is nothing that events could tell of.
+            wanted = replace(
+                wanted, service=checked.service, events=wanted.events if checked.service.api == "batch" else None
+            )
             if checked.doubt:
                 console.say(f"{checked.doubt}; going on")
             ready = Run(wanted, options)
@@ -97,19 +101,26 @@ def _on_dataflow(options: Sequence[str]) -> bool:
     return "dataflow" in str(PipelineOptions(list(options)).get_all_options().get("runner") or "").lower()
 
 
-def _checked(service: WorkersAI, *, ask: bool, remote: bool) -> Checked:
+def _checked(wanted: Job, *, ask: bool, remote: bool) -> Checked:
     """What can be made sure of before anything is sent.
 
     Raises:
-        ConfigError: A token cannot be read, or the service turns it away.
+        ConfigError: A token cannot be read, or the service turns it away, or events cannot be pulled.
     """
+    service = wanted.service
     try:
         service.authorization()
     except ConfigError as e:
         if not remote:
             raise
         return Checked(service, f"{e} on this machine; the workers read it for themselves")
-    return check_service(service) if ask else Checked(service, "")
+    if not ask:
+        return Checked(service)
+    checked = check_service(service)
+    if wanted.events is None or checked.service.api != "batch":
+        return checked
+    doubts = [checked.doubt, check_events(checked.service, wanted.events)]
+    return replace(checked, doubt="; ".join(doubt for doubt in doubts if doubt))
 
 
 def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
@@ -166,10 +177,15 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         check_input(inputs)
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
+    events = Events(args.events_queue) if args.events_queue is not None else None
+    service = _service(args, stack)
+    if events is not None:
+        service.check_events()
     return Job(
         inputs=inputs,
         schema=schema,
-        service=_service(args, stack),
+        service=service,
+        events=events,
         output=args.output,
         asking=Asking(
             structured_output=args.structured_output,
@@ -195,7 +211,8 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
     if args.openai_url and not args.model:
         raise ConfigError("--openai-url: name the model that the server serves (--model)")
     if args.emulator:
-        base_url = stack.enter_context(Emulator()).base_url
+        behaviour = Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
+        base_url = stack.enter_context(Emulator(behaviour=behaviour)).base_url
         console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
     model = MODELS.get(args.model or DEFAULT_MODEL)
     if model is not None and model.is_deprecated:

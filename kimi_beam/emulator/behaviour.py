@@ -104,6 +104,16 @@ class Behaviour:
         gateway_cache: Seconds an equal request gets the same reply from a gateway, unless it says
             ``cf-aig-skip-cache: true``; ``cf-aig-cache-ttl`` overrides it [documented]. 0 is a gateway whose cache is
             off. On by default, so that a client that polls through the cache is caught.
+
+    Events, and the Cloudflare Queues that they go to:
+
+    Attributes:
+        event_queues: Ids of the queues that are subscribed to the batch events and have a pull consumer; any other is
+            404 / 10104 [documented: queues/reference/error-codes; the status is assumed].
+        event_body: A message's body is ``base64``, as ``json`` is encoded [documented], or ``plain`` JSON as the same
+            page's sample shows it.
+        event_retries: Deliveries of a message after its first, before it is deleted [documented: 3 unless the consumer
+            says otherwise].
     """
 
     array: Literal["results", "responses"] = "results"
@@ -154,3 +164,7 @@ class Behaviour:
     gateways: tuple[str, ...] | None = None
     gateway_token: str | None = None
     gateway_cache: float = 3600.0
+
+    event_queues: tuple[str, ...] = ()
+    event_body: Literal["base64", "plain"] = "base64"
+    event_retries: int = 3

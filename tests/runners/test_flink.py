@@ -12,6 +12,8 @@ from conservation import check, made
 from flink_cluster import FlinkCluster
 from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
+import kimi_beam as kb
+
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
 MODES = {
@@ -43,6 +45,12 @@ def test_whatever_goes_wrong_each_document_leaves_once(
 
 def test_a_stream_is_written_to_files_and_each_document_leaves_once(cluster: FlinkCluster, tmp_path: Path) -> None:
     stream(tmp_path, 40, runner=None, options=cluster.options)
+
+
+def test_workers_of_two_machines_share_a_queue_of_events(cluster: FlinkCluster, tmp_path: Path) -> None:
+    shared = kb.Events("f1" * 16, interval=0.2, safety_net=5.0)
+    stats = stream(tmp_path, 40, runner=None, options=cluster.options, events=shared)
+    assert stats["events"]["delivered"] > 0
 
 
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
