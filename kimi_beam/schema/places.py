@@ -8,7 +8,7 @@ from typing import Any
 from kimi_beam.schema.combining import both, either
 from kimi_beam.schema.keywords import own
 from kimi_beam.schema.references import Node
-from kimi_beam.schema.shapes import ANY, NEVER, Shape, Term, schema_term
+from kimi_beam.schema.shapes import ALL, ANY, NEVER, Shape, Term, schema_term
 
 _MAX_NESTED = 150
 
@@ -42,9 +42,13 @@ class Shapes:
         if term.how == "either":
             return either([self.of(part) for part in term.parts])
         shape = ANY
-        for part in sorted(term.parts, key=lambda part: part.how == "maybe"):
-            shape = both(shape, self.of(part), hint=part.how == "maybe")
-        return shape
+        for part in term.parts:
+            if part.how != "maybe":
+                shape = both(shape, self.of(part))
+        # What two conditions say holds in one case or in the other, not in both. A mere mention tells of no value.
+        cases = [self.of(part) for part in term.parts if part.how == "maybe"]
+        telling = [case for case in cases if case.kinds != ALL or case.implied]
+        return both(shape, either(telling or cases), hint=True) if cases else shape
 
     def _schema(self, node: Node) -> Shape:
         schema = node.schema

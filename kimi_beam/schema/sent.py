@@ -11,7 +11,7 @@ from typing import Any
 
 from kimi_beam import jsontext
 from kimi_beam.schema.places import Shapes
-from kimi_beam.schema.shapes import ALL, Shape, Term, joined
+from kimi_beam.schema.shapes import ALL, NULL, Shape, Term, joined
 
 _ATTEMPTS = ((24, 1), (24, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
 _MAX_PLACES = 1_500
@@ -73,6 +73,8 @@ class _Writer:
             raise _TooManyError
         shape = self._shapes.of(term)
         kinds = shape.likely
+        if shape.kinds == NULL:
+            return {"type": "null", **self._about(shape, name)}
         null = bool(kinds) and ((optional and self._unions) or (shape.null and shape.kinds != ALL and not optional))
         found: dict[str, Any] = {}
         types = [kind for kind in _ORDER if kind in kinds or (kind == "null" and null)]

@@ -351,6 +351,20 @@ def _column(schema: Any, **root: Any) -> str:
             "struct<k: string, n: int64>",
         ),
         (
+            {
+                "type": "object",
+                "properties": {"k": {"enum": ["a", "b", "c"]}},
+                "allOf": [
+                    {
+                        "if": {"properties": {"k": {"const": k}}},
+                        "then": {"properties": {"n": {"type": kind}, "m": {"const": k}}},
+                    }
+                    for k, kind in (("a", "string"), ("b", "integer"))
+                ],
+            },
+            f"struct<k: {_LISTED}, n: struct<string: string, integer: int64>, m: {_LISTED}>",
+        ),
+        (
             {"type": "object", "dependentSchemas": {"a": {"properties": {"b": {"type": "boolean"}}}}},
             "struct<b: bool>",
         ),

@@ -134,6 +134,8 @@ def test_descriptions_examples_and_enums_reach_the_model() -> None:
             {"prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
             {"type": "array", "items": {"type": ["string", "integer"]}, "maxItems": 2},
         ),
+        ({"const": None, "description": "None yet."}, {"type": "null", "description": "None yet."}),
+        ({"type": "null"}, {"type": "null"}),
         ({}, {}),
         (True, {}),
         ({"description": "Anything."}, {"description": "Anything."}),
@@ -243,3 +245,12 @@ def test_a_null_that_is_a_value_stays_where_the_instance_is_valid_with_it() -> N
     assert schema.without_sent_nulls(instance) == (instance, 0)
     wrong = {"by": [{"kind": "cash", "change": "much"}], "tip": None}
     assert schema.without_sent_nulls(wrong) == (wrong, 0), "it would be no more valid without"
+
+
+def test_what_two_conditions_say_of_a_property_is_sent_as_either() -> None:
+    cases = [
+        {"if": {"properties": {"k": {"const": k}}}, "then": {"properties": {"code": {"enum": codes}}}}
+        for k, codes in (("a", ["x", "y"]), ("b", [1, 2]))
+    ]
+    sent = _sent({"type": "object", "properties": {"k": {"enum": ["a", "b"]}}, "allOf": cases})
+    assert sent["properties"]["code"] == {"type": ["string", "integer", "null"], "enum": ["x", "y", 1, 2, None]}
