@@ -7,7 +7,8 @@ A shard holds some batches as jobs. Each job goes through this, and ends in exac
       │ │ └──Gone, once───────┘  │ └──deadline, Failed, Gone────▶ GiveUp
       │ └─429, 3040, no connection, error envelope; Unknown: once
       └──refused for good, refused or unknown too often─────────▶ GiveUp
-      └──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      ├──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      └──a file has changed─────────────────────────────────────▶ Drop (the others are a job again)
 
 The rules:
 
@@ -25,7 +26,7 @@ The rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -109,7 +110,20 @@ class RunInstead:
     job: Job
 
 
-Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Some documents of an unsent batch are lost: the others are to be admitted as a batch of their own.
+
+    Attributes:
+        job: Which.
+        lost: Why, by position in the batch.
+    """
+
+    job: Job
+    lost: Mapping[int, Failure]
+
+
+Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
 
 
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
@@ -161,6 +175,25 @@ def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
 def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
     """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
     return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
+
+
+def unread(
+    shard: Shard, job: Job, lost: Mapping[int, Failure], now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """What follows when files of a batch that is due to be submitted could not be read.
+
+    Args:
+        shard: Of the job.
+        job: What was to be submitted.
+        lost: Why, by position in the batch.
+        now: Unix seconds.
+        polling: How long waits are, and the deadline.
+    """
+    passing = [failure for failure in lost.values() if failure.code == "unreadable"]
+    if not passing or now - job.since >= min(OUTAGE, polling.deadline):
+        return _without(shard, [job]), [Drop(job, lost)]
+    wait = _patience(job, polling.backoff(job.batch_id, job.delays), now, polling)
+    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
 
 
 # ------------------------------------------------------------------------------------------------ submits

@@ -64,12 +64,12 @@ class Flow:
         self._lock = threading.Lock()
 
     def hold(self, step: Hashable, shard: Hashable, of: int) -> None:
-        """This process works on a shard, and has its part of the job's requests a minute until it says `release`.
+        """This process works on a shard, and has a part of the job's requests a minute for it until it says `release`.
 
         Args:
             step: Whose shard it is: the steps of a pipeline have the same number of requests between them.
             shard: Which; what may be worked on in one place at a time only.
-            of: How many there are in the whole job.
+            of: How many parts the whole job has.
         """
         with self._lock:
             self._held.setdefault(step, (of, set()))[1].add(shard)

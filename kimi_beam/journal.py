@@ -232,7 +232,8 @@ def _table(content: bytes, fields: list[int] | None) -> pa.Table:
 
 def _check(version: Any) -> None:
     if version != VERSION:
-        raise JournalError(f"of version {version!r}; this kimi_beam reads {VERSION}")
+        told = "take the one that wrote it or a later one, or another directory"
+        raise JournalError(f"of version {version!r}; this kimi_beam reads {VERSION}: {told}")
 
 
 def _encode_result(result: Completion | Failure | None) -> bytes | None:

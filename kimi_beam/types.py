@@ -11,7 +11,7 @@ the dead letters). A document leaves exactly once, as an `Extraction` or as a `D
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ Code = Literal[
     "missing_id",
     "missing_text",
     "unreadable",
+    "file_changed",
     # prompt
     "empty_document",
     "too_large",
@@ -80,6 +81,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class FileContent:
+    """What the whole of a file held when it was first read.
+
+    Attributes:
+        size: Bytes, uncompressed.
+        checksum: BLAKE2b of these bytes, 32 hexadecimal digits.
+        key: What the journal names the document by, in hexadecimal digits; empty where that is not known yet.
+    """
+
+    size: int
+    checksum: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRequest:
     """A request that the service has accepted and whose answer nobody has seen.
 
@@ -128,6 +144,8 @@ class Document:
         source: Where it was read from (a path); becomes ``_provenance.source``.
         failure: Set when reading failed already; such a document passes through to the dead letters.
         earlier: What it has come to in earlier runs: set by `ReadDeadLetters`, and never sent to the model.
+        file: Set by `ReadDocuments` where text or image are all that the file `source` holds, and worth reading twice.
+            An optimisation only: it is not compared, and a changed document has none.
     """
 
     id: str
@@ -137,6 +155,27 @@ class Document:
     source: str = ""
     failure: Failure | None = None
     earlier: Earlier = Earlier()
+    file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether text and image are in the file alone, and not here."""
+        return self.file is not None and not self.text and not self.images
+
+    def with_file(self, file: FileContent) -> Document:
+        """The same that can be read again. `dataclasses.replace` leaves the file behind, as text may be changed."""
+        other = replace(self)
+        object.__setattr__(other, "file", file)
+        return other
+
+    def as_reference(self, key: str) -> Document:
+        """The same without what is in its file.
+
+        Args:
+            key: What the journal names it by: it cannot be told without the text.
+        """
+        assert self.file is not None
+        return replace(self, text="", images=()).with_file(replace(self.file, key=key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,14 +239,6 @@ def test_the_same_documents_in_another_form_are_another_job() -> None:
     assert len(names) == 3, "answers to the first job would be taken for answers to the second"
 
 
-@pytest.mark.parametrize("read", [batching.head, batching.decode, batching.spent])
-def test_a_batch_of_another_version_in_a_savepoint_is_refused_and_not_misread(read: Any) -> None:
-    blob = _named("a", "b")
-    for version in (1, 7):  # 1: the batches of kimi_beam before it asked twice
-        with pytest.raises(ValueError, match=f"version {version}"):
-            read(bytes((version,)) + blob[1:])
-
-
 def test_the_same_documents_are_the_same_bytes_so_that_a_retried_bundle_changes_nothing() -> None:
     document = Document("a", "t", metadata={"b": 1, "a": [Decimal("0.10000000000000000001")]})
     assert batching.encode([(document, 5)]) == batching.encode([(document, 5)])

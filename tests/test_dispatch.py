@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import dispatch
-from kimi_beam.dispatch import Finish, GiveUp, Halt, Split
+from kimi_beam.dispatch import Drop, Finish, GiveUp, Halt, Split
 from kimi_beam.jobs import Job, Shard, decode, encode
 from kimi_beam.polling import Polling
+from kimi_beam.types import Failure
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
 from kimi_beam.wire.service_errors import Remedy, ServiceError
@@ -303,9 +304,30 @@ def test_what_is_in_flight_survives_a_moment_of_account_trouble() -> None:
     assert len(shard.jobs) == 1
 
 
-def test_state_of_another_version_is_refused_and_not_misread() -> None:
-    with pytest.raises(ValueError, match="version 99"):
-        decode(b"[99,0,0,0,0,[]]")
+CHANGED = Failure("read", "file_changed", "it has changed", retryable=True)
+AWAY = Failure("read", "unreadable", "the bucket is away", retryable=True)
+
+
+def test_a_batch_with_a_file_that_changed_is_parted_at_once() -> None:
+    shard, job = one_job(unknown=1, attempts=1)
+    assert dispatch.unread(shard, job, {1: CHANGED}, 5.0, POLLING) == (Shard(), [Drop(job, {1: CHANGED})])
+
+
+def test_a_batch_with_a_file_that_cannot_be_read_now_waits_and_uses_nothing_up() -> None:
+    shard, job = one_job()
+    tries, now = 0, 0.0
+    while True:
+        shard, effects = dispatch.unread(shard, job, {0: CHANGED, 2: AWAY}, now, POLLING)
+        if effects:
+            break
+        (job,) = shard.jobs
+        assert now < job.due <= now + POLLING.ceiling * 2
+        assert (job.attempts, job.refusals, job.unknown, job.trouble) == (0, 0, 0, AWAY.message)
+        assert shard.submits_from == 0.0, "the other batches need not wait"
+        tries, now = tries + 1, job.due
+    assert effects == [Drop(job, {0: CHANGED, 2: AWAY})]
+    assert dispatch.OUTAGE <= now < dispatch.OUTAGE + POLLING.ceiling * 2
+    assert tries >= 5
 
 
 # ------------------------------------------------------------------------------------------------ whole runs

@@ -12,7 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from harness import QUICK, RECEIPT, receipts, run_extract, service
 from scripted import Asked, Scripted, answered, completion, error, reply
@@ -26,6 +28,8 @@ from kimi_beam.flow import Flow, Line, Places, Quota
 from kimi_beam.pacing import Gate, Window
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema
+from kimi_beam.transforms.dispatch import DispatchAtOnce
+from kimi_beam.transforms.extract import is_one_process
 from kimi_beam.transforms.request import Request
 from kimi_beam.wire.service_errors import ServiceError, renewal
 
@@ -222,6 +226,37 @@ def test_a_bundle_keeps_to_its_part_and_two_of_a_process_to_theirs(
         list(one.finish_bundle())
         one.teardown()
         assert not client._clients
+
+
+def test_a_shard_keeps_to_its_part_of_the_submits(
+    monkeypatch: pytest.MonkeyPatch, paced: dict[int, list[float]]
+) -> None:
+    monkeypatch.setattr(pacing, "MINUTE", 0.5)
+    with Scripted(lambda asked: queued(asked, lambda _: True)) as server:
+        where, prompt = service(server.url, requests_per_minute=8), Prompt(OutputSchema(RECEIPT))
+        batches = kb.Batching(max_items=1)
+        shard = DispatchAtOnce(where, prompt, batches, QUICK, 64, 64, None, 4)
+        shard.setup()
+        replies = list(shard.process(("0", [batching.encode([prepare(d, prompt)]) for d in receipts(6)])))
+        shard.teardown()
+    assert sum(map(len, replies)) == 6
+    (submits,) = paced.values()
+    assert len(submits) == 6
+    assert most_within(submits, 0.4999) == 2, "a fourth of 8"
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "alone"),
+    [
+        ("FnApiRunner", (), True),
+        ("FnApiRunner", ("--direct_num_workers=4", "--direct_running_mode=multi_threading"), True),
+        ("FnApiRunner", ("--direct_num_workers=4", "--direct_running_mode=multi_processing"), False),
+        ("BundleBasedDirectRunner", (), True),
+        ("PrismRunner", (), False),
+    ],
+)
+def test_a_process_on_its_own_is_known_by_its_runner(runner: str, options: tuple[str, ...], alone: bool) -> None:
+    assert is_one_process(beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))) is alone
 
 
 def queued(asked: Asked, ready: Callable[[str], bool]) -> bytes:

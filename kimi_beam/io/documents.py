@@ -14,6 +14,7 @@ from apache_beam.io.filesystem import BeamIOError
 from kimi_beam import images, jsontext
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.io import tables
+from kimi_beam.io.contents import with_content
 from kimi_beam.io.paths import find, find_all, is_compressed, open_input, uncompressed_name
 from kimi_beam.types import Code, Document, Failure
 
@@ -174,12 +175,8 @@ def _read_first(patterns: tuple[str, ...], limit: int) -> Iterator[Document]:
 
 def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
     content = f.read()
-    media_type = images.MEDIA_TYPES.get(_kind(part.path) or "")
-    if media_type:
-        yield Document(part.path, "", (images.data_uri(content, media_type),), source=part.path)
-        return
     try:
-        yield Document(part.path, content.decode("utf-8-sig"), source=part.path)
+        yield with_content(part.path, content)
     except UnicodeDecodeError as e:
         told = f"{part.path} is not UTF-8: {e.reason} at byte {e.start}"
         yield _failed(part.path, part.path, Failure("read", "not_utf8", told, raw=_b64(content)))

@@ -71,8 +71,8 @@ class Extract(beam.PTransform):
             filesystem of Beam's, or a `Journaling`. None: nowhere; a bundle or a run that is repeated asks again.
         events: Id of a Cloudflare Queue that the model's batch events are sent to, or `Events`: answers are fetched
             when their event comes, and jobs are polled slowly beside it. None: jobs are polled.
-        shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in: as many
-            as work at once, as each worker keeps to its part. None: by the runner's number of workers.
+        shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in where
+            workers are processes of their own. None: by the runner's number of workers.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -149,10 +149,11 @@ class Extract(beam.PTransform):
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         batches = documents | "MakeBatches" >> beam.ParDo(
-            MakeBatches(self._prompt, self._batching, shards)
+            MakeBatches(self._prompt, self._service, self._batching, shards)
         ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
-        results = self._dispatch(batches, shards) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
+        parts = 1 if is_one_process(documents.pipeline) else shards
+        results = self._dispatch(batches, parts) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
             DEAD_LETTERS, main=EXTRACTIONS
         )
         results[EXTRACTIONS].element_type = Extraction
@@ -162,11 +163,11 @@ class Extract(beam.PTransform):
         self._handler.add_error_pcollection(results[DEAD_LETTERS])
         return results[EXTRACTIONS]
 
-    def _dispatch(self, batches: beam.PCollection, shards: int) -> beam.PCollection:
+    def _dispatch(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         if self._service.api != "batch":
-            return self._request(batches, shards)
+            return self._request(batches, parts)
         bounds = self._max_in_flight, self._max_concurrency
-        kept = self._journaling, shards, self._events
+        kept = self._journaling, parts, self._events
         settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
@@ -174,19 +175,25 @@ class Extract(beam.PTransform):
             return batches | beam.GroupByKey() | "Dispatch" >> beam.ParDo(DispatchAtOnce(*settings))
         return batches | "Dispatch" >> beam.ParDo(DispatchBounded(*settings))
 
-    def _request(self, batches: beam.PCollection, shards: int) -> beam.PCollection:
+    def _request(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
         asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
-        settings = *asking, self._journaling, shards
+        settings = *asking, self._journaling, parts
         if not batches.is_bounded:
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
-        parts = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
+        separated = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
-        parts["good"].element_type = bytes
-        good = parts["good"] | beam.Reshuffle()
+        separated["good"].element_type = bytes
+        good = separated["good"] | beam.Reshuffle()
         answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
-        return (parts[FAILED], answered) | beam.Flatten()
+        return (separated[FAILED], answered) | beam.Flatten()
+
+
+def is_one_process(pipeline: beam.Pipeline) -> bool:
+    """Whether all workers are threads of this process, which then has all of the job's requests a minute."""
+    mode = pipeline.options.get_all_options().get("direct_running_mode")
+    return type(pipeline.runner).__name__ in (*_IN_PROCESS, "BundleBasedDirectRunner") and mode != "multi_processing"
 
 
 def keeps_state(pipeline: beam.Pipeline) -> bool:

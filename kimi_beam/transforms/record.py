@@ -18,6 +18,20 @@ from kimi_beam.wire.envelopes import Exchange, Unknown
 from kimi_beam.wire.protocol import Accepted, decode_submit
 
 
+class Keys:
+    """What the journal names documents by."""
+
+    def __init__(self, prompt: Prompt, service: WorkersAI) -> None:
+        self._prompt = prompt
+        self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+
+    def of(self, document: Document) -> bytes:
+        """The key of a document, also where it is not here but in its file."""
+        if document.file is not None and document.is_reference:
+            return bytes.fromhex(document.file.key)
+        return journal.key(self._identity, self._prompt.shown(document), document.earlier.round)
+
+
 class Recorder:
     """The journal as one `Extract` sees it; without a journal it knows nothing and writes nothing.
 
@@ -29,8 +43,7 @@ class Recorder:
 
     def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
         self._journal = None if settings is None else open_journal(settings.directory)
-        self._prompt = prompt
-        self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+        self._key = Keys(prompt, service).of
 
     def refresh(self) -> None:
         """Reads what others have written meanwhile."""
@@ -97,6 +110,4 @@ class Recorder:
         return Submission(job.batch_id, packing.head(blob).form, keys, now, request_id, is_over)
 
     def _keys(self, documents: Sequence[Document]) -> list[bytes]:
-        return [
-            journal.key(self._identity, self._prompt.shown(document), document.earlier.round) for document in documents
-        ]
+        return [self._key(document) for document in documents]
