@@ -62,8 +62,10 @@ class Consumer:
         """
         with self._lock:
             self._inbox.watch(shard, tickets, self._clock())
+            is_last = self._inbox.is_answer_due(pulled=False)
         pulls = 0
-        if self._exchanging.acquire(blocking=False):  # else another shard is pulling for this one too
+        # If another shard is pulling, it does so for this one too. But nobody comes after the last.
+        if self._exchanging.acquire(blocking=is_last):
             try:
                 pulls = self._exchange(client)
             finally:

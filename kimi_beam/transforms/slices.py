@@ -115,6 +115,7 @@ class Slices(beam.DoFn):
         jobs = self._listener.due(shard, now)
         shard, more = self._submit(shard, [job for job in jobs if job.request_id is None], held)
         effects += more
+        self._listener.expect(key, shard)  # another shard may pull for this one before it is done here
         to_poll = [job for job in jobs if job.request_id is not None]
         while to_poll and shard.polls_from <= time.time():  # told to wait: the others are polled then
             wanted, name = min(len(to_poll), _POLLS_AT_ONCE), to_poll[0].batch_id

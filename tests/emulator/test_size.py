@@ -20,6 +20,7 @@ import orjson
 from kimi_beam.emulator.batch import Writer
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.call import Call
+from kimi_beam.emulator.events import Events
 from kimi_beam.emulator.faults import Faults
 from kimi_beam.emulator.jobs import Jobs
 from kimi_beam.emulator.ledger import Ledger
@@ -41,8 +42,9 @@ def job(start):
 
 behaviour, queue = Behaviour(), Queue(latency=1e9, retention=1e12)
 ledger = Ledger(behaviour, Faults(), 0)
-jobs = Jobs(queue=queue, ledger=ledger, writer=Writer(behaviour, 0, None), thread=None, behaviour=behaviour,
-            clock=lambda: 0.0)
+events = Events(behaviour, ledger.injector, 0)
+jobs = Jobs(queue=queue, ledger=ledger, events=events, writer=Writer(behaviour, 0, None), thread=None,
+            behaviour=behaviour, clock=lambda: 0.0)
 for start in range(0, count, 500):
     body = job(start)
     reply = jobs.submit(Call("run", body, {}, "a"), "@cf/moonshotai/kimi-k2.6", orjson.loads(body))
