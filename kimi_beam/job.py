@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
 from kimi_beam.io import ReadDocuments, WriteDataset, staging
+from kimi_beam.io.journal_files import forget
 from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import listing, output
 from kimi_beam.journal import Journaling
@@ -61,6 +62,7 @@ class Job:
         asking: How the model is asked.
         price: Takes the place of what is known of the model's.
         journaling: Where answers are kept; None for nowhere.
+        journal_ttl: Seconds after which they are forgotten, before the run begins; None for never.
     """
 
     inputs: Sequence[str]
@@ -75,6 +77,7 @@ class Job:
     asking: Asking = field(default_factory=Asking)
     price: Price | None = None
     journaling: Journaling | None = None
+    journal_ttl: float | None = None
 
 
 class Run:
@@ -125,6 +128,9 @@ class Run:
             self._held.enter_context(lease(self._job.output))
             if self._job.journaling is not None:
                 self._held.enter_context(lease(self._job.journaling.directory))
+                if self._job.journal_ttl is not None:
+                    oldest = time.time() - self._job.journal_ttl
+                    forget(self._job.journaling.directory, older_than=oldest, missing_ok=True)
             self._write.clear_unfinished()
             try:
                 result = self._pipeline.run()

@@ -6,12 +6,13 @@ Pure but for the journal that it reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kimi_beam import batching
+from kimi_beam.batching import Spent
 from kimi_beam.journal import ANSWER, INTENT, TICKET, Answer, Entry, Submission
-from kimi_beam.types import Document, Reply
+from kimi_beam.types import Document, Reply, Ticket, Usage
 
 
 class Known(Protocol):
@@ -38,11 +39,19 @@ class Part:
         submission: The earlier one: in flight where it has a request id, doubtful where it has none.
         documents: With the bytes of their requests.
         positions: Of each in the earlier submission.
+        spent: What each has come to before, where the batch says so.
     """
 
     submission: Submission
     documents: list[tuple[Document, int]] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
+
+    @property
+    def batch(self) -> bytes:
+        """The documents as a batch of their own, asked for as they were then."""
+        form = self.submission.form
+        return batching.encode(self.documents, form=form, spent=self.spent if form else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +86,45 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known) -> Recalled:
     answered: list[Reply] = []
     parts: dict[tuple[int, int], Part] = {}
     fresh: list[tuple[Document, int]] = []
-    for document, size, entry in zip(batching.decode(blob), head.sizes, entries, strict=True):
-        if entry is None or entry.state not in (ANSWER, TICKET, INTENT):
-            fresh.append((document, size))
-        elif entry.state == ANSWER:
+    fresh_spent: list[Spent] = []
+    spent = batching.spent(blob) if head.form else [Spent()] * len(entries)
+    for document, size, before, entry in zip(batching.decode(blob), head.sizes, spent, entries, strict=True):
+        if entry is not None and entry.state == ANSWER:
             answer = journal.answer(entry)
             assert answer.result is not None
-            answered.append(Reply(document, answer.result, answer.usage, answer.ticket))
-        else:
+            answered.append(Reply(document, answer.result, *_with(answer, before)))
+            continue
+        if entry is not None and entry.state in (TICKET, INTENT):
             place = (entry.file, entry.record)
             part = parts.setdefault(place, Part(journal.submission(entry)))
-            if entry.position in part.positions:  # two documents of one content: the second is asked for by itself
-                fresh.append((document, size))
+            if entry.position not in part.positions:
+                part.documents.append((document, size))
+                part.positions.append(entry.position)
+                part.spent.append(before)
                 continue
-            part.documents.append((document, size))
-            part.positions.append(entry.position)
+            # Two documents of one content: the second is asked for by itself.
+        fresh.append((document, size))
+        fresh_spent.append(before)
     in_flight = [part for part in parts.values() if part.submission.request_id is not None]
     doubtful = [part for part in parts.values() if part.submission.request_id is None]
-    return Recalled(answered, in_flight, doubtful, batching.encode(fresh) if fresh else None)
+    left = batching.encode(fresh, form=head.form, spent=fresh_spent if head.form else ()) if fresh else None
+    return Recalled(answered, in_flight, doubtful, left)
+
+
+def _with(answer: Answer, before: Spent) -> tuple[Usage, Ticket]:
+    ticket = replace(answer.ticket, attempts=answer.ticket.attempts + before.attempts)
+    return answer.usage + before.usage, ticket
+
+
+def is_ahead(since: float, keys: Sequence[bytes], journal: Known) -> bool:
+    """Whether the journal knows more of a batch than the state that a runner has gone back to.
+
+    What a state has seen of a batch is older than the time at which it says to act on it next, and whatever is done then
+    is written down after that time.
+
+    Args:
+        since: That time, Unix seconds.
+        keys: Of its documents.
+        journal: What is known.
+    """
+    return any(entry is not None and entry.at >= since for entry in journal.look_up(keys))

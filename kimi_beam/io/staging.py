@@ -15,7 +15,7 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
@@ -154,7 +154,7 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     """Writes one file aside."""
     temporary = FileSystems.join(target.staging, f"{uuid.uuid4().hex}{target.suffix}")
     make_directory(target.staging)
-    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+    with whole(temporary) as f:
         summary = write(f, pieces)
     return Staged(temporary, _size(temporary) or 0, summary)
 
@@ -300,10 +300,22 @@ def remove_abandoned(directory: str, now: float | None = None) -> None:
             remove_directory(parent)
 
 
+@contextlib.contextmanager
+def whole(path: str) -> Iterator[BinaryIO]:
+    """A new file that is removed again where it cannot be written to its end: a disk may be full."""
+    try:
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+            yield f
+    except BaseException:
+        with contextlib.suppress(BeamIOError, OSError):
+            FileSystems.delete([path])
+        raise
+
+
 def write_whole(path: str, content: bytes) -> None:
     """Writes a small file so that it appears whole."""
     temporary = new_staging(FileSystems.split(path)[0] or ".")
-    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+    with whole(temporary) as f:
         f.write(content)
     rename(temporary, path, len(content))
 

@@ -11,7 +11,7 @@ from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
 from kimi_beam.journal import Journaling, Submission
 from kimi_beam.prompting import Prompt
-from kimi_beam.recall import Recalled, recall
+from kimi_beam.recall import Recalled, is_ahead, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, Reply
 from kimi_beam.wire.envelopes import Exchange, Unknown
@@ -31,6 +31,7 @@ class Recorder:
         self._journal = None if settings is None else open_journal(settings.directory)
         self._prompt = prompt
         self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+        self.refresh()
 
     def refresh(self) -> None:
         """Reads what others have written meanwhile."""
@@ -39,9 +40,13 @@ class Recorder:
 
     def recall(self, blob: bytes) -> Recalled:
         """What is known of a batch."""
-        if self._journal is None or packing.head(blob).form:
+        if self._journal is None:
             return Recalled([], [], [], blob)
         return recall(blob, self._keys(packing.decode(blob)), self._journal)
+
+    def is_ahead(self, job: Job, blob: bytes) -> bool:
+        """Whether the journal knows more of a batch that is due than the runner's state does."""
+        return self._journal is not None and is_ahead(job.due, self._keys(packing.decode(blob)), self._journal)
 
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""

@@ -71,7 +71,14 @@ class Request(beam.DoFn):
     def start_bundle(self) -> None:
         self._cancel()
         self._recorder.refresh()
-        self._runs = Runs(self._client, self._prompt, self._polling, self._tools, halts=self._bounded)
+        self._runs = Runs(
+            self._client,
+            self._prompt,
+            self._polling,
+            self._tools,
+            halts=self._bounded,
+            may_repeat=self._journaling is None or self._journaling.may_repeat,
+        )
 
     def process(self, element: bytes) -> Iterator[Any]:
         good, failed = separate([element], compare=False)

@@ -68,6 +68,7 @@ class Slices(beam.DoFn):
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
+        self._may_repeat = journaling is None or journaling.may_repeat
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _bounded = True
@@ -78,6 +79,8 @@ class Slices(beam.DoFn):
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
         self._recorder = Recorder(self._journaling, self._prompt, self._service)
+        self._admitted: set[str] = set()
+        """Batches that this instance has admitted and not acted on: nobody else has."""
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
@@ -91,7 +94,9 @@ class Slices(beam.DoFn):
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
         jobs = dispatch.due(shard, now)
-        shard, effects = self._submit(shard, [job for job in jobs if job.request_id is None], held)
+        to_submit = [job for job in jobs if job.request_id is None]
+        shard, to_submit = self._not_submitted_yet(shard, to_submit, held, waiting)
+        shard, effects = self._submit(shard, to_submit, held)
         to_poll = [job for job in jobs if job.request_id is not None]
         for some in _groups(to_poll, _POLLS_AT_ONCE):
             if shard.polls_from > time.time():
@@ -128,6 +133,19 @@ class Slices(beam.DoFn):
                         shard = self._admit(shard, held, [half], now)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
+    def _not_submitted_yet(
+        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Any
+    ) -> tuple[Shard, list[Job]]:
+        """Takes out the batches that a worker has submitted who was lost before its state was kept: they wait again."""
+        others = [job for job in jobs if job.batch_id not in self._admitted]
+        self._admitted.difference_update(job.batch_id for job in jobs)
+        if others:
+            self._recorder.refresh()
+        known = [job for job in others if self._recorder.is_ahead(job, held[job.batch_id])]
+        for job in known:
+            self._wait(held.take(job.batch_id), waiting)
+        return dispatch.without(shard, known), [job for job in jobs if job not in known]
+
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
         for some in _groups(jobs, _SUBMITS_AT_ONCE):
@@ -145,7 +163,9 @@ class Slices(beam.DoFn):
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
             self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
-            shard, more = dispatch.submitted_together(shard, results, now, self._polling, may_run=may_run)
+            shard, more = dispatch.submitted_together(
+                shard, results, now, self._polling, may_run=may_run, may_repeat=self._may_repeat
+            )
             effects += more
         return shard, effects
 
@@ -189,7 +209,7 @@ class Slices(beam.DoFn):
     def _run(self, blob: bytes) -> Iterator[list[Reply]]:
         """Asks for the documents of a batch synchronously: their model has no queue."""
         prompt = replace(self._prompt, api="run")  # which may stream
-        runs = Runs(self._client, prompt, self._polling, halts=self._bounded)
+        runs = Runs(self._client, prompt, self._polling, halts=self._bounded, may_repeat=self._may_repeat)
         for document in packing.decode(blob):
             runs.put(document)
         for answered in runs.drain():
@@ -205,6 +225,7 @@ class Slices(beam.DoFn):
             head = packing.head(blob)
             held[head.batch_id] = blob
             admitted.append((head.batch_id, len(head.sizes)))
+            self._admitted.add(head.batch_id)
         return dispatch.admit(shard, admitted, now)
 
     def _top_up(self, shard: Shard, held: Held, waiting: Any, now: float) -> Generator[list[Reply], None, Shard]:
@@ -259,11 +280,11 @@ class Slices(beam.DoFn):
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
         for again in (*recalled.in_flight, *recalled.doubtful):
             earlier = again.submission
-            blob = packing.encode(again.documents, form=earlier.form)
+            blob = again.batch
             batch_id = packing.head(blob).batch_id
             if earlier.request_id is None:
                 self._count(metrics.UNKNOWN_SUBMITS)
-                if self._journaling is not None and self._journaling.on_unknown_submit == "dead-letter":
+                if not self._may_repeat:
                     yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
                     continue
                 due = max(now, earlier.at + (self._journaling.grace if self._journaling else 0.0))
