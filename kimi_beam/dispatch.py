@@ -207,7 +207,8 @@ def submitted(
             times = "twice " if job.unknown >= MAX_UNKNOWN else ""
             message = f"{times}no word whether the submit was accepted, so it may have been paid for: {result.message}"
             return _give_up(shard, job, Failure("submit", "unknown_submit", message, retryable=True))
-        return _put(shard, replace(job, due=now + polling.backoff(job.batch_id, job.attempts))), []
+        # The one repetition is made when what ails the service may be over, not at once.
+        return _put(shard, replace(job, due=now + 2 * polling.ceiling)), []
     if isinstance(result, Unsent):
         return _later(shard, job, "unreachable", result.message, None, now, polling)
     return _refused(shard, job, result.error, now, polling)

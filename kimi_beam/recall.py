@@ -11,6 +11,7 @@ from typing import Protocol
 
 from kimi_beam import batching
 from kimi_beam.batching import Spent
+from kimi_beam.jobs import Job
 from kimi_beam.journal import ANSWER, INTENT, TICKET, Answer, Entry, Submission
 from kimi_beam.types import Document, Reply, Ticket, Usage
 
@@ -116,15 +117,18 @@ def _with(answer: Answer, before: Spent) -> tuple[Usage, Ticket]:
     return answer.usage + before.usage, ticket
 
 
-def is_ahead(since: float, keys: Sequence[bytes], journal: Known) -> bool:
-    """Whether the journal knows more of a batch than the state that a runner has gone back to.
+def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:
+    """Whether the journal knows more of a batch that is to be submitted than the runner's state does.
 
-    What a state has seen of a batch is older than the time at which it says to act on it next, and whatever is done then
-    is written down after that time.
+    A runner that lost a worker goes back to an older state; and who was doubted may have been about to write. What a
+    state has seen of a batch is older than the time at which it says to act on it next; what is done then is written
+    after that time. A ticket or an answer is news at any time, but for one that the state knows to be lost.
 
     Args:
-        since: That time, Unix seconds.
+        job: As the state has it.
         keys: Of its documents.
         journal: What is known.
     """
-    return any(entry is not None and entry.at >= since for entry in journal.look_up(keys))
+    found = [entry for entry in journal.look_up(keys) if entry is not None]
+    newer = any(entry.at >= job.due for entry in found)
+    return newer or (not job.resubmitted and any(entry.state in (TICKET, ANSWER) for entry in found))

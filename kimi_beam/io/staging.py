@@ -289,15 +289,23 @@ def remove_directory(path: str) -> None:
 
 
 def remove_abandoned(directory: str, now: float | None = None) -> None:
-    """Removes the staging directories that killed runs left, known by their age: a younger one may be at work."""
-    (result,) = FileSystems.match([FileSystems.join(directory, f"{_STAGING}*", "*")])
+    """Removes what killed runs have left aside, known by its age: what is younger may be at work."""
+    pattern = FileSystems.join(directory, f"{_STAGING}*")
+    files, inside = FileSystems.match([pattern, FileSystems.join(pattern, "*")])
     newest: dict[str, float] = {}
-    for m in result.metadata_list:
-        parent = FileSystems.split(m.path)[0]
-        newest[parent] = max(newest.get(parent, 0.0), m.last_updated_in_seconds or 0.0)
-    for parent, changed in newest.items():
-        if changed + _ABANDONED_AFTER < (time.time() if now is None else now):
-            remove_directory(parent)
+    for m in (*files.metadata_list, *inside.metadata_list):
+        parent, name = FileSystems.split(m.path)
+        aside = m.path if name.startswith(_STAGING) else parent
+        newest[aside] = max(newest.get(aside, 0.0), m.last_updated_in_seconds or 0.0)
+    alone = {m.path for m in files.metadata_list}
+    for aside, changed in newest.items():
+        if changed + _ABANDONED_AFTER >= (time.time() if now is None else now):
+            continue
+        if aside in alone:
+            with contextlib.suppress(BeamIOError, OSError):  # another run removes it too
+                FileSystems.delete([aside])
+        else:
+            remove_directory(aside)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from kimi_beam import batching as packing
 from kimi_beam import journal
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
-from kimi_beam.journal import Journaling, Submission
+from kimi_beam.journal import INTENT, TICKET, Answer, Entry, Journaling, Submission
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled, is_ahead, recall
 from kimi_beam.service import WorkersAI
@@ -46,7 +46,7 @@ class Recorder:
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         """Whether the journal knows more of a batch that is due than the runner's state does."""
-        return self._journal is not None and is_ahead(job.due, self._keys(packing.decode(blob)), self._journal)
+        return self._journal is not None and is_ahead(job, self._keys(packing.decode(blob)), self._journal)
 
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
@@ -67,14 +67,22 @@ class Recorder:
 
     def replied(self, replies: Sequence[Reply]) -> None:
         """Writes down answers; what is no answer may be asked for anew."""
-        if self._journal is not None:
-            keys = self._keys([reply.document for reply in replies])
-            self._journal.write_answers(
-                [
-                    journal.of(key, reply.result, reply.usage, reply.ticket)
-                    for key, reply in zip(keys, replies, strict=True)
-                ]
-            )
+        if self._journal is None:
+            return
+        keys = self._keys([reply.document for reply in replies])
+        answers = [
+            journal.of(key, reply.result, reply.usage, reply.ticket) for key, reply in zip(keys, replies, strict=True)
+        ]
+        # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
+        entries = self._journal.look_up(keys)
+        self._journal.write_answers(
+            [a for a, entry in zip(answers, entries, strict=True) if a.result is not None or self._ends(a, entry)]
+        )
+
+    def _ends(self, answer: Answer, entry: Entry | None) -> bool:
+        if self._journal is None or entry is None or entry.state not in (INTENT, TICKET):
+            return True
+        return self._journal.submission(entry).request_id == answer.ticket.request_id
 
     def given_up(self, replies: Sequence[Reply], failure: Failure) -> None:
         """Writes down that nothing is in flight any more, unless something may be."""

@@ -123,6 +123,16 @@ class FlinkCluster:
             for worker in self._ask(f"/jobs/{newest['jid']}/vertices/{vertex['id']}/taskmanagers")["taskmanagers"]
         }
 
+    def replace_task_manager(self, number: int) -> None:
+        """Kills one with its Python workers, as a machine that is gone, and starts another."""
+        name = f"task-manager-{number}"
+        index = next(i for i, (known, _, _) in enumerate(self._processes) if known == name)
+        _, process, log = self._processes.pop(index)
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+        log.close()
+        self._task_manager(name)
+
     def logs(self) -> str:
         """The ends of all logs."""
         ends = [
@@ -157,7 +167,7 @@ class FlinkCluster:
         job, artifacts, expansion = self._ports
         self._flink("job-manager", "700m", "runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         for number in range(_TASK_MANAGERS):
-            self._flink(f"task-manager-{number}", "640m", "runtime.taskexecutor.TaskManagerRunner")
+            self._task_manager(f"task-manager-{number}")
         self._wait("Flink", lambda: self._ask("/overview")["taskmanagers"] == _TASK_MANAGERS)
         self._run(
             "job-server",
@@ -168,6 +178,9 @@ class FlinkCluster:
             ],
         )
         self._wait("the job server", lambda: _answers(job))
+
+    def _task_manager(self, name: str) -> None:
+        self._flink(name, "640m", "runtime.taskexecutor.TaskManagerRunner")
 
     def _flink(self, name: str, heap: str, entry: str) -> None:
         self._run(
