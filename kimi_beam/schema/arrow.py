@@ -13,23 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam.schema.cells import (
-    Boolean,
-    Bytes,
-    Category,
-    Column,
-    Date,
-    DateTime,
-    Digits,
-    Float,
-    Integer,
-    Json,
-    Text,
-)
+from kimi_beam.schema.cells import Boolean, Bytes, Category, Column, Json, Text
 from kimi_beam.schema.columns import List, Map, Member, Record, Tuple, Union
+from kimi_beam.schema.numeric import Digits, Float, Integer
 from kimi_beam.schema.overrides import forced
 from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.shapes import ALL, Shape, Term, joined
+from kimi_beam.schema.temporal import Date, DateTime
 
 ADDITIONAL = "_additional"
 VALUE = "_value"

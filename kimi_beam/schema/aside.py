@@ -70,6 +70,14 @@ class Aside:
         if suspect:
             self.suspects.add(row)
 
+    def add(self, other: Aside) -> None:
+        """Takes in what another one holds."""
+        for row, values in other.rest.items():
+            self.rest.setdefault(row, {}).update(values)
+        self.suspects |= other.suspects
+        for row, reason in other.refused.items():
+            self.refused.setdefault(row, reason)
+
     def refuse(self, where: tuple[int, str], keyword: str, reason: str) -> None:
         """Gives up a row, whose first reason counts."""
         self.refused.setdefault(where[0], (where[1], keyword, reason))

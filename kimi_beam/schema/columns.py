@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
 from itertools import accumulate, chain
 from operator import iconcat, itemgetter
 from types import NoneType
@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from kimi_beam.schema.aside import Aside, Place, entry, member, pointer
-from kimi_beam.schema.cells import Array, Column
+from kimi_beam.schema.cells import REFUSES, Array, Column
 
 _EMPTY: dict[Any, Any] = {}
 
@@ -55,6 +55,8 @@ class Record(Column):
         self.members = list(members)
         self.type = pa.struct([m.field for m in self.members])
         self._known = frozenset(m.name for m in self.members)
+        self._cells = [m for m in self.members if m.column.raw is not None and isinstance(m.name, str)]
+        self._raw = pa.struct([pa.field(m.name, m.column.raw) for m in self._cells])
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         arrays, gaps = self.arrays(values, place, aside)
@@ -63,39 +65,78 @@ class Record(Column):
 
     def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], Sequence[bool] | None]:
         """The column of each member, and which values are no objects, if some are: their cells are null."""
-        gets = self.gets(values)
-        objects, gaps = (values, False) if gets else self.fitting(values, place, aside)
-        arrays = []
-        for index, m in enumerate(self.members):
+        for way in (self._of_full_objects, self._of_plain_objects):
+            mine = Aside()
             try:
-                items = list(map(gets[index], objects)) if gets else _got(objects, m.name)
-            except (LookupError, TypeError):
-                gets = None
-                objects, gaps = self.fitting(values, place, aside)
-                items = _got(objects, m.name)
-            inner = member(place, m.name)
+                found = way(values, place, mine)
+            except REFUSES:
+                continue
+            aside.add(mine)
+            return found
+        objects, gaps = self.fitting(values, place, aside)
+        arrays = []
+        for m in self.members:
+            items, inner = _got(objects, m.name), member(place, m.name)
             array = m.column.build(items, inner, aside)
             if array.null_count:
-                self._nulls(m, items, None if gets else objects, inner, aside)
+                self._nulls(m, items, objects, inner, aside)
             arrays.append(array)
-        if not gets:
-            self._unnamed([_EMPTY if o is None else o for o in objects] if gaps else objects, place, aside)
+        self._unnamed([_EMPTY if o is None else o for o in objects] if gaps else objects, place, aside)
         return arrays, [o is None for o in objects] if gaps else None
 
-    def gets(self, values: Sequence[Any]) -> list[itemgetter[Any]] | None:
-        """What gets each member's values, if all may be objects with each member and no other, as most are.
+    def _of_full_objects(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], None]:
+        """The columns of objects that have each member and no other, as most answers have.
 
         It does not ask what a value is: only a dict has both a length and these keys. And nothing here makes an object
         a row: the garbage collector would take longer to look at them than all the rest does.
         """
-        try:
-            if sum(map(len, values)) != len(values) * len(self.members):
-                return None
-        except TypeError:
-            return None
+        if not self.members or sum(map(len, values)) != len(values) * len(self.members):
+            raise ValueError("not each object has each member and no other")
         # A parser gives equal keys as one string, and that very string is found faster than one that is only equal.
         keys = {key: key for key in values[0]} if values and type(values[0]) is dict else {}
-        return [itemgetter(keys.get(m.name, m.name)) for m in self.members]
+        arrays = []
+        for m in self.members:
+            items, inner = list(map(itemgetter(keys.get(m.name, m.name)), values)), member(place, m.name)
+            array = m.column.build(items, inner, aside)
+            if array.null_count:
+                self._nulls(m, items, None, inner, aside)
+            arrays.append(array)
+        return arrays, None
+
+    def _of_plain_objects(
+        self, values: Sequence[Any], place: Place, aside: Aside
+    ) -> tuple[list[Array], Sequence[bool] | None]:
+        """The columns of objects that have no key without a column and no null that means more than its cell.
+
+        Arrow takes them apart. That nothing is lost is known by counting: each key has become a cell.
+        """
+        types = set(map(type, values))
+        if not types <= {dict, NoneType}:
+            raise TypeError("not only objects")
+        objects = [o for o in values if o is not None] if NoneType in types else values
+        keys = sum(map(len, objects))
+        taken: Array = pa.array(values, self._raw)
+        parts = dict(zip((m.name for m in self._cells), taken.flatten(), strict=True))
+        arrays = []
+        for m in self.members:
+            part = parts.get(m.name)
+            if part is None:
+                items = _got(values, m.name)
+                nulls = items.count(None)
+                array = m.column.build(items, member(place, m.name), aside)
+            else:
+                nulls = part.null_count
+                array = m.column.finish(part, partial(_got, values, m.name))
+            arrays.append(array)
+            keys -= len(values) - nulls
+            nulls -= len(values) - len(objects)
+            if nulls and m.required:
+                if not m.null or any(m.name not in o for o in objects):
+                    raise ValueError("a member is missing, or null where it must not be")
+                keys -= nulls
+        if keys:
+            raise ValueError("a key without a column, or a null beside absence")
+        return arrays, [o is None for o in values] if NoneType in types else None
 
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
         """The objects as dicts, and whether there are gaps: what is none goes aside and leaves None."""
@@ -147,9 +188,10 @@ class Record(Column):
 class Tuple(Record):
     """Arrays whose items differ by position: a struct."""
 
-    def gets(self, values: Sequence[Any]) -> list[itemgetter[Any]] | None:
-        # Strings have positions too.
-        return super().gets(values) if set(map(type, values)) <= {list} else None
+    def _of_full_objects(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], None]:
+        if not set(map(type, values)) <= {list}:
+            raise TypeError("strings have positions too")
+        return super()._of_full_objects(values, place, aside)
 
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
         lists, gaps = _only(list, values, place, aside)

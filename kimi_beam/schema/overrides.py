@@ -12,24 +12,10 @@ import pyarrow as pa
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema.aside import Aside, Place
-from kimi_beam.schema.cells import (
-    JSON,
-    UNFIT,
-    Array,
-    Boolean,
-    Bytes,
-    Category,
-    Cells,
-    Column,
-    Date,
-    DateTime,
-    Digits,
-    Float,
-    Integer,
-    Json,
-    Text,
-)
+from kimi_beam.schema.cells import JSON, UNFIT, Array, Boolean, Bytes, Category, Cells, Column, Json, Text
+from kimi_beam.schema.numeric import Digits, Float, Integer
 from kimi_beam.schema.shapes import Shape
+from kimi_beam.schema.temporal import Date, DateTime
 
 _DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(\s*,\s*(?:tz=)?UTC)?\]")
@@ -62,7 +48,7 @@ class _Strict(Column):
 class _Instants(DateTime):
     """Date-times of another precision than microseconds, or without a time zone: in UTC, then."""
 
-    plain = frozenset()
+    raw = None
 
     def __init__(self, unit: Any, zone: str | None) -> None:
         self.type = pa.timestamp(unit, zone)
@@ -90,7 +76,7 @@ class _LocalTimes(_Instants):
 class _Numerals(Integer):
     """Strings of digits, without a plus sign or leading zeros."""
 
-    plain = frozenset()
+    raw = None
 
     def cell(self, value: Any) -> Any:
         digits = value if type(value) is str and len(value) < 22 and value.lstrip("-").isdecimal() else "x"
@@ -104,8 +90,7 @@ class _Numerals(Integer):
 class _Spelt(Text):
     """Numbers as text, all their digits in it."""
 
-    def is_plain(self, values: Sequence[Any]) -> bool:
-        return False
+    raw = None
 
     def cell(self, value: Any) -> Any:
         return jsontext.dumps(value).decode() if type(value) in (int, float, Decimal) else UNFIT
@@ -119,8 +104,7 @@ class _Single(Float):
 
     type = pa.float32()
 
-    def is_plain(self, values: Sequence[Any]) -> bool:
-        return False
+    raw = None
 
     def cell(self, value: Any) -> Any:
         number = super().cell(value)

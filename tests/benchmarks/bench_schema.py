@@ -113,6 +113,25 @@ def test_to_arrow_beside_from_pylist() -> None:
     assert ours <= 1.5 * theirs
 
 
+def test_objects_that_lack_members_cost_little_more() -> None:
+    definition = json.loads(json.dumps(INVOICE))
+    for optional in (definition, *(definition["properties"][name] for name in ("lines", "seller"))):
+        optional.get("items", optional).pop("required")
+    lacking = random.Random(2)
+
+    def some(whole: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in whole.items() if lacking.random() < 0.9}
+
+    seller = {"name": "ACME GmbH"}  # an absent "vat", not a null one
+    invoices = [some({**i, "seller": seller, "lines": [some(line) for line in i["lines"]]}) for i in INVOICES]
+    schema = OutputSchema(definition)
+    columns = schema.arrow_schema.remove(len(schema.arrow_schema) - 1)
+    ours = _seconds(lambda: schema.to_arrow(invoices))
+    theirs = _seconds(lambda: pa.RecordBatch.from_pylist(invoices, columns))
+    _say(f"to_arrow where a tenth is absent: {ours / COUNT * 1e6:.2f} µs, {ours / theirs:.2f} times from_pylist")
+    assert ours <= 2 * theirs
+
+
 def test_from_text_to_parquet_at_least_20_000_invoices_a_second() -> None:
     schema = OutputSchema(TYPED)
     days = [f"2026-0{1 + index % 9}-1{index % 10}" for index in range(COUNT)]
