@@ -314,9 +314,11 @@ def whole(path: str) -> Iterator[BinaryIO]:
     try:
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
             yield f
-    except BaseException:
+    except BaseException as e:
         with contextlib.suppress(BeamIOError, OSError):
             FileSystems.delete([path])
+        if isinstance(e, OSError) and e.errno is not None and e.filename is None:
+            e.filename = path  # "no space left" alone does not say where
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 import uuid
 from collections import Counter
@@ -348,6 +349,11 @@ def test_what_killed_runs_have_left_aside_is_removed_when_it_is_old(tmp_path: Pa
 
 def test_a_file_that_cannot_be_written_to_its_end_is_not_left(target: Target) -> None:
     """It would fill the disk that is full, and be taken for a result that only lacks its name."""
-    with pytest.raises(OSError, match="no space left"):
-        stage([b"half of it"], target, write_half)
+
+    def full(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
+        f.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=rf"No space left on device: '{target.staging}/"):
+        stage([b"x"], target, full)
     assert list(Path(target.staging).iterdir()) == []

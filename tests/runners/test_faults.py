@@ -14,12 +14,12 @@ MOMENTS = {
     # An intent without a ticket; some tickets of four; answers; files that wait for their names.
     "killed_at_a_file": (4, 7, 13, 21),
     "killed_at_a_file_and_what_is_doubtful_given_up": (7,),
-    # From a poll, and from a submit.
-    "service_away": (1, 2),
+    # From a submit on.
+    "service_away": (2,),
     "service_says_500": (2,),
     "edge_says_502": (2,),
-    "disk_full": (0, 3),
-    "two_runs_that_both_hold_the_lease": (0, 5),
+    "disk_full": (3,),
+    "two_runs_that_both_hold_the_lease": (5,),
 }
 
 
