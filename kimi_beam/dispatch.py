@@ -298,7 +298,7 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
         job = replace(job, gone=0, trouble=result.message)
         shard, job, effects = _trouble(shard, job, result.error, now, polling)
     if now - job.since >= polling.deadline:
-        if polling.on_deadline == "resubmit" and not job.resubmitted:
+        if polling.on_deadline == "resubmit" and job.replaces is None:
             return _again(shard, job, now), effects
         last = f"; the last trouble: {job.trouble}" if job.trouble else ""
         waited = f"no answer within {polling.deadline:g} s of the submit{last}"
@@ -310,14 +310,14 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
 
 
 def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
-    if job.resubmitted:
+    if job.replaces is not None:
         message = f"the service lost the job, which had been submitted again before: {result.message}"
         return _give_up(shard, job, Failure("poll", "expired", message, retryable=True))
     return _again(shard, job, now), []
 
 
 def _again(shard: Shard, job: Job, now: float) -> Shard:
-    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, resubmitted=True, asked=None)
+    again = replace(job, request_id=None, replaces=job.request_id, since=now, due=now, polls=0, gone=0, asked=None)
     return _put(shard, again)
 
 

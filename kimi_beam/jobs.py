@@ -26,7 +26,7 @@ class Job:
         unknown: Submits that ended without a word.
         attempts: Submits that the service saw, "come back later" not counted.
         gone: Polls in a row that said "no such job".
-        resubmitted: Whether it was submitted again because the service lost it.
+        replaces: The request id whose place it takes, as the service lost that job or was not done in time; else None.
         turned_away: Polls in a row that met account trouble.
         trouble: What went wrong last, for the dead letter.
         asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
@@ -44,7 +44,7 @@ class Job:
     unknown: int = 0
     attempts: int = 0
     gone: int = 0
-    resubmitted: bool = False
+    replaces: str | None = None
     turned_away: int = 0
     trouble: str = ""
     asked: tuple[str, int, Sequence[int]] | None = None
@@ -74,7 +74,7 @@ class Shard:
     vain_refusals: int = 0
 
 
-_VERSION = 2
+_VERSION = 3
 
 
 def encode(shard: Shard) -> bytes:

@@ -122,13 +122,18 @@ def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:
 
     A runner that lost a worker goes back to an older state; and who was doubted may have been about to write. What a
     state has seen of a batch is older than the time at which it says to act on it next; what is done then is written
-    after that time. A ticket or an answer is news at any time, but for one that the state knows to be lost.
+    after that time. A ticket or an answer is news at any time, but for a ticket that the state has given up.
 
     Args:
         job: As the state has it.
         keys: Of its documents.
         journal: What is known.
     """
-    found = [entry for entry in journal.look_up(keys) if entry is not None]
-    newer = any(entry.at >= job.due for entry in found)
-    return newer or (not job.resubmitted and any(entry.state in (TICKET, ANSWER) for entry in found))
+    for entry in journal.look_up(keys):
+        if entry is None:
+            continue
+        if entry.at >= job.due or entry.state == ANSWER:
+            return True
+        if entry.state == TICKET and (job.replaces is None or journal.submission(entry).request_id != job.replaces):
+            return True
+    return False

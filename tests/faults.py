@@ -143,7 +143,7 @@ def _workers(pid: int) -> list[int]:
     return sorted(found)
 
 
-def _wait_for(condition: Callable[[], bool], within: float = 60.0) -> None:
+def _wait_for(condition: Callable[[], bool], within: float = 120.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "what was waited for did not come"

@@ -17,7 +17,7 @@ from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.io import journal_files
 from kimi_beam.jobs import Job
-from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Entry, Journaling
+from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Entry, Journaling, Submission
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import is_ahead
 from kimi_beam.schema import OutputSchema
@@ -89,13 +89,16 @@ def ahead(state: int, at: float, **job: Any) -> bool:
         def look_up(self, keys: Any) -> list[Entry | None]:
             return [None, Entry(state, at, 0, 0, 0)]
 
+        def submission(self, _: Entry) -> Submission:
+            return Submission("b", 0, (), at, "r")
+
     return is_ahead(Job("b", 2, due=100.0, since=50.0, **job), [b"", b""], Known())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("state", [NOTHING, INTENT, TICKET, ANSWER])
 def test_whatever_was_written_after_a_batch_was_due_is_news(state: int) -> None:
     assert ahead(state, 100.0)
-    assert ahead(state, 100.0, resubmitted=True)
+    assert ahead(state, 100.0, replaces="lost")
 
 
 def test_a_ticket_that_came_while_a_doubtful_submit_was_waited_for_is_news() -> None:
@@ -106,4 +109,9 @@ def test_a_ticket_that_came_while_a_doubtful_submit_was_waited_for_is_news() -> 
 def test_what_the_state_has_seen_is_none() -> None:
     assert not ahead(INTENT, 99.0, unknown=1)
     assert not ahead(NOTHING, 99.0)
-    assert not ahead(TICKET, 99.0, resubmitted=True), "a job that the service lost would be polled for ever"
+    assert not ahead(TICKET, 99.0, replaces="r"), "a job that the service lost would be polled for ever"
+
+
+def test_a_job_was_submitted_again_already_before_the_state_says_so() -> None:
+    assert ahead(TICKET, 99.0, replaces="lost")
+    assert ahead(ANSWER, 99.0, replaces="lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam import journal
 from kimi_beam.errors import InputError, OutputError
-from kimi_beam.io.paths import Found, listing, output
+from kimi_beam.io.paths import Found, is_local, listing, output
 from kimi_beam.io.staging import whole
 from kimi_beam.journal import (
     ANSWER,
@@ -35,6 +36,7 @@ from kimi_beam.journal import (
 T = TypeVar("T")
 
 _ASIDE = ".tmp"
+_BLOCK = 4096
 _CACHED_FILES = 8
 """Files of answers that are held decoded: documents that were answered together are mostly asked for together."""
 
@@ -99,6 +101,25 @@ class Journal:
         """Writes one file, whole or not at all."""
         if submissions:
             self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
+
+    def hold_room(self, submissions: Sequence[Submission]) -> str:
+        """Takes the room that the tickets of submissions will need, so that a disk is full before they are made.
+
+        Returns:
+            What to give to `free_room` before the tickets are written; empty where disks do not fill up.
+        """
+        if not is_local(self.directory):
+            return ""
+        path: str = FileSystems.join(self.directory, f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}")
+        with whole(path) as f:
+            # Each ticket has a file, and files take whole blocks. Nothing that a filesystem could compress.
+            f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
+        return path
+
+    def free_room(self, path: str) -> None:
+        """Gives it back."""
+        with contextlib.suppress(BeamIOError, OSError):
+            FileSystems.delete([path])
 
     def write_answers(self, answers: Sequence[Answer]) -> None:
         """Writes one file, whole or not at all."""
@@ -244,7 +265,7 @@ def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_
 
 
 def _is_litter(path: str, older_than: float) -> bool:
-    return path.endswith((SUBMISSIONS_SUFFIX + _ASIDE, ANSWERS_SUFFIX + _ASIDE)) and _time_of(path) < older_than
+    return path.endswith(_ASIDE) and _time_of(path) < older_than
 
 
 # ------------------------------------------------------------------------------------------------ one of a process

@@ -30,6 +30,8 @@ class Recorder:
     def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
         self._journal = None if settings is None else open_journal(settings.directory)
         self._prompt = prompt
+        self._room = ""
+        """What is held for the tickets of the submits that are being made."""
         self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
         self.refresh()
 
@@ -52,7 +54,13 @@ class Recorder:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
         if self._journal is not None:
             now = time.time()
-            self._journal.write_submissions([self._submission(job, blob, now) for job, blob in batches])
+            submissions = [self._submission(job, blob, now) for job, blob in batches]
+            self._room = self._journal.hold_room(submissions)
+            try:
+                self._journal.write_submissions(submissions)
+            except BaseException:
+                self._journal.free_room(self._room)
+                raise
 
     def heard(self, batches: Sequence[tuple[Job, bytes]], index: int, exchange: Exchange) -> None:
         """Writes down what became of one submit, as soon as it is known; one without a word stays as it is."""
@@ -60,6 +68,9 @@ class Recorder:
             return
         (job, blob), now = batches[index], time.time()
         result = decode_submit(exchange, now)
+        if self._room:
+            self._journal.free_room(self._room)
+            self._room = ""
         if isinstance(result, Unknown):
             return
         request_id = result.request_id if isinstance(result, Accepted) else None

@@ -153,7 +153,7 @@ class Slices(beam.DoFn):
             if max(shard.submits_from, shard.parked_until) > now:
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             self._count(metrics.SUBMITS, len(some))
-            self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
+            self._count(metrics.RESUBMITS, sum(job.replaces is not None for job in some))
             pairs = [(job, held[job.batch_id]) for job in some]
             self._recorder.about_to_submit(pairs)
             bodies = [self._body(job, blob) for job, blob in pairs]
