@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kimi_beam.batching import Batching
+    from kimi_beam.events import Events
     from kimi_beam.gateway import Gateway
-    from kimi_beam.io import ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
+    from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, WriteDeadLetters, WriteParquet
     from kimi_beam.polling import Polling
     from kimi_beam.pricing import Price
     from kimi_beam.schema import OutputSchema
@@ -31,12 +32,14 @@ _HOME = {
     "Batching": "kimi_beam.batching",
     "DeadLetter": "kimi_beam.types",
     "Document": "kimi_beam.types",
+    "Events": "kimi_beam.events",
     "Extract": "kimi_beam.transforms",
     "Extraction": "kimi_beam.types",
     "Failure": "kimi_beam.types",
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.polling",
     "Price": "kimi_beam.pricing",
+    "ReadDeadLetters": "kimi_beam.io",
     "ReadDocuments": "kimi_beam.io",
     "Usage": "kimi_beam.types",
     "Gateway": "kimi_beam.gateway",
@@ -50,6 +53,7 @@ __all__ = [
     "Batching",
     "DeadLetter",
     "Document",
+    "Events",
     "Extract",
     "Extraction",
     "Failure",
@@ -57,6 +61,7 @@ __all__ = [
     "OutputSchema",
     "Polling",
     "Price",
+    "ReadDeadLetters",
     "ReadDocuments",
     "Usage",
     "WorkersAI",

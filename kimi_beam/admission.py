@@ -35,7 +35,7 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
     given = document.images if isinstance(document.images, (tuple, list)) else ()
     pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
     failure = replace(failure, message=jsontext.legible(failure.message))
-    return Document(i, text, pictures, document.metadata, source, failure), 0
+    return Document(i, text, pictures, document.metadata, source, failure, document.earlier), 0
 
 
 def _mistyped(document: Document) -> Failure | None:

@@ -2,7 +2,8 @@
 
 Between stages and in state a batch is *bytes*: pickled objects cost several times as much at every boundary, and the
 SDK's state cache walks each object inside them to learn its size. The bytes begin with what packing and duplicate
-detection need (sizes and digests), so that neither has to decompress the documents.
+detection need (sizes and digests), so that neither has to decompress the documents. Of a document that has a file of
+its own they hold where that is (`Document.is_reference`).
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 import pyarrow as pa
 
 from kimi_beam import jsontext
-from kimi_beam.errors import ConfigError
-from kimi_beam.types import Document, Failure, Usage
+from kimi_beam.errors import ConfigError, StateError
+from kimi_beam.types import Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 T = TypeVar("T")
 
@@ -110,7 +111,9 @@ def pack(items: Iterable[tuple[T, int]], batching: Batching) -> Iterator[list[T]
 
 # ------------------------------------------------------------------------------------------------ as bytes
 
-_VERSION = 2
+_VERSION = 3
+_READ = (2, _VERSION)
+"""What is read: 2 knew documents alone that hold all that is sent."""
 _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
 
 
@@ -120,6 +123,9 @@ class Spent(NamedTuple):
     usage: Usage = Usage()
     attempts: int = 0
     """Submits that the service saw."""
+
+
+_NOTHING_EARLIER = Earlier()
 
 
 class Head(NamedTuple):
@@ -175,6 +181,7 @@ def encode(documents: Iterable[tuple[Document, int]], *, form: int = 0, spent: S
                 document.images or None,
                 failure and (failure.stage, failure.code, failure.message, failure.retryable, failure.raw),
                 (*_counts(spent[index].usage), spent[index].attempts) if spent else None,
+                _rest(document),
             )
         )
         sizes.append(size)
@@ -189,7 +196,7 @@ def head(blob: bytes) -> Head:
     """Reads the sizes and digests alone.
 
     Raises:
-        ValueError: Another version of kimi_beam wrote the bytes.
+        StateError: Another version of kimi_beam wrote the bytes.
     """
     form, count, _ = _prefix(blob)
     at = _PREFIX.size
@@ -203,19 +210,49 @@ def decode(blob: bytes) -> list[Document]:
     """The documents of a batch.
 
     Raises:
-        ValueError: Another version of kimi_beam wrote the bytes.
+        StateError: Another version of kimi_beam wrote the bytes.
     """
-    return [
-        Document(
-            i,
-            text,
-            tuple(images or ()),
-            jsontext.loads(metadata) if metadata else {},
-            source,
-            Failure(*failure) if failure else None,
-        )
-        for i, text, source, metadata, images, failure, _ in _rows(blob)
-    ]
+    return [_document(*row) for row in _rows(blob)]
+
+
+def _rest(document: Document) -> dict[str, Any] | None:
+    """What only some documents have, by its name."""
+    rest: dict[str, Any] = {}
+    if document.file is not None and document.is_reference:
+        rest["file"] = document.file.size, document.file.checksum, document.file.key
+    if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
+        earlier, is_open = document.earlier, document.earlier.open
+        row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
+        rest["earlier"] = earlier.round, earlier.attempts, row
+    return rest or None
+
+
+def _document(
+    i: str,
+    text: str,
+    source: str,
+    metadata: str | None,
+    images: list[str] | None,
+    failure: list[Any] | None,
+    _spent: Any,
+    rest: dict[str, Any] | None = None,
+) -> Document:
+    document = Document(
+        i,
+        text,
+        tuple(images or ()),
+        jsontext.loads(metadata) if metadata else {},
+        source,
+        Failure(*failure) if failure else None,
+    )
+    if rest is None:
+        return document
+    if later := rest.keys() - {"file", "earlier"}:
+        raise StateError.of("a batch", f"{_VERSION} with another's {' and '.join(sorted(later))}", _READ)
+    if "earlier" in rest:
+        round_, attempts, is_open = rest["earlier"]
+        document = replace(document, earlier=Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None))
+    return document.with_file(FileContent(*rest["file"])) if "file" in rest else document
 
 
 def spent(blob: bytes) -> list[Spent]:
@@ -234,14 +271,17 @@ def merge(blobs: list[bytes]) -> bytes:
 
 def halves(blob: bytes) -> tuple[bytes, bytes]:
     """A batch of at least two documents as two."""
+    count = len(head(blob).sizes)
+    return select(blob, range(count // 2)), select(blob, range(count // 2, count))
+
+
+def select(blob: bytes, positions: Iterable[int]) -> bytes:
+    """A batch of some of the documents of another, in the order named."""
     known = head(blob)
-    pairs = list(zip(decode(blob), known.sizes, strict=True))
-    before = spent(blob) if known.form else []
-    middle = len(pairs) // 2
-    return (
-        encode(pairs[:middle], form=known.form, spent=before[:middle]),
-        encode(pairs[middle:], form=known.form, spent=before[middle:]),
-    )
+    documents, before = decode(blob), spent(blob) if known.form else []
+    chosen = list(positions)
+    pairs = [(documents[position], known.sizes[position]) for position in chosen]
+    return encode(pairs, form=known.form, spent=[before[position] for position in chosen] if before else ())
 
 
 def _rows(blob: bytes) -> Any:
@@ -256,6 +296,6 @@ def _counts(usage: Usage) -> tuple[int, int, int]:
 
 def _prefix(blob: bytes) -> tuple[int, int, int]:
     version, form, count, length = _PREFIX.unpack_from(blob)
-    if version != _VERSION:
-        raise ValueError(f"a batch of version {version} in the pipeline's state; this kimi_beam reads {_VERSION}")
+    if version not in _READ:
+        raise StateError.of("a batch", version, _READ)
     return form, count, length

@@ -19,12 +19,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE, quota_failure
+from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, outlasted, quota_failure
 from kimi_beam.polling import Polling
 from kimi_beam.types import Code, Completion, Failure, Usage
 from kimi_beam.wire.completions import FAILURES, Answered, RunResult, ToolCalls, failed
 from kimi_beam.wire.envelopes import Refused, Unknown
-from kimi_beam.wire.service_errors import ERRORS, TIMEOUTS, UNMET, Remedy, ServiceError
+from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError, renewal
 
 MAX_TURNS = 5
 """Times that the model may have functions called for one document."""
@@ -43,7 +43,7 @@ class Call:
         forms: How many ways there are to ask for the answer's shape (`Prompt.forms`).
         form: Which of them is next.
         attempts: Requests that the service saw, "come back later" not counted.
-        delays: Times it was told to come back later, or could not connect, in a row.
+        delays: Times it could not connect, in a row.
         refusals: Requests refused for trouble of the service.
         unknown: Requests that ended without a word.
         turns: Times that functions were called.
@@ -77,13 +77,26 @@ class Again:
         call: With what was learnt.
         wait: Seconds.
         trouble: Why, in one line.
-        holds_all: Whether every other request has to wait as well.
     """
 
     call: Call
     wait: float
     trouble: str
-    holds_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The service is too busy: the same document again, when the process may send (`pacing`). Others wait as well.
+
+    Attributes:
+        call: With what was learnt.
+        retry_after: Seconds by the service's own word; None where it gives none.
+        trouble: What it said, in one line.
+    """
+
+    call: Call
+    retry_after: float | None
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +124,7 @@ class Halt:
     error: ServiceError
 
 
-Step: TypeAlias = Settle | Again | Turn | Park | Halt
+Step: TypeAlias = Settle | Again | Wait | Turn | Park | Halt
 
 
 def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling, *, may_repeat: bool = True) -> Step:
@@ -131,10 +144,12 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
         call = replace(call, usage=call.usage + (result.usage or Usage()))
         return _unknown(call, result.message, name, polling, may_repeat)
     if isinstance(result, Refused):
-        if result.error.code in TIMEOUTS:
+        if result.error.remedy is Remedy.TIMEOUT:
             return _unknown(call, str(result.error), name, polling, may_repeat)
         return _refused(call, result.error, name, now, polling)
-    return _later(call, "unreachable", result.message, None, name, now, polling, holds_all=False)
+    if now - call.since >= polling.deadline:
+        return _too_late(call, "unreachable", result.message)
+    return Again(replace(call, delays=call.delays + 1), polling.backoff(name, call.delays), result.message)
 
 
 def parked(call: Call, failure: Failure) -> Failure:
@@ -166,7 +181,8 @@ def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: 
 
 def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> Step:
     message = f"the service refused the request: {error}"
-    if error.remedy is Remedy.ACCOUNT:
+    remedy = error.remedy
+    if remedy is Remedy.ACCOUNT:
         return Halt(call, error)
     if error.status in _TURNED_AWAY and error.code not in ERRORS:
         # Or a firewall dislikes this one document: then it is all that goes.
@@ -174,41 +190,28 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
         if call.refusals >= MAX_REFUSALS:
             return Settle(call, Failure("submit", "refused", message, retryable=True))
         return Halt(call, error)
-    if error.remedy is Remedy.TOMORROW:
-        until = (now // 86_400 + 1) * 86_400
-        return Park(call, quota_failure(str(error)), until)
-    if error.waits:
-        return _later(call, "refused", message, error.retry_after, name, now, polling, holds_all=True)
+    if remedy is Remedy.TOMORROW:
+        return Park(call, quota_failure(str(error)), renewal(now))
+    if remedy is Remedy.WAIT:
+        if now - call.since >= polling.deadline:
+            return _too_late(call, "refused", message)
+        return Wait(call, error.retry_after, message)
     call = replace(call, attempts=call.attempts + 1)
-    if error.code == UNMET and call.form + 1 < call.forms:
+    if remedy is Remedy.OTHER_FORM and call.form + 1 < call.forms:
         return Again(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
     if error.code in FAILURES:
         failure = failed(error, "the service refused the request")
         # What the model cannot do at all is refused for every document alike.
         return Park(call, failure, math.inf) if failure.code == "json_mode_unsupported" else Settle(call, failure)
-    if error.remedy in (Remedy.NEVER, Remedy.SPLIT):
-        code: Code = "too_large" if error.remedy is Remedy.SPLIT else "refused"
+    if remedy in (Remedy.NEVER, Remedy.SPLIT):
+        code: Code = "too_large" if remedy is Remedy.SPLIT else "refused"
         return Settle(call, Failure("submit", code, message))
     call = replace(call, refusals=call.refusals + 1)
-    if call.refusals >= MAX_REFUSALS and now - call.since >= min(OUTAGE, polling.deadline):
+    if outlasted(call.refusals, now - call.since, polling):
         return Settle(call, Failure("submit", "refused", message, retryable=True))
     return Again(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
 
 
-def _later(
-    call: Call,
-    code: Code,
-    message: str,
-    retry_after: float | None,
-    name: str,
-    now: float,
-    polling: Polling,
-    *,
-    holds_all: bool,
-) -> Step:
-    """Not now: no attempt is used up, and only the deadline ends it."""
-    if now - call.since >= polling.deadline:
-        return Settle(call, Failure("submit", code, f"until the deadline: {message}", retryable=True))
-    # A Retry-After of 0 is no leave to come back at once for ever, and all that were told the same come back apart.
-    wait = retry_after + polling.backoff(name, 0) if retry_after else polling.backoff(name, call.delays)
-    return Again(replace(call, delays=call.delays + 1), wait, message, holds_all and bool(retry_after))
+def _too_late(call: Call, code: Code, message: str) -> Settle:
+    """No attempt was used up all the time; only the deadline ends it."""
+    return Settle(call, Failure("submit", code, f"until the deadline: {message}", retryable=True))

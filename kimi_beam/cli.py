@@ -38,6 +38,24 @@ Examples:
   kimi-beam extract docs.jsonl --schema schemas.invoice:Invoice --output gs://bucket/run1 --instructions @prompt.txt
   kimi-beam extract docs.jsonl --schema s.json --output out --openai-url http://localhost:11434/v1 --model qwen3:8b
 """
+_REDRIVE_USAGE = "kimi-beam redrive DEAD_LETTERS… --schema FILE|module:Class --output DIR [options] [Beam options]"
+_REDRIVE_HELP = """\
+Runs the documents of dead letters again: the retryable ones, or those that --code and --stage name. What fails again
+goes to new dead letters; the others stay as they are, and are counted.
+
+DEAD_LETTERS is directories that a run has written, paths and globs of their .jsonl (perhaps .gz, .bz2, .xz, .zst), or
+- for standard input.
+"""
+_REDRIVE_EPILOG = """\
+Name the same schema, instructions and service as before, or repaired ones: what is asked in the same way uses the
+journal of that run and polls what it left in flight. A bad answer is asked for anew, once a round.
+
+All other options, and the exit codes, are those of extract (kimi-beam extract --help).
+
+Examples:
+  kimi-beam redrive out --schema schemas/receipt.json --output out2
+  kimi-beam redrive out --schema repaired.json --output out2 --code schema_violation --code truncated
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args, rest = parser.parse_known_args(None if argv is None else list(argv))
-    if args.command != "extract" and rest:
+    if args.command not in ("extract", "redrive") and rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if args.command == "emulate":
         return emulate.run(args)
@@ -99,6 +117,20 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_extract_arguments(extract)
+    redrive = commands.add_parser(
+        "redrive",
+        help="dead letters once more",
+        usage=_REDRIVE_USAGE,
+        description=_REDRIVE_HELP,
+        epilog=_REDRIVE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    chosen = redrive.add_argument_group("the dead letters")
+    named = "run those with this {} again, retryable or not; repeatable (default: all that are retryable)"
+    chosen.add_argument("--code", action="append", default=[], metavar="CODE", help=named.format("code"))
+    chosen.add_argument("--stage", action="append", default=[], metavar="STAGE", help=named.format("stage"))
+    _add_extract_arguments(redrive)
     emulator = commands.add_parser(
         "emulate",
         help="the service on this machine, without a model behind it",
@@ -180,9 +212,15 @@ def _add_service_arguments(group: argparse._ArgumentGroup) -> None:
     add("--account-id", metavar="ID", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
     place = "where the workers find the token (default: env:CLOUDFLARE_API_TOKEN)"
     add("--token-from", metavar="env:NAME|file:PATH|gcp-secret:projects/P/secrets/S/versions/N", help=place)
+    queue = "a Cloudflare Queue that the model's batch events are sent to: answers are fetched when they are there"
+    add("--events-queue", metavar="QUEUE_ID", help=queue)
     add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
     add("--max-concurrency", type=_at_least_one, default=64, metavar="N", help="synchronous requests at once (64)")
-    pace = "synchronous requests a minute of one process; 0: no limit (default: 20 on Cloudflare's hosts, else none)"
+    add("--max-in-flight", type=_at_least_one, default=64, metavar="N", help="jobs of the queue at once, a shard (64)")
+    pace = (
+        "synchronous requests, or submits, a minute of the whole job; 0: no limit "
+        "(default: on Cloudflare's hosts 20, of the queue 100; elsewhere none)"
+    )
     add("--requests-per-minute", type=_count, metavar="N", help=pace)
     add("--gateway", metavar="ID", help="AI Gateway of the account that everything goes through")
     older = "the older form, in which the gateway stands in the URL: its root (https://gateway.ai.cloudflare.com/v1)"

@@ -18,12 +18,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.pacing import Pace
+from kimi_beam.flow import flow_of, quota_of
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.wire.protocol import encode_poll
@@ -52,6 +52,9 @@ _MAX_REPLY = 256 << 20
 
 _MAX_ANSWER = 32 << 20
 """Bytes of the reply to a synchronous request: one answer."""
+
+_WAIT_FOR_MESSAGES = 20.0
+"""Seconds for a pull or its answer: both come at once, and polls must not wait for a queue that hangs."""
 
 _MAX_HEADER = 64 << 10
 """Bytes of a reply's header line: gateways add many."""
@@ -86,16 +89,17 @@ class Client:
         timeouts: Timeouts | None = None,
     ) -> None:
         self.service = service
-        self.pace = _pace_of(service)
+        self.flow = flow_of(service)
+        self.quota = quota_of(service)
         self.slots = threading.BoundedSemaphore(max_concurrency)
         self._users = 1
         self._timeouts = timeouts or Timeouts()
         self._authorization = service.authorization()
-        constant = {
+        self._constant = {
             "Content-Type": "application/json",
             "User-Agent": "kimi_beam",
-            "x-session-affinity": affinity(prefix),
         }
+        constant = {**self._constant, "x-session-affinity": affinity(prefix)}
         self._queue_headers = {**constant, **service.headers(queued=True)}
         self._run_headers = {**constant, **service.headers(queued=False)}
         self._submits, self._polls, self._runs = run(self._open(max_concurrency))
@@ -129,6 +133,11 @@ class Client:
         service = self.service
         url = service.chat_url if service.api == "chat" else service.run_url
         return await self._exchange(self._runs, "POST", url, self._run_headers, body, within, _MAX_ANSWER)
+
+    def consume(self, queue: str, action: Literal["pull", "ack"], body: bytes) -> Exchange:
+        """Pulls messages from a Cloudflare Queue, or answers their leases."""
+        url = self.service.messages_url(queue, action)
+        return run(self._exchange(self._polls, "POST", url, self._constant, body, _WAIT_FOR_MESSAGES))
 
     def look_up(self, url: str) -> Exchange:
         """Reads a page of the service that costs nothing."""
@@ -320,14 +329,6 @@ def _proxy(url: str) -> str | None:
 _lock = threading.Lock()
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _clients: dict[object, Client] = {}
-_paces: dict[object, Pace] = {}
-
-
-def _pace_of(service: WorkersAI) -> Pace:
-    """The pace at which this process asks a model: an account is counted by model, whatever it is asked and by whom."""
-    key = (os.getpid(), service.root, service.account_id, service.model, service.pace)
-    with _lock:
-        return _paces.setdefault(key, Pace(service.pace))
 
 
 def connect(service: WorkersAI, prefix: bytes, max_concurrency: int) -> Client:
@@ -359,6 +360,7 @@ def disconnect(client: Client) -> None:
             return
         for key in [key for key, known in _clients.items() if known is client]:
             del _clients[key]
+    client.flow.forget(client)
     client.close()
 
 

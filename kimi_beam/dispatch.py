@@ -7,7 +7,8 @@ A shard holds some batches as jobs. Each job goes through this, and ends in exac
       │ │ └──Gone, deadline: once┘ └──deadline, Failed, Gone────▶ GiveUp
       │ └─429, 3040, no connection, error envelope; Unknown: once
       └──refused for good, refused or unknown too often─────────▶ GiveUp
-      └──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      ├──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
+      └──a file has changed─────────────────────────────────────▶ Drop (the others are a job again)
 
 The rules:
 
@@ -15,16 +16,19 @@ The rules:
   acts only on jobs that it found in state, never on those that it just admitted.
 * A submit that the service refused in its own words was not queued and may be repeated. One that ended without a word,
   or with a timeout's, may have been queued, and paid for: it is repeated at most once.
-* "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back.
+* "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back. How many
+  may be sent at all meanwhile is the process's business (`pacing`), not the shard's.
 * A failed poll says nothing about the job; only the deadline ends it.
 * A job that was accepted is submitted again at most once: because the service lost it (5504), or at the deadline where
   the user wants that.
+* Where events tell of jobs that have ended, polls are put off, and a job whose event has come is polled at once.
 * Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -33,7 +37,7 @@ from kimi_beam.polling import Polling
 from kimi_beam.types import Failure, Usage
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
-from kimi_beam.wire.service_errors import NO_QUEUE, UNMET, Remedy, ServiceError
+from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError, renewal
 
 MAX_REFUSALS = 5
 """Submits of one batch that the service may refuse for trouble of its own before the batch is given up,"""
@@ -108,7 +112,20 @@ class RunInstead:
     job: Job
 
 
-Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Some documents of an unsent batch are lost: the others are to be admitted as a batch of their own.
+
+    Attributes:
+        job: Which.
+        lost: Why, by position in the batch.
+    """
+
+    job: Job
+    lost: Mapping[int, Failure]
+
+
+Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
 
 
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
@@ -121,18 +138,64 @@ def adopt(shard: Shard, job: Job) -> Shard:
     return replace(shard, jobs=(*shard.jobs, job))
 
 
-def due(shard: Shard, now: float) -> list[Job]:
-    """The jobs to act on now: without a request id to be submitted, else to be polled."""
-    return [job for job in shard.jobs if _when(shard, job) <= now]
+def told(shard: Shard, ended: Set[str], now: float) -> Shard:
+    """Has the jobs polled now whose event has come (by request id). What was told before changes nothing."""
+    return replace(
+        shard,
+        jobs=tuple(
+            replace(job, told=True, due=min(job.due, now)) if job.request_id in ended and not job.told else job
+            for job in shard.jobs
+        ),
+    )
 
 
-def wake(shard: Shard) -> float | None:
-    """When the next job is due, None where there is none."""
-    return min((_when(shard, job) for job in shard.jobs), default=None)
+def due(shard: Shard, now: float, patience: float = 0.0, deadline: float = math.inf) -> list[Job]:
+    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled.
+
+    Args:
+        shard: Of the jobs.
+        now: Unix seconds.
+        patience: Seconds that polls of jobs are put off for while no event has told of them.
+        deadline: Seconds from a job's submit past which its poll is put off no further.
+    """
+    ready = (job for job in shard.jobs if _when(shard, job, patience, deadline) <= now)
+    return sorted(ready, key=lambda job: job.due)
 
 
-def _when(shard: Shard, job: Job) -> float:
-    return max(job.due, shard.submits_from if job.request_id is None else shard.polls_from)
+def wake(shard: Shard, patience: float = 0.0, deadline: float = math.inf) -> float | None:
+    """When the next job is due, None where there is none. The arguments are those of `due`."""
+    return min((_when(shard, job, patience, deadline) for job in shard.jobs), default=None)
+
+
+def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
+    if job.request_id is None:
+        return max(job.due, shard.submits_from)
+    late = job.due if job.told else max(job.due, min(job.due + patience, job.since + deadline))
+    return max(late, shard.polls_from)
+
+
+def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
+    """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
+    return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
+
+
+def unread(
+    shard: Shard, job: Job, lost: Mapping[int, Failure], now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """What follows when files of a batch that is due to be submitted could not be read.
+
+    Args:
+        shard: Of the job.
+        job: What was to be submitted.
+        lost: Why, by position in the batch.
+        now: Unix seconds.
+        polling: How long waits are, and the deadline.
+    """
+    passing = [failure for failure in lost.values() if failure.code == "unreadable"]
+    if not passing or now - job.since >= min(OUTAGE, polling.deadline):
+        return without(shard, [job]), [Drop(job, lost)]
+    wait = _patience(job, polling.backoff(job.batch_id, job.delays), now, polling)
+    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
 
 
 # ------------------------------------------------------------------------------------------------ submits
@@ -199,6 +262,7 @@ def submitted(
             delays=0,
             gone=0,
             trouble="",
+            told=False,
         )
         return replace(_put(shard, accepted), vain_refusals=0), []
     if isinstance(result, Unknown):
@@ -221,10 +285,8 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
         held = replace(shard, submits_from=now + polling.ceiling, polls_from=now + polling.ceiling)
         return _put(held, replace(job, trouble=message)), [Halt(error)]
     if remedy is Remedy.TOMORROW:
-        shard = replace(shard, parked_until=(now // 86_400 + 1) * 86_400)
-        unsent = [j for j in shard.jobs if j.request_id is None]
-        return without(shard, unsent), [GiveUp(j, _parked(j, error)) for j in unsent]
-    if error.code == UNMET:
+        return park(shard, error, renewal(now))
+    if remedy is Remedy.OTHER_FORM:
         job = replace(job, attempts=job.attempts + 1)
         failure = Failure("infer", "json_mode_unmet", message, retryable=True)
         return without(shard, [job]), [AskAgain(job, failure)]
@@ -238,26 +300,41 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
         if job.count > 1 and shard.vain_refusals <= MAX_SPLITS_IN_VAIN:
             return without(shard, [job]), [Split(job)]
         return _give_up(shard, job, Failure("submit", "refused", message))
-    if error.waits:
+    if remedy is Remedy.WAIT:
         return _later(shard, job, "refused", message, error.retry_after, now, polling)
     job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
-    if job.refusals >= MAX_REFUSALS and now - job.since >= min(OUTAGE, polling.deadline):
+    if outlasted(job.refusals, now - job.since, polling):
         return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
     wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
     return _put(shard, replace(job, due=now + wait)), []
 
 
+def outlasted(refusals: int, seconds: float, polling: Polling) -> bool:
+    """Whether the service's own trouble is enough to give up: refused so often, in so many seconds."""
+    return refusals >= MAX_REFUSALS and seconds >= min(OUTAGE, polling.deadline)
+
+
+def park(shard: Shard, error: ServiceError, until: float) -> tuple[Shard, list[Effect]]:
+    """Gives up what is unsent while the quota is spent, until a time in Unix seconds."""
+    unsent = [job for job in shard.jobs if job.request_id is None]
+    return without(replace(shard, parked_until=until), unsent), [GiveUp(job, _parked(job, error)) for job in unsent]
+
+
 def _later(
     shard: Shard, job: Job, code: Any, message: str, retry_after: float | None, now: float, polling: Polling
 ) -> tuple[Shard, list[Effect]]:
-    """Not now: no attempt is used up, the whole shard waits, and only the deadline ends it."""
+    """Not now: no attempt is used up, and only the deadline ends it.
+
+    The whole shard waits, unless the service is busy and does not say for how long: then the process's window does it.
+    """
     if now - job.since >= polling.deadline:
         return _give_up(shard, job, Failure("submit", code, f"until the deadline: {message}", retryable=True))
     # A Retry-After of 0, or one in the past, is no leave to come back at once for ever.
-    wait = max(retry_after or 0.0, polling.backoff(job.batch_id, job.delays) if not retry_after else 0.0)
+    wait = retry_after or polling.backoff(job.batch_id, job.delays if code == "unreachable" else 0)
     wait = _patience(job, wait, now, polling)
-    held = replace(shard, submits_from=max(shard.submits_from, now + wait))
-    return _put(held, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
+    if retry_after or code == "unreachable":
+        shard = hold(shard, submits=now + wait)
+    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
 
 
 def _patience(job: Job, wait: float, now: float, polling: Polling) -> float:
@@ -298,7 +375,7 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
         job = replace(job, gone=0, trouble=result.message)
         shard, job, effects = _trouble(shard, job, result.error, now, polling)
     if now - job.since >= polling.deadline:
-        if polling.on_deadline == "resubmit" and job.replaces is None:
+        if polling.on_deadline == "resubmit" and not job.resubmitted:
             return _again(shard, job, now), effects
         last = f"; the last trouble: {job.trouble}" if job.trouble else ""
         waited = f"no answer within {polling.deadline:g} s of the submit{last}"
@@ -310,14 +387,15 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
 
 
 def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
-    if job.replaces is not None:
+    if job.resubmitted:
         message = f"the service lost the job, which had been submitted again before: {result.message}"
         return _give_up(shard, job, Failure("poll", "expired", message, retryable=True))
     return _again(shard, job, now), []
 
 
 def _again(shard: Shard, job: Job, now: float) -> Shard:
-    again = replace(job, request_id=None, replaces=job.request_id, since=now, due=now, polls=0, gone=0, asked=None)
+    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, asked=None, told=False)
+    again = replace(again, resubmitted=True, replaces=job.request_id)
     return _put(shard, again)
 
 
@@ -332,10 +410,9 @@ def _trouble(
             return replace(shard, polls_from=now + polling.ceiling), job, [Halt(error)]
         return shard, job, []
     job = replace(job, turned_away=0)
-    if error.retry_after is None and not error.waits:
+    if not error.retry_after:
         return shard, job, []
-    wait = _patience(job, error.retry_after or polling.backoff(job.batch_id, job.polls), now, polling)
-    return replace(shard, polls_from=max(shard.polls_from, now + wait)), job, []
+    return hold(shard, polls=now + _patience(job, error.retry_after, now, polling)), job, []
 
 
 # ------------------------------------------------------------------------------------------------ the jobs

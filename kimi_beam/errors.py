@@ -8,6 +8,7 @@
     │   ├── InputError       the input matches nothing, or is of a kind that cannot be read
     │   ├── OutputError      the output cannot be written, or holds a finished run
     │   └── ConfigError      credentials, service or options are missing or contradict each other
+    ├── StateError           the runner's state, or a batch in it, was written by another version of kimi_beam
     ├── ConservationError    more or fewer documents left than came in: the runner lost or doubled results
     └── AccountError         the service turns the whole account, token or model away: every submit would fail
 
@@ -40,6 +41,19 @@ class OutputError(UserError):
 
 class ConfigError(UserError):
     """A setting is missing, malformed, or contradicts another."""
+
+
+class StateError(KimiBeamError):
+    """A running pipeline's state was written by another version of kimi_beam, which this one does not read."""
+
+    @classmethod
+    def of(cls, what: str, version: object, known: tuple[int, ...]) -> StateError:
+        """The error about something of a version that is not known."""
+        reads = " and ".join(map(str, known))
+        return cls(
+            f"the pipeline's state holds {what} of version {version}, and this kimi_beam reads {reads}: go on with the "
+            "kimi_beam that wrote it or a later one, or drain the job with that and start it anew"
+        )
 
 
 class ConservationError(KimiBeamError):

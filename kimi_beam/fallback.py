@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kimi_beam import batching
 from kimi_beam.batching import Spent
-from kimi_beam.types import Failure, Reply, Ticket
+from kimi_beam.types import Failure, OpenRequest, Reply, Ticket
 from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
 
@@ -42,9 +42,21 @@ def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply
     return [reply for reply in answered if not _is_unmet(reply)], batch
 
 
-def given_up(blob: bytes, failure: Failure, ticket: Ticket | None = None) -> list[Reply]:
-    """A reply with one failure for each document of a batch."""
-    replies = [Reply(document, failure, ticket=ticket or Ticket()) for document in batching.decode(blob)]
+def given_up(
+    blob: bytes, failure: Failure, ticket: Ticket | None = None, left_open: Sequence[OpenRequest] = ()
+) -> list[Reply]:
+    """A reply with one failure for each document of a batch.
+
+    Args:
+        blob: The batch.
+        failure: Why.
+        ticket: Of its job.
+        left_open: The request of each document, where the job may still be answered.
+    """
+    replies = [
+        Reply(document, failure, ticket=ticket or Ticket(), open=left_open[index] if left_open else None)
+        for index, document in enumerate(batching.decode(blob))
+    ]
     if not batching.head(blob).form:
         return replies
     return [_with(reply, before) for reply, before in zip(replies, batching.spent(blob), strict=True)]

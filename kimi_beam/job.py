@@ -16,14 +16,16 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
-from kimi_beam.io import ReadDocuments, WriteDataset, staging
+from kimi_beam.events import Events
+from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
 from kimi_beam.io.journal_files import forget
 from kimi_beam.io.lease import lease
-from kimi_beam.io.paths import listing, output
+from kimi_beam.io.paths import absolute, listing, output
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, StructuredOutput
+from kimi_beam.redrive import Choice
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service import WorkersAI
 from kimi_beam.summary import COUNTERS, FILE_NAME
@@ -43,6 +45,7 @@ class Asking:
     thinking: bool = False
     max_completion_tokens: int | None = None
     max_concurrency: int = 64
+    max_in_flight: int = 64
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Job:
         price: Takes the place of what is known of the model's.
         journaling: Where answers are kept; None for nowhere.
         journal_ttl: Seconds after which they are forgotten, before the run begins; None for never.
+        events: How it is told of finished jobs; None where it polls.
+        redrive: The inputs are dead letters: which of them are run again. None: the inputs are documents.
     """
 
     inputs: Sequence[str]
@@ -78,6 +83,8 @@ class Job:
     price: Price | None = None
     journaling: Journaling | None = None
     journal_ttl: float | None = None
+    events: Events | None = None
+    redrive: Choice | None = None
 
 
 class Run:
@@ -139,7 +146,9 @@ class Run:
                 if self.is_local:
                     self.clear()
                 raise
-        measured = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
+        measured: dict[str, Any] = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
+        if self._job.journaling is not None:
+            measured["journal"] = absolute(self._job.journaling.directory)
         return _complete(self._job.output, measured)
 
     def release(self) -> None:
@@ -164,7 +173,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         InputError: The input matches nothing.
         OutputError: The output cannot be written, or holds a finished run.
     """
-    documents = pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit)
+    documents, left = _read(pipeline, job)
     write = WriteDataset(
         job.output,
         job.schema,
@@ -172,6 +181,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         price=job.price,
         overwrite=job.overwrite,
         documents=documents,
+        left=left,
     )
     results = documents | "Extract" >> Extract(
         job.schema,
@@ -181,9 +191,19 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         polling=job.polling,
         **asdict(job.asking),
         journal=job.journaling,
+        events=job.events,
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write
+
+
+def _read(pipeline: beam.Pipeline, job: Job) -> tuple[beam.PCollection, beam.PCollection | None]:
+    """What is extracted from; and the dead letters that are not run again."""
+    if job.redrive is None:
+        return pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit), None
+    chosen = {"codes": tuple(job.redrive.codes), "stages": tuple(job.redrive.stages)}
+    letters = pipeline | "Read" >> ReadDeadLetters(job.inputs, **chosen, limit=job.limit)
+    return letters.documents, letters.left
 
 
 def _counters(result: Any) -> dict[str, int]:

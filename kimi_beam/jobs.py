@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from kimi_beam.errors import StateError
 from kimi_beam.types import Ticket
 
 
@@ -26,9 +27,11 @@ class Job:
         unknown: Submits that ended without a word.
         attempts: Submits that the service saw, "come back later" not counted.
         gone: Polls in a row that said "no such job".
-        replaces: The request id whose place it takes, as the service lost that job or was not done in time; else None.
+        resubmitted: Whether it was submitted again because the service lost it, or was not done in time.
         turned_away: Polls in a row that met account trouble.
         trouble: What went wrong last, for the dead letter.
+        replaces: The request id whose place it then takes.
+        told: Whether its event has come, or may have gone to a worker that was lost: it is polled at the usual pace.
         asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
             them these documents are. None: all of the batch's own.
     """
@@ -44,10 +47,12 @@ class Job:
     unknown: int = 0
     attempts: int = 0
     gone: int = 0
-    replaces: str | None = None
+    resubmitted: bool = False
     turned_away: int = 0
     trouble: str = ""
     asked: tuple[str, int, Sequence[int]] | None = None
+    told: bool = False
+    replaces: str | None = None
 
     @property
     def ticket(self) -> Ticket:
@@ -75,26 +80,38 @@ class Shard:
 
 
 _VERSION = 3
+_JOB_2 = (
+    *("batch_id", "count", "due", "since", "request_id", "polls", "delays", "refusals", "unknown", "attempts", "gone"),
+    *("resubmitted", "turned_away", "trouble", "asked"),
+)
+"""The fields of a job in version 2, in their order."""
 
 
 def encode(shard: Shard) -> bytes:
-    """The shard as it waits in state."""
-    jobs = [tuple(getattr(job, name) for name in Job.__slots__) for job in shard.jobs]
-    return orjson.dumps(
-        (_VERSION, shard.submits_from, shard.polls_from, shard.parked_until, shard.vain_refusals, jobs),
-    )
+    """The shard as it waits in state: fields go by their names, so that one with a default can be added later."""
+    own = {name: getattr(shard, name) for name in Shard.__slots__ if name != "jobs"}
+    jobs = [[getattr(job, name) for name in Job.__slots__] for job in shard.jobs]
+    return orjson.dumps((_VERSION, own, Job.__slots__, jobs))
 
 
 def decode(state: bytes | None) -> Shard:
     """The shard from state; None is a key that has none yet.
 
     Raises:
-        ValueError: Another version of kimi_beam wrote the state.
+        StateError: Another version of kimi_beam wrote the state.
     """
     if not state:
         return Shard()
     version, *rest = orjson.loads(state)
-    if version != _VERSION:
-        raise ValueError(f"jobs of version {version} in the pipeline's state; this kimi_beam reads {_VERSION}")
-    submits_from, polls_from, parked_until, vain_refusals, jobs = rest
-    return Shard(tuple(Job(*job) for job in jobs), submits_from, polls_from, parked_until, vain_refusals)
+    if version == 2:
+        *values, jobs = rest
+        names: Sequence[str] = _JOB_2
+        own = dict(zip(("submits_from", "polls_from", "parked_until", "vain_refusals"), values, strict=True))
+    elif version == _VERSION:
+        own, names, jobs = rest
+    else:
+        raise StateError.of("jobs", version, (2, _VERSION))
+    try:
+        return Shard(tuple(Job(**dict(zip(names, job, strict=True))) for job in jobs), **own)
+    except TypeError as e:  # a field that is not known here
+        raise StateError.of("jobs", f"{version} with another's fields ({e})", (2, _VERSION)) from None

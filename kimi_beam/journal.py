@@ -33,6 +33,9 @@ KEY_BYTES = 16
 ANSWERS = frozenset({"truncated", "empty_answer", "refusal", "content_filter", "tool_call", "too_many_turns"})
 """Failures that are an answer of the model's: they were paid for, and asking the same again would be the same."""
 
+OPEN = frozenset({"deadline", "unknown_submit"})
+"""Failures that say nothing about the job: the service may still answer, so that what is known of it stands."""
+
 
 OnUnknownSubmit = Literal["resubmit", "dead-letter"]
 
@@ -62,14 +65,15 @@ class Journaling:
         return self.on_unknown_submit == "resubmit"
 
 
-def key(identity: bytes, content: bytes) -> bytes:
+def key(identity: bytes, content: bytes, round_: int = 0) -> bytes:
     """The key of a document.
 
     Args:
         identity: Of the prompt: how every document of the run is asked for.
         content: What the model is shown of this one.
+        round_: Bad answers to it that were put aside: the question after them is another.
     """
-    return hashlib.blake2b(content, digest_size=KEY_BYTES, key=identity[:64]).digest()
+    return hashlib.blake2b(content, digest_size=KEY_BYTES, key=identity[:64], salt=round_.to_bytes(16, "big")).digest()
 
 
 # ------------------------------------------------------------------------------------------------ records
@@ -233,7 +237,8 @@ def _table(content: bytes, fields: list[int] | None) -> pa.Table:
 
 def _check(version: Any) -> None:
     if version != VERSION:
-        raise JournalError(f"of version {version!r}; this kimi_beam reads {VERSION}")
+        told = "take the one that wrote it or a later one, or another directory"
+        raise JournalError(f"of version {version!r}; this kimi_beam reads {VERSION}: {told}")
 
 
 def _encode_result(result: Completion | Failure | None) -> bytes | None:

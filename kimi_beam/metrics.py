@@ -16,6 +16,8 @@ FALLBACKS = "fallbacks"
 """Documents asked for again because JSON mode could not be met (5024)."""
 POLLS = "polls"
 """Polls sent."""
+EVENT_PULLS = "event_pulls"
+"""Requests for events that tell which jobs have ended."""
 DELAYS = "delays"
 """Times the service said to come back later (429, 3040)."""
 RESUBMITS = "resubmits"
@@ -40,6 +42,7 @@ ALL = (
     REQUESTS,
     FALLBACKS,
     POLLS,
+    EVENT_PULLS,
     DELAYS,
     RESUBMITS,
     RECALLED,

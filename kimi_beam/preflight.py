@@ -1,4 +1,7 @@
-"""Is the service there, and does it take this token, account and model? Asked before anything is paid for."""
+"""Is the service there, and does it take this token, account and model? Asked before anything is paid for.
+
+And, where events are to tell of finished jobs: can they be pulled?
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from dataclasses import dataclass, replace
 
 from kimi_beam.client import Client, Timeouts
 from kimi_beam.errors import ConfigError
+from kimi_beam.events import Events
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
 from kimi_beam.wire.protocol import Trouble, decode_poll
+from kimi_beam.wire.queues import decode_ack, decode_pull, encode_ack, encode_pull
 from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError
 
 _TRIES = 4
@@ -65,6 +70,58 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
         return Checked(service, f"could not make sure that the service takes this token and model: {trouble.message}")
     finally:
         client.close()
+
+
+def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Pulls from the queue of events, and hands back what came.
+
+    Args:
+        service: Whose account the queue is in.
+        events: How events are received.
+        sleep: How to wait between tries.
+
+    Returns:
+        What could not be made sure of, in one line; empty where all is good.
+
+    Raises:
+        ConfigError: There is no such queue, it cannot be pulled from, or the token may not do so.
+    """
+    service.check_events()
+    client = Client(service, timeouts=Timeouts(connect=5.0, read=20.0))
+    trouble = Trouble("")
+    try:
+        for attempt in range(_TRIES):
+            exchange = client.consume(events.queue, "pull", encode_pull(events.lease, most=1))
+            pulled = decode_pull(exchange, time.time())
+            if not isinstance(pulled, Trouble):
+                leases = [message.lease_id for message in pulled]
+                refused = decode_ack(client.consume(events.queue, "ack", encode_ack([], leases)), time.time())
+                # Where nothing came there is nothing to hand back. What that is answered is not documented, but a token
+                # that may only read is turned away.
+                if refused is None or (not leases and refused.error is not None and refused.error.status == 400):
+                    return ""
+                pulled = refused
+            trouble = pulled
+            error = trouble.error
+            if error is not None and 400 <= error.status < 500 and error.status not in (408, 429):
+                raise ConfigError(f"cannot pull events from the queue {events.queue}: {_reason(error)}")
+            if attempt < _TRIES - 1:
+                told = error.retry_after if error is not None else None
+                sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+    finally:
+        client.close()
+    return f"could not make sure that events can be pulled from the queue {events.queue}: {trouble.message}"
+
+
+def _reason(error: ServiceError) -> str:
+    """What a queue's refusal means and what helps (error codes of Queues; 405: bug reports)."""
+    if error.status in (401, 403) or error.code == 10000:
+        return f"the token needs the permission Queues, Edit, beside Workers AI: {error}"
+    if error.status == 405:
+        return f"it has no pull consumer (wrangler queues consumer http add): {error}"
+    if error.code in (10104, 10107, 11000) or error.status == 404:
+        return f"the account has no queue of this id (wrangler queues list): {error}"
+    return str(error)
 
 
 def _probe(client: Client) -> Exchange:

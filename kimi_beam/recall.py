@@ -1,11 +1,11 @@
-"""What the journal already knows of a batch: which documents have their answer, which are in flight, which are new.
+"""What is already known of a batch: which documents have their answer, which are in flight, which are new.
 
-Pure but for the journal that it reads.
+Known from the journal, or from the dead letters that the documents were. Pure but for the journal that it reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -13,7 +13,8 @@ from kimi_beam import batching
 from kimi_beam.batching import Spent
 from kimi_beam.jobs import Job
 from kimi_beam.journal import ANSWER, INTENT, TICKET, Answer, Entry, Submission
-from kimi_beam.types import Document, Reply, Ticket, Usage
+from kimi_beam.redrive import taken_over
+from kimi_beam.types import Document, OpenRequest, Reply, Ticket, Usage
 
 
 class Known(Protocol):
@@ -37,22 +38,24 @@ class Part:
     """Documents of one earlier submission that are asked for again.
 
     Attributes:
-        submission: The earlier one: in flight where it has a request id, doubtful where it has none.
+        request_id: The job; None where it is not known whether the service accepted it.
+        name: What the references of its requests begin with.
+        form: Which way of asking.
+        count: Its requests.
+        at: Unix seconds of the submit; None where its answer was given up once, so that it is waited for anew.
         documents: With the bytes of their requests.
         positions: Of each in the earlier submission.
         spent: What each has come to before, where the batch says so.
     """
 
-    submission: Submission
+    request_id: str | None
+    name: str
+    form: int
+    count: int
+    at: float | None
     documents: list[tuple[Document, int]] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
-
-    @property
-    def batch(self) -> bytes:
-        """The documents as a batch of their own, asked for as they were then."""
-        form = self.submission.form
-        return batching.encode(self.documents, form=form, spent=self.spent if form else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,42 +75,55 @@ class Recalled:
     fresh: bytes | None
 
 
-def recall(blob: bytes, keys: Sequence[bytes], journal: Known) -> Recalled:
-    """Parts a batch by what the journal knows.
+def recall(blob: bytes, documents: Sequence[Document], keys: Sequence[bytes], journal: Known | None) -> Recalled:
+    """Parts a batch by what is known.
 
     Args:
         blob: The batch.
+        documents: Its documents.
         keys: Of its documents, in their order.
-        journal: What is known.
+        journal: What the journal knows; None where there is none.
     """
-    entries = journal.look_up(keys)
-    if not any(entry is not None and entry.state in (ANSWER, TICKET, INTENT) for entry in entries):
+    entries = journal.look_up(keys) if journal is not None else [None] * len(keys)
+    known = [entry if entry is not None and entry.state in (ANSWER, TICKET, INTENT) else None for entry in entries]
+    if not any(known) and all(document.earlier.open is None for document in documents):
         return Recalled([], [], [], blob)
-    head = batching.head(blob)
     answered: list[Reply] = []
-    parts: dict[tuple[int, int], Part] = {}
+    parts: dict[Hashable, Part] = {}
     fresh: list[tuple[Document, int]] = []
     fresh_spent: list[Spent] = []
-    spent = batching.spent(blob) if head.form else [Spent()] * len(entries)
-    for document, size, before, entry in zip(batching.decode(blob), head.sizes, spent, entries, strict=True):
-        if entry is not None and entry.state == ANSWER:
+    head = batching.head(blob)
+    spent = batching.spent(blob) if head.form else [Spent()] * len(documents)
+    for document, size, before, key, entry in zip(documents, head.sizes, spent, keys, known, strict=True):
+        open_ = document.earlier.open
+        if journal is not None and entry is not None and entry.state == ANSWER:
             answer = journal.answer(entry)
             assert answer.result is not None
-            answered.append(Reply(document, answer.result, *_with(answer, before)))
+            same = taken_over(document, answer.ticket.request_id)
+            answered.append(Reply(same, answer.result, *_with(answer, before)))
             continue
-        if entry is not None and entry.state in (TICKET, INTENT):
-            place = (entry.file, entry.record)
-            part = parts.setdefault(place, Part(journal.submission(entry)))
-            if entry.position not in part.positions:
-                part.documents.append((document, size))
-                part.positions.append(entry.position)
-                part.spent.append(before)
-                continue
-            # Two documents of one content: the second is asked for by itself.
-        fresh.append((document, size))
-        fresh_spent.append(before)
-    in_flight = [part for part in parts.values() if part.submission.request_id is not None]
-    doubtful = [part for part in parts.values() if part.submission.request_id is None]
+        if journal is not None and entry is not None:
+            place: Hashable = (entry.file, entry.record)
+            if place not in parts:
+                parts[place] = _submitted(journal.submission(entry), given_up=open_ is not None)
+            position = entry.position
+        elif open_ is not None and open_.key == key.hex():
+            place, position = (open_.request_id, open_.form), open_.position
+            parts.setdefault(place, _left_open(open_))
+        else:
+            fresh.append((taken_over(document), size))
+            fresh_spent.append(before)
+            continue
+        part = parts[place]
+        if position in part.positions:  # two documents of one content: the second is asked for by itself
+            fresh.append((taken_over(document), size))
+            fresh_spent.append(before)
+            continue
+        part.documents.append((document, size))
+        part.positions.append(position)
+        part.spent.append(before)
+    in_flight = [part for part in parts.values() if part.request_id is not None]
+    doubtful = [part for part in parts.values() if part.request_id is None]
     left = batching.encode(fresh, form=head.form, spent=fresh_spent if head.form else ()) if fresh else None
     return Recalled(answered, in_flight, doubtful, left)
 
@@ -115,6 +131,16 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known) -> Recalled:
 def _with(answer: Answer, before: Spent) -> tuple[Usage, Ticket]:
     ticket = replace(answer.ticket, attempts=answer.ticket.attempts + before.attempts)
     return answer.usage + before.usage, ticket
+
+
+def _submitted(submission: Submission, *, given_up: bool) -> Part:
+    request_id = submission.request_id
+    at = None if given_up and request_id is not None else submission.at
+    return Part(request_id, submission.name, submission.form, len(submission.keys), at)
+
+
+def _left_open(request: OpenRequest) -> Part:
+    return Part(request.request_id, request.name, request.form, request.count, None)
 
 
 def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:
@@ -134,6 +160,6 @@ def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:
             continue
         if entry.at >= job.due or entry.state == ANSWER:
             return True
-        if entry.state == TICKET and (job.replaces is None or journal.submission(entry).request_id != job.replaces):
+        if entry.state == TICKET and not (job.resubmitted and journal.submission(entry).request_id == job.replaces):
             return True
     return False

@@ -27,6 +27,9 @@ from kimi_beam.wire.service_errors import ServiceError
 CLOUDFLARE = "https://api.cloudflare.com/client/v4"
 RUNS_PER_MINUTE = 20
 """Of K2.6 and other paid-only models, for an account and model; 50 with prepaid gateway credits (limits page)."""
+SUBMITS_PER_MINUTE, POLLS_PER_MINUTE = 100, 120
+"""Cloudflare's API takes 1,200 requests in 5 minutes of a token, and then none for 5 minutes (API limits page). Whether
+the queue counts there is not known; these stay below it together, and cost a batch of hundreds of documents nothing."""
 
 _NO_ACCOUNT = "0" * 32
 _NO_TOKEN = "none"  # noqa: S105 - what is sent to a service of one's own that asks for no token
@@ -49,8 +52,8 @@ class WorkersAI:
         openai_url: The root before ``/chat/completions`` of another server that speaks OpenAI's protocol (vLLM, Ollama,
             LM Studio); the API is then ``chat``.
         gateway: An AI Gateway of the account, or its id.
-        requests_per_minute: Synchronous requests of one worker process. None: 20 on Cloudflare's own hosts, else no
-            limit; 0: no limit.
+        requests_per_minute: Synchronous requests, or submits to the queue, of the whole job: each process takes a part.
+            None: on Cloudflare's own hosts 20, and of the queue 100 submits and 120 polls; elsewhere no limit. 0: none.
         fallback_api: ``run``: a model whose queue is gone (8007) is asked synchronously. None: the job ends.
 
     Raises:
@@ -200,6 +203,23 @@ class WorkersAI:
             return f"{gateway.host}/{self.account_id}/{gateway.id}/workers-ai/{self.model}"
         return f"{self.base_url}/accounts/{self.account_id}/ai/run/{self.model}"
 
+    def messages_url(self, queue: str, action: Literal["pull", "ack"]) -> str:
+        """Where a pull consumer of a Cloudflare Queue of the account asks (pull consumers page)."""
+        return f"{self.base_url}/accounts/{self.account_id}/queues/{queue}/messages/{action}"
+
+    def check_events(self) -> None:
+        """Refuses events where nothing sends or reaches them.
+
+        Raises:
+            ConfigError: The API is not the queue's, or everything goes through a gateway's URL.
+        """
+        if self.api != "batch":
+            raise ConfigError(f"events: they tell of batch jobs, and --api {self.api} has none")
+        if self._gateway is not None and self._gateway.in_url:
+            raise ConfigError(
+                "events: a queue is not reached through a gateway's URL: name the gateway alone (--gateway)"
+            )
+
     @property
     def chat_url(self) -> str:
         """OpenAI's chat completions (OpenAI-compatible endpoints page)."""
@@ -212,10 +232,23 @@ class WorkersAI:
 
     @property
     def pace(self) -> int | None:
-        """Synchronous requests a minute of one process, None for no limit."""
+        """Synchronous requests a minute of the whole job, None for no limit."""
+        return self._pace(RUNS_PER_MINUTE)
+
+    @property
+    def submit_pace(self) -> int | None:
+        """Submits a minute of the whole job, None for no limit."""
+        return self._pace(SUBMITS_PER_MINUTE)
+
+    @property
+    def poll_pace(self) -> int | None:
+        """Polls a minute of the whole job, None for no limit."""
+        return None if self._is_own or self.requests_per_minute == 0 else POLLS_PER_MINUTE
+
+    def _pace(self, on_cloudflare: int) -> int | None:
         if self.requests_per_minute is not None:
             return self.requests_per_minute or None
-        return None if self._is_own else RUNS_PER_MINUTE
+        return None if self._is_own else on_cloudflare
 
     # -------------------------------------------------------------------------------------------- headers
 

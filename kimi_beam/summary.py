@@ -58,6 +58,7 @@ def to_json(
     measured: Mapping[str, Any] | None = None,
     price: Price | None = None,
     run: str | None = None,
+    left: Mapping[str, int] | None = None,
 ) -> bytes:
     """The text of ``summary.json``.
 
@@ -65,9 +66,10 @@ def to_json(
         summary: The run's.
         model: The model that was asked.
         schema_hash: `OutputSchema.hash`.
-        measured: Counters by name and ``wall_s``; what is missing is null.
+        measured: Counters by name, ``wall_s``, and where the ``journal`` is; what is missing is null.
         price: Takes the place of the model's own.
         run: Which run it is, so that it knows its own result again.
+        left: Of a run over dead letters, by code: those that were not run again. None: it was no such run.
     """
     billed = bill(model, summary.usage, price)
     measured = measured or {}
@@ -76,6 +78,7 @@ def to_json(
         "documents": summary.documents,
         "extractions": summary.extractions,
         "dead_letters": dict(summary.dead_letters),
+        **({"left": dict(sorted(left.items()))} if left is not None else {}),
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
@@ -85,7 +88,7 @@ def to_json(
         "cache_saved_usd": billed and billed.cache_saved,
         "model": model,
         "schema_hash": schema_hash,
-        **{name: measured.get(name) for name in (*COUNTERS, "wall_s")},
+        **{name: measured.get(name) for name in (*COUNTERS, "wall_s", "journal")},
         "run": run,
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

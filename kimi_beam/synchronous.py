@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,22 +18,22 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from kimi_beam import client, metrics, tools
-from kimi_beam.calling import Again, Call, Halt, Park, Settle, Turn, heard, parked
+from kimi_beam.calling import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
 from kimi_beam.client import Client
-from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE
+from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE, quota_failure
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
-from kimi_beam.wire.completions import decode_run
-from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, Unknown, spent_for
-from kimi_beam.wire.service_errors import ServiceError
+from kimi_beam.wire.completions import Answered, decode_run
+from kimi_beam.wire.envelopes import HttpReply, Refused, Unknown, spent_for
+from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
 """Replies that are handed on together, where so many are there."""
 _LONGEST_SLEEP = 5.0
-"""Seconds after which a request that waits for its turn looks whether there still is one."""
+"""Seconds after which a request that waits for its turn looks whether it may still be sent."""
 _LOOK = 0.5
 """Seconds after which a thread that waits for a free place looks whether the run has been stopped."""
 
@@ -44,7 +46,7 @@ class Runs:
     """The documents of one bundle.
 
     Args:
-        connection: Shared by the process, and with it pace and concurrency.
+        connection: Shared by the process, and with it pace, concurrency and what is known of the quota.
         prompt: What is asked.
         polling: How long waits are, and the deadline.
         functions: What the model may call.
@@ -71,7 +73,7 @@ class Runs:
         self._turned_away = 0
         self._cancelled = False
         self._broken: BaseException | None = None
-        self._parked: tuple[float, Failure] = (0.0, Failure("submit", "quota_exhausted", ""))
+        self._unsupported: Failure | None = None
         self._counts: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
 
@@ -166,29 +168,25 @@ class Runs:
 
     async def _settled(self, document: Document) -> Reply:
         call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()
+        line, step = self._client.flow.runs, None
         while True:
-            if self._halted is not None:
-                raise _Stopped
-            until, failure = self._parked
-            if time.time() < until:
-                return _reply(document, call, parked(call, failure))
-            if wait := self._client.pace.take(time.monotonic()):
-                await asyncio.sleep(min(wait, _LONGEST_SLEEP))
-                continue  # much may have happened since
-            if not call.since:  # waiting for a turn is no waiting for an answer
-                call = replace(call, since=time.time())
-            request = self._prompt.request(document, form=call.form, turns=turns)
-            exchange = await self._client.ask(request, self._left(call))
-            step = self._heard(call, exchange, document.id)
-            if not isinstance(step, Halt) and isinstance(exchange, HttpReply):
-                self._turned_away = 0
+            turn = line.join(again=isinstance(step, Wait))
+            try:
+                failure = await self._may_send(turn)
+                if failure is not None:
+                    return _reply(document, call, parked(call, failure))
+                if not call.since:  # waiting for a turn is no waiting for an answer
+                    call = replace(call, since=time.time())
+                request = self._prompt.request(document, form=call.form, turns=turns)
+                step = await self._asked(call, request, document.id)
+            finally:
+                line.leave(turn)
+            call = step.call
             if isinstance(step, Settle):
                 PROGRESS.trouble = ""
-                return _reply(document, step.call, step.result)
+                return _reply(document, call, step.result)
             if isinstance(step, Park):
-                self._parked = step.until, step.failure
-                return _reply(document, step.call, parked(step.call, step.failure))
-            call = step.call
+                return _reply(document, call, parked(call, step.failure))
             if isinstance(step, Turn):
                 try:
                     turns += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._left(call))
@@ -198,23 +196,53 @@ class Runs:
             elif isinstance(step, Again):
                 PROGRESS.trouble = step.trouble
                 # The deadline is met by a last request, not passed by a long wait.
-                wait = min(step.wait, self._left(call))
-                if step.holds_all:
-                    self._client.pace.hold(time.monotonic() + wait)
-                await asyncio.sleep(wait)
-            else:
+                await asyncio.sleep(min(step.wait, self._left(call)))
+            elif isinstance(step, Halt):
                 await self._stop(step)
 
-    def _heard(self, call: Call, exchange: Exchange, name: str) -> Settle | Again | Turn | Park | Halt:
+    async def _may_send(self, turn: asyncio.Future[None]) -> Failure | None:
+        """Waits for a turn.
+
+        Returns:
+            What a document is given up with that may no longer be sent; None where it may.
+        """
+        while True:
+            if self._halted is not None:
+                raise _Stopped
+            if spent := self._client.quota.is_spent(time.time()):
+                return quota_failure(str(spent))
+            if self._unsupported is not None:
+                return self._unsupported
+            if turn.done():
+                return None
+            await asyncio.wait({turn}, timeout=_LONGEST_SLEEP)
+
+    async def _asked(self, call: Call, request: bytes, name: str) -> Step:
+        """Sends a request, and tells the whole process what it has to know of the reply."""
+        gate, sent = self._client.flow.runs.gate, time.monotonic()
+        exchange = await self._client.ask(request, self._left(call))
         now = time.time()
         self._counts[metrics.REQUESTS] += 1
-        if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
-            self._client.pace.hold(time.monotonic() + min(wait, self._polling.deadline))
         result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
         self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
-        self._counts[metrics.DELAYS] += isinstance(result, Refused) and result.error.waits
         step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
+        if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
+            gate.hold(time.monotonic() + min(wait, self._left(call)))
+        if isinstance(result, Answered):
+            gate.answered(sent)
+        elif isinstance(result, Refused) and result.error.remedy is Remedy.WAIT:
+            self._counts[metrics.DELAYS] += 1
+            backoff = functools.partial(self._polling.backoff, name)
+            gate.throttled(sent, time.monotonic(), backoff, result.error.retry_after, self._left(call))
+        if isinstance(step, Wait):
+            PROGRESS.trouble = step.trouble
+        elif isinstance(step, Park) and step.until < math.inf and isinstance(result, Refused):
+            self._client.quota.spend(result.error, step.until)
+        elif isinstance(step, Park):
+            self._unsupported = step.failure
+        if not isinstance(step, Halt) and isinstance(exchange, HttpReply):
+            self._turned_away = 0
         return step
 
     def _left(self, call: Call) -> float:

@@ -11,7 +11,7 @@ the dead letters). A document leaves exactly once, as an `Extraction` or as a `D
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ Code = Literal[
     "missing_id",
     "missing_text",
     "unreadable",
+    "file_changed",
     # prompt
     "empty_document",
     "too_large",
@@ -80,6 +81,57 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class FileContent:
+    """What the whole of a file held when it was first read.
+
+    Attributes:
+        size: Bytes, uncompressed.
+        checksum: BLAKE2b of these bytes, 32 hexadecimal digits.
+        key: What the journal names the document by, in hexadecimal digits; empty where that is not known yet.
+    """
+
+    size: int
+    checksum: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request that the service has accepted and whose answer nobody has seen.
+
+    Attributes:
+        request_id: Of its job.
+        key: What was asked of whom, as the journal names it, in hexadecimal digits: it is no answer to anything else.
+        name: What the references of the job's requests begin with.
+        count: The requests of the job.
+        position: Which of them it is.
+        form: Which way of asking (`Prompt.forms`).
+    """
+
+    request_id: str
+    key: str
+    name: str
+    count: int
+    position: int
+    form: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a document has come to in earlier runs.
+
+    Attributes:
+        round: Bad answers that were put aside, so that it is asked anew.
+        attempts: Submits that the service saw for it, but for the one of `open`: whoever takes that over counts it.
+        open: The request whose answer is still to be fetched, None where there is none.
+    """
+
+    round: int = 0
+    attempts: int = 0
+    open: OpenRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
 
@@ -91,6 +143,9 @@ class Document:
             user names the keys (``Extract(prompt_metadata=…)``).
         source: Where it was read from (a path); becomes ``_provenance.source``.
         failure: Set when reading failed already; such a document passes through to the dead letters.
+        earlier: What it has come to in earlier runs: set by `ReadDeadLetters`, and never sent to the model.
+        file: Set by `ReadDocuments` where text or image are all that the file `source` holds, and worth reading twice.
+            An optimisation only: it is not compared, and a changed document has none.
     """
 
     id: str
@@ -99,6 +154,28 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     failure: Failure | None = None
+    earlier: Earlier = Earlier()
+    file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether text and image are in the file alone, and not here."""
+        return self.file is not None and not self.text and not self.images
+
+    def with_file(self, file: FileContent) -> Document:
+        """The same that can be read again. `dataclasses.replace` leaves the file behind, as text may be changed."""
+        other = replace(self)
+        object.__setattr__(other, "file", file)
+        return other
+
+    def as_reference(self, key: str) -> Document:
+        """The same without what is in its file.
+
+        Args:
+            key: What the journal names it by: it cannot be told without the text.
+        """
+        assert self.file is not None
+        return replace(self, text="", images=()).with_file(replace(self.file, key=key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +233,21 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One document with what came back for it: a completion, or the failure that stands in its place."""
+    """One document with what came back for it: a completion, or the failure that stands in its place.
+
+    Attributes:
+        document: Which.
+        result: What came back.
+        usage: Tokens.
+        ticket: The job.
+        open: The request that it was, where the job may still be answered; else None.
+    """
 
     document: Document
     result: Completion | Failure
     usage: Usage = Usage()
     ticket: Ticket = Ticket()
+    open: OpenRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +259,7 @@ class Provenance:
         model_asked: The model that was asked for.
         model_answered: The model that the service says answered; an alias can hide here (K2.5 is served by K2.6).
         request_id: The job's id.
-        attempts: Submits that the service saw for the document's batch.
+        attempts: Submits that the service saw for the document's batch, those of earlier runs included.
         usage: Tokens.
         schema_hash: `OutputSchema.hash`.
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
@@ -234,12 +320,15 @@ class DeadLetter:
     Attributes:
         document: As it came in.
         failure: Why.
-        attempts: Submits that the service saw for the document's batch; 0 where it was never sent.
+        attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 where it was
+            never sent.
         request_id: The job it was part of, None where there was none.
         usage: What it cost all the same.
         model: The model that was asked for.
         schema_hash: `OutputSchema.hash`.
         failed_at: Unix seconds.
+        round: `Earlier.round` of the document.
+        open: The request whose answer may still be fetched, None where there is none.
     """
 
     document: Document
@@ -250,6 +339,8 @@ class DeadLetter:
     model: str
     schema_hash: str
     failed_at: float
+    round: int = 0
+    open: OpenRequest | None = None
 
 
 Outcome: TypeAlias = Extraction | DeadLetter

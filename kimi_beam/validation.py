@@ -190,15 +190,20 @@ def _candidates(text: str) -> Iterator[str]:
 
 def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> DeadLetter:
     """The dead letter of a reply."""
+    earlier, ticket = reply.document.earlier, reply.ticket
+    if earlier.open is not None:  # nobody has got round to it: it is as open as before
+        ticket = Ticket(earlier.open.request_id, ticket.attempts + 1)
     return DeadLetter(
         reply.document,
         failure,
-        reply.ticket.attempts,
-        reply.ticket.request_id,
+        earlier.attempts + ticket.attempts,
+        ticket.request_id,
         reply.usage,
         asked.model,
         asked.schema.hash,
         now,
+        earlier.round,
+        reply.open or earlier.open,
     )
 
 
@@ -208,7 +213,7 @@ def _provenance(reply: Reply, completion: Completion, asked: Asked) -> Provenanc
         asked.model,
         completion.model,
         reply.ticket.request_id,
-        reply.ticket.attempts,
+        reply.document.earlier.attempts + reply.ticket.attempts,
         reply.usage,
         asked.schema.hash,
         completion.created,

@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--token-from", "--token_from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
     parser.add_argument("--base-url", "--base_url", help="another service than Cloudflare's")
     parser.add_argument("--journal", metavar="DIR", help="where answers are kept (default: OUTPUT/_journal)")
+    queue = "Cloudflare Queue that the model's batch events are sent to"
+    parser.add_argument("--events-queue", "--events_queue", metavar="QUEUE_ID", help=queue)
     args, beam_args = parser.parse_known_args(argv)
 
     try:
@@ -40,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         documents = pipeline | kb.ReadDocuments(args.input)
         journal = args.journal or f"{args.output.rstrip('/')}/_journal"
-        results = documents | kb.Extract(schema, service=service, instructions=args.instructions, journal=journal)
+        results = documents | kb.Extract(
+            schema, service=service, instructions=args.instructions, journal=journal, events=args.events_queue
+        )
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=documents)
         (results.extractions, results.dead_letters) | write
     except UserError as e:  # a mistake, found before anything was sent

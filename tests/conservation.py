@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import receipts, run_extract
 
@@ -57,7 +58,9 @@ def made(seed: int) -> Case:
     )
 
 
-def check(case: Case, directory: Path, *, runner: str | None = "FnApiRunner", options: Sequence[str] = ()) -> None:
+def check(
+    case: Case, directory: Path, *, runner: str | None = "FnApiRunner", options: Sequence[str] = (), **extract: Any
+) -> None:
     """Runs a case and holds it against the law."""
     spec = ",".join(f"{name}={chance}" for name, chance in case.faults.items())
     with Emulator(seed=case.seed, faults=spec, behaviour=case.behaviour) as emulator:
@@ -70,6 +73,7 @@ def check(case: Case, directory: Path, *, runner: str | None = "FnApiRunner", op
             batching=case.batching,
             shards=case.shards,
             max_in_flight=case.max_in_flight,
+            **extract,
         )
         stats = emulator.stats()
     assert outcome.ids == Counter(d.id for d in case.documents), "a document was lost or doubled"

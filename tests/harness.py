@@ -80,6 +80,26 @@ def run_extract(
     return read_dataset(directory)
 
 
+def run_redrive(
+    letters: Path | str,
+    where: kb.WorkersAI,
+    directory: Path,
+    *,
+    runner: str | None = "FnApiRunner",
+    options: Sequence[str] = (),
+    schema: Any = RECEIPT,
+    codes: Sequence[str] = (),
+    **extract: Any,
+) -> Outcome:
+    """Runs dead letters through `Extract` into a dataset and reads it back."""
+    with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
+        read = pipeline | kb.ReadDeadLetters(str(letters), codes=codes)
+        results = read.documents | kb.Extract(schema, service=where, **extract)
+        write = kb.WriteDataset(str(directory), schema, model=where.model, documents=read.documents, left=read.left)
+        (results.extractions, results.dead_letters) | write
+    return read_dataset(directory)
+
+
 def receipts(count: int, start: int = 0) -> list[kb.Document]:
     """Documents that the emulator's rules can read, each another."""
     return [

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kimi_beam import batching
 from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, Spent, pack
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Document, Failure, Usage
+from kimi_beam.types import Document, Earlier, Failure, OpenRequest, Usage
 
 # ------------------------------------------------------------------------------------------------ packing
 
@@ -118,6 +118,8 @@ _failures = st.builds(
     retryable=st.booleans(),
     raw=st.none() | st.text(),
 )
+_numbers = st.integers(0, 2**40)
+_open_requests = st.builds(OpenRequest, st.text(), st.text(), st.text(), _numbers, _numbers, st.integers(0, 2))
 _documents = st.builds(
     Document,
     id=st.text(min_size=1),
@@ -126,6 +128,7 @@ _documents = st.builds(
     metadata=st.dictionaries(st.text(), _json, max_size=4),
     source=st.text(),
     failure=st.none() | _failures,
+    earlier=st.builds(Earlier, _numbers, _numbers, st.none() | _open_requests),
 )
 _pairs = st.lists(st.tuples(_documents, st.integers(0, 2**64 - 1)), max_size=4)
 NASTY = [
@@ -234,14 +237,6 @@ def test_the_same_documents_in_another_form_are_another_job() -> None:
     pairs = [(Document("a", "t"), 5)]
     names = {batching.head(batching.encode(pairs, form=form)).batch_id for form in range(3)}
     assert len(names) == 3, "answers to the first job would be taken for answers to the second"
-
-
-@pytest.mark.parametrize("read", [batching.head, batching.decode, batching.spent])
-def test_a_batch_of_another_version_in_a_savepoint_is_refused_and_not_misread(read: Any) -> None:
-    blob = _named("a", "b")
-    for version in (1, 7):  # 1: the batches of kimi_beam before it asked twice
-        with pytest.raises(ValueError, match=f"version {version}"):
-            read(bytes((version,)) + blob[1:])
 
 
 def test_the_same_documents_are_the_same_bytes_so_that_a_retried_bundle_changes_nothing() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import calling
-from kimi_beam.calling import MAX_TURNS, Again, Call, Halt, Park, Settle, Turn, heard
+from kimi_beam.calling import MAX_TURNS, Again, Call, Halt, Park, Settle, Turn, Wait, heard
 from kimi_beam.dispatch import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE
 from kimi_beam.polling import Polling
 from kimi_beam.types import Completion, Failure, Usage
@@ -113,12 +113,13 @@ def test_each_error_does_what_the_contract_says(code: int | None, status: int, d
         assert isinstance(step.result, Failure)
         wanted = {"no": "refused", "split": "too_large", "truncated": "truncated"}[does]
         assert (step.result.code, step.result.retryable, step.call.attempts) == (wanted, False, 1)
+    elif does == "wait":
+        assert step == Wait(call, None, step.trouble)
     else:
         assert isinstance(step, Again)
         assert step.wait > 0
-        assert not step.holds_all
         assert step.call.form == (1 if does == "form" else 0)
-        assert step.call.attempts == (0 if does == "wait" else 1)
+        assert step.call.attempts == 1
         assert step.call.unknown == (1 if does == "once" else 0)
 
 
@@ -126,21 +127,19 @@ def test_each_error_does_what_the_contract_says(code: int | None, status: int, d
 
 
 @pytest.mark.parametrize(("code", "status"), [(None, 429), (3040, 429), (3021, 429), (3040, 200), (3021, 400)])
-def test_come_back_later_uses_no_attempt_and_holds_all_for_as_long_as_it_says(code: int | None, status: int) -> None:
-    step = hear(new(attempts=2, refusals=4, unknown=1), refused(code, status, 17.0))
-    assert isinstance(step, Again)
-    assert step.holds_all
-    assert 17.0 <= step.wait <= 17.0 + POLLING.first, "as long as it says, and then not all at once"
-    assert step.call == new(attempts=2, refusals=4, unknown=1, delays=1)
+@pytest.mark.parametrize("retry_after", [17.0, 0.0, None])
+def test_come_back_later_uses_no_attempt(code: int | None, status: int, retry_after: float | None) -> None:
+    call = new(attempts=2, refusals=4, unknown=1, delays=3)
+    step = hear(call, refused(code, status, retry_after))
+    assert isinstance(step, Wait)
+    assert (step.call, step.retry_after) == (call, retry_after)
 
 
-@pytest.mark.parametrize("retry_after", [None, 0.0])
-def test_without_a_word_how_long_the_waits_grow_and_hold_nobody_else(retry_after: float | None) -> None:
+def test_while_nobody_is_there_the_waits_grow() -> None:
     call, waits = new(), []
     for _ in range(20):
-        step = hear(call, refused(3040, 429, retry_after))
+        step = hear(call, Unsent("no route"))
         assert isinstance(step, Again)
-        assert not step.holds_all
         waits.append(step.wait)
         call = step.call
     assert all(0 < wait <= POLLING.ceiling for wait in waits), "at once for ever"
@@ -153,8 +152,8 @@ def test_politeness_is_ended_by_the_deadline_alone() -> None:
         call, now = new(), NOW
         while now < NOW + POLLING.deadline:
             step = hear(call, result, now)
-            assert isinstance(step, Again)
-            call, now = step.call, now + step.wait
+            assert isinstance(step, (Again, Wait))
+            call, now = step.call, now + (step.wait if isinstance(step, Again) else 30.0)
         step = hear(call, result, now)
         assert isinstance(step, Settle)
         assert isinstance(step.result, Failure)
@@ -165,7 +164,7 @@ def test_politeness_is_ended_by_the_deadline_alone() -> None:
 def test_a_request_that_could_not_be_sent_costs_nothing_and_holds_nobody() -> None:
     step = hear(new(), Unsent("connection refused"))
     assert isinstance(step, Again)
-    assert (step.call.attempts, step.holds_all, step.trouble) == (0, False, "connection refused")
+    assert (step.call.attempts, step.trouble) == (0, "connection refused")
 
 
 # ------------------------------------------------------------------------------------------------ trouble

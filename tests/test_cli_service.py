@@ -122,6 +122,7 @@ def test_cloudflares_token_is_not_sent_to_another_server(
         (("--emulator", "--price", "1:2:nan"), "PROMPT:CACHED:COMPLETION"),
         (("--emulator", "--price", "a:b:c"), "PROMPT:CACHED:COMPLETION"),
         (("--emulator", "--max-concurrency", "0"), "at least 1"),
+        (("--emulator", "--max-in-flight", "0"), "at least 1"),
         (("--emulator", "--max-concurrency", "x"), "whole number"),
         (("--emulator", "--max-concurrency", "inf"), "whole number"),
         (("--emulator", "--requests-per-minute", "-1"), "whole number"),
@@ -251,6 +252,18 @@ def test_the_pace_and_the_bound_of_the_command_line_are_kept(inputs: Path, tmp_p
         flags = ("--base-url", server.url, "--api", "run", "--max-concurrency", "3", "--requests-per-minute", "0")
         assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
     assert server.most_in_flight == 3
+
+
+def test_no_more_jobs_are_in_flight_than_the_command_line_says(tmp_path: Path, capsys: Capture) -> None:
+    inputs = tmp_path / "in.jsonl"
+    inputs.write_text("".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in receipts(1_300)))
+    with Emulator(latency=0.3) as emulator:
+        flags = ("--base-url", emulator.base_url, "--poll-interval", "0.05:0.2", "--max-in-flight", "2")
+        assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
+        stats = emulator.stats()
+    assert len(read_dataset(tmp_path / "out").rows) == 1_300
+    assert stats["submits"] >= 5
+    assert stats["most_jobs_in_flight"] == 2
 
 
 def test_thinking_and_the_bound_of_an_answer_are_sent(inputs: Path, tmp_path: Path, capsys: Capture) -> None:

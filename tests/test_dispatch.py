@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import dispatch
-from kimi_beam.dispatch import Finish, GiveUp, Halt, Split
+from kimi_beam.dispatch import Drop, Finish, GiveUp, Halt, Split
 from kimi_beam.jobs import Job, Shard, decode, encode
 from kimi_beam.polling import Polling
+from kimi_beam.types import Failure
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
-from kimi_beam.wire.service_errors import ServiceError
+from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
 
@@ -43,6 +44,70 @@ def test_a_batch_is_submitted_at_once_and_polled_after_the_first_wait() -> None:
     assert shard.jobs[0].attempts == 1
 
 
+def in_flight(*request_ids: str, since: float = 0.0) -> Shard:
+    shard = dispatch.admit(Shard(), [(f"batch {r}", 1) for r in request_ids], since)
+    for job, request_id in zip(shard.jobs, request_ids, strict=True):
+        shard, _ = dispatch.submitted(shard, job, Accepted(request_id), since, POLLING)
+    return shard
+
+
+def polled_now(shard: Shard, now: float, patience: float = 180.0) -> list[str | None]:
+    return [job.request_id for job in dispatch.due(shard, now, patience, POLLING.deadline)]
+
+
+def test_a_job_is_polled_at_once_when_its_event_has_come_and_late_without() -> None:
+    shard = in_flight("r", "s")
+    assert dispatch.wake(shard, 180.0, POLLING.deadline) == 181.0
+    assert polled_now(shard, 180.9) == []
+    shard = dispatch.told(shard, {"s", "nobody's"}, 0.5)
+    assert polled_now(shard, 0.5) == ["s"]
+    assert dispatch.wake(shard, 180.0, POLLING.deadline) == 0.5
+    assert polled_now(shard, 181.0) == ["s", "r"]
+
+
+def test_an_event_that_comes_again_has_nothing_fetched_again() -> None:
+    shard = dispatch.told(in_flight("r"), {"r"}, 10.0)
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x"), 11.0, POLLING)
+    assert polled_now(dispatch.told(shard, {"r"}, 11.1), 11.1) == []
+
+
+def test_a_fetch_that_failed_is_made_again_at_the_usual_pace() -> None:
+    shard = dispatch.told(in_flight("r"), {"r"}, 10.0)
+    for result in (Trouble("x"), Pending()):
+        shard, _ = dispatch.polled(shard, shard.jobs[0], result, 10.0, POLLING)
+        assert dispatch.wake(shard, 180.0, POLLING.deadline) == dispatch.wake(shard)
+        assert polled_now(shard, 13.0) == ["r"]
+
+
+def test_waiting_for_events_goes_on_to_the_deadline_and_no_further() -> None:
+    shard = in_flight("r")
+    deadline = POLLING.deadline
+    shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), deadline - 10, POLLING)
+    assert effects == []
+    assert dispatch.wake(shard, 180.0, deadline) == deadline
+
+
+def test_a_job_that_is_submitted_again_has_an_event_of_its_own() -> None:
+    shard = dispatch.told(in_flight("r"), {"r"}, 100.0)
+    for now in (100.0, 200.0):
+        shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("x"), now, POLLING)
+    assert shard.jobs[0].request_id is None
+    shard, _ = dispatch.submitted(shard, shard.jobs[0], Accepted("again"), 201.0, POLLING)
+    assert polled_now(shard, 300.0) == []
+
+
+def test_told_to_come_back_later_a_shard_waits_for_all_its_events() -> None:
+    shard = dispatch.told(replace(in_flight("r"), polls_from=50.0), {"r"}, 10.0)
+    assert polled_now(shard, 49.0) == []
+    assert polled_now(shard, 50.0) == ["r"]
+
+
+def test_an_event_says_nothing_of_what_is_not_submitted() -> None:
+    shard = dispatch.admit(Shard(), [("b", 1)], 0.0)
+    assert dispatch.told(shard, {"r"}, 0.0) == shard
+    assert [job.batch_id for job in dispatch.due(shard, 0.0, 180.0, POLLING.deadline)] == ["b"]
+
+
 @pytest.mark.parametrize("retry_after", [17.0, 3_000.0])
 def test_retry_after_holds_back_the_whole_shard_and_uses_up_no_attempt(retry_after: float) -> None:
     shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
@@ -63,8 +128,25 @@ def test_a_poll_told_to_come_back_later_holds_the_others_too() -> None:
     shard, _ = one_job(request_id="r")
     shard = dispatch.admit(shard, [("other", 1)], 0.0)
     shard = Shard((shard.jobs[0], replace(shard.jobs[1], request_id="s")))
-    shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(3040, 429)), 0.0, POLLING)
-    assert dispatch.due(shard, 0.05) == []
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(3040, 429, 30.0)), 0.0, POLLING)
+    assert dispatch.due(shard, 29.9) == []
+
+
+def test_who_is_too_busy_for_one_batch_and_names_no_time_holds_that_one_back() -> None:
+    """How many of the others may be sent is known to the process: its window."""
+    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard, _ = dispatch.submitted(shard, shard.jobs[0], Refused(error(3040, 429)), 0.0, POLLING)
+    assert [job.batch_id for job in dispatch.due(shard, 0.0)] == ["b"]
+    assert [job.batch_id for job in dispatch.due(shard, POLLING.first)] == ["b", "a"], "who waits longest comes first"
+
+
+def test_a_shard_is_held_as_long_as_its_process_may_not_send_and_no_shorter() -> None:
+    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard = replace(shard, jobs=(shard.jobs[0], replace(shard.jobs[1], request_id="s")))
+    shard = dispatch.hold(shard, submits=10.0, polls=20.0)
+    assert [job.batch_id for job in dispatch.due(shard, 10.0)] == ["a"]
+    assert dispatch.hold(shard, submits=3.0) == shard, "a shorter hold lifts a longer one"
+    assert len(dispatch.due(shard, 20.0)) == 2
 
 
 def test_waiting_politely_never_ends_a_batch_before_its_deadline() -> None:
@@ -261,9 +343,30 @@ def test_what_is_in_flight_survives_a_moment_of_account_trouble() -> None:
     assert len(shard.jobs) == 1
 
 
-def test_state_of_another_version_is_refused_and_not_misread() -> None:
-    with pytest.raises(ValueError, match="version 99"):
-        decode(b"[99,0,0,0,0,[]]")
+CHANGED = Failure("read", "file_changed", "it has changed", retryable=True)
+AWAY = Failure("read", "unreadable", "the bucket is away", retryable=True)
+
+
+def test_a_batch_with_a_file_that_changed_is_parted_at_once() -> None:
+    shard, job = one_job(unknown=1, attempts=1)
+    assert dispatch.unread(shard, job, {1: CHANGED}, 5.0, POLLING) == (Shard(), [Drop(job, {1: CHANGED})])
+
+
+def test_a_batch_with_a_file_that_cannot_be_read_now_waits_and_uses_nothing_up() -> None:
+    shard, job = one_job()
+    tries, now = 0, 0.0
+    while True:
+        shard, effects = dispatch.unread(shard, job, {0: CHANGED, 2: AWAY}, now, POLLING)
+        if effects:
+            break
+        (job,) = shard.jobs
+        assert now < job.due <= now + POLLING.ceiling * 2
+        assert (job.attempts, job.refusals, job.unknown, job.trouble) == (0, 0, 0, AWAY.message)
+        assert shard.submits_from == 0.0, "the other batches need not wait"
+        tries, now = tries + 1, job.due
+    assert effects == [Drop(job, {0: CHANGED, 2: AWAY})]
+    assert dispatch.OUTAGE <= now < dispatch.OUTAGE + POLLING.ceiling * 2
+    assert tries >= 5
 
 
 # ------------------------------------------------------------------------------------------------ whole runs
@@ -345,7 +448,7 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
                 assert now >= service.not_before, "a submit before its Retry-After"
                 results.append((job, service.submit(job)))
         for _, result in results:
-            if isinstance(result, Refused) and result.error.waits and result.error.retry_after:
+            if isinstance(result, Refused) and result.error.remedy is Remedy.WAIT and result.error.retry_after:
                 service.not_before = max(service.not_before, now + result.error.retry_after)
         shard, more = dispatch.submitted_together(shard, results, now, POLLING)  # type: ignore[arg-type]
         effects += more

@@ -18,13 +18,16 @@ from kimi_beam.emulator import Emulator
 from kimi_beam.io import journal_files
 from kimi_beam.jobs import Job
 from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Entry, Journaling, Submission
+from kimi_beam.keyed_state import KeyedState
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import is_ahead
 from kimi_beam.schema import OutputSchema
-from kimi_beam.transforms.dispatch import DispatchBounded, _Bag, _Cell
+from kimi_beam.transforms.dispatch import DispatchBounded
+from kimi_beam.transforms.state import _HELD, _QUEUE, _Bag, _Value
 
 PROMPT = Prompt(OutputSchema(RECEIPT))
 COUNT = 24
+Cells = tuple[_Value, _Value, _Bag, list[_Bag], list[_Bag]]
 
 
 class Worker:
@@ -36,26 +39,27 @@ class Worker:
         self._step = DispatchBounded(service(url), PROMPT, batches, polling, 4, 4, journal)
         self._step.setup()
 
-    def slices(self, state: tuple[_Bag, _Bag, _Cell]) -> Iterator[list[str]]:
+    def slices(self, cells: Cells) -> Iterator[list[str]]:
         """Does slice after slice; the ids of the documents that leave in each."""
         while True:
-            replies, shard = [], None
-            going = self._step._slice("0", *state)
-            while shard is None:
+            replies, more = [], None
+            going = self._step._slice("0", KeyedState(*cells))
+            while more is None:
                 try:
                     replies += next(going)
                 except StopIteration as end:
-                    shard = end.value
+                    more = end.value
             yield [reply.document.id for reply in replies]
-            if not shard.jobs:
+            if not more:
                 return
 
     def leave(self) -> None:
         self._step.teardown()
 
 
-def fresh() -> tuple[_Bag, _Bag, _Cell]:
-    return _Bag(batching.encode([prepare(d, PROMPT)]) for d in receipts(COUNT)), _Bag(), _Cell()
+def fresh() -> Cells:
+    inbox = _Bag(batching.encode([prepare(d, PROMPT)]) for d in receipts(COUNT))
+    return _Value(), _Value(), inbox, [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
 
 
 @pytest.mark.parametrize("faults", ["", "json_mode=0.4", "expired=0.3", "never_ends=0.3"])
@@ -98,7 +102,7 @@ def ahead(state: int, at: float, **job: Any) -> bool:
 @pytest.mark.parametrize("state", [NOTHING, INTENT, TICKET, ANSWER])
 def test_whatever_was_written_after_a_batch_was_due_is_news(state: int) -> None:
     assert ahead(state, 100.0)
-    assert ahead(state, 100.0, replaces="lost")
+    assert ahead(state, 100.0, resubmitted=True, replaces="lost")
 
 
 def test_a_ticket_that_came_while_a_doubtful_submit_was_waited_for_is_news() -> None:
@@ -109,9 +113,11 @@ def test_a_ticket_that_came_while_a_doubtful_submit_was_waited_for_is_news() -> 
 def test_what_the_state_has_seen_is_none() -> None:
     assert not ahead(INTENT, 99.0, unknown=1)
     assert not ahead(NOTHING, 99.0)
-    assert not ahead(TICKET, 99.0, replaces="r"), "a job that the service lost would be polled for ever"
+    assert not ahead(TICKET, 99.0, resubmitted=True, replaces="r"), (
+        "a job that the service lost would be polled for ever"
+    )
 
 
 def test_a_job_was_submitted_again_already_before_the_state_says_so() -> None:
-    assert ahead(TICKET, 99.0, replaces="lost")
-    assert ahead(ANSWER, 99.0, replaces="lost")
+    assert ahead(TICKET, 99.0, resubmitted=True, replaces="lost")
+    assert ahead(ANSWER, 99.0, resubmitted=True, replaces="lost")

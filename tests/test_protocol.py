@@ -64,7 +64,6 @@ def test_a_submit_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
         error = result.error
         assert (error.status, error.code) == (expected["status"], expected["code"])
         assert error.remedy is Remedy[expected["remedy"]]
-        assert error.waits is expected["waits"]
         assert error.retry_after == expected["retry_after"]
         assert "message" not in expected or error.message == expected["message"]
         assert "AiError" not in str(error) or error.code is None
@@ -109,10 +108,10 @@ def test_requests_go_to_the_path_that_the_contract_names() -> None:
     ("codes", "status", "remedy"),
     [
         # workers-ai.md 7, by its column "Retry?"
-        ((3021, 3040), 429, Remedy.RETRY),
-        ((3007, 3008, 3046), 408, Remedy.RETRY),
+        ((3021, 3040), 429, Remedy.WAIT),
+        ((3007, 3008, 3046), 408, Remedy.TIMEOUT),
         ((8005,), 500, Remedy.RETRY),
-        ((2014,), 504, Remedy.RETRY),
+        ((2014,), 504, Remedy.TIMEOUT),
         ((3036, 4006), 429, Remedy.TOMORROW),
         ((3006,), 413, Remedy.SPLIT),
         ((3003, 3010, 3030, 3039, 5004, 5006, 5023, 8001, 8006), 400, Remedy.NEVER),
@@ -130,13 +129,18 @@ def test_each_code_of_the_contract_has_the_remedy_it_names(codes: tuple[int, ...
 
 
 def test_the_json_mode_that_could_not_be_met_may_be_met_the_next_time() -> None:
-    assert ServiceError(400, 5024, "").remedy is Remedy.RETRY
+    assert ServiceError(400, 5024, "").remedy is Remedy.OTHER_FORM
     assert ServiceError(403, 5025, "").remedy is Remedy.NEVER
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524])
+@pytest.mark.parametrize("status", [408, 409, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524])
 def test_a_passing_trouble_without_a_code_is_known_by_its_status(status: int) -> None:
     assert ServiceError(status, None, "").remedy is Remedy.RETRY
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, 429), (3021, 400), (3040, 200), (8005, 429), (31337, 429)])
+def test_come_back_later_is_told_by_code_or_by_status(code: int | None, status: int) -> None:
+    assert ServiceError(status, code, "").remedy is Remedy.WAIT
 
 
 def test_without_a_code_only_401_is_the_accounts() -> None:

@@ -76,23 +76,27 @@ def test_the_readmes_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 OTHERS = ("--schema", "--port", "--latency", "--faults", "--strict", "--help", "--sent", "--ttl")
 """Options of the other commands."""
+WRANGLERS = ("--source", "--model-name", "--events")
+"""Options of Cloudflare's own program."""
 
 
-def test_the_readme_knows_every_option_of_extract(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["extract", "--help"])
-    help_text = capsys.readouterr().out
+def test_the_readme_names_no_option_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    help_text = ""
+    for command in ("extract", "redrive"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        help_text += capsys.readouterr().out
     # Its own section has the options of the program that is launched, of runners, and of what builds a template.
     before, launching, after = re.split(r"^## (?=On any runner|What a row holds)", README, flags=re.MULTILINE)
     for option in re.findall(r"--[a-z][a-z-]+", before + after):
-        known = option in help_text or option in OTHERS
-        assert known, f"the README names {option}, which kimi-beam extract does not know"
+        known = option in help_text or option in (*OTHERS, *WRANGLERS)
+        assert known, f"the README names {option}, which neither extract nor redrive knows"
     with pytest.raises(SystemExit):
         extract.main(["--help"])
     program = capsys.readouterr().out
     (told,) = re.findall(r"It takes (.*?), and Beam's options", launching, flags=re.DOTALL)
     named = re.findall(r"`(--[a-z-]+)`", told)
-    assert len(named) == 8
+    assert len(named) == 9
     assert [option for option in named if option not in program] == []
 
 

@@ -132,6 +132,8 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated:
         ("extractions", summary["extractions"]),
         ("dead letters", sum(summary["dead_letters"].values())),
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
+        *((("left as they are", sum(left.values())),) if (left := summary.get("left")) is not None else ()),
+        *((f"  {code}", count) for code, count in (left or {}).items()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         ("cost", f"{price} had Kimi answered (the stand-in is free)" if emulated else price),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),

@@ -1,4 +1,4 @@
-"""`kimi-beam extract`: from arguments to a job, from what becomes of it to an exit code."""
+"""`kimi-beam extract` and `redrive`: from arguments to a job, from what becomes of it to an exit code."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from typing import Any, NoReturn
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from kimi_beam.commands import console
+from kimi_beam.commands import console, redrive
 from kimi_beam.credentials import TOKEN_VARIABLE
-from kimi_beam.emulator import Emulator
+from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
+from kimi_beam.events import Events
 from kimi_beam.gateway import GATEWAY_HOST, Gateway
-from kimi_beam.io.dataset import check_output, parts
+from kimi_beam.io.dataset import JOURNAL, check_output, parts
 from kimi_beam.io.documents import check_input
 from kimi_beam.io.parquet import first_rows
 from kimi_beam.io.paths import output
@@ -31,7 +32,7 @@ from kimi_beam.job import Asking, Job, Run
 from kimi_beam.journal import Journaling
 from kimi_beam.models import DEFAULT_MODEL, MODELS
 from kimi_beam.polling import Polling
-from kimi_beam.preflight import Checked, check_service
+from kimi_beam.preflight import Checked, check_events, check_service
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
@@ -51,16 +52,21 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
     try:
         with contextlib.ExitStack() as stack:
-            inputs, options = split(rest)
+            inputs, options = split(rest, args.command)
             FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
             remote = _on_dataflow(options)
             if remote and args.emulator:
                 raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
             wanted = _job(args, inputs, stack)
+            if args.command == "redrive":
+                wanted = redrive.as_redrive(wanted, args, stack, remote=remote)
             if remote:
                 wanted.service.check_remote("Dataflow")
-            checked = _checked(wanted.service, ask=not args.no_preflight, remote=remote)
-            wanted = replace(wanted, service=checked.service)
+            checked = _checked(wanted, ask=not args.no_preflight, remote=remote)
+            # Without a queue of jobs there is nothing that events could tell of.
+            wanted = replace(
+                wanted, service=checked.service, events=wanted.events if checked.service.api == "batch" else None
+            )
             if checked.doubt:
                 console.say(f"{checked.doubt}; going on")
             ready = Run(wanted, options)
@@ -95,19 +101,26 @@ def _on_dataflow(options: Sequence[str]) -> bool:
     return "dataflow" in str(PipelineOptions(list(options)).get_all_options().get("runner") or "").lower()
 
 
-def _checked(service: WorkersAI, *, ask: bool, remote: bool) -> Checked:
+def _checked(wanted: Job, *, ask: bool, remote: bool) -> Checked:
     """What can be made sure of before anything is sent.
 
     Raises:
-        ConfigError: A token cannot be read, or the service turns it away.
+        ConfigError: A token cannot be read, or the service turns it away, or events cannot be pulled.
     """
+    service = wanted.service
     try:
         service.authorization()
     except ConfigError as e:
         if not remote:
             raise
         return Checked(service, f"{e} on this machine; the workers read it for themselves")
-    return check_service(service) if ask else Checked(service, "")
+    if not ask:
+        return Checked(service)
+    checked = check_service(service)
+    if wanted.events is None or checked.service.api != "batch":
+        return checked
+    doubts = [checked.doubt, check_events(checked.service, wanted.events)]
+    return replace(checked, doubt="; ".join(doubt for doubt in doubts if doubt))
 
 
 def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
@@ -158,21 +171,28 @@ def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
 def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack) -> Job:
     """Turns arguments into values; everything that can be wrong without asking the service is found here."""
     if not inputs:
-        raise ConfigError("no input: name at least one path or glob (kimi-beam extract --help)")
+        raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
     schema = OutputSchema(args.schema)
-    check_input(inputs)
+    if args.command == "extract":
+        check_input(inputs)
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
+    events = Events(args.events_queue) if args.events_queue is not None else None
+    service = _service(args, stack)
+    if events is not None:
+        service.check_events()
     return Job(
         inputs=inputs,
         schema=schema,
-        service=_service(args, stack),
+        service=service,
+        events=events,
         output=args.output,
         asking=Asking(
             structured_output=args.structured_output,
             thinking=args.thinking,
             max_completion_tokens=args.max_completion_tokens,
             max_concurrency=args.max_concurrency,
+            max_in_flight=args.max_in_flight,
         ),
         price=Price(*args.price) if args.price else None,
         journaling=_journaling(args),
@@ -192,7 +212,8 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
     if args.openai_url and not args.model:
         raise ConfigError("--openai-url: name the model that the server serves (--model)")
     if args.emulator:
-        base_url = stack.enter_context(Emulator()).base_url
+        behaviour = Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
+        base_url = stack.enter_context(Emulator(behaviour=behaviour)).base_url
         console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
     model = MODELS.get(args.model or DEFAULT_MODEL)
     if model is not None and model.is_deprecated:
@@ -216,7 +237,7 @@ def _journaling(args: argparse.Namespace) -> Journaling | None:
         if args.journal_ttl is not None or args.on_unknown_submit == "dead-letter":
             raise ConfigError("--journal-ttl and --on-unknown-submit need a journal: name it by --journal DIR")
         return None
-    where = args.journal or FileSystems.join(output(args.output), "_journal")
+    where = args.journal or FileSystems.join(output(args.output), JOURNAL)
     return Journaling(output(where), args.on_unknown_submit)
 
 
@@ -254,11 +275,12 @@ _KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunne
 """Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
 
 
-def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
+def split(rest: Sequence[str], command: str = "extract") -> tuple[list[str], list[str]]:
     """Parts inputs from Beam's options, wherever they stand.
 
     Args:
         rest: What the command's own parser left over, in order.
+        command: Whose help says what there is.
 
     Returns:
         The inputs; and the options with their values.
@@ -272,8 +294,8 @@ def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
         with contextlib.suppress(argparse.ArgumentError):
             declared._add_argparse_args(parser)
     _, left = parser.parse_known_args(list(rest))
-    inputs = [word for word in left if not word.startswith("-")]
-    unknown = [word for word in left if word.startswith("-")]
+    inputs = [word for word in left if not word.startswith("-") or word == "-"]
+    unknown = [word for word in left if word.startswith("-") and word != "-"]
     waiting, options = list(inputs), []
     for word in rest:
         if waiting and word == waiting[0]:
@@ -282,7 +304,7 @@ def split(rest: Sequence[str]) -> tuple[list[str], list[str]]:
             options.append(word)
     runner = str(PipelineOptions(options).get_all_options().get("runner") or "")
     if unknown and runner in _KNOWS_ALL_OPTIONS:
-        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam extract --help)")
+        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam {command} --help)")
     return inputs, options
 
 

@@ -9,7 +9,8 @@
 
 It answers the batch queue and the synchronous ``/ai/run`` at `Emulator.base_url`, there also ``/ai/v1`` as OpenAI's
 clients speak it and the catalogue of models; at `Emulator.openai_url` it is an OpenAI-compatible server of no provider,
-and at `Emulator.gateway_url` the older host of AI Gateway. Answers stream, call tools and fill JSON Schemas.
+and at `Emulator.gateway_url` the older host of AI Gateway. Answers stream, call tools and fill JSON Schemas. The events
+of its jobs can be pulled from the Cloudflare Queues that `Behaviour.event_queues` names.
 
 What it is for: trying a client, a pipeline or a test against jobs that wait, come back in another order, lack items or
 never end, without an account and without paying. What it is not: Kimi. The answers come from rules that look for

@@ -52,8 +52,12 @@ class Behaviour:
         requests_per_minute: Runs a minute for each account and model before 429 / 3021 with ``retry-after``; None is no
             limit and no ``Ratelimit`` header. Documented for K2.6: 20, with prepaid gateway credits 50 [limits page];
             that the headers come with Workers AI is assumed.
+        minute: Seconds that the minute of these limits has, so that a test need not wait for one.
+        limit_headers: Whether ``Ratelimit`` and ``retry-after`` tell of them; that they do is unproven.
         capacity: How many runs a model takes at once; more wait, or are refused with 3040 if they say ``rejectIfBusy``
             [documented: reject-if-busy]. None is enough for all. A stream counts until its first piece.
+        over_capacity: What is too much for `capacity` ``waits`` unless it says otherwise, or is ``refused`` whatever it
+            says [observed: bursts of 3040 on K2.6 and K2.7].
         cut_off: Seconds after which a run that does not stream ends in 408 / 3046 [observed: about 120].
         accounts: The account ids that exist; others are 404 / 7003 [observed]. None accepts any.
         plan: On the ``free`` plan K2.6 and K2.7 are 403 / 5035 [documented: changelog 2026-07-28]; ``paid`` has them.
@@ -100,6 +104,16 @@ class Behaviour:
         gateway_cache: Seconds an equal request gets the same reply from a gateway, unless it says
             ``cf-aig-skip-cache: true``; ``cf-aig-cache-ttl`` overrides it [documented]. 0 is a gateway whose cache is
             off. On by default, so that a client that polls through the cache is caught.
+
+    Events, and the Cloudflare Queues that they go to:
+
+    Attributes:
+        event_queues: Ids of the queues that are subscribed to the batch events and have a pull consumer; any other is
+            404 / 10104 [documented: queues/reference/error-codes; the status is assumed].
+        event_body: A message's body is ``base64``, as ``json`` is encoded [documented], or ``plain`` JSON as the same
+            page's sample shows it.
+        event_retries: Deliveries of a message after its first, before it is deleted [documented: 3 unless the consumer
+            says otherwise].
     """
 
     array: Literal["results", "responses"] = "results"
@@ -118,7 +132,10 @@ class Behaviour:
     batch_affinity: bool = False
 
     requests_per_minute: int | None = None
+    minute: float = 60.0
+    limit_headers: bool = True
     capacity: int | None = None
+    over_capacity: Literal["waits", "refused"] = "waits"
     cut_off: float = 120.0
     accounts: tuple[str, ...] | None = None
     plan: Literal["paid", "free"] = "paid"
@@ -147,3 +164,7 @@ class Behaviour:
     gateways: tuple[str, ...] | None = None
     gateway_token: str | None = None
     gateway_cache: float = 3600.0
+
+    event_queues: tuple[str, ...] = ()
+    event_body: Literal["base64", "plain"] = "base64"
+    event_retries: int = 3

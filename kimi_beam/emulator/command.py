@@ -11,6 +11,7 @@ import sys
 import threading
 from types import FrameType
 
+from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
 
 _BANNER = """\
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what to do wrong how often; NAME is one of all, {', '.join(FAULTS)}",
     )
     parser.add_argument("--token", default=None, help="the only API token to accept (default: any)")
+    events = "id of a Cloudflare Queue that is told of jobs; a pull consumer gets it (default: none)"
+    parser.add_argument("--events-queue", metavar="QUEUE_ID", help=events)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +45,14 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        serve(port=args.port, latency=args.latency, seed=args.seed, faults=faults, token=args.token)
+        serve(
+            port=args.port,
+            latency=args.latency,
+            seed=args.seed,
+            faults=faults,
+            token=args.token,
+            events_queue=args.events_queue,
+        )
     except OSError as error:
         sys.stderr.write(f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}\n")
         return 1
@@ -56,6 +66,7 @@ def serve(
     seed: int = 0,
     faults: str | Faults = "",
     token: str | None = None,
+    events_queue: str | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Call it in the main thread: only there does Python handle signals.
 
@@ -68,6 +79,7 @@ def serve(
         seed: Decides faults and the order of items.
         faults: A specification for `Faults.parse`, or `Faults`.
         token: The only API token accepted; None accepts any.
+        events_queue: Id of a Cloudflare Queue that is told of jobs; None: nobody is.
 
     Raises:
         OSError: The port is taken.
@@ -82,7 +94,8 @@ def serve(
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Emulator(port=port, latency=latency, seed=seed, faults=faults, token=token) as emulator:
+        behaviour = Behaviour(event_queues=(events_queue,) if events_queue is not None else ())
+        with Emulator(port, latency, seed, faults, token, behaviour) as emulator:
             url = emulator.base_url
             needs = "any token" if token is None else "the token you gave"
             sys.stderr.write(_BANNER.format(url=url, root=url.removesuffix("/client/v4"), token=needs))

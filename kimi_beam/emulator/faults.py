@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from kimi_beam.emulator.refusals import CODES
 
-Endpoint = Literal["submit", "poll", "run"]
+Endpoint = Literal["submit", "poll", "run", "pull", "ack"]
 
 _REQUEST: Final = {
     "drop_before_accept": "the connection is closed before the request has an effect",
@@ -54,12 +54,18 @@ _STREAM: Final = {
     "stream_error": "an error 3040 is the first event of a stream, under HTTP 200; it is not billed",
     "stream_cut": "the connection is closed in the middle of a stream",
 }
+_EVENT: Final = {
+    "lost_event": "nobody is told that the job has ended",
+    "doubled_event": "the event of a job's end is sent twice",
+    "late_event": "the event of a job's end comes late (argument: how many seconds, 60 if absent)",
+}
+_QUEUES: Final = ("drop_before_accept", "rate_limit", "error_500", "error_502_bare", "drop_after_accept")
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
-FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_ITEM, **_STREAM})
+FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_ITEM, **_STREAM, **_EVENT})
 """Every fault's name and what it does."""
 
-WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code"})
+WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code", "late_event"})
 
 
 class FaultsError(ValueError):
@@ -156,7 +162,9 @@ class Injector:
 
     def request(self, endpoint: Endpoint) -> str | None:
         """Draw for the next request at an endpoint; the caller counts `drop_after_accept` once it has accepted."""
-        names = [name for name in _REQUEST if endpoint != "poll" or name != "drop_after_accept"]
+        names = list(_QUEUES if endpoint in ("pull", "ack") else _REQUEST)
+        if endpoint == "poll":
+            names.remove("drop_after_accept")
         name = self._draw(names, f"request:{endpoint}")
         return name if name == "drop_after_accept" else self.count(name)
 
@@ -178,6 +186,10 @@ class Injector:
     def stream(self, key: str) -> str | None:
         """Draw for a stream that answers the document ``key``."""
         return self.count(self._draw(_STREAM, f"stream:{key}"))
+
+    def event(self, key: str) -> str | None:
+        """Draw for the event that tells the end of a job, which is named as in `job`."""
+        return self.count(self._draw(_EVENT, f"event:{key}"))
 
     def count(self, name: str | None) -> str | None:
         """Count a fault as injected and return it; None is no fault."""

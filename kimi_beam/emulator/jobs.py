@@ -12,6 +12,7 @@ from kimi_beam.emulator import replies, work
 from kimi_beam.emulator.batch import Writer, together
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.call import Call
+from kimi_beam.emulator.events import Events
 from kimi_beam.emulator.ledger import Ledger
 from kimi_beam.emulator.queue import Fate, Job, Queue
 from kimi_beam.emulator.refusals import BadInput, Refused
@@ -32,6 +33,7 @@ class Jobs:
     Args:
         queue: Where jobs wait.
         ledger: The books.
+        events: Who is told of jobs.
         writer: Writes finished jobs.
         thread: Where it does so, so that a large job does not keep other requests waiting.
         behaviour: The choices for what is not documented.
@@ -43,6 +45,7 @@ class Jobs:
         *,
         queue: Queue[Task],
         ledger: Ledger,
+        events: Events,
         writer: Writer,
         thread: Executor,
         behaviour: Behaviour,
@@ -50,6 +53,7 @@ class Jobs:
     ) -> None:
         self._queue = queue
         self._ledger = ledger
+        self._events = events
         self._writer = writer
         self._thread = thread
         self._behaviour = behaviour
@@ -79,7 +83,8 @@ class Jobs:
             raise BadInput("'/requests' must be an array of at least 1 item")
         tasks = [work.read(item, model, self._behaviour, alone=False).packed() for item in requests]
         injector = self._ledger.injector
-        fault = injector.job(together(tasks))
+        key = together(tasks)
+        fault = injector.job(key)
         if fault is None:
             # One machine takes a job [assumed], so its items share a prefix cache.
             session = call.session if self._behaviour.batch_affinity else None
@@ -89,7 +94,8 @@ class Jobs:
                 for task in tasks
             ]
         failure = (5001, "Internal error: the batch could not be processed") if fault == "failed_job" else None
-        return self._accepted(self._queue.submit(owner, tasks, now, fate=_FATES[fault], failure=failure), len(tasks))
+        job = self._queue.submit(owner, tasks, now, fate=_FATES[fault], failure=failure)
+        return self._accepted(job, len(tasks), key)
 
     async def poll(self, call: Call, model: str, request_id: object) -> Reply:
         """Say how a job stands, or what has become of it."""
@@ -106,7 +112,8 @@ class Jobs:
             return replies.success(replies.pending(job.id, model, status))
         return Reply(200, zlib.decompress(job.reply) if job.reply is not None else await self._written(job))
 
-    def _accepted(self, job: Job[Task], items: int) -> Reply:
+    def _accepted(self, job: Job[Task], items: int, key: str = "") -> Reply:
+        self._events.publish(job, key)
         self._ledger.statistics.submits += 1
         self._ledger.statistics.items += items
         return replies.success(replies.pending(job.id, job.owner[1], "queued"))

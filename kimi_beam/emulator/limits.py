@@ -1,4 +1,7 @@
-"""A limit of requests a minute, counted in whole minutes [observed: per minute, not by concurrency]."""
+"""A limit of requests a minute, counted in whole minutes [observed: per minute, not by concurrency].
+
+A test may make the minute shorter.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,22 @@ class Allowance:
         left: How many more this minute.
         reset: Whole seconds until the next minute, at least 1.
         refused: Whether this one is over the limit.
+        told: Whether the headers tell it.
     """
 
     limit: int
     left: int
     reset: int
     refused: bool
+    told: bool = True
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that tell it [documented: changelog fundamentals 2025-09-03].
 
         That they come with every reply of Workers AI is assumed; ``retry-after`` comes with a refusal only.
         """
+        if not self.told:
+            return {}
         told = {
             "Ratelimit": f'"default";r={self.left};t={self.reset}',
             "Ratelimit-Policy": f'"default";q={self.limit};w=60',
@@ -40,10 +47,14 @@ class MinuteLimit:
 
     Args:
         per_minute: How many a minute are let through; None lets all through.
+        minute: Seconds that a minute has.
+        told: Whether headers tell what is left.
     """
 
-    def __init__(self, per_minute: int | None) -> None:
+    def __init__(self, per_minute: int | None, minute: float = 60.0, *, told: bool = True) -> None:
         self._per_minute = per_minute
+        self._seconds = minute
+        self._told = told
         self._minute = -1
         self._counts: dict[tuple[str, str], int] = {}
 
@@ -51,10 +62,12 @@ class MinuteLimit:
         """Count a request and say what is left; None without a limit."""
         if self._per_minute is None:
             return None
-        minute = int(now // 60)
+        minute = int(now // self._seconds)
         if minute != self._minute:
             self._minute = minute
             self._counts.clear()
         count = self._counts[key] = self._counts.get(key, 0) + 1
-        reset = max(1, math.ceil((minute + 1) * 60 - now))
-        return Allowance(self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute)
+        reset = max(1, math.ceil((minute + 1) * self._seconds - now))
+        return Allowance(
+            self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute, self._told
+        )

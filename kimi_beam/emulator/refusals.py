@@ -54,6 +54,13 @@ CODES: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
         8007: (400, "This model does not support request queuing"),
         9106: (400, "Authentication failed: malformed Authorization header"),
         10000: (401, "Authentication error"),
+        # Of Queues [documented: queues/reference/error-codes; its statuses are names, the numbers are assumed]
+        10104: (404, "Queue does not exist"),
+        10206: (400, "Batch count out of bounds"),
+        10207: (400, "JSON request body does not match the expected schema"),
+        10208: (400, "Request body is not valid JSON"),
+        10250: (429, "Queue is overloaded"),
+        15000: (500, "Unknown error"),
     }
 )
 """Internal code to HTTP status and words."""

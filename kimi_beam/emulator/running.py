@@ -85,10 +85,11 @@ class Emulator:
     def stats(self) -> dict[str, Any]:
         """Return what ``GET /stats`` returns; also after the emulator was stopped.
 
-        Keys: ``submits``, ``items``, ``polls``, ``runs``, ``documents`` (different documents billed),
+        Keys: ``submits``, ``items``, ``polls``, ``runs``, ``throttled``, ``documents`` (different documents billed),
         ``documents_paid_more_than_once``, ``paid_twice`` (payments beyond the first of each document),
         ``jobs_in_flight``, ``most_jobs_in_flight``, ``faults`` (name to number injected), ``prompt_tokens``,
-        ``completion_tokens``.
+        ``completion_tokens``, ``events`` (of the queues: requests ``pulls`` and ``acks``, messages ``sent``, also those
+        whose time has not come, ``delivered``, ``acknowledged`` and ``handed_back``).
         """
         return self._service.stats()
 

@@ -66,7 +66,7 @@ class Runs:
         if streams and call.surface != "openai" and jsonmode.form(request.get("response_format")) is not None:
             raise Refused(5023)  # observed
         task = work.read(request, model, self._elsewhere if call.surface == "openai" else self._behaviour)
-        busy = _busy(request)
+        busy = _busy(request) or self._behaviour.over_capacity == "refused"
         if self._behaviour.capacity is None:
             return await self._answer(call, model, request, task, streams=streams)
         place = self._places.setdefault(model, asyncio.Semaphore(self._behaviour.capacity))

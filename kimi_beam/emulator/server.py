@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 from uuid import uuid4
 
 import orjson
@@ -22,6 +22,7 @@ from kimi_beam.emulator.service import Service
 
 BASE_PATH: Final = "/client/v4"
 _AI: Final = BASE_PATH + "/accounts/{account}/ai"
+_MESSAGES: Final = BASE_PATH + "/accounts/{account}/queues/{queue}/messages/"
 _GATEWAY: Final = "/v1/{account}/{gateway}"
 _MOST_BYTES: Final = 100_000_000  # far beyond what was seen accepted; more is refused, so that memory stays bounded
 _NOT_ALLOWED: Final = replies.failure(405, 7001, "Method not allowed for this route")
@@ -30,10 +31,10 @@ _NOT_ALLOWED: Final = replies.failure(405, 7001, "Method not allowed for this ro
 def application(service: Service) -> Starlette:
     """Make the ASGI application that offers a service.
 
-    Under ``/client/v4`` it is Workers AI's host, under ``/v1/{account}/{gateway}`` the older one of AI Gateway
-    [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats`` and ``POST /reset``
-    are the emulator's own and need no token. To close a connection without a reply it needs the transport, which
-    `running.Protocol` puts into the request's state.
+    Under ``/client/v4`` it is the host of Workers AI and of Queues, under ``/v1/{account}/{gateway}`` the older one of
+    AI Gateway [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats`` and
+    ``POST /reset`` are the emulator's own and need no token. To close a connection without a reply it needs the
+    transport, which `running.Protocol` puts into the request's state.
     """
 
     def post(path: str, surface: Surface, *, wrapped: bool = False, compat: bool = False) -> Route:
@@ -48,6 +49,17 @@ def application(service: Service) -> Starlette:
             return _response(reply)
 
         return Route(path, endpoint, methods=["POST"])
+
+    def messages(action: Literal["pull", "ack"]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            path, body = request.path_params, await _body(request)
+            reply = service.handle_messages(path["account"], path["queue"], action, body or b"", request.headers)
+            if reply is None:
+                await _hang_up(request)
+                return Response()
+            return _response(reply)
+
+        return Route(_MESSAGES + action, endpoint, methods=["POST"])
 
     def get(path: str, answer: Callable[[Request], Reply]) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -72,6 +84,8 @@ def application(service: Service) -> Starlette:
         get(_AI + "/v1/models", lambda _: _NOT_ALLOWED),  # observed
         get(_AI + "/models/search", look_up("search")),
         get(_AI + "/models/schema", look_up("schema")),
+        messages("pull"),
+        messages("ack"),
         post("/v1/chat/completions", "openai"),
         get("/v1/models", lambda r: service.openai_models(r.headers)),
         post(_GATEWAY + "/workers-ai/v1/chat/completions", "chat"),

@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
+from typing import Literal
 from uuid import uuid4
 
 from kimi_beam.emulator import access, catalogue, replies, work
 from kimi_beam.emulator.batch import Writer
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.call import Call
+from kimi_beam.emulator.events import COUNTED, Events
 from kimi_beam.emulator.faults import Endpoint, Faults
 from kimi_beam.emulator.gateway import Gateway
 from kimi_beam.emulator.jobs import Jobs
@@ -62,13 +64,16 @@ class Service:
         self._queue: Queue[Task] = Queue(latency=latency, retention=behaviour.retention)
         self._ledger = Ledger(behaviour, faults, seed)
         self._gateway = Gateway(behaviour)
-        self._limit = MinuteLimit(behaviour.requests_per_minute)
-        self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute)
+        minute, told = behaviour.minute, behaviour.limit_headers
+        self._limit = MinuteLimit(behaviour.requests_per_minute, minute, told=told)
+        self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute, minute, told=told)
         self._thread = ThreadPoolExecutor(1, "kimi-beam-emulator-model")
         writer = Writer(behaviour, seed, answer, stopped=lambda: self._closing)
+        self._events = Events(behaviour, self._ledger.injector, seed)
         self._jobs = Jobs(
             queue=self._queue,
             ledger=self._ledger,
+            events=self._events,
             writer=writer,
             thread=self._thread,
             behaviour=behaviour,
@@ -92,12 +97,14 @@ class Service:
             "jobs_in_flight": self._queue.in_flight(self._clock()),
             "most_jobs_in_flight": self._queue.most_in_flight,
             "faults": dict(self._ledger.injector.injected),
+            "events": {name: self._events.counted[name] for name in COUNTED},
         }
 
     def reset(self) -> None:
         """Set the counters to zero; jobs, what is cached, and what the faults remember, stay."""
         self._ledger.reset()
         self._queue.reset_statistics()
+        self._events.counted.clear()
 
     def close(self) -> None:
         """Write no more answers."""
@@ -112,6 +119,7 @@ class Service:
             reply = await self._pass(call)
         except Refused as refusal:
             reply = replies.refused(refusal)
+        self._ledger.statistics.throttled += reply is not None and reply.status == 429
         local = call.surface == "openai"
         if reply is not None and (local or (call.surface == "chat" and self._behaviour.openai_errors == "openai")):
             reply = replies.in_openai_form(reply)
@@ -135,6 +143,38 @@ class Service:
             return replies.refused(refusal)
         found, info = catalogue.search(query)
         return replies.success(found, result_info=info)
+
+    def handle_messages(
+        self, account: str, queue: str, action: Literal["pull", "ack"], body: bytes, headers: Mapping[str, str]
+    ) -> Reply | None:
+        """Answer a pull consumer; None means: close the connection without a reply.
+
+        Args:
+            account: The account id of the path.
+            queue: The queue id of the path.
+            action: What is asked for.
+            body: As sent.
+            headers: Of the request, names in lower case.
+        """
+        try:
+            access.check_account(account, self._behaviour)
+            access.check_token(headers, self._token)
+            injector = self._ledger.injector
+            fault = injector.request(action)
+            if fault in ("rate_limit", "error_500"):
+                wait = {"Retry-After": f"{injector.argument(fault, 1.0):g}"} if fault == "rate_limit" else None
+                raise Refused(10250 if fault == "rate_limit" else 15000, headers=wait)
+            if fault == "error_502_bare":
+                return replies.bad_gateway()
+            if fault == "drop_before_accept":
+                return None
+            reply = self._events.answer(account, queue, action, body, self._clock())
+        except Refused as refusal:
+            return replies.refused(refusal)
+        if fault is not None:
+            injector.count(fault)
+            return None
+        return reply
 
     def openai_models(self, headers: Mapping[str, str]) -> Reply:
         """Answer ``GET /v1/models``, as servers do that are not Cloudflare's."""

@@ -16,6 +16,7 @@ class Statistics:
         items: Items of these jobs.
         polls: Polls answered, whatever the answer.
         runs: Synchronous runs accepted.
+        throttled: Requests of any kind that were refused with 429.
         prompt_tokens: Estimated tokens of all billed prompts.
         completion_tokens: Estimated tokens of all answers written so far; a job is written when it is first read.
         payments: Document key to the number of times it was billed.
@@ -25,6 +26,7 @@ class Statistics:
     items: int = 0
     polls: int = 0
     runs: int = 0
+    throttled: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     payments: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,7 @@ class Statistics:
             "items": self.items,
             "polls": self.polls,
             "runs": self.runs,
+            "throttled": self.throttled,
             "documents": len(self.payments),
             "documents_paid_more_than_once": self._more_than_once,
             "paid_twice": self._extra,

@@ -24,6 +24,10 @@ from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
+from kimi_beam.types import DeadLetter
+
+JOURNAL = "_journal"
+"""The directory, in that of a dataset, that keeps the answers unless another is named."""
 
 
 class WriteDataset(beam.PTransform):
@@ -42,6 +46,7 @@ class WriteDataset(beam.PTransform):
         overwrite: Replace a finished run; without it a directory that holds one is refused.
         documents: What went into `Extract`, ``PCollection[Document]``: if as many did not come out, nothing is written.
             None: not compared.
+        left: ``PCollection[DeadLetter]`` of `ReadDeadLetters`: counted by code in the summary. None: there is none.
 
     Raises:
         OutputError: When the pipeline is built: the directory holds a finished run, one with columns that the schema's
@@ -58,6 +63,7 @@ class WriteDataset(beam.PTransform):
         price: Price | None = None,
         overwrite: bool = False,
         documents: beam.PCollection | None = None,
+        left: beam.PCollection | None = None,
     ) -> None:
         super().__init__()
         self._directory = check_output(directory, overwrite=overwrite)
@@ -65,7 +71,7 @@ class WriteDataset(beam.PTransform):
         check_columns(self._directory, self._schema)
         self._model, self._price = model, price
         self._overwrite = overwrite
-        self._documents = documents
+        self._documents, self._left = documents, left
         self.staging = staging.new_staging(self._directory)
 
     def expand(self, results: Any) -> beam.PCollection:
@@ -75,7 +81,7 @@ class WriteDataset(beam.PTransform):
         rows, letters = self._targets()
         staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
         staged_letters = failed | "DeadLetters" >> _StageDeadLetters(letters)
-        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in()}
+        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in(), **self._left_by_code()}
         return (
             parts
             | "Gather" >> staging.Gather()
@@ -111,6 +117,16 @@ class WriteDataset(beam.PTransform):
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
         )
         return {"came_in": total}
+
+    def _left_by_code(self) -> dict[str, beam.PCollection]:
+        if self._left is None:
+            return {}
+        codes = self._left | "CodesLeft" >> beam.Map(_code).with_output_types(str)
+        return {"left": codes | "CountLeft" >> beam.combiners.Count.PerElement()}
+
+
+def _code(letter: DeadLetter) -> str:
+    return letter.failure.code
 
 
 class _Count(beam.DoFn):
@@ -152,8 +168,9 @@ def _commit_gathered(
     directory: str,
     overwrite: bool,
 ) -> Summary:
-    came_in = gathered.get("came_in")
-    return _commit(gathered["rows"], gathered["letters"], targets, schema, asked, directory, overwrite, came_in)
+    came_in, left = gathered.get("came_in"), gathered.get("left")
+    rows, letters = gathered["rows"], gathered["letters"]
+    return _commit(rows, letters, targets, schema, asked, directory, overwrite, came_in, left)
 
 
 def _commit(
@@ -165,6 +182,7 @@ def _commit(
     directory: str,
     overwrite: bool,
     came_in: Sequence[int] | None = None,
+    left: Sequence[tuple[str, int]] | None = None,
 ) -> Summary:
     """Names everything. Safe to repeat: what an earlier attempt named is there already."""
     summary = sum((file.summary for file in (*rows, *letters)), Summary())
@@ -189,7 +207,8 @@ def _commit(
         staging.remove([summary_path])
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
-    text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run)
+    by_code = dict(left) if left is not None else None
+    text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run, left=by_code)
     staging.write_whole(summary_path, text)
     staging.remove_directory(targets[0].staging)
     staging.remove_abandoned(directory)
@@ -198,9 +217,13 @@ def _commit(
 
 def _run_of(path: str) -> str | None:
     """Which run a summary is of; None where it does not say."""
+    return _said(path, "run")
+
+
+def _said(path: str, key: str) -> str | None:
     with FileSystems.open(path) as f, contextlib.suppress(ValueError, TypeError, KeyError):
-        run: str | None = orjson.loads(f.read())["run"]
-        return run
+        value: str | None = orjson.loads(f.read())[key]
+        return value
     return None
 
 
@@ -250,6 +273,13 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
                 "name another directory"
             )
         return
+
+
+def journal_of(directory: str) -> str | None:
+    """The journal of the run that wrote a directory: in it, or where its summary says; None where it is in neither."""
+    summary = FileSystems.join(directory, FILE_NAME)
+    named = _said(summary, "journal") if FileSystems.exists(summary) else None
+    return next((path for path in (FileSystems.join(directory, JOURNAL), named) if path and listing(path)), None)
 
 
 def parts(directory: str, kind: str) -> list[str]:

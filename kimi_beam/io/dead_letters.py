@@ -1,11 +1,10 @@
-"""`WriteDeadLetters`: one JSON line for each document that did not become a row; every key on every line."""
+"""`WriteDeadLetters`: a file with one line for each document that did not become a row."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import apache_beam as beam
 import orjson
@@ -13,14 +12,12 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam import jsontext
+from kimi_beam.io.dead_letter_lines import encode
 from kimi_beam.io.staging import Commit, Stage, Target, Window, check_writable
 from kimi_beam.summary import Summary
 from kimi_beam.types import DeadLetter, Usage
 
 SUFFIX = ".jsonl"
-VERSION = 1
-"""Of the line's format. A reader refuses one that it does not know."""
 _PIECE_BYTES = 1 << 20
 
 
@@ -82,38 +79,6 @@ class _Encode(beam.DoFn):
     def _flush(self) -> bytes:
         lines, self._lines, self._bytes = self._lines, [], 0
         return b"".join(lines)
-
-
-def encode(dead_letter: DeadLetter) -> bytes:
-    """The line of a dead letter, its line feed included."""
-    document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
-    line: dict[str, Any] = {
-        "document_id": document.id,
-        "document": {
-            "id": document.id,
-            "text": document.text,
-            "images": list(document.images),
-            "metadata": orjson.Fragment(jsontext.dumps_any(dict(document.metadata))),
-        },
-        "source": document.source,
-        "stage": failure.stage,
-        "code": failure.code,
-        "message": failure.message,
-        "retryable": failure.retryable,
-        "attempts": dead_letter.attempts,
-        "request_id": dead_letter.request_id,
-        "raw": failure.raw,
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "cached_tokens": usage.cached_tokens,
-            "completion_tokens": usage.completion_tokens,
-        },
-        "model": dead_letter.model,
-        "schema_hash": dead_letter.schema_hash,
-        "failed_at": datetime.fromtimestamp(dead_letter.failed_at, timezone.utc).isoformat(timespec="milliseconds"),
-        "version": VERSION,
-    }
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def write(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
 from kimi_beam import images, jsontext
-from kimi_beam.errors import InputError
+from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.io import tables
+from kimi_beam.io.contents import with_content
 from kimi_beam.io.paths import find, find_all, is_compressed, open_input, uncompressed_name
 from kimi_beam.types import Code, Document, Failure
+
+T = TypeVar("T")
 
 _TEXTS = (".txt", ".md")
 _WHOLE = (*_TEXTS, *images.MEDIA_TYPES)
@@ -123,12 +126,22 @@ def _row_groups(path: str) -> int:
 def read_part(part: Part) -> Iterator[Document]:
     """Reads the documents of one piece; what stops it in the middle is a document that carries the failure."""
     kind = _kind(part.path)
-    read = _read_whole if kind in _WHOLE else _read_lines if kind == ".jsonl" else _read_rows
+    return read_as(part, _read_whole if kind in _WHOLE else _read_lines if kind == ".jsonl" else _read_rows)
+
+
+def read_as(part: Part, read: Callable[[BinaryIO, Part], Iterator[T | Document]]) -> Iterator[T | Document]:
+    """Reads one piece; what stops it in the middle is a document that carries the failure.
+
+    Args:
+        part: Which.
+        read: Takes the opened file apart.
+    """
+    kind = _kind(part.path)
     done = 0
     try:
         with open_input(part.path) as f:
-            for document in read(f, part):
-                yield document
+            for value in read(f, part):
+                yield value
                 done += 1
     except Exception as e:  # whatever a filesystem, a decompressor or a file of somebody else's making raises
         after = f" after {done} documents" if done else ""
@@ -141,7 +154,7 @@ def read_part(part: Part) -> Iterator[Document]:
 
 def _passes(error: Exception, path: str) -> bool:
     """Whether an error is of the way to a file, not of the file: what was not read yet must not be given up for it."""
-    if isinstance(error, (ConnectionError, TimeoutError, BeamIOError)):
+    if isinstance(error, (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)):
         return True
     # Decompressors and Parquet report a damaged file by an OSError too.
     plain = not is_compressed(path) and _kind(path) != ".parquet"
@@ -162,12 +175,8 @@ def _read_first(patterns: tuple[str, ...], limit: int) -> Iterator[Document]:
 
 def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
     content = f.read()
-    media_type = images.MEDIA_TYPES.get(_kind(part.path) or "")
-    if media_type:
-        yield Document(part.path, "", (images.data_uri(content, media_type),), source=part.path)
-        return
     try:
-        yield Document(part.path, content.decode("utf-8-sig"), source=part.path)
+        yield with_content(part.path, content)
     except UnicodeDecodeError as e:
         told = f"{part.path} is not UTF-8: {e.reason} at byte {e.start}"
         yield _failed(part.path, part.path, Failure("read", "not_utf8", told, raw=_b64(content)))
@@ -177,6 +186,17 @@ def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
 
 
 def _read_lines(f: BinaryIO, part: Part) -> Iterator[Document]:
+    return read_lines(f, part, _from_line)
+
+
+def read_lines(f: BinaryIO, part: Part, parse: Callable[[bytes, str], T | Failure]) -> Iterator[T | Document]:
+    """What the lines of a piece hold; one that cannot be read is a document with the id ``PATH#LINE``.
+
+    Args:
+        f: The file.
+        part: Which lines of it.
+        parse: Makes something of a line and the file's path.
+    """
     before: int | None = 0 if part.start == 0 else None  # lines before the part: counted only if one needs its number
     pieces = f if is_compressed(part.path) else lines(f, part.start, part.stop)
     for number, line in enumerate(pieces, 1):
@@ -184,12 +204,13 @@ def _read_lines(f: BinaryIO, part: Part) -> Iterator[Document]:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.isspace() or not line:
             continue
-        document = _from_line(line.removesuffix(b"\n"), part.path)
-        if isinstance(document, Failure):
+        value = parse(line.removesuffix(b"\n"), part.path)
+        if isinstance(value, Failure):
             if before is None:
                 before = _lines_before(part)
-            document = _failed(f"{part.path}#{before + number}", part.path, document)
-        yield document
+            yield _failed(f"{part.path}#{before + number}", part.path, value)
+        else:
+            yield value
 
 
 def lines(f: BinaryIO, start: int, stop: int | None) -> Iterator[bytes]:
@@ -223,11 +244,22 @@ def _from_line(line: bytes, path: str) -> Document | Failure:
     try:
         fields = jsontext.loads(line)
     except ValueError as e:
-        code: Code = "not_utf8" if str(e).startswith("not UTF-8") else "not_json"
-        return Failure("read", code, f"the line is not JSON: {e}", raw=_b64(line))
+        return unreadable_line(line, f"the line is not JSON: {e}", e)
     if not isinstance(fields, dict):
         return Failure("read", "not_json", "the line is JSON, but no object", raw=_b64(line))
     return _from_fields(fields, path, line)
+
+
+def unreadable_line(line: bytes, message: str, reason: ValueError) -> Failure:
+    """The failure of a line, with its bytes.
+
+    Args:
+        line: Its bytes.
+        message: For a person.
+        reason: What `jsontext.loads` said.
+    """
+    code: Code = "not_utf8" if str(reason).startswith("not UTF-8") else "not_json"
+    return Failure("read", code, message, raw=_b64(line))
 
 
 def _from_fields(fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:

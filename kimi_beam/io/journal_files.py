@@ -106,9 +106,9 @@ class Journal:
         """Takes the room that the tickets of submissions will need, so that a disk is full before they are made.
 
         Returns:
-            What to give to `free_room` before the tickets are written; empty where disks do not fill up.
+            What to give to `free_room` before the tickets are written; empty where no room is held.
         """
-        if not is_local(self.directory):
+        if not submissions or not is_local(self.directory):
             return ""
         path: str = FileSystems.join(self.directory, f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}")
         with whole(path) as f:

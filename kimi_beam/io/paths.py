@@ -8,7 +8,7 @@ import gzip
 import io
 import lzma
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -35,6 +35,11 @@ def normal(path: str | os.PathLike[str]) -> str:
 def is_local(path: str) -> bool:
     """Whether the path is on this machine's filesystem."""
     return "://" not in path
+
+
+def absolute(path: str) -> str:
+    """The path as it is found from any directory of this machine."""
+    return os.path.abspath(path) if is_local(path) else path
 
 
 # ------------------------------------------------------------------------------------------------ input
@@ -68,8 +73,13 @@ def find(pattern: str) -> list[Found]:
 
 def find_all(patterns: tuple[str, ...]) -> list[Found]:
     """The files that any of the patterns matches, each once however it is spelt, by path."""
-    found = {os.path.abspath(f.path) if is_local(f.path) else f.path: f for p in patterns for f in find(p)}
+    found = {absolute(f.path): f for p in patterns for f in find(p)}
     return sorted(found.values())
+
+
+def directories_of(patterns: Sequence[str]) -> set[str]:
+    """The directories of the files that any of the patterns matches."""
+    return {FileSystems.split(absolute(f.path))[0] for f in find_all(tuple(patterns))}
 
 
 def _open_zst(raw: Any) -> Any:

@@ -1,8 +1,8 @@
 """JSON Schema to Arrow: which column each place of a schema becomes, and why.
 
 A column says as much as the schema does and no more than an instance can be given back from. What has no faithful type
-(a union of kinds, a place that may hold anything, a reference that leads back to itself) is a column of Arrow's
-canonical JSON type, at the smallest place that needs it.
+(a place that may hold anything, an object that names nothing, a reference that leads back to itself) is a column of
+Arrow's canonical JSON type, at the smallest place that needs it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class _Planner:
         if shape.arrow is not None:
             return self._leaf(at, forced(shape.arrow, shape, at), f"x-arrow-type {shape.arrow}")
         kinds = shape.likely
-        if len(kinds) > 1 and kinds & {"object", "array"} and shape.kinds != ALL:
+        if len(kinds) > 1 and shape.kinds != ALL:
             return self._union(shape, above, at)
         if len(kinds) != 1:
             return self._json(at, _why_json(shape))
@@ -149,15 +149,14 @@ class _Planner:
         return self._leaf(at, Json(), why)
 
     def _union(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
-        """A column for each JSON type, where an object or an array in it says more than JSON text would."""
+        """A column for each JSON type, where one of them says more than JSON text would."""
         before = len(self._leaves)
         columns = {
             kind: self._of_kind(kind, replace(shape, kinds=frozenset([kind])), above, at)
             for kind in _KINDS
             if kind in shape.likely
         }
-        typed = any(kind in columns and _says_more(columns[kind].type) for kind in ("object", "array"))
-        if typed:
+        if any(_says_more(column.type) for column in columns.values()):
             return Union(columns)
         del self._leaves[before:]
         return self._json(at, _why_json(shape))

@@ -113,7 +113,7 @@ class Text(Cells):
     raw: Any = pa.string()
 
     def cell(self, value: Any) -> Any:
-        if type(value) is not str:
+        if not isinstance(value, str):
             return UNFIT
         try:
             value.encode()

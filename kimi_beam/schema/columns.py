@@ -65,6 +65,8 @@ class Record(Column):
 
     def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], Sequence[bool] | None]:
         """The column of each member, and which values are no objects, if some are: their cells are null."""
+        # Each way finds out whether it may go before it builds a column that has parts: what is nested would otherwise
+        # be built by each, and again by each at every level.
         for way in (self._of_full_objects, self._of_plain_objects):
             mine = Aside()
             try:
@@ -94,9 +96,10 @@ class Record(Column):
             raise ValueError("not each object has each member and no other")
         # A parser gives equal keys as one string, and that very string is found faster than one that is only equal.
         keys = {key: key for key in values[0]} if values and type(values[0]) is dict else {}
+        columns = [list(map(itemgetter(keys.get(m.name, m.name)), values)) for m in self.members]
         arrays = []
-        for m in self.members:
-            items, inner = list(map(itemgetter(keys.get(m.name, m.name)), values)), member(place, m.name)
+        for m, items in zip(self.members, columns, strict=True):
+            inner = member(place, m.name)
             array = m.column.build(items, inner, aside)
             if array.null_count:
                 self._nulls(m, items, None, inner, aside)
@@ -117,17 +120,16 @@ class Record(Column):
         keys = sum(map(len, objects))
         taken: Array = pa.array(values, self._raw)
         parts = dict(zip((m.name for m in self._cells), taken.flatten(), strict=True))
-        arrays = []
+        found: list[Any] = []
         for m in self.members:
             part = parts.get(m.name)
             if part is None:
                 items = _got(values, m.name)
                 nulls = items.count(None)
-                array = m.column.build(items, member(place, m.name), aside)
+                found.append(items)
             else:
                 nulls = part.null_count
-                array = m.column.finish(part, partial(_got, values, m.name))
-            arrays.append(array)
+                found.append(m.column.finish(part, partial(_got, values, m.name)))
             keys -= len(values) - nulls
             nulls -= len(values) - len(objects)
             if nulls and m.required:
@@ -136,6 +138,10 @@ class Record(Column):
                 keys -= nulls
         if keys:
             raise ValueError("a key without a column, or a null beside absence")
+        arrays = [
+            one if m.name in parts else m.column.build(one, member(place, m.name), aside)
+            for m, one in zip(self.members, found, strict=True)
+        ]
         return arrays, [o is None for o in values] if NoneType in types else None
 
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
@@ -192,6 +198,11 @@ class Tuple(Record):
         if not set(map(type, values)) <= {list}:
             raise TypeError("strings have positions too")
         return super()._of_full_objects(values, place, aside)
+
+    def _of_plain_objects(
+        self, values: Sequence[Any], place: Place, aside: Aside
+    ) -> tuple[list[Array], Sequence[bool] | None]:
+        raise TypeError("an object without members is no array without items")
 
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
         lists, gaps = _only(list, values, place, aside)
@@ -282,7 +293,7 @@ _KINDS: dict[type, str] = {
 
 
 class Union(Column):
-    """Values of several JSON types, arrays or objects among them: a struct of which one field is filled.
+    """Values of several JSON types: a struct of which one field is filled.
 
     Args:
         members: The column of each type, by its name.
@@ -328,7 +339,9 @@ def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tupl
         return values, NoneType in types
     fitting = list(values)
     for index, value in enumerate(values):
-        if value is not None and type(value) is not kind:
+        if isinstance(value, kind):
+            fitting[index] = kind(value)
+        elif value is not None:
             aside.hold(place(index), value, suspect=True)
             fitting[index] = None
     return fitting, True

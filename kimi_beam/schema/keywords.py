@@ -35,6 +35,7 @@ _IMPLIED = {
     "multipleOf": "number",
 }
 FACETS = ("title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems")
+_EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
 """Keywords that say nothing about a column and much to a model."""
 
 
@@ -52,13 +53,16 @@ def own(node: Node) -> Shape:
     elif {"number", "null"} == kinds and _multiple_of_one(schema):
         kinds = frozenset({"integer", "null"})
     prefix, items, closed = _items(node)
-    low, high = _bounds(schema)
+    whole = "number" not in kinds
+    low, high = _bounds(schema, whole=whole)
     required = schema.get("required")
     form = schema.get("format")
     if str(schema.get("contentEncoding")).lower() == "base64":
         form = "byte"
     arrow = schema.get("x-arrow-type")
     facets = {key: schema[key] for key in FACETS if key in schema}
+    if not whole:
+        facets.update(_exclusive(schema))
     return Shape(
         kinds,
         frozenset(_IMPLIED[key] for key in schema if key in _IMPLIED and key != "required")
@@ -109,20 +113,27 @@ def _decimal(number: Any) -> Decimal | None:
     return exact if exact.is_finite() and abs(exact.adjusted()) < 400 else None
 
 
-def _bounds(schema: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
-    """Bounds as inclusive ones: an exclusive bound is taken for the next integer inside it where it is one."""
+def _exclusive(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The bounds that a number does not reach, as numbers also in draft 4, which says true of the inclusive one."""
+    found = {
+        key: schema.get(inclusive) if schema.get(key) is True else schema.get(key) for key, inclusive in _EXCLUSIVE
+    }
+    return {key: number for key, number in found.items() if _decimal(number) is not None}
+
+
+def _bounds(schema: Mapping[str, Any], *, whole: bool) -> tuple[Decimal | None, Decimal | None]:
+    """Inclusive bounds. Of integers, an exclusive bound is taken for the next one inside it, where it is one."""
     low, high = _decimal(schema.get("minimum")), _decimal(schema.get("maximum"))
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")  # true in draft 4
-    above_at = low if above is True else _decimal(above)
-    below_at = high if below is True else _decimal(below)
-    if above_at is not None:
-        low = above_at if low is None else max(low, above_at)
-    if below_at is not None:
-        high = below_at if high is None else min(high, below_at)
-    if above_at is not None and low == above_at and _whole(above_at):
-        low = above_at + 1
-    if below_at is not None and high == below_at and _whole(below_at):
-        high = below_at - 1
+    exclusive = _exclusive(schema)
+    above, below = _decimal(exclusive.get("exclusiveMinimum")), _decimal(exclusive.get("exclusiveMaximum"))
+    if above is not None:
+        low = above if low is None else max(low, above)
+    if below is not None:
+        high = below if high is None else min(high, below)
+    if whole and above is not None and low == above and _whole(above):
+        low = above + 1
+    if whole and below is not None and high == below and _whole(below):
+        high = below - 1
     return low, high
 
 

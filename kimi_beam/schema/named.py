@@ -47,27 +47,30 @@ def _inside(shape: Shape, value: Any) -> Iterator[tuple[Term, Any, str | int]]:
                 yield part, item, index
 
 
-def absent_nulls(shapes: Shapes, term: Term, value: Any) -> tuple[Any, int]:
-    """The value without the nulls of members that may be absent and not null, and how many they were."""
+def absent_nulls(shapes: Shapes, term: Term, value: Any, *, nullable: bool) -> tuple[Any, int]:
+    """The value without the nulls of members that may be absent and not null, and how many they were.
+
+    Args:
+        shapes: The schema's shapes.
+        term: The place of the value.
+        value: The value.
+        nullable: Whether the nulls go of those too that may be null.
+    """
     if not isinstance(value, (dict, list)):
         return value, 0
     shape = shapes.of(term)
     removed = 0
     new: Any = value
     for inner, item, token in list(_inside(shape, value)):
-        changed, count = absent_nulls(shapes, inner, item)
+        changed, count = absent_nulls(shapes, inner, item, nullable=nullable)
         if count:
             new = value.copy() if new is value else new
             new[token] = changed
             removed += count
     if isinstance(value, dict):
-        gone = [key for key, item in value.items() if item is None and _means_absent(shapes, shape, key)]
+        absent = [key for key, item in value.items() if item is None and key in shape.members]
+        gone = {k for k in absent if k not in shape.required and (nullable or not shapes.of(shape.members[k]).null)}
         if gone:
             new = {key: item for key, item in new.items() if key not in gone}
             removed += len(gone)
     return new, removed
-
-
-def _means_absent(shapes: Shapes, shape: Shape, key: str) -> bool:
-    term = shape.members.get(key)
-    return term is not None and key not in shape.required and not shapes.of(term).null

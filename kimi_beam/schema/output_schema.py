@@ -146,12 +146,18 @@ class OutputSchema:
         """The instance without the nulls that stand for absent.
 
         What is sent asks for each optional property as required and nullable; a null that comes back for one that is
-        optional and not nullable means that it is absent.
+        optional and not nullable means that it is absent. A union of objects is sent as one that has the members of
+        all: where the instance is not valid otherwise, null means absent for an optional and nullable one too, which
+        may have no place in the case at hand.
 
         Returns:
             The instance, itself where there is no such null; and how many there were.
         """
-        return absent_nulls(self._shapes, self._root, instance)
+        found, count = absent_nulls(self._shapes, self._root, instance, nullable=False)
+        if self._validator.is_valid(found):
+            return found, count
+        bare, more = absent_nulls(self._shapes, self._root, instance, nullable=True)
+        return (bare, more) if more > count and self._validator.is_valid(bare) else (found, count)
 
     # -------------------------------------------------------------------------------------------- validation
 

@@ -145,8 +145,14 @@ def _plain(name: str) -> str:
 
 def _bounds(shape: Shape) -> Mapping[str, Any]:
     found = {"minimum": shape.low, "maximum": shape.high, "multipleOf": shape.step}
-    return {
+    bounds: dict[str, Any] = {
         key: int(number) if number == number.to_integral_value() and abs(number) < 10**30 else jsontext.number(number)
         for key, number in found.items()
         if number is not None
     }
+    for inclusive, key in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if key in shape.facets:
+            bounds[key] = shape.facets[key]
+            if bounds.get(inclusive) == bounds[key]:
+                del bounds[inclusive]
+    return bounds

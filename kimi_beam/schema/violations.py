@@ -87,6 +87,11 @@ def compiled(
         return make(schema, validate_formats=formats, retriever=retrieve)
     except jsonschema_rs.ValidationError as e:
         at = "".join(pointer("", token) for token in e.instance_path)
+        if not at and isinstance(schema, dict) and e.message.startswith("Unknown meta-schema"):
+            raise SchemaError(
+                f"$schema names no draft of JSON Schema: {line(str(schema['$schema']), 100)!r}. Name one there, or say "
+                f"which one it is (draft=): {', '.join(_VALIDATORS)}"
+            ) from None
         lost = None if at else unresolved(scope())
         raise SchemaError(f"not a valid JSON Schema: at '{lost or at or '/'}': {line(e.message, 300)}") from None
     except (ValueError, TypeError, jsonschema_rs.ReferencingError) as e:

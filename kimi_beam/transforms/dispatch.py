@@ -7,7 +7,7 @@ Why it looks as it does (each point measured on the runners):
 * Bounded input sets only a WATERMARK timer, which re-arms itself until nothing is open. A REAL_TIME timer would be
   dropped by the default DirectRunner, which then ends with success and no output, and hangs Flink streaming.
 * Unbounded input sets REAL_TIME timers, which never block, and a WATERMARK timer that drains what is left at the end.
-* State is bytes in three cells by how often each is touched: a bag is read and rewritten whole.
+* State is bytes in cells by how often each is touched (`keyed_state`): a bag is read and rewritten whole.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from kimi_beam import dispatch, metrics
+from kimi_beam import metrics
 from kimi_beam.admission import separate
-from kimi_beam.jobs import Shard, decode, encode
-from kimi_beam.transforms.slices import Held, Slices
+from kimi_beam.jobs import Shard
+from kimi_beam.keyed_state import KeyedState
+from kimi_beam.transforms.slices import Slices
+from kimi_beam.transforms.state import INBOX, in_memory, with_state
 from kimi_beam.types import Reply
 
 T = TypeVar("T")
-
-_MAX_BLOCK = 5.0
-"""Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
 
 
 class _ForBounded(Slices):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
 
-    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[list[Reply], None, Shard]:
-        """Waits for the earliest job that is due, acts on all that are due, and tops up."""
-        shard, held = decode(jobs.read()), Held(bag)
-        wake = dispatch.wake(shard)
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
+    def _slice(self, key: str, state: KeyedState) -> Generator[list[Reply], None, bool]:
+        """Waits for the earliest job that is due, acts on all that are due, and tops up.
+
+        Returns:
+            Whether there is more to do.
+        """
+        held, waiting = state.held, state.waiting
+        shard = self._await_due(key, state.shard)
         known = {job.request_id for job in shard.jobs}
-        shard, halts = yield from self._act(shard, held, waiting, time.time())
+        shard, halts = yield from self._act(key, shard, held, waiting, time.time())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if halts and all(job.request_id in known for job in shard.jobs):
             raise self._service.turned_away(halts[0].error)
-        # By the quarter: a bag is read and rewritten whole.
+        # By the quarter: a bag is read whole.
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
             shard = yield from self._top_up(shard, held, waiting, time.time())
-        held.write()
-        jobs.write(encode(shard))
+        state.write(shard)
         self._report(key, shard)
-        return shard
+        return self._listener.expect(key, shard) or bool(shard.jobs)
 
 
 class DispatchBounded(_ForBounded):
@@ -69,20 +69,19 @@ class DispatchBounded(_ForBounded):
         self,
         element: tuple[str, bytes],
         window: Any = beam.DoFn.WindowParam,
-        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
+        waiting: Any = beam.DoFn.StateParam(INBOX),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
     ) -> None:
         waiting.add(element[1])
         drain.set(window.max_timestamp())
 
     @on_timer(DRAIN)
+    @with_state
     def on_drain(
         self,
+        state: KeyedState,
         key: Any = beam.DoFn.KeyParam,
         window: Any = beam.DoFn.WindowParam,
-        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
-        bag: Any = beam.DoFn.StateParam(Slices.HELD),
-        jobs: Any = beam.DoFn.StateParam(Slices.JOBS),
         checked: Any = beam.DoFn.StateParam(CHECKED),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
     ) -> Iterator[list[Reply]]:
@@ -91,15 +90,11 @@ class DispatchBounded(_ForBounded):
             # Here a lost worker's shard begins anew.
             self._recorder.refresh()
             checked.write(True)
-            blobs = list(waiting.read())
-            good, failed = separate(blobs)
-            if failed or len(good) != len(blobs):
-                waiting.clear()
-                for blob in good:
-                    waiting.add(blob)
+            good, failed = separate(list(state.waiting.take()))
+            state.waiting.put_back(good)
+            if failed:
                 yield failed
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        if shard.jobs:
+        if (yield from self._slice(key, state)):
             drain.set(window.max_timestamp())
 
 
@@ -116,32 +111,11 @@ class DispatchAtOnce(_ForBounded):
         good, failed = separate(list(element[1]))
         if failed:
             yield failed
-        waiting, bag, jobs = _Bag(good), _Bag(), _Cell()
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        while shard.jobs:
-            shard = yield from self._slice(key, waiting, bag, jobs)
-
-
-class _Bag(list[Any]):
-    """A bag of state that lives in memory."""
-
-    add = list.append
-
-    def read(self) -> list[Any]:
-        return list(self)
-
-
-class _Cell:
-    """A value of state that lives in memory."""
-
-    def __init__(self) -> None:
-        self._value: bytes | None = None
-
-    def read(self) -> bytes | None:
-        return self._value
-
-    def write(self, value: bytes) -> None:
-        self._value = value
+        next_firing = in_memory()
+        state = next_firing()
+        state.waiting.put_back(good)
+        while (yield from self._slice(key, state)):
+            state = next_firing()
 
 
 class DispatchUnbounded(Slices):
@@ -159,7 +133,7 @@ class DispatchUnbounded(Slices):
         self,
         element: tuple[str, bytes],
         window: Any = beam.DoFn.WindowParam,
-        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
+        waiting: Any = beam.DoFn.StateParam(INBOX),
         lingering: Any = beam.DoFn.StateParam(LINGERING),
         linger: Any = beam.DoFn.TimerParam(LINGER),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
@@ -175,57 +149,56 @@ class DispatchUnbounded(Slices):
             drain.set(window.max_timestamp())
 
     @on_timer(LINGER)
+    @with_state
     def on_linger(
         self,
-        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
-        bag: Any = beam.DoFn.StateParam(Slices.HELD),
-        jobs: Any = beam.DoFn.StateParam(Slices.JOBS),
+        state: KeyedState,
         lingering: Any = beam.DoFn.StateParam(LINGERING),
         linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Admits what waited long enough."""
-        shard, held, now = decode(jobs.read()), Held(bag), time.time()
-        shard = yield from _all_now(self._top_up(shard, held, waiting, now))
-        held.write()
-        jobs.write(encode(shard))
-        if any(True for _ in waiting.read()):
+        now = time.time()
+        shard = yield from _all_now(self._top_up(state.shard, state.held, state.waiting, now))
+        if state.waiting:
             linger.set(Timestamp.of(now + max(1.0, self._batching.max_wait)))
         else:
             lingering.clear()
         if shard.jobs:
             tick.set(Timestamp.of(now))
+        state.write(shard)
 
     @on_timer(TICK)
+    @with_state
     def on_tick(
         self,
+        state: KeyedState,
         key: Any = beam.DoFn.KeyParam,
-        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
-        bag: Any = beam.DoFn.StateParam(Slices.HELD),
-        jobs: Any = beam.DoFn.StateParam(Slices.JOBS),
         lingering: Any = beam.DoFn.StateParam(LINGERING),
         linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
         self._put_back = False
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        wake = dispatch.wake(shard)
-        if wake is not None:
+        shard, owes_turn = yield from self._slice(key, state)
+        wake = self._listener.wake(shard)
+        if owes_turn:
+            tick.set(Timestamp.of(time.time() + 0.05))
+        elif wake is not None:
             tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
-        if (self._put_back or wake is None) and not lingering.read() and any(True for _ in waiting.read()):
+        if (self._put_back or wake is None) and not lingering.read() and state.waiting:
             # What came from a job and waits again: nothing else would look at it.
             lingering.write(True)
             linger.set(Timestamp.of(time.time()))
+        state.write(shard)
 
     @on_timer(DRAIN)
+    @with_state
     def on_drain(
         self,
+        state: KeyedState,
         key: Any = beam.DoFn.KeyParam,
         window: Any = beam.DoFn.WindowParam,
-        waiting: Any = beam.DoFn.StateParam(Slices.WAITING),
-        bag: Any = beam.DoFn.StateParam(Slices.HELD),
-        jobs: Any = beam.DoFn.StateParam(Slices.JOBS),
         linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
@@ -234,26 +207,25 @@ class DispatchUnbounded(Slices):
         # A real-time timer that is still set makes Flink spin for ever once the source has ended.
         linger.clear()
         tick.clear()
-        wake = dispatch.wake(decode(jobs.read()))
-        if wake is not None:
-            time.sleep(min(max(0.0, wake - time.time()), _MAX_BLOCK))
-        shard = yield from self._slice(key, waiting, bag, jobs)
-        held = Held(bag)
-        shard = yield from _all_now(self._top_up(shard, held, waiting, time.time()))
-        held.write()
-        jobs.write(encode(shard))
-        if shard.jobs:
+        self._await_due(key, state.shard)
+        shard, owes_turn = yield from self._slice(key, state)
+        shard = yield from _all_now(self._top_up(shard, state.held, state.waiting, time.time()))
+        state.write(shard)
+        if shard.jobs or owes_turn:
             drain.set(window.max_timestamp())
 
-    def _slice(self, key: str, waiting: Any, bag: Any, jobs: Any) -> Generator[Any, None, Shard]:
-        held = Held(bag)
-        shard, halts = yield from _all_now(self._act(decode(jobs.read()), held, waiting, time.time()))
+    def _slice(self, key: str, state: KeyedState) -> Generator[Any, None, tuple[Shard, bool]]:
+        """Acts on what is due; the caller writes the state.
+
+        Returns:
+            The shard, and whether its events are to be acknowledged by another turn.
+        """
+        shard = self._listener.hear(key, state.shard)
+        shard, halts = yield from _all_now(self._act(key, shard, state.held, state.waiting, time.time()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
-        held.write()
-        jobs.write(encode(shard))
         self._report(key, shard)
-        return shard
+        return shard, self._listener.expect(key, shard)
 
 
 def _now(value: Any) -> TimestampedValue:

@@ -18,6 +18,8 @@ from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
+from kimi_beam.events import Events
+from kimi_beam.flow import forget_quotas
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
@@ -67,7 +69,10 @@ class Extract(beam.PTransform):
             synchronous APIs. They must be safe to repeat and importable on the workers.
         journal: Where answers are kept, so that what was paid for is never paid for again: a directory on any
             filesystem of Beam's, or a `Journaling`. None: nowhere; a bundle or a run that is repeated asks again.
-        shards: Keys that the work is spread over. None: by the runner's number of workers.
+        events: Id of a Cloudflare Queue that the model's batch events are sent to, or `Events`: answers are fetched
+            when their event comes, and jobs are polled slowly beside it. None: jobs are polled.
+        shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in where
+            workers are processes of their own. None: by the runner's number of workers.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -91,6 +96,7 @@ class Extract(beam.PTransform):
         thinking: bool = False,
         tools: Sequence[Callable[..., Any]] = (),
         journal: str | Journaling | None = None,
+        events: str | Events | None = None,
         shards: int | None = None,
     ) -> None:
         super().__init__()
@@ -124,6 +130,9 @@ class Extract(beam.PTransform):
         self._max_in_flight = max_in_flight
         self._max_concurrency = max_concurrency
         self._journaling = Journaling(journal) if isinstance(journal, str) else journal
+        self._events = Events(events) if isinstance(events, str) else events
+        if self._events is not None:
+            service.check_events()
         self._shards = shards
         self._handler: ErrorHandler | None = None
 
@@ -133,16 +142,18 @@ class Extract(beam.PTransform):
         return self
 
     def expand(self, documents: beam.PCollection) -> Any:
+        forget_quotas()  # of an earlier pipeline of this process
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(documents.pipeline.options)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         batches = documents | "MakeBatches" >> beam.ParDo(
-            MakeBatches(self._prompt, self._batching, shards)
+            MakeBatches(self._prompt, self._service, self._batching, shards)
         ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
-        results = self._dispatch(batches) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
+        parts = 1 if is_one_process(documents.pipeline) else shards
+        results = self._dispatch(batches, parts) | "Settle" >> beam.ParDo(Settle(asked)).with_outputs(
             DEAD_LETTERS, main=EXTRACTIONS
         )
         results[EXTRACTIONS].element_type = Extraction
@@ -152,29 +163,37 @@ class Extract(beam.PTransform):
         self._handler.add_error_pcollection(results[DEAD_LETTERS])
         return results[EXTRACTIONS]
 
-    def _dispatch(self, batches: beam.PCollection) -> beam.PCollection:
+    def _dispatch(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         if self._service.api != "batch":
-            return self._request(batches)
+            return self._request(batches, parts)
         bounds = self._max_in_flight, self._max_concurrency
-        settings = self._service, self._prompt, self._batching, self._polling, *bounds, self._journaling
+        kept = self._journaling, parts, self._events
+        settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
         if not batches.is_bounded:
             return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):
             return batches | beam.GroupByKey() | "Dispatch" >> beam.ParDo(DispatchAtOnce(*settings))
         return batches | "Dispatch" >> beam.ParDo(DispatchBounded(*settings))
 
-    def _request(self, batches: beam.PCollection) -> beam.PCollection:
+    def _request(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
-        settings = self._service, self._prompt, self._polling, self._max_concurrency, self._tools, self._journaling
+        asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
+        settings = *asking, self._journaling, parts
         if not batches.is_bounded:
             return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
-        parts = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
+        separated = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
-        parts["good"].element_type = bytes
-        good = parts["good"] | beam.Reshuffle()
+        separated["good"].element_type = bytes
+        good = separated["good"] | beam.Reshuffle()
         answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
-        return (parts[FAILED], answered) | beam.Flatten()
+        return (separated[FAILED], answered) | beam.Flatten()
+
+
+def is_one_process(pipeline: beam.Pipeline) -> bool:
+    """Whether all workers are threads of this process, which then has all of the job's requests a minute."""
+    mode = pipeline.options.get_all_options().get("direct_running_mode")
+    return type(pipeline.runner).__name__ in (*_IN_PROCESS, "BundleBasedDirectRunner") and mode != "multi_processing"
 
 
 def keeps_state(pipeline: beam.Pipeline) -> bool:

@@ -13,36 +13,47 @@ from kimi_beam.admission import prepare
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
+from kimi_beam.service import WorkersAI
+from kimi_beam.transforms.record import Keys
 from kimi_beam.types import Document
 
 _MAX_HELD = 64 << 20
 """Bytes that a bundle holds back over all shards; `Dispatch` packs small batches together again."""
+_LEAST = 500
+"""Bytes that any document takes in memory."""
 
 
 class MakeBatches(beam.DoFn):
     """``Document -> (shard, batch as bytes)``: packs within a bundle; `Dispatch` packs what is left over again.
 
-    Documents of one id meet in one shard. Documents that failed travel in batches of their own.
+    Documents of one id meet in one shard. Documents that failed travel in batches of their own. Of a document that has
+    a file of its own only the reference goes on.
     """
 
-    def __init__(self, prompt: Prompt, batching: Batching, shards: int) -> None:
-        self._prompt, self._batching, self._shards = prompt, batching, shards
+    def __init__(self, prompt: Prompt, service: WorkersAI, batching: Batching, shards: int) -> None:
+        self._prompt, self._service, self._batching, self._shards = prompt, service, batching, shards
+
+    def setup(self) -> None:
+        self._keys = Keys(self._prompt, self._service)
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[tuple[Document, int]]] = {}
         self._held = 0
 
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
+        file = document.file
         document, size = prepare(document, self._prompt)
+        if file is not None:
+            name = "" if document.failure else self._keys.of(document).hex()
+            document = document.with_file(file).as_reference(name)
         shard = str(packing.digest(document.id) % self._shards)
         key = shard, document.failure is None
         packer = self._packers.get(key)
         if packer is None:
             packer = self._packers[key] = Packer(self._batching)
-        weight = size or _weight(document)
-        self._held += weight
-        if closed := packer.add((document, size), weight):
-            self._held -= sum(size or _weight(document) for document, size in closed)
+        self._held += _weight(document)
+        if closed := packer.add((document, size), size or _weight(document)):
+            self._held -= sum(_weight(document) for document, _ in closed)
             yield self._batch(shard, closed)
         if self._held > _MAX_HELD:
             yield from self._flush()
@@ -63,6 +74,6 @@ class MakeBatches(beam.DoFn):
 
 
 def _weight(document: Document) -> int:
-    """Characters of a document that is not sent, its evidence included."""
+    """About what a document takes in memory: characters, its evidence included."""
     evidence = document.failure.raw if document.failure and document.failure.raw else ""
-    return len(document.text) + len(evidence) + sum(map(len, document.images))
+    return _LEAST + len(document.text) + len(evidence) + sum(map(len, document.images))

@@ -13,9 +13,23 @@ from kimi_beam.journal import INTENT, TICKET, Answer, Entry, Journaling, Submiss
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled, is_ahead, recall
 from kimi_beam.service import WorkersAI
-from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.types import Document, Failure, OpenRequest, Reply
 from kimi_beam.wire.envelopes import Exchange, Unknown
 from kimi_beam.wire.protocol import Accepted, decode_submit
+
+
+class Keys:
+    """What the journal names documents by."""
+
+    def __init__(self, prompt: Prompt, service: WorkersAI) -> None:
+        self._prompt = prompt
+        self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+
+    def of(self, document: Document) -> bytes:
+        """The key of a document, also where it is not here but in its file."""
+        if document.file is not None and document.is_reference:
+            return bytes.fromhex(document.file.key)
+        return journal.key(self._identity, self._prompt.shown(document), document.earlier.round)
 
 
 class Recorder:
@@ -29,10 +43,9 @@ class Recorder:
 
     def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
         self._journal = None if settings is None else open_journal(settings.directory)
-        self._prompt = prompt
+        self._key = Keys(prompt, service).of
         self._room = ""
         """What is held for the tickets of the submits that are being made."""
-        self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
         self.refresh()
 
     def refresh(self) -> None:
@@ -42,9 +55,10 @@ class Recorder:
 
     def recall(self, blob: bytes) -> Recalled:
         """What is known of a batch."""
-        if self._journal is None:
+        documents = packing.decode(blob)
+        if self._journal is None and all(document.earlier.open is None for document in documents):
             return Recalled([], [], [], blob)
-        return recall(blob, self._keys(packing.decode(blob)), self._journal)
+        return recall(blob, documents, self._keys(documents), self._journal)
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         """Whether the journal knows more of a batch that is due than the runner's state does."""
@@ -97,8 +111,19 @@ class Recorder:
 
     def given_up(self, replies: Sequence[Reply], failure: Failure) -> None:
         """Writes down that nothing is in flight any more, unless something may be."""
-        if failure.code not in ("deadline", "unknown_submit"):
+        if failure.code not in journal.OPEN:
             self.replied(replies)
+
+    def left_open(self, job: Job, blob: bytes, failure: Failure) -> list[OpenRequest]:
+        """The requests of a job that is given up and may be answered all the same; none where it will not."""
+        if job.request_id is None or failure.code not in journal.OPEN:
+            return []
+        keys, form = self._keys(packing.decode(blob)), packing.head(blob).form
+        name, count, positions = job.asked or (job.batch_id, len(keys), range(len(keys)))
+        return [
+            OpenRequest(job.request_id, key.hex(), name, count, position, form)
+            for key, position in zip(keys, positions, strict=True)
+        ]
 
     def _submission(
         self, job: Job, blob: bytes, now: float, request_id: str | None = None, *, is_over: bool = False
@@ -107,4 +132,4 @@ class Recorder:
         return Submission(job.batch_id, packing.head(blob).form, keys, now, request_id, is_over)
 
     def _keys(self, documents: Sequence[Document]) -> list[bytes]:
-        return [journal.key(self._identity, self._prompt.shown(document)) for document in documents]
+        return [self._key(document) for document in documents]

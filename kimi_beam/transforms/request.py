@@ -22,15 +22,17 @@ from kimi_beam import metrics
 from kimi_beam.admission import separate
 from kimi_beam.client import connect, disconnect
 from kimi_beam.errors import AccountError
+from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
+from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.tools import Tool
 from kimi_beam.transforms.record import Recorder
-from kimi_beam.types import Document, Reply
+from kimi_beam.types import Document, Failure, Reply
 
 FAILED = "failed"
 
@@ -56,10 +58,11 @@ class Request(beam.DoFn):
         max_concurrency: int,
         tools: Sequence[Tool],
         journaling: Journaling | None = None,
+        parts: int = 1,
         *,
         bounded: bool,
     ) -> None:
-        self._service, self._prompt, self._polling = service, prompt, polling
+        self._service, self._prompt, self._polling, self._parts = service, prompt, polling, parts
         self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
         self._journaling = journaling
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
@@ -71,6 +74,8 @@ class Request(beam.DoFn):
     def start_bundle(self) -> None:
         self._cancel()
         self._recorder.refresh()
+        # A bundle is worked on in one place at a time, and no more of them at once than there are workers.
+        self._client.flow.hold(self._client, id(self), self._parts)
         self._runs = Runs(
             self._client,
             self._prompt,
@@ -90,12 +95,17 @@ class Request(beam.DoFn):
             if recalled.answered:
                 self._counters[metrics.RECALLED].inc(len(recalled.answered))
                 yield self._stamped(recalled.answered)
-            for document in _unanswered(recalled):
-                with self._kept():
-                    self._runs.put(document)
-                if replies := self._runs.take():
-                    self._recorder.replied(replies)
-                    yield self._stamped(replies)
+            unanswered = list(_unanswered(recalled))
+            for at in range(0, len(unanswered), READ_AT_ONCE):
+                whole, lost = parted(read_again(unanswered[at : at + READ_AT_ONCE]))
+                if lost:
+                    yield self._stamped(self._given_up(lost))
+                for document in whole:
+                    with self._kept():
+                        self._runs.put(document)
+                    if replies := self._runs.take():
+                        self._recorder.replied(replies)
+                        yield self._stamped(replies)
         self._count()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -105,12 +115,23 @@ class Request(beam.DoFn):
                 self._recorder.replied(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(replies, moment, [window])
+        self._client.flow.release(self._client, id(self))
         self._count()
 
     def teardown(self) -> None:
         self._cancel()
         if hasattr(self, "_client"):  # not where set-up failed
+            self._client.flow.release(self._client, id(self))
             disconnect(self._client)
+
+    def _given_up(self, lost: list[Reply]) -> list[Reply]:
+        """What cannot be read now may be read later: the filesystem broke, so the bundle is repeated."""
+        for reply in lost:
+            if isinstance(reply.result, Failure) and reply.result.code == "unreadable":
+                for replies in self._runs.drain():
+                    self._recorder.replied(replies)
+                raise OSError(reply.result.message)
+        return lost
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:
@@ -138,6 +159,6 @@ class Request(beam.DoFn):
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
     """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
     for earlier in (*recalled.in_flight, *recalled.doubtful):
-        yield from (document for document, _ in earlier.documents)
+        yield from (taken_over(document) for document, _ in earlier.documents)
     if recalled.fresh is not None:
         yield from packing.decode(recalled.fresh)

@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from kimi_beam import metrics
+from kimi_beam.io.contents import READ_AT_ONCE, read_again, restored
 from kimi_beam.progress import PROGRESS
 from kimi_beam.types import DeadLetter, Reply
 from kimi_beam.validation import Asked, settle
@@ -25,9 +26,16 @@ class Settle(beam.DoFn):
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
 
     def process(self, element: list[Reply]) -> Iterator[Any]:
+        elsewhere: list[DeadLetter] = []
         for outcome in settle(element, self._asked, time.time(), self._nulls.inc):
-            if isinstance(outcome, DeadLetter):
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, outcome)
-            else:
+            if not isinstance(outcome, DeadLetter):
                 yield outcome
+            elif outcome.document.is_reference:
+                elsewhere.append(outcome)
+            else:
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, outcome)
+        for at in range(0, len(elsewhere), READ_AT_ONCE):
+            some = elsewhere[at : at + READ_AT_ONCE]
+            for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
         PROGRESS.settle(len(element))

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import functools
 import time
+import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import islice
+from typing import TypeVar
 
 import apache_beam as beam
-from apache_beam.coders import BytesCoder, StrUtf8Coder, TupleCoder
 from apache_beam.metrics import Metrics
-from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
 
 from kimi_beam import batching as packing
 from kimi_beam import dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
-from kimi_beam.dispatch import AskAgain, Effect, Finish, GiveUp, Halt, RunInstead, Split
+from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, RunInstead, Split
+from kimi_beam.events import Events
 from kimi_beam.fallback import given_up, part
+from kimi_beam.flow import Places
+from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.journal import Journaling
+from kimi_beam.keyed_state import Held, Waiting
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
+from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
+from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
-from kimi_beam.types import Failure, Reply, Ticket
+from kimi_beam.types import Document, Failure, Reply, Ticket
 from kimi_beam.validation import references, replies
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
+from kimi_beam.wire.service_errors import Remedy
+
+T = TypeVar("T")
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
 _POLLS_AT_ONCE = 32
+_MAX_BLOCK = 5.0
+"""Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
 _DOUBTFUL = Failure(
     "submit",
     "unknown_submit",
@@ -47,13 +58,6 @@ _DOUBTFUL = Failure(
 class Slices(beam.DoFn):
     """``(shard, batch as bytes) -> list[Reply]``, a list for each batch that ends. The timers are the subclasses'."""
 
-    WAITING = BagStateSpec("waiting", BytesCoder())
-    """Batches not admitted yet, as they came."""
-    HELD = BagStateSpec("held", TupleCoder((StrUtf8Coder(), BytesCoder())))
-    """(batch id, batch) of each job: touched when a job is submitted or ends."""
-    JOBS = ReadModifyWriteStateSpec("jobs", BytesCoder())
-    """The `Shard`: small, touched at every firing."""
-
     def __init__(
         self,
         service: WorkersAI,
@@ -63,12 +67,16 @@ class Slices(beam.DoFn):
         max_in_flight: int,
         max_concurrency: int,
         journaling: Journaling | None = None,
+        parts: int = 1,
+        events: Events | None = None,
     ) -> None:
-        self._service, self._prompt = service, prompt
+        self._service, self._prompt, self._parts = service, prompt, parts
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
         self._may_repeat = journaling is None or journaling.may_repeat
+        self._events = events
+        self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _bounded = True
@@ -81,6 +89,8 @@ class Slices(beam.DoFn):
         self._recorder = Recorder(self._journaling, self._prompt, self._service)
         self._admitted: set[str] = set()
         """Batches that this instance has admitted and not acted on: nobody else has."""
+        pulled = functools.partial(self._count, metrics.EVENT_PULLS)
+        self._listener = Listener(self._events, self._client, self._identity, self._polling.deadline, pulled)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed
@@ -89,20 +99,36 @@ class Slices(beam.DoFn):
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
 
+    def _await_due(self, key: str, shard: Shard) -> Shard:
+        """Waits, as long as a firing may, until a job is due or the event of one has come."""
+        until = time.time() + _MAX_BLOCK
+        while True:
+            shard = self._listener.hear(key, shard)
+            wake, now = self._listener.wake(shard), time.time()
+            if wake is None or now >= until or self._listener.due(shard, now):
+                return shard
+            time.sleep(max(0.01, min(wake, until) - now))
+
     def _act(
-        self, shard: Shard, held: Held, waiting: Any, now: float
+        self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float
     ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
-        jobs = dispatch.due(shard, now)
+        self._client.flow.hold(self._client, key, self._parts)
+        shard, effects = self._parked(shard, now)
+        jobs = self._listener.due(shard, now)
         to_submit = [job for job in jobs if job.request_id is None]
         shard, to_submit = self._not_submitted_yet(shard, to_submit, held, waiting)
-        shard, effects = self._submit(shard, to_submit, held)
+        shard, more = self._submit(shard, to_submit, held)
+        effects += more
         to_poll = [job for job in jobs if job.request_id is not None]
-        for some in _groups(to_poll, _POLLS_AT_ONCE):
-            if shard.polls_from > time.time():
-                break  # told to wait: the others are polled then
-            self._count(metrics.POLLS, len(some))
-            exchanges = self._client.poll([job.request_id or "" for job in some])
+        while to_poll and shard.polls_from <= time.time():  # told to wait: the others are polled then
+            wanted, name = min(len(to_poll), _POLLS_AT_ONCE), to_poll[0].batch_id
+            with Places(self._client.flow.polls, wanted, self._polling, name) as places:
+                shard = dispatch.hold(shard, polls=places.next(time.time()))
+                some, to_poll = to_poll[: places.count], to_poll[places.count :]
+                self._count(metrics.POLLS, len(some))
+                exchanges = self._client.poll([job.request_id or "" for job in some])
+                places.heard(exchanges, time.time())
             for job, exchange in zip(some, exchanges, strict=True):
                 now = time.time()
                 shard, more = dispatch.polled(shard, job, decode_poll(exchange, now), now, self._polling)
@@ -114,19 +140,23 @@ class Slices(beam.DoFn):
                         effects.append(effect)
         for effect in effects:
             if isinstance(effect, GiveUp):
-                lost = given_up(held.take(effect.job.batch_id), effect.failure, effect.job.ticket)
+                blob = held.take(effect.job.batch_id)
+                left_open = self._recorder.left_open(effect.job, blob, effect.failure)
+                lost = given_up(blob, effect.failure, effect.job.ticket, left_open)
                 self._recorder.given_up(lost, effect.failure)
                 yield lost
             elif isinstance(effect, AskAgain):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
                 unmet = [Reply(d, effect.failure, ticket=ticket) for d in packing.decode(blob)]
                 yield self._settled(blob, unmet, waiting)
+            elif isinstance(effect, Drop):
+                shard = yield from self._drop(shard, effect, held, waiting)
             elif isinstance(effect, RunInstead):
                 yield from self._run(held.take(effect.job.batch_id))
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
                 for half in packing.halves(held.take(effect.job.batch_id)):
-                    if packing.head(half).batch_id in held:
+                    if packing.head(half).batch_id in held or shard.parked_until > now:
                         # A stream may bring the same documents twice: these wait for the others.
                         self._wait(half, waiting)
                     else:
@@ -134,7 +164,7 @@ class Slices(beam.DoFn):
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
     def _not_submitted_yet(
-        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Any
+        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Waiting
     ) -> tuple[Shard, list[Job]]:
         """Takes out the batches that a worker has submitted who was lost before its state was kept: they wait again."""
         others = [job for job in jobs if job.batch_id not in self._admitted]
@@ -148,36 +178,86 @@ class Slices(beam.DoFn):
 
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
-        for some in _groups(jobs, _SUBMITS_AT_ONCE):
-            now = time.time()
-            if max(shard.submits_from, shard.parked_until) > now:
+        while jobs:
+            if max(shard.submits_from, shard.parked_until) > time.time():
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
-            self._count(metrics.SUBMITS, len(some))
-            self._count(metrics.RESUBMITS, sum(job.replaces is not None for job in some))
-            pairs = [(job, held[job.batch_id]) for job in some]
-            self._recorder.about_to_submit(pairs)
-            bodies = [self._body(job, blob) for job, blob in pairs]
-            exchanges = self._client.submit(bodies, functools.partial(self._recorder.heard, pairs))
-            now = time.time()
+            wanted, name = min(len(jobs), _SUBMITS_AT_ONCE), jobs[0].batch_id
+            with Places(self._client.flow.submits, wanted, self._polling, name) as places:
+                shard = dispatch.hold(shard, submits=places.next(time.time()))
+                some, jobs = jobs[: places.count], jobs[places.count :]
+                shard, whole, lost = self._read_again(shard, [(job, held[job.batch_id]) for job in some], time.time())
+                effects += lost
+                some = [job for job in some if job.batch_id in whole]
+                self._count(metrics.SUBMITS, len(some))
+                self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
+                pairs = [(job, held[job.batch_id]) for job in some]
+                self._recorder.about_to_submit(pairs)
+                bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
+                exchanges = self._client.submit(bodies, functools.partial(self._recorder.heard, pairs))
+                now = time.time()
+                places.heard(exchanges, now)
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
-            self._count(metrics.DELAYS, sum(isinstance(r, Refused) and r.error.waits for _, r in results))
+            remedies = [result.error.remedy for _, result in results if isinstance(result, Refused)]
+            self._count(metrics.DELAYS, remedies.count(Remedy.WAIT))
             shard, more = dispatch.submitted_together(
                 shard, results, now, self._polling, may_run=may_run, may_repeat=self._may_repeat
             )
             effects += more
+            for _, result in results:
+                if isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW:
+                    self._client.quota.spend(result.error, shard.parked_until)
         return shard, effects
 
-    def _body(self, job: Job, blob: bytes) -> bytes:
-        documents, form = packing.decode(blob), packing.head(blob).form
+    def _parked(self, shard: Shard, now: float) -> tuple[Shard, list[Effect]]:
+        """Gives up what is unsent where another shard of this process has met a spent quota."""
+        spent = self._client.quota.is_spent(now)
+        if spent is None or shard.parked_until > now:
+            return shard, []
+        return dispatch.park(shard, spent, self._client.quota.until)
+
+    def _read_again(
+        self, shard: Shard, pairs: Sequence[tuple[Job, bytes]], now: float
+    ) -> tuple[Shard, dict[str, list[Document]], list[Effect]]:
+        """The documents of batches, all of their files read at once; batches that cannot be sent whole are left out."""
+        batches = {job.batch_id: packing.decode(blob) for job, blob in pairs}
+        read = iter(read_again([document for batch in batches.values() for document in batch]))
+        effects: list[Effect] = []
+        for job, _ in pairs:
+            documents = list(islice(read, len(batches[job.batch_id])))
+            batches[job.batch_id] = documents
+            lost = {index: document.failure for index, document in enumerate(documents) if document.failure}
+            if lost:
+                del batches[job.batch_id]
+                shard, more = dispatch.unread(shard, job, lost, now, self._polling)
+                effects += more
+        return shard, batches, effects
+
+    def _drop(self, shard: Shard, effect: Drop, held: Held, waiting: Waiting) -> Generator[list[Reply], None, Shard]:
+        """Gives up what is lost of a batch; the others are a job of their own, acted on from the next firing on."""
+        job, blob = effect.job, held.take(effect.job.batch_id)
+        for position, failure in effect.lost.items():
+            yield given_up(packing.select(blob, [position]), failure, job.ticket)
+        others = packing.select(blob, (i for i in range(job.count) if i not in effect.lost))
+        batch_id, count = packing.head(others).batch_id, job.count - len(effect.lost)
+        if not count:
+            return shard
+        if batch_id in held or shard.parked_until > time.time():
+            self._wait(others, waiting)
+            return shard
+        held[batch_id] = others
+        return dispatch.adopt(shard, replace(job, batch_id=batch_id, count=count))
+
+    def _body(self, job: Job, blob: bytes, documents: Sequence[Document]) -> bytes:
+        form = packing.head(blob).form
         names = references(job.batch_id, len(documents))
         request = self._prompt.request
         return encode_submit(
             request(document, name, form=form) for document, name in zip(documents, names, strict=True)
         )
 
-    def _finished(self, effect: Finish, held: Held, waiting: Any) -> list[Reply]:
+    def _finished(self, effect: Finish, held: Held, waiting: Waiting) -> list[Reply]:
         job = effect.job
         blob = held.take(job.batch_id)
         answered, surplus = replies(
@@ -194,7 +274,7 @@ class Slices(beam.DoFn):
             self._count(metrics.SURPLUS_ITEMS, surplus)
         return self._settled(blob, answered, waiting)
 
-    def _settled(self, blob: bytes, answered: Sequence[Reply], waiting: Any) -> list[Reply]:
+    def _settled(self, blob: bytes, answered: Sequence[Reply], waiting: Waiting) -> list[Reply]:
         """The replies that are final; the other documents wait to be asked for again."""
         final, again = part(blob, answered, len(self._prompt.forms))
         if again is not None:
@@ -202,7 +282,7 @@ class Slices(beam.DoFn):
             self._wait(again, waiting)
         return final
 
-    def _wait(self, blob: bytes, waiting: Any) -> None:
+    def _wait(self, blob: bytes, waiting: Waiting) -> None:
         waiting.add(blob)
         self._put_back = True
 
@@ -210,8 +290,12 @@ class Slices(beam.DoFn):
         """Asks for the documents of a batch synchronously: their model has no queue."""
         prompt = replace(self._prompt, api="run")  # which may stream
         runs = Runs(self._client, prompt, self._polling, halts=self._bounded, may_repeat=self._may_repeat)
-        for document in packing.decode(blob):
-            runs.put(document)
+        for documents in _groups(packing.decode(blob), READ_AT_ONCE):
+            whole, lost = parted(read_again(documents))
+            if lost:
+                yield lost
+            for document in whole:
+                runs.put(document)
         for answered in runs.drain():
             self._recorder.replied(answered)
             yield answered
@@ -228,50 +312,48 @@ class Slices(beam.DoFn):
             self._admitted.add(head.batch_id)
         return dispatch.admit(shard, admitted, now)
 
-    def _top_up(self, shard: Shard, held: Held, waiting: Any, now: float) -> Generator[list[Reply], None, Shard]:
+    def _top_up(self, shard: Shard, held: Held, waiting: Waiting, now: float) -> Generator[list[Reply], None, Shard]:
         """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
-        blobs = list(waiting.read())
         if shard.parked_until > now:
-            waiting.clear()
             failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
-            for blob in blobs:
+            for blob in waiting.take():
                 yield given_up(blob, failure)
             return shard
         packers: dict[int, Packer[bytes]] = {}
-        groups: list[list[bytes]] = []
-        for blob in blobs:
-            head = packing.head(blob)
-            packer = packers.setdefault(head.form, Packer(self._batching))
-            groups.append(packer.add(blob, head.size_bytes, len(head.sizes)))
-        groups += [packer.flush() for packer in packers.values()]
         taken: list[bytes] = []
         left: list[bytes] = []
-        known = False
         fresh: list[bytes] = []
-        for group in filter(None, groups):
-            batch = packing.merge(group) if len(shard.jobs) + len(taken) < self._max_in_flight else None
-            if batch is not None:
-                recalled = self._recorder.recall(batch)
-                if recalled.answered:
-                    self._count(metrics.RECALLED, len(recalled.answered))
-                    yield recalled.answered
-                shard = yield from self._adopt(shard, held, recalled, now)
-                if recalled.fresh is not batch:
-                    # What is new in it waits for company: a few new documents among many known ones are one batch.
-                    known = True
-                    fresh += [recalled.fresh] if recalled.fresh is not None else []
-                    continue
+        blobs = waiting.take()
+        while len(shard.jobs) + len(taken) < self._max_in_flight:
+            if (came := next(blobs, None)) is not None:
+                head = packing.head(came)
+                packer = packers.setdefault(head.form, Packer(self._batching))
+                group = packer.add(came, head.size_bytes, len(head.sizes))
+            elif packers:
+                group = packers.popitem()[1].flush()
+            else:
+                break
+            if not group:
+                continue
+            batch = packing.merge(group)
+            recalled = self._recorder.recall(batch)
+            if recalled.answered:
+                self._count(metrics.RECALLED, len(recalled.answered))
+                yield recalled.answered
+            shard = yield from self._adopt(shard, held, recalled, now)
+            if recalled.fresh is not batch:
+                # What is new in it waits for company: a few new documents among many known ones are one batch.
+                fresh += [recalled.fresh] if recalled.fresh is not None else []
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            if batch is None or packing.head(batch).batch_id in held:
+            elif packing.head(batch).batch_id in held:
                 left += group
             else:
                 taken.append(batch)
                 held[packing.head(batch).batch_id] = batch
-        if taken or known:
-            self._count(metrics.BATCHES, len(taken))
-            waiting.clear()
-            for blob in (*left, *fresh):
-                waiting.add(blob)
+        self._count(metrics.BATCHES, len(taken))
+        waiting.put_back([blob for packer in packers.values() for blob in packer.flush()])
+        for blob in (*left, *fresh):
+            waiting.add(blob)
         shard = self._admit(shard, held, taken, now)
         # Each round sorts out all that is known of what it looks at, so that the next finds less.
         return (yield from self._top_up(shard, held, waiting, now)) if fresh else shard
@@ -279,71 +361,34 @@ class Slices(beam.DoFn):
     def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
         for again in (*recalled.in_flight, *recalled.doubtful):
-            earlier = again.submission
-            blob = again.batch
+            documents = [(taken_over(document, again.request_id), size) for document, size in again.documents]
+            blob = packing.encode(documents, form=again.form, spent=again.spent if again.form else ())
             batch_id = packing.head(blob).batch_id
-            if earlier.request_id is None:
+            # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
+            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
+            at = again.at if again.at is not None else now - believed
+            if again.request_id is None:
                 self._count(metrics.UNKNOWN_SUBMITS)
                 if not self._may_repeat:
                     yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
                     continue
-                due = max(now, earlier.at + (self._journaling.grace if self._journaling else 0.0))
-                job = Job(batch_id, len(again.documents), due, now, unknown=1, attempts=1)
+                due = max(now, at + (self._journaling.grace if self._journaling else 0.0))
+                job = Job(batch_id, len(documents), due, now, unknown=1, attempts=1)
             else:
-                asked = (earlier.name, len(earlier.keys), tuple(again.positions))
-                job = Job(batch_id, len(again.documents), now, earlier.at, earlier.request_id, attempts=1, asked=asked)
+                asked = (again.name, again.count, tuple(again.positions))
+                job = Job(batch_id, len(documents), now, at, again.request_id, attempts=1, asked=asked)
+                job = replace(job, told=True)  # by an event that went to another worker, for all that is known
                 self._count(metrics.ADOPTED)
             held[batch_id] = blob
             shard = dispatch.adopt(shard, job)
         return shard
 
     def _report(self, key: str, shard: Shard) -> None:
+        if not shard.jobs:
+            self._client.flow.release(self._client, key)
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
-        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), "")
+        PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), self._listener.trouble)
 
 
-def _groups(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
-    return (jobs[i : i + size] for i in range(0, len(jobs), size))
-
-
-class Held:
-    """The batches of the jobs: a bag that is read when first needed and written back when it changed."""
-
-    def __init__(self, bag: Any) -> None:
-        self._bag = bag
-        self._batches: dict[str, bytes] | None = None
-        self._added: list[str] = []
-        self._rewrite = False
-
-    def _read(self) -> dict[str, bytes]:
-        if self._batches is None:
-            self._batches = dict(self._bag.read())
-        return self._batches
-
-    def __contains__(self, batch_id: str) -> bool:
-        return batch_id in self._read()
-
-    def __getitem__(self, batch_id: str) -> bytes:
-        return self._read()[batch_id]
-
-    def __setitem__(self, batch_id: str, blob: bytes) -> None:
-        if batch_id not in self._read():
-            self._added.append(batch_id)
-        self._read()[batch_id] = blob
-
-    def take(self, batch_id: str) -> bytes:
-        """Removes a batch."""
-        self._rewrite = True
-        return self._read().pop(batch_id)
-
-    def write(self) -> None:
-        """Brings the bag to what is held now."""
-        if self._batches is None:
-            return
-        if self._rewrite:
-            self._bag.clear()
-            for pair in self._batches.items():
-                self._bag.add(pair)
-        else:
-            for batch_id in self._added:
-                self._bag.add((batch_id, self._batches[batch_id]))
+def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

@@ -27,8 +27,8 @@ from kimi_beam.wire.envelopes import (
     stated_error,
     unworded,
 )
-from kimi_beam.wire.events import MEDIA_TYPE, assemble
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
+from kimi_beam.wire.sse import MEDIA_TYPE, assemble
 from kimi_beam.wire.usage import count, decode_usage
 
 

@@ -168,6 +168,17 @@ def unworded(reply: HttpReply, now: float) -> Refused | Unknown:
     return Unknown(str(error))
 
 
+_LARGEST_ERROR = 16 << 10
+"""Bytes of a reply beyond which it is no error: a job's answers are not read twice."""
+
+
+def plain_error(reply: HttpReply, now: float) -> ServiceError | None:
+    """The error that any reply is, whatever was asked; None where it is none, or one that nobody put into words."""
+    if len(reply.body) > _LARGEST_ERROR:
+        return None
+    return error_of(reply, read_json(reply.body), now) or (bare_error(reply, now) if reply.status == 429 else None)
+
+
 def bare_error(reply: HttpReply, now: float) -> ServiceError:
     """An HTTP status that the service put no words to."""
     return ServiceError(reply.status, None, _said(excerpt(reply.body), reply), wait_of(reply, now))

@@ -28,7 +28,7 @@ from kimi_beam.wire.envelopes import (
     result_of,
     unworded,
 )
-from kimi_beam.wire.service_errors import EXPIRED, TIMEOUTS, ServiceError
+from kimi_beam.wire.service_errors import EXPIRED, Remedy, ServiceError
 from kimi_beam.wire.usage import decode_usage
 
 # ------------------------------------------------------------------------------------------------ what comes back
@@ -103,7 +103,7 @@ def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
     error = error_of(exchange, body, now)
     if error is not None:
         # A timeout says that somebody gave up waiting, not that nothing was queued.
-        return Unknown(str(error)) if error.code in TIMEOUTS else Refused(error)
+        return Unknown(str(error)) if error.remedy is Remedy.TIMEOUT else Refused(error)
     if 200 <= exchange.status < 300:
         result = result_of(body)
         if "choices" in result or "response" in result:

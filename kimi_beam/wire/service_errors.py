@@ -7,9 +7,14 @@ from enum import Enum
 
 
 class Remedy(Enum):
-    """What helps against an error of the service."""
+    """What helps against an error of the service: the one table that submits and synchronous requests go by."""
 
-    RETRY = "the same again, later"
+    RETRY = "the same again, later, a few times"
+    WAIT = "the same again, later: it is no failed attempt"
+    TIMEOUT = (
+        "nothing is certain: it was not answered in time, here or upstream, and may have been accepted all the same"
+    )
+    OTHER_FORM = "the same without JSON mode"
     TOMORROW = "nothing before 00:00 UTC"
     SPLIT = "less at once"
     NEVER = "nothing: this request is refused"
@@ -18,21 +23,21 @@ class Remedy(Enum):
 
 ERRORS: dict[int, tuple[Remedy, str]] = {
     2001: (Remedy.ACCOUNT, "no such gateway"),
-    2014: (Remedy.RETRY, "timeout at the gateway"),
+    2014: (Remedy.TIMEOUT, "timeout at the gateway"),
     3003: (Remedy.NEVER, "incomplete request"),
     3006: (Remedy.SPLIT, "request too large"),
-    3007: (Remedy.RETRY, "timeout"),
-    3008: (Remedy.RETRY, "aborted"),
+    3007: (Remedy.TIMEOUT, "timeout"),
+    3008: (Remedy.TIMEOUT, "aborted"),
     3010: (Remedy.NEVER, "incomplete input"),
-    3021: (Remedy.RETRY, "requests per minute reached"),
+    3021: (Remedy.WAIT, "requests per minute reached"),
     3023: (Remedy.ACCOUNT, "the account is blocked"),
     3030: (Remedy.NEVER, "invalid parameters"),
     3036: (Remedy.TOMORROW, "the day's free allocation is spent"),
     3039: (Remedy.NEVER, "fine-tune files missing"),
-    3040: (Remedy.RETRY, "capacity temporarily exceeded"),
+    3040: (Remedy.WAIT, "capacity temporarily exceeded"),
     3041: (Remedy.ACCOUNT, "the model is private for this account"),
     3042: (Remedy.ACCOUNT, "invalid model id"),
-    3046: (Remedy.RETRY, "request timeout"),
+    3046: (Remedy.TIMEOUT, "request timeout"),
     4006: (Remedy.TOMORROW, "the day's free allocation is spent"),
     5004: (Remedy.NEVER, "invalid data"),
     5005: (Remedy.NEVER, "LoRa unsupported"),
@@ -42,7 +47,7 @@ ERRORS: dict[int, tuple[Remedy, str]] = {
     5018: (Remedy.ACCOUNT, "the model is private for this account"),
     5019: (Remedy.NEVER, "SDK too old"),
     5023: (Remedy.NEVER, "JSON mode does not stream"),
-    5024: (Remedy.RETRY, "JSON mode could not be met"),
+    5024: (Remedy.OTHER_FORM, "JSON mode could not be met"),
     5025: (Remedy.NEVER, "this model has no JSON Schema mode"),
     5028: (Remedy.ACCOUNT, "the model is retired"),
     5035: (Remedy.ACCOUNT, "the model needs the Workers Paid plan"),
@@ -59,9 +64,6 @@ ERRORS: dict[int, tuple[Remedy, str]] = {
 """Cloudflare's internal codes with what helps. Source: Workers AI errors page (2026-07-29) and, for the codes it leaves
 out, captures and bug reports."""
 
-TIMEOUTS = frozenset({3007, 3008, 3046, 2014})
-"""Codes of a request that was not answered in time, here or upstream: it may have been accepted all the same."""
-
 UNMET = 5024
 """JSON mode could not be met."""
 
@@ -70,6 +72,11 @@ NO_QUEUE = 8007
 
 EXPIRED = 5504
 """A job id that the service does not know, or no longer (captured)."""
+
+
+def renewal(now: float) -> float:
+    """When a spent allocation is renewed: the next 00:00 UTC, in Unix seconds as `now` is (pricing page)."""
+    return (now // 86_400 + 1) * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +99,17 @@ class ServiceError:
     def remedy(self) -> Remedy:
         """What helps: by code, and only where there is none by status."""
         if self.code in ERRORS:
-            return ERRORS[self.code][0]
+            remedy = ERRORS[self.code][0]
+            return Remedy.WAIT if remedy is Remedy.RETRY and self.status == 429 else remedy
+        if self.status == 429:
+            return Remedy.WAIT
         if self.status == 401:
             return Remedy.ACCOUNT
         if self.status == 413:
             return Remedy.SPLIT
-        if self.status in (408, 409, 425, 429) or self.status >= 500 or self.status < 300:
+        if self.status in (408, 409, 425) or self.status >= 500 or self.status < 300:
             return Remedy.RETRY
         return Remedy.NEVER
-
-    @property
-    def waits(self) -> bool:
-        """Whether it only asks to come back later, so that it is no failed attempt."""
-        return self.status == 429 or self.code in (3021, 3040)
 
     def __str__(self) -> str:
         number = f"code {self.code}, " if self.code is not None else ""

@@ -54,8 +54,10 @@ def test_the_same_document_sent_again_draws_anew():
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_strikes_at_probability_one_and_never_at_zero(name):
     always, never = Injector(Faults.parse(f"{name}=1"), 0), Injector(Faults.parse(f"{name}=0"), 0)
-    assert name in (always.request("submit"), always.job("k"), always.item("k"), always.stream("k"))
-    assert {never.request("submit"), never.job("k"), never.item("k"), never.stream("k")} == {None}
+    drawn = (always.request("submit"), always.job("k"), always.item("k"), always.stream("k"), always.event("k"))
+    assert name in drawn
+    drawn = (never.request("submit"), never.job("k"), never.item("k"), never.stream("k"), never.event("k"))
+    assert {*drawn} == {None}
     if name != "drop_after_accept":  # counted once something was accepted
         assert always.injected[name] == 1
 
@@ -70,4 +72,5 @@ def test_probabilities_are_what_they_say():
 def test_a_poll_has_nothing_to_accept_and_a_run_no_array():
     injector = Injector(Faults.parse("drop_after_accept=1,missing_item=1,doubled_item=1,unknown_reference=1"), 0)
     assert injector.request("poll") is None
+    assert injector.request("pull") == "drop_after_accept"
     assert injector.item("k", alone=True) is None

@@ -551,7 +551,7 @@ def test_a_failed_item_of_a_synchronous_run():
 
 def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated():
     def run() -> dict[str, Any]:
-        with serving(seed=5, faults="all=0.25") as peer:
+        with serving(seed=5, faults="all=0.25", behaviour=Behaviour(event_queues=("q",))) as peer:
             for n in range(250):
                 with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
                     peer.post({"prompt": f"Shop {n}", "stream": True}, query="")
@@ -590,6 +590,7 @@ def test_statistics_say_what_was_paid_twice():
             "jobs_in_flight": 3,
             "most_jobs_in_flight": 3,
             "faults": {},
+            "events": dict.fromkeys(("pulls", "acks", "sent", "delivered", "acknowledged", "handed_back"), 0),
             "prompt_tokens": 8,
             "completion_tokens": 0,
         }

@@ -128,6 +128,7 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "unknown_submits": None,
         "resubmits": None,
         "wall_s": None,
+        "journal": None,
     }
     (one,) = [pickle.loads(path.read_bytes()) for path in seen.iterdir()]
     assert one == Summary(5, {"not_json": 1, "refusal": 2, "truncated": 4}, Usage(prompt, cached, completion))

@@ -41,6 +41,8 @@ KEYS = [
     "model",
     "schema_hash",
     "failed_at",
+    "round",
+    "open_request",
     "version",
 ]
 
@@ -75,7 +77,9 @@ def line(i: int) -> dict[str, Any]:
         "model": "@cf/moonshotai/kimi-k2.6",
         "schema_hash": "0123456789abcdef",
         "failed_at": "2026-01-01T00:00:00.250+00:00",
-        "version": 1,
+        "round": 0,
+        "open_request": None,
+        "version": 2,
     }
 
 
@@ -122,7 +126,9 @@ def test_every_key_is_there_when_there_is_little_to_say() -> None:
         "model": "m",
         "schema_hash": "h",
         "failed_at": "1970-01-01T00:00:00.000+00:00",
-        "version": 1,
+        "round": 0,
+        "open_request": None,
+        "version": 2,
     }
 
 

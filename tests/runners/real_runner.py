@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -20,10 +20,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from conftest import ROOT
-from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, service
+from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, run_redrive, service
 
 import kimi_beam as kb
-from kimi_beam.emulator import Emulator
+from kimi_beam.emulator import Behaviour, Emulator
 
 _APART = 0.05
 """Seconds between two documents of a stream."""
@@ -45,10 +45,17 @@ def _document(index: int) -> kb.Document:
     return kb.Document("empty", "") if index == 7 else receipts(1, start=index)[0]
 
 
-def stream(directory: Path, count: int, *, runner: str | None, options: Sequence[str]) -> None:
-    """Lets documents come one after another, as unbounded input, and counts what is in the files when it has ended."""
+def stream(
+    directory: Path, count: int, *, runner: str | None, options: Sequence[str], events: kb.Events | None = None
+) -> dict[str, Any]:
+    """Lets documents come one after another, as unbounded input, and counts what is in the files when it has ended.
+
+    Returns:
+        What the emulator counted.
+    """
     start = time.time()
-    with Emulator(latency=0.3, seed=5) as emulator:
+    behaviour = Behaviour(event_queues=(events.queue,) if events is not None else ())
+    with Emulator(latency=0.3, seed=5, behaviour=behaviour) as emulator:
         with beam.Pipeline(runner=runner, options=PipelineOptions([*options, "--streaming"])) as pipeline:
             came_in = pipeline | PeriodicImpulse(
                 start_timestamp=start,
@@ -63,6 +70,7 @@ def stream(directory: Path, count: int, *, runner: str | None, options: Sequence
                 service=service(emulator.base_url),
                 polling=QUICK,
                 batching=kb.Batching(max_wait=0.2, max_items=7),
+                events=events,
             )
             results.extractions | kb.WriteParquet(str(directory / "rows"), RECEIPT, every=1)
             results.dead_letters | kb.WriteDeadLetters(str(directory / "dead"), every=1)
@@ -72,6 +80,7 @@ def stream(directory: Path, count: int, *, runner: str | None, options: Sequence
     assert Counter(row["_document_id"] for row in rows) == Counter(f"doc-{i}" for i in range(count) if i != 7)
     assert [(letter["document_id"], letter["code"]) for letter in letters] == [("empty", "empty_document")]
     assert (stats["items"], stats["paid_twice"]) == (count - 1, 0)
+    return stats
 
 
 def synchronous(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:
@@ -84,6 +93,23 @@ def synchronous(directory: Path, *, runner: str | None, options: Sequence[str]) 
     assert outcome.ids == Counter(d.id for d in documents)
     assert outcome.codes == {"duplicate_id": 4, "empty_document": 1}
     assert (stats["documents"], stats["paid_twice"]) == (58, 0)
+
+
+def redriven(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:
+    """Runs dead letters again: what was in flight is polled by whoever has a part of it, and one is left."""
+    ahead = [0.0]
+    with Emulator(latency=1000.0, clock=lambda: time.time() + ahead[0]) as emulator:
+        documents = [*receipts(60), kb.Document("empty", "")]
+        first = run_extract(documents, emulator.base_url, directory / "first", polling=kb.Polling(deadline=0.3))
+        assert first.codes == {"deadline": 60, "empty_document": 1}
+        ahead[0] = 2000.0
+        where = service(emulator.base_url)
+        second = run_redrive(directory / "first", where, directory / "second", runner=runner, options=options)
+        stats = emulator.stats()
+    assert second.ids == Counter(d.id for d in receipts(60))
+    assert len(second.rows) == 60
+    assert second.summary["left"] == {"empty_document": 1}
+    assert (stats["submits"], stats["items"]) == (1, 60)
 
 
 def extract_receipts(shared_data: Path, directory: Path, options: Sequence[str]) -> None:

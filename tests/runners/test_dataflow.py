@@ -108,6 +108,7 @@ def test_the_template_has_the_parameters_that_the_program_takes(bucket: storage.
         "output": "gs://bucket/out",
         "account_id": "f" * 32,
         "token_from": SECRET,
+        "events_queue": "f1" * 16,
         "instructions": "Read the receipt.",
     }
     assert [parameter["name"] for parameter in told] == list(values)
@@ -120,6 +121,7 @@ def test_the_template_has_the_parameters_that_the_program_takes(bucket: storage.
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
     assert (dofn._service.account_id, dofn._service.token_from) == ("f" * 32, SECRET)
     assert dofn._prompt.instructions == "Read the receipt."
+    assert dofn._events.queue == "f1" * 16
 
 
 @pytest.mark.parametrize("options", [[], ["--token-from=env:CLOUDFLARE_API_TOKEN"]])

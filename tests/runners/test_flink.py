@@ -15,7 +15,7 @@ from conservation import check, made
 from faults import unheard
 from flink_cluster import FlinkCluster
 from harness import receipts, run_extract
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -55,6 +55,12 @@ def test_a_stream_is_written_to_files_and_each_document_leaves_once(cluster: Fli
     stream(tmp_path, 40, runner=None, options=cluster.options)
 
 
+def test_workers_of_two_machines_share_a_queue_of_events(cluster: FlinkCluster, tmp_path: Path) -> None:
+    shared = kb.Events("f1" * 16, interval=0.2, safety_net=5.0)
+    stats = stream(tmp_path, 40, runner=None, options=cluster.options, events=shared)
+    assert stats["events"]["delivered"] > 0
+
+
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
 def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
     synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
@@ -89,6 +95,11 @@ def test_a_task_manager_killed_at_work_costs_nothing(cluster: FlinkCluster, mome
     assert len(outcome.rows) == 120
     assert contents(str(tmp_path / "journal"))["  submitted again"] == 0
     assert stats["paid_twice"] <= unheard(tmp_path / "journal"), "what was known to be accepted was submitted again"
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_dead_letters_are_run_again(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    redriven(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from conservation import check, made
-from real_runner import ended_by_a_kind_kill, extract_receipts, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
+
+import kimi_beam as kb
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
 
@@ -31,8 +33,18 @@ def test_a_stream_is_written_to_files_and_each_document_leaves_once(prism: list[
     stream(tmp_path, 40, runner="PrismRunner", options=prism)
 
 
+def test_the_answers_of_a_stream_are_fetched_once_when_their_events_come(prism: list[str], tmp_path: Path) -> None:
+    stats = stream(tmp_path, 40, runner="PrismRunner", options=prism, events=kb.Events("f1" * 16, interval=0.2))
+    assert stats["polls"] == stats["submits"]
+    assert stats["events"]["acknowledged"] == stats["events"]["sent"]
+
+
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
     synchronous(tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_dead_letters_are_run_again(prism: list[str], tmp_path: Path) -> None:
+    redriven(tmp_path, runner="PrismRunner", options=prism)
 
 
 def test_the_receipts_go_through_the_program_that_one_launches(

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -24,6 +25,7 @@ from pydantic import BaseModel
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import ADDITIONAL, RESERVED, OutputSchema, Violation
+from kimi_beam.schema.cells import Json
 
 JSON = pa.json_(pa.string())
 _JSON_VALUES = st.recursive(
@@ -337,7 +339,7 @@ def _column(schema: Any, **root: Any) -> str:
                     {"properties": {"kind": {"const": "b"}, "s": {"type": "string"}, "n": {"type": "string"}}},
                 ]
             },
-            f"struct<kind: {_LISTED}, n: extension<arrow.json>, s: string>",
+            f"struct<kind: {_LISTED}, n: struct<string: string, integer: int64>, s: string>",
         ),
         (
             {
@@ -369,9 +371,12 @@ def _column(schema: Any, **root: Any) -> str:
         ({"$ref": "#anchor"}, "string"),
         ({"$ref": "#/$defs/day", "type": "string"}, "date32[day]"),
         ({"$dynamicRef": "#dynamic"}, "bool"),
+        ({"type": ["string", "integer"]}, "struct<string: string, integer: int64>"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "struct<string: string, integer: int64>"),
+        ({"type": ["boolean", "number", "integer", "null"]}, "struct<number: double, boolean: bool>"),
+        ({"enum": ["auto", 1, 2, None]}, f"struct<string: {_LISTED}, integer: int64>"),
+        ({"type": ["string", "object"]}, "struct<string: string, object: extension<arrow.json>>"),
         # No faithful type: the value's JSON text.
-        ({"type": ["string", "integer"]}, "extension<arrow.json>"),
-        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "extension<arrow.json>"),
         ({"type": "object", "properties": {}}, "extension<arrow.json>"),
         ({"$ref": "#/$defs/loop"}, "extension<arrow.json>"),
         ({"$ref": "#/$defs/ping"}, "extension<arrow.json>"),
@@ -791,6 +796,17 @@ def test_what_is_no_schema_is_said_in_one_line_before_anything_runs(wrong: Any) 
     assert len(str(e.value)) < 500
 
 
+def test_a_schema_of_a_metaschema_of_its_own_is_read_as_the_draft_that_the_user_names() -> None:
+    definition = {
+        "$schema": "https://example.com/self-describing#",
+        "properties": {"n": {"type": "number", "minimum": 0, "exclusiveMinimum": True}},
+    }
+    with pytest.raises(SchemaError, match=r"names no draft.*example\.com/self-describing#.*draft=.*2020-12"):
+        OutputSchema({**definition, "properties": {}})
+    schema = OutputSchema(definition, draft=4)
+    assert [schema.is_valid({"n": n}) for n in (0, 0.5)] == [False, True]
+
+
 def test_a_file_that_holds_no_schema_is_named(tmp_path: Path) -> None:
     for content in (b"", b"{", b"\xff", b"[]", b'"x"', b"NaN"):
         file = tmp_path / "schema.json"
@@ -879,3 +895,65 @@ def test_one_wrong_row_fails_alone(wrong: Any) -> None:
         batch, bad = schema.to_arrow(rows)
         assert [index for index, _ in bad] == [rows.index(wrong)]
         assert schema.from_arrow(batch) == [plain, plain]
+
+
+def test_what_is_nested_is_made_a_column_once_however_its_objects_are_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = []
+    build = Json.build
+
+    def counted(self: Json, *given: Any) -> Any:
+        built.append(given)
+        return build(self, *given)
+
+    monkeypatch.setattr(Json, "build", counted)
+    definition: Any = {}
+    odd: Any = 5
+    for _ in range(10):  # as many keys as members, but one is missing and another has no name, at each level
+        definition = {"type": "object", "properties": {"inner": definition, "other": {"type": "integer"}}}
+        odd = {"inner": odd, "unnamed": 1}
+    schema = OutputSchema(definition)
+    for rows in ([odd], [odd, {}], [{"inner": None}, odd]):
+        built.clear()
+        batch, _ = schema.to_arrow(rows)
+        assert len(built) <= 2, "once, and once more where a row was taken out"
+        assert schema.from_arrow(batch)[-1 if rows[-1] is odd else 0] == odd
+
+
+@pytest.mark.parametrize("value", [{}, {"0": "a"}, "", "ab", [], ["a"], ["a", 1, None], 5, None])
+def test_what_is_no_array_is_never_read_back_as_one(value: Any) -> None:
+    tuples = {"prefixItems": [{"type": "string"}, {"type": "integer"}]}
+    schema = OutputSchema({"type": "object", "properties": {"t": tuples}})
+    for rows in ([{"t": value}], [{"t": value}, {}, {"t": None}]):
+        batch, bad = schema.to_arrow(rows)
+        assert bad == []
+        assert schema.from_arrow(batch) == rows
+
+
+def test_objects_arrays_and_strings_of_classes_derived_from_python_s_are_what_they_are() -> None:
+    class Sequel(list[Any]):
+        pass
+
+    class Name(str, Enum):
+        X = "x"
+
+    definition = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "lines": {"items": {"properties": {"sku": {"type": "string"}}, "required": ["sku"]}},
+            "of": {"additionalProperties": {"type": "integer"}},
+        },
+        "required": ["name"],
+    }
+    schema = OutputSchema(definition)
+    lines = Sequel([OrderedDict(sku=Name.X), {"sku": "", "n": 1}])
+    odd = OrderedDict(name=Name.X, lines=lines, of=OrderedDict(a=1))
+    plain = {"name": "y", "lines": [{"sku": "t"}], "of": {"b": 2}}
+    for rows in ([odd], [odd, plain, {"name": "z"}, {"name": "z", "more": 1}], [plain, odd]):
+        assert all(map(schema.is_valid, rows))
+        batch, bad = schema.to_arrow([*rows, {"name": 5}])
+        assert [index for index, _ in bad] == [len(rows)]
+        assert batch.column("name").null_count == 0
+        assert through_a_file(schema, batch) == rows

@@ -136,12 +136,12 @@ def _leaves(real: list[Real]) -> dict[str, tuple[int, int]]:
 _MOST_JSON = {
     "Glaiveai2K": 0.0,
     "Handwritten": 0.5,
-    "Kubernetes": 0.03,
-    "MCPspec": 0.16,
+    "Kubernetes": 0.02,
+    "MCPspec": 0.09,
     "Snowplow": 0.02,
     "Synthesized": 0.0,
     "WashingtonPost": 0.14,
-    "schemastore": 0.14,
+    "schemastore": 0.13,
 }
 
 

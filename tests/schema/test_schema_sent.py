@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -104,6 +104,19 @@ def test_descriptions_examples_and_enums_reach_the_model() -> None:
         ({"type": "string", "format": "date", "pattern": "^2"}, {"type": "string", "pattern": "^2", "format": "date"}),
         ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "minimum": 1}),
         ({"type": "number", "multipleOf": 0.01}, {"type": "number", "multipleOf": 0.01}),
+        ({"type": "number", "exclusiveMinimum": 0}, {"type": "number", "exclusiveMinimum": 0}),
+        (
+            {"type": "number", "exclusiveMaximum": 0, "minimum": -1.5},
+            {"type": "number", "minimum": -1.5, "exclusiveMaximum": 0},
+        ),
+        (
+            {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "number", "exclusiveMinimum": 5}]},
+            {"type": "number", "minimum": 0},
+        ),
+        (
+            {"allOf": [{"type": "integer"}, {"exclusiveMinimum": 0}]},
+            {"type": "integer", "exclusiveMinimum": 0},
+        ),
         ({"anyOf": [{"type": "null"}, {"type": "string"}]}, {"type": ["string", "null"]}),
         ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"type": ["string", "integer"]}),
         ({"$ref": "#/$defs/d", "description": "Here."}, {"type": "boolean", "description": "Here."}),
@@ -185,3 +198,48 @@ def test_what_an_obedient_model_answers_is_valid_once_its_nulls_are_taken_for_ab
         assert OutputSchema(form).is_valid(answer), "it is what was asked for"
         instance, _ = schema.without_sent_nulls(answer)
         assert schema.is_valid(instance)
+
+
+def test_a_bound_that_draft_4_calls_exclusive_is_sent_as_one() -> None:
+    price = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 9.5, "exclusiveMaximum": False}
+    definition = {"type": "object", "properties": {"price": price}, "required": ["price"]}
+    sent = OutputSchema(definition, draft=4).response_format["json_schema"]["schema"]
+    assert sent["properties"]["price"] == {"type": "number", "maximum": 9.5, "exclusiveMinimum": 0}
+
+
+class _Card(BaseModel, extra="forbid"):
+    kind: Literal["card"]
+    digits: str
+    expires: str | None = None
+    note: str = ""
+
+
+class _Cash(BaseModel, extra="forbid"):
+    kind: Literal["cash"]
+    change: float | None = None
+    note: str | None = None
+
+
+class _Paid(BaseModel):
+    by: list[Annotated[_Card | _Cash, Field(discriminator="kind")]]
+    tip: float | None = None
+
+
+def test_what_is_null_because_it_belongs_to_another_case_of_a_union_is_absent() -> None:
+    schema = OutputSchema(_Paid)
+    card = {"kind": "card", "digits": "1", "expires": None, "note": None, "change": None}
+    cash = {"kind": "cash", "digits": None, "expires": None, "note": None, "change": 0.5}
+    answer = {"by": [card, cash], "tip": None}
+    assert OutputSchema(schema.response_format["json_schema"]["schema"]).is_valid(answer), "it is what was asked for"
+    instance, nulls = schema.without_sent_nulls(answer)
+    assert schema.validate(instance) == []
+    assert instance == {"by": [{"kind": "card", "digits": "1"}, {"kind": "cash", "change": 0.5}]}
+    assert nulls == 7
+
+
+def test_a_null_that_is_a_value_stays_where_the_instance_is_valid_with_it() -> None:
+    schema = OutputSchema(_Paid)
+    instance = {"by": [{"kind": "cash", "change": None}], "tip": None}
+    assert schema.without_sent_nulls(instance) == (instance, 0)
+    wrong = {"by": [{"kind": "cash", "change": "much"}], "tip": None}
+    assert schema.without_sent_nulls(wrong) == (wrong, 0), "it would be no more valid without"

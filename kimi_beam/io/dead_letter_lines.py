@@ -1,0 +1,139 @@
+"""A dead letter as one JSON line, every key on every line, and the line as a dead letter again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from kimi_beam import jsontext
+from kimi_beam.errors import KimiBeamError
+from kimi_beam.types import Code, DeadLetter, Document, Failure, OpenRequest, Stage, Usage
+
+VERSION = 2
+"""Of the line's format. A reader refuses one that it does not know."""
+
+_Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+def encode(dead_letter: DeadLetter) -> bytes:
+    """The line of a dead letter, its line feed included."""
+    document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
+    line: dict[str, Any] = {
+        "document_id": document.id,
+        "document": {
+            "id": document.id,
+            "text": document.text,
+            "images": list(document.images),
+            "metadata": orjson.Fragment(jsontext.dumps_any(dict(document.metadata))),
+        },
+        "source": document.source,
+        "stage": failure.stage,
+        "code": failure.code,
+        "message": failure.message,
+        "retryable": failure.retryable,
+        "attempts": dead_letter.attempts,
+        "request_id": dead_letter.request_id,
+        "raw": failure.raw,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+        },
+        "model": dead_letter.model,
+        "schema_hash": dead_letter.schema_hash,
+        "failed_at": datetime.fromtimestamp(dead_letter.failed_at, timezone.utc).isoformat(timespec="milliseconds"),
+        "round": dead_letter.round,
+        "open_request": dead_letter.open and asdict(dead_letter.open),
+        "version": VERSION,
+    }
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _DocumentLine(TypedDict):
+    id: str
+    text: str
+    images: list[str]
+    metadata: dict[str, Any]
+
+
+class _UsageLine(TypedDict):
+    prompt_tokens: _Count
+    cached_tokens: _Count
+    completion_tokens: _Count
+
+
+class _OpenRequestLine(TypedDict):
+    request_id: str
+    key: str
+    name: str
+    count: _Count
+    position: _Count
+    form: _Count
+
+
+class _Line(TypedDict):
+    document: _DocumentLine
+    source: str
+    stage: Stage
+    code: Code
+    message: str
+    retryable: bool
+    attempts: _Count
+    request_id: str | None
+    raw: str | None
+    usage: _UsageLine
+    model: str
+    schema_hash: str
+    failed_at: str
+    round: _Count
+    open_request: _OpenRequestLine | None
+
+
+_LINE = TypeAdapter(_Line)
+
+
+class DeadLetterError(KimiBeamError):
+    """A dead letter is of a version that is not known."""
+
+
+def decode(line: bytes) -> DeadLetter:
+    """The dead letter of a line.
+
+    Raises:
+        DeadLetterError: Another version of kimi_beam wrote it.
+        ValueError: It is no dead letter, or a damaged one.
+    """
+    content = jsontext.loads(line)
+    if not isinstance(content, dict) or "version" not in content:
+        raise ValueError("it has no version, as each dead letter has")
+    if content["version"] != VERSION:
+        told = f"a dead letter of version {content['version']!r:.40}; this kimi_beam reads {VERSION}"
+        raise DeadLetterError(told)
+    try:
+        read = _LINE.validate_python(content, strict=True)
+        failed_at = datetime.fromisoformat(read["failed_at"]).timestamp()
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        raise ValueError(f"/{'/'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except OverflowError:
+        raise ValueError("/failed_at: no moment that can be counted") from None
+    document, open_request = read["document"], read["open_request"]
+    if open_request is not None and open_request["position"] >= open_request["count"]:
+        raise ValueError("/open_request/position: not below the count")
+    return DeadLetter(
+        Document(document["id"], document["text"], tuple(document["images"]), document["metadata"], read["source"]),
+        Failure(read["stage"], read["code"], read["message"], read["retryable"], read["raw"]),
+        read["attempts"],
+        read["request_id"],
+        Usage(**read["usage"]),
+        read["model"],
+        read["schema_hash"],
+        failed_at,
+        read["round"],
+        OpenRequest(**open_request) if open_request else None,
+    )

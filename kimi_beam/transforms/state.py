@@ -1,0 +1,83 @@
+"""The keyed state of `Dispatch` as Beam declares it: names and coders are part of every running job."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apache_beam as beam
+from apache_beam.coders import BytesCoder, StrUtf8Coder, TupleCoder
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
+
+from kimi_beam.keyed_state import HELD_CELLS, QUEUE_CELLS, KeyedState
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PAIR = TupleCoder((StrUtf8Coder(), BytesCoder()))
+
+INBOX = BagStateSpec("waiting", BytesCoder())
+_JOBS = ReadModifyWriteStateSpec("jobs", BytesCoder())
+_LAYOUT = ReadModifyWriteStateSpec("layout", BytesCoder())
+_QUEUE = tuple(BagStateSpec(f"queue_{number}", BytesCoder()) for number in range(QUEUE_CELLS))
+# The first is where an earlier kimi_beam held all.
+_HELD = (BagStateSpec("held", _PAIR), *(BagStateSpec(f"held_{number}", _PAIR) for number in range(1, HELD_CELLS)))
+_SPECS = {spec.name: spec for spec in (_JOBS, _LAYOUT, INBOX, *_QUEUE, *_HELD)}
+
+
+def with_state(method: F) -> F:
+    """Has Beam give a timer's method all of the key's state, which the method takes as one argument, ``state``.
+
+    Beam looks for an argument a bag; there are as many as `KeyedState` has, in each such method.
+    """
+    own = inspect.signature(method)
+    others = [parameter for name, parameter in own.parameters.items() if name != "state"]
+    bags = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=beam.DoFn.StateParam(spec))
+        for name, spec in _SPECS.items()
+    ]
+
+    @functools.wraps(method)
+    def given_all(self: Any, **arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in _SPECS}
+        state = KeyedState(
+            given["jobs"],
+            given["layout"],
+            given["waiting"],
+            [given[spec.name] for spec in _QUEUE],
+            [given[spec.name] for spec in _HELD],
+        )
+        return method(self, state=state, **arguments)
+
+    given_all.__signature__ = own.replace(parameters=[*others, *bags])  # type: ignore[attr-defined]
+    return given_all  # type: ignore[return-value]
+
+
+class _Bag(list[Any]):
+    """A bag that lives in memory."""
+
+    add = list.append
+
+    def read(self) -> list[Any]:
+        return list(self)
+
+
+class _Value:
+    """A value that lives in memory."""
+
+    def __init__(self) -> None:
+        self._value: bytes | None = None
+
+    def read(self) -> bytes | None:
+        return self._value
+
+    def write(self, value: bytes) -> None:
+        self._value = value
+
+
+def in_memory() -> Callable[[], KeyedState]:
+    """State that lasts as long as what is returned: each call of it is another firing."""
+    jobs, layout, inbox = _Value(), _Value(), _Bag()
+    queue, held = [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
+    return lambda: KeyedState(jobs, layout, inbox, queue, held)

@@ -1,0 +1,216 @@
+"""What lies in the state of a running job is read by the kimi_beam that takes it over, or refused in as many words.
+
+The bytes here were written by the versions that they name. Where one of them is not read any more, a job that is being
+updated on Dataflow or Flink is lost: add what a new version writes, and take nothing away.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2 as proto
+from harness import RECEIPT, service
+
+import kimi_beam as kb
+from kimi_beam import batching, jobs
+from kimi_beam.batching import Spent
+from kimi_beam.errors import StateError
+from kimi_beam.jobs import Job, Shard
+from kimi_beam.keyed_state import Layout
+from kimi_beam.types import Document, Earlier, Failure, FileContent, OpenRequest, Usage
+
+BATCH_2 = bytes.fromhex(
+    "02010000000200000000000000aa780000000000000000000000000000002f42665b399ef840754f854de3c2728428b52ffd"
+    "20aa7d040052c91f248035ea330435413b8880b16c7f3eedc55cb3e4947fdb6fb24e4a100bc496edc7d4c0bc25ceb976e6cb"
+    "9b2e121f5a71a55b6170361e9beb7b20cdcb302b091556fb8ef6f97ed63ba79cf9f2a68ff19277769ce7794000ad7d844926"
+    "12382d826a766e64bd1f0d511a43d290c377949575403691946f80003619b0e07bad1a040063411cce23940667c09419"
+)
+BATCH_3 = bytes.fromhex(
+    "03010000000400000000000001bb78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b528b52ffd60bb004508004650352a60b56d0e300c1a04"
+    "41a0ffa0949ff62352aa5d48d448aaeec80d837e54fb7f7bb3bd6216d3b90ec300042b0027002a00cf83ac1368c807f31a6b"
+    "20413b3732bb276a51c80be985c477940e48c1b28c947c0308a04c8437e07bcd580b6f55de4c70ca5cdf07382304d321df64"
+    "66dfd13adfceec4ddf7c5db1c718916f4e24148a3b01666f936608557dc31731dc220e86a7e0344ba9afaa6a60905f94a025"
+    "6fab211f0b8391923a60fc078901ad4d5a5b57776e55ab710a8fe18058c7881ef40dd5f70a98ccde7c31c8d393e2b4cf92b7"
+    "66fa8e021300e5c201c6414bc01e0b16a64d3bc66c267aae32a016bed02026820c0b86cd58a4bd0bcde1148432c0cd5b2f19"
+    "6614"
+)
+INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
+FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
+ELSEWHERE = Document("in/c.png", "", source="in/c.png")
+AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
+FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
+
+SHARD = Shard(
+    (
+        Job(
+            *("0123456789abcdef", 2, 10.0, 9.5, "r-1", 3),
+            unknown=1,
+            attempts=2,
+            trouble="é",
+            asked=("fedcba9876543210", 4, [1, 3]),
+        ),
+        Job("0000000000000000", 1, 1.0, 1.0),
+    ),
+    *(5.0, 6.0, 7.0, 8),
+)
+SHARD_2 = (
+    '[2,5.0,6.0,7.0,8,[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]]],'
+    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null]]]'
+).encode()
+SHARD_3 = (
+    '[3,{"submits_from":5.0,"polls_from":6.0,"parked_until":7.0,"vain_refusals":8},["batch_id","count","due","since",'
+    '"request_id","polls","delays","refusals","unknown","attempts","gone","resubmitted","turned_away","trouble","asked",'
+    '"told"],'
+    '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false],'
+    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false]]]'
+).encode()
+WITH_REPLACES = (
+    SHARD_3.replace(b'"told"]', b'"told","replaces"]')
+    .replace(b"[1,3]],false]", b"[1,3]],false,null]")
+    .replace(b"null,false]]]", b"null,false,null]]]")
+)
+LAYOUT_1 = b'[1,[[3,16],[0,2]],{"0123456789abcdef":[0,"0123456789abcdef"],"00ff":[5,"7"]},[[5,2]],7]'
+
+
+def test_a_batch_of_version_2_is_read() -> None:
+    assert repr(batching.decode(BATCH_2)) == repr([INLINE, FAILED])
+    assert batching.spent(BATCH_2) == [Spent(Usage(1, 2, 3), 0), Spent(Usage(1, 2, 3), 1)]
+    head = batching.head(BATCH_2)
+    assert (list(head.sizes), head.form) == ([120, 0], 1)
+    assert list(head.digests) == [batching.digest("a"), batching.digest("b")]
+
+
+def test_a_batch_of_version_3_is_read() -> None:
+    documents = batching.decode(BATCH_3)
+    assert repr(documents) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert [document.file for document in documents] == [None, None, FILE, None]
+    assert batching.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
+    head = batching.head(BATCH_3)
+    assert (list(head.sizes), head.form) == ([120, 0, 95_000, 7], 1)
+
+
+def test_a_batch_is_written_as_version_3_has_it() -> None:
+    def plain(blob: bytes) -> tuple[bytes, Any]:
+        fixed = 14 + 16 * 4  # version, form, count and length; then sizes and digests. The rest is compressed
+        length = int.from_bytes(blob[6:14], "big")
+        return blob[:fixed], orjson.loads(pa.Codec("zstd").decompress(blob[fixed:], length, asbytes=True))
+
+    documents = [(INLINE, 120), (FAILED, 0), (ELSEWHERE.with_file(FILE), 95_000), (AGAIN, 7)]
+    spent = [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
+    assert plain(batching.encode(documents, form=1, spent=spent)) == plain(BATCH_3), "another format: another version"
+
+
+def test_batches_of_both_versions_are_merged_into_one() -> None:
+    merged = batching.merge([BATCH_2, BATCH_3])
+    assert batching.decode(merged) == [INLINE, FAILED, INLINE, FAILED, ELSEWHERE, AGAIN]
+    assert batching.decode(merged)[-2].file == FILE
+    assert [spent.attempts for spent in batching.spent(merged)] == [0, 1, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("read", [batching.head, batching.decode, batching.spent])
+def test_a_batch_of_another_version_is_refused_and_not_misread(read: Any) -> None:
+    for version in (1, 99):
+        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2 and 3: .*drain the job"):
+            read(bytes((version,)) + BATCH_3[1:])
+
+
+@pytest.mark.parametrize("state", [SHARD_2, SHARD_3, WITH_REPLACES])
+def test_jobs_of_each_version_are_read(state: bytes) -> None:
+    read = jobs.decode(state)
+    assert jobs.encode(read) == WITH_REPLACES
+    assert read.jobs[1] == SHARD.jobs[1]
+
+
+def test_jobs_are_written_as_version_3_has_them() -> None:
+    assert jobs.encode(SHARD) == WITH_REPLACES, "a field is new: add what is written now, and keep what was"
+
+
+def test_a_field_that_was_added_later_has_its_default_where_it_is_missing() -> None:
+    assert jobs.decode(b'[3,{"polls_from":6.0},["batch_id","count","due","since"],[["a",1,2.0,3.0]]]') == Shard(
+        (Job("a", 1, 2.0, 3.0),), polls_from=6.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (b"[99,0,0,0,0,[]]", "jobs of version 99, .* reads 2 and 3: .*drain the job"),
+        (b"[1,[]]", "jobs of version 1,"),
+        (b'[3,{"later":1},[],[]]', "jobs of version 3 with another's fields .*later"),
+        (b'[3,{},["batch_id","count","due","since","later"],[["a",1,2.0,3.0,4]]]', "fields .*later"),
+    ],
+)
+def test_jobs_of_another_version_are_refused_and_not_misread(state: bytes, told: str) -> None:
+    with pytest.raises(StateError, match=told):
+        jobs.decode(state)
+
+
+def test_a_layout_of_version_1_is_read_and_written() -> None:
+    layout = Layout.decode(LAYOUT_1, Shard())
+    assert layout.queue == [[3, 16], [0, 2]]
+    assert layout.held == {"0123456789abcdef": (0, "0123456789abcdef"), "00ff": (5, "7")}
+    assert (layout.left, layout.serial) == ({5: 2}, 7)
+    assert layout.encode() == LAYOUT_1
+
+
+def test_a_layout_of_another_version_is_refused() -> None:
+    with pytest.raises(StateError, match=r"a layout of version 2, .* reads 1: "):
+        Layout.decode(b"[2]", Shard())
+
+
+def test_a_documents_extras_of_another_version_are_refused() -> None:
+    codec = pa.Codec("zstd", 1)
+    rows = orjson.dumps([["a", "t", "", None, None, None, None, {"later": 1}]])
+    blob = bytes((3, 0)) + (1).to_bytes(4, "big") + len(rows).to_bytes(8, "big") + bytes(16)
+    with pytest.raises(StateError, match="a batch of version 3 with another's later"):
+        batching.decode(blob + codec.compress(rows, asbytes=True))
+
+
+# ------------------------------------------------------------------------------------------------ what Beam knows of it
+
+QUEUE = {f"queue_{number}" for number in range(16)}
+HELD = {"held", *(f"held_{number}" for number in range(1, 16))}
+BAGS = {"waiting", *QUEUE, *HELD}
+
+
+def _pipeline(tmp_path: Path, **extract: Any) -> proto.Pipeline:
+    (tmp_path / "a.txt").write_text("a")
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+    documents = pipeline | "Read" >> kb.ReadDocuments(str(tmp_path / "*.txt"))
+    results = documents | "Extract" >> kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"), **extract)
+    results.extractions | "Write" >> kb.WriteParquet(str(tmp_path / "rows"), RECEIPT)
+    built: proto.Pipeline = pipeline.to_runner_api()
+    return built
+
+
+def _urns(coder: str, of: proto.Pipeline) -> Any:
+    known = of.components.coders[coder]
+    inner = [_urns(part, of) for part in known.component_coder_ids]
+    return (known.spec.urn, *inner) if inner else known.spec.urn
+
+
+def test_an_update_finds_names_and_coders_as_they_were(tmp_path: Path) -> None:
+    """Dataflow and Flink match the state of a job that is updated by them."""
+    built = _pipeline(tmp_path)
+    steps = {step.unique_name: step for step in built.components.transforms.values()}
+    assert {"Read/ReadPart", "Extract/MakeBatches", "Extract/Dispatch", "Extract/Settle"} <= steps.keys()
+    payload = proto.ParDoPayload.FromString(steps["Extract/Dispatch"].spec.payload)
+    assert set(payload.state_specs) == {"checked", "jobs", "layout", *BAGS}
+    assert set(payload.timer_family_specs) == {"ts-drain"}
+    coders = {
+        name: _urns(spec.bag_spec.element_coder_id or spec.read_modify_write_spec.coder_id, built)
+        for name, spec in payload.state_specs.items()
+    }
+    pair = ("beam:coder:kv:v1", "beam:coder:string_utf8:v1", "beam:coder:bytes:v1")
+    assert {coders[name] for name in HELD} == {pair}
+    assert {coders[name] for name in ("jobs", "layout", "waiting", *QUEUE)} == {"beam:coder:bytes:v1"}
+    assert coders["checked"] == "beam:coder:bool:v1"
+    (came_in,) = steps["Extract/Dispatch"].inputs.values()
+    assert _urns(built.components.pcollections[came_in].coder_id, built) == pair
