@@ -120,12 +120,11 @@ _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON 
 class Spent(NamedTuple):
     """What a document that is asked for again has come to so far."""
 
-    usage: Usage
-    attempts: int
+    usage: Usage = Usage()
+    attempts: int = 0
     """Submits that the service saw."""
 
 
-_NOTHING_SPENT = Spent(Usage(), 0)
 _NOTHING_EARLIER = Earlier()
 
 
@@ -267,7 +266,7 @@ def _arrival(event_time: int | None, window: list[int] | None, delivery: str) ->
 
 def spent(blob: bytes) -> list[Spent]:
     """What each document of a batch has come to so far."""
-    return [Spent(Usage(*row[6][:3]), row[6][3]) if row[6] else _NOTHING_SPENT for row in _rows(blob)]
+    return [Spent(Usage(*row[6][:3]), row[6][3]) if row[6] else Spent() for row in _rows(blob)]
 
 
 def merge(blobs: list[bytes]) -> bytes:

@@ -127,7 +127,7 @@ class Halt:
 Step: TypeAlias = Settle | Again | Wait | Turn | Park | Halt
 
 
-def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling) -> Step:
+def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling, *, may_repeat: bool = True) -> Step:
     """What follows from a reply.
 
     Args:
@@ -136,13 +136,16 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
         name: Names the document; jitter is drawn from it.
         now: Unix seconds.
         polling: How long waits are, and the deadline.
+        may_repeat: Whether a request that ended without a word may be repeated.
     """
     if isinstance(result, Answered):
         return _answered(call, result, name, polling)
     if isinstance(result, Unknown):
         call = replace(call, usage=call.usage + (result.usage or Usage()))
-        return _unknown(call, result.message, name, polling)
+        return _unknown(call, result.message, name, polling, may_repeat)
     if isinstance(result, Refused):
+        if result.error.remedy is Remedy.TIMEOUT:
+            return _unknown(call, str(result.error), name, polling, may_repeat)
         return _refused(call, result.error, name, now, polling)
     if now - call.since >= polling.deadline:
         return _too_late(call, "unreachable", result.message)
@@ -167,10 +170,11 @@ def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step
     return Settle(call, answer.result)
 
 
-def _unknown(call: Call, message: str, name: str, polling: Polling) -> Step:
+def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: bool) -> Step:
     call = replace(call, unknown=call.unknown + 1, attempts=call.attempts + 1)
-    if call.unknown >= MAX_UNKNOWN:
-        told = f"twice no word whether the request was answered, so it may have been paid for: {message}"
+    if call.unknown >= MAX_UNKNOWN or not may_repeat:
+        times = "twice " if call.unknown >= MAX_UNKNOWN else ""
+        told = f"{times}no word whether the request was answered, so it may have been paid for: {message}"
         return Settle(call, Failure("submit", "unknown_submit", told, retryable=True))
     return Again(call, polling.backoff(name, call.attempts), message)
 
@@ -178,8 +182,6 @@ def _unknown(call: Call, message: str, name: str, polling: Polling) -> Step:
 def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> Step:
     message = f"the service refused the request: {error}"
     remedy = error.remedy
-    if remedy is Remedy.TIMEOUT:
-        return _unknown(call, str(error), name, polling)
     if remedy is Remedy.ACCOUNT:
         return Halt(call, error)
     if error.status in _TURNED_AWAY and error.code not in ERRORS:

@@ -180,12 +180,16 @@ def _add_extract_arguments(parser: argparse.ArgumentParser) -> None:
     add("--poll-interval", type=_interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
     deadline = "seconds after which a job is given up (default: 86400)"
     add("--deadline", type=_positive, default=86_400.0, metavar="SECONDS", help=deadline)
+    late = "a job that is not done by then: give it up (default), or submit it again, once; both may be billed"
+    add("--on-deadline", choices=("resubmit", "dead-letter"), default="dead-letter", help=late)
     add("--overwrite", action="store_true", help="replace the finished run in DIR; the journal stays")
     kept = parser.add_mutually_exclusive_group()
     where = "where answers are kept, so that none is paid for again (default: OUTPUT/_journal; none with --emulator)"
     kept.add_argument("--journal", metavar="DIR", help=where)
     kept.add_argument("--no-journal", action="store_true", help="keep no answers: what is repeated is paid for again")
-    doubt = "documents whose submit nobody lived to write down: submit them again (default), or give them up"
+    age = "forget answers that are older, such as 30d, before the run begins (default: keep all)"
+    add("--journal-ttl", type=_age, metavar="N[smhd]", help=age)
+    doubt = "documents that may have been submitted, nobody knows: submit them again (default), or give them up"
     add("--on-unknown-submit", choices=("resubmit", "dead-letter"), default="resubmit", help=doubt)
     add("--max-dead-letters", type=_bound, metavar="N|P%", help="exit 3 when there are more")
     add("--no-preflight", action="store_true", help="do not ask the service first whether it takes token and model")

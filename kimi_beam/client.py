@@ -113,6 +113,9 @@ class Client:
 
         Returns:
             The replies in the order of the bodies.
+
+        Raises:
+            Exception: What `heard` raised, after it has heard of every submit.
         """
         return run(self._all(self._submits, bodies, heard))
 
@@ -194,7 +197,13 @@ class Client:
                 await asyncio.to_thread(heard, index, exchange)
             return exchange
 
-        return list(await asyncio.gather(*(one(index, body) for index, body in enumerate(bodies))))
+        # Not by the first that fails: the others have been accepted meanwhile, and must be heard of.
+        outcomes = await asyncio.gather(*(one(i, body) for i, body in enumerate(bodies)), return_exceptions=True)
+        exchanges = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return exchanges
 
     async def _exchange(
         self,

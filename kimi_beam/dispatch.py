@@ -4,7 +4,7 @@ A shard holds some batches as jobs. Each job goes through this, and ends in exac
 
     to submit ──Accepted──▶ in flight ──Done────────────────────▶ Finish
       │ ▲ ▲                   │  │ │
-      │ │ └──Gone, once───────┘  │ └──deadline, Failed, Gone────▶ GiveUp
+      │ │ └──Gone, deadline: once┘ └──deadline, Failed, Gone────▶ GiveUp
       │ └─429, 3040, no connection, error envelope; Unknown: once
       └──refused for good, refused or unknown too often─────────▶ GiveUp
       ├──too large, or one bad request among good ones──────────▶ Split (both halves are jobs again)
@@ -19,6 +19,8 @@ The rules:
 * "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back. How many
   may be sent at all meanwhile is the process's business (`pacing`), not the shard's.
 * A failed poll says nothing about the job; only the deadline ends it.
+* A job that was accepted is submitted again at most once: because the service lost it (5504), or at the deadline where
+  the user wants that.
 * Where events tell of jobs that have ended, polls are put off, and a job whose event has come is polled at once.
 * Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
 """
@@ -191,7 +193,7 @@ def unread(
     """
     passing = [failure for failure in lost.values() if failure.code == "unreadable"]
     if not passing or now - job.since >= min(OUTAGE, polling.deadline):
-        return _without(shard, [job]), [Drop(job, lost)]
+        return without(shard, [job]), [Drop(job, lost)]
     wait = _patience(job, polling.backoff(job.batch_id, job.delays), now, polling)
     return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
 
@@ -206,6 +208,7 @@ def submitted_together(
     polling: Polling,
     *,
     may_run: bool = False,
+    may_repeat: bool = True,
 ) -> tuple[Shard, list[Effect]]:
     """What follows from submits that were made at once.
 
@@ -216,7 +219,7 @@ def submitted_together(
     for job, result in sorted(results, key=lambda pair: _spends_quota(pair[1])):
         current = next((j for j in shard.jobs if j.batch_id == job.batch_id), None)
         if current is not None:
-            shard, more = submitted(shard, current, result, now, polling, may_run=may_run)
+            shard, more = submitted(shard, current, result, now, polling, may_run=may_run, may_repeat=may_repeat)
             effects += more
     return shard, effects
 
@@ -226,7 +229,14 @@ def _spends_quota(result: SubmitResult) -> bool:
 
 
 def submitted(
-    shard: Shard, job: Job, result: SubmitResult, now: float, polling: Polling, *, may_run: bool = False
+    shard: Shard,
+    job: Job,
+    result: SubmitResult,
+    now: float,
+    polling: Polling,
+    *,
+    may_run: bool = False,
+    may_repeat: bool = True,
 ) -> tuple[Shard, list[Effect]]:
     """What follows from a submit.
 
@@ -237,9 +247,10 @@ def submitted(
         now: Unix seconds.
         polling: How long waits are, and the deadline.
         may_run: Whether a model without a queue may be asked synchronously.
+        may_repeat: Whether a submit that ended without a word may be repeated.
     """
     if may_run and isinstance(result, Refused) and result.error.code == NO_QUEUE:
-        return _without(shard, [job]), [RunInstead(job)]
+        return without(shard, [job]), [RunInstead(job)]
     if isinstance(result, Accepted):
         accepted = replace(
             job,
@@ -256,10 +267,12 @@ def submitted(
         return replace(_put(shard, accepted), vain_refusals=0), []
     if isinstance(result, Unknown):
         job = replace(job, unknown=job.unknown + 1, attempts=job.attempts + 1, trouble=result.message)
-        if job.unknown >= MAX_UNKNOWN:
-            message = f"twice no word whether the submit was accepted, so it may have been paid for: {result.message}"
+        if job.unknown >= MAX_UNKNOWN or not may_repeat:
+            times = "twice " if job.unknown >= MAX_UNKNOWN else ""
+            message = f"{times}no word whether the submit was accepted, so it may have been paid for: {result.message}"
             return _give_up(shard, job, Failure("submit", "unknown_submit", message, retryable=True))
-        return _put(shard, replace(job, due=now + polling.backoff(job.batch_id, job.attempts))), []
+        # The one repetition is made when what ails the service may be over, not at once.
+        return _put(shard, replace(job, due=now + 2 * polling.ceiling)), []
     if isinstance(result, Unsent):
         return _later(shard, job, "unreachable", result.message, None, now, polling)
     return _refused(shard, job, result.error, now, polling)
@@ -276,16 +289,16 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
     if remedy is Remedy.OTHER_FORM:
         job = replace(job, attempts=job.attempts + 1)
         failure = Failure("infer", "json_mode_unmet", message, retryable=True)
-        return _without(shard, [job]), [AskAgain(job, failure)]
+        return without(shard, [job]), [AskAgain(job, failure)]
     if remedy is Remedy.SPLIT:
         if job.count > 1:
-            return _without(shard, [job]), [Split(job)]
+            return without(shard, [job]), [Split(job)]
         return _give_up(shard, job, Failure("submit", "too_large", message))
     if remedy is Remedy.NEVER:
         shard = replace(shard, vain_refusals=shard.vain_refusals + 1)
         job = replace(job, attempts=job.attempts + 1)
         if job.count > 1 and shard.vain_refusals <= MAX_SPLITS_IN_VAIN:
-            return _without(shard, [job]), [Split(job)]
+            return without(shard, [job]), [Split(job)]
         return _give_up(shard, job, Failure("submit", "refused", message))
     if remedy is Remedy.WAIT:
         return _later(shard, job, "refused", message, error.retry_after, now, polling)
@@ -304,7 +317,7 @@ def outlasted(refusals: int, seconds: float, polling: Polling) -> bool:
 def park(shard: Shard, error: ServiceError, until: float) -> tuple[Shard, list[Effect]]:
     """Gives up what is unsent while the quota is spent, until a time in Unix seconds."""
     unsent = [job for job in shard.jobs if job.request_id is None]
-    return _without(replace(shard, parked_until=until), unsent), [GiveUp(job, _parked(job, error)) for job in unsent]
+    return without(replace(shard, parked_until=until), unsent), [GiveUp(job, _parked(job, error)) for job in unsent]
 
 
 def _later(
@@ -347,7 +360,7 @@ def quota_failure(message: str) -> Failure:
 def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
     """What follows from a poll."""
     if isinstance(result, Done):
-        return _without(shard, [job]), [Finish(job, result.items, result.usage)]
+        return without(shard, [job]), [Finish(job, result.items, result.usage)]
     if isinstance(result, Failed):
         return _give_up(shard, job, Failure("poll", "job_failed", result.message, retryable=True))
     effects: list[Effect] = []
@@ -362,6 +375,8 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
         job = replace(job, gone=0, trouble=result.message)
         shard, job, effects = _trouble(shard, job, result.error, now, polling)
     if now - job.since >= polling.deadline:
+        if polling.on_deadline == "resubmit" and not job.resubmitted:
+            return _again(shard, job, now), effects
         last = f"; the last trouble: {job.trouble}" if job.trouble else ""
         waited = f"no answer within {polling.deadline:g} s of the submit{last}"
         shard, given_up = _give_up(shard, job, Failure("poll", "deadline", waited, retryable=True))
@@ -373,10 +388,15 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
 
 def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
     if job.resubmitted:
-        message = f"the service lost the job twice: {result.message}"
+        message = f"the service lost the job, which had been submitted again before: {result.message}"
         return _give_up(shard, job, Failure("poll", "expired", message, retryable=True))
-    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, resubmitted=True, asked=None)
-    return _put(shard, again), []
+    return _again(shard, job, now), []
+
+
+def _again(shard: Shard, job: Job, now: float) -> Shard:
+    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, asked=None, told=False)
+    again = replace(again, resubmitted=True, replaces=job.request_id)
+    return _put(shard, again)
 
 
 def _trouble(
@@ -402,10 +422,11 @@ def _put(shard: Shard, job: Job) -> Shard:
     return replace(shard, jobs=tuple(job if j.batch_id == job.batch_id else j for j in shard.jobs))
 
 
-def _without(shard: Shard, jobs: Sequence[Job]) -> Shard:
+def without(shard: Shard, jobs: Sequence[Job]) -> Shard:
+    """The shard without some jobs."""
     gone = {job.batch_id for job in jobs}
     return replace(shard, jobs=tuple(j for j in shard.jobs if j.batch_id not in gone))
 
 
 def _give_up(shard: Shard, job: Job, failure: Failure) -> tuple[Shard, list[Effect]]:
-    return _without(shard, [job]), [GiveUp(job, failure)]
+    return without(shard, [job]), [GiveUp(job, failure)]

@@ -18,6 +18,7 @@ from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
+from kimi_beam.io.journal_files import forget
 from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import absolute, listing, output
 from kimi_beam.journal import Journaling
@@ -64,6 +65,7 @@ class Job:
         asking: How the model is asked.
         price: Takes the place of what is known of the model's.
         journaling: Where answers are kept; None for nowhere.
+        journal_ttl: Seconds after which they are forgotten, before the run begins; None for never.
         events: How it is told of finished jobs; None where it polls.
         redrive: The inputs are dead letters: which of them are run again. None: the inputs are documents.
     """
@@ -80,6 +82,7 @@ class Job:
     asking: Asking = field(default_factory=Asking)
     price: Price | None = None
     journaling: Journaling | None = None
+    journal_ttl: float | None = None
     events: Events | None = None
     redrive: Choice | None = None
 
@@ -132,6 +135,9 @@ class Run:
             self._held.enter_context(lease(self._job.output))
             if self._job.journaling is not None:
                 self._held.enter_context(lease(self._job.journaling.directory))
+                if self._job.journal_ttl is not None:
+                    oldest = time.time() - self._job.journal_ttl
+                    forget(self._job.journaling.directory, older_than=oldest, missing_ok=True)
             self._write.clear_unfinished()
             try:
                 result = self._pipeline.run()

@@ -27,9 +27,10 @@ class Job:
         unknown: Submits that ended without a word.
         attempts: Submits that the service saw, "come back later" not counted.
         gone: Polls in a row that said "no such job".
-        resubmitted: Whether it was submitted again because the service lost it.
+        resubmitted: Whether it was submitted again because the service lost it, or was not done in time.
         turned_away: Polls in a row that met account trouble.
         trouble: What went wrong last, for the dead letter.
+        replaces: The request id whose place it then takes.
         told: Whether its event has come, or may have gone to a worker that was lost: it is polled at the usual pace.
         asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
             them these documents are. None: all of the batch's own.
@@ -51,6 +52,7 @@ class Job:
     trouble: str = ""
     asked: tuple[str, int, Sequence[int]] | None = None
     told: bool = False
+    replaces: str | None = None
 
     @property
     def ticket(self) -> Ticket:

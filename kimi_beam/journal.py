@@ -59,6 +59,11 @@ class Journaling:
         if self.on_unknown_submit not in get_args(OnUnknownSubmit) or not 0 <= self.grace < math.inf:
             raise ConfigError("journal: on_unknown_submit is resubmit or dead-letter, and grace seconds from 0 on")
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether what may have been accepted is submitted again."""
+        return self.on_unknown_submit == "resubmit"
+
 
 def key(identity: bytes, content: bytes, round_: int = 0) -> bytes:
     """The key of a document.

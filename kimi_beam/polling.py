@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from kimi_beam.errors import ConfigError
+
+OnDeadline = Literal["resubmit", "dead-letter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +27,27 @@ class Polling:
         first: Seconds from the submit to the first poll.
         factor: How much longer each wait is than the one before.
         ceiling: The longest wait, in seconds.
-        deadline: Seconds from the submit after which a job is given up: its documents become retryable dead letters
-            that carry the request id.
+        deadline: Seconds from the submit after which a job of the queue, or a synchronous request, is given up.
+        on_deadline: What becomes of a job that is not done by then: its documents become retryable dead letters that
+            carry the request id, or they are submitted again, once, and paid for twice should the first still end.
 
     Raises:
-        ConfigError: The waits are not positive or not in order.
+        ConfigError: The waits are not positive or not in order; or `on_deadline` is neither.
     """
 
     first: float = 1.0
     factor: float = 1.5
     ceiling: float = 60.0
     deadline: float = 86_400.0
+    on_deadline: OnDeadline = "dead-letter"
 
     def __post_init__(self) -> None:
         if not 0 < self.first <= self.ceiling < math.inf:
             raise ConfigError("Polling: first must be above 0 and at most ceiling, and ceiling finite")
         if not (1 <= self.factor < math.inf and 0 < self.deadline < math.inf):
             raise ConfigError("Polling: factor must be at least 1 and deadline above 0, and both finite")
+        if self.on_deadline not in get_args(OnDeadline):
+            raise ConfigError("Polling: on_deadline is resubmit or dead-letter")
 
     def wait(self, job: str, polls: int) -> float:
         """Seconds to wait before the next poll.

@@ -6,13 +6,15 @@ Known from the journal, or from the dead letters that the documents were. Pure b
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kimi_beam import batching
+from kimi_beam.batching import Spent
+from kimi_beam.jobs import Job
 from kimi_beam.journal import ANSWER, INTENT, TICKET, Answer, Entry, Submission
 from kimi_beam.redrive import taken_over
-from kimi_beam.types import Document, OpenRequest, Reply
+from kimi_beam.types import Document, OpenRequest, Reply, Ticket, Usage
 
 
 class Known(Protocol):
@@ -43,6 +45,7 @@ class Part:
         at: Unix seconds of the submit; None where its answer was given up once, so that it is waited for anew.
         documents: With the bytes of their requests.
         positions: Of each in the earlier submission.
+        spent: What each has come to before, where the batch says so.
     """
 
     request_id: str | None
@@ -52,6 +55,7 @@ class Part:
     at: float | None
     documents: list[tuple[Document, int]] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,16 @@ def recall(blob: bytes, documents: Sequence[Document], keys: Sequence[bytes], jo
     answered: list[Reply] = []
     parts: dict[Hashable, Part] = {}
     fresh: list[tuple[Document, int]] = []
-    for document, size, key, entry in zip(documents, batching.head(blob).sizes, keys, known, strict=True):
+    fresh_spent: list[Spent] = []
+    head = batching.head(blob)
+    spent = batching.spent(blob) if head.form else [Spent()] * len(documents)
+    for document, size, before, key, entry in zip(documents, head.sizes, spent, keys, known, strict=True):
         open_ = document.earlier.open
         if journal is not None and entry is not None and entry.state == ANSWER:
             answer = journal.answer(entry)
             assert answer.result is not None
             same = taken_over(document, answer.ticket.request_id)
-            answered.append(Reply(same, answer.result, answer.usage, answer.ticket))
+            answered.append(Reply(same, answer.result, *_with(answer, before)))
             continue
         if journal is not None and entry is not None:
             place: Hashable = (entry.file, entry.record)
@@ -105,16 +112,25 @@ def recall(blob: bytes, documents: Sequence[Document], keys: Sequence[bytes], jo
             parts.setdefault(place, _left_open(open_))
         else:
             fresh.append((taken_over(document), size))
+            fresh_spent.append(before)
             continue
         part = parts[place]
         if position in part.positions:  # two documents of one content: the second is asked for by itself
             fresh.append((taken_over(document), size))
+            fresh_spent.append(before)
             continue
         part.documents.append((document, size))
         part.positions.append(position)
+        part.spent.append(before)
     in_flight = [part for part in parts.values() if part.request_id is not None]
     doubtful = [part for part in parts.values() if part.request_id is None]
-    return Recalled(answered, in_flight, doubtful, batching.encode(fresh) if fresh else None)
+    left = batching.encode(fresh, form=head.form, spent=fresh_spent if head.form else ()) if fresh else None
+    return Recalled(answered, in_flight, doubtful, left)
+
+
+def _with(answer: Answer, before: Spent) -> tuple[Usage, Ticket]:
+    ticket = replace(answer.ticket, attempts=answer.ticket.attempts + before.attempts)
+    return answer.usage + before.usage, ticket
 
 
 def _submitted(submission: Submission, *, given_up: bool) -> Part:
@@ -125,3 +141,25 @@ def _submitted(submission: Submission, *, given_up: bool) -> Part:
 
 def _left_open(request: OpenRequest) -> Part:
     return Part(request.request_id, request.name, request.form, request.count, None)
+
+
+def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:
+    """Whether the journal knows more of a batch that is to be submitted than the runner's state does.
+
+    A runner that lost a worker goes back to an older state; and who was doubted may have been about to write. What a
+    state has seen of a batch is older than the time at which it says to act on it next; what is done then is written
+    after that time. A ticket or an answer is news at any time, but for a ticket that the state has given up.
+
+    Args:
+        job: As the state has it.
+        keys: Of its documents.
+        journal: What is known.
+    """
+    for entry in journal.look_up(keys):
+        if entry is None:
+            continue
+        if entry.at >= job.due or entry.state == ANSWER:
+            return True
+        if entry.state == TICKET and not (job.resubmitted and journal.submission(entry).request_id == job.replaces):
+            return True
+    return False

@@ -12,7 +12,7 @@ from kimi_beam.pricing import Price, bill
 from kimi_beam.types import Usage
 
 FILE_NAME = "summary.json"
-COUNTERS = ("batches", "submits", "polls", "requests", "unknown_submits")
+COUNTERS = ("batches", "submits", "polls", "requests", "unknown_submits", "resubmits")
 """Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
 
 

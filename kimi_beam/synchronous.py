@@ -52,13 +52,21 @@ class Runs:
         functions: What the model may call.
         halts: Whether trouble with the account ends the run. If not, it is tried again after the longest wait of
             `polling`: a stream outlives a revoked token.
+        may_repeat: Whether a request that ended without a word may be repeated.
     """
 
     def __init__(
-        self, connection: Client, prompt: Prompt, polling: Polling, functions: Sequence[Tool] = (), *, halts: bool
+        self,
+        connection: Client,
+        prompt: Prompt,
+        polling: Polling,
+        functions: Sequence[Tool] = (),
+        *,
+        halts: bool,
+        may_repeat: bool = True,
     ) -> None:
         self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
-        self._halts = halts
+        self._halts, self._may_repeat = halts, may_repeat
         self._ready: SimpleQueue[Reply] = SimpleQueue()
         self._open: set[Future[Reply]] = set()
         self._halted: ServiceError | None = None
@@ -217,7 +225,7 @@ class Runs:
         self._counts[metrics.REQUESTS] += 1
         result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
         self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
-        step = heard(call, result, name, now, self._polling)
+        step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
             gate.hold(time.monotonic() + min(wait, self._left(call)))

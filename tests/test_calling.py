@@ -191,6 +191,14 @@ def test_trouble_with_a_word_how_long_is_waited_for_as_long() -> None:
 
 
 @pytest.mark.parametrize("result", [Unknown("reset"), refused(3046, 408), refused(2014, 504)])
+def test_no_word_is_not_repeated_at_all_where_the_user_wants_that(result: Any) -> None:
+    step = heard(new(), result, "doc", 0.0, POLLING, may_repeat=False)
+    assert isinstance(step, Settle)
+    assert isinstance(step.result, Failure)
+    assert (step.result.code, step.result.retryable) == ("unknown_submit", True)
+
+
+@pytest.mark.parametrize("result", [Unknown("reset"), refused(3046, 408), refused(2014, 504)])
 def test_no_word_is_repeated_once_whatever_comes_between(result: Any) -> None:
     assert MAX_UNKNOWN == 2
     step = hear(new(), result)

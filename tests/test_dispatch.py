@@ -166,13 +166,52 @@ def test_an_unknown_submit_is_repeated_once_and_no_more() -> None:
     shard, job = one_job()
     shard, effects = dispatch.submitted(shard, job, Unknown("reset"), 0.0, POLLING)
     assert effects == []
-    assert dispatch.due(shard, 100.0)[0].request_id is None
-    shard, effects = dispatch.submitted(shard, shard.jobs[0], Unknown("reset"), 100.0, POLLING)
+    assert not dispatch.due(shard, 60.0), "a minute without a word would cost every document that is sent in it"
+    assert dispatch.due(shard, 120.0)[0].request_id is None
+    shard, effects = dispatch.submitted(shard, shard.jobs[0], Unknown("reset"), 120.0, POLLING)
     (given_up,) = effects
     assert isinstance(given_up, GiveUp)
     assert given_up.failure.code == "unknown_submit"
     assert "may have been paid" in given_up.failure.message
     assert shard.jobs == ()
+
+
+def test_or_not_at_all_where_the_user_wants_that() -> None:
+    shard, job = one_job()
+    shard, effects = dispatch.submitted(shard, job, Unknown("reset"), 0.0, POLLING, may_repeat=False)
+    (given_up,) = effects
+    assert isinstance(given_up, GiveUp)
+    assert (given_up.failure.code, given_up.failure.retryable) == ("unknown_submit", True)
+    assert "twice" not in given_up.failure.message
+    assert shard.jobs == ()
+
+
+def test_a_job_that_is_not_done_in_time_is_submitted_again_once_where_the_user_wants_that() -> None:
+    polling = replace(POLLING, on_deadline="resubmit")
+    shard, job = one_job(request_id="r", attempts=1)
+    shard, effects = dispatch.polled(shard, job, Pending(), 3_600.0, polling)
+    assert effects == []
+    (again,) = dispatch.due(shard, 3_600.0)
+    assert (again.request_id, again.since) == (None, 3_600.0)
+    shard, _ = dispatch.submitted(shard, again, Accepted("s"), 3_600.0, polling)
+    shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), 7_200.0, polling)
+    (given_up,) = effects
+    assert isinstance(given_up, GiveUp)
+    assert (given_up.failure.code, given_up.job.request_id) == ("deadline", "s")
+
+
+@pytest.mark.parametrize("first", ["lost", "late"])
+def test_a_job_is_submitted_again_at_most_once_for_whatever_reason(first: str) -> None:
+    polling = replace(POLLING, on_deadline="resubmit")
+    shard, _ = one_job(request_id="r")
+    gone, pending = [Gone("5504")] * dispatch.MAX_GONE, [Pending()]
+    for result in gone if first == "lost" else pending:
+        shard, effects = dispatch.polled(shard, shard.jobs[0], result, 3_599.0 if first == "lost" else 3_600.0, polling)
+        assert effects == []
+    shard, _ = dispatch.submitted(shard, shard.jobs[0], Accepted("s"), 3_600.0, polling)
+    for result in pending if first == "lost" else gone:
+        shard, effects = dispatch.polled(shard, shard.jobs[0], result, 7_200.0 if first == "lost" else 7_199.0, polling)
+    assert [type(effect) for effect in effects] == [GiveUp]
 
 
 def test_a_refusal_between_two_unknown_submits_does_not_allow_a_third() -> None:

@@ -18,7 +18,7 @@ from harness import RECEIPT, Outcome, receipts, run_extract, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
-from kimi_beam.io.journal_files import Journal
+from kimi_beam.io.journal_files import Journal, contents, forget
 from kimi_beam.io.lease import lease
 from kimi_beam.journal import Journaling
 
@@ -239,3 +239,61 @@ def test_a_damaged_file_of_the_journal_fails_the_job_by_name(tmp_path: Path) -> 
         victim.write_bytes(b"no arrow")
         with pytest.raises(Exception, match="is damaged"):
             Journal(str(tmp_path / "journal")).refresh()
+
+
+# ------------------------------------------------------------------------------------------------ forgotten
+
+
+def _aged(journal: Path, seconds: float) -> None:
+    """Lets time pass: the files of a journal say when they were written by their names."""
+    for path in journal.iterdir():
+        at, _, rest = path.name.partition("-")
+        path.rename(path.with_name(f"{int(at) - int(seconds * 1e9):020d}-{rest}"))
+
+
+@pytest.mark.parametrize("how", ["--journal-ttl", "gc"])
+def test_what_is_older_than_the_ttl_is_forgotten_and_paid_for_again(how: str, tmp_path: Path) -> None:
+    journal = tmp_path / "out" / "_journal"
+    with Emulator() as emulator:
+        command = _command(tmp_path, emulator, 5, "--overwrite", *(("--journal-ttl", "1d") if how != "gc" else ()))
+        gc = [sys.executable, "-m", "kimi_beam.cli", "journal", "gc", str(journal), "--ttl", "1d"]
+        for age, paid_so_far in ((0, 5), (80_000, 5), (10_000, 10)):
+            if age:
+                _aged(journal, age)
+            if age and how == "gc":
+                subprocess.run(gc, check=True, timeout=60, capture_output=True)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+            assert emulator.stats()["items"] == paid_so_far
+    # What another run of this process has in its index is gone as well.
+    assert len({path.name for path in journal.iterdir()}) == 3
+
+
+def test_a_run_of_the_same_process_does_not_look_for_what_was_forgotten(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    with Emulator() as emulator:
+        run(emulator, tmp_path, receipts(5), "first")
+        (journal / "00000000000000000001-dead.answers.arrow.tmp").write_bytes(b"half")
+        assert len(forget(str(journal), older_than=time.time())) == 4
+        assert list(journal.iterdir()) == []
+        outcome = run(emulator, tmp_path, receipts(5), "second")
+        assert paid(emulator) == 10
+    assert len(outcome.rows) == 5
+
+
+@pytest.mark.parametrize("option", [("--journal-ttl", "1d"), ("--on-unknown-submit", "dead-letter")])
+def test_what_is_said_of_a_journal_needs_one(option: tuple[str, str], tmp_path: Path) -> None:
+    with Emulator() as emulator:
+        command = _command(tmp_path, emulator, 3, "--no-journal", *option)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert emulator.stats()["submits"] == 0
+    assert done.returncode == 2
+    assert "need a journal" in done.stderr
+
+
+def test_what_was_submitted_again_is_counted(tmp_path: Path) -> None:
+    with Emulator() as emulator:
+        lost = _lost_submit(emulator, tmp_path, 8)
+        run(emulator, tmp_path, receipts(8), "second", journal=Journaling(lost, grace=0.0))
+        shutil.copytree(tmp_path / "journal", lost, dirs_exist_ok=True)
+        assert emulator.stats()["paid_twice"] == contents(lost)["  submitted again"] == 8

@@ -71,6 +71,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "polls": None,
         "requests": None,
         "unknown_submits": None,
+        "resubmits": None,
         "wall_s": 1.5,
         "journal": None,
         "run": None,

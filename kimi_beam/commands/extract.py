@@ -196,10 +196,11 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         ),
         price=Price(*args.price) if args.price else None,
         journaling=_journaling(args),
+        journal_ttl=args.journal_ttl,
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=args.prompt_metadata,
         limit=args.limit,
-        polling=Polling(first=first, ceiling=ceiling, deadline=args.deadline),
+        polling=Polling(first=first, ceiling=ceiling, deadline=args.deadline, on_deadline=args.on_deadline),
         overwrite=args.overwrite,
     )
 
@@ -233,6 +234,8 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
 def _journaling(args: argparse.Namespace) -> Journaling | None:
     # A stand-in that was started for this run has answered nothing before, and its answers are nobody else's.
     if args.no_journal or (args.emulator and args.journal is None):
+        if args.journal_ttl is not None or args.on_unknown_submit == "dead-letter":
+            raise ConfigError("--journal-ttl and --on-unknown-submit need a journal: name it by --journal DIR")
         return None
     where = args.journal or FileSystems.join(output(args.output), JOURNAL)
     return Journaling(output(where), args.on_unknown_submit)

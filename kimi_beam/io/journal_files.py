@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -16,7 +17,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam import journal
 from kimi_beam.errors import InputError, OutputError
-from kimi_beam.io.paths import Found, listing, output
+from kimi_beam.io.paths import Found, is_local, listing, output
+from kimi_beam.io.staging import whole
 from kimi_beam.journal import (
     ANSWER,
     ANSWERS_SUFFIX,
@@ -34,6 +36,7 @@ from kimi_beam.journal import (
 T = TypeVar("T")
 
 _ASIDE = ".tmp"
+_BLOCK = 4096
 _CACHED_FILES = 8
 """Files of answers that are held decoded: documents that were answered together are mostly asked for together."""
 
@@ -99,6 +102,25 @@ class Journal:
         if submissions:
             self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
 
+    def hold_room(self, submissions: Sequence[Submission]) -> str:
+        """Takes the room that the tickets of submissions will need, so that a disk is full before they are made.
+
+        Returns:
+            What to give to `free_room` before the tickets are written; empty where no room is held.
+        """
+        if not submissions or not is_local(self.directory):
+            return ""
+        path: str = FileSystems.join(self.directory, f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}")
+        with whole(path) as f:
+            # Each ticket has a file, and files take whole blocks. Nothing that a filesystem could compress.
+            f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
+        return path
+
+    def free_room(self, path: str) -> None:
+        """Gives it back."""
+        with contextlib.suppress(BeamIOError, OSError):
+            FileSystems.delete([path])
+
     def write_answers(self, answers: Sequence[Answer]) -> None:
         """Writes one file, whole or not at all."""
         if answers:
@@ -110,7 +132,7 @@ class Journal:
         # Named by time, so that a listing is in order; records of answers have no time of their own.
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
         path = FileSystems.join(self.directory, name)
-        with FileSystems.create(path + _ASIDE, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+        with whole(path + _ASIDE) as f:
             f.write(content)
         FileSystems.rename([path + _ASIDE], [path])
         with self._lock:
@@ -170,11 +192,14 @@ def _existing(directory: str) -> list[Found]:
     Raises:
         InputError: It is not.
     """
-    root = output(directory)
-    found = [file for file in listing(root) if file.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX))]
+    found = _records(directory)
     if not found:
-        raise InputError(f"{root} holds no journal")
+        raise InputError(f"{output(directory)} holds no journal")
     return found
+
+
+def _records(directory: str) -> list[Found]:
+    return [file for file in listing(output(directory)) if file.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX))]
 
 
 def contents(directory: str) -> dict[str, int | str]:
@@ -195,6 +220,7 @@ def contents(directory: str) -> dict[str, int | str]:
         "  in flight": states[TICKET],
         "  doubtful": states[INTENT],
         "  open": states[NOTHING],
+        "  submitted again": _submitted_again(files),
         "files": len(files),
         "bytes": sum(file.size for file in files),
         "oldest": first.isoformat(timespec="seconds"),
@@ -202,13 +228,24 @@ def contents(directory: str) -> dict[str, int | str]:
     }
 
 
-def forget(directory: str, *, older_than: float, dry_run: bool = False) -> list[str]:
-    """Removes the files that were written before a time.
+def _submitted_again(files: Sequence[Found]) -> int:
+    """Documents of which the service has accepted more than one submit: each may have been paid for."""
+    keys: list[bytes] = []
+    for file in files:
+        if file.path.endswith(SUBMISSIONS_SUFFIX):
+            with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+                keys += [key for s in journal.decode_submissions(f.read()) if s.request_id for key in s.keys]
+    return sum(times > 1 for times in Counter(keys).values())
+
+
+def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_ok: bool = False) -> list[str]:
+    """Removes the files that were written before a time. Nobody may be using the journal: hold its lease.
 
     Args:
         directory: The journal's.
         older_than: Unix seconds.
         dry_run: Only say which.
+        missing_ok: Whether there need be no journal yet.
 
     Returns:
         Their paths.
@@ -216,10 +253,19 @@ def forget(directory: str, *, older_than: float, dry_run: bool = False) -> list[
     Raises:
         InputError: There is no journal.
     """
-    old = [file.path for file in _existing(directory) if _time_of(file.path) < older_than]
+    files = _records(directory) if missing_ok else _existing(directory)
+    old = [file.path for file in files if _time_of(file.path) < older_than]
+    # And what was never finished, by who died or met a full disk.
+    old += [file.path for file in listing(output(directory)) if _is_litter(file.path, older_than)]
     if old and not dry_run:
         FileSystems.delete(old)
+        with _lock:
+            _journals.pop((os.getpid(), output(directory)), None)
     return old
+
+
+def _is_litter(path: str, older_than: float) -> bool:
+    return path.endswith(_ASIDE) and _time_of(path) < older_than
 
 
 # ------------------------------------------------------------------------------------------------ one of a process
@@ -231,7 +277,7 @@ _journals: dict[tuple[int, str], Journal] = {}
 def open_journal(directory: str) -> Journal:
     """The journal of this process for a directory: its index is read once."""
     with _lock:
-        name = (os.getpid(), directory)
+        name = (os.getpid(), output(directory))
         if name not in _journals:
             _journals[name] = Journal(directory)
         return _journals[name]

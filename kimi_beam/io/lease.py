@@ -20,6 +20,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.errors import OutputError
 from kimi_beam.io.paths import listing, output
+from kimi_beam.io.staging import write_whole
 
 _PREFIX = ".lease-"
 TERM = 90.0
@@ -101,8 +102,8 @@ def _read(path: str) -> tuple[str, int, float] | None:
 def _write(path: str, now: float) -> None:
     content = orjson.dumps({"host": platform.node(), "pid": os.getpid(), "at": now})
     try:
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
-            f.write(content)
+        # Whole or not at all: one that is caught half written would be taken for nobody's.
+        write_whole(path, content)
     except (OSError, BeamIOError, ValueError) as e:
         raise OutputError(f"cannot write to {FileSystems.split(path)[0]}: {e}") from None
 

@@ -15,7 +15,7 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
@@ -140,7 +140,7 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     """Writes one file aside."""
     temporary = FileSystems.join(target.staging, f"{uuid.uuid4().hex}{target.suffix}")
     make_directory(target.staging)
-    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+    with whole(temporary) as f:
         summary = write(f, pieces)
     return Staged(temporary, _size(temporary) or 0, summary)
 
@@ -263,21 +263,43 @@ def remove_directory(path: str) -> None:
 
 
 def remove_abandoned(directory: str, now: float | None = None) -> None:
-    """Removes the staging directories that killed runs left, known by their age: a younger one may be at work."""
-    (result,) = FileSystems.match([FileSystems.join(directory, f"{_STAGING}*", "*")])
+    """Removes what killed runs have left aside, known by its age: what is younger may be at work."""
+    pattern = FileSystems.join(directory, f"{_STAGING}*")
+    files, inside = FileSystems.match([pattern, FileSystems.join(pattern, "*")])
     newest: dict[str, float] = {}
-    for m in result.metadata_list:
-        parent = FileSystems.split(m.path)[0]
-        newest[parent] = max(newest.get(parent, 0.0), m.last_updated_in_seconds or 0.0)
-    for parent, changed in newest.items():
-        if changed + _ABANDONED_AFTER < (time.time() if now is None else now):
-            remove_directory(parent)
+    for m in (*files.metadata_list, *inside.metadata_list):
+        parent, name = FileSystems.split(m.path)
+        aside = m.path if name.startswith(_STAGING) else parent
+        newest[aside] = max(newest.get(aside, 0.0), m.last_updated_in_seconds or 0.0)
+    alone = {m.path for m in files.metadata_list}
+    for aside, changed in newest.items():
+        if changed + _ABANDONED_AFTER >= (time.time() if now is None else now):
+            continue
+        if aside in alone:
+            with contextlib.suppress(BeamIOError, OSError):  # another run removes it too
+                FileSystems.delete([aside])
+        else:
+            remove_directory(aside)
+
+
+@contextlib.contextmanager
+def whole(path: str) -> Iterator[BinaryIO]:
+    """A new file that is removed again where it cannot be written to its end: a disk may be full."""
+    try:
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+            yield f
+    except BaseException as e:
+        with contextlib.suppress(BeamIOError, OSError):
+            FileSystems.delete([path])
+        if isinstance(e, OSError) and e.errno is not None and e.filename is None:
+            e.filename = path  # "no space left" alone does not say where
+        raise
 
 
 def write_whole(path: str, content: bytes) -> None:
     """Writes a small file so that it appears whole."""
     temporary = new_staging(FileSystems.split(path)[0] or ".")
-    with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+    with whole(temporary) as f:
         f.write(content)
     rename(temporary, path, len(content))
 

@@ -9,9 +9,9 @@ from kimi_beam import batching as packing
 from kimi_beam import journal
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
-from kimi_beam.journal import Journaling, Submission
+from kimi_beam.journal import INTENT, TICKET, Answer, Entry, Journaling, Submission
 from kimi_beam.prompting import Prompt
-from kimi_beam.recall import Recalled, recall
+from kimi_beam.recall import Recalled, is_ahead, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, OpenRequest, Reply
 from kimi_beam.wire.envelopes import Exchange, Unknown
@@ -44,6 +44,8 @@ class Recorder:
     def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
         self._journal = None if settings is None else open_journal(settings.directory)
         self._key = Keys(prompt, service).of
+        self._room = ""
+        """What is held for the tickets of the submits that are being made."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -53,18 +55,26 @@ class Recorder:
 
     def recall(self, blob: bytes) -> Recalled:
         """What is known of a batch."""
-        if packing.head(blob).form:
-            return Recalled([], [], [], blob)
         documents = packing.decode(blob)
         if self._journal is None and all(document.earlier.open is None for document in documents):
             return Recalled([], [], [], blob)
         return recall(blob, documents, self._keys(documents), self._journal)
 
+    def is_ahead(self, job: Job, blob: bytes) -> bool:
+        """Whether the journal knows more of a batch that is due than the runner's state does."""
+        return self._journal is not None and is_ahead(job, self._keys(packing.decode(blob)), self._journal)
+
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
         if self._journal is not None:
             now = time.time()
-            self._journal.write_submissions([self._submission(job, blob, now) for job, blob in batches])
+            submissions = [self._submission(job, blob, now) for job, blob in batches]
+            self._room = self._journal.hold_room(submissions)
+            try:
+                self._journal.write_submissions(submissions)
+            except BaseException:
+                self._journal.free_room(self._room)
+                raise
 
     def heard(self, batches: Sequence[tuple[Job, bytes]], index: int, exchange: Exchange) -> None:
         """Writes down what became of one submit, as soon as it is known; one without a word stays as it is."""
@@ -72,6 +82,9 @@ class Recorder:
             return
         (job, blob), now = batches[index], time.time()
         result = decode_submit(exchange, now)
+        if self._room:
+            self._journal.free_room(self._room)
+            self._room = ""
         if isinstance(result, Unknown):
             return
         request_id = result.request_id if isinstance(result, Accepted) else None
@@ -79,14 +92,22 @@ class Recorder:
 
     def replied(self, replies: Sequence[Reply]) -> None:
         """Writes down answers; what is no answer may be asked for anew."""
-        if self._journal is not None:
-            keys = self._keys([reply.document for reply in replies])
-            self._journal.write_answers(
-                [
-                    journal.of(key, reply.result, reply.usage, reply.ticket)
-                    for key, reply in zip(keys, replies, strict=True)
-                ]
-            )
+        if self._journal is None:
+            return
+        keys = self._keys([reply.document for reply in replies])
+        answers = [
+            journal.of(key, reply.result, reply.usage, reply.ticket) for key, reply in zip(keys, replies, strict=True)
+        ]
+        # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
+        entries = self._journal.look_up(keys)
+        self._journal.write_answers(
+            [a for a, entry in zip(answers, entries, strict=True) if a.result is not None or self._ends(a, entry)]
+        )
+
+    def _ends(self, answer: Answer, entry: Entry | None) -> bool:
+        if self._journal is None or entry is None or entry.state not in (INTENT, TICKET):
+            return True
+        return self._journal.submission(entry).request_id == answer.ticket.request_id
 
     def given_up(self, replies: Sequence[Reply], failure: Failure) -> None:
         """Writes down that nothing is in flight any more, unless something may be."""

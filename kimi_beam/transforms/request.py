@@ -76,7 +76,14 @@ class Request(beam.DoFn):
         self._recorder.refresh()
         # A bundle is worked on in one place at a time, and no more of them at once than there are workers.
         self._client.flow.hold(self._client, id(self), self._parts)
-        self._runs = Runs(self._client, self._prompt, self._polling, self._tools, halts=self._bounded)
+        self._runs = Runs(
+            self._client,
+            self._prompt,
+            self._polling,
+            self._tools,
+            halts=self._bounded,
+            may_repeat=self._journaling is None or self._journaling.may_repeat,
+        )
 
     def process(self, element: bytes) -> Iterator[Any]:
         good, failed = separate([element], compare=False)

@@ -74,6 +74,7 @@ class Slices(beam.DoFn):
         self._batching, self._polling = batching, polling
         self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
         self._journaling = journaling
+        self._may_repeat = journaling is None or journaling.may_repeat
         self._events = events
         self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
@@ -86,6 +87,8 @@ class Slices(beam.DoFn):
     def setup(self) -> None:
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
         self._recorder = Recorder(self._journaling, self._prompt, self._service)
+        self._admitted: set[str] = set()
+        """Batches that this instance has admitted and not acted on: nobody else has."""
         pulled = functools.partial(self._count, metrics.EVENT_PULLS)
         self._listener = Listener(self._events, self._client, self._identity, self._polling.deadline, pulled)
 
@@ -113,7 +116,9 @@ class Slices(beam.DoFn):
         self._client.flow.hold(self._client, key, self._parts)
         shard, effects = self._parked(shard, now)
         jobs = self._listener.due(shard, now)
-        shard, more = self._submit(shard, [job for job in jobs if job.request_id is None], held)
+        to_submit = [job for job in jobs if job.request_id is None]
+        shard, to_submit = self._not_submitted_yet(shard, to_submit, held, waiting)
+        shard, more = self._submit(shard, to_submit, held)
         effects += more
         self._listener.expect(key, shard)  # another shard may pull for this one before it is done here
         to_poll = [job for job in jobs if job.request_id is not None]
@@ -159,6 +164,19 @@ class Slices(beam.DoFn):
                         shard = self._admit(shard, held, [half], now)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
+    def _not_submitted_yet(
+        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Waiting
+    ) -> tuple[Shard, list[Job]]:
+        """Takes out the batches that a worker has submitted who was lost before its state was kept: they wait again."""
+        others = [job for job in jobs if job.batch_id not in self._admitted]
+        self._admitted.difference_update(job.batch_id for job in jobs)
+        if others:
+            self._recorder.refresh()
+        known = [job for job in others if self._recorder.is_ahead(job, held[job.batch_id])]
+        for job in known:
+            self._wait(held.take(job.batch_id), waiting)
+        return dispatch.without(shard, known), [job for job in jobs if job not in known]
+
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
         while jobs:
@@ -184,7 +202,9 @@ class Slices(beam.DoFn):
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
             remedies = [result.error.remedy for _, result in results if isinstance(result, Refused)]
             self._count(metrics.DELAYS, remedies.count(Remedy.WAIT))
-            shard, more = dispatch.submitted_together(shard, results, now, self._polling, may_run=may_run)
+            shard, more = dispatch.submitted_together(
+                shard, results, now, self._polling, may_run=may_run, may_repeat=self._may_repeat
+            )
             effects += more
             for _, result in results:
                 if isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW:
@@ -270,7 +290,7 @@ class Slices(beam.DoFn):
     def _run(self, blob: bytes) -> Iterator[list[Reply]]:
         """Asks for the documents of a batch synchronously: their model has no queue."""
         prompt = replace(self._prompt, api="run")  # which may stream
-        runs = Runs(self._client, prompt, self._polling, halts=self._bounded)
+        runs = Runs(self._client, prompt, self._polling, halts=self._bounded, may_repeat=self._may_repeat)
         for documents in _groups(packing.decode(blob), READ_AT_ONCE):
             whole, lost = parted(read_again(documents))
             if lost:
@@ -290,6 +310,7 @@ class Slices(beam.DoFn):
             head = packing.head(blob)
             held[head.batch_id] = blob
             admitted.append((head.batch_id, len(head.sizes)))
+            self._admitted.add(head.batch_id)
         return dispatch.admit(shard, admitted, now)
 
     def _top_up(self, shard: Shard, held: Held, waiting: Waiting, now: float) -> Generator[list[Reply], None, Shard]:
@@ -342,14 +363,14 @@ class Slices(beam.DoFn):
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
         for again in (*recalled.in_flight, *recalled.doubtful):
             documents = [(taken_over(document, again.request_id), size) for document, size in again.documents]
-            blob = packing.encode(documents, form=again.form)
+            blob = packing.encode(documents, form=again.form, spent=again.spent if again.form else ())
             batch_id = packing.head(blob).batch_id
             # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
             believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
             at = again.at if again.at is not None else now - believed
             if again.request_id is None:
                 self._count(metrics.UNKNOWN_SUBMITS)
-                if self._journaling is not None and self._journaling.on_unknown_submit == "dead-letter":
+                if not self._may_repeat:
                     yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
                     continue
                 due = max(now, at + (self._journaling.grace if self._journaling else 0.0))

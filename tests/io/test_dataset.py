@@ -126,6 +126,7 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "polls": None,
         "requests": None,
         "unknown_submits": None,
+        "resubmits": None,
         "wall_s": None,
         "journal": None,
     }

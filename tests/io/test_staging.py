@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -329,3 +331,29 @@ def test_two_commits_at_once_lose_no_file(target: Target, out: Path) -> None:
 def test_a_prefix_that_names_no_file_or_many_is_refused(tmp_path: Path, prefix: str) -> None:
     with pytest.raises(OutputError):
         Target.of(prefix and f"{tmp_path}/{prefix}", ".txt")
+
+
+# ------------------------------------------------------------------------------------------------ what dies half way
+
+
+def test_what_killed_runs_have_left_aside_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    for name in (".staging-dead/part.parquet", ".staging-dead/another.parquet", ".staging-file", "extractions.parquet"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    staging.remove_abandoned(str(tmp_path), time.time() + 80_000)
+    assert len(list(tmp_path.iterdir())) == 3, "it may be at work"
+    staging.remove_abandoned(str(tmp_path), time.time() + 90_000)
+    assert [p.name for p in tmp_path.iterdir()] == ["extractions.parquet"]
+
+
+def test_a_file_that_cannot_be_written_to_its_end_is_not_left(target: Target) -> None:
+    """It would fill the disk that is full, and be taken for a result that only lacks its name."""
+
+    def full(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
+        f.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=rf"No space left on device: '{target.staging}/"):
+        stage([b"x"], target, full)
+    assert list(Path(target.staging).iterdir()) == []

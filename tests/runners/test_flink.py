@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from appearing_files import Stream, files_that_appear, names
 from conftest import ROOT
 from conservation import check, made
+from faults import unheard
 from flink_cluster import FlinkCluster
+from harness import receipts, run_extract
 from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
+from kimi_beam.io.journal_files import contents
+from kimi_beam.journal import Journaling
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 
@@ -103,6 +110,37 @@ def test_a_stream_whose_task_manager_is_killed_writes_nothing_twice(cluster: Fli
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
 def test_synchronous_requests_lose_nothing_either(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
     synchronous(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
+
+
+@pytest.mark.parametrize("moment", range(int(os.environ.get("KIMI_BEAM_MOMENTS", "2"))))
+def test_a_task_manager_killed_at_work_costs_nothing(cluster: FlinkCluster, moment: int, tmp_path: Path) -> None:
+    """Flink goes back to its last checkpoint, which knows nothing of what has been submitted since."""
+    documents = receipts(120)
+    with Emulator(latency=3.0, seed=moment) as emulator, ThreadPoolExecutor(1) as executor:
+        running = executor.submit(
+            run_extract,
+            documents,
+            emulator.base_url,
+            tmp_path / "out",
+            runner=None,
+            options=[*cluster.options, *MODES["with checkpoints"]],
+            batching=kb.Batching(max_items=5),
+            max_in_flight=4,
+            polling=kb.Polling(first=0.1, factor=1.5, ceiling=0.5, deadline=120.0),
+            journal=Journaling(str(tmp_path / "journal"), grace=1.0),
+        )
+        counter, count = ("polls", 20 * moment) if moment % 2 else ("submits", 2 + 2 * moment)
+        while emulator.stats()[counter] < count:
+            assert not running.done(), "it was done before the TaskManager was killed"
+            time.sleep(0.01)
+        # Here, not in a thread: what is started ends with the thread that has started it.
+        cluster.replace_task_manager(moment // 2 % 2)
+        outcome = running.result()
+        stats = emulator.stats()
+    assert outcome.ids == Counter(d.id for d in documents), "a document was lost or doubled"
+    assert len(outcome.rows) == 120
+    assert contents(str(tmp_path / "journal"))["  submitted again"] == 0
+    assert stats["paid_twice"] <= unheard(tmp_path / "journal"), "what was known to be accepted was submitted again"
 
 
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
