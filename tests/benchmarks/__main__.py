@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def main() -> int:
     outcome.add_argument("--record", action="store_true", help=f"write {RECORDED.name} and the table of the document")
     outcome.add_argument("--check", action="store_true", help="fail where a ratio is over 20 % worse than recorded")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit ends what was started
     known = {**MEASURES, **ON_REQUEST}
     chosen = args.only or list(MEASURES)
     if unknown := [name for name in chosen if name not in known]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
-_GRACE = 10.0
+_GRACE = 60.0
 """Seconds that what a command leaves behind may take to end by itself."""
 _TICK = os.sysconf("SC_CLK_TCK")
 

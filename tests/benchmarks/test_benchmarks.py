@@ -59,10 +59,10 @@ def test_documents_are_the_same_each_time_and_say_what_is_answered(compressible:
 
 def test_a_process_tree_is_counted_whole(tmp_path: Path) -> None:
     """Also what a grandchild uses that nobody waits for, and that outlives the command."""
-    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
     orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)"
     alone, with_orphan = run([sys.executable, "-c", "pass"], tmp_path), run([sys.executable, "-c", orphan], tmp_path)
-    assert alone.cpu < 0.4 <= 0.5 <= with_orphan.cpu
+    assert alone.cpu < 0.3 <= with_orphan.cpu
 
 
 def test_a_command_that_fails_is_no_figure(tmp_path: Path) -> None:
