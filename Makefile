@@ -1,4 +1,4 @@
-# make demo | test | check | bench | test-prism | test-flink: each creates what it needs, is safe to repeat, and is quick
+# make demo | test | check | bench | bench-check | bench-flink | test-prism | test-flink: each creates what it needs, is safe to repeat, and is quick
 # the second time. What the real runners need is kept outside the checkout, in KIMI_BEAM_CACHE.
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,7 @@ JOB_SERVER_POM := tests/runners/flink/pom.xml
 JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).jar
 needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 
-.PHONY: demo test check bench test-prism test-flink clean
+.PHONY: demo test check bench bench-check bench-flink test-prism test-flink clean
 .DELETE_ON_ERROR:
 
 $(READY): setup.py pyproject.toml
@@ -33,8 +33,17 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-bench: $(READY)
+# Both take what they shall measure in BENCH, as in: make bench BENCH='--only cost,start'
+bench: $(READY) $(PRISM)
 	$(BIN)/python -m pytest -s -q tests/benchmarks/bench_*.py
+	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m tests.benchmarks --record $(BENCH)
+
+bench-check: $(READY) $(PRISM)
+	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m tests.benchmarks --check $(BENCH)
+
+bench-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER)
+	KIMI_BEAM_FLINK='$(dir $(FLINK_JARS))' KIMI_BEAM_FLINK_JOB_SERVER='$(JOB_SERVER)' \
+	  $(BIN)/python -m tests.benchmarks --only flink,scale-out --record $(BENCH)
 
 test-prism: $(READY) $(PRISM)
 	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m pytest tests/runners/test_prism.py

@@ -1,4 +1,4 @@
-"""A Flink cluster on this machine: JobManager, two TaskManagers, each with Python workers, and Beam's job server.
+"""A Flink cluster on this machine: JobManager, TaskManagers, each with Python workers, and Beam's job server.
 
 Each is a process of its own, as in a real cluster, on ports that were free, and ends by its process group: also on
 Ctrl-C and on a kind kill (`make test-flink` turns it into an exit), and with its parent where `setpriv` is there.
@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-_TASK_MANAGERS = 2
 _PATIENCE = 120.0
 """Seconds until a process must have come up: a cold machine reads 400 MB of jars first."""
 
@@ -48,7 +47,7 @@ taskmanager.memory.managed.size: 128mb
 taskmanager.memory.jvm-metaspace.size: 256mb
 taskmanager.memory.jvm-overhead.min: 192mb
 taskmanager.memory.jvm-overhead.max: 192mb
-parallelism.default: 2
+parallelism.default: {task_managers}
 execution.checkpointing.dir: file://{directory}/checkpoints
 state.checkpoints.dir: file://{directory}/checkpoints
 io.tmp.dirs: {directory}/tmp
@@ -84,10 +83,14 @@ class FlinkCluster:
         job_server: Beam's job server, as one jar.
         directory: For configuration, logs and checkpoints.
         python_path: Where the workers find the modules of the tests.
+        task_managers: How many there are, each with one slot.
     """
 
-    def __init__(self, jars: Path, job_server: Path, directory: Path, python_path: Sequence[Path]) -> None:
+    def __init__(
+        self, jars: Path, job_server: Path, directory: Path, python_path: Sequence[Path], task_managers: int = 2
+    ) -> None:
         self._jars, self._job_server, self._directory = jars, job_server, directory
+        self._task_managers = task_managers
         self._python_path = python_path
         self._rest, self._rpc, *self._ports = free_ports(5)
         self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
@@ -105,13 +108,22 @@ class FlinkCluster:
 
     @property
     def options(self) -> list[str]:
-        """Beam's options to run a job here, over both TaskManagers and with Python workers of their own."""
+        """Beam's options to run a job here, over all TaskManagers and with Python workers of their own."""
         worker = json.dumps({"command": str(self._directory / "worker")})
         return [
-            *("--runner=PortableRunner", f"--job_endpoint=127.0.0.1:{self._ports[0]}", "--parallelism=2"),
+            *(
+                "--runner=PortableRunner",
+                f"--job_endpoint=127.0.0.1:{self._ports[0]}",
+                f"--parallelism={self._task_managers}",
+            ),
             *("--environment_type=PROCESS", f"--environment_config={worker}"),
             "--environment_cache_millis=5000",  # else each stage starts workers of its own
         ]
+
+    @property
+    def sessions(self) -> set[int]:
+        """The sessions of the operating system that its processes are in, the workers among them."""
+        return {process.pid for _, process, _ in self._processes}
 
     def busy_task_managers(self) -> set[str]:
         """The TaskManagers that have worked for the last job."""
@@ -187,7 +199,7 @@ class FlinkCluster:
     def _start(self) -> None:
         (self._directory / "tmp").mkdir(parents=True)
         (self._directory / "config.yaml").write_text(
-            _CONFIG.format(rpc=self._rpc, rest=self._rest, directory=self._directory)
+            _CONFIG.format(rpc=self._rpc, rest=self._rest, directory=self._directory, task_managers=self._task_managers)
         )
         (self._directory / "log4j.properties").write_text(_LOGGING)
         worker = self._directory / "worker"
@@ -196,9 +208,9 @@ class FlinkCluster:
         worker.chmod(0o755)
         job, artifacts, expansion = self._ports
         self._flink("job-manager", "700m", "runtime.entrypoint.StandaloneSessionClusterEntrypoint")
-        for number in range(_TASK_MANAGERS):
+        for number in range(self._task_managers):
             self._task_manager(f"task-manager-{number}")
-        self._wait("Flink", lambda: self._ask("/overview")["taskmanagers"] == _TASK_MANAGERS)
+        self._wait("Flink", lambda: self._ask("/overview")["taskmanagers"] == self._task_managers)
         self._run(
             "job-server",
             [

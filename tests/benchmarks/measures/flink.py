@@ -1,0 +1,76 @@
+"""Flink streaming on a cluster of this machine. It takes minutes to start and warm up: only when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..clients import ENV, best, marginal, with_service
+from ..processes import Usage, session_cpu
+from ..report import Row
+from ..service import Running
+from . import Bench
+
+_ROOT = Path(__file__).parents[3]
+_STREAMING = "--streaming"
+
+
+def streaming(bench: Bench) -> Iterator[Row]:
+    """What each further document costs: the launcher, the JVMs and the workers."""
+    floor = marginal(bench.costs({"the floor": bench.clients.floor})["the floor"])
+    found: dict[int, list[tuple[Usage, dict[str, float]]]] = {bench.sizes.small: [], bench.sizes.large: []}
+    with _cluster(2) as cluster:
+        for _ in range(bench.sizes.rounds + 1):
+            for count, runs in found.items():
+                before = session_cpu(cluster.sessions)
+                used, _ = with_service(lambda count, asked: _extract(bench, count, asked, cluster), count)
+                after = session_cpu(cluster.sessions)
+                runs.append((used, {name: after[name] - before[name] for name in after}))
+                bench.say(f"Flink, {count:,} documents: {used.cpu:.2f} s CPU, {used.wall:.1f} s")
+    # The first round warms the JVMs up.
+    least = {count: min((run for run in runs[1:]), key=lambda run: run[0].cpu) for count, runs in found.items()}
+    cost = marginal({count: used for count, (used, _) in least.items()})
+    small, large = sorted(least)
+    parts = {
+        f"ms of {name}": (least[large][1][name] - least[small][1][name]) / (large - small) * 1e3
+        for name in least[small][1]
+    }
+    measure = "each further document, extract on Flink, streaming"
+    yield Row("cost_flink", measure, "the floor", cost, floor, "ms CPU a document", None, parts)
+
+
+def scale_out(bench: Bench) -> Iterator[Row]:
+    """Time of two TaskManagers beside that of one."""
+    small, large = bench.sizes.large, 3 * bench.sizes.large
+    seconds = {}
+    for task_managers in (1, 2):
+        with _cluster(task_managers) as cluster:
+            runs: dict[int, list[Usage]] = {small: [], large: []}
+            for _ in range(bench.sizes.rounds):
+                for count, found in runs.items():
+                    used, _ = with_service(lambda count, asked: _extract(bench, count, asked, cluster), count)
+                    found.append(used)
+                    bench.say(f"{task_managers} TaskManagers, {count:,} documents: {used.wall:.1f} s")
+            seconds[task_managers] = best(runs[large]).wall - best(runs[small]).wall
+    measure = f"{large - small:,} further documents, 2 TaskManagers"
+    yield Row("scale_out", measure, "1 TaskManager", seconds[2], seconds[1], "s wall", 1 / 1.6)
+
+
+def _extract(bench: Bench, count: int, asked: Running, cluster: object) -> Usage:
+    options = (*cluster.options, _STREAMING)  # type: ignore[attr-defined]
+    return bench.clients.extract(count, asked, *options, counted=cluster.sessions)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _cluster(task_managers: int) -> Iterator[object]:
+    from tests.runners.flink_cluster import FlinkCluster
+
+    os.environ.update(ENV)  # where the workers look for the token
+    jars, job_server = Path(os.environ["KIMI_BEAM_FLINK"]), Path(os.environ["KIMI_BEAM_FLINK_JOB_SERVER"])
+    with tempfile.TemporaryDirectory() as directory:
+        where = Path(directory) / "cluster"
+        with FlinkCluster(jars, job_server, where, [_ROOT], task_managers=task_managers) as cluster:
+            yield cluster
