@@ -27,12 +27,11 @@ The rules:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from kimi_beam.jobs import Job, Shard
+from kimi_beam.jobs import Job, Shard, hold, put, without
 from kimi_beam.polling import Polling
 from kimi_beam.types import Failure, Usage
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
@@ -128,57 +127,6 @@ class Drop:
 Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
 
 
-def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
-    """Takes batches (id, documents) in as jobs to be submitted from the next slice on."""
-    return replace(shard, jobs=(*shard.jobs, *(Job(batch_id, count, now, now) for batch_id, count in batches)))
-
-
-def adopt(shard: Shard, job: Job) -> Shard:
-    """Takes a job in that an earlier run submitted, or may have."""
-    return replace(shard, jobs=(*shard.jobs, job))
-
-
-def told(shard: Shard, ended: Set[str], now: float) -> Shard:
-    """Has the jobs polled now whose event has come (by request id). What was told before changes nothing."""
-    return replace(
-        shard,
-        jobs=tuple(
-            replace(job, told=True, due=min(job.due, now)) if job.request_id in ended and not job.told else job
-            for job in shard.jobs
-        ),
-    )
-
-
-def due(shard: Shard, now: float, patience: float = 0.0, deadline: float = math.inf) -> list[Job]:
-    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled.
-
-    Args:
-        shard: Of the jobs.
-        now: Unix seconds.
-        patience: Seconds that polls of jobs are put off for while no event has told of them.
-        deadline: Seconds from a job's submit past which its poll is put off no further.
-    """
-    ready = (job for job in shard.jobs if _when(shard, job, patience, deadline) <= now)
-    return sorted(ready, key=lambda job: job.due)
-
-
-def wake(shard: Shard, patience: float = 0.0, deadline: float = math.inf) -> float | None:
-    """When the next job is due, None where there is none. The arguments are those of `due`."""
-    return min((_when(shard, job, patience, deadline) for job in shard.jobs), default=None)
-
-
-def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
-    if job.request_id is None:
-        return max(job.due, shard.submits_from)
-    late = job.due if job.told else max(job.due, min(job.due + patience, job.since + deadline))
-    return max(late, shard.polls_from)
-
-
-def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
-    """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
-    return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
-
-
 def unread(
     shard: Shard, job: Job, lost: Mapping[int, Failure], now: float, polling: Polling
 ) -> tuple[Shard, list[Effect]]:
@@ -195,7 +143,7 @@ def unread(
     if not passing or now - job.since >= min(OUTAGE, polling.deadline):
         return without(shard, [job]), [Drop(job, lost)]
     wait = _patience(job, polling.backoff(job.batch_id, job.delays), now, polling)
-    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
+    return put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=passing[0].message)), []
 
 
 # ------------------------------------------------------------------------------------------------ submits
@@ -264,7 +212,7 @@ def submitted(
             trouble="",
             told=False,
         )
-        return replace(_put(shard, accepted), vain_refusals=0), []
+        return replace(put(shard, accepted), vain_refusals=0), []
     if isinstance(result, Unknown):
         job = replace(job, unknown=job.unknown + 1, attempts=job.attempts + 1, trouble=result.message)
         if job.unknown >= MAX_UNKNOWN or not may_repeat:
@@ -272,7 +220,7 @@ def submitted(
             message = f"{times}no word whether the submit was accepted, so it may have been paid for: {result.message}"
             return _give_up(shard, job, Failure("submit", "unknown_submit", message, retryable=True))
         # The one repetition is made when what ails the service may be over, not at once.
-        return _put(shard, replace(job, due=now + 2 * polling.ceiling)), []
+        return put(shard, replace(job, due=now + 2 * polling.ceiling)), []
     if isinstance(result, Unsent):
         return _later(shard, job, "unreachable", result.message, None, now, polling)
     return _refused(shard, job, result.error, now, polling)
@@ -283,7 +231,7 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
     remedy = error.remedy
     if remedy is Remedy.ACCOUNT:
         held = replace(shard, submits_from=now + polling.ceiling, polls_from=now + polling.ceiling)
-        return _put(held, replace(job, trouble=message)), [Halt(error)]
+        return put(held, replace(job, trouble=message)), [Halt(error)]
     if remedy is Remedy.TOMORROW:
         return park(shard, error, renewal(now))
     if remedy is Remedy.OTHER_FORM:
@@ -306,7 +254,7 @@ def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: P
     if outlasted(job.refusals, now - job.since, polling):
         return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
     wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
-    return _put(shard, replace(job, due=now + wait)), []
+    return put(shard, replace(job, due=now + wait)), []
 
 
 def outlasted(refusals: int, seconds: float, polling: Polling) -> bool:
@@ -334,7 +282,7 @@ def _later(
     wait = _patience(job, wait, now, polling)
     if retry_after or code == "unreachable":
         shard = hold(shard, submits=now + wait)
-    return _put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
+    return put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
 
 
 def _patience(job: Job, wait: float, now: float, polling: Polling) -> float:
@@ -383,7 +331,7 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
         return shard, [*given_up, *effects]
     # The deadline is met by a last poll, not passed by a long wait.
     next_poll = min(now + polling.wait(job.batch_id, job.polls), job.since + polling.deadline)
-    return _put(shard, replace(job, due=next_poll)), effects
+    return put(shard, replace(job, due=next_poll)), effects
 
 
 def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
@@ -396,7 +344,7 @@ def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list
 def _again(shard: Shard, job: Job, now: float) -> Shard:
     again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, asked=None, told=False)
     again = replace(again, resubmitted=True, replaces=job.request_id)
-    return _put(shard, again)
+    return put(shard, again)
 
 
 def _trouble(
@@ -413,19 +361,6 @@ def _trouble(
     if not error.retry_after:
         return shard, job, []
     return hold(shard, polls=now + _patience(job, error.retry_after, now, polling)), job, []
-
-
-# ------------------------------------------------------------------------------------------------ the jobs
-
-
-def _put(shard: Shard, job: Job) -> Shard:
-    return replace(shard, jobs=tuple(job if j.batch_id == job.batch_id else j for j in shard.jobs))
-
-
-def without(shard: Shard, jobs: Sequence[Job]) -> Shard:
-    """The shard without some jobs."""
-    gone = {job.batch_id for job in jobs}
-    return replace(shard, jobs=tuple(j for j in shard.jobs if j.batch_id not in gone))
 
 
 def _give_up(shard: Shard, job: Job, failure: Failure) -> tuple[Shard, list[Effect]]:

@@ -1,9 +1,10 @@
-"""What a shard knows of its batches: `Job` and `Shard`, and how they wait in a runner's state."""
+"""What a shard knows of its batches: `Job` and `Shard`, when which is due, and how they wait in a runner's state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -78,6 +79,70 @@ class Shard:
     parked_until: float = 0.0
     vain_refusals: int = 0
 
+
+def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
+    """Takes batches (id, documents) in as jobs to be submitted from the next slice on."""
+    return replace(shard, jobs=(*shard.jobs, *(Job(batch_id, count, now, now) for batch_id, count in batches)))
+
+
+def adopt(shard: Shard, job: Job) -> Shard:
+    """Takes a job in that an earlier run submitted, or may have."""
+    return replace(shard, jobs=(*shard.jobs, job))
+
+
+def told(shard: Shard, ended: Set[str], now: float) -> Shard:
+    """Has the jobs polled now whose event has come (by request id). What was told before changes nothing."""
+    return replace(
+        shard,
+        jobs=tuple(
+            replace(job, told=True, due=min(job.due, now)) if job.request_id in ended and not job.told else job
+            for job in shard.jobs
+        ),
+    )
+
+
+def due(shard: Shard, now: float, patience: float = 0.0, deadline: float = math.inf) -> list[Job]:
+    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled.
+
+    Args:
+        shard: Of the jobs.
+        now: Unix seconds.
+        patience: Seconds that polls of jobs are put off for while no event has told of them.
+        deadline: Seconds from a job's submit past which its poll is put off no further.
+    """
+    ready = (job for job in shard.jobs if _when(shard, job, patience, deadline) <= now)
+    return sorted(ready, key=lambda job: job.due)
+
+
+def wake(shard: Shard, patience: float = 0.0, deadline: float = math.inf) -> float | None:
+    """When the next job is due, None where there is none. The arguments are those of `due`."""
+    return min((_when(shard, job, patience, deadline) for job in shard.jobs), default=None)
+
+
+def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
+    if job.request_id is None:
+        return max(job.due, shard.submits_from)
+    late = job.due if job.told else max(job.due, min(job.due + patience, job.since + deadline))
+    return max(late, shard.polls_from)
+
+
+def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
+    """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
+    return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
+
+
+def put(shard: Shard, job: Job) -> Shard:
+    """The shard with this job in the place of its earlier self."""
+    return replace(shard, jobs=tuple(job if j.batch_id == job.batch_id else j for j in shard.jobs))
+
+
+def without(shard: Shard, jobs: Sequence[Job]) -> Shard:
+    """The shard without some jobs."""
+    gone = {job.batch_id for job in jobs}
+    return replace(shard, jobs=tuple(j for j in shard.jobs if j.batch_id not in gone))
+
+
+# ------------------------------------------------------------------------------------------------ in state
 
 _VERSION = 3
 _JOB_2 = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kimi_beam import dispatch
 from kimi_beam.dispatch import Drop, Finish, GiveUp, Halt, Split
-from kimi_beam.jobs import Job, Shard, decode, encode
+from kimi_beam.jobs import Job, Shard, admit, decode, due, encode, hold, told, wake
 from kimi_beam.polling import Polling
 from kimi_beam.types import Failure
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
@@ -26,7 +26,7 @@ def error(code: int | None, status: int, retry_after: float | None = None) -> Se
 
 
 def one_job(count: int = 3, **changes: object) -> tuple[Shard, Job]:
-    shard = dispatch.admit(Shard(), [("b", count)], 0.0)
+    shard = admit(Shard(), [("b", count)], 0.0)
     job = Job(**{**{n: getattr(shard.jobs[0], n) for n in Job.__slots__}, **changes})  # type: ignore[arg-type]
     return Shard((job,)), job
 
@@ -36,46 +36,46 @@ def one_job(count: int = 3, **changes: object) -> tuple[Shard, Job]:
 
 def test_a_batch_is_submitted_at_once_and_polled_after_the_first_wait() -> None:
     shard, job = one_job()
-    assert dispatch.due(shard, 0.0) == [job]
+    assert due(shard, 0.0) == [job]
     shard, effects = dispatch.submitted(shard, job, Accepted("r"), 5.0, POLLING)
     assert effects == []
-    assert dispatch.due(shard, 5.9) == []
-    assert [j.request_id for j in dispatch.due(shard, 6.0)] == ["r"]
+    assert due(shard, 5.9) == []
+    assert [j.request_id for j in due(shard, 6.0)] == ["r"]
     assert shard.jobs[0].attempts == 1
 
 
 def in_flight(*request_ids: str, since: float = 0.0) -> Shard:
-    shard = dispatch.admit(Shard(), [(f"batch {r}", 1) for r in request_ids], since)
+    shard = admit(Shard(), [(f"batch {r}", 1) for r in request_ids], since)
     for job, request_id in zip(shard.jobs, request_ids, strict=True):
         shard, _ = dispatch.submitted(shard, job, Accepted(request_id), since, POLLING)
     return shard
 
 
 def polled_now(shard: Shard, now: float, patience: float = 180.0) -> list[str | None]:
-    return [job.request_id for job in dispatch.due(shard, now, patience, POLLING.deadline)]
+    return [job.request_id for job in due(shard, now, patience, POLLING.deadline)]
 
 
 def test_a_job_is_polled_at_once_when_its_event_has_come_and_late_without() -> None:
     shard = in_flight("r", "s")
-    assert dispatch.wake(shard, 180.0, POLLING.deadline) == 181.0
+    assert wake(shard, 180.0, POLLING.deadline) == 181.0
     assert polled_now(shard, 180.9) == []
-    shard = dispatch.told(shard, {"s", "nobody's"}, 0.5)
+    shard = told(shard, {"s", "nobody's"}, 0.5)
     assert polled_now(shard, 0.5) == ["s"]
-    assert dispatch.wake(shard, 180.0, POLLING.deadline) == 0.5
+    assert wake(shard, 180.0, POLLING.deadline) == 0.5
     assert polled_now(shard, 181.0) == ["s", "r"]
 
 
 def test_an_event_that_comes_again_has_nothing_fetched_again() -> None:
-    shard = dispatch.told(in_flight("r"), {"r"}, 10.0)
+    shard = told(in_flight("r"), {"r"}, 10.0)
     shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x"), 11.0, POLLING)
-    assert polled_now(dispatch.told(shard, {"r"}, 11.1), 11.1) == []
+    assert polled_now(told(shard, {"r"}, 11.1), 11.1) == []
 
 
 def test_a_fetch_that_failed_is_made_again_at_the_usual_pace() -> None:
-    shard = dispatch.told(in_flight("r"), {"r"}, 10.0)
+    shard = told(in_flight("r"), {"r"}, 10.0)
     for result in (Trouble("x"), Pending()):
         shard, _ = dispatch.polled(shard, shard.jobs[0], result, 10.0, POLLING)
-        assert dispatch.wake(shard, 180.0, POLLING.deadline) == dispatch.wake(shard)
+        assert wake(shard, 180.0, POLLING.deadline) == wake(shard)
         assert polled_now(shard, 13.0) == ["r"]
 
 
@@ -84,11 +84,11 @@ def test_waiting_for_events_goes_on_to_the_deadline_and_no_further() -> None:
     deadline = POLLING.deadline
     shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), deadline - 10, POLLING)
     assert effects == []
-    assert dispatch.wake(shard, 180.0, deadline) == deadline
+    assert wake(shard, 180.0, deadline) == deadline
 
 
 def test_a_job_that_is_submitted_again_has_an_event_of_its_own() -> None:
-    shard = dispatch.told(in_flight("r"), {"r"}, 100.0)
+    shard = told(in_flight("r"), {"r"}, 100.0)
     for now in (100.0, 200.0):
         shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("x"), now, POLLING)
     assert shard.jobs[0].request_id is None
@@ -97,56 +97,56 @@ def test_a_job_that_is_submitted_again_has_an_event_of_its_own() -> None:
 
 
 def test_told_to_come_back_later_a_shard_waits_for_all_its_events() -> None:
-    shard = dispatch.told(replace(in_flight("r"), polls_from=50.0), {"r"}, 10.0)
+    shard = told(replace(in_flight("r"), polls_from=50.0), {"r"}, 10.0)
     assert polled_now(shard, 49.0) == []
     assert polled_now(shard, 50.0) == ["r"]
 
 
 def test_an_event_says_nothing_of_what_is_not_submitted() -> None:
-    shard = dispatch.admit(Shard(), [("b", 1)], 0.0)
-    assert dispatch.told(shard, {"r"}, 0.0) == shard
-    assert [job.batch_id for job in dispatch.due(shard, 0.0, 180.0, POLLING.deadline)] == ["b"]
+    shard = admit(Shard(), [("b", 1)], 0.0)
+    assert told(shard, {"r"}, 0.0) == shard
+    assert [job.batch_id for job in due(shard, 0.0, 180.0, POLLING.deadline)] == ["b"]
 
 
 @pytest.mark.parametrize("retry_after", [17.0, 3_000.0])
 def test_retry_after_holds_back_the_whole_shard_and_uses_up_no_attempt(retry_after: float) -> None:
-    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard = admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(3021, 429, retry_after)), 0.0, POLLING)
     assert effects == []
     assert [job.attempts for job in shard.jobs] == [0, 0]
-    assert dispatch.due(shard, retry_after - 0.01) == []
-    assert len(dispatch.due(shard, retry_after)) == 2
+    assert due(shard, retry_after - 0.01) == []
+    assert len(due(shard, retry_after)) == 2
 
 
 def test_a_retry_after_of_nothing_is_no_leave_to_come_back_for_ever_at_once() -> None:
     shard, job = one_job()
     shard, _ = dispatch.submitted(shard, job, Refused(error(3021, 429, 0.0)), 0.0, POLLING)
-    assert dispatch.due(shard, 0.05) == []
+    assert due(shard, 0.05) == []
 
 
 def test_a_poll_told_to_come_back_later_holds_the_others_too() -> None:
     shard, _ = one_job(request_id="r")
-    shard = dispatch.admit(shard, [("other", 1)], 0.0)
+    shard = admit(shard, [("other", 1)], 0.0)
     shard = Shard((shard.jobs[0], replace(shard.jobs[1], request_id="s")))
     shard, _ = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(3040, 429, 30.0)), 0.0, POLLING)
-    assert dispatch.due(shard, 29.9) == []
+    assert due(shard, 29.9) == []
 
 
 def test_who_is_too_busy_for_one_batch_and_names_no_time_holds_that_one_back() -> None:
     """How many of the others may be sent is known to the process: its window."""
-    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard = admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard, _ = dispatch.submitted(shard, shard.jobs[0], Refused(error(3040, 429)), 0.0, POLLING)
-    assert [job.batch_id for job in dispatch.due(shard, 0.0)] == ["b"]
-    assert [job.batch_id for job in dispatch.due(shard, POLLING.first)] == ["b", "a"], "who waits longest comes first"
+    assert [job.batch_id for job in due(shard, 0.0)] == ["b"]
+    assert [job.batch_id for job in due(shard, POLLING.first)] == ["b", "a"], "who waits longest comes first"
 
 
 def test_a_shard_is_held_as_long_as_its_process_may_not_send_and_no_shorter() -> None:
-    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1)], 0.0)
+    shard = admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard = replace(shard, jobs=(shard.jobs[0], replace(shard.jobs[1], request_id="s")))
-    shard = dispatch.hold(shard, submits=10.0, polls=20.0)
-    assert [job.batch_id for job in dispatch.due(shard, 10.0)] == ["a"]
-    assert dispatch.hold(shard, submits=3.0) == shard, "a shorter hold lifts a longer one"
-    assert len(dispatch.due(shard, 20.0)) == 2
+    shard = hold(shard, submits=10.0, polls=20.0)
+    assert [job.batch_id for job in due(shard, 10.0)] == ["a"]
+    assert hold(shard, submits=3.0) == shard, "a shorter hold lifts a longer one"
+    assert len(due(shard, 20.0)) == 2
 
 
 def test_waiting_politely_never_ends_a_batch_before_its_deadline() -> None:
@@ -166,8 +166,8 @@ def test_an_unknown_submit_is_repeated_once_and_no_more() -> None:
     shard, job = one_job()
     shard, effects = dispatch.submitted(shard, job, Unknown("reset"), 0.0, POLLING)
     assert effects == []
-    assert not dispatch.due(shard, 60.0), "a minute without a word would cost every document that is sent in it"
-    assert dispatch.due(shard, 120.0)[0].request_id is None
+    assert not due(shard, 60.0), "a minute without a word would cost every document that is sent in it"
+    assert due(shard, 120.0)[0].request_id is None
     shard, effects = dispatch.submitted(shard, shard.jobs[0], Unknown("reset"), 120.0, POLLING)
     (given_up,) = effects
     assert isinstance(given_up, GiveUp)
@@ -191,7 +191,7 @@ def test_a_job_that_is_not_done_in_time_is_submitted_again_once_where_the_user_w
     shard, job = one_job(request_id="r", attempts=1)
     shard, effects = dispatch.polled(shard, job, Pending(), 3_600.0, polling)
     assert effects == []
-    (again,) = dispatch.due(shard, 3_600.0)
+    (again,) = due(shard, 3_600.0)
     assert (again.request_id, again.since) == (None, 3_600.0)
     shard, _ = dispatch.submitted(shard, again, Accepted("s"), 3_600.0, polling)
     shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), 7_200.0, polling)
@@ -251,7 +251,7 @@ def test_a_bare_401_is_account_trouble_and_a_bare_403_is_not() -> None:
 
 
 def test_a_spent_quota_gives_up_what_is_unsent_and_keeps_what_is_in_flight() -> None:
-    shard = dispatch.admit(Shard(), [("a", 1), ("b", 1), ("c", 1)], 0.0)
+    shard = admit(Shard(), [("a", 1), ("b", 1), ("c", 1)], 0.0)
     results = [
         (shard.jobs[0], Refused(error(3036, 429))),
         (shard.jobs[1], Accepted("r")),  # made at once with the refusal, and paid for
@@ -278,7 +278,7 @@ def test_a_batch_refused_for_good_is_halved_until_the_bad_request_stands_alone()
 
 
 def test_halving_stops_where_every_request_is_refused() -> None:
-    shard = dispatch.admit(Shard(), [(f"b{i}", 1_000_000) for i in range(40)], 0.0)
+    shard = admit(Shard(), [(f"b{i}", 1_000_000) for i in range(40)], 0.0)
     kinds = Counter()
     for job in shard.jobs:
         shard, effects = dispatch.submitted(shard, job, Refused(error(5006, 400)), 0.0, POLLING)
@@ -291,7 +291,7 @@ def test_a_failed_poll_is_never_the_end_only_the_deadline_is(trouble: Trouble) -
     shard, _ = one_job(request_id="r")
     now, polls = 0.0, 0
     while shard.jobs:
-        now = max(now, dispatch.wake(shard) or 0.0)
+        now = max(now, wake(shard) or 0.0)
         shard, effects = dispatch.polled(shard, shard.jobs[0], trouble, now, POLLING)
         polls += 1
     assert now == POLLING.deadline  # a last poll at the deadline itself
@@ -428,7 +428,7 @@ class Service:
 @given(data=st.data(), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObject, sizes: list[int]) -> None:
     service, now = Service(data), 1_000_000.0
-    shard = dispatch.admit(Shard(), [(f"b{i}", n) for i, n in enumerate(sizes)], now)
+    shard = admit(Shard(), [(f"b{i}", n) for i, n in enumerate(sizes)], now)
     documents = {f"b{i}": n for i, n in enumerate(sizes)}
     ended: Counter[str] = Counter()
     given_up: dict[str, GiveUp] = {}
@@ -436,11 +436,11 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
     for _ in range(2_000):
         if not shard.jobs:
             break
-        wake = dispatch.wake(shard)
-        assert wake is not None
-        now = max(now, wake)
+        wakes = wake(shard)
+        assert wakes is not None
+        now = max(now, wakes)
         effects: list[dispatch.Effect] = []
-        jobs = dispatch.due(shard, now)
+        jobs = due(shard, now)
         assert jobs, "nothing is due at the time that wake() named: the shard would spin"
         results = []
         for job in jobs:
@@ -468,7 +468,7 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
                 halves = [(f"{batch}l", effect.job.count // 2), (f"{batch}r", effect.job.count - effect.job.count // 2)]
                 documents.update(halves)
                 del documents[batch]
-                shard = dispatch.admit(shard, halves, now)
+                shard = admit(shard, halves, now)
             else:
                 assert isinstance(effect, (Finish, GiveUp))
                 ended[batch] += 1

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from kimi_beam import dispatch
+from kimi_beam import jobs
 from kimi_beam.client import Client
 from kimi_beam.consumer import consumer_of
 from kimi_beam.events import Events
@@ -46,7 +46,7 @@ class Listener:
         heard = self._consumer.turn(self._client, (self._name, key), _tickets(shard))
         self._pulled(heard.pulls)
         self._patience, self._look_again = heard.patience, heard.look_again
-        return dispatch.told(shard, heard.ended, time.time())
+        return jobs.told(shard, heard.ended, time.time())
 
     def expect(self, key: str, shard: Shard) -> bool:
         """Announces what a shard will have in flight by the state that it is about to commit.
@@ -58,11 +58,11 @@ class Listener:
 
     def due(self, shard: Shard, now: float) -> list[Job]:
         """The jobs to act on now."""
-        return dispatch.due(shard, now, self._patience, self._deadline)
+        return jobs.due(shard, now, self._patience, self._deadline)
 
     def wake(self, shard: Shard) -> float | None:
         """When to look at a shard again: a job is due, or an event may have come. None where nothing is open."""
-        wake = dispatch.wake(shard, self._patience, self._deadline)
+        wake = jobs.wake(shard, self._patience, self._deadline)
         return wake if wake is None or not _tickets(shard) else min(wake, self._look_again)
 
     @property

@@ -22,7 +22,7 @@ from kimi_beam.events import Events
 from kimi_beam.fallback import given_up, part
 from kimi_beam.flow import Places
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
-from kimi_beam.jobs import Job, Shard
+from kimi_beam.jobs import Job, Shard, admit, adopt, hold, without
 from kimi_beam.journal import Journaling
 from kimi_beam.keyed_state import Held, Waiting
 from kimi_beam.polling import Polling
@@ -125,7 +125,7 @@ class Slices(beam.DoFn):
         while to_poll and shard.polls_from <= time.time():  # told to wait: the others are polled then
             wanted, name = min(len(to_poll), _POLLS_AT_ONCE), to_poll[0].batch_id
             with Places(self._client.flow.polls, wanted, self._polling, name) as places:
-                shard = dispatch.hold(shard, polls=places.next(time.time()))
+                shard = hold(shard, polls=places.next(time.time()))
                 some, to_poll = to_poll[: places.count], to_poll[places.count :]
                 self._count(metrics.POLLS, len(some))
                 exchanges = self._client.poll([job.request_id or "" for job in some])
@@ -175,7 +175,7 @@ class Slices(beam.DoFn):
         known = [job for job in others if self._recorder.is_ahead(job, held[job.batch_id])]
         for job in known:
             self._wait(held.take(job.batch_id), waiting)
-        return dispatch.without(shard, known), [job for job in jobs if job not in known]
+        return without(shard, known), [job for job in jobs if job not in known]
 
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
@@ -184,7 +184,7 @@ class Slices(beam.DoFn):
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             wanted, name = min(len(jobs), _SUBMITS_AT_ONCE), jobs[0].batch_id
             with Places(self._client.flow.submits, wanted, self._polling, name) as places:
-                shard = dispatch.hold(shard, submits=places.next(time.time()))
+                shard = hold(shard, submits=places.next(time.time()))
                 some, jobs = jobs[: places.count], jobs[places.count :]
                 shard, whole, lost = self._read_again(shard, [(job, held[job.batch_id]) for job in some], time.time())
                 effects += lost
@@ -248,7 +248,7 @@ class Slices(beam.DoFn):
             self._wait(others, waiting)
             return shard
         held[batch_id] = others
-        return dispatch.adopt(shard, replace(job, batch_id=batch_id, count=count))
+        return adopt(shard, replace(job, batch_id=batch_id, count=count))
 
     def _body(self, job: Job, blob: bytes, documents: Sequence[Document]) -> bytes:
         form = packing.head(blob).form
@@ -311,7 +311,7 @@ class Slices(beam.DoFn):
             held[head.batch_id] = blob
             admitted.append((head.batch_id, len(head.sizes)))
             self._admitted.add(head.batch_id)
-        return dispatch.admit(shard, admitted, now)
+        return admit(shard, admitted, now)
 
     def _top_up(self, shard: Shard, held: Held, waiting: Waiting, now: float) -> Generator[list[Reply], None, Shard]:
         """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
@@ -381,7 +381,7 @@ class Slices(beam.DoFn):
                 job = replace(job, told=True)  # by an event that went to another worker, for all that is known
                 self._count(metrics.ADOPTED)
             held[batch_id] = blob
-            shard = dispatch.adopt(shard, job)
+            shard = adopt(shard, job)
         return shard
 
     def _report(self, key: str, shard: Shard) -> None:
