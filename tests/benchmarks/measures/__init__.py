@@ -17,7 +17,7 @@ class Sizes:
     small: int = 2_000
     large: int = 20_000
     rounds: int = 3
-    rival: tuple[int, int] = (100, 500)
+    rival: tuple[int, int] = (100, 1_000)
     synchronous: tuple[int, int] = (640, 3_200)
     growth: tuple[int, ...] = (2_000, 20_000, 200_000)
 
