@@ -23,7 +23,7 @@ from kimi_beam.batching import Spent
 from kimi_beam.errors import StateError
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.keyed_state import Layout
-from kimi_beam.types import Document, Earlier, Failure, FileContent, OpenRequest, Usage
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 BATCH_2 = bytes.fromhex(
     "02010000000200000000000000aa780000000000000000000000000000002f42665b399ef840754f854de3c2728428b52ffd"
@@ -41,10 +41,16 @@ BATCH_3 = bytes.fromhex(
     "66fa8e021300e5c201c6414bc01e0b16a64d3bc66c267aae32a016bed02026820c0b86cd58a4bd0bcde1148432c0cd5b2f19"
     "6614"
 )
+BATCH_3_OF_A_STREAM = bytes.fromhex(
+    "030000000001000000000000006a09000000000000004f1d2fb024a5d81028b52ffd206af5010004035b5b2265222c227422"
+    "2c22222c6e756c6c7b226172726976616c223a5b31302c5b302c3336305d2c226162225d7d5d5d040039a1813370820aa42c"
+    "01"
+)
 INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
 FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
 ELSEWHERE = Document("in/c.png", "", source="in/c.png")
 AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
+ARRIVED = Document("e", "t", arrival=Arrival(1_000_000, (0, 3_600_000_000), "ab" * 16))
 FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
 
 SHARD = Shard(
@@ -96,12 +102,17 @@ def test_a_batch_of_version_3_is_read() -> None:
     assert (list(head.sizes), head.form) == ([120, 0, 95_000, 7], 1)
 
 
+def test_a_batch_of_a_stream_is_read() -> None:
+    assert batching.decode(BATCH_3_OF_A_STREAM) == [ARRIVED]
+
+
 def test_a_batch_is_written_as_version_3_has_it() -> None:
     def plain(blob: bytes) -> tuple[bytes, Any]:
-        fixed = 14 + 16 * 4  # version, form, count and length; then sizes and digests. The rest is compressed
+        fixed = 14 + 16 * blob[5]  # version, form, count and length; then sizes and digests. The rest is compressed
         length = int.from_bytes(blob[6:14], "big")
         return blob[:fixed], orjson.loads(pa.Codec("zstd").decompress(blob[fixed:], length, asbytes=True))
 
+    assert plain(batching.encode([(ARRIVED, 9)])) == plain(BATCH_3_OF_A_STREAM)
     documents = [(INLINE, 120), (FAILED, 0), (ELSEWHERE.with_file(FILE), 95_000), (AGAIN, 7)]
     spent = [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
     assert plain(batching.encode(documents, form=1, spent=spent)) == plain(BATCH_3), "another format: another version"
