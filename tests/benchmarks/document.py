@@ -25,11 +25,13 @@ def figures(recorded: Mapping[str, Mapping[str, Any]]) -> str:
     runs: dict[tuple[str, ...], list[Row]] = {}
     for name, row in recorded.items():
         known = {key: row[key] for key in ("measure", "against", "ours", "theirs", "unit", "target", "detail")}
-        runs.setdefault(tuple(row[key] for key in ("machine", "versions", "commit", "date")), []).append(
+        runs.setdefault(tuple(row[key] for key in ("machine", "versions", "commit", "load", "date")), []).append(
             Row(name, **known)
         )
     parts = []
-    for (machine, versions, commit, date), rows in sorted(runs.items(), key=lambda item: item[0][-1], reverse=True):
-        where = f"{date}, commit {commit}. {machine}. {versions}."
+    for (machine, versions, commit, load, date), rows in sorted(
+        runs.items(), key=lambda item: item[0][-1], reverse=True
+    ):
+        where = f"{date}, commit {commit}, load {load} at the end. {machine}. {versions}."
         parts.append(f"\n{where}\n\n{table(rows)}\n\n{details(rows)}\n\n")
     return "".join(parts)

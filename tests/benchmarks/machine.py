@@ -24,6 +24,7 @@ def described() -> dict[str, str]:
         "machine": f"{_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}",
         "versions": f"Python {platform.python_version()}, {libraries}",
         "commit": commit or "unknown",
+        "load": f"{load():.1f}",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
 

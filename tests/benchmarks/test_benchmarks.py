@@ -79,7 +79,7 @@ def test_a_ratio_over_20_per_cent_worse_is_told(tmp_path: Path, ours: float, lin
 
 
 def test_recording_some_rows_keeps_the_others_as_they_were(tmp_path: Path) -> None:
-    recorded, when = tmp_path / "recorded.json", {"machine": "m", "versions": "v", "commit": "c"}
+    recorded, when = tmp_path / "recorded.json", {"machine": "m", "versions": "v", "commit": "c", "load": "0.5"}
     report.record(recorded, [row(2.0), row(3.0, name="other")], {**when, "date": "2026-01-01"})
     report.record(recorded, [row(2.5)], {**when, "date": "2026-01-02"})
     rows = report.read(recorded)["rows"]
