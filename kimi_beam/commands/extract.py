@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             if wanted.journaling is None and not ready.is_local:
                 console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
             stack.enter_context(console.progress())
+            stack.enter_context(_collecting_less())
             stack.enter_context(_interruptible(ready, args.output))
             try:
                 summary = ready.run()
@@ -95,6 +97,19 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
     return 0
+
+
+@contextlib.contextmanager
+def _collecting_less() -> Iterator[None]:
+    """Has Python look for garbage seldom, and not in what is imported: it took a fifth of the CPU of a long run."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _on_dataflow(options: Sequence[str]) -> bool:

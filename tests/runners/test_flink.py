@@ -62,17 +62,32 @@ def test_workers_of_two_machines_share_a_queue_of_events(cluster: FlinkCluster, 
     assert stats["events"]["delivered"] > 0
 
 
-CHECKPOINTS = "--checkpointing_interval=1000"
+# Without the second, what a bundle gives out that a checkpoint ends lies in Flink until the next element comes by.
+CHECKPOINTS = "--checkpointing_interval=1000", "--finish_bundle_before_checkpointing"
 
 
+@pytest.fixture
+def stopping(cluster: FlinkCluster) -> Iterator[None]:
+    """Leaves no job of a stream behind, whatever becomes of the test."""
+    try:
+        yield
+    finally:
+        cluster.cancel()
+
+
+stops = pytest.mark.usefixtures("stopping")
+
+
+@stops
 def test_files_that_appear_are_read_once_and_written_by_their_time(cluster: FlinkCluster, tmp_path: Path) -> None:
-    files_that_appear(tmp_path, [*cluster.options, CHECKPOINTS], end=cluster.cancel)
+    files_that_appear(tmp_path, [*cluster.options, *CHECKPOINTS], end=cluster.cancel)
 
 
+@stops
 def test_a_stream_stopped_with_a_savepoint_goes_on_where_it_was(cluster: FlinkCluster, tmp_path: Path) -> None:
     with Emulator(latency=4.0, seed=9) as emulator:
         # Without a journal of the first run, what is in flight is known to the savepoint alone.
-        stream = Stream(tmp_path, emulator.base_url, [*cluster.options, CHECKPOINTS])
+        stream = Stream(tmp_path, emulator.base_url, [*cluster.options, *CHECKPOINTS])
         stream.put_receipts(20)
         with stream.running("--journal", str(tmp_path / "first")):
             stream.wait_for(20)
@@ -89,9 +104,10 @@ def test_a_stream_stopped_with_a_savepoint_goes_on_where_it_was(cluster: FlinkCl
         stream.check(emulator, names(40), asked=40)
 
 
+@stops
 def test_a_stream_whose_task_manager_is_killed_writes_nothing_twice(cluster: FlinkCluster, tmp_path: Path) -> None:
     with Emulator(latency=1.0, seed=10) as emulator:
-        stream = Stream(tmp_path, emulator.base_url, [*cluster.options, CHECKPOINTS])
+        stream = Stream(tmp_path, emulator.base_url, [*cluster.options, *CHECKPOINTS])
         stream.put_receipts(20)
         with stream.running():
             stream.wait_for(20)
