@@ -176,7 +176,7 @@ def test_a_schema_with_numbers_beyond_a_double_reaches_the_model(keyword: dict[s
     assert str(value).encode() in request
 
 
-@pytest.mark.parametrize("path", ["http://example.com/a.json", "gs://b/x.json", "s3://a/b", "a\0b"])
+@pytest.mark.parametrize("path", ["http://example.com/a.json", "hdfs://host/x.json", "s3://a/b", "a\0b"])
 def test_a_schema_that_cannot_be_reached_is_the_users_mistake(path: str) -> None:
     with pytest.raises(SchemaError, match="cannot read the schema"):
         OutputSchema(path)
