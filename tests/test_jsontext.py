@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -214,3 +215,27 @@ def test_metadata_of_any_kind_is_written_all_the_same() -> None:
     }
     assert jsontext.loads(jsontext.dumps_any({1: {2: {3}}, (4, 5): 6})) == {"1": {"2": "{3}"}, "(4, 5)": 6}
     assert jsontext.loads(jsontext.dumps_any({"half a pair \ud83d": "\udcff"})) == {"half a pair \\ud83d": "\\udcff"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"id":"chatcmpl-0123456789abcdef0123","n":12}', '{"id":"12345678901234567890"}', '{"k1234567890123456e10":1}'],
+)
+def test_digits_of_a_string_do_not_cost_the_fast_way(text: str) -> None:
+    """Each reply has an id: were it taken for a long number, each would be read several times slower."""
+    assert not jsontext.may_exceed_double(text.encode())
+
+
+_LONG = re.compile(r"[0-9.]{16}|[0-9.][eE][+-]?[0-9.]{3}")
+
+
+def _holds_long_number(text: str) -> bool:
+    """What `may_exceed_double` says, run by run: a long number where a value may stand."""
+    runs = re.finditer(r"[0-9.eE+-]+", text)
+    return any(_LONG.search(run.group()) for run in runs if run.start() == 0 or text[run.start() - 1] in ",:[ \t\n\r")
+
+
+@settings(derandomize=True, max_examples=2_000)
+@given(st.text(st.sampled_from('0123456789eE+-.:,[ "ab{}'), max_size=60) | st.from_regex(r"[,:\[ \n\"a][0-9.]{14,18}"))
+def test_no_long_number_is_overlooked(text: str) -> None:
+    assert jsontext.may_exceed_double(text.encode()) == _holds_long_number(text)

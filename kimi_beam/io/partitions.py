@@ -203,12 +203,9 @@ class PartWriter:
         self._known: dict[str, _Known] = {}
         """By partition, the least recently used first."""
 
-    def __getstate__(self) -> tuple[Target, Format]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """What is known of the files is each worker's own."""
-        return self._target, self._form
-
-    def __setstate__(self, state: tuple[Target, Format]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+        return PartWriter, (self._target, self._form)
 
     def write(self, partition: str, pieces: Sequence[bytes]) -> str:
         """Writes one file.

@@ -135,7 +135,8 @@ class _Planner:
                 return self._json(at, "it contains itself")
             if len(above) >= self._depth:
                 return self._json(at, "too deep for so many columns")
-            return getattr(self, f"_{kind}")(shape, (*above, shape), at)  # type: ignore[no-any-return]
+            build = self._object if kind == "object" else self._array
+            return build(shape, (*above, shape), at)
         column, why = _scalar(kind, shape)
         return self._leaf(at, column, why)
 

@@ -1,6 +1,6 @@
 """Columns of single values: JSON values to an Arrow array and back, without altering one.
 
-Arrow first takes all values at once, as `Column.raw`, which is fast; `Column.finish` makes cells of that and finds out
+Arrow first takes all values at once, as `Cells.raw`, which is fast; `Cells.finish` makes cells of that and finds out
 what Arrow altered. Where one value does not fit, all are looked at one by one, and what a cell cannot give back goes
 aside.
 """
@@ -36,24 +36,9 @@ class Column(ABC):
 
     Attributes:
         type: The Arrow type.
-        raw: The Arrow type that all values are taken as at once: `pyarrow.array` refuses what is no such value, or
-            `finish` does. None: there is none, they have to be looked at.
     """
 
     type: Any
-    raw: Any = None
-
-    def finish(self, raw: Array, values: Values) -> Array:
-        """An array of `type` of what `pyarrow.array` made of the values.
-
-        Args:
-            raw: An array of the type `raw`.
-            values: Of which it was made; null cells of `raw` are None there.
-
-        Raises:
-            ValueError: One of them does not fit, or anything else of `REFUSES`: `build` looks at each.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
@@ -69,7 +54,14 @@ class Column(ABC):
 
 
 class Cells(Column):
-    """A column whose values have no parts."""
+    """A column whose values have no parts.
+
+    Attributes:
+        raw: The Arrow type that all values are taken as at once: `pyarrow.array` refuses what is no such value, or
+            `finish` does. None: there is none, they have to be looked at.
+    """
+
+    raw: Any = None
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         if self.raw is not None:
@@ -87,6 +79,15 @@ class Cells(Column):
         return self.array_of_cells(cells)
 
     def finish(self, raw: Array, values: Values) -> Array:
+        """An array of `type` of what `pyarrow.array` made of the values.
+
+        Args:
+            raw: An array of the type `raw`.
+            values: Of which it was made; null cells of `raw` are None there.
+
+        Raises:
+            ValueError: One of them does not fit, or anything else of `REFUSES`: `build` looks at each.
+        """
         return raw
 
     def array_of_cells(self, cells: list[Any]) -> Array:

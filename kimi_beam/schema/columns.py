@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from kimi_beam.schema.aside import Aside, Place, entry, member, pointer
-from kimi_beam.schema.cells import REFUSES, Array, Column
+from kimi_beam.schema.cells import REFUSES, Array, Cells, Column
 
 _EMPTY: dict[Any, Any] = {}
 
@@ -49,14 +49,16 @@ class Record(Column):
         members: The members in their order.
     """
 
-    token: type = str
-
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
         self.type = pa.struct([m.field for m in self.members])
         self._known = frozenset(m.name for m in self.members)
-        self._cells = [m for m in self.members if m.column.raw is not None and isinstance(m.name, str)]
-        self._raw = pa.struct([pa.field(m.name, m.column.raw) for m in self._cells])
+        self._cells = {
+            m.name: m.column
+            for m in self.members
+            if isinstance(m.column, Cells) and m.column.raw is not None and isinstance(m.name, str)
+        }
+        self._raw = pa.struct([pa.field(name, column.raw) for name, column in self._cells.items()])
 
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
         arrays, gaps = self.arrays(values, place, aside)
@@ -96,15 +98,23 @@ class Record(Column):
             raise ValueError("not each object has each member and no other")
         # A parser gives equal keys as one string, and that very string is found faster than one that is only equal.
         keys = {key: key for key in values[0]} if values and type(values[0]) is dict else {}
-        columns = [list(map(itemgetter(keys.get(m.name, m.name)), values)) for m in self.members]
-        arrays = []
-        for m, items in zip(self.members, columns, strict=True):
-            inner = member(place, m.name)
-            array = m.column.build(items, inner, aside)
+        found: dict[Any, Array] = {}
+
+        def build(m: Member, items: Sequence[Any]) -> None:
+            array = found[m.name] = m.column.build(items, member(place, m.name), aside)
             if array.null_count:
-                self._nulls(m, items, None, inner, aside)
-            arrays.append(array)
-        return arrays, None
+                self._nulls(m, items, None, member(place, m.name), aside)
+
+        with_parts = []
+        for m in self.members:
+            items = list(map(itemgetter(keys.get(m.name, m.name)), values))
+            if isinstance(m.column, Cells):
+                build(m, items)  # at once, so that no two such lists take memory
+            else:
+                with_parts.append((m, items))
+        for m, items in with_parts:
+            build(m, items)
+        return [found[m.name] for m in self.members], None
 
     def _of_plain_objects(
         self, values: Sequence[Any], place: Place, aside: Aside
@@ -119,7 +129,7 @@ class Record(Column):
         objects = [o for o in values if o is not None] if NoneType in types else values
         keys = sum(map(len, objects))
         taken: Array = pa.array(values, self._raw)
-        parts = dict(zip((m.name for m in self._cells), taken.flatten(), strict=True))
+        parts = dict(zip(self._cells, taken.flatten(), strict=True))
         found: list[Any] = []
         for m in self.members:
             part = parts.get(m.name)
@@ -129,7 +139,7 @@ class Record(Column):
                 found.append(items)
             else:
                 nulls = part.null_count
-                found.append(m.column.finish(part, partial(_got, values, m.name)))
+                found.append(self._cells[m.name].finish(part, partial(_got, values, m.name)))
             keys -= len(values) - nulls
             nulls -= len(values) - len(objects)
             if nulls and m.required:

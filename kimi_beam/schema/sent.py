@@ -135,9 +135,9 @@ class _Writer:
         terms = [*shape.prefix, *([shape.items] if shape.items else [])]
         if not terms:
             return {}
-        found = {"items": self.place(joined("either", terms), above, None, optional=False)}
+        found: dict[str, Any] = {"items": self.place(joined("either", terms), above, None, optional=False)}
         if shape.prefix and shape.closed_items:
-            found["maxItems"] = len(shape.prefix)  # type: ignore[assignment]
+            found["maxItems"] = len(shape.prefix)
         return found
 
 
