@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import receipts, run_extract
+from harness import HASTY, receipts, run_extract
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
@@ -73,6 +73,7 @@ def check(
             batching=case.batching,
             shards=case.shards,
             max_in_flight=case.max_in_flight,
+            polling=HASTY,
             **extract,
         )
         stats = emulator.stats()

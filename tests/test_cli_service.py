@@ -339,12 +339,11 @@ def test_ctrl_c_ends_at_once_with_requests_in_flight(number: signal.Signals, inp
             [*PROGRAM, *map(str, command(inputs, tmp_path, *flags))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(CLOUDFLARE_API_TOKEN="t0ken"),
         )  # fmt: skip
-        until = time.monotonic() + 30
-        while server.in_flight < 20 and time.monotonic() < until:
+        while server.in_flight < 20:
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        assert server.in_flight == 20
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)  # nothing is answered for ten times as long
     assert process.returncode == 128 + number
     assert out == ""
     assert "interrupted" in err

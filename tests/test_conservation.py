@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from conservation import Case, check
-from harness import receipts, run_extract
+from harness import HASTY, receipts, run_extract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +58,8 @@ def test_documents_in_are_rows_and_dead_letters_out(
 def test_every_fault_at_once_loses_nothing(tmp_path: Path) -> None:
     documents = receipts(300)
     with Emulator(seed=11, faults="all=0.08") as emulator:
-        outcome = run_extract(documents, emulator.base_url, tmp_path, batching=kb.Batching(max_items=10))
+        packed = kb.Batching(max_items=10)
+        outcome = run_extract(documents, emulator.base_url, tmp_path, batching=packed, polling=HASTY)
     assert outcome.ids == Counter(d.id for d in documents)
     assert outcome.rows, "no document got through at all"
     assert len(outcome.codes) >= 4, "the faults hardly struck: this test would not see them mishandled"

@@ -9,7 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from harness import ACCOUNT, RECEIPT, receipts
+from harness import ACCOUNT, QUICK, RECEIPT, receipts
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -26,7 +26,7 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
 def build(pipeline: beam.Pipeline, base_url: str, directory: Path) -> None:
     documents = pipeline | beam.Create([*receipts(3), kb.Document("empty", "")])
     where = kb.WorkersAI(ACCOUNT, base_url=base_url)
-    results = documents | kb.Extract(RECEIPT, service=where, polling=kb.Polling(first=0.05))
+    results = documents | kb.Extract(RECEIPT, service=where, polling=QUICK)
     (results.extractions, results.dead_letters) | kb.WriteDataset(str(directory), RECEIPT, model=where.model)
 
 

@@ -117,14 +117,22 @@ _faults = st.dictionaries(st.sampled_from(sorted(FAULTS)), st.sampled_from([0.1,
     api=st.sampled_from(APIS),
     form=st.sampled_from(FORMS),
     max_concurrency=st.sampled_from([1, 3, 64]),
+    deadline=st.sampled_from([1.0, 120.0]),
 )
 def test_documents_in_are_rows_and_dead_letters_out(
-    ids: list[str], faults: dict[str, float], behaviour: Behaviour, seed: int, api: str, form: Any, max_concurrency: int
+    ids: list[str],
+    faults: dict[str, float],
+    behaviour: Behaviour,
+    seed: int,
+    api: str,
+    form: Any,
+    max_concurrency: int,
+    deadline: float,
 ) -> None:
     documents = [kb.Document(name, f"COMPANY: Shop {n} Ltd\nTOTAL: {n}.50") for n, name in enumerate(ids)]
     spec = ",".join(f"{name}={chance}{':0' if 'rate_limit' in name else ''}" for name, chance in faults.items())
     with tempfile.TemporaryDirectory() as directory, Emulator(seed=seed, faults=spec, behaviour=behaviour) as emulator:
-        where, polling = reach(emulator, api), kb.Polling(first=0.005, ceiling=0.02, deadline=1.0)
+        where, polling = reach(emulator, api), kb.Polling(first=0.005, ceiling=0.02, deadline=deadline)
         settings = {"where": where, "structured_output": form, "max_concurrency": max_concurrency, "polling": polling}
         outcome = run_extract(documents, "", Path(directory), **settings)
         stats = emulator.stats()
@@ -133,7 +141,8 @@ def test_documents_in_are_rows_and_dead_letters_out(
     assert Counter(d["document_id"] for d in outcome.letters if d["code"] == "duplicate_id") == Counter(
         i for i in ids if i in repeated
     )
-    if not {"drop_after_accept", "stream_cut"} & faults.keys():
+    # What is not answered by the deadline may be asked for again.
+    if deadline > 1.0 and not {"drop_after_accept", "stream_cut"} & faults.keys():
         assert stats["paid_twice"] == 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import RECEIPT, receipts, run_extract, service
+from harness import HASTY, RECEIPT, receipts, run_extract, service
 from scripted import Asked, Scripted, answered, completion, reply
 
 import kimi_beam as kb
@@ -181,7 +181,7 @@ def test_a_function_that_never_comes_back_is_ended_by_the_deadline(tmp_path: Pat
     def answer(asked: Asked) -> bytes:
         return calls(("hangs", '{"word": "a"}')) if b"Shop 0" in asked.body else answered()
 
-    outcome, _ = ask(answer, tmp_path, [hangs], 5)
+    outcome, _ = ask(answer, tmp_path, [hangs], 5, polling=HASTY)
     assert outcome.ids == Counter(f"doc-{n}" for n in range(5))
     assert len(outcome.rows) == 4
     assert outcome.codes == {"deadline": 1}

@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.testing import test_stream
-from harness import QUICK, RECEIPT, receipts, run_extract, service
+from harness import HASTY, QUICK, RECEIPT, receipts, run_extract, service
 from scripted import Asked, Scripted, answered, completion, error, reply
 from test_synchronous import _arrived, stream_through
 
@@ -144,12 +144,12 @@ def test_a_spent_ratelimit_on_a_good_answer_holds_the_others(tmp_path: Path) -> 
         times = [asked.at for asked in server.asked]
     assert len(outcome.rows) == 6
     assert times[3] - times[2] >= 0.95
-    assert times[2] - times[0] < 0.5
+    assert times[2] - times[0] < times[3] - times[2], "whatever came before was held as well"
 
 
 def test_a_capacity_error_uses_up_no_attempt_and_the_deadline_ends_it(tmp_path: Path) -> None:
     with Scripted(lambda _: error(3040, 429)) as server:
-        outcome = run_extract(receipts(3), "", tmp_path, where=service(server.url, api="run"))
+        outcome = run_extract(receipts(3), "", tmp_path, where=service(server.url, api="run"), polling=HASTY)
         assert len(server.asked) > 3 * 5
     assert outcome.codes == {"refused": 3}
     assert {letter["attempts"] for letter in outcome.letters} == {0}
@@ -169,7 +169,7 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for(api: str, header: dict[str
     told = {"run": "refused", "batch": "refused", "poll": "deadline"}[api]
     with Scripted(poll_later if api == "poll" else lambda _: error(3021, 429, **header)) as server:
         where = service(server.url, api="run" if api == "run" else "batch")
-        outcome = within(20, lambda: run_extract(receipts(3), "", tmp_path, where=where))
+        outcome = within(60, lambda: run_extract(receipts(3), "", tmp_path, where=where, polling=HASTY))
     assert outcome.codes == {told: 3}
 
 
@@ -185,7 +185,7 @@ def within(seconds: float, function: Any) -> Any:
 
 def test_a_service_that_is_not_there_is_waited_for_until_the_deadline(tmp_path: Path) -> None:
     where = service("http://127.0.0.1:9/client/v4", api="run")
-    outcome = run_extract(receipts(3), "", tmp_path, where=where)
+    outcome = run_extract(receipts(3), "", tmp_path, where=where, polling=HASTY)
     assert outcome.codes == {"unreachable": 3}
     assert {letter["attempts"] for letter in outcome.letters} == {0}
 
@@ -193,7 +193,7 @@ def test_a_service_that_is_not_there_is_waited_for_until_the_deadline(tmp_path: 
 def test_trouble_of_the_service_is_tried_five_times_at_least_and_ends_at_the_deadline(tmp_path: Path) -> None:
     with Scripted(lambda _: error(8005, 500)) as server:
         where = service(server.url, api="run")
-        outcome = within(20, lambda: run_extract(receipts(2), "", tmp_path, where=where))
+        outcome = within(60, lambda: run_extract(receipts(2), "", tmp_path, where=where, polling=HASTY))
         assert len(server.asked) >= 10
     assert outcome.codes == {"refused": 2}
     assert {letter["retryable"] for letter in outcome.letters} == {True}
@@ -301,15 +301,15 @@ def test_what_is_dropped_is_no_longer_asked_for() -> None:
         runs = Runs(connection, PROMPT, QUICK, halts=True)
         for document in receipts(8):
             runs.put(document)
-        deadline = time.monotonic() + 5
-        while not server.asked and time.monotonic() < deadline:
+        while not server.asked:
             time.sleep(0.01)
         runs.cancel()
-        time.sleep(0.1)
+        while connection.slots._value < 8:
+            time.sleep(0.01)
+        time.sleep(0.5)  # what was sent before arrives
         before = len(server.asked)
         time.sleep(0.5)
         assert len(server.asked) == before, "requests of a failed bundle go on, and are paid for"
-        assert connection.slots._value == 8
         client.disconnect(connection)
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,7 +73,7 @@ def stream(
             results = documents | kb.Extract(
                 RECEIPT,
                 service=service(emulator.base_url),
-                polling=replace(QUICK, deadline=60.0),
+                polling=QUICK,
                 batching=kb.Batching(max_wait=0.2, max_items=7),
                 events=events,
             )
