@@ -14,6 +14,7 @@ FLINK := $(CACHE)/flink-$(FLINK_VERSION)
 FLINK_JARS := $(FLINK)/pyflink/lib/flink-dist-$(FLINK_VERSION).jar
 JOB_SERVER_POM := tests/runners/flink/pom.xml
 JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).jar
+TEST_PROCESSES ?= 4
 needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 
 .PHONY: demo test check bench bench-check bench-flink test-prism test-flink clean
@@ -30,8 +31,9 @@ demo: $(READY)
 	  --instructions 'Extract the fields of this business document.' \
 	  --emulator --output demo-out --overwrite --preview 8
 
+# Several at once, for they mostly wait: for processes to start, for a service that takes its time, for deadlines.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 # Both take what they shall measure in BENCH, as in: make bench BENCH='--only cost,start'
 bench: $(READY) $(PRISM)

@@ -99,7 +99,8 @@ def test_an_error_is_the_first_event_and_a_stream_breaks_off():
 def test_a_streams_first_byte_does_not_wait_for_its_last():
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
     with serving(latency=600.0) as peer:
-        with peer.http.stream("POST", f"{peer.emulator.openai_url}/chat/completions", json=body) as reply:
+        url = f"{peer.emulator.openai_url}/chat/completions"
+        with peer.http.stream("POST", url, json=body) as reply:
             assert next(reply.iter_lines())
     with serving(latency=0.4) as peer:
         start = time.monotonic()

@@ -92,7 +92,7 @@ class FlinkCluster:
         self._jars, self._job_server, self._directory = jars, job_server, directory
         self._task_managers = task_managers
         self._python_path = python_path
-        self._rest, self._rpc, *self._ports = free_ports(5)
+        self._rest, self._rpc, self._workers, *self._ports = free_ports(6)
         self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
 
     def __enter__(self) -> FlinkCluster:
@@ -204,8 +204,11 @@ class FlinkCluster:
         (self._directory / "log4j.properties").write_text(_LOGGING)
         worker = self._directory / "worker"
         program = Path(__file__).with_name("worker_process.py")
-        worker.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@" >"$0-$$.log" 2>&1\n')
+        # Without what a site adds: it is started as often as a worker is, and needs nothing.
+        words = f'exec "{sys.executable}" -S -E "{program}" ask {self._workers} "$0-$$.log" "$@"'
+        worker.write_text(f"#!/bin/sh\n{words}\n")
         worker.chmod(0o755)
+        self._run("workers", [sys.executable, program, "serve", self._workers])
         job, artifacts, expansion = self._ports
         self._flink("job-manager", "700m", "runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         for number in range(self._task_managers):
@@ -220,6 +223,7 @@ class FlinkCluster:
             ],
         )
         self._wait("the job server", lambda: _answers(job))
+        self._wait("the server of workers", lambda: _answers(self._workers))
 
     def _task_manager(self, name: str) -> None:
         self._flink(name, "640m", "runtime.taskexecutor.TaskManagerRunner")
