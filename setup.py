@@ -47,7 +47,7 @@ setup(
             "polars>=1.12",
             "pyarrow-stubs>=17",
             "pytest>=8.3",
-            "pytest-xdist>=3.6",
+            "pytest-xdist>=3.6.1",
             "ruff>=0.9",
         ],
     },

@@ -84,13 +84,20 @@ class FlinkCluster:
         directory: For configuration, logs and checkpoints.
         python_path: Where the workers find the modules of the tests.
         task_managers: How many there are, each with one slot.
+        java: Further options of the virtual machines.
     """
 
     def __init__(
-        self, jars: Path, job_server: Path, directory: Path, python_path: Sequence[Path], task_managers: int = 2
+        self,
+        jars: Path,
+        job_server: Path,
+        directory: Path,
+        python_path: Sequence[Path],
+        task_managers: int = 2,
+        java: Sequence[str] = (),
     ) -> None:
         self._jars, self._job_server, self._directory = jars, job_server, directory
-        self._task_managers = task_managers
+        self._task_managers, self._java = task_managers, java
         self._python_path = python_path
         self._rest, self._rpc, self._workers, *self._ports = free_ports(6)
         self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
@@ -217,7 +224,8 @@ class FlinkCluster:
         self._run(
             "job-server",
             [
-                *("java", "-Xmx512m", "-jar", self._job_server, "--flink-master", f"http://127.0.0.1:{self._rest}"),
+                *("java", *self._java, "-Xmx512m", "-jar", self._job_server),
+                *("--flink-master", f"http://127.0.0.1:{self._rest}"),
                 *("--job-host", "127.0.0.1", "--job-port", job, "--artifact-port", artifacts),
                 *("--expansion-port", expansion, "--artifacts-dir", self._directory / "artifacts"),
             ],
@@ -232,7 +240,8 @@ class FlinkCluster:
         self._run(
             name,
             [
-                *(*_JAVA, f"-Xmx{heap}", f"-Dlog4j.configurationFile={self._directory / 'log4j.properties'}"),
+                *(*_JAVA, *self._java, f"-Xmx{heap}"),
+                f"-Dlog4j.configurationFile={self._directory / 'log4j.properties'}",
                 *("-XX:MaxDirectMemorySize=512m", "-cp", f"{self._jars}/*", f"org.apache.flink.{entry}"),
                 *("--configDir", self._directory),
             ],

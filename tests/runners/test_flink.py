@@ -40,7 +40,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
     assert job_server.is_file(), f"no job server at {job_server}"
     path = [ROOT, ROOT / "tests", ROOT / "tests" / "runners"]
     directory = tmp_path_factory.mktemp("flink") / "cluster"
-    with ended_by_a_kind_kill(), FlinkCluster(jars, job_server, directory, path) as cluster:
+    # Each job is over before a second compiler would have paid for itself.
+    java = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    with ended_by_a_kind_kill(), FlinkCluster(jars, job_server, directory, path, java=java) as cluster:
         yield cluster
 
 

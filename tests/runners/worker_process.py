@@ -4,7 +4,7 @@ A process for each that asks: Beam's pool of workers (LOOPBACK, EXTERNAL) knows 
 share, so that the one that is done first ends the worker of the other, and the job fails or hangs.
 
 What a TaskManager starts is a proxy of a worker, as `docker run` is: the worker is a fork of a server that has Beam
-imported already, which takes a tenth of the time, and it ends with its proxy, however that ends.
+imported already, for a batch job starts workers for each of its stages. It ends with its proxy, however that ends.
 """
 
 from __future__ import annotations
