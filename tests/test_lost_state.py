@@ -13,12 +13,13 @@ import pytest
 from harness import QUICK, RECEIPT, receipts, service
 
 import kimi_beam as kb
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.io import journal_files
 from kimi_beam.jobs import Job
-from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Entry, Journaling, Submission
+from kimi_beam.journal import Journaling, Submission
+from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.keyed_state import KeyedState
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Part, is_ahead, resumed
@@ -59,7 +60,7 @@ class Worker:
 
 
 def fresh() -> Cells:
-    inbox = _Bag(batching.encode([prepare(d, PROMPT)]) for d in receipts(COUNT))
+    inbox = _Bag(batches.encode([prepare(d, PROMPT)]) for d in receipts(COUNT))
     return _Value(), _Value(), inbox, [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness import QUICK, RECEIPT, service
 
 import kimi_beam as kb
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.io import journal_files
@@ -42,7 +42,7 @@ class Worker:
 
     def take(self, *documents: kb.Document) -> None:
         """Takes documents in, packed as one batch, and looks after them once."""
-        self._cells[2].add(batching.encode([prepare(d, PROMPT) for d in documents]))
+        self._cells[2].add(batches.encode([prepare(d, PROMPT) for d in documents]))
         self.admit()
         self.act()
 

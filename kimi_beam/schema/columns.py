@@ -105,14 +105,14 @@ class Record(Column):
             if array.null_count:
                 self._nulls(m, items, None, member(place, m.name), aside)
 
-        with_parts = []
+        last = []
         for m in self.members:
             items = list(map(itemgetter(keys.get(m.name, m.name)), values))
-            if isinstance(m.column, Cells):
+            if m.name in self._cells:
                 build(m, items)  # at once, so that no two such lists take memory
             else:
-                with_parts.append((m, items))
-        for m, items in with_parts:
+                last.append((m, items))
+        for m, items in last:
             build(m, items)
         return [found[m.name] for m in self.members], None
 
