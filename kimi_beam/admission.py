@@ -82,12 +82,14 @@ def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[byte
 
     Args:
         blobs: All batches of a shard.
-        compare: Whether documents of one id are refused: every holder of it.
+        compare: Whether documents of one id are refused: every holder of it. Not those that a stream delivered, each by
+            itself: there ids are not compared, and they come here as the dead letters that they became.
 
     Returns:
         The batches to send, and a reply for each document that failed before it could be sent.
     """
-    twice = _repeated(blobs) if compare else frozenset()
+    twice = _repeated(blobs) if compare else frozenset[int]()
+    twice -= _told_apart(blobs, twice)
     good: list[bytes] = []
     failed: list[Reply] = []
     for blob in blobs:
@@ -116,3 +118,17 @@ def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
     for blob in blobs:
         counts.update(batches.head(blob).digests)
     return frozenset(digest for digest, count in counts.items() if count > 1)
+
+
+def _told_apart(blobs: Sequence[bytes], twice: frozenset[int]) -> frozenset[int]:
+    """Digests of the ids whose documents are deliveries of a stream, each another one."""
+    deliveries: dict[int, list[str]] = {}
+    for blob in blobs:
+        digests = batches.head(blob).digests
+        if twice.isdisjoint(digests):
+            continue
+        for document, digest in zip(batches.decode(blob), digests, strict=True):
+            if digest in twice:
+                name = document.arrival.delivery if document.arrival is not None else ""
+                deliveries.setdefault(digest, []).append(name)
+    return frozenset(i for i, names in deliveries.items() if all(names) and len(set(names)) == len(names))

@@ -164,12 +164,20 @@ def decode_submissions(content: bytes) -> list[Submission]:
     try:
         read = orjson.loads(content)
         _check(read["kimi_beam.journal"])
-        return [
-            Submission(name, form, tuple(_cut(bytes.fromhex(keys))), at, request_id, is_over)
-            for name, form, keys, at, request_id, is_over in read["submissions"]
-        ]
+        return [_submission(*values) for values in read["submissions"]]
     except (ValueError, KeyError, TypeError) as e:
         raise JournalError(f"damaged: {e}") from None
+
+
+def _submission(name: Any, form: Any, keys: Any, at: Any, request_id: Any, is_over: Any) -> Submission:
+    types = (type(name), type(form), type(at), type(request_id), type(is_over))
+    content = bytes.fromhex(keys)
+    if types not in _TYPES or len(content) % KEY_BYTES:
+        raise ValueError("a submission of other types")
+    return Submission(name, form, tuple(_cut(content)), at, request_id, is_over)
+
+
+_TYPES = [(str, int, float, known, bool) for known in (str, type(None))]
 
 
 def _cut(keys: bytes) -> Iterable[bytes]:

@@ -15,7 +15,15 @@ from kimi_beam.jobs import Job
 from kimi_beam.journal import Answer, Submission
 from kimi_beam.journal_index import ANSWER, INTENT, TICKET, Entry
 from kimi_beam.redrive import taken_over
-from kimi_beam.types import OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types import Failure, OpenRequest, Reply, Ticket, Usage
+
+DOUBTFUL = Failure(
+    "submit",
+    "unknown_submit",
+    "an earlier worker was lost while it submitted this, so it may have been paid for",
+    retryable=True,
+)
+"""What a document is given up with where such a submit is not made again."""
 
 
 class Known(Protocol):
@@ -145,6 +153,26 @@ def _submitted(submission: Submission, *, given_up: bool) -> Part:
 
 def _left_open(request: OpenRequest) -> Part:
     return Part(request.request_id, request.name, request.form, request.count, None)
+
+
+def resumed(part: Part, batch_id: str, now: float, grace: float, believed: float) -> Job:
+    """The job that goes on with an earlier submission.
+
+    Args:
+        part: What is asked for again.
+        batch_id: Of its documents.
+        now: Unix seconds.
+        grace: Seconds after a submit that may have been accepted before it is made again.
+        believed: Seconds that the job of an answer that was given up once has been waited for by now.
+    """
+    count = len(part.items)
+    at = now - believed if part.at is None else part.at
+    if part.request_id is None:
+        # A clock that was set back since makes nobody wait for longer.
+        return Job(batch_id, count, max(now, min(at, now) + grace), now, unknown=1, attempts=1)
+    asked = part.name, part.count, tuple(part.positions)
+    # Told by an event that went to another worker, for all that is known.
+    return Job(batch_id, count, now, at, part.request_id, attempts=1, asked=asked, told=True)
 
 
 def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:

@@ -30,6 +30,7 @@ RUNS_PER_MINUTE = 20
 SUBMITS_PER_MINUTE, POLLS_PER_MINUTE = 100, 120
 """Cloudflare's API takes 1,200 requests in 5 minutes of a token, and then none for 5 minutes (API limits page). Whether
 the queue counts there is not known; these stay below it together, and cost a batch of hundreds of documents nothing."""
+_MOST_PER_MINUTE = 1_000_000
 
 _NO_ACCOUNT = "0" * 32
 _NO_TOKEN = "none"  # noqa: S105 - what is sent to a service of one's own that asks for no token
@@ -86,8 +87,8 @@ class WorkersAI:
             raise ConfigError("base_url: Cloudflare is asked by https alone, for the token would be read on the way")
         if isinstance(self.gateway, str):
             object.__setattr__(self, "gateway", Gateway(self.gateway))
-        if self.requests_per_minute is not None and self.requests_per_minute < 0:
-            raise ConfigError("requests_per_minute: must not be negative")
+        if self.requests_per_minute is not None and not 0 <= self.requests_per_minute <= _MOST_PER_MINUTE:
+            raise ConfigError(f"requests_per_minute: from 1 to {_MOST_PER_MINUTE}, or 0 for no limit")
         if self.fallback_api not in (None, "run"):
             raise ConfigError("fallback_api: only run can stand in for the queue")
         # A service of one's own may need no token; Cloudflare's does.

@@ -12,7 +12,7 @@ from kimi_beam.admission import prepare, separate
 from kimi_beam.batches import NO_KEY
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types import Arrival, Document
 
 PROMPT = Prompt(OutputSchema({"type": "object"}))
 PICTURE = f"data:image/png;base64,{base64.b64encode(b'PNG').decode()}"
@@ -72,3 +72,16 @@ def test_documents_that_cannot_be_sent_leave_the_others_of_their_batch() -> None
     good, failed = separate([batches.encode([pair]) for pair in prepared])
     assert [document.id for blob in good for document in batches.decode(blob)] == ["0", "2"]
     assert [reply.document.id for reply in failed] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "refused"),
+    [(["a", "b"], 0), (["a", "a"], 2), (["a", "b", "a"], 3), (["a", None], 2), (["a", ""], 2), ([None, None], 2)],
+)
+def test_messages_of_one_key_are_told_apart_by_their_deliveries(deliveries: list[str | None], refused: int) -> None:
+    """Dead letters of a stream that are run again: there nobody has compared their ids."""
+    documents = [Document("key", "t", arrival=None if d is None else Arrival(0, None, d)) for d in deliveries]
+    blobs = [batches.encode([prepare(d, PROMPT)]) for d in (*documents, Document("other", "t"))]
+    good, failed = separate(blobs)
+    assert [reply.result.code for reply in failed] == ["duplicate_id"] * refused
+    assert sum(len(batches.decode(blob)) for blob in good) == len(blobs) - refused

@@ -60,7 +60,21 @@ def test_submissions_come_back_as_they_were(submissions: list[Submission]) -> No
 
 @pytest.mark.parametrize("read", [journal.decode_submissions, journal.decode_answers, journal.decode_answer_keys])
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[]", b"null", b"ARROW1\0\0", b'{"kimi_beam.journal":1}', b"\xff" * 99]
+    "content",
+    [
+        *(b"", b"{}", b"[]", b"null", b"ARROW1\0\0", b'{"kimi_beam.journal":1}', b"\xff" * 99),
+        *(
+            b'{"kimi_beam.journal":1,"submissions":[%b]}' % row
+            for row in (
+                b'["b",0,"%b",1.0,"job"]' % (b"0" * 32),
+                b'["b",0,"%b",1.0,"job",false]' % (b"0" * 31),
+                b'["b",0,"%b",1.0,"job",false]' % (b"0" * 30),
+                b'["b",0,"%b","late","job",false]' % (b"0" * 32),
+                b'["b",0,"%b",1.0,7,false]' % (b"0" * 32),
+                b'["b","x","%b",1.0,"job",false]' % (b"0" * 32),
+            )
+        ),
+    ],
 )
 def test_a_damaged_file_is_one_error_and_no_record(read: Any, content: bytes) -> None:
     with pytest.raises(JournalError, match="damaged"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from kimi_beam.journal import Journaling, Submission
 from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.keyed_state import KeyedState
 from kimi_beam.prompting import Prompt
-from kimi_beam.recall import is_ahead
+from kimi_beam.recall import Part, is_ahead, resumed
 from kimi_beam.schema import OutputSchema
 from kimi_beam.transforms.dispatch import DispatchBounded
 from kimi_beam.transforms.state import _HELD, _QUEUE, _Bag, _Value
@@ -87,6 +88,13 @@ def test_what_was_done_since_the_state_was_kept_is_not_done_again(
         stats = emulator.stats()
     assert left == Counter(d.id for d in receipts(COUNT)), "a document was lost or doubled"
     assert stats["paid_twice"] == 0
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_for_a_submit_of_the_future() -> None:
+    doubtful = Part(None, "b", 0, 1, at=5_000.0)
+    assert resumed(doubtful, "b", 1_000.0, 60.0, 0.0).due == 1_060.0
+    assert resumed(replace(doubtful, at=990.0), "b", 1_000.0, 60.0, 0.0).due == 1_050.0
+    assert resumed(replace(doubtful, at=10.0), "b", 1_000.0, 60.0, 0.0).due == 1_000.0
 
 
 def ahead(state: int, at: float, **job: Any) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from harness import RECEIPT, Outcome, receipts, run_extract, run_redrive, servic
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
+from kimi_beam.io.dead_letter_lines import encode
+from kimi_beam.types import Arrival, DeadLetter
 
 PATIENT = kb.Polling(0.05, 1.5, 0.2, deadline=60)
 HASTY = kb.Polling(0.05, 1.5, 0.1, deadline=0.3)
@@ -272,6 +275,25 @@ def test_what_was_never_sent_is_the_same_question_as_before(tmp_path: Path) -> N
         extract(emulator, receipts(8), tmp_path / "meanwhile")
         outcome = redrive(emulator, tmp_path / "first", tmp_path / "second")
         assert (emulator.stats()["submits"], len(outcome.rows)) == (1, 8)
+
+
+def test_messages_of_one_key_that_a_stream_left_are_all_run_again(tmp_path: Path) -> None:
+    """In a stream ids are not compared: taken for duplicates here, none of them would ever become a row."""
+    failure = kb.Failure("submit", "quota_exhausted", "m", retryable=True)
+    names = [f"{n:032x}" for n in range(3)]
+    lines = [
+        encode(
+            DeadLetter(
+                replace(receipts(1)[0], arrival=Arrival(0, None, n)), failure, 0, None, kb.Usage(), "m", "h", 0.0
+            )
+        )
+        for n in names
+    ]
+    (tmp_path / "stream.jsonl").write_bytes(b"".join(lines))
+    with Emulator() as emulator:
+        outcome = redrive(emulator, tmp_path / "stream.jsonl", tmp_path / "second")
+    assert outcome.codes == {}
+    assert sorted(row["_provenance"]["delivery"] for row in outcome.rows) == names
 
 
 def test_damaged_lines_are_accounted_for(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ import pytest
 from harness import RECEIPT, Outcome, receipts, run_extract, service
 
 import kimi_beam as kb
+from kimi_beam import cli
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.io.journal_files import Journal, contents, forget
 from kimi_beam.io.lease import lease
-from kimi_beam.journal import Journaling
+from kimi_beam.journal import Journaling, encode_submissions
 
 
 def run(
@@ -239,6 +240,74 @@ def test_a_damaged_file_of_the_journal_fails_the_job_by_name(tmp_path: Path) -> 
         victim.write_bytes(b"no arrow")
         with pytest.raises(Exception, match="is damaged"):
             Journal(str(tmp_path / "journal")).refresh()
+
+
+@pytest.mark.parametrize("options", [(), ("--direct_num_workers=2", "--direct_running_mode=multi_processing")])
+def test_a_journal_that_cannot_be_read_is_refused_in_a_line_and_nothing_is_sent(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    (journal / "00000000000000000001-a.submissions.json").write_text('{"kimi_beam.journal": 9, "submissions": []}')
+    with Emulator() as emulator:
+        command = _command(tmp_path, emulator, 3, "--journal", str(journal), *options)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert emulator.stats()["submits"] == 0
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "of version 9; this kimi_beam reads 1" in line
+
+
+def test_a_journal_in_the_output_itself_does_not_refuse_its_own_run(tmp_path: Path) -> None:
+    with Emulator() as emulator:
+        for more in ((), ("--overwrite",)):
+            command = _command(tmp_path, emulator, 5, "--journal", f"{tmp_path}/./out/", *more)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+        assert emulator.stats()["items"] == 5
+
+
+# ------------------------------------------------------------------------------------------------ looked after
+
+
+def _journal(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = cli.main(["journal", *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.mark.parametrize("words", [("ls",), ("gc", "--ttl", "1d"), ("gc", "--ttl", "1d", "--dry-run")])
+@pytest.mark.parametrize("place", ["gone", "nowhere://gone", ""])
+def test_a_journal_that_is_not_there_is_a_mistake_and_not_made(
+    place: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    code, out, err = _journal(capsys, *words, place)
+    assert (code, out, len(err.splitlines())) == (2, "", 1), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_would_be_forgotten_is_told_while_a_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator() as emulator:
+        run(emulator, tmp_path, receipts(3), "first")
+    journal = str(tmp_path / "journal")
+    with lease(journal):
+        assert _journal(capsys, "gc", "--ttl", "0", journal)[0] == 2
+        code, out, _ = _journal(capsys, "gc", "--ttl", "0", "--dry-run", journal)
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert len(list((tmp_path / "journal").iterdir())) == 3
+
+
+def test_a_file_whose_name_is_no_time_is_counted_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"{'9' * 30}-a.submissions.json").write_bytes(encode_submissions([]))
+    code, out, err = _journal(capsys, "ls", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "oldest                  1970-01-01" in out
 
 
 # ------------------------------------------------------------------------------------------------ forgotten

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
@@ -102,10 +103,14 @@ def _plural(unit: str) -> str:
     return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
 
 
+_OURS = re.compile(r"kimi_beam(?:\.\w+)*\.\w+Error: (.+)")
+"""What a worker process raised of this project's own errors, as the last line of its traceback names it."""
+
+
 def job_failed(error: Exception) -> str:
     """What a runner raised, without the tracebacks of its workers: the error itself stands in the last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    ours = [line.partition(": ")[2] for line in lines if line.startswith("kimi_beam.errors.")]
+    ours = [found[1] for line in lines if (found := _OURS.match(line))]
     said = without_place((ours or lines)[-1])[:500]
     hint = "" if ours else "\n(--verbose shows the workers' own words)"
     return f"the job failed: {said}{hint}"

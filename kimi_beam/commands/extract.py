@@ -252,7 +252,7 @@ def _journaling(args: argparse.Namespace) -> Journaling | None:
         if args.journal_ttl is not None or args.on_unknown_submit == "dead-letter":
             raise ConfigError("--journal-ttl and --on-unknown-submit need a journal: name it by --journal DIR")
         return None
-    where = args.journal or FileSystems.join(output(args.output), JOURNAL)
+    where = FileSystems.join(output(args.output), JOURNAL) if args.journal is None else args.journal
     return Journaling(output(where), args.on_unknown_submit)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 
 from kimi_beam.commands import console
 from kimi_beam.errors import KimiBeamError, UserError
-from kimi_beam.io.journal_files import contents, forget
+from kimi_beam.io.journal_files import contents, existing, forget
 from kimi_beam.io.lease import lease
 
 
@@ -22,7 +23,8 @@ def run(args: argparse.Namespace) -> int:
             for name, value in contents(args.directory).items():
                 print(f"{name:<24}{value}")
             return 0
-        with lease(args.directory):
+        existing(args.directory)  # or the lease would make a directory of a name that was mistyped
+        with contextlib.nullcontext() if args.dry_run else lease(args.directory):
             for path in forget(args.directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
                 print(path)
         return 0

@@ -135,8 +135,13 @@ def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[
     for file in found:
         hidden = FileSystems.split(file.path)[1].startswith(_HIDDEN)
         if not hidden and kind_of(file.path) and file.changed <= quiet_since:
-            buckets.setdefault(str(zlib.crc32(file.path.encode()) % _BUCKETS), []).append(file)
+            buckets.setdefault(str(zlib.crc32(_encoded(file.path)) % _BUCKETS), []).append(file)
     return list(buckets.items())
+
+
+def _encoded(path: str) -> bytes:
+    """A path as bytes, also one that is no UTF-8: Python reads those with halves of surrogate pairs."""
+    return path.encode("utf-8", "surrogatepass")
 
 
 class _New(beam.DoFn):
@@ -147,7 +152,7 @@ class _New(beam.DoFn):
 
     def process(self, element: tuple[str, list[Found]], seen: Any = beam.DoFn.StateParam(SEEN)) -> Iterator[Found]:
         known = {block[i : i + 16] for block in seen.read() for i in range(0, len(block), 16)}
-        digests = {hashlib.blake2b(file.path.encode(), digest_size=16).digest(): file for file in element[1]}
+        digests = {hashlib.blake2b(_encoded(file.path), digest_size=16).digest(): file for file in element[1]}
         new = {digest: file for digest, file in digests.items() if digest not in known}
         if new:
             seen.add(b"".join(new))

@@ -24,7 +24,7 @@ from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
-from kimi_beam.types import DeadLetter
+from kimi_beam.types import DeadLetter, Document
 
 JOURNAL = "_journal"
 """The directory, in that of a dataset, that keeps the answers unless another is named."""
@@ -135,8 +135,15 @@ class _Count(beam.DoFn):
     def start_bundle(self) -> None:
         self._count = 0
 
-    def process(self, _: Any) -> None:
+    def process(self, _: Document) -> None:
         self._count += 1
+
+    @beam.DoFn.yields_elements
+    def process_batch(self, documents: list[Document]) -> None:
+        self._count += len(documents)
+
+    def get_input_batch_type(self, input_element_type: Any) -> Any:
+        return list[Document]  # Beam cannot read annotations that are put off
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         yield WindowedValue(self._count, GlobalWindow().max_timestamp(), [GlobalWindow()])

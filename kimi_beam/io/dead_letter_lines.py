@@ -18,7 +18,11 @@ from kimi_beam.types import Arrival, Code, DeadLetter, Document, Failure, OpenRe
 VERSION = 2
 """Of the line's format. A reader refuses one that it does not know."""
 
-_Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+_Tokens = Annotated[int, Field(ge=0, lt=1 << 63)]
+_Count = Annotated[int, Field(ge=0, lt=1 << 30)]
+"""Of attempts and rounds, which go on from here in 32 bits."""
+_InBatch = Annotated[int, Field(ge=0, lt=1 << 20)]
+"""Of the requests of a batch: its 8 MB hold no more, and their references are made anew when the answer comes."""
 
 
 def encode(dead_letter: DeadLetter) -> bytes:
@@ -72,18 +76,18 @@ class _DocumentLine(TypedDict):
 
 
 class _UsageLine(TypedDict):
-    prompt_tokens: _Count
-    cached_tokens: _Count
-    completion_tokens: _Count
+    prompt_tokens: _Tokens
+    cached_tokens: _Tokens
+    completion_tokens: _Tokens
 
 
 class _OpenRequestLine(TypedDict):
     request_id: str
     key: str
     name: str
-    count: _Count
-    position: _Count
-    form: _Count
+    count: _InBatch
+    position: _InBatch
+    form: _InBatch
 
 
 class _Line(TypedDict):

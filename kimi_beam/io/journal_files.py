@@ -25,6 +25,8 @@ from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry, Inde
 T = TypeVar("T")
 
 _ASIDE = ".tmp"
+_DIGITS = 20
+"""Of the nanoseconds that the name of a file begins with."""
 _BLOCK = 4096
 _CACHED_FILES = 8
 """Files of answers that are held decoded: documents that were answered together are mostly asked for together."""
@@ -101,7 +103,9 @@ class Journal:
         """
         if not submissions or not is_local(self.directory):
             return ""
-        path: str = FileSystems.join(self.directory, f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}")
+        path: str = FileSystems.join(
+            self.directory, f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}"
+        )
         with whole(path) as f:
             # Each ticket has a file, and files take whole blocks. Nothing that a filesystem could compress.
             f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
@@ -124,7 +128,7 @@ class Journal:
 
     def _write(self, content: bytes, suffix: str) -> str:
         # Named by time, so that a listing is in order; records of answers have no time of their own.
-        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
+        name = f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}{suffix}"
         path: str = FileSystems.join(self.directory, name)
         with whole(path + _ASIDE) as f:
             f.write(content)
@@ -192,14 +196,14 @@ def _cached(cache: OrderedDict[int, T], number: int, read: Callable[[int], T]) -
 
 def _time_of(path: str) -> float:
     digits = FileSystems.split(path)[1].partition("-")[0]
-    return int(digits) / 1e9 if digits.isdecimal() else 0.0
+    return int(digits) / 1e9 if digits.isdecimal() and len(digits) <= _DIGITS else 0.0
 
 
 # ------------------------------------------------------------------------------------------------ looking after it
 
 
-def _existing(directory: str) -> list[Found]:
-    """The records of a journal that is there.
+def existing(directory: str) -> list[Found]:
+    """The files of a journal that is there.
 
     Raises:
         InputError: It is not.
@@ -211,7 +215,11 @@ def _existing(directory: str) -> list[Found]:
 
 
 def _records(directory: str) -> list[Found]:
-    return [file for file in listing(output(directory)) if file.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX))]
+    try:
+        found = listing(output(directory))
+    except (OSError, BeamIOError, ValueError) as e:
+        raise InputError(f"cannot look into {directory}: {' '.join(str(e).split())[:300]}") from None
+    return [file for file in found if file.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX))]
 
 
 def contents(directory: str) -> dict[str, int | str]:
@@ -221,7 +229,7 @@ def contents(directory: str) -> dict[str, int | str]:
         InputError: There is no journal.
         JournalError: A file is damaged, or of a version that is not known.
     """
-    files = _existing(directory)
+    files = existing(directory)
     journal_ = Journal(directory)
     journal_.refresh()
     states = journal_.states()
@@ -265,7 +273,7 @@ def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_
     Raises:
         InputError: There is no journal.
     """
-    files = _records(directory) if missing_ok else _existing(directory)
+    files = _records(directory) if missing_ok else existing(directory)
     old = [file.path for file in files if _time_of(file.path) < older_than]
     # And what was never finished, by who died or met a full disk.
     old += [file.path for file in listing(output(directory)) if _is_litter(file.path, older_than)]

@@ -39,9 +39,13 @@ def lease(directory: str, *, clock: Callable[[], float] = time.time) -> Iterator
         OutputError: Another run holds it; or it cannot be written.
     """
     root = output(directory)
-    with contextlib.suppress(OSError, BeamIOError):
+    try:
         if not FileSystems.exists(root):
             FileSystems.mkdirs(root)
+    except ValueError as e:  # a filesystem that is not known
+        raise OutputError(f"cannot write to {root}: {' '.join(str(e).split())[:300]}") from None
+    except (OSError, BeamIOError):
+        pass  # the lease cannot be written then, or another has made it
     path = FileSystems.join(root, f"{_PREFIX}{uuid.uuid4().hex}")
     _write(path, clock())
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
@@ -40,6 +41,14 @@ class MakeBatches(beam.DoFn):
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Item]] = {}
         self._held = 0
+
+    @beam.DoFn.yields_elements
+    def process_batch(self, documents: list[Document]) -> Iterator[tuple[str, bytes]]:
+        for document in documents:
+            yield from self.process(document)
+
+    def get_input_batch_type(self, input_element_type: Any) -> Any:
+        return list[Document]  # Beam cannot read annotations that are put off
 
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
         file = document.file

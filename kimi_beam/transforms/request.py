@@ -67,8 +67,8 @@ class Request(beam.DoFn):
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     def setup(self) -> None:
+        self._recorder = Recorder(self._journaling, self._prompt, self._service)  # which may refuse a journal
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
-        self._recorder = Recorder(self._journaling, self._prompt, self._service)
 
     def start_bundle(self) -> None:
         self._cancel()

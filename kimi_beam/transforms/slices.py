@@ -27,13 +27,13 @@ from kimi_beam.keyed_state import Held, Waiting
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
-from kimi_beam.recall import Recalled
+from kimi_beam.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
-from kimi_beam.types import Document, Failure, Reply, Ticket
+from kimi_beam.types import Document, Reply, Ticket
 from kimi_beam.validation import references, replies
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
@@ -46,12 +46,6 @@ _SUBMITS_AT_ONCE = 8
 _POLLS_AT_ONCE = 32
 _MAX_BLOCK = 5.0
 """Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
-_DOUBTFUL = Failure(
-    "submit",
-    "unknown_submit",
-    "an earlier worker was lost while it submitted this, so it may have been paid for",
-    retryable=True,
-)
 
 
 class Slices(beam.DoFn):
@@ -84,8 +78,8 @@ class Slices(beam.DoFn):
     """Whether the last slice has put something into WAITING that came from a job."""
 
     def setup(self) -> None:
+        self._recorder = Recorder(self._journaling, self._prompt, self._service)  # which may refuse a journal
         self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
-        self._recorder = Recorder(self._journaling, self._prompt, self._service)
         self._admitted: set[str] = set()
         """Batches that this instance has admitted and not acted on: nobody else has."""
         pulled = functools.partial(self._count, metrics.EVENT_PULLS)
@@ -340,7 +334,8 @@ class Slices(beam.DoFn):
             if recalled.answered:
                 self._count(metrics.RECALLED, len(recalled.answered))
                 yield recalled.answered
-            shard = yield from self._adopt(shard, held, recalled, now)
+            shard, more = yield from self._adopt(shard, held, recalled, batches.head(batch).form, now)
+            left += more
             if recalled.fresh is not batch:
                 # What is new in it waits for company: a few new documents among many known ones are one batch.
                 fresh += [recalled.fresh] if recalled.fresh is not None else []
@@ -352,36 +347,45 @@ class Slices(beam.DoFn):
                 held[batches.head(batch).batch_id] = batch
         self._count(metrics.BATCHES, len(taken))
         waiting.put_back([blob for packer in packers.values() for blob in packer.flush()])
-        for blob in (*left, *fresh):
+        for blob in fresh:
             waiting.add(blob)
         shard = self._admit(shard, held, taken, now)
-        # Each round sorts out all that is known of what it looks at, so that the next finds less.
-        return (yield from self._top_up(shard, held, waiting, now)) if fresh else shard
+        if fresh:
+            # Each round sorts out all that is known of what it looks at, so that the next finds less.
+            shard = yield from self._top_up(shard, held, waiting, now)
+        for blob in left:
+            waiting.add(blob)
+        return shard
 
-    def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
-        """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
+    def _adopt(
+        self, shard: Shard, held: Held, recalled: Recalled, form: int, now: float
+    ) -> Generator[list[Reply], None, tuple[Shard, list[bytes]]]:
+        """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have.
+
+        Returns:
+            The shard, and batches that have to wait: a stream has brought their ids before, and those are in flight.
+        """
+        left: list[bytes] = []
         for again in (*recalled.in_flight, *recalled.doubtful):
             items = [item._replace(document=taken_over(item.document, again.request_id)) for item in again.items]
             blob = batches.encode(items, form=again.form, spent=again.spent if again.form else ())
             batch_id = batches.head(blob).batch_id
-            # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
-            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
-            at = again.at if again.at is not None else now - believed
-            if again.request_id is None:
+            if batch_id in held:
+                left.append(batches.encode(again.items, form=form, spent=again.spent if form else ()))
+                continue
+            if again.request_id is not None:
+                self._count(metrics.ADOPTED)
+            else:
                 self._count(metrics.UNKNOWN_SUBMITS)
                 if not self._may_repeat:
-                    yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
+                    yield given_up(blob, DOUBTFUL, Ticket(None, 1))
                     continue
-                due = max(now, at + (self._journaling.grace if self._journaling else 0.0))
-                job = Job(batch_id, len(items), due, now, unknown=1, attempts=1)
-            else:
-                asked = (again.name, again.count, tuple(again.positions))
-                job = Job(batch_id, len(items), now, at, again.request_id, attempts=1, asked=asked)
-                job = replace(job, told=True)  # by an event that went to another worker, for all that is known
-                self._count(metrics.ADOPTED)
+            # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
+            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
+            grace = self._journaling.grace if self._journaling else 0.0
             held[batch_id] = blob
-            shard = adopt(shard, job)
-        return shard
+            shard = adopt(shard, resumed(again, batch_id, now, grace, believed))
+        return shard, left
 
     def _report(self, key: str, shard: Shard) -> None:
         if not shard.jobs:

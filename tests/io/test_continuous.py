@@ -67,6 +67,20 @@ def test_what_is_not_meant_to_be_read_is_passed_over(tmp_path: Path) -> None:
     assert seen([f"{tmp_path}/*"]) == [f"{tmp_path}/{name}" for name in ("a.txt", "b.jsonl.gz", "c.png")]
 
 
+def test_a_name_that_is_no_utf8_stops_no_stream(tmp_path: Path) -> None:
+    name = f"{tmp_path}/doc-\udcff.txt"
+    put(Path(name), b"x")
+    put(tmp_path / "a.txt", b"x")
+    assert seen([f"{tmp_path}/*"]) == [f"{tmp_path}/a.txt", name]
+    bag, new = Bag(), continuous._New()
+    found = Found(name, 1, NOW)
+    coder = beam.coders.registry.get_coder(Found)
+    assert [coder.decode(coder.encode(one)) for one in new.process(("3", [found]), bag)] == [found]
+    assert list(new.process(("3", [found]), bag)) == []
+    (document,) = read_as(found)
+    assert (document.id, document.text) == (name, "x")
+
+
 def test_a_file_that_is_still_being_written_waits(tmp_path: Path) -> None:
     put(tmp_path / "a.txt", b"x", NOW - 1)
     assert seen([f"{tmp_path}/*"], NOW - 2) == []

@@ -26,7 +26,8 @@ from kimi_beam.io.dead_letter_lines import DeadLetterError, decode, encode
 from kimi_beam.types import Arrival, Code, DeadLetter, Document, Earlier, Failure, OpenRequest, Stage, Usage
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-_counts = st.integers(0, 1 << 40)
+_tokens = st.integers(0, 1 << 40)
+_counts = st.integers(0, (1 << 30) - 1)
 _json = st.recursive(
     st.none()
     | st.booleans()
@@ -67,7 +68,7 @@ _letters = st.builds(
     ),
     _counts,
     st.none() | _texts,
-    st.builds(Usage, _counts, _counts, _counts),
+    st.builds(Usage, _tokens, _tokens, _tokens),
     _texts,
     _texts,
     st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000),
@@ -143,6 +144,8 @@ def test_a_damaged_line_is_an_error_of_that_line_and_of_no_other_kind(data: st.D
     [
         ({"attempts": True}, "/attempts"),
         ({"attempts": -1}, "/attempts"),
+        ({"attempts": 1 << 30}, "/attempts"),  # what follows from it would not fit into the column
+        ({"round": 1 << 30}, "/round"),
         ({"code": "gone"}, "/code"),
         ({"document": {"id": "a"}}, "/document/text"),
         ({"failed_at": "yesterday"}, "yesterday"),
@@ -150,6 +153,10 @@ def test_a_damaged_line_is_an_error_of_that_line_and_of_no_other_kind(data: st.D
         ({"round": None}, "/round"),
         ({"open_request": {**_REQUEST, "position": 3}}, "/open_request/position"),
         ({"open_request": {**_REQUEST, "count": "3"}}, "/open_request/count"),
+        (
+            {"open_request": {**_REQUEST, "count": 1 << 40}},
+            "/open_request/count",
+        ),  # its references would fill the memory
     ],
 )
 def test_the_error_names_the_place(change: dict[str, Any], told: str) -> None:
