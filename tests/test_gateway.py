@@ -35,7 +35,7 @@ def _token(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_documents_go_through_a_gateway_whose_cache_is_on(api: str, in_url: bool, tmp_path: Path) -> None:
     """A poll without skip-cache would be answered with the first "queued" until the deadline."""
     behaviour = Behaviour(gateways=("mine",), gateway_cache=3600)
-    with Emulator(latency=0.15, behaviour=behaviour) as emulator:
+    with Emulator(latency=2.0 if api == "batch" else 0.15, behaviour=behaviour) as emulator:
         where = behind(emulator, in_url=in_url, api=api)
         assert not check_service(where).doubt
         outcome = run_extract(receipts(30), "", tmp_path, where=where, batching=kb.Batching(max_items=10))

@@ -122,7 +122,8 @@ def _timeless(outcome: Outcome) -> Any:
 def test_a_redrive_that_ended_early_finds_its_own_tickets(tmp_path: Path) -> None:
     clock = _Clock()
     clock.ahead(0, rate=1e6)
-    with Emulator(latency=1000.0, faults="invalid=1", clock=clock) as emulator:
+    never = Behaviour(retention=1e12)  # a day goes by in a tenth of a second
+    with Emulator(latency=1000.0, faults="invalid=1", clock=clock, behaviour=never) as emulator:
         extract(emulator, receipts(12), tmp_path / "first")
         clock.ahead(0, rate=1)
         early = redrive(emulator, tmp_path / "first", tmp_path / "early", polling=HASTY)

@@ -14,7 +14,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.testing import test_stream
-from harness import QUICK, RECEIPT, Outcome, read_dataset, service
+from harness import HASTY, QUICK, RECEIPT, Outcome, read_dataset, service
 from test_synchronous import _arrived, stream_through
 
 import kimi_beam as kb
@@ -372,7 +372,7 @@ def test_what_cannot_be_read_for_good_is_given_up_and_its_neighbours_are_sent(
     paths = write(source, 20)
     flaky.refuses["03.txt"] = 1_000_000
     with Emulator() as emulator:
-        outcome = extract(emulator, tmp_path, pattern=f"flaky:/{source}/*.txt")
+        outcome = extract(emulator, tmp_path, pattern=f"flaky:/{source}/*.txt", polling=HASTY)
         assert emulator.stats()["items"] == 19
     assert outcome.ids == Counter(f"flaky:/{path}" for path in paths)
     (letter,) = outcome.letters

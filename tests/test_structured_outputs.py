@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import RECEIPT, receipts, run_extract, service
+from harness import HASTY, RECEIPT, receipts, run_extract, service
 from scripted import Asked, Scripted, answered, completion, error, reply
 
 import kimi_beam as kb
@@ -267,7 +267,8 @@ def test_a_forced_call_with_a_thinking_switch_that_the_service_cannot_do_ends(ap
     """One report: HTTP 500 to both together. It ends as retryable dead letters; with thinking it goes through."""
     with Emulator(behaviour=Behaviour(forced_tool_with_switch="error")) as emulator:
         where = service(emulator.base_url, api=api)
-        outcome = run_extract(receipts(4), "", tmp_path / "off", where=where, structured_output="tool")
+        hasty = {"structured_output": "tool", "polling": HASTY}
+        outcome = run_extract(receipts(4), "", tmp_path / "off", where=where, **hasty)
         assert emulator.stats()["documents"] == 0
         assert len(outcome.letters) == 4
         assert set(outcome.codes) <= {"refused", "item_failed"}
