@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             journal=args.journal or f"{args.output.rstrip('/')}/_journal",
         )
         rolling = kb.Rolling(args.partition, args.max_rows, args.max_seconds)
-        write = kb.WriteStream(args.output, schema, model=service.model, rolling=rolling)
+        write = kb.WriteStream(args.output, schema, model=service.model, rolling=rolling, documents=documents)
         (results.extractions, results.dead_letters) | write
     except UserError as e:  # a mistake, found before anything was sent
         print(f"stream.py: {e}", file=sys.stderr)

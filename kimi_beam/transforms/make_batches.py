@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import batching as packing
+from kimi_beam import metrics
 from kimi_beam.admission import prepare
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.progress import PROGRESS
@@ -35,6 +37,7 @@ class MakeBatches(beam.DoFn):
 
     def setup(self) -> None:
         self._keys = Keys(self._prompt, self._service)
+        self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[tuple[Document, int]]] = {}
@@ -70,6 +73,7 @@ class MakeBatches(beam.DoFn):
 
     def _batch(self, shard: str, documents: Sequence[tuple[Document, int]]) -> tuple[str, bytes]:
         PROGRESS.read(len(documents))
+        self._documents.inc(len(documents))
         return shard, packing.encode(documents)
 
 

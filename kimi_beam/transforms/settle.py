@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 from kimi_beam import metrics
 from kimi_beam.io.contents import READ_AT_ONCE, read_again, restored
 from kimi_beam.progress import PROGRESS
-from kimi_beam.types import DeadLetter, Reply
+from kimi_beam.types import DeadLetter, Extraction, Reply
 from kimi_beam.validation import Asked, settle
 
 DEAD_LETTERS = "dead_letters"
@@ -24,10 +24,14 @@ class Settle(beam.DoFn):
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
+        self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
+        self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
 
     def process(self, element: list[Reply]) -> Iterator[Any]:
         elsewhere: list[DeadLetter] = []
+        rows = letters = 0
         for outcome in settle(element, self._asked, time.time(), self._nulls.inc):
+            rows, letters = rows + isinstance(outcome, Extraction), letters + isinstance(outcome, DeadLetter)
             if not isinstance(outcome, DeadLetter):
                 yield outcome
             elif outcome.document.is_reference:
@@ -38,4 +42,6 @@ class Settle(beam.DoFn):
             some = elsewhere[at : at + READ_AT_ONCE]
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
+        self._extractions.inc(rows)
+        self._dead_letters.inc(letters)
         PROGRESS.settle(len(element))

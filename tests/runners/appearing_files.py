@@ -18,6 +18,7 @@ from conftest import ROOT
 from harness import ACCOUNT, receipts
 
 from kimi_beam.emulator import Emulator
+from kimi_beam.io.account import account_of, files_without
 
 _PATIENCE = 240.0
 """Seconds until documents must have left: a busy machine takes one to start a job on Flink."""
@@ -113,8 +114,18 @@ class Stream:
         assert self.left == expected, "a document was lost or doubled"
         stats = emulator.stats()
         assert (stats["items"], stats["paid_twice"]) == (asked, 0), stats
-        summaries = [json.loads(path.read_text()) for path in self.output.glob("summaries/*/*/summary.json")]
-        assert sum(summary["documents"] for summary in summaries) == expected.total()
+        check_account(self.output, expected.total())
+        assert files_without(str(self.output), [str(self._input / "*")]) == []
+
+
+def check_account(directory: Path, count: int) -> None:
+    """Holds what the stream itself has written of its documents against how many there were."""
+    summaries = [json.loads(path.read_text()) for path in directory.glob("summaries/*/*/summary.json")]
+    assert sum(summary["documents"] for summary in summaries) == count
+    assert sum(summary["came_in"] for summary in summaries) == count
+    found = account_of(str(directory))
+    assert (found.came_in, found.rows + found.dead_letters) == (count, count)
+    assert found.adds_up, found
 
 
 def names(count: int, start: int = 0) -> Counter[str]:
