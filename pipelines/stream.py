@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             instructions=args.instructions,
             batching=kb.Batching(max_wait=args.max_wait),
             journal=args.journal or f"{args.output.rstrip('/')}/_journal",
+            events=args.events_queue,
         )
         rolling = kb.Rolling(args.partition, args.max_rows, args.max_seconds)
         write = kb.WriteStream(args.output, schema, model=service.model, rolling=rolling, documents=documents)
@@ -105,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--token-from", "--token_from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
     add("--base-url", "--base_url", help="another service than Cloudflare's")
     add("--journal", metavar="DIR", help="where answers are kept (default: OUTPUT/_journal)")
+    queue = "Cloudflare Queue that the model's batch events are sent to"
+    add("--events-queue", "--events_queue", metavar="QUEUE_ID", help=queue)
     return parser
 
 
