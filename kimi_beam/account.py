@@ -5,11 +5,9 @@ Pure. Deliveries are compared, not ids: two messages of one key are two document
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +20,8 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("read_at", pa.timestamp("us", "UTC")),
 ]
 
+Names: TypeAlias = "pa.ChunkedArray[Any]"
+"""Names of deliveries."""
 CAME_IN = pa.schema(_FIELDS)
 """What is written down of each document that comes in; ``read_at`` is when that was."""
 
@@ -74,33 +74,35 @@ _NONE = CAME_IN.empty_table()
 NOTHING = Account(0, 0, 0, _NONE, _NONE, _NONE, 0)
 
 
-def account(came_in: pa.Table, rows: Sequence[str | None], dead_letters: Sequence[str | None]) -> Account:
+def account(came_in: pa.Table, rows: Names, dead_letters: Names) -> Account:
     """Holds what has left against what came in.
 
     Args:
         came_in: Of `CAME_IN`. One delivery may stand there several times: it is one document.
-        rows: The delivery of each row, None where it has none.
+        rows: The delivery of each row, null where it has none.
         dead_letters: The same of each dead letter.
     """
-    first = came_in.group_by("delivery", use_threads=False).aggregate(
-        [(name, "first") for name in CAME_IN.names if name != "delivery"]
-    )
-    known = first.rename_columns([name.removesuffix("_first") for name in first.column_names]).select(CAME_IN.names)
-    in_rows, in_letters = _times(known, rows), _times(known, dead_letters)
-    strangers = len(rows) + len(dead_letters) - sum(in_rows) - sum(in_letters)
-    times = list(zip(in_rows, in_letters, strict=True))
+    known = came_in
+    if pc.count_distinct(came_in["delivery"]).as_py() < came_in.num_rows:
+        once = came_in.group_by("delivery", use_threads=False).aggregate(
+            [(name, "first") for name in CAME_IN.names if name != "delivery"]
+        )
+        known = once.rename_columns([name.removesuffix("_first") for name in once.column_names]).select(CAME_IN.names)
+    in_rows, in_letters = _times(known["delivery"], rows), _times(known["delivery"], dead_letters)
+    left = in_rows + in_letters
     return Account(
         known.num_rows,
         len(rows),
         len(dead_letters),
-        known.filter(pa.array([not (a or b) for a, b in times], pa.bool_())),
-        known.filter(pa.array([a > 1 or b > 1 for a, b in times], pa.bool_())),
-        known.filter(pa.array([bool(a and b) for a, b in times], pa.bool_())),
-        strangers,
+        known.filter(left == 0),
+        known.filter((in_rows > 1) | (in_letters > 1)),
+        known.filter((in_rows > 0) & (in_letters > 0)),
+        len(rows) + len(dead_letters) - int(left.sum()),
     )
 
 
-def _times(known: pa.Table, names: Sequence[str | None]) -> list[int]:
-    """How often each delivery is named."""
-    counted = Counter(names)
-    return [counted[name] for name in known["delivery"].to_pylist()]
+def _times(known: Names, names: Names) -> Any:
+    """How often each delivery is named, as a NumPy array."""
+    counted: Any = pc.value_counts(names)
+    index: Any = pc.index_in(known, value_set=counted.field("values"))
+    return counted.field("counts").take(index).fill_null(0).to_numpy()

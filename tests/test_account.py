@@ -30,8 +30,8 @@ def came_in(numbers: list[int]) -> pa.Table:
     return pa.Table.from_pylist(rows, CAME_IN)
 
 
-def deliveries(numbers: list[int]) -> list[str | None]:
-    return [f"{n:032x}" for n in numbers]
+def deliveries(numbers: list[int | None]) -> pa.ChunkedArray:
+    return pa.chunked_array([[None if n is None else f"{n:032x}" for n in numbers]], pa.string())
 
 
 def of(came: list[int], rows: list[int], letters: list[int]) -> Account:
@@ -62,7 +62,7 @@ def test_a_row_beside_an_earlier_dead_letter_is_told_and_no_fault() -> None:
 
 
 def test_a_row_that_names_no_delivery_is_a_stranger_each_time() -> None:
-    assert account(came_in([1]), ["0" * 31 + "1", None, None], [None]).strangers == 3
+    assert account(came_in([1]), deliveries([1, None, None]), deliveries([None])).strangers == 3
 
 
 def test_a_document_that_was_written_down_twice_is_one() -> None:

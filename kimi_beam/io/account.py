@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
-from kimi_beam.account import CAME_IN, NOTHING, Account, account
+from kimi_beam.account import CAME_IN, NOTHING, Account, Names, account
 from kimi_beam.errors import InputError
 from kimi_beam.io import dead_letters, parquet
 from kimi_beam.io.continuous import look
@@ -71,9 +71,9 @@ def _account(files: dict[str, list[str]]) -> Account:
     return account(pa.concat_tables(documents), rows, letters)
 
 
-def _deliveries(paths: Sequence[str], read: Read) -> list[str | None]:
-    names: list[str | None] = []
+def _deliveries(paths: Sequence[str], read: Read) -> Names:
+    chunks = []
     for path in paths:
         with FileSystems.open(path) as f:
-            names += read(f)[0]
-    return names
+            chunks.append(pa.array(read(f)[0], pa.string()))
+    return pa.chunked_array(chunks, pa.string())
