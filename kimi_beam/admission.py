@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kimi_beam import batching, images, jsontext
+from kimi_beam import batches, batching, images, jsontext
+from kimi_beam.batches import NO_KEY, Item
 from kimi_beam.prompting import Prompt
 from kimi_beam.types import Document, Failure, Reply
 
 
-def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
+def prepare(
+    document: Document, prompt: Prompt, name: Callable[[Document, bytes], bytes] = lambda _document, _shown: NO_KEY
+) -> Item:
     """Checks a document before anything is paid for.
 
+    Args:
+        document: Which.
+        prompt: What is asked of it.
+        name: What the journal names it by, of the document and what the model is shown of it.
+
     Returns:
-        The document, with a failure where it cannot be sent; and the bytes of its request, 0 where it fails.
+        The document, with a failure where it cannot be sent, and the bytes of its request: 0 where it fails.
     """
     failure = document.failure or _mistyped(document)
     size = 0
     if failure is None:
         try:
-            size = prompt.size(document)
+            shown = prompt.shown(document)
+            size = prompt.overhead + len(shown)
             document.id.encode()
             document.source.encode()
         except (TypeError, UnicodeEncodeError):
@@ -30,12 +39,13 @@ def prepare(document: Document, prompt: Prompt) -> tuple[Document, int]:
         else:
             failure = _unsendable(document, size)
     if failure is None:
-        return document, size
+        return Item(document, size, name(document, shown))
     i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
     given = document.images if isinstance(document.images, (tuple, list)) else ()
     pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
     failure = replace(failure, message=jsontext.legible(failure.message))
-    return Document(i, text, pictures, document.metadata, source, failure, document.arrival, document.earlier), 0
+    metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
+    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
 
 
 def _mistyped(document: Document) -> Failure | None:
@@ -81,22 +91,22 @@ def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[byte
     good: list[bytes] = []
     failed: list[Reply] = []
     for blob in blobs:
-        head = batching.head(blob)
+        head = batches.head(blob)
         if not head.failed and twice.isdisjoint(head.digests):
             good.append(blob)
             continue
         keep = []
-        for document, size, digest in zip(batching.decode(blob), head.sizes, head.digests, strict=True):
-            failure = document.failure
+        for item, digest in zip(batches.items(blob), head.digests, strict=True):
+            document, failure = item.document, item.document.failure
             if digest in twice:
                 told = f"{failure.message}; and " if failure else ""
                 failure = Failure("prompt", "duplicate_id", f"{told}more than one document has the id {document.id!r}")
             if failure is None:
-                keep.append((document, size))
+                keep.append(item)
             else:
                 failed.append(Reply(document, failure))
         if keep:
-            good.append(batching.encode(keep))
+            good.append(batches.encode(keep))
     return good, failed
 
 
@@ -104,5 +114,5 @@ def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
     """Digests of the ids that more than one document has."""
     counts: Counter[int] = Counter()
     for blob in blobs:
-        counts.update(batching.head(blob).digests)
+        counts.update(batches.head(blob).digests)
     return frozenset(digest for digest, count in counts.items() if count > 1)

@@ -49,7 +49,7 @@ class StateError(KimiBeamError):
     @classmethod
     def of(cls, what: str, version: object, known: tuple[int, ...]) -> StateError:
         """The error about something of a version that is not known."""
-        reads = " and ".join(map(str, known))
+        reads = " and ".join((", ".join(map(str, known[:-1])), str(known[-1]))) if len(known) > 1 else str(known[0])
         return cls(
             f"the pipeline's state holds {what} of version {version}, and this kimi_beam reads {reads}: go on with the "
             "kimi_beam that wrote it or a later one, or drain the job with that and start it anew"

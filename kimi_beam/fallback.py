@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kimi_beam import batching
-from kimi_beam.batching import Spent
+from kimi_beam import batches
+from kimi_beam.batches import Item, Spent
 from kimi_beam.types import Failure, OpenRequest, Reply, Ticket
 from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
@@ -26,16 +26,16 @@ def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply
     Returns:
         The final replies; and the batch to ask for again, None where there is none.
     """
-    head = batching.head(blob)
+    head = batches.head(blob)
     if head.form:
-        answered = [_with(reply, before) for reply, before in zip(answered, batching.spent(blob), strict=True)]
+        answered = [_with(reply, before) for reply, before in zip(answered, batches.spent(blob), strict=True)]
     if head.form + 1 >= forms:
         return list(answered), None
     again = [index for index, reply in enumerate(answered) if _is_unmet(reply)]
     if not again:
         return list(answered), None
-    batch = batching.encode(
-        [(answered[index].document, head.sizes[index]) for index in again],
+    batch = batches.encode(
+        [Item(answered[index].document, head.sizes[index], head.keys[index]) for index in again],
         form=head.form + 1,
         spent=[Spent(answered[index].usage, answered[index].ticket.attempts) for index in again],
     )
@@ -55,11 +55,11 @@ def given_up(
     """
     replies = [
         Reply(document, failure, ticket=ticket or Ticket(), open=left_open[index] if left_open else None)
-        for index, document in enumerate(batching.decode(blob))
+        for index, document in enumerate(batches.decode(blob))
     ]
-    if not batching.head(blob).form:
+    if not batches.head(blob).form:
         return replies
-    return [_with(reply, before) for reply, before in zip(replies, batching.spent(blob), strict=True)]
+    return [_with(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True)]
 
 
 def _is_unmet(reply: Reply) -> bool:

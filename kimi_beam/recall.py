@@ -9,12 +9,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from kimi_beam import batching
-from kimi_beam.batching import Spent
+from kimi_beam import batches
+from kimi_beam.batches import Item, Spent
 from kimi_beam.jobs import Job
 from kimi_beam.journal import ANSWER, INTENT, TICKET, Answer, Entry, Submission
 from kimi_beam.redrive import taken_over
-from kimi_beam.types import Document, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types import OpenRequest, Reply, Ticket, Usage
 
 
 class Known(Protocol):
@@ -43,7 +43,7 @@ class Part:
         form: Which way of asking.
         count: Its requests.
         at: Unix seconds of the submit; None where its answer was given up once, so that it is waited for anew.
-        documents: With the bytes of their requests.
+        items: Its documents.
         positions: Of each in the earlier submission.
         spent: What each has come to before, where the batch says so.
     """
@@ -53,7 +53,7 @@ class Part:
     form: int
     count: int
     at: float | None
-    documents: list[tuple[Document, int]] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     spent: list[Spent] = field(default_factory=list)
 
@@ -75,26 +75,29 @@ class Recalled:
     fresh: bytes | None
 
 
-def recall(blob: bytes, documents: Sequence[Document], keys: Sequence[bytes], journal: Known | None) -> Recalled:
+def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalled:
     """Parts a batch by what is known.
 
     Args:
         blob: The batch.
-        documents: Its documents.
         keys: Of its documents, in their order.
         journal: What the journal knows; None where there is none.
     """
     entries = journal.look_up(keys) if journal is not None else [None] * len(keys)
     known = [entry if entry is not None and entry.state in (ANSWER, TICKET, INTENT) else None for entry in entries]
-    if not any(known) and all(document.earlier.open is None for document in documents):
+    head = batches.head(blob)
+    if not any(known) and not head.has_open:
+        return Recalled([], [], [], blob)
+    items = batches.items(blob)
+    if not any(known) and all(item.document.earlier.open is None for item in items):
         return Recalled([], [], [], blob)
     answered: list[Reply] = []
     parts: dict[Hashable, Part] = {}
-    fresh: list[tuple[Document, int]] = []
+    fresh: list[Item] = []
     fresh_spent: list[Spent] = []
-    head = batching.head(blob)
-    spent = batching.spent(blob) if head.form else [Spent()] * len(documents)
-    for document, size, before, key, entry in zip(documents, head.sizes, spent, keys, known, strict=True):
+    spent = batches.spent(blob) if head.form else [Spent()] * len(items)
+    for item, before, key, entry in zip(items, spent, keys, known, strict=True):
+        document = item.document
         open_ = document.earlier.open
         if journal is not None and entry is not None and entry.state == ANSWER:
             answer = journal.answer(entry)
@@ -111,20 +114,20 @@ def recall(blob: bytes, documents: Sequence[Document], keys: Sequence[bytes], jo
             place, position = (open_.request_id, open_.form), open_.position
             parts.setdefault(place, _left_open(open_))
         else:
-            fresh.append((taken_over(document), size))
+            fresh.append(item._replace(document=taken_over(document), key=key))
             fresh_spent.append(before)
             continue
         part = parts[place]
         if position in part.positions:  # two documents of one content: the second is asked for by itself
-            fresh.append((taken_over(document), size))
+            fresh.append(item._replace(document=taken_over(document), key=key))
             fresh_spent.append(before)
             continue
-        part.documents.append((document, size))
+        part.items.append(item._replace(key=key))
         part.positions.append(position)
         part.spent.append(before)
     in_flight = [part for part in parts.values() if part.request_id is not None]
     doubtful = [part for part in parts.values() if part.request_id is None]
-    left = batching.encode(fresh, form=head.form, spent=fresh_spent if head.form else ()) if fresh else None
+    left = batches.encode(fresh, form=head.form, spent=fresh_spent if head.form else ()) if fresh else None
     return Recalled(answered, in_flight, doubtful, left)
 
 

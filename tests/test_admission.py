@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.admission import prepare, separate
+from kimi_beam.batches import NO_KEY
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
@@ -19,19 +20,20 @@ SVG = f"data:image/png;base64,{base64.b64encode(b'<svg/>').decode()}"
 
 
 def refused(document: Document) -> tuple[str, str]:
-    prepared, size = prepare(document, PROMPT)
-    assert size == 0
+    item = prepare(document, PROMPT)
+    prepared, size, key = item
+    assert (size, key) == (0, NO_KEY)
     assert prepared.failure is not None
     assert prepared.failure.stage == "prompt"
     assert "\n" not in prepared.failure.message
     # What was refused travels to the dead letters all the same.
-    assert batching.decode(batching.encode([(prepared, size)])) == [prepared]
+    assert batches.decode(batches.encode([item])) == [prepared]
     return prepared.failure.code, prepared.failure.message
 
 
 def test_a_picture_needs_no_text_and_counts_with_its_bytes() -> None:
     document = Document("a", "", (PICTURE, PICTURE))
-    prepared, size = prepare(document, PROMPT)
+    prepared, size, _ = prepare(document, PROMPT)
     assert prepared is document
     assert size > 2 * len(PICTURE) + PROMPT.overhead
     assert refused(Document("a", " \n"))[0] == "empty_document"
@@ -50,9 +52,9 @@ def test_images_of_any_other_type_are_the_documents_own_failure(images: Any) -> 
 
 
 def test_a_list_of_images_is_as_good_as_a_tuple() -> None:
-    prepared, size = prepare(Document("a", "", [PICTURE]), PROMPT)  # type: ignore[arg-type]
-    assert prepared.failure is None
-    (decoded,) = batching.decode(batching.encode([(prepared, size)]))
+    item = prepare(Document("a", "", [PICTURE]), PROMPT)  # type: ignore[arg-type]
+    assert item.document.failure is None
+    (decoded,) = batches.decode(batches.encode([item]))
     assert decoded.images == (PICTURE,)
 
 
@@ -67,6 +69,6 @@ def test_half_a_surrogate_pair_in_an_image_is_no_text_either() -> None:
 
 def test_documents_that_cannot_be_sent_leave_the_others_of_their_batch() -> None:
     prepared = [prepare(Document(str(n), "t", images), PROMPT) for n, images in enumerate([(), (SVG,), (PICTURE,)])]
-    good, failed = separate([batching.encode([pair]) for pair in prepared])
-    assert [document.id for blob in good for document in batching.decode(blob)] == ["0", "2"]
+    good, failed = separate([batches.encode([pair]) for pair in prepared])
+    assert [document.id for blob in good for document in batches.decode(blob)] == ["0", "2"]
     assert [reply.document.id for reply in failed] == ["1"]

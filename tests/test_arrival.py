@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.admission import prepare
 from kimi_beam.arrival import delivery_name, keep, moment, partition
+from kimi_beam.batches import Item
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, Document
@@ -77,7 +78,7 @@ def test_a_document_of_the_wrong_types_is_kept_for_its_dead_letter() -> None:
 @pytest.mark.parametrize("document", [Document("a", ""), Document("a", "\ud800"), Document("", "text")])
 def test_a_document_that_cannot_be_sent_keeps_how_it_came_in(document: Document) -> None:
     kept = keep(document, NOON, (NOON, NOON + HOUR))
-    refused, size = prepare(kept, Prompt(OutputSchema({"type": "object"}), "Read."))
+    refused, size, _ = prepare(kept, Prompt(OutputSchema({"type": "object"}), "Read."))
     assert refused.failure is not None
     assert size == 0
     assert refused.arrival == kept.arrival
@@ -109,4 +110,4 @@ def test_what_has_no_time_has_hives_partition_of_null() -> None:
 @pytest.mark.parametrize("arrival", [None, Arrival(), Arrival(NOON, (NOON, NOON + HOUR), "00" * 16)])
 def test_a_batch_carries_how_its_documents_came_in(arrival: Arrival | None) -> None:
     document = Document("a", "text", arrival=arrival)
-    assert batching.decode(batching.encode([(document, 4)])) == [document]
+    assert batches.decode(batches.encode([Item(document, 4)])) == [document]

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam import batching
-from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, Spent, pack
+from kimi_beam import batches
+from kimi_beam.batches import Item, Spent
+from kimi_beam.batching import BYTES_PER_TOKEN, HARD_MAX_BYTES, Batching, Packer, pack
 from kimi_beam.errors import ConfigError
 from kimi_beam.types import Document, Earlier, Failure, OpenRequest, Usage
 
@@ -130,7 +131,8 @@ _documents = st.builds(
     failure=st.none() | _failures,
     earlier=st.builds(Earlier, _numbers, _numbers, st.none() | _open_requests),
 )
-_pairs = st.lists(st.tuples(_documents, st.integers(0, 2**64 - 1)), max_size=4)
+_item = st.builds(Item, _documents, st.integers(0, 2**64 - 1), st.binary(min_size=16, max_size=16))
+_items = st.lists(_item, max_size=4)
 NASTY = [
     Document("\0", "\0\u2028\u2029\x85\r\n"),
     Document("👩‍👩‍👧", "e\u0301 vs é, \U0010ffff, \ufeff", images=("data:image/png;base64,AA==",)),
@@ -140,69 +142,71 @@ NASTY = [
 
 
 @settings(derandomize=True, max_examples=200)
-@given(_pairs)
-def test_a_document_comes_out_of_a_batch_as_it_went_in(pairs: list[tuple[Document, int]]) -> None:
-    documents = batching.decode(batching.encode(pairs))
-    assert documents == [document for document, _ in pairs]
-    assert repr(documents) == repr([document for document, _ in pairs])  # 1, 1.0 and True are equal, but not the same
+@given(_items)
+def test_a_document_comes_out_of_a_batch_as_it_went_in(items: list[Item]) -> None:
+    documents = batches.decode(batches.encode(items))
+    assert documents == [document for document, *_ in items]
+    assert repr(documents) == repr([document for document, *_ in items])  # 1, 1.0 and True are equal, but not the same
 
 
 def test_unusual_documents_come_out_of_a_batch_as_they_went_in() -> None:
-    assert repr(batching.decode(batching.encode((d, 1) for d in NASTY))) == repr(NASTY)
+    assert repr(batches.decode(batches.encode(Item(d, 1) for d in NASTY))) == repr(NASTY)
 
 
 @settings(derandomize=True, max_examples=100)
-@given(_pairs)
-def test_the_head_tells_sizes_and_ids_without_the_documents(pairs: list[tuple[Document, int]]) -> None:
-    blob = batching.encode(pairs)
-    sizes = [size for _, size in pairs]
-    head = batching.head(blob[: 14 + 16 * len(pairs)])  # version, form, count, length; then 8 bytes twice a document
+@given(_items)
+def test_the_head_tells_sizes_and_ids_without_the_documents(items: list[Item]) -> None:
+    blob = batches.encode(items)
+    sizes = [size for _, size, _ in items]
+    head = batches.head(blob[: 14 + 32 * len(items)])  # version, form, count, length; then 8, 8 and 16 bytes a document
     assert list(head.sizes) == sizes
     assert head.size_bytes == sum(sizes)
-    assert list(head.digests) == [batching.digest(document.id) for document, _ in pairs]
+    assert list(head.digests) == [batches.digest(document.id) for document, *_ in items]
+    assert head.keys == [key for *_, key in items]
     assert head.failed == (not any(sizes))
     assert head.form == 0
+    assert head.has_open == any(document.earlier.open is not None for document, *_ in items)
 
 
 def test_a_digest_is_the_same_in_every_process_and_on_every_machine() -> None:
-    assert batching.digest("é") == int.from_bytes(hashlib.blake2b(b"\xc3\xa9", digest_size=8).digest(), "big")
+    assert batches.digest("é") == int.from_bytes(hashlib.blake2b(b"\xc3\xa9", digest_size=8).digest(), "big")
 
 
 def _named(*ids: str, text: str = "t", size: int = 5) -> bytes:
-    return batching.encode((Document(i, text), size) for i in ids)
+    return batches.encode(Item(Document(i, text), size) for i in ids)
 
 
 def test_a_batch_is_named_by_its_ids_and_their_order_alone() -> None:
-    name = batching.head(_named("a", "b")).batch_id
-    assert batching.head(_named("a", "b", text="other", size=7)).batch_id == name
+    name = batches.head(_named("a", "b")).batch_id
+    assert batches.head(_named("a", "b", text="other", size=7)).batch_id == name
     others = [_named("b", "a"), _named("a"), _named("ab"), _named("a", "b", "b"), _named("a", "c"), _named()]
-    assert len({name, *(batching.head(blob).batch_id for blob in others)}) == 1 + len(others)
+    assert len({name, *(batches.head(blob).batch_id for blob in others)}) == 1 + len(others)
     assert len(name) == 16
     assert set(name) <= set("0123456789abcdef")
 
 
 @settings(derandomize=True, max_examples=100)
-@given(st.lists(_pairs, min_size=1, max_size=3))
+@given(st.lists(_items, min_size=1, max_size=3))
 def test_merged_batches_keep_all_documents_their_sizes_and_their_order(
-    groups: list[list[tuple[Document, int]]],
+    groups: list[list[Item]],
 ) -> None:
-    everything = [pair for group in groups for pair in group]
-    merged = batching.merge([batching.encode(group) for group in groups])
-    assert repr(batching.decode(merged)) == repr([document for document, _ in everything])
-    assert list(batching.head(merged).sizes) == [size for _, size in everything]
-    assert batching.head(merged).batch_id == batching.head(batching.encode(everything)).batch_id
+    everything = [item for group in groups for item in group]
+    merged = batches.merge([batches.encode(group) for group in groups])
+    assert repr(batches.decode(merged)) == repr([document for document, *_ in everything])
+    assert list(batches.head(merged).sizes) == [size for _, size, _ in everything]
+    assert batches.head(merged).batch_id == batches.head(batches.encode(everything)).batch_id
 
 
 @settings(derandomize=True, max_examples=100)
-@given(st.lists(st.tuples(_documents, st.integers(0, 9)), min_size=2, max_size=5))
-def test_two_halves_are_the_whole_and_neither_is_empty(pairs: list[tuple[Document, int]]) -> None:
-    whole = batching.encode(pairs)
-    halves = batching.halves(whole)
-    counts = [len(batching.decode(half)) for half in halves]
+@given(st.lists(_item, min_size=2, max_size=5))
+def test_two_halves_are_the_whole_and_neither_is_empty(items: list[Item]) -> None:
+    whole = batches.encode(items)
+    halves = batches.halves(whole)
+    counts = [len(batches.decode(half)) for half in halves]
     assert all(counts), "an empty half would be halved for ever"
     assert abs(counts[0] - counts[1]) <= 1
-    assert batching.head(batching.merge(list(halves))) == batching.head(whole)
-    assert repr(batching.decode(batching.merge(list(halves)))) == repr(batching.decode(whole))
+    assert batches.head(batches.merge(list(halves))) == batches.head(whole)
+    assert repr(batches.decode(batches.merge(list(halves)))) == repr(batches.decode(whole))
 
 
 _spent = st.builds(Spent, st.builds(Usage, *(st.integers(0, 2**40) for _ in range(3))), st.integers(0, 100))
@@ -210,49 +214,49 @@ _asked_again = st.lists(st.tuples(_documents, st.integers(0, 2**64 - 1), _spent)
 
 
 def encode_again(again: list[tuple[Document, int, Spent]], form: int) -> bytes:
-    return batching.encode([(d, size) for d, size, _ in again], form=form, spent=[spent for *_, spent in again])
+    return batches.encode([Item(d, size) for d, size, _ in again], form=form, spent=[spent for *_, spent in again])
 
 
 @settings(derandomize=True, max_examples=100)
-@given(_asked_again, st.integers(1, 255))
+@given(_asked_again, st.integers(1, 127))
 def test_what_was_spent_on_documents_that_are_asked_for_again_travels_with_them(
     again: list[tuple[Document, int, Spent]], form: int
 ) -> None:
     blob = encode_again(again, form)
-    assert batching.head(blob).form == form
-    assert batching.spent(blob) == [spent for *_, spent in again]
-    assert repr(batching.decode(blob)) == repr([document for document, *_ in again])
-    for parts in (batching.halves(blob), (blob,)):
-        assert [spent for part in parts for spent in batching.spent(part)] == batching.spent(blob)
-        assert {batching.head(part).form for part in parts} == {form}
-    whole = batching.merge(list(batching.halves(blob)))
-    assert (batching.head(whole), batching.spent(whole)) == (batching.head(blob), batching.spent(blob))
+    assert batches.head(blob).form == form
+    assert batches.spent(blob) == [spent for *_, spent in again]
+    assert repr(batches.decode(blob)) == repr([document for document, *_ in again])
+    for parts in (batches.halves(blob), (blob,)):
+        assert [spent for part in parts for spent in batches.spent(part)] == batches.spent(blob)
+        assert {batches.head(part).form for part in parts} == {form}
+    whole = batches.merge(list(batches.halves(blob)))
+    assert (batches.head(whole), batches.spent(whole)) == (batches.head(blob), batches.spent(blob))
 
 
 def test_documents_that_were_never_asked_for_have_spent_nothing() -> None:
-    assert batching.spent(_named("a", "b")) == [Spent(Usage(), 0)] * 2
+    assert batches.spent(_named("a", "b")) == [Spent(Usage(), 0)] * 2
 
 
 def test_the_same_documents_in_another_form_are_another_job() -> None:
-    pairs = [(Document("a", "t"), 5)]
-    names = {batching.head(batching.encode(pairs, form=form)).batch_id for form in range(3)}
+    items = [Item(Document("a", "t"), 5)]
+    names = {batches.head(batches.encode(items, form=form)).batch_id for form in range(3)}
     assert len(names) == 3, "answers to the first job would be taken for answers to the second"
 
 
 def test_the_same_documents_are_the_same_bytes_so_that_a_retried_bundle_changes_nothing() -> None:
     document = Document("a", "t", metadata={"b": 1, "a": [Decimal("0.10000000000000000001")]})
-    assert batching.encode([(document, 5)]) == batching.encode([(document, 5)])
+    assert batches.encode([Item(document, 5)]) == batches.encode([Item(document, 5)])
 
 
 def test_metadata_that_json_has_no_form_for_becomes_its_text_and_stops_nothing() -> None:
     document = Document("a", "t", metadata={"set": {1}, "bytes": b"\xff", "number": {"deep": 1 + 2j}})
-    (back,) = batching.decode(batching.encode([(document, 1)]))
+    (back,) = batches.decode(batches.encode([Item(document, 1)]))
     assert back.metadata == {"set": "{1}", "bytes": "b'\\xff'", "number": {"deep": "(1+2j)"}}
     assert json.dumps(back.metadata)
 
 
 def test_repetitive_documents_are_compressed() -> None:
     assert (
-        len(batching.encode([(Document(str(i), "the same words again and again " * 100), 1) for i in range(50)]))
+        len(batches.encode([Item(Document(str(i), "the same words again and again " * 100), 1) for i in range(50)]))
         < 9_000
     )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam import batching
-from kimi_beam.batching import Spent
+from kimi_beam import batches
+from kimi_beam.batches import Item, Spent
 from kimi_beam.fallback import given_up, part
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
 from kimi_beam.wire.completions import FAILURES
@@ -21,7 +21,9 @@ _spent = st.builds(Spent, _usages, st.integers(0, 9))
 
 def batch(count: int, form: int = 0, spent: list[Spent] | None = None) -> bytes:
     documents = [(Document(f"d{n}", f"text {n}", metadata={"n": n}), n + 1) for n in range(count)]
-    return batching.encode(documents, form=form, spent=spent or [Spent(Usage(), 0)] * count if form else ())
+    return batches.encode(
+        [Item(*one) for one in documents], form=form, spent=spent or [Spent(Usage(), 0)] * count if form else ()
+    )
 
 
 def total(usages: list[Usage]) -> Usage:
@@ -38,20 +40,20 @@ def test_final_and_again_are_all_and_nothing_spent_is_lost_or_doubled(
     results = [data.draw(st.sampled_from([ANSWER, UNMET_FAILURE, OTHER])) for _ in range(count)]
     answered = [
         Reply(document, result, data.draw(_usages), Ticket("r", data.draw(st.integers(0, 3))))
-        for document, result in zip(batching.decode(blob), results, strict=True)
+        for document, result in zip(batches.decode(blob), results, strict=True)
     ]
     final, again = part(blob, answered, forms)
-    waiting = batching.decode(again) if again is not None else []
+    waiting = batches.decode(again) if again is not None else []
     assert sorted([reply.document.id for reply in final] + [d.id for d in waiting]) == [f"d{n}" for n in range(count)]
     assert [reply.document for reply in final] == [r.document for r in answered if r.document not in waiting]
-    spent = batching.spent(again) if again is not None else []
+    spent = batches.spent(again) if again is not None else []
     asked = [reply.usage for reply in answered] + [one.usage for one in before]
     assert total([reply.usage for reply in final] + [one.usage for one in spent]) == total(asked)
     attempts = sum(reply.ticket.attempts for reply in final) + sum(one.attempts for one in spent)
     assert attempts == sum(reply.ticket.attempts for reply in answered) + sum(one.attempts for one in before)
     assert bool(waiting) is (form + 1 < forms and UNMET_FAILURE in results)
     if again is not None:
-        head = batching.head(again)
+        head = batches.head(again)
         assert head.form == form + 1
         assert list(head.sizes) == [int(d.id[1:]) + 1 for d in waiting], "packing would go by wrong sizes"
         assert all(answered[int(d.id[1:])].result is UNMET_FAILURE for d in waiting)
@@ -63,7 +65,7 @@ def test_a_document_that_is_never_met_costs_the_sum_of_its_three_rounds(usages: 
     blob, rounds = batch(1), 0
     final: list[Reply] = []
     while not final:
-        (document,) = batching.decode(blob)
+        (document,) = batches.decode(blob)
         reply = Reply(document, UNMET_FAILURE, usages[rounds], Ticket(f"r{rounds}", 1))
         rounds += 1
         final, again = part(blob, [reply], 3)
@@ -74,20 +76,20 @@ def test_a_document_that_is_never_met_costs_the_sum_of_its_three_rounds(usages: 
 
 def test_a_round_in_which_all_was_met_goes_out_as_it_came() -> None:
     blob = batch(3)
-    answered = [Reply(document, ANSWER, Usage(1, 0, 1), Ticket("r", 1)) for document in batching.decode(blob)]
+    answered = [Reply(document, ANSWER, Usage(1, 0, 1), Ticket("r", 1)) for document in batches.decode(blob)]
     assert part(blob, answered, 3) == (answered, None)
 
 
 def test_documents_that_are_asked_for_again_keep_their_order_and_all_they_hold() -> None:
     blob = batch(4)
-    documents = batching.decode(blob)
+    documents = batches.decode(blob)
     results = [UNMET_FAILURE, ANSWER, UNMET_FAILURE, OTHER]
     answered = [Reply(d, result, Usage(), Ticket("r", 1)) for d, result in zip(documents, results, strict=True)]
     final, again = part(blob, answered, 3)
     assert again is not None
-    assert batching.decode(again) == [documents[0], documents[2]]
+    assert batches.decode(again) == [documents[0], documents[2]]
     assert [reply.document for reply in final] == [documents[1], documents[3]]
-    assert batching.head(again).batch_id != batching.head(blob).batch_id
+    assert batches.head(again).batch_id != batches.head(blob).batch_id
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])

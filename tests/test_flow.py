@@ -21,7 +21,7 @@ from scripted import Asked, Scripted, answered, completion, error, reply
 from test_synchronous import _arrived, most_within, stream_through
 
 import kimi_beam as kb
-from kimi_beam import batching, client, pacing
+from kimi_beam import batches, client, pacing
 from kimi_beam.admission import prepare
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.flow import Flow, Line, Places, Quota
@@ -213,7 +213,7 @@ def test_a_bundle_keeps_to_its_part_and_two_of_a_process_to_theirs(
     with Scripted(lambda _: answered()) as server:
         one, other = (step(server.url, 4, requests_per_minute=8) for _ in range(2))
         one.start_bundle()
-        list(one.process(batching.encode([prepare(d, PROMPT) for d in receipts(6)])))
+        list(one.process(batches.encode([prepare(d, PROMPT) for d in receipts(6)])))
         assert sum(len(value.value) for value in one.finish_bundle()) == 6
         (sent,) = paced.values()
         assert len(sent) == 6
@@ -234,10 +234,10 @@ def test_a_shard_keeps_to_its_part_of_the_submits(
     monkeypatch.setattr(pacing, "MINUTE", 0.5)
     with Scripted(lambda asked: queued(asked, lambda _: True)) as server:
         where, prompt = service(server.url, requests_per_minute=8), Prompt(OutputSchema(RECEIPT))
-        batches = kb.Batching(max_items=1)
-        shard = DispatchAtOnce(where, prompt, batches, QUICK, 64, 64, None, 4)
+        singly = kb.Batching(max_items=1)
+        shard = DispatchAtOnce(where, prompt, singly, QUICK, 64, 64, None, 4)
         shard.setup()
-        replies = list(shard.process(("0", [batching.encode([prepare(d, prompt)]) for d in receipts(6)])))
+        replies = list(shard.process(("0", [batches.encode([prepare(d, prompt)]) for d in receipts(6)])))
         shard.teardown()
     assert sum(map(len, replies)) == 6
     (submits,) = paced.values()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.admission import prepare
 from kimi_beam.credentials import TokenSource, read_token
 from kimi_beam.errors import ConfigError, SchemaError
@@ -261,7 +261,7 @@ def deep(levels: int) -> Any:
 
 
 def through(document: Document) -> Document:
-    (decoded,) = batching.decode(batching.encode([prepare(document, PROMPT)]))
+    (decoded,) = batches.decode(batches.encode([prepare(document, PROMPT)]))
     return decoded
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness import QUICK, RECEIPT, receipts, service
 
 import kimi_beam as kb
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.io import journal_files
@@ -58,7 +58,7 @@ class Worker:
 
 
 def fresh() -> Cells:
-    inbox = _Bag(batching.encode([prepare(d, PROMPT)]) for d in receipts(COUNT))
+    inbox = _Bag(batches.encode([prepare(d, PROMPT)]) for d in receipts(COUNT))
     return _Value(), _Value(), inbox, [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
 
 

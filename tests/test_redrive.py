@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam import batching, journal
+from kimi_beam import batches, journal
+from kimi_beam.batches import Item
 from kimi_beam.errors import ConfigError
 from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Answer, Entry, Submission
 from kimi_beam.recall import Recalled, recall
@@ -164,8 +165,7 @@ class Records(dict[bytes, Any]):
 
 
 def parted(document: Document, key: bytes, records: Records | None) -> Recalled:
-    blob = batching.encode([(document, 10)])
-    return recall(blob, batching.decode(blob), [key], records)
+    return recall(batches.encode([Item(document, 10)]), [key], records)
 
 
 def test_an_open_request_is_polled_also_without_a_journal() -> None:
@@ -181,7 +181,7 @@ def test_another_question_than_the_open_one_is_asked_anew() -> None:
     found = parted(again(letter("poll", "deadline", attempts=2, open=OPEN)), b"x" * 16, None)
     assert found.in_flight == []
     assert found.fresh is not None
-    (document,) = batching.decode(found.fresh)
+    (document,) = batches.decode(found.fresh)
     assert document.earlier == Earlier(0, 2)
 
 
@@ -215,15 +215,15 @@ def test_the_requests_of_one_job_are_one_part_and_each_keeps_its_position() -> N
         for position in (3, 1, 200)
     ]
     fresh = Document("new", "t")
-    blob = batching.encode([(document, 10) for document in (*documents[:2], fresh, documents[2])])
-    found = recall(blob, batching.decode(blob), [KEY] * 4, None)
+    blob = batches.encode([Item(document, 10) for document in (*documents[:2], fresh, documents[2])])
+    found = recall(blob, [KEY] * 4, None)
     (part,) = found.in_flight
-    assert [document.id for document, _ in part.documents] == ["d3", "d1", "d200"]
+    assert [item.document.id for item in part.items] == ["d3", "d1", "d200"]
     assert part.positions == [3, 1, 200]
     assert found.fresh is not None
-    assert [document.id for document in batching.decode(found.fresh)] == ["new"]
+    assert [document.id for document in batches.decode(found.fresh)] == ["new"]
 
 
 def test_where_nothing_is_known_the_batch_is_left_as_it_is() -> None:
-    blob = batching.encode([(again(letter("submit", "quota_exhausted")), 10)])
-    assert recall(blob, batching.decode(blob), [KEY], None).fresh is blob
+    blob = batches.encode([Item(again(letter("submit", "quota_exhausted")), 10)])
+    assert recall(blob, [KEY], None).fresh is blob

@@ -18,7 +18,7 @@ from harness import QUICK, RECEIPT, Outcome, read_dataset, service
 from test_synchronous import _arrived, stream_through
 
 import kimi_beam as kb
-from kimi_beam import batching
+from kimi_beam import batches
 from kimi_beam.emulator import Emulator
 from kimi_beam.io.contents import WORTH_READING_TWICE, read_again
 from kimi_beam.io.documents import Part, read_part
@@ -92,11 +92,11 @@ def test_of_a_large_file_only_its_name_travels_and_of_a_small_one_all(source: Pa
     documents = [document for path in (*paths, small) for document in read_part(Part(str(path)))]
     (blob,) = packed(documents)
     assert len(blob) < 21 * 200, "texts or pictures are in it"
-    travelling = batching.decode(blob)
+    travelling = batches.decode(blob)
     assert [document.is_reference for document in travelling] == [True] * 21 + [False]
     assert read_again(travelling) == documents
     assert [d.source for d in travelling] == [str(path) for path in (*paths, small)]
-    assert sum(batching.head(blob).sizes) > 1_000_000, "batches are packed by what is sent"
+    assert sum(batches.head(blob).sizes) > 1_000_000, "batches are packed by what is sent"
 
 
 def test_a_document_that_was_changed_after_it_was_read_travels_whole(source: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_document_that_was_changed_after_it_was_read_travels_whole(source: Pat
         replace(document, id="another"),
         replace(document, failure=kb.Failure("read", "unreadable", "no")),
     ):
-        (back,) = batching.decode(packed([changed])[0])
+        (back,) = batches.decode(packed([changed])[0])
         assert not back.is_reference
         assert back.text == changed.text
 
@@ -144,7 +144,7 @@ def test_the_journal_names_a_reference_as_it_names_the_same_text(source: Path) -
     (path,) = write(source, 1)
     keys = Keys(Prompt(OutputSchema(RECEIPT)), service("http://127.0.0.1:1"))
     (document,) = read_part(Part(str(path)))
-    (travelling,) = batching.decode(packed([document])[0])
+    (travelling,) = batches.decode(packed([document])[0])
     assert travelling.is_reference
     assert keys.of(travelling) == keys.of(document) == keys.of(kb.Document("other", text_of(0)))
 
@@ -159,7 +159,7 @@ def test_a_compressed_text_is_read_again_as_it_was_read(source: Path, suffix: st
     path = source / f"a.txt{suffix}"
     path.write_bytes(compress(b"\xef\xbb\xbf" + text_of(1).encode()))
     (document,) = read_part(Part(str(path)))
-    (travelling,) = batching.decode(packed([document])[0])
+    (travelling,) = batches.decode(packed([document])[0])
     assert travelling.is_reference
     assert read_again([travelling]) == [document]
 

@@ -18,11 +18,14 @@ from apache_beam.portability.api import beam_runner_api_pb2 as proto
 from harness import RECEIPT, service
 
 import kimi_beam as kb
-from kimi_beam import batching, jobs
-from kimi_beam.batching import Spent
+from kimi_beam import batches, jobs
+from kimi_beam.batches import NO_KEY, Item, Spent
 from kimi_beam.errors import StateError
 from kimi_beam.jobs import Job, Shard
 from kimi_beam.keyed_state import Layout
+from kimi_beam.prompting import Prompt
+from kimi_beam.schema import OutputSchema
+from kimi_beam.transforms.record import Keys
 from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 BATCH_2 = bytes.fromhex(
@@ -46,12 +49,35 @@ BATCH_3_OF_A_STREAM = bytes.fromhex(
     "2c22222c6e756c6c7b226172726976616c223a5b31302c5b302c3336305d2c226162225d7d5d5d040039a1813370820aa42c"
     "01"
 )
+BATCH_4 = bytes.fromhex(
+    "04810000000400000000000001df78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b56b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b000000000000"
+    "0000000000000000000000ff00ff00ff00ff00ff00ff00ff00ff000102030405060708090a0b0c0d0e0f28b52ffd60df003d"
+    "0900b6d33d2a60256e0e300c1a0441a066416be3b660506bc688a46da9b323720b750425e211bb89d822a6730441c0053200"
+    "33003200ef39ef239290a9a0a08a84d691249069faf6fd68e31b4000c29cecc09cecf4a11fdf0e1929388a847c37bed5cf79"
+    "7a20530110b9929ff34a9208d268eaec1d56d08b058371e6b09336020e19519c4e7d1cfa807c57acb09c1bd20dcace3af5d1"
+    "b90f535f015024e99afa12e35abee33e4ea38a04e2606096c696bfd65a88e7bc11144dbd1928fe4e91c67b11761e3484a9be"
+    "13714a086615844b635fded697b7b3f79ca7dcc8e4435841d8cecedc8bb585311c10098536ceb3d1775cbe5b80e4f7e5ed39"
+    "4b1b1100a08856e94858172417be3118d8314633e80d20b96bde3d99a61f61fc4d073cc180a1061975053056d2aa27"
+)
+BATCH_4_OF_A_STREAM = bytes.fromhex(
+    "040000000001000000000000007d09000000000000004f1d2fb024a5d8107373737373737373737373737373737328b52ffd"
+    "207d8d0200e284101780a92d06fcc2a0973a0c36d0ec2263a0801c41ec44a6472933e58271a50500655856e05d180862cc18"
+    "9521de6a287bfdbd3a3087b2577e4e42cf95eb782f818c02040039a18133c24911d7b403"
+)
 INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
 FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
 ELSEWHERE = Document("in/c.png", "", source="in/c.png")
 AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
 ARRIVED = Document("e", "t", arrival=Arrival(1_000_000, (0, 3_600_000_000), "ab" * 16))
 FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
+ITEMS = [
+    Item(INLINE, 120, b"k" * 16),
+    Item(FAILED, 0),
+    Item(ELSEWHERE.with_file(FILE), 95_000, bytes.fromhex(FILE.key)),
+    Item(AGAIN, 7, bytes(range(16))),
+]
+SPENT = [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
 
 SHARD = Shard(
     (
@@ -86,49 +112,68 @@ LAYOUT_1 = b'[1,[[3,16],[0,2]],{"0123456789abcdef":[0,"0123456789abcdef"],"00ff"
 
 
 def test_a_batch_of_version_2_is_read() -> None:
-    assert repr(batching.decode(BATCH_2)) == repr([INLINE, FAILED])
-    assert batching.spent(BATCH_2) == [Spent(Usage(1, 2, 3), 0), Spent(Usage(1, 2, 3), 1)]
-    head = batching.head(BATCH_2)
+    assert repr(batches.decode(BATCH_2)) == repr([INLINE, FAILED])
+    assert batches.spent(BATCH_2) == [Spent(Usage(1, 2, 3), 0), Spent(Usage(1, 2, 3), 1)]
+    head = batches.head(BATCH_2)
     assert (list(head.sizes), head.form) == ([120, 0], 1)
-    assert list(head.digests) == [batching.digest("a"), batching.digest("b")]
+    assert list(head.digests) == [batches.digest("a"), batches.digest("b")]
 
 
 def test_a_batch_of_version_3_is_read() -> None:
-    documents = batching.decode(BATCH_3)
+    documents = batches.decode(BATCH_3)
     assert repr(documents) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
     assert [document.file for document in documents] == [None, None, FILE, None]
-    assert batching.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
-    head = batching.head(BATCH_3)
+    assert batches.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
+    head = batches.head(BATCH_3)
     assert (list(head.sizes), head.form) == ([120, 0, 95_000, 7], 1)
 
 
 def test_a_batch_of_a_stream_is_read() -> None:
-    assert batching.decode(BATCH_3_OF_A_STREAM) == [ARRIVED]
+    assert batches.decode(BATCH_3_OF_A_STREAM) == [ARRIVED]
 
 
-def test_a_batch_is_written_as_version_3_has_it() -> None:
+def test_a_batch_of_version_4_is_read() -> None:
+    assert repr(batches.decode(BATCH_4)) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert batches.decode(BATCH_4)[2].file == FILE
+    assert batches.spent(BATCH_4) == SPENT
+    head = batches.head(BATCH_4)
+    assert (list(head.sizes), head.form, head.has_open) == ([120, 0, 95_000, 7], 1, True)
+    assert head.keys == [b"k" * 16, NO_KEY, bytes.fromhex(FILE.key), bytes(range(16))]
+    assert batches.decode(BATCH_4_OF_A_STREAM) == [ARRIVED]
+    assert not batches.head(BATCH_4_OF_A_STREAM).has_open
+
+
+def test_a_batch_is_written_as_version_4_has_it() -> None:
     def plain(blob: bytes) -> tuple[bytes, Any]:
-        fixed = 14 + 16 * blob[5]  # version, form, count and length; then sizes and digests. The rest is compressed
+        fixed = 14 + 32 * blob[5]  # version, form, count and length; sizes, digests and keys. The rest is compressed
         length = int.from_bytes(blob[6:14], "big")
         return blob[:fixed], orjson.loads(pa.Codec("zstd").decompress(blob[fixed:], length, asbytes=True))
 
-    assert plain(batching.encode([(ARRIVED, 9)])) == plain(BATCH_3_OF_A_STREAM)
-    documents = [(INLINE, 120), (FAILED, 0), (ELSEWHERE.with_file(FILE), 95_000), (AGAIN, 7)]
-    spent = [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
-    assert plain(batching.encode(documents, form=1, spent=spent)) == plain(BATCH_3), "another format: another version"
+    assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_4_OF_A_STREAM)
+    assert plain(batches.encode(ITEMS, form=1, spent=SPENT)) == plain(BATCH_4), "another format: another version"
 
 
-def test_batches_of_both_versions_are_merged_into_one() -> None:
-    merged = batching.merge([BATCH_2, BATCH_3])
-    assert batching.decode(merged) == [INLINE, FAILED, INLINE, FAILED, ELSEWHERE, AGAIN]
-    assert batching.decode(merged)[-2].file == FILE
-    assert [spent.attempts for spent in batching.spent(merged)] == [0, 1, 0, 1, 2, 3]
+def test_batches_of_all_versions_are_merged_into_one() -> None:
+    merged = batches.merge([BATCH_2, BATCH_3, BATCH_4])
+    each = [INLINE, FAILED, ELSEWHERE, AGAIN]
+    assert batches.decode(merged) == [INLINE, FAILED, *each, *each]
+    assert [item.document.file for item in batches.items(merged) if item.document.is_reference] == [FILE, FILE]
+    assert [spent.attempts for spent in batches.spent(merged)] == [0, 1, 0, 1, 2, 3, 0, 1, 2, 3]
+    assert batches.head(merged).keys == [NO_KEY] * 6 + batches.head(BATCH_4).keys
 
 
-@pytest.mark.parametrize("read", [batching.head, batching.decode, batching.spent])
+def test_keys_that_an_earlier_version_did_not_write_are_found_out() -> None:
+    prompt = Prompt(OutputSchema({"type": "object"}))
+    keys = Keys(prompt, service("http://localhost"))
+    of_batch = keys.of_batch(BATCH_3, batches.head(BATCH_3))
+    assert of_batch == [keys.of(document) for document in batches.decode(BATCH_3)]
+    assert len(set(of_batch)) == 4
+
+
+@pytest.mark.parametrize("read", [batches.head, batches.decode, batches.spent])
 def test_a_batch_of_another_version_is_refused_and_not_misread(read: Any) -> None:
     for version in (1, 99):
-        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2 and 3: .*drain the job"):
+        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2, 3 and 4: .*drain the job"):
             read(bytes((version,)) + BATCH_3[1:])
 
 
@@ -181,7 +226,7 @@ def test_a_documents_extras_of_another_version_are_refused() -> None:
     rows = orjson.dumps([["a", "t", "", None, None, None, None, {"later": 1}]])
     blob = bytes((3, 0)) + (1).to_bytes(4, "big") + len(rows).to_bytes(8, "big") + bytes(16)
     with pytest.raises(StateError, match="a batch of version 3 with another's later"):
-        batching.decode(blob + codec.compress(rows, asbytes=True))
+        batches.decode(blob + codec.compress(rows, asbytes=True))
 
 
 # ------------------------------------------------------------------------------------------------ what Beam knows of it

@@ -18,7 +18,7 @@ from scripted import Asked, Scripted, answered, completion, error, reply
 from test_synchronous import _arrived, stream_through
 
 import kimi_beam as kb
-from kimi_beam import batching, client, pacing
+from kimi_beam import batches, client, pacing
 from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import AccountError
@@ -215,7 +215,7 @@ def test_what_is_refused_for_good_is_asked_once(code: int, status: int, becomes:
 
 
 def batch(documents: list[kb.Document]) -> bytes:
-    return batching.encode([prepare(d, PROMPT) for d in documents])
+    return batches.encode([prepare(d, PROMPT) for d in documents])
 
 
 def work(step: Request, *batches: bytes) -> list[Reply]:

@@ -9,9 +9,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam import batching as packing
-from kimi_beam import metrics
+from kimi_beam import batches, metrics
 from kimi_beam.admission import prepare
+from kimi_beam.batches import Item
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
@@ -40,23 +40,25 @@ class MakeBatches(beam.DoFn):
         self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 
     def start_bundle(self) -> None:
-        self._packers: dict[tuple[str, bool], Packer[tuple[Document, int]]] = {}
+        self._packers: dict[tuple[str, bool], Packer[Item]] = {}
         self._held = 0
 
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
         file = document.file
-        document, size = prepare(document, self._prompt)
+        item = prepare(document, self._prompt, self._keys.of_shown)
+        document, size = item.document, item.size
         if file is not None:
-            name = "" if document.failure else self._keys.of(document).hex()
+            name = "" if document.failure else item.key.hex()
             document = document.with_file(file).as_reference(name)
-        shard = str(packing.digest(document.id) % self._shards)
+            item = item._replace(document=document)
+        shard = str(batches.digest(document.id) % self._shards)
         key = shard, document.failure is None
         packer = self._packers.get(key)
         if packer is None:
             packer = self._packers[key] = Packer(self._batching)
         self._held += _weight(document)
-        if closed := packer.add((document, size), size or _weight(document)):
-            self._held -= sum(_weight(document) for document, _ in closed)
+        if closed := packer.add(item, size or _weight(document)):
+            self._held -= sum(_weight(one.document) for one in closed)
             yield self._batch(shard, closed)
         if self._held > _MAX_HELD:
             yield from self._flush()
@@ -71,10 +73,10 @@ class MakeBatches(beam.DoFn):
                 yield self._batch(shard, left)
         self._held = 0
 
-    def _batch(self, shard: str, documents: Sequence[tuple[Document, int]]) -> tuple[str, bytes]:
-        PROGRESS.read(len(documents))
-        self._documents.inc(len(documents))
-        return shard, packing.encode(documents)
+    def _batch(self, shard: str, items: Sequence[Item]) -> tuple[str, bytes]:
+        PROGRESS.read(len(items))
+        self._documents.inc(len(items))
+        return shard, batches.encode(items)
 
 
 def _weight(document: Document) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from kimi_beam import batching as packing
-from kimi_beam import journal
+from kimi_beam import batches, journal
+from kimi_beam.batches import NO_KEY, Head
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
 from kimi_beam.journal import INTENT, TICKET, Answer, Entry, Journaling, Submission
@@ -29,7 +29,20 @@ class Keys:
         """The key of a document, also where it is not here but in its file."""
         if document.file is not None and document.is_reference:
             return bytes.fromhex(document.file.key)
-        return journal.key(self._identity, self._prompt.shown(document), document.earlier.round)
+        return self.of_shown(document, self._prompt.shown(document))
+
+    def of_shown(self, document: Document, shown: bytes) -> bytes:
+        """The key of a document of which it is known what the model is shown."""
+        return journal.key(self._identity, shown, document.earlier.round)
+
+    def of_batch(self, blob: bytes, head: Head) -> list[bytes]:
+        """The keys of a batch's documents; those of an earlier kimi_beam's are not in it."""
+        if NO_KEY not in head.keys:
+            return head.keys
+        return [
+            self.of(document) if key == NO_KEY else key
+            for document, key in zip(batches.decode(blob), head.keys, strict=True)
+        ]
 
 
 class Recorder:
@@ -43,7 +56,7 @@ class Recorder:
 
     def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
         self._journal = None if settings is None else open_journal(settings.directory)
-        self._key = Keys(prompt, service).of
+        self._keys = Keys(prompt, service)
         self._room = ""
         """What is held for the tickets of the submits that are being made."""
         self.refresh()
@@ -55,14 +68,14 @@ class Recorder:
 
     def recall(self, blob: bytes) -> Recalled:
         """What is known of a batch."""
-        documents = packing.decode(blob)
-        if self._journal is None and all(document.earlier.open is None for document in documents):
+        head = batches.head(blob)
+        if self._journal is None and not head.has_open:
             return Recalled([], [], [], blob)
-        return recall(blob, documents, self._keys(documents), self._journal)
+        return recall(blob, self._keys.of_batch(blob, head), self._journal)
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         """Whether the journal knows more of a batch that is due than the runner's state does."""
-        return self._journal is not None and is_ahead(job, self._keys(packing.decode(blob)), self._journal)
+        return self._journal is not None and is_ahead(job, self._of(blob), self._journal)
 
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
@@ -90,11 +103,16 @@ class Recorder:
         request_id = result.request_id if isinstance(result, Accepted) else None
         self._journal.write_submissions([self._submission(job, blob, now, request_id, is_over=request_id is None)])
 
-    def replied(self, replies: Sequence[Reply]) -> None:
-        """Writes down answers; what is no answer may be asked for anew."""
+    def replied(self, replies: Sequence[Reply], blob: bytes | None = None) -> None:
+        """Writes down answers; what is no answer may be asked for anew.
+
+        Args:
+            replies: To documents.
+            blob: The batch that these are, in its order; None where they are none.
+        """
         if self._journal is None:
             return
-        keys = self._keys([reply.document for reply in replies])
+        keys = [self._keys.of(reply.document) for reply in replies] if blob is None else self._of(blob)
         answers = [
             journal.of(key, reply.result, reply.usage, reply.ticket) for key, reply in zip(keys, replies, strict=True)
         ]
@@ -109,16 +127,17 @@ class Recorder:
             return True
         return self._journal.submission(entry).request_id == answer.ticket.request_id
 
-    def given_up(self, replies: Sequence[Reply], failure: Failure) -> None:
-        """Writes down that nothing is in flight any more, unless something may be."""
+    def given_up(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:
+        """Writes down that nothing of a batch is in flight any more, unless something may be."""
         if failure.code not in journal.OPEN:
-            self.replied(replies)
+            self.replied(replies, blob)
 
     def left_open(self, job: Job, blob: bytes, failure: Failure) -> list[OpenRequest]:
         """The requests of a job that is given up and may be answered all the same; none where it will not."""
         if job.request_id is None or failure.code not in journal.OPEN:
             return []
-        keys, form = self._keys(packing.decode(blob)), packing.head(blob).form
+        head = batches.head(blob)
+        keys, form = self._keys.of_batch(blob, head), head.form
         name, count, positions = job.asked or (job.batch_id, len(keys), range(len(keys)))
         return [
             OpenRequest(job.request_id, key.hex(), name, count, position, form)
@@ -128,8 +147,9 @@ class Recorder:
     def _submission(
         self, job: Job, blob: bytes, now: float, request_id: str | None = None, *, is_over: bool = False
     ) -> Submission:
-        keys = tuple(self._keys(packing.decode(blob)))
-        return Submission(job.batch_id, packing.head(blob).form, keys, now, request_id, is_over)
+        head = batches.head(blob)
+        keys = tuple(self._keys.of_batch(blob, head))
+        return Submission(job.batch_id, head.form, keys, now, request_id, is_over)
 
-    def _keys(self, documents: Sequence[Document]) -> list[bytes]:
-        return [self._key(document) for document in documents]
+    def _of(self, blob: bytes) -> list[bytes]:
+        return self._keys.of_batch(blob, batches.head(blob))

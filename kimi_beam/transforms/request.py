@@ -17,8 +17,7 @@ from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam import batching as packing
-from kimi_beam import metrics
+from kimi_beam import batches, metrics
 from kimi_beam.admission import separate
 from kimi_beam.client import connect, disconnect
 from kimi_beam.errors import AccountError
@@ -159,6 +158,6 @@ class Request(beam.DoFn):
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
     """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
     for earlier in (*recalled.in_flight, *recalled.doubtful):
-        yield from (taken_over(document) for document, _ in earlier.documents)
+        yield from (taken_over(item.document) for item in earlier.items)
     if recalled.fresh is not None:
-        yield from packing.decode(recalled.fresh)
+        yield from batches.decode(recalled.fresh)

@@ -13,8 +13,7 @@ from typing import TypeVar
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from kimi_beam import batching as packing
-from kimi_beam import dispatch, metrics
+from kimi_beam import batches, dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
 from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, RunInstead, Split
@@ -144,11 +143,11 @@ class Slices(beam.DoFn):
                 blob = held.take(effect.job.batch_id)
                 left_open = self._recorder.left_open(effect.job, blob, effect.failure)
                 lost = given_up(blob, effect.failure, effect.job.ticket, left_open)
-                self._recorder.given_up(lost, effect.failure)
+                self._recorder.given_up(lost, effect.failure, blob)
                 yield lost
             elif isinstance(effect, AskAgain):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
-                unmet = [Reply(d, effect.failure, ticket=ticket) for d in packing.decode(blob)]
+                unmet = [Reply(d, effect.failure, ticket=ticket) for d in batches.decode(blob)]
                 yield self._settled(blob, unmet, waiting)
             elif isinstance(effect, Drop):
                 shard = yield from self._drop(shard, effect, held, waiting)
@@ -156,8 +155,8 @@ class Slices(beam.DoFn):
                 yield from self._run(held.take(effect.job.batch_id))
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
-                for half in packing.halves(held.take(effect.job.batch_id)):
-                    if packing.head(half).batch_id in held or shard.parked_until > now:
+                for half in batches.halves(held.take(effect.job.batch_id)):
+                    if batches.head(half).batch_id in held or shard.parked_until > now:
                         # A stream may bring the same documents twice: these wait for the others.
                         self._wait(half, waiting)
                     else:
@@ -222,26 +221,26 @@ class Slices(beam.DoFn):
         self, shard: Shard, pairs: Sequence[tuple[Job, bytes]], now: float
     ) -> tuple[Shard, dict[str, list[Document]], list[Effect]]:
         """The documents of batches, all of their files read at once; batches that cannot be sent whole are left out."""
-        batches = {job.batch_id: packing.decode(blob) for job, blob in pairs}
-        read = iter(read_again([document for batch in batches.values() for document in batch]))
+        whole = {job.batch_id: batches.decode(blob) for job, blob in pairs}
+        read = iter(read_again([document for batch in whole.values() for document in batch]))
         effects: list[Effect] = []
         for job, _ in pairs:
-            documents = list(islice(read, len(batches[job.batch_id])))
-            batches[job.batch_id] = documents
+            documents = list(islice(read, len(whole[job.batch_id])))
+            whole[job.batch_id] = documents
             lost = {index: document.failure for index, document in enumerate(documents) if document.failure}
             if lost:
-                del batches[job.batch_id]
+                del whole[job.batch_id]
                 shard, more = dispatch.unread(shard, job, lost, now, self._polling)
                 effects += more
-        return shard, batches, effects
+        return shard, whole, effects
 
     def _drop(self, shard: Shard, effect: Drop, held: Held, waiting: Waiting) -> Generator[list[Reply], None, Shard]:
         """Gives up what is lost of a batch; the others are a job of their own, acted on from the next firing on."""
         job, blob = effect.job, held.take(effect.job.batch_id)
         for position, failure in effect.lost.items():
-            yield given_up(packing.select(blob, [position]), failure, job.ticket)
-        others = packing.select(blob, (i for i in range(job.count) if i not in effect.lost))
-        batch_id, count = packing.head(others).batch_id, job.count - len(effect.lost)
+            yield given_up(batches.select(blob, [position]), failure, job.ticket)
+        others = batches.select(blob, (i for i in range(job.count) if i not in effect.lost))
+        batch_id, count = batches.head(others).batch_id, job.count - len(effect.lost)
         if not count:
             return shard
         if batch_id in held or shard.parked_until > time.time():
@@ -251,7 +250,7 @@ class Slices(beam.DoFn):
         return adopt(shard, replace(job, batch_id=batch_id, count=count))
 
     def _body(self, job: Job, blob: bytes, documents: Sequence[Document]) -> bytes:
-        form = packing.head(blob).form
+        form = batches.head(blob).form
         names = references(job.batch_id, len(documents))
         request = self._prompt.request
         return encode_submit(
@@ -263,14 +262,14 @@ class Slices(beam.DoFn):
         blob = held.take(job.batch_id)
         answered, surplus = replies(
             job.batch_id,
-            packing.decode(blob),
+            batches.decode(blob),
             effect.items,
             effect.usage,
             job.ticket,
             answer_tool=self._prompt.answer_tool,
             asked=job.asked,
         )
-        self._recorder.replied(answered)
+        self._recorder.replied(answered, blob)
         if surplus:
             self._count(metrics.SURPLUS_ITEMS, surplus)
         return self._settled(blob, answered, waiting)
@@ -291,7 +290,7 @@ class Slices(beam.DoFn):
         """Asks for the documents of a batch synchronously: their model has no queue."""
         prompt = replace(self._prompt, api="run")  # which may stream
         runs = Runs(self._client, prompt, self._polling, halts=self._bounded, may_repeat=self._may_repeat)
-        for documents in _groups(packing.decode(blob), READ_AT_ONCE):
+        for documents in _groups(batches.decode(blob), READ_AT_ONCE):
             whole, lost = parted(read_again(documents))
             if lost:
                 yield lost
@@ -307,7 +306,7 @@ class Slices(beam.DoFn):
         """Makes jobs of batches. They are acted on from the next firing on, when they are committed state."""
         admitted = []
         for blob in blobs:
-            head = packing.head(blob)
+            head = batches.head(blob)
             held[head.batch_id] = blob
             admitted.append((head.batch_id, len(head.sizes)))
             self._admitted.add(head.batch_id)
@@ -327,7 +326,7 @@ class Slices(beam.DoFn):
         blobs = waiting.take()
         while len(shard.jobs) + len(taken) < self._max_in_flight:
             if (came := next(blobs, None)) is not None:
-                head = packing.head(came)
+                head = batches.head(came)
                 packer = packers.setdefault(head.form, Packer(self._batching))
                 group = packer.add(came, head.size_bytes, len(head.sizes))
             elif packers:
@@ -336,7 +335,7 @@ class Slices(beam.DoFn):
                 break
             if not group:
                 continue
-            batch = packing.merge(group)
+            batch = batches.merge(group)
             recalled = self._recorder.recall(batch)
             if recalled.answered:
                 self._count(metrics.RECALLED, len(recalled.answered))
@@ -346,11 +345,11 @@ class Slices(beam.DoFn):
                 # What is new in it waits for company: a few new documents among many known ones are one batch.
                 fresh += [recalled.fresh] if recalled.fresh is not None else []
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            elif packing.head(batch).batch_id in held:
+            elif batches.head(batch).batch_id in held:
                 left += group
             else:
                 taken.append(batch)
-                held[packing.head(batch).batch_id] = batch
+                held[batches.head(batch).batch_id] = batch
         self._count(metrics.BATCHES, len(taken))
         waiting.put_back([blob for packer in packers.values() for blob in packer.flush()])
         for blob in (*left, *fresh):
@@ -362,9 +361,9 @@ class Slices(beam.DoFn):
     def _adopt(self, shard: Shard, held: Held, recalled: Recalled, now: float) -> Generator[list[Reply], None, Shard]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have."""
         for again in (*recalled.in_flight, *recalled.doubtful):
-            documents = [(taken_over(document, again.request_id), size) for document, size in again.documents]
-            blob = packing.encode(documents, form=again.form, spent=again.spent if again.form else ())
-            batch_id = packing.head(blob).batch_id
+            items = [item._replace(document=taken_over(item.document, again.request_id)) for item in again.items]
+            blob = batches.encode(items, form=again.form, spent=again.spent if again.form else ())
+            batch_id = batches.head(blob).batch_id
             # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
             believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
             at = again.at if again.at is not None else now - believed
@@ -374,10 +373,10 @@ class Slices(beam.DoFn):
                     yield given_up(blob, _DOUBTFUL, Ticket(None, 1))
                     continue
                 due = max(now, at + (self._journaling.grace if self._journaling else 0.0))
-                job = Job(batch_id, len(documents), due, now, unknown=1, attempts=1)
+                job = Job(batch_id, len(items), due, now, unknown=1, attempts=1)
             else:
                 asked = (again.name, again.count, tuple(again.positions))
-                job = Job(batch_id, len(documents), now, at, again.request_id, attempts=1, asked=asked)
+                job = Job(batch_id, len(items), now, at, again.request_id, attempts=1, asked=asked)
                 job = replace(job, told=True)  # by an event that went to another worker, for all that is known
                 self._count(metrics.ADOPTED)
             held[batch_id] = blob

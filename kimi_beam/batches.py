@@ -1,0 +1,284 @@
+"""The one value that a batch travels as, between stages and in state: bytes.
+
+Pickled objects cost several times as much at every boundary, and the SDK's state cache walks each object inside them to
+learn its size. The bytes begin with what packing, duplicate detection and the journal need (sizes, digests, keys), so
+that none of them has to decompress the documents. Of a document that has a file of its own they hold where that is
+(`Document.is_reference`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from kimi_beam import jsontext
+from kimi_beam.errors import StateError
+from kimi_beam.journal import KEY_BYTES
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
+
+_VERSION = 4
+_READ = (2, 3, _VERSION)
+"""What is read: 2 knew documents alone that hold all that is sent; 2 and 3 had no keys, and a row a document."""
+_PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
+_HAS_OPEN = 0x80
+"""In the form's byte."""
+
+NO_KEY = bytes(KEY_BYTES)
+"""Of a document that has failed, or whose batch was made by an earlier kimi_beam."""
+
+
+class Item(NamedTuple):
+    """One document of a batch."""
+
+    document: Document
+    size: int
+    """Bytes of its request; 0 for one that has failed already and is not sent."""
+    key: bytes = NO_KEY
+    """What the journal names it by."""
+
+
+class Spent(NamedTuple):
+    """What a document that is asked for again has come to so far."""
+
+    usage: Usage = Usage()
+    attempts: int = 0
+    """Submits that the service saw."""
+
+
+_NOTHING_EARLIER = Earlier()
+
+
+class Head(NamedTuple):
+    """What a batch's bytes say without being decompressed."""
+
+    sizes: array[int]
+    """Bytes of each document's request; 0 for one that has failed already and is not sent."""
+    digests: array[int]
+    """64 bits of the hash of each document's id: equal ids have equal digests."""
+    form: int
+    """Which way of asking is next (`Prompt.forms`)."""
+    keys: list[bytes]
+    """What the journal names each document by."""
+    has_open: bool
+    """Whether some document may have a request of an earlier run that is not answered (`Earlier.open`)."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether its documents have failed already; such documents have a batch of their own and size 0."""
+        return not any(self.sizes)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all requests."""
+        return sum(self.sizes)
+
+    @property
+    def batch_id(self) -> str:
+        """16 hexadecimal digits that depend on the documents' ids, their order and the form alone."""
+        form = bytes((self.form,)) if self.form else b""
+        return hashlib.blake2b(self.digests.tobytes() + form, digest_size=8).hexdigest()
+
+
+def digest(document_id: str) -> int:
+    """64 bits of the hash of an id, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "big")
+
+
+def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
+    """A batch as it travels and waits.
+
+    Args:
+        items: Its documents.
+        form: Which way of asking is next.
+        spent: What each document has come to so far; empty where that is nothing.
+    """
+    all_items = list(items)
+    documents = [item.document for item in all_items]
+    sources = [document.source for document in documents]
+    columns: dict[str, Any] = {
+        "ids": [document.id for document in documents],
+        "texts": [document.text for document in documents],
+        "sources": sources if len(set(sources)) > 1 else sources[0] if sources else "",
+    }
+    # What only some documents have: by the document's place.
+    some: list[tuple[int, dict[str, Any]]] = []
+    has_open = 0
+    for place, document in enumerate(documents):
+        if rest := _rest(document):
+            some.append((place, rest))
+            has_open |= _HAS_OPEN if document.earlier.open is not None else 0
+    if some:
+        columns["some"] = some
+    if spent:
+        columns["spent"] = [(*_counts(one.usage), one.attempts) for one in spent]
+    plain = orjson.dumps(columns)
+    # Level 1: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times over.
+    packed = pa.Codec("zstd", 1).compress(plain, asbytes=True)
+    return b"".join(
+        (
+            _PREFIX.pack(_VERSION, form | has_open, len(documents), len(plain)),
+            array("Q", [item.size for item in all_items]).tobytes(),
+            array("Q", [digest(document.id) for document in documents]).tobytes(),
+            *(item.key for item in all_items),
+            packed,
+        )
+    )
+
+
+def head(blob: bytes) -> Head:
+    """Reads what stands before the documents.
+
+    Raises:
+        StateError: Another version of kimi_beam wrote the bytes.
+    """
+    version, form, count, _ = _prefix(blob)
+    at = _PREFIX.size
+    sizes, digests = array("Q"), array("Q")
+    sizes.frombytes(blob[at : at + 8 * count])
+    digests.frombytes(blob[at + 8 * count : at + 16 * count])
+    if version < 4:
+        return Head(sizes, digests, form, [NO_KEY] * count, True)
+    keys = [blob[place : place + KEY_BYTES] for place in range(at + 16 * count, at + 32 * count, KEY_BYTES)]
+    return Head(sizes, digests, form & ~_HAS_OPEN, keys, bool(form & _HAS_OPEN))
+
+
+def decode(blob: bytes) -> list[Document]:
+    """The documents of a batch.
+
+    Raises:
+        StateError: Another version of kimi_beam wrote the bytes.
+    """
+    columns = _columns(blob)
+    ids, texts, sources = columns["ids"], columns["texts"], columns["sources"]
+    each = repeat(sources) if isinstance(sources, str) else sources
+    some = dict(columns.get("some", ()))
+    if not some:
+        return [Document(i, text, (), {}, source) for i, text, source in zip(ids, texts, each, strict=False)]
+    return [
+        _document(blob[0], i, text, source, some.get(place, {}))
+        for place, (i, text, source) in enumerate(zip(ids, texts, each, strict=False))
+    ]
+
+
+def items(blob: bytes) -> list[Item]:
+    """The documents of a batch with what is known of each."""
+    known = head(blob)
+    return list(map(Item, decode(blob), known.sizes, known.keys))
+
+
+def _rest(document: Document) -> dict[str, Any]:
+    """What only some documents have, by its name."""
+    rest: dict[str, Any] = {}
+    if document.metadata:
+        rest["metadata"] = jsontext.dumps_any(document.metadata).decode()
+    if document.images:
+        rest["images"] = document.images
+    if (failure := document.failure) is not None:
+        rest["failure"] = failure.stage, failure.code, failure.message, failure.retryable, failure.raw
+    if document.file is not None and document.is_reference:
+        rest["file"] = document.file.size, document.file.checksum, document.file.key
+    if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
+        earlier, is_open = document.earlier, document.earlier.open
+        row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
+        rest["earlier"] = earlier.round, earlier.attempts, row
+    if document.arrival is not None:
+        arrival = document.arrival
+        rest["arrival"] = arrival.event_time, arrival.window, arrival.delivery
+    return rest
+
+
+_PARTS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival"})
+
+
+def _document(version: int, i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
+    if later := rest.keys() - _PARTS:
+        raise StateError.of("a batch", f"{version} with another's {' and '.join(sorted(later))}", _READ)
+    earlier = _NOTHING_EARLIER
+    if "earlier" in rest:
+        round_, attempts, is_open = rest["earlier"]
+        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None)
+    document = Document(
+        i,
+        text,
+        tuple(rest.get("images", ())),
+        jsontext.loads(rest["metadata"]) if "metadata" in rest else {},
+        source,
+        Failure(*rest["failure"]) if "failure" in rest else None,
+        _arrival(*rest["arrival"]) if "arrival" in rest else None,
+        earlier,
+    )
+    return document.with_file(FileContent(*rest["file"])) if "file" in rest else document
+
+
+def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:
+    return Arrival(event_time, (window[0], window[1]) if window else None, delivery)
+
+
+def spent(blob: bytes) -> list[Spent]:
+    """What each document of a batch has come to so far."""
+    columns = _columns(blob)
+    found = columns.get("spent") or [None] * len(columns["ids"])
+    return [Spent(Usage(*one[:3]), one[3]) if one else Spent() for one in found]
+
+
+def merge(blobs: list[bytes]) -> bytes:
+    """Several batches of one form as one, the order kept."""
+    if len(blobs) == 1:
+        return blobs[0]
+    form = head(blobs[0]).form
+    all_items = [item for blob in blobs for item in items(blob)]
+    return encode(all_items, form=form, spent=[one for blob in blobs for one in spent(blob)] if form else ())
+
+
+def halves(blob: bytes) -> tuple[bytes, bytes]:
+    """A batch of at least two documents as two."""
+    count = len(head(blob).sizes)
+    return select(blob, range(count // 2)), select(blob, range(count // 2, count))
+
+
+def select(blob: bytes, positions: Iterable[int]) -> bytes:
+    """A batch of some of the documents of another, in the order named."""
+    form, all_items = head(blob).form, items(blob)
+    before = spent(blob) if form else []
+    chosen = list(positions)
+    return encode(
+        [all_items[position] for position in chosen],
+        form=form,
+        spent=[before[position] for position in chosen] if before else (),
+    )
+
+
+def _columns(blob: bytes) -> dict[str, Any]:
+    version, _, count, length = _prefix(blob)
+    start = _PREFIX.size + (16 if version < 4 else 16 + KEY_BYTES) * count
+    read = orjson.loads(pa.Codec("zstd").decompress(blob[start:], length, asbytes=True))
+    columns: dict[str, Any] = read if version >= 4 else _of_rows(read)
+    return columns
+
+
+def _of_rows(rows: list[list[Any]]) -> dict[str, Any]:
+    """What versions 2 and 3 wrote, as columns."""
+    some = []
+    for place, (_, _, _, metadata, images, failure, _, *rest) in enumerate(rows):
+        parts = {"metadata": metadata, "images": images, "failure": failure}
+        some.append((place, {**{name: part for name, part in parts.items() if part}, **((rest and rest[0]) or {})}))
+    ids, texts, sources, _, _, _, spent_, *_ = zip(*rows, strict=True)
+    return {"ids": ids, "texts": texts, "sources": sources, "some": some, "spent": spent_}
+
+
+def _counts(usage: Usage) -> tuple[int, int, int]:
+    return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+
+
+def _prefix(blob: bytes) -> tuple[int, int, int, int]:
+    version, form, count, length = _PREFIX.unpack_from(blob)
+    if version not in _READ:
+        raise StateError.of("a batch", version, _READ)
+    return version, form, count, length
