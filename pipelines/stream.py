@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema = kb.OutputSchema(args.schema)
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         documents = pipeline | "Read" >> _source(args)
-        results = documents | kb.Extract(
+        # A job that is updated finds its state by the names of its steps.
+        results = documents | "Extract" >> kb.Extract(
             schema,
             service=service,
             instructions=args.instructions,
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         rolling = kb.Rolling(args.partition, args.max_rows, args.max_seconds)
         write = kb.WriteStream(args.output, schema, model=service.model, rolling=rolling, documents=documents)
-        (results.extractions, results.dead_letters) | write
+        (results.extractions, results.dead_letters) | "WriteStream" >> write
     except UserError as e:  # a mistake, found before anything was sent
         print(f"stream.py: {e}", file=sys.stderr)
         sys.exit(2)

@@ -92,7 +92,7 @@ class WriteStream(beam.PTransform):
             written.append(self._documents | "Documents" >> _CameIn(targets[DOCUMENTS], self._rolling))
         return (
             written
-            | beam.Flatten()
+            | "Flatten" >> beam.Flatten()
             | "ByPartition" >> beam.Map(_keyed).with_output_types(tuple[str, str])
             | "Summarise" >> beam.ParDo(_Summarise(self._directory, self._forms(), self._asked)).with_output_types(str)
         )
