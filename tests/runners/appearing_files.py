@@ -106,8 +106,11 @@ class Stream:
             time.sleep(0.1)
 
     def wait_for(self, count: int) -> None:
-        """Waits until so many documents have left."""
-        self.wait_until(f"{count} documents", lambda: self.left.total() >= count)
+        """Waits until so many documents have left, and are in the summaries, which come a moment later."""
+        self.wait_until(
+            f"{count} documents",
+            lambda: self.left.total() >= count and all(told >= count for told in summed(self.output)),
+        )
 
     def check(self, emulator: Emulator, expected: Counter[str], asked: int) -> None:
         """Holds what is written against what was put there, and what was paid against what had to be."""
@@ -118,11 +121,15 @@ class Stream:
         assert files_without(str(self.output), [str(self._input / "*")]) == []
 
 
+def summed(directory: Path) -> tuple[int, int]:
+    """How many documents came in and left, as the summaries say."""
+    summaries = [json.loads(path.read_text()) for path in directory.glob("summaries/*/*/summary.json")]
+    return sum(summary["came_in"] for summary in summaries), sum(summary["documents"] for summary in summaries)
+
+
 def check_account(directory: Path, count: int) -> None:
     """Holds what the stream itself has written of its documents against how many there were."""
-    summaries = [json.loads(path.read_text()) for path in directory.glob("summaries/*/*/summary.json")]
-    assert sum(summary["documents"] for summary in summaries) == count
-    assert sum(summary["came_in"] for summary in summaries) == count
+    assert summed(directory) == (count, count)
     found = account_of(str(directory))
     assert (found.came_in, found.rows + found.dead_letters) == (count, count)
     assert found.adds_up, found
