@@ -85,3 +85,12 @@ def test_a_directory_without_an_account_is_a_mistake(tmp_path: Path, capsys: pyt
     (tmp_path / "summary.json").write_text("{}")
     assert cli.main(["audit", str(tmp_path)]) == 2
     assert "holds no documents/ of a stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["documents", "extractions", "dead-letters"])
+def test_a_file_that_is_damaged_is_named(kind: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (damaged,) = out.glob(f"{kind}/*/*/part-*")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert cli.main(["audit", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"kimi-beam: cannot read {damaged}: ")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.account import CAME_IN, NOTHING, Account, Names, account
@@ -18,7 +20,11 @@ from kimi_beam.io.partitions import Read
 from kimi_beam.io.paths import absolute, find_all, output
 from kimi_beam.io.stream import DEAD_LETTERS, DOCUMENTS, EXTRACTIONS
 
-_SUFFIXES = {DOCUMENTS: parquet.SUFFIX, EXTRACTIONS: parquet.SUFFIX, DEAD_LETTERS: dead_letters.SUFFIX}
+T = TypeVar("T")
+
+# What came in is looked for last: while a job runs, what has left meanwhile then still came in.
+_SUFFIXES = {EXTRACTIONS: parquet.SUFFIX, DEAD_LETTERS: dead_letters.SUFFIX, DOCUMENTS: parquet.SUFFIX}
+_SOURCE = pa.schema([CAME_IN.field("source")])
 _DAY = re.compile(r"event_date=[^/]+")
 
 
@@ -28,7 +34,7 @@ def account_of(directory: str) -> Account:
     One day of event time is read after the other: a delivery has one event time.
 
     Raises:
-        InputError: Nobody wrote down there what came in.
+        InputError: Nobody wrote down there what came in, or a file cannot be read.
     """
     days = _by_day(directory)
     if not any(files[DOCUMENTS] for files in days.values()):
@@ -44,8 +50,7 @@ def files_without(directory: str, patterns: Sequence[str]) -> list[str]:
     sources: set[str] = set()
     for files in _by_day(directory).values():
         for path in files[DOCUMENTS]:
-            with FileSystems.open(path) as f:
-                column = pq.ParquetFile(f).read(columns=["source"])["source"]
+            column = _opened(path, _columns(_SOURCE))["source"]
             sources.update(absolute(source) for source in column.unique().to_pylist() if source)
     found = [file for _, some in look(tuple(patterns), float("inf")) for file in some]
     return sorted(file.path for file in found if file.size and absolute(file.path) not in sources)
@@ -62,18 +67,23 @@ def _by_day(directory: str) -> dict[str, dict[str, list[str]]]:
 
 
 def _account(files: dict[str, list[str]]) -> Account:
-    documents = [CAME_IN.empty_table()]
-    for path in files[DOCUMENTS]:
-        with FileSystems.open(path) as f:
-            documents.append(pq.ParquetFile(f).read(columns=CAME_IN.names))
+    documents = [_opened(path, _columns(CAME_IN)) for path in files[DOCUMENTS]]
     rows = _deliveries(files[EXTRACTIONS], parquet.read)
     letters = _deliveries(files[DEAD_LETTERS], dead_letters.PARTS.read)
-    return account(pa.concat_tables(documents), rows, letters)
+    return account(pa.concat_tables([CAME_IN.empty_table(), *documents]), rows, letters)
 
 
 def _deliveries(paths: Sequence[str], read: Read) -> Names:
-    chunks = []
-    for path in paths:
+    return pa.chunked_array([pa.array(_opened(path, read)[0], pa.string()) for path in paths], pa.string())
+
+
+def _columns(schema: pa.Schema) -> Callable[[BinaryIO], pa.Table]:
+    return lambda f: pq.ParquetFile(f).read(columns=schema.names).cast(schema)
+
+
+def _opened(path: str, read: Callable[[BinaryIO], T]) -> T:
+    try:
         with FileSystems.open(path) as f:
-            chunks.append(pa.array(read(f)[0], pa.string()))
-    return pa.chunked_array(chunks, pa.string())
+            return read(f)
+    except (OSError, BeamIOError, ValueError, KeyError, pa.ArrowException) as e:
+        raise InputError(f"cannot read {path}: {' '.join(str(e).split())[:300]}") from None
