@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -100,30 +98,38 @@ class Submission:
     is_over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the service answered for one document.
+class Answer(NamedTuple):
+    """What the service answered for one document."""
 
-    Attributes:
-        key: The document's.
-        result: None where it was no answer, so that it may be asked for anew.
-        usage: Tokens.
-        ticket: The job.
-    """
-
-    key: bytes
     result: Completion | Failure | None
+    """None where it was no answer, so that it may be asked for anew."""
     usage: Usage
+    """Tokens."""
     ticket: Ticket
+    """The job."""
 
 
-Records: TypeAlias = "Sequence[Submission] | Sequence[Answer]"
+class Answers(NamedTuple):
+    """The answers of some documents, column by column: see `Answer`."""
+
+    keys: Sequence[bytes]
+    results: Sequence[Completion | Failure | None]
+    usages: Sequence[Usage]
+    tickets: Sequence[Ticket]
+
+    def at(self, row: int) -> Answer:
+        """One of them."""
+        return Answer(self.results[row], self.usages[row], self.tickets[row])
+
+    def select(self, rows: Iterable[int]) -> Answers:
+        """Some of them."""
+        columns: list[Any] = [[column[row] for column in self] for row in rows]
+        return Answers(*zip(*columns, strict=True)) if columns else Answers((), (), (), ())
 
 
-def of(key_: bytes, result: Completion | Failure, usage: Usage, ticket: Ticket) -> Answer:
-    """The record of a reply: a failure that is no answer of the model's is held as nothing."""
-    is_answer = isinstance(result, Completion) or result.code in ANSWERS
-    return Answer(key_, result if is_answer else None, usage, ticket)
+def answer(result: Completion | Failure) -> Completion | Failure | None:
+    """What is kept of a result: a failure that is no answer of the model's is held as nothing."""
+    return result if isinstance(result, Completion) or result.code in ANSWERS else None
 
 
 # ------------------------------------------------------------------------------------------------ in files
@@ -170,16 +176,16 @@ def _cut(keys: bytes) -> Iterable[bytes]:
     return (keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES))
 
 
-def encode_answers(answers: Sequence[Answer]) -> bytes:
+def encode_answers(answers: Answers) -> bytes:
     """The content of a file."""
     columns: list[Any] = [
-        [answer.key for answer in answers],
-        [_encode_result(answer.result) for answer in answers],
-        [answer.usage.prompt_tokens for answer in answers],
-        [answer.usage.cached_tokens for answer in answers],
-        [answer.usage.completion_tokens for answer in answers],
-        [answer.ticket.request_id for answer in answers],
-        [answer.ticket.attempts for answer in answers],
+        answers.keys,
+        list(map(_encode_result, answers.results)),
+        [usage.prompt_tokens for usage in answers.usages],
+        [usage.cached_tokens for usage in answers.usages],
+        [usage.completion_tokens for usage in answers.usages],
+        [ticket.request_id for ticket in answers.tickets],
+        [ticket.attempts for ticket in answers.tickets],
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _ANSWERS, strict=True)]
     sink = pa.BufferOutputStream()
@@ -189,15 +195,8 @@ def encode_answers(answers: Sequence[Answer]) -> bytes:
     return content
 
 
-class AnswerKeys(NamedTuple):
-    """The keys of a file of answers, and which of them have one."""
-
-    keys: list[bytes]
-    answered: list[bool]
-
-
-def decode_answer_keys(content: bytes) -> AnswerKeys:
-    """The keys of a file of answers, without the answers.
+def decode_answer_keys(content: bytes) -> tuple[list[bytes], list[bool]]:
+    """The keys of a file of answers, and which of them have one, without the answers.
 
     Raises:
         JournalError: The file is damaged, or of another version.
@@ -206,21 +205,24 @@ def decode_answer_keys(content: bytes) -> AnswerKeys:
     table = _table(content, [0, 1])
     keys: list[Any] = table.column("key").to_pylist()
     answered: list[Any] = table.column("result").is_valid().to_pylist()
-    return AnswerKeys(keys, answered)
+    return keys, answered
 
 
-def decode_answers(content: bytes) -> list[Answer]:
+def decode_answers(content: bytes) -> Answers:
     """The answers of a file.
 
     Raises:
         JournalError: The file is damaged, or of another version.
     """
-    columns = [column.to_pylist() for column in _table(content, None).columns]
+    columns: list[list[Any]] = [column.to_pylist() for column in _table(content, None).columns]
+    keys, results, prompt, cached, completion, request_ids, attempts = columns
     try:
-        return [
-            Answer(key_, _decode_result(result), Usage(prompt, cached, completion), Ticket(request_id, attempts))
-            for key_, result, prompt, cached, completion, request_id, attempts in zip(*columns, strict=True)
-        ]
+        return Answers(
+            keys,
+            list(map(_decode_result, results)),
+            list(map(Usage, prompt, cached, completion)),
+            list(map(Ticket, request_ids, attempts)),
+        )
     except (ValueError, TypeError) as e:
         raise JournalError(f"damaged: {e}") from None
 
@@ -258,90 +260,3 @@ def _decode_result(content: bytes | None) -> Completion | Failure | None:
 
 class JournalError(KimiBeamError):
     """A file of the journal cannot be read."""
-
-
-# ------------------------------------------------------------------------------------------------ the index
-
-NOTHING, INTENT, TICKET, ANSWER = range(4)
-
-
-class Entry(NamedTuple):
-    """The latest record of a key: its state, and where it stands."""
-
-    state: int
-    at: float
-    file: int
-    record: int
-    """Of the file: which submission; of an answer, which row."""
-    position: int
-    """Of the document in the submission."""
-
-
-_ROW = np.dtype(
-    [("key", f"S{KEY_BYTES}"), ("at", "f8"), ("file", "u4"), ("record", "u4"), ("position", "u4"), ("state", "u1")]
-)
-"""37 bytes a document: 370 MB for 10 million."""
-
-_RECENT = 50_000
-"""Keys that are held as Python objects, at several times their size, before they are sorted in with the others."""
-
-
-class Index:
-    """Keys to their latest records, at `_ROW` bytes each."""
-
-    def __init__(self) -> None:
-        self._rows = np.empty(0, _ROW)
-        self._recent: dict[bytes, Entry] = {}
-
-    def __len__(self) -> int:
-        self._settle()
-        return len(self._rows)
-
-    def add(self, key_: bytes, entry: Entry) -> None:
-        """Takes a record in."""
-        before = self._recent.get(key_)
-        if before is None or _counts(entry, before):
-            self._recent[key_] = entry
-        if len(self._recent) >= _RECENT:
-            self._settle()
-
-    def look_up(self, keys: Sequence[bytes]) -> list[Entry | None]:
-        """The latest record of each key, None where there is none."""
-        found: list[Entry | None] = [None] * len(keys)
-        if len(self._rows):
-            wanted = np.array(keys, f"S{KEY_BYTES}")
-            places = np.minimum(np.searchsorted(self._rows["key"], wanted), len(self._rows) - 1)
-            for index in np.flatnonzero(self._rows["key"][places] == wanted).tolist():
-                found[index] = _entry(self._rows[places[index]])
-        for index, key_ in enumerate(keys):
-            recent = self._recent.get(key_)
-            before = found[index]
-            if recent is not None and (before is None or _counts(recent, before)):
-                found[index] = recent
-        return found
-
-    def states(self) -> Counter[int]:
-        """How many keys stand how."""
-        self._settle()
-        found, counts = np.unique(self._rows["state"], return_counts=True)
-        return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-
-    def _settle(self) -> None:
-        """Sorts the recent records in; of those of one key the one that counts stays."""
-        if not self._recent:
-            return
-        new = np.array([(key_, e.at, e.file, e.record, e.position, e.state) for key_, e in self._recent.items()], _ROW)
-        rows = np.concatenate((self._rows, new))
-        order = np.lexsort((rows["at"], rows["state"] == ANSWER, rows["key"]))
-        rows = rows[order]
-        last = np.append(rows["key"][1:] != rows["key"][:-1], True)
-        self._rows, self._recent = rows[last], {}
-
-
-def _counts(later: Entry, before: Entry) -> bool:
-    return (later.state == ANSWER, later.at) >= (before.state == ANSWER, before.at)
-
-
-def _entry(row: Any) -> Entry:
-    _, at, file, record, position, state = row.item()
-    return Entry(state, at, file, record, position)

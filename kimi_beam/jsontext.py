@@ -29,6 +29,7 @@ _KINDS |= {**dict.fromkeys(",[", ","), **dict.fromkeys(" \t\n\r", " ")}
 _MARKS = bytes(ord(_KINDS.get(chr(byte), "x")) for byte in range(256))
 # 16 digits or more in a row (a point among them), or an exponent of three digits: what a double may not give back.
 _MAY_EXCEED_DOUBLE = (b"0" * 16, b"0e000", b"0e+000")
+_WHITE = b" \t\n\r"
 _NO_DIGIT = re.compile(rb"[^0e+]")
 
 
@@ -39,25 +40,44 @@ def loads(text: str | bytes) -> Any:
         ValueError: It is not JSON, holds NaN or Infinity, half a surrogate pair, a number beyond 1e6144 or of more than
             4,300 digits, or is nested deeper than 200 levels.
     """
-    if isinstance(text, bytes):
-        try:
-            text = text.decode()
-        except UnicodeDecodeError as e:
-            raise ValueError(f"not UTF-8: {e.reason} at byte {e.start}") from None
+    return _read(text if isinstance(text, bytes) else text.encode())[0]
+
+
+def _read(text: bytes) -> tuple[Any, bool]:
+    """The value, and whether it is known to hold all that the text says: each digit, and each key."""
+    is_whole = False
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as e:
         # It also refuses a number beyond a double that others take; whatever else is wrong is refused below as well.
         if "number" not in str(e):
+            _check_utf8(text)
             raise
-        value = _loads_exactly(text)
+        value = _loads_exactly(text.decode())
     else:
-        if may_exceed_double(text.encode()):
-            value = _loads_exactly(text)
+        is_whole = _gives_back(value, text)
+        if not is_whole and may_exceed_double(text):
+            value = _loads_exactly(text.decode())
     # Each level has its bracket: few brackets need no look.
-    if text.count("[") + text.count("{") > _MAX_DEPTH:
+    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH:
         _check_depth(value)
-    return value
+    return value, is_whole
+
+
+def _check_utf8(text: bytes) -> None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as e:
+        raise ValueError(f"not UTF-8: {e.reason} at byte {e.start}") from None
+
+
+def _gives_back(value: Any, text: bytes) -> bool:
+    """Whether the value, written again, is the text but for white space: the cheapest proof that nothing was lost."""
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:  # too deep
+        return False
+    return written == text or written.translate(None, _WHITE) == text.translate(None, _WHITE)
 
 
 class RepeatedKeyError(ValueError):
@@ -71,7 +91,9 @@ def loads_unambiguously(text: str) -> Any:
         RepeatedKeyError: An object has a key twice.
         ValueError: As `loads`.
     """
-    value = loads(text)
+    value, is_whole = _read(text.encode())
+    if is_whole:
+        return value
     # Written again, the text has as many keys unless one was lost. Only where they may be spelt otherwise, or do not
     # add up, is each object looked at.
     spaced = any(end in text for end in ('" ', '"\n', '"\t', '"\r'))

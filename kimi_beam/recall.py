@@ -12,7 +12,8 @@ from typing import Protocol
 from kimi_beam import batches
 from kimi_beam.batches import Item, Spent
 from kimi_beam.jobs import Job
-from kimi_beam.journal import ANSWER, INTENT, TICKET, Answer, Entry, Submission
+from kimi_beam.journal import Answer, Submission
+from kimi_beam.journal_index import ANSWER, INTENT, TICKET, Entry
 from kimi_beam.redrive import taken_over
 from kimi_beam.types import OpenRequest, Reply, Ticket, Usage
 

@@ -20,7 +20,8 @@ from scripted import error, reply
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.io.journal_files import Journal, contents
-from kimi_beam.journal import INTENT, Journaling, decode_submissions
+from kimi_beam.journal import Journaling, decode_submissions
+from kimi_beam.journal_index import INTENT
 
 
 @dataclass(frozen=True)

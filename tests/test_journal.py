@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam import journal
+from kimi_beam import journal, journal_index
 from kimi_beam.errors import ConfigError
-from kimi_beam.journal import (
-    ANSWER,
-    INTENT,
-    NOTHING,
-    TICKET,
-    Answer,
-    Entry,
-    Index,
-    JournalError,
-    Journaling,
-    Submission,
-)
+from kimi_beam.journal import Answer, Answers, JournalError, Journaling, Submission
+from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 from kimi_beam.types import Completion, Failure, Ticket, Usage
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -35,7 +25,6 @@ _failures = st.builds(
 )
 _answers = st.builds(
     Answer,
-    _keys,
     st.none() | _completions | _failures,
     st.builds(Usage, _counts, _counts, _counts),
     st.builds(Ticket, st.none() | _texts, st.integers(0, 1000)),
@@ -52,13 +41,15 @@ _submissions = st.builds(
 
 
 @settings(derandomize=True, max_examples=300)
-@given(st.lists(_answers, min_size=1, max_size=8))
-def test_answers_come_back_as_they_were(answers: list[Answer]) -> None:
-    content = journal.encode_answers(answers)
-    assert journal.decode_answers(content) == answers
-    keys, answered = journal.decode_answer_keys(content)
-    assert keys == [answer.key for answer in answers]
-    assert answered == [answer.result is not None for answer in answers]
+@given(st.lists(st.tuples(_keys, _answers), min_size=1, max_size=8))
+def test_answers_come_back_as_they_were(pairs: list[tuple[bytes, Answer]]) -> None:
+    keys, answers = [key for key, _ in pairs], [answer for _, answer in pairs]
+    content = journal.encode_answers(Answers(keys, *zip(*answers, strict=True)))
+    read = journal.decode_answers(content)
+    assert read.keys == keys
+    assert [read.at(row) for row in range(len(keys))] == answers
+    assert read.select([len(keys) - 1]).at(0) == answers[-1]
+    assert journal.decode_answer_keys(content) == (keys, [answer.result is not None for answer in answers])
 
 
 @settings(derandomize=True, max_examples=300)
@@ -104,11 +95,11 @@ _entries = st.lists(
 def test_of_all_records_of_a_key_an_answer_counts_else_the_latest(
     records: list[tuple[bytes, Entry]], recent: int
 ) -> None:
-    before, journal._RECENT = journal._RECENT, recent  # sorted in after so many, or never
+    before, journal_index._RECENT = journal_index._RECENT, recent  # sorted in after so many, or never
     try:
         index = Index()
-        for key, entry in records:
-            index.add(key, entry)
+        for key, (state, at, file, record, position) in records:
+            index.add(Record(state, at, file, record, {key: position}))
         keys = [n.to_bytes(16, "big") for n in range(32)]
         for key, found in zip(keys, index.look_up(keys), strict=True):
             mine = [entry for other, entry in records if other == key]
@@ -117,7 +108,36 @@ def test_of_all_records_of_a_key_an_answer_counts_else_the_latest(
             assert found is None or found in mine
         assert len(index) == len({key for key, _ in records})
     finally:
-        journal._RECENT = before
+        journal_index._RECENT = before
+
+
+@settings(derandomize=True, max_examples=400)
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(st.sampled_from([NOTHING, INTENT, TICKET, ANSWER]), st.integers(0, 9).map(float)),
+            st.lists(st.integers(0, 12), min_size=1, max_size=9, unique=True),
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 20),
+)
+def test_records_of_many_keys_are_found_as_if_each_key_came_alone(
+    records: list[tuple[Any, list[int]]], recent: int
+) -> None:
+    before, journal_index._RECENT = journal_index._RECENT, recent
+    try:
+        together, alone = Index(), Index()
+        for file, ((state, at), numbers) in enumerate(records):
+            positions = {n.to_bytes(16, "big"): place for place, n in enumerate(numbers)}
+            together.add(Record(state, at, file, 0, positions))
+            for key, position in positions.items():
+                alone.add(Record(state, at, file, 0, {key: position}))
+        keys = [n.to_bytes(16, "big") for n in range(14)]
+        assert together.look_up(keys) == alone.look_up(keys)
+        assert together.states() == alone.states()
+    finally:
+        journal_index._RECENT = before
 
 
 def test_a_key_is_of_what_the_model_is_shown_and_how_it_is_asked() -> None:
@@ -129,14 +149,14 @@ def test_a_key_is_of_what_the_model_is_shown_and_how_it_is_asked() -> None:
 def test_a_document_in_the_index_takes_less_than_64_bytes() -> None:
     index = Index()
     for number in range(10_000):
-        index.add(number.to_bytes(16, "little"), Entry(ANSWER, 1.0, 2, 3, 4))
+        index.add(Record(ANSWER, 1.0, 2, 3, {number.to_bytes(16, "little"): 4}))
     assert len(index) == 10_000
     assert index._rows.nbytes / len(index) <= 64
 
 
 @pytest.mark.parametrize("failure", ["item_failed", "missing_item", "malformed_item", "json_mode_unmet", "refused"])
 def test_what_is_no_answer_of_the_models_may_be_asked_for_anew(failure: Any) -> None:
-    assert journal.of(b"k" * 16, Failure("infer", failure, "m"), Usage(), Ticket()).result is None
+    assert journal.answer(Failure("infer", failure, "m")) is None
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

@@ -17,7 +17,8 @@ from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.io import journal_files
 from kimi_beam.jobs import Job
-from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Entry, Journaling, Submission
+from kimi_beam.journal import Journaling, Submission
+from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.keyed_state import KeyedState
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import is_ahead

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kimi_beam import batches, journal
 from kimi_beam.batches import Item
 from kimi_beam.errors import ConfigError
-from kimi_beam.journal import ANSWER, INTENT, NOTHING, TICKET, Answer, Entry, Submission
+from kimi_beam.journal import Answer, Submission
+from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.recall import Recalled, recall
 from kimi_beam.redrive import Choice, again, taken_over
 from kimi_beam.schema import OutputSchema
@@ -189,7 +190,7 @@ def test_what_the_journal_knows_goes_before_what_the_letter_says() -> None:
     document = again(letter("poll", "deadline", attempts=2, open=OPEN))
     completion = Completion("{}", "stop", None, None)
     for request_id, attempts in (("job-1", 1), ("job-2", 2)):
-        answer = Answer(KEY, completion, Usage(), Ticket(request_id, 1))
+        answer = Answer(completion, Usage(), Ticket(request_id, 1))
         found = parted(document, KEY, Records({KEY: (ANSWER, answer, 0)}))
         (reply,) = found.answered
         assert reply.result == completion

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from typing import TypeVar
 
@@ -19,19 +19,8 @@ from kimi_beam import journal
 from kimi_beam.errors import InputError, OutputError
 from kimi_beam.io.paths import Found, is_local, listing, output
 from kimi_beam.io.staging import whole
-from kimi_beam.journal import (
-    ANSWER,
-    ANSWERS_SUFFIX,
-    INTENT,
-    NOTHING,
-    SUBMISSIONS_SUFFIX,
-    TICKET,
-    Answer,
-    Entry,
-    Index,
-    JournalError,
-    Submission,
-)
+from kimi_beam.journal import ANSWERS_SUFFIX, SUBMISSIONS_SUFFIX, Answer, Answers, JournalError, Submission
+from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 
 T = TypeVar("T")
 
@@ -58,7 +47,7 @@ class Journal:
         self._files: list[str] = []
         self._known: set[str] = set()
         self._submissions: OrderedDict[int, list[Submission]] = OrderedDict()
-        self._answers: OrderedDict[int, list[Answer]] = OrderedDict()
+        self._answers: OrderedDict[int, Answers] = OrderedDict()
         try:
             if not FileSystems.exists(self.directory):
                 FileSystems.mkdirs(self.directory)
@@ -95,12 +84,14 @@ class Journal:
     def answer(self, entry: Entry) -> Answer:
         """The answer that an entry stands for."""
         with self._lock:
-            return _cached(self._answers, entry.file, self._read_answers)[entry.record]
+            return _cached(self._answers, entry.file, self._read_answers).at(entry.position)
 
     def write_submissions(self, submissions: Sequence[Submission]) -> None:
         """Writes one file, whole or not at all."""
         if submissions:
-            self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
+            path = self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
+            with self._lock:
+                self._add(path, _of_submissions(submissions, len(self._files)))
 
     def hold_room(self, submissions: Sequence[Submission]) -> str:
         """Takes the room that the tickets of submissions will need, so that a disk is full before they are made.
@@ -121,46 +112,46 @@ class Journal:
         with contextlib.suppress(BeamIOError, OSError):
             FileSystems.delete([path])
 
-    def write_answers(self, answers: Sequence[Answer]) -> None:
+    def write_answers(self, answers: Answers) -> None:
         """Writes one file, whole or not at all."""
-        if answers:
-            self._write(journal.encode_answers(answers), ANSWERS_SUFFIX)
+        if answers.keys:
+            path = self._write(journal.encode_answers(answers), ANSWERS_SUFFIX)
+            answered = [result is not None for result in answers.results]
+            with self._lock:
+                self._add(path, _of_answers(answers.keys, answered, _time_of(path), len(self._files)))
 
     # -------------------------------------------------------------------------------------------- files
 
-    def _write(self, content: bytes, suffix: str) -> None:
+    def _write(self, content: bytes, suffix: str) -> str:
         # Named by time, so that a listing is in order; records of answers have no time of their own.
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{suffix}"
-        path = FileSystems.join(self.directory, name)
+        path: str = FileSystems.join(self.directory, name)
         with whole(path + _ASIDE) as f:
             f.write(content)
         FileSystems.rename([path + _ASIDE], [path])
-        with self._lock:
-            self._load(path, content)
+        return path
 
-    def _load(self, path: str, content: bytes | None = None) -> None:
-        content = self._bytes(path) if content is None else content
-        number = len(self._files)
+    def _load(self, path: str) -> None:
+        content, number = self._bytes(path), len(self._files)
         try:
             if path.endswith(SUBMISSIONS_SUFFIX):
-                for record, submission in enumerate(journal.decode_submissions(content)):
-                    state = NOTHING if submission.is_over else INTENT if submission.request_id is None else TICKET
-                    for position, key in enumerate(submission.keys):
-                        self._index.add(key, Entry(state, submission.at, number, record, position))
+                records = _of_submissions(journal.decode_submissions(content), number)
             else:
-                at = _time_of(path)
-                keys, answered = journal.decode_answer_keys(content)
-                for record, (key, has) in enumerate(zip(keys, answered, strict=True)):
-                    self._index.add(key, Entry(ANSWER if has else NOTHING, at, number, record, 0))
+                records = _of_answers(*journal.decode_answer_keys(content), _time_of(path), number)
         except JournalError as e:
             raise JournalError(f"the journal's file {path} is {e}") from None
+        self._add(path, records)
+
+    def _add(self, path: str, records: Iterable[Record]) -> None:
+        for record in records:
+            self._index.add(record)
         self._files.append(path)
         self._known.add(path)
 
     def _read_submissions(self, file: int) -> list[Submission]:
         return journal.decode_submissions(self._bytes(self._files[file]))
 
-    def _read_answers(self, file: int) -> list[Answer]:
+    def _read_answers(self, file: int) -> Answers:
         return journal.decode_answers(self._bytes(self._files[file]))
 
     def _bytes(self, path: str) -> bytes:
@@ -169,7 +160,28 @@ class Journal:
         return content
 
 
-def _cached(cache: OrderedDict[int, list[T]], number: int, read: Callable[[int], list[T]]) -> list[T]:
+def _of_submissions(submissions: Sequence[Submission], file: int) -> list[Record]:
+    return [
+        Record(
+            NOTHING if submission.is_over else INTENT if submission.request_id is None else TICKET,
+            submission.at,
+            file,
+            number,
+            {key: position for position, key in enumerate(submission.keys)},
+        )
+        for number, submission in enumerate(submissions)
+    ]
+
+
+def _of_answers(keys: Sequence[bytes], answered: Sequence[bool], at: float, file: int) -> list[Record]:
+    rows: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
+    for row, (key, has) in enumerate(zip(keys, answered, strict=True)):
+        rows[has][key] = row
+    states = ((NOTHING, rows[False]), (ANSWER, rows[True]))
+    return [Record(state, at, file, 0, positions) for state, positions in states if positions]
+
+
+def _cached(cache: OrderedDict[int, T], number: int, read: Callable[[int], T]) -> T:
     if number not in cache:
         cache[number] = read(number)
         if len(cache) > _CACHED_FILES:

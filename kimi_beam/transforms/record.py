@@ -9,11 +9,12 @@ from kimi_beam import batches, journal
 from kimi_beam.batches import NO_KEY, Head
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
-from kimi_beam.journal import INTENT, TICKET, Answer, Entry, Journaling, Submission
+from kimi_beam.journal import Answers, Journaling, Submission
+from kimi_beam.journal_index import INTENT, TICKET, Entry
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled, is_ahead, recall
 from kimi_beam.service import WorkersAI
-from kimi_beam.types import Document, Failure, OpenRequest, Reply
+from kimi_beam.types import Document, Failure, OpenRequest, Reply, Ticket
 from kimi_beam.wire.envelopes import Exchange, Unknown
 from kimi_beam.wire.protocol import Accepted, decode_submit
 
@@ -113,19 +114,25 @@ class Recorder:
         if self._journal is None:
             return
         keys = [self._keys.of(reply.document) for reply in replies] if blob is None else self._of(blob)
-        answers = [
-            journal.of(key, reply.result, reply.usage, reply.ticket) for key, reply in zip(keys, replies, strict=True)
-        ]
-        # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
-        entries = self._journal.look_up(keys)
-        self._journal.write_answers(
-            [a for a, entry in zip(answers, entries, strict=True) if a.result is not None or self._ends(a, entry)]
+        answers = Answers(
+            keys,
+            [journal.answer(reply.result) for reply in replies],
+            [reply.usage for reply in replies],
+            [reply.ticket for reply in replies],
         )
+        if None in answers.results:
+            # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
+            entries = self._journal.look_up(keys)
+            each = zip(replies, answers.results, entries, strict=True)
+            answers = answers.select(
+                row for row, (reply, result, entry) in enumerate(each) if result or self._ends(reply.ticket, entry)
+            )
+        self._journal.write_answers(answers)
 
-    def _ends(self, answer: Answer, entry: Entry | None) -> bool:
+    def _ends(self, ticket: Ticket, entry: Entry | None) -> bool:
         if self._journal is None or entry is None or entry.state not in (INTENT, TICKET):
             return True
-        return self._journal.submission(entry).request_id == answer.ticket.request_id
+        return self._journal.submission(entry).request_id == ticket.request_id
 
     def given_up(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:
         """Writes down that nothing of a batch is in flight any more, unless something may be."""

@@ -105,11 +105,16 @@ def reason(value: Any) -> str:
         return type(value).__name__
 
 
+_PARSED = (b'"response"', b'"arguments"')
+"""Keys whose values some servers send parsed: in these alone a number is part of an answer, to be kept exactly."""
+
+
 def read_json(body: bytes) -> Any:
     """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job."""
     try:
         value = orjson.loads(body)
-        return value if not jsontext.may_exceed_double(body) else jsontext.loads_leniently(body)
+        has_parsed = any(key in body for key in _PARSED)
+        return jsontext.loads_leniently(body) if has_parsed and jsontext.may_exceed_double(body) else value
     except ValueError:
         return jsontext.loads_leniently(body)
 
