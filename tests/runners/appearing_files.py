@@ -19,6 +19,7 @@ from harness import ACCOUNT, receipts
 
 from kimi_beam.emulator import Emulator
 from kimi_beam.io.account import account_of, files_without
+from kimi_beam.io.journal_files import contents
 
 _PATIENCE = 240.0
 """Seconds until documents must have left: a busy machine takes one to start a job on Flink."""
@@ -94,6 +95,12 @@ class Stream:
         """The files that were written."""
         return {path.name for path in self.output.glob("*/event_date=*/event_hour=*/part-*")}
 
+    @property
+    def journaled(self) -> int:
+        """Documents that the journal knows to be submitted."""
+        known = contents(str(self.output / "_journal"))
+        return int(known["  answered"]) + int(known["  in flight"])
+
     def wait_until(self, said: str, reached: Callable[[], bool]) -> None:
         """Waits while the program works."""
         deadline = time.monotonic() + _PATIENCE
@@ -148,7 +155,7 @@ def files_that_appear(directory: Path, options: Sequence[str], *, end: Callable[
         options: Beam's.
         end: Ends what the program has left running elsewhere.
     """
-    with Emulator(latency=0.5, seed=8) as emulator:
+    with Emulator(latency=1.5, seed=8) as emulator:
         stream = Stream(directory, emulator.base_url, options)
         stream.put_receipts(10)
         stream.put("not-utf8.txt", b"\xff\xfe\xfd")
@@ -161,16 +168,19 @@ def files_that_appear(directory: Path, options: Sequence[str], *, end: Callable[
             stream.put_receipts(10, start=10)
             stream.wait_for(21)
             assert stream.files > first
-        end()
-        (letter,) = stream.letters
-        assert (letter["stage"], letter["code"]) == ("read", "not_utf8")
-        assert letter["event_time"]
-        expected = names(20) + Counter({"not-utf8.txt": 1})
-        stream.check(emulator, expected, asked=20)  # a file that changes is not read again
-        # A new start knows the journal and what is written. The file that has changed is another to it.
-        with stream.running():
+            (letter,) = stream.letters
+            assert (letter["stage"], letter["code"]) == ("read", "not_utf8")
+            assert letter["event_time"]
+            expected = names(20) + Counter({"not-utf8.txt": 1})
+            stream.check(emulator, expected, asked=20)  # a file that changes is not read again
             stream.put_receipts(5, start=20)
-            expected += names(5, start=20) + Counter({"doc-0.txt": 1})
+            stream.wait_until("submitted", lambda: stream.journaled == 25)
+        end()
+        # A new start knows the journal, what is in flight by it, and what is written. The file that has changed is
+        # another to it.
+        with stream.running():
+            stream.put_receipts(5, start=25)
+            expected += names(10, start=20) + Counter({"doc-0.txt": 1})
             stream.wait_for(expected.total())
         end()
-        stream.check(emulator, expected, asked=26)
+        stream.check(emulator, expected, asked=31)
