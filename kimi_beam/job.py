@@ -192,6 +192,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         **asdict(job.asking),
         journal=job.journaling,
         events=job.events,
+        record_batches=True,
     )
     (results.extractions, results.dead_letters) | "Write" >> write
     return write

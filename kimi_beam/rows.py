@@ -54,32 +54,41 @@ def convert(
     ids: Sequence[str],
     fields: Sequence[Any],
     metadata: Sequence[Mapping[str, Any]],
-    provenance: Sequence[Provenance],
+    provenance: Sequence[Sequence[Any]],
 ) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
     """Converts extractions, given column by column.
+
+    Args:
+        schema: Of the fields.
+        ids: Of the documents.
+        fields: The answers.
+        metadata: Of the documents.
+        provenance: A column for each field of `PROVENANCE`; times in seconds since 1970 and microseconds.
 
     Returns:
         A record batch of `file_schema` with a row for each extraction that could be converted, in order; and the index
         and reason of each that could not.
     """
     typed, bad = schema.to_arrow(fields)
-    skip = {index for index, _ in bad}
-    keep = [index for index in range(len(ids)) if index not in skip]
+    if bad:
+        skip = {index for index, _ in bad}
+        keep = [index for index in range(len(ids)) if index not in skip]
+        ids, metadata = [ids[i] for i in keep], [metadata[i] for i in keep]
+        provenance = [[column[i] for i in keep] for column in provenance]
+    origins = [pa.array(column, field.type) for column, field in zip(provenance, PROVENANCE, strict=True)]
     arrays = [
-        pa.array([ids[i] for i in keep], pa.string()),
+        pa.array(ids, pa.string()),
         *typed.columns,
-        pa.array([jsontext.dumps_any(metadata[i]).decode() if metadata[i] else None for i in keep]).cast(JSON)
-        if keep
-        else pa.array([], pa.string()).cast(JSON),
-        _provenance([provenance[i] for i in keep]),
+        pa.array([jsontext.dumps_any(one).decode() if one else None for one in metadata], pa.string()).cast(JSON),
+        pa.StructArray.from_arrays(origins, fields=list(PROVENANCE)),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=file_schema(schema)), bad
 
 
-def _provenance(rows: Sequence[Provenance]) -> pa.StructArray:
+def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
+    """The columns of `PROVENANCE`."""
     usages = [row.usage for row in rows]
-    arrivals = [row.arrival or _NO_ARRIVAL for row in rows]
-    columns: list[list[Any]] = [
+    return [
         [row.source for row in rows],
         [row.model_asked for row in rows],
         [row.model_answered for row in rows],
@@ -90,10 +99,18 @@ def _provenance(rows: Sequence[Provenance]) -> pa.StructArray:
         [usage.completion_tokens for usage in usages],
         [row.schema_hash for row in rows],
         [None if row.extracted_at is None else row.extracted_at * 1_000_000 for row in rows],
+        *arrival_columns([row.arrival for row in rows]),
+    ]
+
+
+def arrival_columns(given: Sequence[Arrival | None]) -> list[list[Any]]:
+    """The last columns of `PROVENANCE`, which only a stream's documents fill."""
+    if not any(given):
+        return [[None] * len(given)] * 4
+    arrivals = [arrival or _NO_ARRIVAL for arrival in given]
+    return [
         [arrival.event_time for arrival in arrivals],
         [arrival.window and arrival.window[0] for arrival in arrivals],
         [arrival.window and arrival.window[1] for arrival in arrivals],
         [arrival.delivery or None for arrival in arrivals],
     ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, PROVENANCE, strict=True)]
-    return pa.StructArray.from_arrays(arrays, fields=list(PROVENANCE))

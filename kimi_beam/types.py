@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -368,6 +368,3 @@ class DeadLetter:
     failed_at: float
     round: int = 0
     open: OpenRequest | None = None
-
-
-Outcome: TypeAlias = Extraction | DeadLetter

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from kimi_beam import jsontext, rows
 from kimi_beam.schema import OutputSchema
@@ -19,7 +21,6 @@ from kimi_beam.types import (
     Document,
     Extraction,
     Failure,
-    Outcome,
     Provenance,
     Reply,
     Ticket,
@@ -80,10 +81,28 @@ class Asked:
     model: str
 
 
+class Good(NamedTuple):
+    """A reply whose answer is valid."""
+
+    reply: Reply
+    completion: Completion
+    instance: Any
+
+
+class Settled(NamedTuple):
+    """The replies of one job, parted: each is a row or a dead letter."""
+
+    rows: pa.RecordBatch
+    """Of `rows.file_schema`."""
+    good: list[Good]
+    """Of each row."""
+    dead_letters: list[DeadLetter]
+
+
 def settle(
     all_replies: Iterable[Reply], asked: Asked, now: float, count_nulls: Callable[[int], None] = lambda _: None
-) -> Iterator[Outcome]:
-    """Turns each reply into exactly one outcome; extractions come with their typed row.
+) -> Settled:
+    """Turns each reply into exactly one typed row or dead letter.
 
     Args:
         all_replies: The replies of one job.
@@ -91,37 +110,40 @@ def settle(
         now: Unix seconds, for the dead letters.
         count_nulls: Told how many nulls of an answer were taken as absent.
     """
-    good: list[tuple[Reply, Completion, Any]] = []
+    good: list[Good] = []
+    dead: list[DeadLetter] = []
     for reply in all_replies:
         verdict = judge(reply.result, asked.schema)
         if isinstance(verdict, Failure):
-            yield dead_letter(reply, verdict, asked, now)
+            dead.append(dead_letter(reply, verdict, asked, now))
         else:
             completion, instance, nulls = verdict
             if nulls:
                 count_nulls(nulls)
-            good.append((reply, completion, instance))
-    if not good:
-        return
-    provenance = [_provenance(reply, completion, asked) for reply, completion, _ in good]
+            good.append(Good(reply, completion, instance))
+    documents = [one.reply.document for one in good]
     batch, bad = rows.convert(
         asked.schema,
-        [reply.document.id for reply, _, _ in good],
-        [instance for _, _, instance in good],
-        [reply.document.metadata for reply, _, _ in good],
-        provenance,
+        [document.id for document in documents],
+        [one.instance for one in good],
+        [document.metadata for document in documents],
+        _provenance_columns(good, asked),
     )
-    reasons = dict(bad)
-    row = 0
-    for index, (reply, completion, instance) in enumerate(good):
-        if index in reasons:
-            failure = Failure("type", "type_mismatch", str(reasons[index]), raw=completion.text)
-            yield dead_letter(reply, failure, asked, now)
-        else:
-            document = reply.document
-            extraction = Extraction(document.id, instance, document.metadata, provenance[index])
-            yield extraction.with_row(ArrowRow(batch, row))
-            row += 1
+    if bad:
+        reasons = dict(bad)
+        for index, reason in bad:
+            failure = Failure("type", "type_mismatch", str(reason), raw=good[index].completion.text)
+            dead.append(dead_letter(good[index].reply, failure, asked, now))
+        good = [one for index, one in enumerate(good) if index not in reasons]
+    return Settled(batch, good, dead)
+
+
+def extractions(settled: Settled, asked: Asked) -> Iterator[Extraction]:
+    """What was settled, row by row; each comes with its typed row."""
+    for index, (reply, completion, instance) in enumerate(settled.good):
+        document = reply.document
+        extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, asked))
+        yield extraction.with_row(ArrowRow(settled.rows, index))
 
 
 def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completion, Any, int] | Failure:
@@ -205,6 +227,25 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> Dea
         earlier.round,
         reply.open or earlier.open,
     )
+
+
+def _provenance_columns(good: Sequence[Good], asked: Asked) -> list[list[Any]]:
+    """What `rows.provenance_columns` makes of the provenances, without making them."""
+    replies_ = [one.reply for one in good]
+    created = [one.completion.created for one in good]
+    return [
+        [reply.document.source for reply in replies_],
+        [asked.model] * len(good),
+        [one.completion.model for one in good],
+        [reply.ticket.request_id for reply in replies_],
+        [reply.document.earlier.attempts + reply.ticket.attempts for reply in replies_],
+        [reply.usage.prompt_tokens for reply in replies_],
+        [reply.usage.cached_tokens for reply in replies_],
+        [reply.usage.completion_tokens for reply in replies_],
+        [asked.schema.hash] * len(good),
+        [None if seconds is None else seconds * 1_000_000 for seconds in created],
+        *rows.arrival_columns([reply.document.arrival for reply in replies_]),
+    ]
 
 
 def _provenance(reply: Reply, completion: Completion, asked: Asked) -> Provenance:

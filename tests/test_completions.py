@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
-from kimi_beam.validation import Asked, judge, replies, settle
+from kimi_beam.validation import Asked, extractions, judge, replies, settle
 from kimi_beam.wire.completions import (
     Answered,
     ToolCall,
@@ -357,7 +357,8 @@ _results = [
 def settles(*found: Completion | Failure) -> None:
     """Whatever was decoded, each document leaves exactly once."""
     documents = [Reply(Document(str(n), "t"), result) for n, result in enumerate(found)]
-    outcomes = list(settle(documents, ASKED, NOW))
+    settled = settle(documents, ASKED, NOW)
+    outcomes = [*extractions(settled, ASKED), *settled.dead_letters]
     ids = [o.document_id if isinstance(o, Extraction) else o.document.id for o in outcomes]
     assert sorted(ids) == sorted(str(n) for n in range(len(found)))
     assert all(isinstance(outcome, (Extraction, DeadLetter)) for outcome in outcomes)
@@ -404,5 +405,5 @@ def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[A
     found, surplus = replies("b", documents, wrapped, None, Ticket("r", 1), answer_tool=tool)
     assert [reply.document for reply in found] == documents
     assert 0 <= surplus <= len(items)
-    outcomes = list(settle(found, ASKED, NOW))
-    assert len(outcomes) == 3
+    settled = settle(found, ASKED, NOW)
+    assert len(settled.good) + len(settled.dead_letters) == 3

@@ -10,9 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kimi_beam import rows
 from kimi_beam.schema import ADDITIONAL, OutputSchema
-from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Outcome, Reply, Ticket, Usage
-from kimi_beam.validation import Asked, dead_letter, judge, parse, references, replies, settle
+from kimi_beam.types import (
+    Arrival,
+    Completion,
+    DeadLetter,
+    Document,
+    Earlier,
+    Extraction,
+    Failure,
+    Reply,
+    Ticket,
+    Usage,
+)
+from kimi_beam.validation import Asked, dead_letter, extractions, judge, parse, references, replies, settle
 
 SCHEMA = OutputSchema(
     {
@@ -35,8 +47,9 @@ def reply(text: str, document_id: str = "a", **document: Any) -> Reply:
     return Reply(Document(document_id, "the text", **document), completion(text), Usage(10, 4, 2), TICKET)
 
 
-def outcomes(*given: Reply, asked: Asked = ASKED) -> list[Outcome]:
-    return list(settle(given, asked, NOW))
+def outcomes(*given: Reply, asked: Asked = ASKED) -> list[Extraction | DeadLetter]:
+    settled = settle(given, asked, NOW)
+    return [*extractions(settled, asked), *settled.dead_letters]
 
 
 def item(content: Any, finish: str = "stop", **more: Any) -> dict[str, Any]:
@@ -102,7 +115,7 @@ def test_every_document_leaves_exactly_once_whatever_came_back(data: st.DataObje
     assert [reply.document for reply in answered] == documents
     missing = sum(isinstance(r.result, Failure) and r.result.code == "missing_item" for r in answered)
     assert count - missing + surplus == len(items), "asked = answered + failed + missing, and the rest is counted"
-    left = list(settle(answered, ASKED, NOW))
+    left = outcomes(*answered)
     ids = [outcome.document_id if isinstance(outcome, Extraction) else outcome.document.id for outcome in left]
     assert sorted(ids) == sorted(document.id for document in documents)
     for outcome in left:
@@ -297,11 +310,9 @@ def test_a_null_for_what_may_only_be_absent_is_taken_as_absent_and_counted(
     assert isinstance(result, tuple)
     assert result[1:] == (instance, nulls)
     counted: list[int] = []
-    (outcome,) = settle([reply(json.dumps(answer))], Asked(NULLS, "m"), NOW, counted.append)
-    assert isinstance(outcome, Extraction)
+    settled = settle([reply(json.dumps(answer))], Asked(NULLS, "m"), NOW, counted.append)
     assert sum(counted) == nulls
-    assert outcome.row is not None
-    assert NULLS.from_arrow(outcome.row.batch) == [instance]
+    assert NULLS.from_arrow(settled.rows) == [instance]
 
 
 @pytest.mark.parametrize("answer", [{"name": None, "day": None}, {"name": "x", "day": None, "lines": None, "note": 5}])
@@ -466,3 +477,43 @@ def test_a_megabyte_of_json_is_judged_in_one_short_line(text: str) -> None:
         assert result.code == "schema_violation"
         assert len(result.message) < 1_000
         assert "\n" not in result.message
+
+
+_words = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+_arrivals = st.none() | st.builds(
+    Arrival,
+    st.none() | st.integers(0, 2**50),
+    st.none() | st.tuples(st.integers(0, 2**50), st.integers(0, 2**50)),
+    _words,
+)
+_valid = st.builds(
+    Reply,
+    st.builds(
+        Document,
+        _words,
+        _words,
+        metadata=st.dictionaries(_words, st.integers(0, 9), max_size=2),
+        source=_words,
+        arrival=_arrivals,
+        earlier=st.builds(Earlier, st.integers(0, 3), st.integers(0, 3)),
+    ),
+    st.builds(Completion, st.just(GOOD), st.just("stop"), st.none() | st.integers(1, 2**31), st.none() | _words),
+    st.builds(Usage, *[st.integers(0, 2**40)] * 3),
+    st.builds(Ticket, st.none() | _words, st.integers(0, 3)),
+)
+
+
+@given(st.lists(_valid, max_size=5))
+def test_a_row_says_the_same_whether_it_is_made_of_a_reply_or_of_an_extraction(given: list[Reply]) -> None:
+    settled = settle(given, ASKED, NOW)
+    each = list(extractions(settled, ASKED))
+    again, bad = rows.convert(
+        SCHEMA,
+        [one.document_id for one in each],
+        [one.fields for one in each],
+        [one.metadata for one in each],
+        rows.provenance_columns([one.provenance for one in each]),
+    )
+    assert not bad
+    assert settled.rows.num_rows == len(given)
+    assert again.equals(settled.rows)

@@ -33,7 +33,8 @@ _GROUP_BYTES = 128 << 20
 class WriteParquet(beam.PTransform):
     """Writes extractions to zstd-compressed Parquet files, their columns typed by the schema.
 
-    ``PCollection[Extraction] -> PCollection[str]`` (the paths)
+    ``PCollection[Extraction] -> PCollection[str]`` (the paths); bounded input may be the record batches of
+    ``Extract(record_batches=True)`` as well.
 
     Bounded input gives ``PREFIX-00000-of-00001.parquet`` and so on, all of them at the end, and one file of 0 rows
     where there is no extraction. Unbounded input gives directories by the documents' event time,
@@ -72,11 +73,12 @@ class WriteParquet(beam.PTransform):
 def stage_parquet(
     extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None
 ) -> beam.PCollection:
-    """``PCollection[Extraction] -> PCollection[Staged]``: the files, whole but not named yet."""
+    """``PCollection[Extraction | RecordBatch] -> PCollection[Staged]``: the files, whole but not named yet."""
+    encode_all = _EncodeBatches(schema) if extractions.element_type is pa.RecordBatch else _Encode(schema)
     return (
         extractions
         | "Window" >> Window()
-        | "Encode" >> beam.ParDo(_Encode(schema)).with_output_types(bytes)
+        | "Encode" >> beam.ParDo(encode_all).with_output_types(bytes)
         | "Files" >> Stage(target, writer(schema), _files(extractions) if files is None else files)
     )
 
@@ -120,6 +122,31 @@ class _Encode(beam.DoFn):
     def _flush(self) -> bytes:
         pending, self._pending = self._pending, []
         return encode(pending, self._schema)
+
+
+class _EncodeBatches(beam.DoFn):
+    """``RecordBatch -> bytes``: some rows as an Arrow IPC stream."""
+
+    def __init__(self, schema: OutputSchema) -> None:
+        self._schema = schema
+
+    def start_bundle(self) -> None:
+        self._pending: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[bytes]:
+        self._pending.append(batch)
+        self._rows += batch.num_rows
+        if self._rows >= _PIECE_ROWS:
+            yield self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._pending:
+            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _flush(self) -> bytes:
+        pending, self._pending, self._rows = self._pending, [], 0
+        return as_stream(pa.Table.from_batches(pending, rows.file_schema(self._schema)).combine_chunks())
 
 
 class EncodeParts(beam.DoFn):
@@ -206,7 +233,7 @@ def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
         [extraction.document_id for extraction in run],
         [extraction.fields for extraction in run],
         [extraction.metadata for extraction in run],
-        [extraction.provenance for extraction in run],
+        rows.provenance_columns([extraction.provenance for extraction in run]),
     )
     if bad:
         index, violation = bad[0]

@@ -76,7 +76,7 @@ def settled(numbers: Sequence[int]) -> list[Extraction]:
         [e.document_id for e in made],
         [e.fields for e in made],
         [e.metadata for e in made],
-        [e.provenance for e in made],
+        rows.provenance_columns([e.provenance for e in made]),
     )
     assert bad == []
     return [e.with_row(ArrowRow(batch, index)) for index, e in enumerate(made)]

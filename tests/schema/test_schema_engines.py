@@ -97,7 +97,7 @@ def _write(schema: OutputSchema, instances: list[Any], path: Path) -> pa.RecordB
     """A file as `WriteParquet` writes it."""
     ids = [str(n) for n in range(len(instances))]
     provenance = Provenance("s", "m", None, None, 1, Usage(), schema.hash, None)
-    batch, bad = rows.convert(schema, ids, instances, [{}] * len(ids), [provenance] * len(ids))
+    batch, bad = rows.convert(schema, ids, instances, [{}] * len(ids), rows.provenance_columns([provenance] * len(ids)))
     assert bad == []
     pq.write_table(pa.Table.from_batches([batch]), path, compression="zstd")
     return batch
