@@ -80,16 +80,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             from kimi_beam.commands import journal as journal_command
 
             return journal_command.run(args)
-    if args.command == "audit":
-        with console.hushed():
-            from kimi_beam.commands import audit as audit_command
-
-            return audit_command.run(args)
     if args.command == "schema":
         from kimi_beam.commands import schema as schema_command  # late: it needs Arrow
 
         return schema_command.run(args)
     try:
+        if args.command == "audit":
+            with console.hushed():
+                from kimi_beam.commands import audit as audit_command
+
+                return audit_command.run(args)
         with contextlib.nullcontext() if args.verbose else console.hushed():
             # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
             from kimi_beam.commands import extract as extract_command

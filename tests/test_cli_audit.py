@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +96,10 @@ def test_a_file_that_is_damaged_is_named(kind: str, out: Path, capsys: pytest.Ca
     assert cli.main(["audit", str(out)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"kimi-beam: cannot read {damaged}: ")
+
+
+def test_who_has_read_enough_of_it_is_told_nothing_more(tmp_path: Path) -> None:
+    write_came_in(tmp_path, [replace(document(n), id="d" * 200) for n in range(5_000)])
+    words = f"{sys.executable} -m kimi_beam.cli audit {tmp_path} | head -1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.split(), done.stderr) == (["came", "in", "5000"], "")
