@@ -140,7 +140,8 @@ class Prompt:
         """
         before, after = self._parts[form]
         end = b',"external_reference":' + orjson.dumps(reference) + b"}" if reference is not None else b"}"
-        return b"".join((before, self._content(document), b"}", *(b"," + turn for turn in turns), after, end))
+        said = b"".join(b"," + turn for turn in turns) if turns else b""
+        return b"".join((before, self._content(document), b"}", said, after, end))
 
     def size(self, document: Document) -> int:
         """Bytes of the document's request.

@@ -31,6 +31,7 @@ from kimi_beam.tools import declared
 from kimi_beam.transforms.arrival import KeepArrival
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches
+from kimi_beam.transforms.replies import Replies
 from kimi_beam.transforms.request import FAILED, Request, Separate
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Document, Extraction
@@ -181,24 +182,29 @@ class Extract(beam.PTransform):
         kept = self._journaling, parts, self._events
         settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
         if not batches.is_bounded:
-            return batches | "Dispatch" >> beam.ParDo(DispatchUnbounded(*settings))
+            return batches | "Dispatch" >> _asking(DispatchUnbounded(*settings))
         if not keeps_state(batches.pipeline):
-            return batches | beam.GroupByKey() | "Dispatch" >> beam.ParDo(DispatchAtOnce(*settings))
-        return batches | "Dispatch" >> beam.ParDo(DispatchBounded(*settings))
+            return batches | beam.GroupByKey() | "Dispatch" >> _asking(DispatchAtOnce(*settings))
+        return batches | "Dispatch" >> _asking(DispatchBounded(*settings))
 
     def _request(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
         asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
         settings = *asking, self._journaling, parts
         if not batches.is_bounded:
-            return batches | beam.Values() | "Request" >> beam.ParDo(Request(*settings, bounded=False))
+            return batches | beam.Values() | "Request" >> _asking(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
         separated = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
         separated["good"].element_type = bytes
+        separated[FAILED].element_type = Replies
         good = separated["good"] | beam.Reshuffle()
-        answered = good | "Request" >> beam.ParDo(Request(*settings, bounded=True))
+        answered = good | "Request" >> _asking(Request(*settings, bounded=True))
         return (separated[FAILED], answered) | beam.Flatten()
+
+
+def _asking(do: beam.DoFn) -> beam.ParDo:
+    return beam.ParDo(do).with_output_types(Replies)
 
 
 def is_one_process(pipeline: beam.Pipeline) -> bool:

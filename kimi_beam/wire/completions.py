@@ -206,7 +206,7 @@ def decode_completion(
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return Failure("infer", "malformed_item", f"no chat completion: {reason(result)}", retryable=True)
     text = _text(message.get("content"))
-    calls = _tool_calls(message)
+    calls = _tool_calls(message["tool_calls"]) if message.get("tool_calls") else ()
     answer = next((call.arguments for call in calls if call.name == answer_tool), None) if answer_tool else None
     raw = answer or text or None
     finish = choice.get("finish_reason")
@@ -233,14 +233,13 @@ def decode_completion(
 
 def _text(content: Any) -> str:
     """A string, or the texts of content parts (release notes 2026-02-17)."""
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
+    if isinstance(content, str):
+        return content
+    parts = [part.get("text") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return "".join(part for part in parts if isinstance(part, str))
 
 
-def _tool_calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    listed = message.get("tool_calls")
+def _tool_calls(listed: Any) -> tuple[ToolCall, ...]:
     found = []
     for number, call in enumerate(listed if isinstance(listed, Sequence) and not isinstance(listed, str) else ()):
         function = call.get("function") if isinstance(call, dict) else None

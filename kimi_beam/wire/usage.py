@@ -7,6 +7,8 @@ from typing import Any
 
 from kimi_beam.types import Usage
 
+_TOO_MANY = 1 << 40
+
 
 def decode_usage(usage: Any) -> Usage | None:
     """Tokens as stated; None where there is no statement. ``prompt_tokens_details`` may be null (captured)."""
@@ -20,7 +22,7 @@ def decode_usage(usage: Any) -> Usage | None:
 
 def count(number: Any) -> int:
     """A number of tokens or seconds; 0 for what is none. Below 2**40, so that sums stay far from 64 bits."""
-    return int(number) if isinstance(number, (int, float)) and 0 <= number < 1 << 40 else 0
+    return int(number) if isinstance(number, (int, float)) and 0 <= number < _TOO_MANY else 0
 
 
 def share_usage(total: Usage | None, items: Sequence[Usage | None]) -> list[Usage]:
@@ -33,7 +35,11 @@ def share_usage(total: Usage | None, items: Sequence[Usage | None]) -> list[Usag
     known = [usage or Usage() for usage in items]
     if total is None:
         return known
-    said = sum(known, Usage())
+    said = Usage(
+        sum(usage.prompt_tokens for usage in known),
+        sum(usage.cached_tokens for usage in known),
+        sum(usage.completion_tokens for usage in known),
+    )
     silent = [index for index, usage in enumerate(items) if usage is None]
     prompt = _even(max(0, total.prompt_tokens - said.prompt_tokens), len(silent))
     completion = _even(max(0, total.completion_tokens - said.completion_tokens), len(silent))
@@ -42,7 +48,7 @@ def share_usage(total: Usage | None, items: Sequence[Usage | None]) -> list[Usag
     room = [usage.prompt_tokens - usage.cached_tokens for usage in known]
     cached = _in_proportion(min(max(0, total.cached_tokens - said.cached_tokens), sum(room)), room)
     return [
-        Usage(usage.prompt_tokens, usage.cached_tokens + more, usage.completion_tokens)
+        Usage(usage.prompt_tokens, usage.cached_tokens + more, usage.completion_tokens) if more else usage
         for usage, more in zip(known, cached, strict=True)
     ]
 
