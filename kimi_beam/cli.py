@@ -85,6 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return schema_command.run(args)
     try:
+        if args.command == "audit":
+            with console.hushed():
+                from kimi_beam.commands import audit as audit_command
+
+                return audit_command.run(args)
         with contextlib.nullcontext() if args.verbose else console.hushed():
             # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
             from kimi_beam.commands import extract as extract_command
@@ -146,6 +151,14 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_journal_arguments(journal)
+    audit = commands.add_parser(
+        "audit",
+        help="what has become of a stream's documents",
+        description="Holds the rows and dead letters that a stream has written against the documents that came in, and "
+        "names those that have not left, or twice. Exit codes: 0 each has left once, 1 not, 2 a mistake.",
+        allow_abbrev=False,
+    )
+    _add_audit_arguments(audit)
     models = commands.add_parser(
         "models",
         help="what is known of the models",
@@ -255,6 +268,14 @@ def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
     removed.add_argument("directory", metavar="DIR")
     removed.add_argument("--ttl", type=_age, required=True, metavar="N[smhd]", help="age, such as 30d")
     removed.add_argument("--dry-run", action="store_true", help="print what would be removed")
+
+
+def _add_audit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="what the stream was told to write to (--output)")
+    young = "what was read less than that ago is taken to be in flight, such as 25h (default: none is)"
+    parser.add_argument("--older-than", type=_age, default=0.0, metavar="N[smhd]", help=young)
+    files = "what the stream was told to read: names the files that no document came from, too"
+    parser.add_argument("--input", nargs="+", default=[], metavar="PATH", help=files)
 
 
 # ------------------------------------------------------------------------------------------------ argument values

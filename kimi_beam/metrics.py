@@ -4,6 +4,12 @@ from __future__ import annotations
 
 NAMESPACE = "kimi_beam"
 
+DOCUMENTS = "documents"
+"""Documents that came in. Those that neither `EXTRACTIONS` nor `DEAD_LETTERS` counts are in flight."""
+EXTRACTIONS = "extractions"
+"""Documents that became rows."""
+DEAD_LETTERS = "dead_letters"
+"""Documents that became dead letters."""
 BATCHES = "batches"
 """Batches that were formed: each is one job unless the service refuses or loses it."""
 SUBMITS = "submits"
@@ -36,6 +42,9 @@ NULLS_AS_ABSENT = "nulls_as_absent"
 """Nulls in answers that were taken as absent: what is sent asks for null where an optional property has no value."""
 
 ALL = (
+    DOCUMENTS,
+    EXTRACTIONS,
+    DEAD_LETTERS,
     BATCHES,
     SUBMITS,
     UNKNOWN_SUBMITS,

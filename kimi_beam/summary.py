@@ -12,7 +12,7 @@ from kimi_beam.pricing import Price, bill
 from kimi_beam.types import Usage
 
 FILE_NAME = "summary.json"
-COUNTERS = ("batches", "submits", "polls", "requests", "unknown_submits", "resubmits")
+COUNTERS = ("batches", "submits", "polls", "event_pulls", "requests", "unknown_submits", "resubmits")
 """Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
 
 
@@ -24,11 +24,13 @@ class Summary:
         extractions: Documents that became rows.
         dead_letters: Documents that became dead letters, by code.
         usage: Tokens of both.
+        came_in: Of a stream, documents that came in, where that is written down.
     """
 
     extractions: int = 0
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    came_in: int = 0
 
     def __add__(self, other: Summary) -> Summary:
         """The sum."""
@@ -37,6 +39,7 @@ class Summary:
             self.extractions + other.extractions,
             {code: self.dead_letters.get(code, 0) + other.dead_letters.get(code, 0) for code in codes},
             self.usage + other.usage,
+            self.came_in + other.came_in,
         )
 
     @property

@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = "env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/N (default: env:CLOUDFLARE_API_TOKEN)"
     add("--token-from", "--token_from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
     add("--base-url", "--base_url", help="another service than Cloudflare's")
+    queue = "Cloudflare Queue that the model's batch events are sent to"
+    add("--events-queue", "--events_queue", metavar="QUEUE_ID", help=queue)
     args, beam_args = parser.parse_known_args(argv)
 
     try:
@@ -45,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema = kb.OutputSchema(args.schema)
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         read = pipeline | kb.ReadDeadLetters(args.dead_letters, codes=args.code, stages=args.stage)
-        extract = kb.Extract(schema, service=service, instructions=args.instructions, journal=args.journal)
+        extract = kb.Extract(
+            schema, service=service, instructions=args.instructions, journal=args.journal, events=args.events_queue
+        )
         results = read.documents | extract
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=read.documents, left=read.left)
         (results.extractions, results.dead_letters) | write

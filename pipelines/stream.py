@@ -33,16 +33,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema = kb.OutputSchema(args.schema)
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         documents = pipeline | "Read" >> _source(args)
-        results = documents | kb.Extract(
+        # A job that is updated finds its state by the names of its steps.
+        results = documents | "Extract" >> kb.Extract(
             schema,
             service=service,
             instructions=args.instructions,
             batching=kb.Batching(max_wait=args.max_wait),
             journal=args.journal or f"{args.output.rstrip('/')}/_journal",
+            events=args.events_queue,
         )
         rolling = kb.Rolling(args.partition, args.max_rows, args.max_seconds)
-        write = kb.WriteStream(args.output, schema, model=service.model, rolling=rolling)
-        (results.extractions, results.dead_letters) | write
+        write = kb.WriteStream(args.output, schema, model=service.model, rolling=rolling, documents=documents)
+        (results.extractions, results.dead_letters) | "WriteStream" >> write
     except UserError as e:  # a mistake, found before anything was sent
         print(f"stream.py: {e}", file=sys.stderr)
         sys.exit(2)
@@ -105,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--token-from", "--token_from", default="env:CLOUDFLARE_API_TOKEN", metavar="PLACE", help=place)
     add("--base-url", "--base_url", help="another service than Cloudflare's")
     add("--journal", metavar="DIR", help="where answers are kept (default: OUTPUT/_journal)")
+    queue = "Cloudflare Queue that the model's batch events are sent to"
+    add("--events-queue", "--events_queue", metavar="QUEUE_ID", help=queue)
     return parser
 
 

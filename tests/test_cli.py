@@ -76,7 +76,8 @@ def test_a_run_writes_the_dataset_and_says_what_it_came_to(
     assert json.loads(outcome.rows[0]["_metadata"]) == {"page": 3}
     expected = {
         "documents", "extractions", "dead_letters", "usage", "cost_usd", "cache_saved_usd", "model", "schema_hash",
-        "batches", "submits", "polls", "requests", "unknown_submits", "resubmits", "wall_s", "journal", "run",
+        "batches", "submits", "polls", "event_pulls", "requests", "unknown_submits", "resubmits", "wall_s",
+        "journal", "run",
     }  # fmt: skip
     assert set(outcome.summary) == expected
     assert (outcome.summary["batches"], outcome.summary["submits"], outcome.summary["unknown_submits"]) == (1, 1, 0)

@@ -25,6 +25,7 @@ from test_cli import run as run_cli
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
+from kimi_beam.io.dead_letter_lines import encode
 
 QUEUE = "f1" * 16
 EVENTS = kb.Events(QUEUE, interval=0.1)
@@ -237,6 +238,23 @@ def test_the_program_that_is_launched_takes_a_queue(inputs: tuple[str, str], tmp
     assert stats["polls"] == stats["submits"] == 1
 
 
+def test_dead_letters_are_run_again_with_a_queue(inputs: tuple[str, str], tmp_path: Path) -> None:
+    failure = kb.Failure("infer", "truncated", "m", retryable=True)
+    letters = tmp_path / "letters.jsonl"
+    letters.write_bytes(
+        b"".join(encode(kb.DeadLetter(d, failure, 1, None, kb.Usage(), "m", "h", 0.0)) for d in receipts(30))
+    )
+    with emulator(latency=3.0) as served:
+        words = [sys.executable, str(ROOT / "pipelines" / "redrive.py"), "--runner", "FnApiRunner"]
+        words += ["--dead-letters", str(letters), "--schema", inputs[1], "--output", str(tmp_path / "out")]
+        words += ["--base-url", served.base_url, "--journal", str(tmp_path / "journal")]
+        done = launched([*words, "--events-queue", QUEUE])
+        assert done.returncode == 0, done.stderr
+        stats = served.stats()
+    assert_all(read_dataset(tmp_path / "out"), 30)
+    assert stats["polls"] == stats["submits"] == 1
+
+
 def test_a_run_with_its_own_stand_in_has_a_queue_too(
     inputs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +264,7 @@ def test_a_run_with_its_own_stand_in_has_a_queue_too(
     outcome = read_dataset(tmp_path / "out")
     assert_all(outcome, 30)
     assert outcome.summary["polls"] == 1
+    assert outcome.summary["event_pulls"] >= 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import ROOT
@@ -14,7 +15,7 @@ from conftest import ROOT
 import kimi_beam as kb
 from kimi_beam import cli
 from kimi_beam.types import Code, Stage
-from pipelines import extract
+from pipelines import extract, redrive, stream
 
 README = (ROOT / "README.md").read_text()
 
@@ -98,6 +99,40 @@ def test_the_readme_names_no_option_that_is_not_there(capsys: pytest.CaptureFixt
     named = re.findall(r"`(--[a-z-]+)`", told)
     assert len(named) == 9
     assert [option for option in named if option not in program] == []
+
+
+COMMON = {
+    *("--schema", "--output", "--instructions", "--account-id", "--token-from", "--base-url", "--journal"),
+    "--events-queue",
+}
+"""What each program that is launched takes, as `kimi-beam extract` does."""
+OWN = {
+    extract: {"--input"},
+    redrive: {"--dead-letters", "--code", "--stage"},
+    stream: {
+        *("--input", "--interval", "--quiet", "--stop-after", "--kafka-brokers", "--kafka-topic", "--kafka-group"),
+        *("--kafka-expansion", "--pubsub-subscription", "--message", "--id-field"),
+        *("--partition", "--max-rows", "--max-seconds", "--max-wait"),
+    },
+}
+
+
+@pytest.mark.parametrize("program", OWN, ids=lambda program: program.__name__)
+def test_the_programs_that_are_launched_take_the_same_options(
+    program: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        program.main(["--help"])
+    told = capsys.readouterr().out
+    options = set(re.findall(r"^  (--[a-z-]+)", told, re.MULTILINE))
+    assert options == COMMON | OWN[program]
+    for option in options:
+        other = "--" + option[2:].replace("-", "_")
+        assert other == option or other in told, f"a template's launcher names {option} as {other}"
+    with pytest.raises(SystemExit):
+        cli.main(["redrive", "--help"])
+    known = capsys.readouterr().out
+    assert [option for option in COMMON if option not in known] == []
 
 
 def test_no_file_of_the_project_names_a_path_of_a_machine() -> None:

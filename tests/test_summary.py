@@ -68,6 +68,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "schema_hash": "abc",
         "batches": None,
         "submits": 4,
+        "event_pulls": None,
         "polls": None,
         "requests": None,
         "unknown_submits": None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 import apache_beam as beam
@@ -21,7 +22,7 @@ from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, Wri
 from kimi_beam.io.staging import Commit, Stage, Target, Window, WriteFile, check_writable
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.summary import Summary
-from kimi_beam.types import Extraction, Usage
+from kimi_beam.types import Arrival, Extraction, Usage
 
 SUFFIX = ".parquet"
 _PIECE_ROWS = 5_000
@@ -89,7 +90,8 @@ def write_parts(
     return (
         extractions
         | "Window" >> Window()
-        | "Encode" >> beam.ParDo(_EncodeParts(schema, rolling.partition)).with_output_types(Piece)
+        | "Encode"
+        >> beam.ParDo(EncodeParts(_arrival, partial(encode, schema=schema), rolling.partition)).with_output_types(Piece)
         | "Parts" >> WriteParts(target, parts_format(schema), rolling)
     )
 
@@ -144,22 +146,30 @@ class _EncodeBatches(beam.DoFn):
 
     def _flush(self) -> bytes:
         pending, self._pending, self._rows = self._pending, [], 0
-        return _stream(pa.Table.from_batches(pending, rows.file_schema(self._schema)).combine_chunks())
+        return as_stream(pa.Table.from_batches(pending, rows.file_schema(self._schema)).combine_chunks())
 
 
-class _EncodeParts(beam.DoFn):
-    """``Extraction -> Piece``: the rows of a bundle by their partition."""
+class EncodeParts(beam.DoFn):
+    """``T -> Piece``: what a bundle holds, by its partition.
 
-    def __init__(self, schema: OutputSchema, by: Partition) -> None:
-        self._schema, self._by = schema, by
+    Args:
+        arrival: How each came in.
+        encode: Some of them as an Arrow IPC stream.
+        by: What a partition is.
+    """
+
+    def __init__(
+        self, arrival: Callable[[Any], Arrival | None], encode: Callable[[list[Any]], bytes], by: Partition
+    ) -> None:
+        self._arrival, self._encode, self._by = arrival, encode, by
 
     def start_bundle(self) -> None:
-        self._pending: dict[str, list[Extraction]] = {}
+        self._pending: dict[str, list[Any]] = {}
 
-    def process(self, extraction: Extraction) -> Iterator[Piece]:
-        key = partition(extraction.provenance.arrival, self._by)
+    def process(self, element: Any) -> Iterator[Piece]:
+        key = partition(self._arrival(element), self._by)
         pending = self._pending.setdefault(key, [])
-        pending.append(extraction)
+        pending.append(element)
         if len(pending) >= _PIECE_ROWS:
             yield self._flush(key)
 
@@ -169,7 +179,11 @@ class _EncodeParts(beam.DoFn):
 
     def _flush(self, key: str) -> Piece:
         pending = self._pending.pop(key)
-        return key, (len(pending), encode(pending, self._schema))
+        return key, (len(pending), self._encode(pending))
+
+
+def _arrival(extraction: Extraction) -> Arrival | None:
+    return extraction.provenance.arrival
 
 
 def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
@@ -178,12 +192,13 @@ def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
     Raises:
         ValueError: A row that a user's own transform changed does not fit the schema's columns.
     """
-    return _stream(
+    return as_stream(
         pa.Table.from_batches(list(_batches(extractions, schema)), rows.file_schema(schema)).combine_chunks()
     )
 
 
-def _stream(table: pa.Table) -> bytes:
+def as_stream(table: pa.Table) -> bytes:
+    """A table as an Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
         stream.write_table(table)
@@ -257,7 +272,7 @@ def writer(schema: OutputSchema) -> WriteFile:
 
 def parts_format(schema: OutputSchema) -> Format:
     """Parquet, as files of a stream."""
-    return Format(SUFFIX, writer(schema), _names, _select, _read)
+    return Format(SUFFIX, writer(schema), _names, select, read)
 
 
 def _names(piece: bytes) -> list[str | None]:
@@ -265,13 +280,15 @@ def _names(piece: bytes) -> list[str | None]:
         return _deliveries(stream.read_all())
 
 
-def _select(piece: bytes, mask: list[bool]) -> bytes:
+def select(piece: bytes, mask: list[bool]) -> bytes:
+    """The rows of an Arrow IPC stream that are kept."""
     with pa.ipc.open_stream(piece) as stream:
         table = stream.read_all().filter(pa.array(mask))
-    return _stream(table)
+    return as_stream(table)
 
 
-def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
+def read(f: BinaryIO) -> tuple[list[str | None], Summary]:
+    """The delivery of each row of a file, whatever its schema, and all of it summed up."""
     file = pq.ParquetFile(f)
     if "_provenance" not in file.schema_arrow.names:
         return [], Summary(file.metadata.num_rows)  # somebody else's

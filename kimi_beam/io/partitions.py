@@ -68,6 +68,10 @@ class Rolling:
 DEFAULT_ROLLING = Rolling()
 
 
+Read = Callable[[BinaryIO], tuple[list[str | None], Summary]]
+"""Says what is in a file: the delivery of each row, and all of it summed up."""
+
+
 class Format(NamedTuple):
     """A kind of file."""
 
@@ -78,8 +82,7 @@ class Format(NamedTuple):
     """The delivery of each row of a piece."""
     select: Callable[[bytes, list[bool]], bytes]
     """The rows of a piece that are kept."""
-    read: Callable[[BinaryIO], tuple[list[str | None], Summary]]
-    """What is in a file: the delivery of each row, and all of it summed up."""
+    read: Read
 
 
 class Part(NamedTuple):

@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.io import dead_letters, parquet, staging
+from kimi_beam.io import came_in, dead_letters, parquet, staging
 from kimi_beam.io.dataset import check_output
 from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Part, Rolling, parts
 from kimi_beam.io.staging import Target
@@ -22,6 +22,8 @@ from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 from kimi_beam.types import Usage
 
+EXTRACTIONS, DEAD_LETTERS, DOCUMENTS = "extractions", "dead-letters", "documents"
+"""The directories of what left, and of what came in."""
 _SUMMARIES = "summaries"
 _VERSION = 1
 
@@ -36,9 +38,11 @@ class WriteStream(beam.PTransform):
         extractions/event_date=2026-03-01/event_hour=07/part-….parquet
         dead-letters/event_date=2026-03-01/event_hour=07/part-….jsonl
         summaries/event_date=2026-03-01/event_hour=07/summary.json
+        documents/event_date=2026-03-01/event_hour=07/part-….parquet
 
     A file appears whole. The summary tells what the files of its hour or day hold; it is written anew with each file,
-    as an answer can come long after its document.
+    as an answer can come long after its document. The last is written where `documents` are given: what came in, a row
+    for each delivery, so that ``kimi-beam audit`` can tell which have not left.
 
     Args:
         directory: On any filesystem that Beam knows; created where it is missing. One that an earlier job has written
@@ -47,6 +51,7 @@ class WriteStream(beam.PTransform):
         model: The model that was asked, for the cost.
         price: Takes the place of what is known of the model's.
         rolling: When files are closed, and what a directory holds.
+        documents: What went into `Extract`, ``PCollection[Document]``. None: what came in is not written down.
 
     Raises:
         OutputError: When the pipeline is built: the directory holds the result of a run over bounded input, or cannot
@@ -61,33 +66,40 @@ class WriteStream(beam.PTransform):
         model: str,
         price: Price | None = None,
         rolling: Rolling = DEFAULT_ROLLING,
+        documents: beam.PCollection | None = None,
     ) -> None:
         super().__init__()
         self._directory = check_output(directory, overwrite=False)
         self._schema = OutputSchema(schema)
         self._asked = model, self._schema.hash, price
         self._rolling = rolling
+        self._documents = documents
 
     def expand(self, results: Any) -> beam.PCollection:
         extractions, failed = results
         if extractions.is_bounded or failed.is_bounded:
             raise ConfigError("WriteStream is for unbounded input: use WriteDataset")
         staged = staging.new_staging(self._directory)
-        rows, letters = (
-            Target(FileSystems.join(self._directory, kind), form.suffix, staged) for kind, form in self._forms().items()
-        )
-        written = (
-            extractions | "Extractions" >> _Rows(rows, self._schema, self._rolling),
-            failed | "DeadLetters" >> _Letters(letters, self._rolling),
-        ) | beam.Flatten()
+        targets = {
+            kind: Target(FileSystems.join(self._directory, kind), form.suffix, staged)
+            for kind, form in self._forms().items()
+        }
+        written = [
+            extractions | "Extractions" >> _Rows(targets[EXTRACTIONS], self._schema, self._rolling),
+            failed | "DeadLetters" >> _Letters(targets[DEAD_LETTERS], self._rolling),
+        ]
+        if self._documents is not None:
+            written.append(self._documents | "Documents" >> _CameIn(targets[DOCUMENTS], self._rolling))
         return (
             written
+            | "Flatten" >> beam.Flatten()
             | "ByPartition" >> beam.Map(_keyed).with_output_types(tuple[str, str])
             | "Summarise" >> beam.ParDo(_Summarise(self._directory, self._forms(), self._asked)).with_output_types(str)
         )
 
     def _forms(self) -> dict[str, Format]:
-        return {"extractions": parquet.parts_format(self._schema), "dead-letters": dead_letters.PARTS}
+        forms = {EXTRACTIONS: parquet.parts_format(self._schema), DEAD_LETTERS: dead_letters.PARTS}
+        return forms if self._documents is None else {**forms, DOCUMENTS: came_in.PARTS}
 
 
 class _Rows(beam.PTransform):
@@ -106,6 +118,15 @@ class _Letters(beam.PTransform):
 
     def expand(self, failed: beam.PCollection) -> beam.PCollection:
         return dead_letters.write_parts(failed, *self._arguments)
+
+
+class _CameIn(beam.PTransform):
+    def __init__(self, target: Target, rolling: Rolling) -> None:
+        super().__init__()
+        self._arguments = target, rolling
+
+    def expand(self, documents: beam.PCollection) -> beam.PCollection:
+        return came_in.write_came_in(documents, *self._arguments)
 
 
 def _keyed(part: Part) -> tuple[str, str]:
@@ -149,8 +170,11 @@ def summarise(directory: str, partition: str, forms: dict[str, Format], asked: t
                 with FileSystems.open(found) as f:
                     _, files[name] = form.read(f)
     model, schema_hash, price = asked
-    content = orjson.loads(to_json(sum(files.values(), Summary()), model=model, schema_hash=schema_hash, price=price))
+    total = sum(files.values(), Summary())
+    content = orjson.loads(to_json(total, model=model, schema_hash=schema_hash, price=price))
     content = {key: value for key, value in content.items() if value is not None}
+    if DOCUMENTS in forms:
+        content = {"came_in": total.came_in, **content}
     content |= dict(key.split("=", 1) for key in partition.split("/"))
     content |= {"files": files, "version": _VERSION}
     staging.make_directory(FileSystems.split(path)[0])
@@ -165,7 +189,7 @@ def _files(path: str) -> dict[str, Summary]:
             content = orjson.loads(f.read())
             if content["version"] == _VERSION:
                 return {
-                    name: Summary(one["extractions"], one["dead_letters"], Usage(**one["usage"]))
+                    name: Summary(one["extractions"], one["dead_letters"], Usage(**one["usage"]), one.get("came_in", 0))
                     for name, one in content["files"].items()
                 }
     return {}

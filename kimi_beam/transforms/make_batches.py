@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam import batches
+from kimi_beam import batches, metrics
 from kimi_beam.admission import prepare
 from kimi_beam.batches import Item
 from kimi_beam.batching import Batching, Packer
@@ -37,6 +38,7 @@ class MakeBatches(beam.DoFn):
 
     def setup(self) -> None:
         self._keys = Keys(self._prompt, self._service)
+        self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Item]] = {}
@@ -82,6 +84,7 @@ class MakeBatches(beam.DoFn):
 
     def _batch(self, shard: str, items: Sequence[Item]) -> tuple[str, bytes]:
         PROGRESS.read(len(items))
+        self._documents.inc(len(items))
         return shard, batches.encode(items)
 
 

@@ -29,6 +29,8 @@ class Settle(beam.DoFn):
     def __init__(self, asked: Asked, *, record_batches: bool = False) -> None:
         self._asked, self._record_batches = asked, record_batches
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
+        self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
+        self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
 
     def process(self, element: list[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
@@ -46,4 +48,6 @@ class Settle(beam.DoFn):
             some = elsewhere[at : at + READ_AT_ONCE]
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
+        self._extractions.inc(len(settled.good))
+        self._dead_letters.inc(len(settled.dead_letters))
         PROGRESS.settle(len(element))

@@ -124,6 +124,7 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "batches": None,
         "submits": None,
         "polls": None,
+        "event_pulls": None,
         "requests": None,
         "unknown_submits": None,
         "resubmits": None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +12,19 @@ import pytest
 from apache_beam.coders import VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
+from stream_files import AT_NOON, COUNTED, FORMS, MODEL, SCHEMA, document, outcome, write, write_came_in
 
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError, OutputError
-from kimi_beam.io import dead_letters, parquet, staging
-from kimi_beam.io.partitions import PartWriter
-from kimi_beam.io.staging import Target
+from kimi_beam.io import parquet
+from kimi_beam.io.account import account_of
+from kimi_beam.io.partitions import Format
 from kimi_beam.io.stream import summarise
-from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
-
-SCHEMA = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
-MODEL = "@cf/moonshotai/kimi-k2.6"
-FORMS = {"extractions": parquet.parts_format(SCHEMA), "dead-letters": dead_letters.PARTS}
-HOUR = 3_600_000_000
-NOON = int(datetime(2026, 3, 1, 12, tzinfo=timezone.utc).timestamp()) * 1_000_000
-AT_NOON = "event_date=2026-03-01/event_hour=12"
+from kimi_beam.types import DeadLetter, Extraction
 
 
-def outcome(n: int) -> Extraction | DeadLetter:
-    """A row or, of each third document, a dead letter, ten an hour."""
-    arrival = Arrival(NOON + n // 10 * HOUR, delivery=f"{n:032x}")
-    if n % 3 == 0:
-        document = Document(f"doc-{n}", "text", arrival=arrival)
-        failure = Failure("validate", "schema_violation", "told")
-        return DeadLetter(document, failure, 1, "job", Usage(10, 5, 1), MODEL, SCHEMA.hash, 0.0)
-    provenance = Provenance("", MODEL, MODEL, "job", 1, Usage(100, 50, 10), SCHEMA.hash, None, arrival)
-    return Extraction(f"doc-{n}", {"n": n}, {}, provenance)
-
-
-def write(directory: Path, kind: str, numbers: list[int]) -> Path:
-    """Writes one file, as a stream does."""
-    target = Target(str(directory / kind), FORMS[kind].suffix, staging.new_staging(str(directory)))
-    some: list[Any] = [outcome(n) for n in numbers]
-    pieces = [parquet.encode(some, SCHEMA)] if kind == "extractions" else list(map(dead_letters.encode, some))
-    return Path(PartWriter(target, FORMS[kind]).write(AT_NOON, pieces))
-
-
-def summed(directory: Path) -> dict[str, Any]:
-    path = Path(summarise(str(directory), AT_NOON, FORMS, (MODEL, SCHEMA.hash, None)))
+def summed(directory: Path, forms: dict[str, Format] = FORMS) -> dict[str, Any]:
+    path = Path(summarise(str(directory), AT_NOON, forms, (MODEL, SCHEMA.hash, None)))
     assert path == directory / "summaries" / AT_NOON / "summary.json"
     content: dict[str, Any] = json.loads(path.read_text())
     return content
@@ -96,6 +70,16 @@ def test_files_that_were_put_together_are_counted_as_they_lie_now(tmp_path: Path
     assert summed(tmp_path)["extractions"] == 3
 
 
+def test_a_summary_tells_what_came_in_beside_what_left(tmp_path: Path) -> None:
+    write_came_in(tmp_path, [document(n) for n in (1, 2, 3)])
+    write(tmp_path, "extractions", [1])
+    content = summed(tmp_path, COUNTED)
+    assert (content["came_in"], content["documents"], content["extractions"]) == (3, 1, 1)
+    write_came_in(tmp_path, [document(3), document(4)])  # a bundle that is done again, with a new document
+    assert summed(tmp_path, COUNTED)["came_in"] == 4
+    assert "came_in" not in summed(tmp_path), "nobody counts it"
+
+
 # ------------------------------------------------------------------------------------------------ a pipeline
 
 
@@ -124,6 +108,33 @@ def test_everything_is_there_once_with_a_summary_of_each_hour(tmp_path: Path) ->
         "event_hour=13": 10,
         "event_hour=14": 5,
     }
+
+
+def test_a_document_that_the_runner_lost_is_named(tmp_path: Path) -> None:
+    numbers = list(range(25))
+    stream = test_stream.TestStream(coder=VarIntCoder()).advance_watermark_to(0)
+    for _ in range(2):
+        stream = stream.add_elements(numbers).advance_processing_time(1e10)
+    with beam.Pipeline(runner="BundleBasedDirectRunner", options=PipelineOptions(["--streaming"])) as pipeline:
+        came = pipeline | stream.advance_watermark_to_infinity()
+        documents = came | "Documents" >> beam.Map(document)
+        left = came | beam.Filter(lambda n: n not in (4, 17)) | beam.Map(outcome)
+        rows = left | beam.Filter(lambda one: isinstance(one, Extraction))
+        letters = left | "Letters" >> beam.Filter(lambda one: isinstance(one, DeadLetter))
+        (rows, letters) | kb.WriteStream(str(tmp_path / "out"), SCHEMA, model=MODEL, documents=documents)
+    found = account_of(str(tmp_path / "out"))
+    assert (found.came_in, found.rows, found.dead_letters) == (25, 14, 9)
+    assert sorted(found.neither["document_id"].to_pylist()) == ["doc-17", "doc-4"]
+    assert (found.twice.num_rows, found.strangers) == (0, 0)
+    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("out/summaries/*/*/summary.json")]
+    assert sorted((summary["came_in"], summary["documents"]) for summary in summaries) == [(5, 5), (10, 9), (10, 9)]
+
+
+def test_what_an_id_is_made_of_is_no_matter_to_the_account(tmp_path: Path) -> None:
+    """Documents made in code are not looked at before: a dead letter will say what is wrong with them."""
+    ids: list[Any] = [None, 7, "\ud800", "a\nb"]
+    write_came_in(tmp_path, [replace(document(n), id=i) for n, i in enumerate(ids)])
+    assert sorted(account_of(str(tmp_path)).neither["document_id"].to_pylist()) == ["7", "?", "None", "a\nb"]
 
 
 def test_bounded_input_is_another_transforms(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from conftest import ROOT
 from harness import ACCOUNT, receipts
 
 from kimi_beam.emulator import Emulator
+from kimi_beam.io.account import account_of, files_without
+from kimi_beam.io.journal_files import contents
 
 _PATIENCE = 240.0
 """Seconds until documents must have left: a busy machine takes one to start a job on Flink."""
@@ -93,6 +95,12 @@ class Stream:
         """The files that were written."""
         return {path.name for path in self.output.glob("*/event_date=*/event_hour=*/part-*")}
 
+    @property
+    def journaled(self) -> int:
+        """Documents that the journal knows to be submitted."""
+        known = contents(str(self.output / "_journal"))
+        return int(known["  answered"]) + int(known["  in flight"])
+
     def wait_until(self, said: str, reached: Callable[[], bool]) -> None:
         """Waits while the program works."""
         deadline = time.monotonic() + _PATIENCE
@@ -105,16 +113,33 @@ class Stream:
             time.sleep(0.1)
 
     def wait_for(self, count: int) -> None:
-        """Waits until so many documents have left."""
-        self.wait_until(f"{count} documents", lambda: self.left.total() >= count)
+        """Waits until so many documents have left, and are in the summaries, which come a moment later."""
+        self.wait_until(
+            f"{count} documents",
+            lambda: self.left.total() >= count and all(told >= count for told in summed(self.output)),
+        )
 
     def check(self, emulator: Emulator, expected: Counter[str], asked: int) -> None:
         """Holds what is written against what was put there, and what was paid against what had to be."""
         assert self.left == expected, "a document was lost or doubled"
         stats = emulator.stats()
         assert (stats["items"], stats["paid_twice"]) == (asked, 0), stats
-        summaries = [json.loads(path.read_text()) for path in self.output.glob("summaries/*/*/summary.json")]
-        assert sum(summary["documents"] for summary in summaries) == expected.total()
+        check_account(self.output, expected.total())
+        assert files_without(str(self.output), [str(self._input / "*")]) == []
+
+
+def summed(directory: Path) -> tuple[int, int]:
+    """How many documents came in and left, as the summaries say."""
+    summaries = [json.loads(path.read_text()) for path in directory.glob("summaries/*/*/summary.json")]
+    return sum(summary["came_in"] for summary in summaries), sum(summary["documents"] for summary in summaries)
+
+
+def check_account(directory: Path, count: int) -> None:
+    """Holds what the stream itself has written of its documents against how many there were."""
+    assert summed(directory) == (count, count)
+    found = account_of(str(directory))
+    assert (found.came_in, found.rows + found.dead_letters) == (count, count)
+    assert found.adds_up, found
 
 
 def names(count: int, start: int = 0) -> Counter[str]:
@@ -130,7 +155,7 @@ def files_that_appear(directory: Path, options: Sequence[str], *, end: Callable[
         options: Beam's.
         end: Ends what the program has left running elsewhere.
     """
-    with Emulator(latency=0.5, seed=8) as emulator:
+    with Emulator(latency=1.5, seed=8) as emulator:
         stream = Stream(directory, emulator.base_url, options)
         stream.put_receipts(10)
         stream.put("not-utf8.txt", b"\xff\xfe\xfd")
@@ -143,16 +168,19 @@ def files_that_appear(directory: Path, options: Sequence[str], *, end: Callable[
             stream.put_receipts(10, start=10)
             stream.wait_for(21)
             assert stream.files > first
-        end()
-        (letter,) = stream.letters
-        assert (letter["stage"], letter["code"]) == ("read", "not_utf8")
-        assert letter["event_time"]
-        expected = names(20) + Counter({"not-utf8.txt": 1})
-        stream.check(emulator, expected, asked=20)  # a file that changes is not read again
-        # A new start knows the journal and what is written. The file that has changed is another to it.
-        with stream.running():
+            (letter,) = stream.letters
+            assert (letter["stage"], letter["code"]) == ("read", "not_utf8")
+            assert letter["event_time"]
+            expected = names(20) + Counter({"not-utf8.txt": 1})
+            stream.check(emulator, expected, asked=20)  # a file that changes is not read again
             stream.put_receipts(5, start=20)
-            expected += names(5, start=20) + Counter({"doc-0.txt": 1})
+            stream.wait_until("submitted", lambda: stream.journaled == 25)
+        end()
+        # A new start knows the journal, what is in flight by it, and what is written. The file that has changed is
+        # another to it.
+        with stream.running():
+            stream.put_receipts(5, start=25)
+            expected += names(10, start=20) + Counter({"doc-0.txt": 1})
             stream.wait_for(expected.total())
         end()
-        stream.check(emulator, expected, asked=26)
+        stream.check(emulator, expected, asked=31)

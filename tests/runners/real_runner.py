@@ -21,6 +21,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.window import FixedWindows
+from appearing_files import check_account
 from conftest import ROOT
 from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, run_redrive, service
 
@@ -78,15 +79,18 @@ def stream(
                 events=events,
             )
             rolling = kb.Rolling(max_seconds=1)
-            results.extractions | kb.WriteParquet(str(directory / "rows"), RECEIPT, rolling=rolling)
-            results.dead_letters | kb.WriteDeadLetters(str(directory / "dead"), rolling=rolling)
+            write = kb.WriteStream(str(directory), RECEIPT, model="m", rolling=rolling, documents=documents)
+            (results.extractions, results.dead_letters) | write
         stats = emulator.stats()
-    rows = [row for path in directory.glob("rows/*/*/*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
-    paths = directory.glob("dead/*/*/*.jsonl")
+    rows = [
+        row for path in directory.glob("extractions/*/*/*.parquet") for row in pq.ParquetFile(path).read().to_pylist()
+    ]
+    paths = directory.glob("dead-letters/*/*/*.jsonl")
     letters = [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
     assert Counter(row["_document_id"] for row in rows) == Counter(f"doc-{i}" for i in range(count) if i != 7)
     assert [(letter["document_id"], letter["code"]) for letter in letters] == [("empty", "empty_document")]
     assert (stats["items"], stats["paid_twice"]) == (count - 1, 0)
+    check_account(directory, count)
     for row in rows:
         index, came_from = int(row["_document_id"].removeprefix("doc-")), row["_provenance"]
         assert came_from["event_time"].timestamp() == pytest.approx(start + index * _APART, abs=1e-3)

@@ -105,6 +105,7 @@ def test_messages_of_pubsub_become_a_streaming_job(bucket: storage.Bucket) -> No
     stream.main(
         [
             *("--pubsub-subscription=projects/project/subscriptions/receipts", "--message=json", "--id-field=order"),
+            f"--events-queue={'f1' * 16}",
             *("--schema=gs://bucket/receipt.json", "--output=gs://bucket/out", *DATAFLOW, "--token-from", SECRET),
             *("--setup_file", str(ROOT / "setup.py"), "--template_location=gs://bucket/job.json"),
         ]
@@ -125,7 +126,14 @@ def test_messages_of_pubsub_become_a_streaming_job(bucket: storage.Bucket) -> No
     message = pubsub.PubsubMessage(b'{"order": 7, "text": "TOTAL: 1.00"}', {}, "m")
     (document,) = decode.process(message, *args)
     assert (document.id, document.text) == ("7", "TOTAL: 1.00")
-    for name in ("Extract/KeepArrival", "WriteStream/Extractions/Parts/Collect", "WriteStream/Summarise"):
+    (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
+    assert dofn._events.queue == "f1" * 16
+    kinds = "Extractions", "DeadLetters", "Documents"
+    for name in (
+        "Extract/KeepArrival",
+        *(f"WriteStream/{kind}/Parts/Collect" for kind in kinds),
+        "WriteStream/Summarise",
+    ):
         (dofn, *_) = pickler.loads(by_name[name].do_fn.payload)
         assert dofn is not None
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from conservation import check, made
 from harness import RECEIPT, receipts, run_extract, service
 
 import kimi_beam as kb
+from kimi_beam import metrics
 from kimi_beam.emulator import Emulator
 
 RUNNERS = {
@@ -72,3 +74,17 @@ def test_what_a_reshuffle_is_given_is_what_it_gives(api: str, tmp_path: Path) ->
         ((given,), (gives,)) = reshuffle.inputs.values(), reshuffle.outputs.values()
         coders = [parts.coders[parts.pcollections[name].coder_id] for name in (given, gives)]
         assert coders[0] == coders[1], f"{reshuffle.unique_name} changes the coder"
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_the_runner_counts_what_came_in_and_what_left(api: str) -> None:
+    with Emulator(latency=0.05, seed=1) as emulator:
+        pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+        documents = pipeline | beam.Create([*receipts(30), *receipts(2), kb.Document("empty", "")], reshuffle=False)
+        documents | kb.Extract(RECEIPT, service=service(emulator.base_url, api=api))
+        result = pipeline.run()
+        result.wait_until_finish()
+    found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
+    counted = {one.key.metric.name: one.result for one in found}
+    names = metrics.DOCUMENTS, metrics.EXTRACTIONS, metrics.DEAD_LETTERS
+    assert [counted[name] for name in names] == [33, 28, 5]

@@ -17,6 +17,7 @@ from harness import QUICK, RECEIPT, receipts, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
+from kimi_beam.io.account import account_of
 
 _arrived: list[tuple[str, object]] = []
 
@@ -77,13 +78,10 @@ def test_an_answer_that_comes_after_its_window_has_ended_is_kept_by_a_grouping_a
     stream = stream.advance_watermark_to(10_000).advance_processing_time(1e10)
     streaming = PipelineOptions(["--streaming"])
     with Emulator(latency=0.1) as emulator, beam.Pipeline("BundleBasedDirectRunner", streaming) as pipeline:
-        results = (
-            pipeline
-            | stream.advance_watermark_to_infinity()
-            | beam.WindowInto(FixedWindows(10))
-            | kb.Extract(RECEIPT, service=service(emulator.base_url), polling=QUICK)
-        )
-        results.extractions | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT)
+        documents = pipeline | stream.advance_watermark_to_infinity() | beam.WindowInto(FixedWindows(10))
+        results = documents | kb.Extract(RECEIPT, service=service(emulator.base_url), polling=QUICK)
+        write = kb.WriteStream(str(tmp_path), RECEIPT, model="m", documents=documents)
+        (results.extractions, results.dead_letters) | write
         (
             results.extractions
             | "Hours" >> beam.WindowInto(FixedWindows(3_600))  # without allowed lateness
@@ -95,13 +93,15 @@ def test_an_answer_that_comes_after_its_window_has_ended_is_kept_by_a_grouping_a
     assert Counter(i for _, i in _arrived) == Counter(f"doc-{i}" for i in range(5))
     written = [
         row
-        for path in tmp_path.glob("rows/event_date=1970-01-01/event_hour=00/*.parquet")
+        for path in tmp_path.glob("extractions/event_date=1970-01-01/event_hour=00/*.parquet")
         for row in pq.ParquetFile(path).read().to_pylist()
     ]
     epoch = datetime.fromtimestamp(0, timezone.utc)
     assert {row["_document_id"]: row["_provenance"]["event_time"] for row in written} == {
         f"doc-{i}": epoch + timedelta(seconds=1 + i) for i in range(5)
     }
+    found = account_of(str(tmp_path))
+    assert (found.came_in, found.rows, found.adds_up) == (5, 5, True)
     for row in written:
         edges = row["_provenance"]["window_start"], row["_provenance"]["window_end"]
         assert edges == (epoch, epoch + timedelta(seconds=10))

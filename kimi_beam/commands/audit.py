@@ -1,0 +1,60 @@
+"""`kimi-beam audit`: what has become of each document that came in by a stream."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+from kimi_beam.account import Account
+from kimi_beam.commands import console
+from kimi_beam.errors import KimiBeamError, UserError
+from kimi_beam.io.account import account_of, files_without
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        found = account_of(args.directory)
+        unread = files_without(args.directory, args.input) if args.input else None
+    except UserError as e:
+        console.say(str(e))
+        return 2
+    except KimiBeamError as e:
+        console.say(str(e))
+        return 1
+    every = found.neither.num_rows
+    found = found.read_until(datetime.now(timezone.utc) - timedelta(seconds=args.older_than))
+    counts = {
+        "came in": found.came_in,
+        "  rows": found.rows,
+        "  dead letters": found.dead_letters,
+        "  in flight": every - found.neither.num_rows,
+        "  neither": found.neither.num_rows,
+        "  twice": found.twice.num_rows,
+        "  both": found.both.num_rows,
+        "never came in": found.strangers,
+        **({} if unread is None else {"files not read": len(unread)}),
+    }
+    for name, count in counts.items():
+        print(f"{name:<20}{count}")
+    for line in (*_lines(found), *(f"not read\t{_plain(path)}" for path in unread or ())):
+        print(line)
+    return 0 if found.adds_up and not unread else 1
+
+
+def _lines(found: Account) -> Iterator[str]:
+    """Each document that has not left once: what became of it, when it was read, its id, its source, its delivery."""
+    for name in ("neither", "twice", "both"):
+        for row in getattr(found, name).sort_by("read_at").to_pylist():
+            words = (row["read_at"].isoformat(timespec="seconds"), row["document_id"], row["source"], row["delivery"])
+            yield "\t".join((name, *map(_plain, words)))
+
+
+def _plain(text: str) -> str:
+    """Names are untrusted: no control character reaches the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)

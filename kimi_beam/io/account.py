@@ -1,0 +1,89 @@
+"""The account of a stream, from the files that it has written: nobody's counts, but what lies there."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from kimi_beam.account import CAME_IN, NOTHING, Account, Names, account
+from kimi_beam.errors import InputError
+from kimi_beam.io import dead_letters, parquet
+from kimi_beam.io.continuous import look
+from kimi_beam.io.partitions import Read
+from kimi_beam.io.paths import absolute, find_all, output
+from kimi_beam.io.stream import DEAD_LETTERS, DOCUMENTS, EXTRACTIONS
+
+T = TypeVar("T")
+
+# What came in is looked for last: while a job runs, what has left meanwhile then still came in.
+_SUFFIXES = {EXTRACTIONS: parquet.SUFFIX, DEAD_LETTERS: dead_letters.SUFFIX, DOCUMENTS: parquet.SUFFIX}
+_SOURCE = pa.schema([CAME_IN.field("source")])
+_DAY = re.compile(r"event_date=[^/]+")
+
+
+def account_of(directory: str) -> Account:
+    """The account of what `WriteStream` has written to a directory.
+
+    One day of event time is read after the other: a delivery has one event time.
+
+    Raises:
+        InputError: Nobody wrote down there what came in, or a file cannot be read.
+    """
+    days = _by_day(directory)
+    if not any(files[DOCUMENTS] for files in days.values()):
+        raise InputError(
+            f"{directory} holds no documents/ of a stream: WriteStream(documents=…) writes down what comes in "
+            "(a run that ends has counted by itself)"
+        )
+    return sum((_account(files) for _, files in sorted(days.items())), NOTHING)
+
+
+def files_without(directory: str, patterns: Sequence[str]) -> list[str]:
+    """The files that match now and that no document came from; those that hold nothing apart."""
+    sources: set[str] = set()
+    for files in _by_day(directory).values():
+        for path in files[DOCUMENTS]:
+            column = _opened(path, _columns(_SOURCE))["source"]
+            sources.update(absolute(source) for source in column.unique().to_pylist() if source)
+    found = [file for _, some in look(tuple(patterns), float("inf")) for file in some]
+    return sorted(file.path for file in found if file.size and absolute(file.path) not in sources)
+
+
+def _by_day(directory: str) -> dict[str, dict[str, list[str]]]:
+    """The files of each kind, by day: a directory may hold hours, and days of a job that was started otherwise."""
+    days: dict[str, dict[str, list[str]]] = defaultdict(lambda: {kind: [] for kind in _SUFFIXES})
+    for kind, suffix in _SUFFIXES.items():
+        root = FileSystems.join(output(directory), kind)
+        for found in find_all(tuple(f"{root}/event_date=*/{below}*{suffix}" for below in ("", "event_hour=*/"))):
+            days[_DAY.findall(found.path)[-1]][kind].append(found.path)
+    return days
+
+
+def _account(files: dict[str, list[str]]) -> Account:
+    documents = [_opened(path, _columns(CAME_IN)) for path in files[DOCUMENTS]]
+    rows = _deliveries(files[EXTRACTIONS], parquet.read)
+    letters = _deliveries(files[DEAD_LETTERS], dead_letters.PARTS.read)
+    return account(pa.concat_tables([CAME_IN.empty_table(), *documents]), rows, letters)
+
+
+def _deliveries(paths: Sequence[str], read: Read) -> Names:
+    return pa.chunked_array([pa.array(_opened(path, read)[0], pa.string()) for path in paths], pa.string())
+
+
+def _columns(schema: pa.Schema) -> Callable[[BinaryIO], pa.Table]:
+    return lambda f: pq.ParquetFile(f).read(columns=schema.names).cast(schema)
+
+
+def _opened(path: str, read: Callable[[BinaryIO], T]) -> T:
+    try:
+        with FileSystems.open(path) as f:
+            return read(f)
+    except (OSError, BeamIOError, ValueError, KeyError, pa.ArrowException) as e:
+        raise InputError(f"cannot read {path}: {' '.join(str(e).split())[:300]}") from None

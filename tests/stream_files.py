@@ -1,0 +1,50 @@
+"""Files of a stream, written as a stream does, without one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from kimi_beam.io import came_in, dead_letters, parquet, staging
+from kimi_beam.io.partitions import PartWriter
+from kimi_beam.io.staging import Target
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
+
+SCHEMA = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+MODEL = "@cf/moonshotai/kimi-k2.6"
+FORMS = {"extractions": parquet.parts_format(SCHEMA), "dead-letters": dead_letters.PARTS}
+COUNTED = {**FORMS, "documents": came_in.PARTS}
+HOUR = 3_600_000_000
+NOON = int(datetime(2026, 3, 1, 12, tzinfo=timezone.utc).timestamp()) * 1_000_000
+AT_NOON = "event_date=2026-03-01/event_hour=12"
+
+
+def document(n: int) -> Document:
+    return Document(f"doc-{n}", "text", source="in", arrival=Arrival(NOON + n // 10 * HOUR, delivery=f"{n:032x}"))
+
+
+def outcome(n: int) -> Extraction | DeadLetter:
+    """A row or, of each third document, a dead letter, ten an hour."""
+    arrival = Arrival(NOON + n // 10 * HOUR, delivery=f"{n:032x}")
+    if n % 3 == 0:
+        failure = Failure("validate", "schema_violation", "told")
+        return DeadLetter(document(n), failure, 1, "job", Usage(10, 5, 1), MODEL, SCHEMA.hash, 0.0)
+    provenance = Provenance("", MODEL, MODEL, "job", 1, Usage(100, 50, 10), SCHEMA.hash, None, arrival)
+    return Extraction(f"doc-{n}", {"n": n}, {}, provenance)
+
+
+def write(directory: Path, kind: str, numbers: list[int]) -> Path:
+    """Writes one file, as a stream does."""
+    target = Target(str(directory / kind), FORMS[kind].suffix, staging.new_staging(str(directory)))
+    some: list[Any] = [outcome(n) for n in numbers]
+    pieces = [parquet.encode(some, SCHEMA)] if kind == "extractions" else list(map(dead_letters.encode, some))
+    return Path(PartWriter(target, FORMS[kind]).write(AT_NOON, pieces))
+
+
+def write_came_in(directory: Path, documents: list[Document]) -> Path:
+    """Writes down what came in, as a stream does."""
+    target = Target(str(directory / "documents"), came_in.PARTS.suffix, staging.new_staging(str(directory)))
+    came = [came_in._came(document) for document in documents]
+    return Path(PartWriter(target, came_in.PARTS).write(AT_NOON, [came_in._encode(came)]))

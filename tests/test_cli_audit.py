@@ -1,0 +1,105 @@
+"""`kimi-beam audit`: what it says of a stream's documents, and what it fails for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from stream_files import document, write, write_came_in
+
+from kimi_beam import cli
+
+
+def audit(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, int], list[list[str]]]:
+    """Runs the command: its exit code, its counts, and the documents that it names."""
+    code = cli.main(["audit", *map(str, words)])
+    lines = capsys.readouterr().out.splitlines()
+    named = [line.split("\t") for line in lines if "\t" in line]
+    counts = [line.rsplit(None, 1) for line in lines if "\t" not in line]
+    return code, {name.strip(): int(count) for name, count in counts}, named
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Six documents that came in, all of which have left."""
+    write_came_in(tmp_path, [document(n) for n in range(1, 7)])
+    write(tmp_path, "extractions", [1, 2, 4, 5])
+    write(tmp_path, "dead-letters", [3, 6])
+    return tmp_path
+
+
+def test_each_document_has_left_once(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, counts, named = audit(capsys, out)
+    assert (code, named) == (0, [])
+    assert counts == {
+        "came in": 6,
+        "rows": 4,
+        "dead letters": 2,
+        "in flight": 0,
+        "neither": 0,
+        "twice": 0,
+        "both": 0,
+        "never came in": 0,
+    }
+
+
+def test_documents_that_have_not_left_are_named_and_young_ones_are_in_flight(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_came_in(out, [replace(document(7), id="a\x1b[31m\tb")])
+    code, counts, ((what, _, name, source, delivery),) = audit(capsys, out)
+    assert (code, counts["neither"], what) == (1, 1, "neither")
+    assert (name, source, delivery) == ("a [31m b", "in", f"{7:032x}"), "a control character reached the terminal"
+    code, counts, named = audit(capsys, out, "--older-than", "1h")
+    assert (code, counts["neither"], counts["in flight"], named) == (0, 0, 1, [])
+
+
+def test_rows_that_stand_there_twice_and_what_never_came_in(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (double,) = out.glob("extractions/*/*/*.parquet")
+    (double.parent / "copied.parquet").write_bytes(double.read_bytes())
+    day = double.parents[1] / "of-another-partition.parquet"  # as a job that was started with --partition day has it
+    day.write_bytes(double.read_bytes())
+    write(out, "extractions", [8])
+    code, counts, named = audit(capsys, out)
+    assert code == 1
+    assert (counts["rows"], counts["twice"], counts["never came in"], counts["both"]) == (13, 4, 1, 0)
+    assert sorted((what, name) for what, _, name, *_ in named) == [("twice", f"doc-{n}") for n in (1, 2, 4, 5)]
+
+
+def test_files_that_no_document_came_from_are_named(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    for name, content in (("read.txt", "a"), ("lost.txt", "b"), ("empty.jsonl", ""), (".hidden.txt", "c")):
+        (inputs / name).write_text(content)
+    write_came_in(out, [replace(document(2), source=str(inputs / "read.txt"), arrival=document(9).arrival)])
+    write(out, "dead-letters", [9])
+    code, counts, named = audit(capsys, out, "--input", inputs / "*")
+    assert (code, counts["files not read"]) == (1, 1)
+    assert ["not read", str(inputs / "lost.txt")] in named
+
+
+def test_a_directory_without_an_account_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    assert cli.main(["audit", str(tmp_path)]) == 2
+    assert "holds no documents/ of a stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["documents", "extractions", "dead-letters"])
+def test_a_file_that_is_damaged_is_named(kind: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (damaged,) = out.glob(f"{kind}/*/*/part-*")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert cli.main(["audit", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"kimi-beam: cannot read {damaged}: ")
+
+
+def test_who_has_read_enough_of_it_is_told_nothing_more(tmp_path: Path) -> None:
+    write_came_in(tmp_path, [replace(document(n), id="d" * 200) for n in range(5_000)])
+    words = f"{sys.executable} -m kimi_beam.cli audit {tmp_path} | head -1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.split(), done.stderr) == (["came", "in", "5000"], "")
