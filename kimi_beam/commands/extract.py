@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from kimi_beam import emulator
 from kimi_beam.commands import console, redrive
 from kimi_beam.credentials import TOKEN_VARIABLE
-from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.events import Events
 from kimi_beam.gateway import GATEWAY_HOST, Gateway
@@ -227,8 +227,8 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
     if args.openai_url and not args.model:
         raise ConfigError("--openai-url: name the model that the server serves (--model)")
     if args.emulator:
-        behaviour = Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
-        base_url = stack.enter_context(Emulator(behaviour=behaviour)).base_url
+        behaviour = emulator.Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
+        base_url = stack.enter_context(emulator.Emulator(behaviour=behaviour)).base_url
         console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
     model = MODELS.get(args.model or DEFAULT_MODEL)
     if model is not None and model.is_deprecated:

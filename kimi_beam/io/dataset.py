@@ -143,7 +143,8 @@ class _Count(beam.DoFn):
         self._count += len(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return list[Document]  # Beam cannot read annotations that are put off
+        # None: one by one. Said here, as Beam cannot read annotations that are put off.
+        return list[Document] if input_element_type is Document else None
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         yield WindowedValue(self._count, GlobalWindow().max_timestamp(), [GlobalWindow()])

@@ -50,7 +50,8 @@ class MakeBatches(beam.DoFn):
             yield from self.process(document)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return list[Document]  # Beam cannot read annotations that are put off
+        # None: one by one. Said here, as Beam cannot read annotations that are put off.
+        return list[Document] if input_element_type is Document else None
 
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
         file = document.file

@@ -736,7 +736,7 @@ def test_a_file_name_that_is_not_utf8_travels_to_the_dead_letters(source: Path) 
     Path(os.fsdecode(os.fsencode(source) + b"/b\xff.txt")).write_text("x")
     (part,) = documents.find_parts((str(source / "*.txt"),))
     (document,) = documents.read_part(part)
-    prepared, _ = prepare(document, Prompt(kb.OutputSchema(True)))
+    prepared = prepare(document, Prompt(kb.OutputSchema(True))).document
     assert prepared.failure is not None
     assert prepared.failure.code == "not_utf8"
     assert prepared.id.encode().endswith(b"b\\udcff.txt")
