@@ -110,10 +110,11 @@ class WriteDataset(beam.PTransform):
     def _came_in(self) -> dict[str, beam.PCollection]:
         if self._documents is None:
             return {}
+        count = _CountMany() if self._documents.element_type is Document else _Count()
         total = (
             self._documents
             | "Window" >> staging.Window()
-            | "CountDocuments" >> beam.ParDo(_Count()).with_output_types(int)
+            | "CountDocuments" >> beam.ParDo(count).with_output_types(int)
             | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
         )
         return {"came_in": total}
@@ -135,19 +136,22 @@ class _Count(beam.DoFn):
     def start_bundle(self) -> None:
         self._count = 0
 
-    def process(self, _: Document) -> None:
+    def process(self, _: Any) -> None:
         self._count += 1
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield WindowedValue(self._count, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+
+class _CountMany(_Count):
+    """The same for documents that `ReadDocuments` hands on by the hundred."""
 
     @beam.DoFn.yields_elements
     def process_batch(self, documents: list[Document]) -> None:
         self._count += len(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        # None: one by one. Said here, as Beam cannot read annotations that are put off.
-        return list[Document] if input_element_type is Document else None
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        yield WindowedValue(self._count, GlobalWindow().max_timestamp(), [GlobalWindow()])
+        return list[Document]  # Beam cannot read annotations that are put off
 
 
 class _StageParquet(beam.PTransform):

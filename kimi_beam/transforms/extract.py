@@ -30,9 +30,9 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.tools import declared
 from kimi_beam.transforms.arrival import KeepArrival
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
-from kimi_beam.transforms.make_batches import MakeBatches
+from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
 from kimi_beam.transforms.replies import Replies
-from kimi_beam.transforms.request import FAILED, Request, Separate
+from kimi_beam.transforms.request import Request, Separate
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Document, Extraction
 from kimi_beam.validation import Asked
@@ -160,8 +160,9 @@ class Extract(beam.PTransform):
             documents = documents | "KeepArrival" >> beam.ParDo(KeepArrival()).with_output_types(Document)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
+        make = MakeBatchesOfMany if documents.element_type is Document else MakeBatches
         batches = documents | "MakeBatches" >> beam.ParDo(
-            MakeBatches(self._prompt, self._service, self._batching, shards)
+            make(self._prompt, self._service, self._batching, shards)
         ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
         parts = 1 if is_one_process(documents.pipeline) else shards
@@ -194,13 +195,11 @@ class Extract(beam.PTransform):
         if not batches.is_bounded:
             return batches | beam.Values() | "Request" >> _asking(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
-        separated = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_outputs(FAILED, main="good")
+        good = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate())
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
-        separated["good"].element_type = bytes
-        separated[FAILED].element_type = Replies
-        good = separated["good"] | beam.Reshuffle()
-        answered = good | "Request" >> _asking(Request(*settings, bounded=True))
-        return (separated[FAILED], answered) | beam.Flatten()
+        good.element_type = bytes
+        # Nothing joins here: a Flatten ends the stage, and all answers would be pickled on their way to `Settle`.
+        return good | beam.Reshuffle() | "Request" >> _asking(Request(*settings, bounded=True))
 
 
 def _asking(do: beam.DoFn) -> beam.ParDo:

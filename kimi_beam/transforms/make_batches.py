@@ -44,15 +44,6 @@ class MakeBatches(beam.DoFn):
         self._packers: dict[tuple[str, bool], Packer[Item]] = {}
         self._held = 0
 
-    @beam.DoFn.yields_elements
-    def process_batch(self, documents: list[Document]) -> Iterator[tuple[str, bytes]]:
-        for document in documents:
-            yield from self.process(document)
-
-    def get_input_batch_type(self, input_element_type: Any) -> Any:
-        # None: one by one. Said here, as Beam cannot read annotations that are put off.
-        return list[Document] if input_element_type is Document else None
-
     def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
         file = document.file
         item = prepare(document, self._prompt, self._keys.of_shown)
@@ -87,6 +78,18 @@ class MakeBatches(beam.DoFn):
         PROGRESS.read(len(items))
         self._documents.inc(len(items))
         return shard, batches.encode(items)
+
+
+class MakeBatchesOfMany(MakeBatches):
+    """The same for documents that `ReadDocuments` hands on by the hundred, as only a typed PCollection can."""
+
+    @beam.DoFn.yields_elements
+    def process_batch(self, documents: list[Document]) -> Iterator[tuple[str, bytes]]:
+        for document in documents:
+            yield from self.process(document)
+
+    def get_input_batch_type(self, input_element_type: Any) -> Any:
+        return list[Document]  # Beam cannot read annotations that are put off
 
 
 def _weight(document: Document) -> int:

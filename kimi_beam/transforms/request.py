@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +20,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import batches, metrics
 from kimi_beam.admission import separate
+from kimi_beam.batches import Item
 from kimi_beam.client import connect, disconnect
 from kimi_beam.errors import AccountError
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
@@ -33,17 +35,15 @@ from kimi_beam.tools import Tool
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Document, Failure, Reply
 
-FAILED = "failed"
-
 
 class Separate(beam.DoFn):
-    """``(shard, batches as bytes) -> batch as bytes``; by the tag `FAILED` ``list[Reply]``: what cannot be sent."""
+    """``(shard, batches as bytes) -> batch as bytes``: documents that share an id have failed from here on."""
 
-    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[bytes]:
         good, failed = separate(list(element[1]))
-        if failed:
-            yield beam.pvalue.TaggedOutput(FAILED, failed)
         yield from good
+        if failed:
+            yield batches.encode(Item(_with_failure(reply), 0) for reply in failed)
 
 
 class Request(beam.DoFn):
@@ -153,6 +153,13 @@ class Request(beam.DoFn):
     def _count(self) -> None:
         for name, number in self._runs.counts().items():
             self._counters[name].inc(number)
+
+
+def _with_failure(reply: Reply) -> Document:
+    document, failure = reply.document, reply.result
+    assert isinstance(failure, Failure)
+    failing = replace(document, failure=failure)
+    return failing if document.file is None else failing.with_file(document.file)
 
 
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
