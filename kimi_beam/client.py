@@ -1,8 +1,8 @@
 """The one module that talks to the network: bytes out, bytes in.
 
 The client never retries: whether a request may be repeated is a question of money, and `dispatch` and `calling` decide
-it. All exchanges of a process run on one event loop in a thread of its own, and all that ask one service share one
-client (`connect`).
+it. All exchanges of a process run on one event loop (`event_loop`), and all that ask one service share one client
+(`connect`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
+from kimi_beam.event_loop import run
 from kimi_beam.flow import flow_of, quota_of
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
@@ -29,8 +29,6 @@ from kimi_beam.wire.protocol import encode_poll
 
 if TYPE_CHECKING:
     import httpx
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +343,6 @@ def _proxy(url: str) -> str | None:
 # ------------------------------------------------------------------------------------------------ one of a process
 
 _lock = threading.Lock()
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
 _clients: dict[object, Client] = {}
 
 
@@ -380,32 +377,3 @@ def disconnect(client: Client) -> None:
             del _clients[key]
     client.flow.forget(client)
     client.close()
-
-
-def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Runs a coroutine on the loop of this process, where every client lives."""
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop())
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine there and waits for it."""
-    future = start(coroutine)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of this process; a forked child starts its own."""
-    pid = os.getpid()
-    with _lock:
-        if pid not in _loops or not _loops[pid].is_running():
-            loop = asyncio.new_event_loop()
-            ready = threading.Event()
-            loop.call_soon(ready.set)
-            threading.Thread(target=loop.run_forever, name="kimi_beam-http", daemon=True).start()
-            ready.wait()
-            _loops[pid] = loop
-        return _loops[pid]

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from kimi_beam import client, metrics, tools
+from kimi_beam import event_loop, metrics, tools
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
 from kimi_beam.client import Client
 from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE, quota_failure
@@ -89,7 +89,7 @@ class Runs:
             self._check()
         try:
             self._check()
-            future = client.start(self._settled(document))
+            future = event_loop.start(self._settled(document))
         except BaseException:
             self._client.slots.release()
             raise

@@ -192,7 +192,7 @@ def test_a_function_that_never_comes_back_is_ended_by_the_deadline(tmp_path: Pat
 def test_a_function_that_never_comes_back_does_not_keep_the_process() -> None:
     code = """
 import asyncio, sys, time
-from kimi_beam import client
+from kimi_beam import event_loop
 from kimi_beam.tools import Tool
 
 def hangs(word: str) -> str:
@@ -204,7 +204,7 @@ async def impatient():
     await asyncio.wait_for(asyncio.gather(*calls), 0.2)
 
 try:
-    client.run(impatient())
+    event_loop.run(impatient())
 except asyncio.TimeoutError:
     print("given up")
 """

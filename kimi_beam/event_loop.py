@@ -1,0 +1,44 @@
+"""The event loop of this process, in a thread of its own, where all exchanges live."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Runs a coroutine on the loop."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop())
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine there and waits for it."""
+    future = start(coroutine)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this process; a forked child starts its own."""
+    pid = os.getpid()
+    with _lock:
+        if pid not in _loops or not _loops[pid].is_running():
+            loop = asyncio.new_event_loop()
+            ready = threading.Event()
+            loop.call_soon(ready.set)
+            threading.Thread(target=loop.run_forever, name="kimi_beam-http", daemon=True).start()
+            ready.wait()
+            _loops[pid] = loop
+        return _loops[pid]
