@@ -43,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         documents = pipeline | kb.ReadDocuments(args.input)
         journal = args.journal or f"{args.output.rstrip('/')}/_journal"
         results = documents | kb.Extract(
-            schema, service=service, instructions=args.instructions, journal=journal, events=args.events_queue
+            schema,
+            service=service,
+            instructions=args.instructions,
+            journal=journal,
+            events=args.events_queue,
+            record_batches=True,  # nobody but the files wants the rows
         )
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=documents)
         (results.extractions, results.dead_letters) | write

@@ -48,7 +48,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         read = pipeline | kb.ReadDeadLetters(args.dead_letters, codes=args.code, stages=args.stage)
         extract = kb.Extract(
-            schema, service=service, instructions=args.instructions, journal=args.journal, events=args.events_queue
+            schema,
+            service=service,
+            instructions=args.instructions,
+            journal=args.journal,
+            events=args.events_queue,
+            record_batches=True,  # nobody but the files wants the rows
         )
         results = read.documents | extract
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=read.documents, left=read.left)

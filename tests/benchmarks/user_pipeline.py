@@ -28,7 +28,11 @@ def main() -> None:
     args, options = parser.parse_known_args()
     service = kb.WorkersAI.from_env(base_url=args.base_url)
     extract = kb.Extract(
-        args.schema, service=service, instructions=args.instructions, journal=f"{args.output}/_journal"
+        args.schema,
+        service=service,
+        instructions=args.instructions,
+        journal=f"{args.output}/_journal",
+        record_batches=True,
     )
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *options])) as pipeline:
         documents = pipeline | beam.io.ReadFromText(args.input) | beam.Map(document).with_output_types(kb.Document)
