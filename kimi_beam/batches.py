@@ -64,10 +64,16 @@ class Head(NamedTuple):
     """64 bits of the hash of each document's id: equal ids have equal digests."""
     form: int
     """Which way of asking is next (`Prompt.forms`)."""
-    keys: list[bytes]
-    """What the journal names each document by."""
+    joined_keys: bytes
+    """Of all documents."""
     has_open: bool
     """Whether some document may have a request of an earlier run that is not answered (`Earlier.open`)."""
+
+    @property
+    def keys(self) -> list[bytes]:
+        """What the journal names each document by."""
+        joined = self.joined_keys
+        return [joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES)]
 
     @property
     def failed(self) -> bool:
@@ -144,9 +150,9 @@ def head(blob: bytes) -> Head:
     sizes.frombytes(blob[at : at + 8 * count])
     digests.frombytes(blob[at + 8 * count : at + 16 * count])
     if version < 4:
-        return Head(sizes, digests, form, [NO_KEY] * count, True)
-    keys = [blob[place : place + KEY_BYTES] for place in range(at + 16 * count, at + 32 * count, KEY_BYTES)]
-    return Head(sizes, digests, form & ~_HAS_OPEN, keys, bool(form & _HAS_OPEN))
+        return Head(sizes, digests, form, NO_KEY * count, True)
+    joined_keys = blob[at + 16 * count : at + (16 + KEY_BYTES) * count]
+    return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN))
 
 
 def decode(blob: bytes) -> list[Document]:

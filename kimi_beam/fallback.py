@@ -34,8 +34,9 @@ def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply
     again = [index for index, reply in enumerate(answered) if _is_unmet(reply)]
     if not again:
         return list(answered), None
+    keys = head.keys
     batch = batches.encode(
-        [Item(answered[index].document, head.sizes[index], head.keys[index]) for index in again],
+        [Item(answered[index].document, head.sizes[index], keys[index]) for index in again],
         form=head.form + 1,
         spent=[Spent(answered[index].usage, answered[index].ticket.attempts) for index in again],
     )

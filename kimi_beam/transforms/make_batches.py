@@ -52,7 +52,7 @@ class MakeBatches(beam.DoFn):
             name = "" if document.failure else item.key.hex()
             document = document.with_file(file).as_reference(name)
             item = item._replace(document=document)
-        shard = str(batches.digest(document.id) % self._shards)
+        shard = str(batches.digest(document.id) % self._shards) if self._shards > 1 else "0"
         key = shard, document.failure is None
         packer = self._packers.get(key)
         if packer is None:

@@ -38,11 +38,12 @@ class Keys:
 
     def of_batch(self, blob: bytes, head: Head) -> list[bytes]:
         """The keys of a batch's documents; those of an earlier kimi_beam's are not in it."""
-        if NO_KEY not in head.keys:
-            return head.keys
+        keys = head.keys
+        if NO_KEY not in keys:
+            return keys
         return [
             self.of(document) if key == NO_KEY else key
-            for document, key in zip(batches.decode(blob), head.keys, strict=True)
+            for document, key in zip(batches.decode(blob), keys, strict=True)
         ]
 
 
