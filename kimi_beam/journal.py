@@ -229,10 +229,17 @@ def decode_answers(content: bytes) -> Answers:
             keys,
             list(map(_decode_result, results)),
             list(map(Usage, prompt, cached, completion)),
-            list(map(Ticket, request_ids, attempts)),
+            _tickets(request_ids, attempts),
         )
     except (ValueError, TypeError) as e:
         raise JournalError(f"damaged: {e}") from None
+
+
+def _tickets(request_ids: Sequence[Any], attempts: Sequence[Any]) -> list[Ticket]:
+    """One for all answers of a job."""
+    pairs = list(zip(request_ids, attempts, strict=True))
+    known = {pair: Ticket(*pair) for pair in set(pairs)}
+    return [known[pair] for pair in pairs]
 
 
 def _table(content: bytes, fields: list[int] | None) -> pa.Table:

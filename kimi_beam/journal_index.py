@@ -89,8 +89,9 @@ class Index:
         if len(self._rows):
             wanted = np.array(keys, f"S{KEY_BYTES}")
             places = np.minimum(np.searchsorted(self._rows["key"], wanted), len(self._rows) - 1)
-            for index in np.flatnonzero(self._rows["key"][places] == wanted).tolist():
-                found[index] = _entry(self._rows[places[index]])
+            hits = np.flatnonzero(self._rows["key"][places] == wanted)
+            for index, row in zip(hits.tolist(), self._rows[places[hits]].tolist(), strict=True):
+                found[index] = _entry(row)
         for index, recent in enumerate(map(self._recent.get, keys)):
             if recent is not None:
                 before = found[index]
@@ -131,6 +132,6 @@ def _counts(later: Entry | Record, before: Entry | Record) -> bool:
     return (later.state == ANSWER, later.at) >= (before.state == ANSWER, before.at)
 
 
-def _entry(row: Any) -> Entry:
-    _, at, file, record, position, state = row.item()
+def _entry(row: tuple[bytes, float, int, int, int, int]) -> Entry:
+    _, at, file, record, position, state = row
     return Entry(state, at, file, record, position)

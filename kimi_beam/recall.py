@@ -104,7 +104,7 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalle
     parts: dict[Hashable, Part] = {}
     fresh: list[Item] = []
     fresh_spent: list[Spent] = []
-    spent = batches.spent(blob) if head.form else [Spent()] * len(items)
+    spent = batches.spent(blob) if head.form else [_NOTHING] * len(items)
     for item, before, key, entry in zip(items, spent, keys, known, strict=True):
         document = item.document
         open_ = document.earlier.open
@@ -140,7 +140,12 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalle
     return Recalled(answered, in_flight, doubtful, left)
 
 
+_NOTHING = Spent()
+
+
 def _with(answer: Answer, before: Spent) -> tuple[Usage, Ticket]:
+    if before is _NOTHING:
+        return answer.usage, answer.ticket
     ticket = replace(answer.ticket, attempts=answer.ticket.attempts + before.attempts)
     return answer.usage + before.usage, ticket
 
