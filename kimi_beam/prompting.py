@@ -119,7 +119,11 @@ class Prompt:
         return hashlib.blake2b(self.model.encode() + b"\0" + same._parts[0][0], digest_size=32).digest()
 
     def shown(self, document: Document) -> bytes:
-        """What the model is shown of a document."""
+        """What the model is shown of a document, as JSON; with `overhead`, the bytes of its request.
+
+        Raises:
+            TypeError: The text is not valid Unicode (it holds lone surrogates).
+        """
         return self._content(document)
 
     @cached_property
@@ -142,14 +146,6 @@ class Prompt:
         end = b',"external_reference":' + orjson.dumps(reference) + b"}" if reference is not None else b"}"
         said = b"".join(b"," + turn for turn in turns) if turns else b""
         return b"".join((before, self._content(document), b"}", said, after, end))
-
-    def size(self, document: Document) -> int:
-        """Bytes of the document's request.
-
-        Raises:
-            TypeError: The text is not valid Unicode (it holds lone surrogates).
-        """
-        return self.overhead + len(self._content(document))
 
     # -------------------------------------------------------------------------------------------- the constant part
 

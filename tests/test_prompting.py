@@ -129,7 +129,7 @@ def test_all_but_the_document_and_the_reference_is_the_same_bytes_for_all_docume
 def test_the_size_is_never_below_the_request_and_hardly_above(document: Document, reference: str) -> None:
     length = len(PROMPT.request(document, reference))
     # One byte more for the comma that joins requests; the reference may have up to 32 characters.
-    assert length + 1 <= PROMPT.size(document) <= length + 40
+    assert length + 1 <= PROMPT.overhead + len(PROMPT.shown(document)) <= length + 40
 
 
 def test_images_stand_before_the_text_as_parts_of_the_users_message() -> None:
@@ -287,7 +287,7 @@ def test_every_form_begins_alike_for_all_documents_and_is_within_its_size(
     for form in range(len(prompt.forms)):
         request = prompt.request(document, "0123456789abcdef-1", form=form)
         assert json.loads(request)["messages"][-1]["role"] == "user"
-        assert len(request) < prompt.size(document)
+        assert len(request) < prompt.overhead + len(prompt.shown(document))
     assert prompt.request(document).startswith(prompt.prefix)
 
 
@@ -332,7 +332,7 @@ def test_a_document_that_lacks_named_metadata_is_sent_without_it() -> None:
 
 def test_text_that_is_not_unicode_is_noticed_before_anything_is_sent() -> None:
     with pytest.raises(TypeError):
-        PROMPT.size(Document("a", "half a pair: \ud83d"))
+        PROMPT.shown(Document("a", "half a pair: \ud83d"))
 
 
 def test_every_worker_process_makes_the_same_bytes() -> None:
