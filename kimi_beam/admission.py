@@ -66,7 +66,7 @@ def _str(value: object) -> str:
 
 
 def _unsendable(document: Document, size: int) -> Failure | None:
-    if not document.text.strip() and not document.images:
+    if (not document.text or document.text.isspace()) and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
     for number, uri in enumerate(document.images, 1):
         if told := images.problem(uri):

@@ -12,13 +12,13 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 
 from kimi_beam import jsontext
+from kimi_beam.columnar import Documents
 from kimi_beam.errors import StateError
 from kimi_beam.journal import KEY_BYTES
 from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
@@ -117,6 +117,8 @@ def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ())
     some: list[tuple[int, dict[str, Any]]] = []
     has_open = 0
     for place, document in enumerate(documents):
+        if document.is_text_alone:
+            continue
         if rest := _rest(document):
             some.append((place, rest))
             has_open |= _HAS_OPEN if document.earlier.open is not None else 0
@@ -155,7 +157,7 @@ def head(blob: bytes) -> Head:
     return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN))
 
 
-def decode(blob: bytes) -> list[Document]:
+def decode(blob: bytes) -> Documents:
     """The documents of a batch.
 
     Raises:
@@ -163,14 +165,12 @@ def decode(blob: bytes) -> list[Document]:
     """
     columns = _columns(blob)
     ids, texts, sources = columns["ids"], columns["texts"], columns["sources"]
-    each = repeat(sources) if isinstance(sources, str) else sources
-    some = dict(columns.get("some", ()))
-    if not some:
-        return [Document(i, text, (), {}, source) for i, text, source in zip(ids, texts, each, strict=False)]
-    return [
-        _document(blob[0], i, text, source, some.get(place, {}))
-        for place, (i, text, source) in enumerate(zip(ids, texts, each, strict=False))
-    ]
+    each = [sources] * len(ids) if isinstance(sources, str) else sources
+    others = {
+        place: _document(blob[0], ids[place], texts[place], each[place], rest)
+        for place, rest in columns.get("some", ())
+    }
+    return Documents(ids, texts, each, others)
 
 
 def items(blob: bytes) -> list[Item]:

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from kimi_beam import batches
 from kimi_beam.batches import Item, Spent
+from kimi_beam.columnar import Replies
 from kimi_beam.types import Failure, OpenRequest, Reply, Ticket
 from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
 
 
-def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply], bytes | None]:
+def part(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], bytes | None]:
     """Parts the replies of a batch that are final from the documents that are asked for again.
 
     Args:
@@ -27,20 +28,21 @@ def part(blob: bytes, answered: Sequence[Reply], forms: int) -> tuple[list[Reply
         The final replies; and the batch to ask for again, None where there is none.
     """
     head = batches.head(blob)
-    if head.form:
-        answered = [_with(reply, before) for reply, before in zip(answered, batches.spent(blob), strict=True)]
-    if head.form + 1 >= forms:
-        return list(answered), None
-    again = [index for index, reply in enumerate(answered) if _is_unmet(reply)]
+    unmet = {place for place, failure in answered.results.failures.items() if failure.code == FAILURES[UNMET]}
+    again = sorted(unmet) if head.form + 1 < forms else []
+    if not head.form and not again:
+        return answered, None
+    spent = batches.spent(blob) if head.form else [Spent()] * len(answered)
+    replies = [_with(reply, before) for reply, before in zip(answered, spent, strict=True)]
     if not again:
-        return list(answered), None
+        return replies, None
     keys = head.keys
     batch = batches.encode(
-        [Item(answered[index].document, head.sizes[index], keys[index]) for index in again],
+        [Item(replies[place].document, head.sizes[place], keys[place]) for place in again],
         form=head.form + 1,
-        spent=[Spent(answered[index].usage, answered[index].ticket.attempts) for index in again],
+        spent=[Spent(replies[place].usage, replies[place].ticket.attempts) for place in again],
     )
-    return [reply for reply in answered if not _is_unmet(reply)], batch
+    return [reply for place, reply in enumerate(replies) if place not in unmet], batch
 
 
 def given_up(
@@ -61,10 +63,6 @@ def given_up(
     if not batches.head(blob).form:
         return replies
     return [_with(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True)]
-
-
-def _is_unmet(reply: Reply) -> bool:
-    return isinstance(reply.result, Failure) and reply.result.code == FAILURES[UNMET]
 
 
 def _with(reply: Reply, before: Spent) -> Reply:

@@ -13,15 +13,17 @@ Records are values; how they look in a file is here too, where the files are is 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 import pyarrow as pa
 
+from kimi_beam.columnar import Results, Tokens
 from kimi_beam.errors import ConfigError, KimiBeamError
 from kimi_beam.types import Completion, Failure, Ticket, Usage
 
@@ -71,7 +73,14 @@ def key(identity: bytes, content: bytes, round_: int = 0) -> bytes:
         content: What the model is shown of this one.
         round_: Bad answers to it that were put aside: the question after them is another.
     """
-    return hashlib.blake2b(content, digest_size=KEY_BYTES, key=identity[:64], salt=round_.to_bytes(16, "big")).digest()
+    begun = _begun(identity, round_).copy()
+    begun.update(content)
+    return begun.digest()
+
+
+@functools.lru_cache(maxsize=64)
+def _begun(identity: bytes, round_: int) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=KEY_BYTES, key=identity[:64], salt=round_.to_bytes(16, "big"))
 
 
 # ------------------------------------------------------------------------------------------------ records
@@ -113,23 +122,30 @@ class Answers(NamedTuple):
     """The answers of some documents, column by column: see `Answer`."""
 
     keys: Sequence[bytes]
-    results: Sequence[Completion | Failure | None]
-    usages: Sequence[Usage]
+    results: Results
+    tokens: Tokens
     tickets: Sequence[Ticket]
 
     def at(self, row: int) -> Answer:
         """One of them."""
-        return Answer(self.results[row], self.usages[row], self.tickets[row])
+        return Answer(self.results.at(row), self.tokens.at(row), self.tickets[row])
 
-    def select(self, rows: Iterable[int]) -> Answers:
+    def answered(self) -> list[bool]:
+        """Whether there is an answer, for each."""
+        failures = self.results.failures
+        return [text is not None or row in failures for row, text in enumerate(self.results.texts)]
+
+    def select(self, rows: Sequence[int]) -> Answers:
         """Some of them."""
-        columns: list[Any] = [[column[row] for column in self] for row in rows]
-        return Answers(*zip(*columns, strict=True)) if columns else Answers((), (), (), ())
+        keys, tickets = [self.keys[row] for row in rows], [self.tickets[row] for row in rows]
+        return Answers(keys, self.results.select(rows), self.tokens.select(rows), tickets)
 
 
-def answer(result: Completion | Failure) -> Completion | Failure | None:
-    """What is kept of a result: a failure that is no answer of the model's is held as nothing."""
-    return result if isinstance(result, Completion) or result.code in ANSWERS else None
+def kept(results: Results) -> Results:
+    """What is kept of results: a failure that is no answer of the model's is held as nothing."""
+    if not results.failures:
+        return results
+    return results._replace(failures={row: one for row, one in results.failures.items() if one.code in ANSWERS})
 
 
 # ------------------------------------------------------------------------------------------------ in files
@@ -137,16 +153,30 @@ def answer(result: Completion | Failure) -> Completion | Failure | None:
 SUBMISSIONS_SUFFIX = ".submissions.json"
 ANSWERS_SUFFIX = ".answers.arrow"
 
-_FIELDS: list[Any] = [
-    ("key", pa.binary(KEY_BYTES)),
-    ("result", pa.binary()),
+_ANSWERS_VERSION = 2
+_USAGE: list[Any] = [
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
     ("completion_tokens", pa.int64()),
     ("request_id", pa.string()),
     ("attempts", pa.int32()),
 ]
-_ANSWERS = pa.schema(_FIELDS, metadata={"kimi_beam.journal": str(VERSION)})
+_ANSWERS = pa.schema(
+    [
+        ("key", pa.binary(KEY_BYTES)),
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("created", pa.int64()),
+        ("model", pa.string()),
+        ("failure", pa.binary()),
+        *_USAGE,
+    ],
+    metadata={"kimi_beam.journal": str(_ANSWERS_VERSION)},
+)
+"""Version 1 had ``key``, ``result`` (JSON of a completion or a failure), and the same after them."""
+# A file holds some hundred rows: to hand their columns to threads took half of the time.
+_READ = pa.ipc.IpcReadOptions(use_threads=False)
+_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 def encode_submissions(submissions: Sequence[Submission]) -> bytes:
@@ -186,18 +216,24 @@ def _cut(keys: bytes) -> Iterable[bytes]:
 
 def encode_answers(answers: Answers) -> bytes:
     """The content of a file."""
+    results, tokens, tickets = answers.results, answers.tokens, answers.tickets
+    failures: list[bytes | None] = [None] * len(answers.keys)
+    for row, failure in results.failures.items():
+        failures[row] = orjson.dumps((failure.stage, failure.code, failure.message, failure.retryable, failure.raw))
     columns: list[Any] = [
         answers.keys,
-        list(map(_encode_result, answers.results)),
-        [usage.prompt_tokens for usage in answers.usages],
-        [usage.cached_tokens for usage in answers.usages],
-        [usage.completion_tokens for usage in answers.usages],
-        [ticket.request_id for ticket in answers.tickets],
-        [ticket.attempts for ticket in answers.tickets],
+        results.texts,
+        results.finish_reasons,
+        results.created,
+        results.models,
+        failures,
+        *tokens,
+        [ticket.request_id for ticket in tickets],
+        [ticket.attempts for ticket in tickets],
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _ANSWERS, strict=True)]
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _ANSWERS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_file(sink, _ANSWERS, options=_WRITE) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_ANSWERS))
     content: bytes = sink.getvalue().to_pybytes()
     return content
@@ -209,11 +245,11 @@ def decode_answer_keys(content: bytes) -> tuple[list[bytes], list[bool]]:
     Raises:
         JournalError: The file is damaged, or of another version.
     """
-    # The lengths of the results are read with them; a column of its own would be a second truth.
-    table = _table(content, [0, 1])
+    # The lengths of the answers are read with them; a column of its own would be a second truth.
+    table = _table(content, ("key", "result", "text", "failure"))
+    held: list[Any] = [table.column(name).is_valid().to_pylist() for name in table.column_names[1:]]
     keys: list[Any] = table.column("key").to_pylist()
-    answered: list[Any] = table.column("result").is_valid().to_pylist()
-    return keys, answered
+    return keys, list(map(any, zip(*held, strict=True)))
 
 
 def decode_answers(content: bytes) -> Answers:
@@ -222,17 +258,27 @@ def decode_answers(content: bytes) -> Answers:
     Raises:
         JournalError: The file is damaged, or of another version.
     """
-    columns: list[list[Any]] = [column.to_pylist() for column in _table(content, None).columns]
-    keys, results, prompt, cached, completion, request_ids, attempts = columns
+    table = _table(content)
+    columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     try:
         return Answers(
-            keys,
-            list(map(_decode_result, results)),
-            list(map(Usage, prompt, cached, completion)),
-            _tickets(request_ids, attempts),
+            columns["key"],
+            _results_of_1(columns["result"]) if "result" in columns else _results(columns),
+            Tokens(columns["prompt_tokens"], columns["cached_tokens"], columns["completion_tokens"]),
+            _tickets(columns["request_id"], columns["attempts"]),
         )
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, KeyError) as e:
         raise JournalError(f"damaged: {e}") from None
+
+
+def _results(columns: Mapping[str, list[Any]]) -> Results:
+    failures = {row: Failure(*orjson.loads(one)) for row, one in enumerate(columns["failure"]) if one is not None}
+    return Results(columns["text"], columns["finish_reason"], columns["created"], columns["model"], failures)
+
+
+def _results_of_1(results: Sequence[bytes | None]) -> Results:
+    found = [None if one is None else orjson.loads(one) for one in results]
+    return Results.of([one and (Completion(*one) if len(one) == 4 else Failure(*one)) for one in found])
 
 
 def _tickets(request_ids: Sequence[Any], attempts: Sequence[Any]) -> list[Ticket]:
@@ -242,35 +288,24 @@ def _tickets(request_ids: Sequence[Any], attempts: Sequence[Any]) -> list[Ticket
     return [known[pair] for pair in pairs]
 
 
-def _table(content: bytes, fields: list[int] | None) -> pa.Table:
-    options = pa.ipc.IpcReadOptions(included_fields=fields) if fields else pa.ipc.IpcReadOptions()
+def _table(content: bytes, names: Sequence[str] = ()) -> pa.Table:
+    """A file of answers: those of its columns that are named, or all."""
     try:
-        reader = pa.ipc.open_file(pa.BufferReader(content), options=options)
-        _check(int((reader.schema.metadata or {}).get(b"kimi_beam.journal", b"0")))
+        reader = pa.ipc.open_file(pa.BufferReader(content), options=_READ)
+        _check(int((reader.schema.metadata or {}).get(b"kimi_beam.journal", b"0")), (1, _ANSWERS_VERSION))
+        if names:
+            fields = [number for number, name in enumerate(reader.schema.names) if name in names]
+            options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+            reader = pa.ipc.open_file(pa.BufferReader(content), options=options)
         return reader.read_all()
     except (pa.ArrowException, OSError, ValueError) as e:
         raise JournalError(f"damaged: {' '.join(str(e).split())[:200]}") from None
 
 
-def _check(version: Any) -> None:
-    if version != VERSION:
+def _check(version: Any, known: Sequence[int] = (VERSION,)) -> None:
+    if version not in known:
         told = "take the one that wrote it or a later one, or another directory"
-        raise JournalError(f"of version {version!r}; this kimi_beam reads {VERSION}: {told}")
-
-
-def _encode_result(result: Completion | Failure | None) -> bytes | None:
-    if result is None:
-        return None
-    if isinstance(result, Completion):
-        return orjson.dumps((result.text, result.finish_reason, result.created, result.model))
-    return orjson.dumps((result.stage, result.code, result.message, result.retryable, result.raw))
-
-
-def _decode_result(content: bytes | None) -> Completion | Failure | None:
-    if content is None:
-        return None
-    values = orjson.loads(content)
-    return Completion(*values) if len(values) == 4 else Failure(*values)
+        raise JournalError(f"of version {version!r}; this kimi_beam reads {' and '.join(map(str, known))}: {told}")
 
 
 class JournalError(KimiBeamError):

@@ -40,7 +40,15 @@ def loads(text: str | bytes) -> Any:
         ValueError: It is not JSON, holds NaN or Infinity, half a surrogate pair, a number beyond 1e6144 or of more than
             4,300 digits, or is nested deeper than 200 levels.
     """
-    return _read(text if isinstance(text, bytes) else text.encode())[0]
+    content = text if isinstance(text, bytes) else text.encode()
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        value = None
+    # An object of strings alone, as most lines of documents are, has no digit to lose, and no depth.
+    if isinstance(value, dict) and all(type(one) is str for one in value.values()):
+        return value
+    return _read(content)[0]
 
 
 def _read(text: bytes) -> tuple[Any, bool]:

@@ -27,7 +27,7 @@ _QUEUE_CHUNK = 16
 """Batches in a cell of the queue, where there are cells enough: about what is taken at once."""
 _SPARE = 2
 """Cells of the queue that are left to what is at its front."""
-_HELD_CHUNK = 4
+_HELD_CHUNK = 8
 """Jobs in a cell, where there are cells enough."""
 
 _VERSION = 1

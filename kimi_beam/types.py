@@ -149,6 +149,9 @@ class Earlier:
     open: OpenRequest | None = None
 
 
+_NOTHING_EARLIER = Earlier()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
@@ -174,13 +177,25 @@ class Document:
     source: str = ""
     failure: Failure | None = None
     arrival: Arrival | None = None
-    earlier: Earlier = Earlier()
+    earlier: Earlier = _NOTHING_EARLIER
     file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
 
     @property
     def is_reference(self) -> bool:
         """Whether text and image are in the file alone, and not here."""
         return self.file is not None and not self.text and not self.images
+
+    @property
+    def is_text_alone(self) -> bool:
+        """Whether it is an id, a text and where that was read, and nothing else."""
+        return (
+            not self.metadata
+            and not self.images
+            and self.failure is None
+            and self.arrival is None
+            and self.file is None
+            and self.earlier is _NOTHING_EARLIER
+        )
 
     def with_file(self, file: FileContent) -> Document:
         """The same that can be read again. `dataclasses.replace` leaves the file behind, as text may be changed."""

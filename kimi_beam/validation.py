@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from kimi_beam import jsontext, rows
+from kimi_beam.columnar import Documents, Replies
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
     ArrowRow,
@@ -26,7 +27,7 @@ from kimi_beam.types import (
     Ticket,
     Usage,
 )
-from kimi_beam.wire.completions import decode_item
+from kimi_beam.wire.completions import decode_items
 from kimi_beam.wire.protocol import match
 from kimi_beam.wire.usage import share_usage
 
@@ -48,7 +49,7 @@ def replies(
     *,
     answer_tool: str | None = None,
     asked: tuple[str, int, Sequence[int]] | None = None,
-) -> tuple[list[Reply], int]:
+) -> tuple[Replies, int]:
     """Closes a batch by counting: asked = answered + failed + missing.
 
     Args:
@@ -65,12 +66,13 @@ def replies(
     """
     name, total, positions = asked or (batch_id, len(documents), range(len(documents)))
     found, surplus = match(items, references(name, total))
-    decoded = [decode_item(item, answer_tool=answer_tool) for item in found]
-    shared = share_usage(usage, [tokens for _, tokens in decoded])
-    return [
-        Reply(document, decoded[position][0], shared[position], ticket)
-        for document, position in zip(documents, positions, strict=True)
-    ], surplus
+    results, stated = decode_items(found, answer_tool=answer_tool)
+    tokens = share_usage(usage, stated)
+    if asked is not None:  # of a job that was submitted by another batch's name
+        if len(positions) != len(documents):
+            raise ValueError(f"{len(documents)} documents at {len(positions)} places of a job")
+        results, tokens = results.select(positions), tokens.select(positions)
+    return Replies(Documents.of(documents), results, tokens, [ticket] * len(documents)), surplus
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +83,17 @@ class Asked:
     model: str
 
 
-class Good(NamedTuple):
-    """A reply whose answer is valid."""
-
-    reply: Reply
-    completion: Completion
-    instance: Any
-
-
 class Settled(NamedTuple):
     """The replies of one job, parted: each is a row or a dead letter."""
 
     rows: pa.RecordBatch
     """Of `rows.file_schema`."""
-    good: list[Good]
-    """Of each row."""
+    replies: Replies
+    """All of them."""
+    good: list[int]
+    """The place of each row's reply."""
+    instances: list[Any]
+    """The answer of each row."""
     dead_letters: list[DeadLetter]
 
 
@@ -110,65 +108,74 @@ def settle(
         now: Unix seconds, for the dead letters.
         count_nulls: Told how many nulls of an answer were taken as absent.
     """
-    good: list[Good] = []
+    came = Replies.of(all_replies)
+    good: list[int] = []
+    instances: list[Any] = []
     dead: list[DeadLetter] = []
-    for reply in all_replies:
-        verdict = judge(reply.result, asked.schema)
+    for place, text in enumerate(came.results.texts):
+        verdict = came.results.failures[place] if text is None else judge(text, asked.schema)
         if isinstance(verdict, Failure):
-            dead.append(dead_letter(reply, verdict, asked, now))
+            dead.append(dead_letter(came[place], verdict, asked, now))
         else:
-            completion, instance, nulls = verdict
-            if nulls:
-                count_nulls(nulls)
-            good.append(Good(reply, completion, instance))
-    documents = [one.reply.document for one in good]
+            good.append(place)
+            instances.append(verdict.value)
+            if verdict.nulls:
+                count_nulls(verdict.nulls)
     batch, bad = rows.convert(
         asked.schema,
-        [document.id for document in documents],
-        [one.instance for one in good],
-        [document.metadata for document in documents],
-        _provenance_columns(good, asked),
+        _picked(came.documents.ids, good),
+        instances,
+        _picked(came.documents.metadata(), good),
+        [_picked(column, good) for column in _provenance_columns(came, asked)],
     )
     if bad:
         reasons = dict(bad)
         for index, reason in bad:
-            failure = Failure("type", "type_mismatch", str(reason), raw=good[index].completion.text)
-            dead.append(dead_letter(good[index].reply, failure, asked, now))
-        good = [one for index, one in enumerate(good) if index not in reasons]
-    return Settled(batch, good, dead)
+            failure = Failure("type", "type_mismatch", str(reason), raw=came.results.texts[good[index]])
+            dead.append(dead_letter(came[good[index]], failure, asked, now))
+        instances = [one for index, one in enumerate(instances) if index not in reasons]
+        good = [place for index, place in enumerate(good) if index not in reasons]
+    return Settled(batch, came, good, instances, dead)
+
+
+def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
+    return column if len(places) == len(column) else [column[place] for place in places]
 
 
 def extractions(settled: Settled, asked: Asked) -> Iterator[Extraction]:
     """What was settled, row by row; each comes with its typed row."""
-    for index, (reply, completion, instance) in enumerate(settled.good):
-        document = reply.document
+    for index, (place, instance) in enumerate(zip(settled.good, settled.instances, strict=True)):
+        reply = settled.replies[place]
+        document, completion = reply.document, reply.result
+        assert isinstance(completion, Completion)
         extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, asked))
         yield extraction.with_row(ArrowRow(settled.rows, index))
 
 
-def judge(result: Completion | Failure, schema: OutputSchema) -> tuple[Completion, Any, int] | Failure:
-    """Reads and validates one answer.
+class Instance(NamedTuple):
+    """A valid answer."""
 
-    Returns:
-        The completion, the instance that it holds, and how many nulls in it were taken as absent: what is sent asks for
-        null where an optional property has no value. Or why it holds none.
-    """
-    if isinstance(result, Failure):
-        return result
+    value: Any
+    nulls: int
+    """How many nulls in it were taken as absent: what is sent asks for null where an optional property has no value."""
+
+
+def judge(text: str, schema: OutputSchema) -> Instance | Failure:
+    """Reads and validates one answer; why it is none, where it is none."""
     try:
-        instance = parse(result.text)
+        instance = parse(text)
     except ValueError as e:
-        return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=result.text)
+        return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=text)
     try:
         if schema.is_valid(instance):
-            return result, instance, 0
+            return Instance(instance, 0)
         instance, nulls = schema.without_sent_nulls(instance)
         if nulls and schema.is_valid(instance):
-            return result, instance, nulls
+            return Instance(instance, nulls)
         reason = schema.explain(instance)
     except (ValueError, RecursionError, MemoryError) as e:
         reason = f"cannot be validated: {e}"
-    return Failure("validate", "schema_violation", reason, retryable=True, raw=result.text)
+    return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
 
 
 def parse(text: str) -> Any:
@@ -229,22 +236,23 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> Dea
     )
 
 
-def _provenance_columns(good: Sequence[Good], asked: Asked) -> list[list[Any]]:
+def _provenance_columns(replies_: Replies, asked: Asked) -> list[Sequence[Any]]:
     """What `rows.provenance_columns` makes of the provenances, without making them."""
-    replies_ = [one.reply for one in good]
-    created = [one.completion.created for one in good]
+    documents, results, tokens, count = replies_.documents, replies_.results, replies_.tokens, len(replies_)
+    tickets = replies_.tickets
+    attempts = zip(documents.attempts(), tickets, strict=True)
     return [
-        [reply.document.source for reply in replies_],
-        [asked.model] * len(good),
-        [one.completion.model for one in good],
-        [reply.ticket.request_id for reply in replies_],
-        [reply.document.earlier.attempts + reply.ticket.attempts for reply in replies_],
-        [reply.usage.prompt_tokens for reply in replies_],
-        [reply.usage.cached_tokens for reply in replies_],
-        [reply.usage.completion_tokens for reply in replies_],
-        [asked.schema.hash] * len(good),
-        [None if seconds is None else seconds * 1_000_000 for seconds in created],
-        *rows.arrival_columns([reply.document.arrival for reply in replies_]),
+        documents.sources,
+        [asked.model] * count,
+        results.models,
+        [ticket.request_id for ticket in tickets],
+        [earlier + ticket.attempts for earlier, ticket in attempts],
+        tokens.prompt,
+        tokens.cached,
+        tokens.completion,
+        [asked.schema.hash] * count,
+        [None if seconds is None else seconds * 1_000_000 for seconds in results.created],
+        *rows.arrival_columns(documents.arrivals()),
     ]
 
 

@@ -40,8 +40,7 @@ def bounded(answer: str, schema: str) -> None:
     code = f"""
 from kimi_beam.validation import judge
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Completion
-judge(Completion({answer}, 'stop', 1, 'm'), OutputSchema({schema}))
+judge({answer}, OutputSchema({schema}))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=10, preexec_fn=limit, capture_output=True)
 
@@ -344,7 +343,7 @@ def test_brackets_of_the_prose_do_not_hide_the_answer_and_a_torn_one_is_none() -
 
 def test_a_violation_is_told_in_one_line_of_bounded_length() -> None:
     answer = '{"a\\nb' + "x" * 100_000 + '":1}'
-    failure = judge(Completion(answer, "stop", 1, "m"), OutputSchema({"additionalProperties": {"type": "string"}}))
+    failure = judge(answer, OutputSchema({"additionalProperties": {"type": "string"}}))
     assert isinstance(failure, Failure)
     assert len(failure.message) < 2_000
     assert "\n" not in failure.message

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import journal, journal_index
+from kimi_beam.columnar import Results, Tokens
 from kimi_beam.errors import ConfigError
 from kimi_beam.journal import Answer, Answers, JournalError, Journaling, Submission
 from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
@@ -44,12 +46,40 @@ _submissions = st.builds(
 @given(st.lists(st.tuples(_keys, _answers), min_size=1, max_size=8))
 def test_answers_come_back_as_they_were(pairs: list[tuple[bytes, Answer]]) -> None:
     keys, answers = [key for key, _ in pairs], [answer for _, answer in pairs]
-    content = journal.encode_answers(Answers(keys, *zip(*answers, strict=True)))
+    results, usages, tickets = zip(*answers, strict=True)
+    content = journal.encode_answers(Answers(keys, Results.of(results), Tokens.of(usages), tickets))
     read = journal.decode_answers(content)
     assert read.keys == keys
     assert [read.at(row) for row in range(len(keys))] == answers
     assert read.select([len(keys) - 1]).at(0) == answers[-1]
     assert journal.decode_answer_keys(content) == (keys, [answer.result is not None for answer in answers])
+
+
+def test_answers_that_version_1_wrote_are_read() -> None:
+    completion, failure = Completion("{}", "stop", 1_700_000_000, "m"), Failure("infer", "refusal", "no", raw="no")
+    rows = {
+        "key": pa.array([bytes([n]) * 16 for n in range(3)], pa.binary(16)),
+        "result": pa.array(
+            [b'["{}","stop",1700000000,"m"]', None, b'["infer","refusal","no",false,"no"]'], pa.binary()
+        ),
+        "prompt_tokens": pa.array([5, 6, 7], pa.int64()),
+        "cached_tokens": pa.array([1, 0, 0], pa.int64()),
+        "completion_tokens": pa.array([2, 3, 4], pa.int64()),
+        "request_id": pa.array(["r", None, "r"], pa.string()),
+        "attempts": pa.array([1, 0, 2], pa.int32()),
+    }
+    table = pa.table(rows).replace_schema_metadata({"kimi_beam.journal": "1"})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    content = sink.getvalue().to_pybytes()
+    assert journal.decode_answer_keys(content) == ([bytes([n]) * 16 for n in range(3)], [True, False, True])
+    answers = journal.decode_answers(content)
+    assert [answers.at(row) for row in range(3)] == [
+        Answer(completion, Usage(5, 1, 2), Ticket("r", 1)),
+        Answer(None, Usage(6, 0, 3), Ticket(None, 0)),
+        Answer(failure, Usage(7, 0, 4), Ticket("r", 2)),
+    ]
 
 
 @settings(derandomize=True, max_examples=300)
@@ -170,7 +200,8 @@ def test_a_document_in_the_index_takes_less_than_64_bytes() -> None:
 
 @pytest.mark.parametrize("failure", ["item_failed", "missing_item", "malformed_item", "json_mode_unmet", "refused"])
 def test_what_is_no_answer_of_the_models_may_be_asked_for_anew(failure: Any) -> None:
-    assert journal.answer(Failure("infer", failure, "m")) is None
+    results = Results.of([Failure("infer", failure, "m"), Failure("infer", "truncated", "m")])
+    assert list(journal.kept(results).failures) == [1]
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

@@ -16,9 +16,10 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kimi_beam.columnar import Tokens
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Completion, Failure, Usage
-from kimi_beam.wire.completions import decode_completion, decode_item
+from kimi_beam.wire.completions import decode_completion, decode_item, decode_items
 from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import (
     Accepted,
@@ -34,7 +35,7 @@ from kimi_beam.wire.protocol import (
     match,
 )
 from kimi_beam.wire.service_errors import Remedy, ServiceError
-from kimi_beam.wire.usage import decode_usage, share_usage
+from kimi_beam.wire.usage import Stated, decode_usage, share_usage
 
 # ------------------------------------------------------------------------------------------------ literal exchanges
 
@@ -88,7 +89,9 @@ def test_a_poll_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
         found, surplus = match(result.items, [answer["reference"] for answer in answers])
         assert surplus == expected["surplus"]
         decoded = [decode_item(item) for item in found]
-        shared = share_usage(result.usage, [usage for _, usage in decoded])
+        results, stated = decode_items(found)
+        assert [results.at(place) for place in range(len(found))] == [got for got, _ in decoded]
+        shared = as_values(share_usage(result.usage, stated))
         for answer, (got, usage), share in zip(answers, decoded, shared, strict=True):
             assert_answer(answer, got)
             assert "usage" not in answer or usage == usage_of(answer["usage"])
@@ -411,10 +414,20 @@ _totals = st.builds(
 )
 
 
+def as_values(tokens: Tokens) -> list[Usage]:
+    return list(map(Usage, *tokens))
+
+
+def shared_out(total: Usage | None, items: list[Usage | None]) -> list[Usage]:
+    """`share_usage` of values."""
+    tokens = Tokens.of([item or Usage() for item in items])
+    return as_values(share_usage(total, Stated(tokens, [place for place, item in enumerate(items) if item is None])))
+
+
 @settings(derandomize=True, max_examples=500)
 @given(_totals, st.lists(st.none() | _stated, max_size=7))
 def test_shares_are_never_negative_and_no_more_is_cached_than_was_read(total: Usage, items: list[Usage | None]) -> None:
-    shares = share_usage(total, items)
+    shares = shared_out(total, items)
     assert len(shares) == len(items)
     for share, item in zip(shares, items, strict=True):
         assert 0 <= share.cached_tokens <= share.prompt_tokens
@@ -430,7 +443,7 @@ def test_shares_add_up_to_the_job_where_items_state_nothing_or_only_some(
     total: Usage, items: list[Usage | None]
 ) -> None:
     said = sum((item for item in items if item is not None), Usage())
-    shared = sum(share_usage(total, items), Usage())
+    shared = sum(shared_out(total, items), Usage())
     if None in items:
         assert shared.prompt_tokens == max(total.prompt_tokens, said.prompt_tokens)
         assert shared.completion_tokens == max(total.completion_tokens, said.completion_tokens)
@@ -442,7 +455,7 @@ def test_shares_add_up_to_the_job_where_items_state_nothing_or_only_some(
 @settings(derandomize=True)
 @given(_totals, st.integers(1, 9))
 def test_silent_items_share_evenly(total: Usage, count: int) -> None:
-    shares = share_usage(total, [None] * count)
+    shares = shared_out(total, [None] * count)
     assert sum(shares, Usage()) == total
     for field in ("prompt_tokens", "completion_tokens"):
         counts = [getattr(share, field) for share in shares]
@@ -450,10 +463,10 @@ def test_silent_items_share_evenly(total: Usage, count: int) -> None:
 
 
 def test_a_job_that_states_nothing_leaves_what_its_items_state() -> None:
-    assert share_usage(None, [Usage(3, 1, 2), None]) == [Usage(3, 1, 2), Usage()]
-    assert share_usage(Usage(5, 5, 5), []) == []
+    assert shared_out(None, [Usage(3, 1, 2), None]) == [Usage(3, 1, 2), Usage()]
+    assert shared_out(Usage(5, 5, 5), []) == []
 
 
 def test_sharing_among_many_items_is_quick() -> None:
-    shares = share_usage(Usage(10**12, 10**11, 10**12), [None] * 100_000)
+    shares = shared_out(Usage(10**12, 10**11, 10**12), [None] * 100_000)
     assert sum(share.cached_tokens for share in shares) == 10**11

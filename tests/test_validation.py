@@ -249,7 +249,7 @@ def test_numbers_come_out_of_an_answer_with_all_their_digits() -> None:
     ],
 )
 def test_an_answer_with_a_key_twice_says_two_things_and_is_none(text: str) -> None:
-    result = judge(completion(text), OutputSchema(True))
+    result = judge(text, OutputSchema(True))
     assert isinstance(result, Failure)
     assert (result.stage, result.code, result.raw) == ("parse", "not_json", text)
     assert "twice" in result.message
@@ -306,9 +306,9 @@ NULLS = OutputSchema(
 def test_a_null_for_what_may_only_be_absent_is_taken_as_absent_and_counted(
     answer: Any, instance: Any, nulls: int
 ) -> None:
-    result = judge(completion(json.dumps(answer)), NULLS)
+    result = judge(json.dumps(answer), NULLS)
     assert isinstance(result, tuple)
-    assert result[1:] == (instance, nulls)
+    assert result == (instance, nulls)
     counted: list[int] = []
     settled = settle([reply(json.dumps(answer))], Asked(NULLS, "m"), NOW, counted.append)
     assert sum(counted) == nulls
@@ -317,14 +317,15 @@ def test_a_null_for_what_may_only_be_absent_is_taken_as_absent_and_counted(
 
 @pytest.mark.parametrize("answer", [{"name": None, "day": None}, {"name": "x", "day": None, "lines": None, "note": 5}])
 def test_a_null_for_what_must_be_there_stays_a_violation(answer: Any) -> None:
-    result = judge(completion(json.dumps(answer)), NULLS)
+    result = judge(json.dumps(answer), NULLS)
     assert isinstance(result, Failure)
     assert result.code == "schema_violation"
 
 
 def test_a_failure_is_handed_on_as_it_is() -> None:
     failure = Failure("infer", "truncated", "cut", raw="{")
-    assert judge(failure, SCHEMA) is failure
+    settled = settle([Reply(Document("d", "t"), failure)], ASKED, NOW)
+    assert [letter.failure for letter in settled.dead_letters] == [failure]
 
 
 @pytest.mark.parametrize("root", [True, {}, {"type": "string"}, {"type": "array"}, {"type": ["object", "null"]}])
@@ -411,7 +412,7 @@ def test_what_looks_like_a_fence_or_a_bracket_inside_the_answer_is_part_of_it(te
 def test_what_is_no_answer_is_not_mended_into_one(text: str) -> None:
     with pytest.raises(ValueError):
         parse(text)
-    result = judge(completion(text), SCHEMA)
+    result = judge(text, SCHEMA)
     assert isinstance(result, Failure)
     assert (result.stage, result.code) == ("parse", "not_json")
     assert len(result.message) < 300
@@ -420,7 +421,7 @@ def test_what_is_no_answer_is_not_mended_into_one(text: str) -> None:
 @settings(derandomize=True, max_examples=500)
 @given(st.one_of(st.text(max_size=40), st.text(alphabet='{}[]":,`json\\u0e \n\r\t1-.', max_size=40)))
 def test_no_answer_does_more_than_fail(text: str) -> None:
-    result = judge(completion(text), OutputSchema({"type": "object"}))
+    result = judge(text, OutputSchema({"type": "object"}))
     assert isinstance(result, (Failure, tuple))
     if isinstance(result, Failure):
         assert result.code in ("not_json", "schema_violation")
@@ -456,7 +457,7 @@ def test_an_object_is_found_whatever_was_said_around_it(value: dict[str, Any], b
     ],
 )
 def test_a_megabyte_of_nonsense_does_not_take_minutes(text: str) -> None:
-    result = judge(completion(text), SCHEMA)
+    result = judge(text, SCHEMA)
     assert isinstance(result, Failure)
     assert result.code == "not_json"
     assert len(result.message) < 300
@@ -472,7 +473,7 @@ def test_a_megabyte_of_nonsense_does_not_take_minutes(text: str) -> None:
     ],
 )
 def test_a_megabyte_of_json_is_judged_in_one_short_line(text: str) -> None:
-    result = judge(completion(text), SCHEMA)
+    result = judge(text, SCHEMA)
     if isinstance(result, Failure):
         assert result.code == "schema_violation"
         assert len(result.message) < 1_000

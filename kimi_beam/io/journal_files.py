@@ -120,9 +120,8 @@ class Journal:
         """Writes one file, whole or not at all."""
         if answers.keys:
             path = self._write(journal.encode_answers(answers), ANSWERS_SUFFIX)
-            answered = [result is not None for result in answers.results]
             with self._lock:
-                self._add(path, _of_answers(answers.keys, answered, _time_of(path), len(self._files)))
+                self._add(path, _of_answers(answers.keys, answers.answered(), _time_of(path), len(self._files)))
 
     # -------------------------------------------------------------------------------------------- files
 

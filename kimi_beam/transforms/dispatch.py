@@ -13,7 +13,7 @@ Why it looks as it does (each point measured on the runners):
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import apache_beam as beam
@@ -37,7 +37,7 @@ T = TypeVar("T")
 class _ForBounded(Slices):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
 
-    def _slice(self, key: str, state: KeyedState) -> Generator[list[Reply], None, bool]:
+    def _slice(self, key: str, state: KeyedState) -> Generator[Sequence[Reply], None, bool]:
         """Waits for the earliest job that is due, acts on all that are due, and tops up.
 
         Returns:
@@ -59,7 +59,7 @@ class _ForBounded(Slices):
 
 
 class DispatchBounded(_ForBounded):
-    """``(shard, batch as bytes) -> list[Reply]`` for input that ends, slice by slice."""
+    """``(shard, batch as bytes) -> Sequence[Reply]`` for input that ends, slice by slice."""
 
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
     CHECKED = ReadModifyWriteStateSpec("checked", BooleanCoder())
@@ -84,7 +84,7 @@ class DispatchBounded(_ForBounded):
         window: Any = beam.DoFn.WindowParam,
         checked: Any = beam.DoFn.StateParam(CHECKED),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
-    ) -> Iterator[list[Reply]]:
+    ) -> Iterator[Sequence[Reply]]:
         """Does one slice and re-arms until nothing is open."""
         if not checked.read():
             # Here a lost worker's shard begins anew.
@@ -99,13 +99,13 @@ class DispatchBounded(_ForBounded):
 
 
 class DispatchAtOnce(_ForBounded):
-    """``(shard, batches as bytes) -> list[Reply]`` for input that ends, all of a shard in one call, without state.
+    """``(shard, batches as bytes) -> Sequence[Reply]`` for input that ends, all of a shard in one call, without state.
 
     For runners whose state or timers cannot be built upon. Nothing is committed on the way, but those that are known
     keep nothing either.
     """
 
-    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[list[Reply]]:
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[Sequence[Reply]]:
         key = element[0]
         self._recorder.refresh()
         good, failed = separate(list(element[1]))
@@ -233,7 +233,7 @@ def _now(value: Any) -> TimestampedValue:
     return TimestampedValue(value, Timestamp.of(time.time()))
 
 
-def _all_now(outputs: Generator[list[Reply], None, T]) -> Generator[Any, None, T]:
+def _all_now(outputs: Generator[Sequence[Reply], None, T]) -> Generator[Any, None, T]:
     while True:
         try:
             output = next(outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -42,27 +42,30 @@ class MakeBatches(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Item]] = {}
+        self._weights: dict[tuple[str, bool], int] = {}
         self._held = 0
 
-    def process(self, document: Document) -> Iterator[tuple[str, bytes]]:
-        file = document.file
+    def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
         item = prepare(document, self._prompt, self._keys.of_shown)
+        if document.file is not None:
+            name = "" if item.document.failure else item.key.hex()
+            item = item._replace(document=item.document.with_file(document.file).as_reference(name))
         document, size = item.document, item.size
-        if file is not None:
-            name = "" if document.failure else item.key.hex()
-            document = document.with_file(file).as_reference(name)
-            item = item._replace(document=document)
         shard = str(batches.digest(document.id) % self._shards) if self._shards > 1 else "0"
         key = shard, document.failure is None
         packer = self._packers.get(key)
         if packer is None:
-            packer = self._packers[key] = Packer(self._batching)
-        self._held += _weight(document)
-        if closed := packer.add(item, size or _weight(document)):
-            self._held -= sum(_weight(one.document) for one in closed)
-            yield self._batch(shard, closed)
-        if self._held > _MAX_HELD:
-            yield from self._flush()
+            packer, self._weights[key] = Packer(self._batching), 0
+            self._packers[key] = packer
+        weight = _weight(document)
+        self._held += weight
+        closed = packer.add(item, size or weight)
+        if closed:
+            self._held -= self._weights[key]
+            self._weights[key] = 0
+        self._weights[key] += weight
+        full = (self._batch(shard, closed),) if closed else ()
+        return (*full, *self._flush()) if self._held > _MAX_HELD else full
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for batch in self._flush():
@@ -72,6 +75,7 @@ class MakeBatches(beam.DoFn):
         for (shard, _), packer in self._packers.items():
             if left := packer.flush():
                 yield self._batch(shard, left)
+        self._weights = dict.fromkeys(self._weights, 0)
         self._held = 0
 
     def _batch(self, shard: str, items: Sequence[Item]) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from kimi_beam import batches, journal
 from kimi_beam.batches import NO_KEY, Head
+from kimi_beam.columnar import Replies
 from kimi_beam.io.journal_files import open_journal
 from kimi_beam.jobs import Job
 from kimi_beam.journal import Answers, Journaling, Submission
@@ -105,7 +106,7 @@ class Recorder:
         request_id = result.request_id if isinstance(result, Accepted) else None
         self._journal.write_submissions([self._submission(job, blob, now, request_id, is_over=request_id is None)])
 
-    def replied(self, replies: Sequence[Reply], blob: bytes | None = None) -> None:
+    def replied(self, replies: Iterable[Reply], blob: bytes | None = None) -> None:
         """Writes down answers; what is no answer may be asked for anew.
 
         Args:
@@ -114,20 +115,15 @@ class Recorder:
         """
         if self._journal is None:
             return
-        keys = [self._keys.of(reply.document) for reply in replies] if blob is None else self._of(blob)
-        answers = Answers(
-            keys,
-            [journal.answer(reply.result) for reply in replies],
-            [reply.usage for reply in replies],
-            [reply.ticket for reply in replies],
-        )
-        if None in answers.results:
+        came = Replies.of(replies)
+        keys = list(map(self._keys.of, came.documents)) if blob is None else self._of(blob)
+        answers = Answers(keys, journal.kept(came.results), came.tokens, came.tickets)
+        answered = answers.answered()
+        if not all(answered):
             # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
-            entries = self._journal.look_up(keys)
-            each = zip(replies, answers.results, entries, strict=True)
-            answers = answers.select(
-                row for row, (reply, result, entry) in enumerate(each) if result or self._ends(reply.ticket, entry)
-            )
+            each = zip(answered, answers.tickets, self._journal.look_up(keys), strict=True)
+            ended = [is_answer or self._ends(ticket, entry) for is_answer, ticket, entry in each]
+            answers = answers.select([row for row, is_over in enumerate(ended) if is_over])
         self._journal.write_answers(answers)
 
     def _ends(self, ticket: Ticket, entry: Entry | None) -> bool:

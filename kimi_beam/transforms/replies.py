@@ -1,20 +1,20 @@
-"""`Replies`: how Beam sees what leaves `Dispatch` and `Request`."""
+"""How Beam sees the `Replies` that leave `Dispatch` and `Request`."""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 from apache_beam import coders
 
+from kimi_beam.columnar import Replies
 from kimi_beam.types import Reply
+
+__all__ = ["Replies"]
 
 _ABOUT = 1_000
 """Bytes of one reply, document and answer."""
-
-
-class Replies(list[Reply]):
-    """The replies of one batch. Only the type's name is used: what leaves is a plain list."""
 
 
 class _RepliesCoder(coders.Coder):
@@ -24,14 +24,14 @@ class _RepliesCoder(coders.Coder):
     is ever encoded, but to pickle hundreds of replies for a figure took a tenth of all CPU.
     """
 
-    def encode(self, value: list[Reply]) -> bytes:
+    def encode(self, value: Sequence[Reply]) -> bytes:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
-    def decode(self, encoded: bytes) -> list[Reply]:
-        value: list[Reply] = pickle.loads(encoded)  # noqa: S301 - between workers of one job
+    def decode(self, encoded: bytes) -> Sequence[Reply]:
+        value: Sequence[Reply] = pickle.loads(encoded)  # noqa: S301 - between workers of one job
         return value
 
-    def estimate_size(self, value: list[Reply]) -> int:
+    def estimate_size(self, value: Sequence[Reply]) -> int:
         return _ABOUT * len(value)
 
     def is_deterministic(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +19,7 @@ DEAD_LETTERS = "dead_letters"
 
 
 class Settle(beam.DoFn):
-    """``list[Reply] -> Extraction | RecordBatch``, and ``DeadLetter`` by its own tag.
+    """``Sequence[Reply] -> Extraction | RecordBatch``, and ``DeadLetter`` by its own tag.
 
     Args:
         asked: What was asked.
@@ -32,7 +32,7 @@ class Settle(beam.DoFn):
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
         self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
 
-    def process(self, element: list[Reply]) -> Iterator[Any]:
+    def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
         if not self._record_batches:
             yield from extractions(settled, self._asked)

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import TypeVar
 
 import apache_beam as beam
@@ -16,6 +15,7 @@ from apache_beam.metrics import Metrics
 from kimi_beam import batches, dispatch, metrics
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.client import connect, disconnect
+from kimi_beam.columnar import Documents, Replies
 from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, RunInstead, Split
 from kimi_beam.events import Events
 from kimi_beam.fallback import given_up, part
@@ -33,7 +33,7 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
-from kimi_beam.types import Document, Reply, Ticket
+from kimi_beam.types import Reply, Ticket
 from kimi_beam.validation import references, replies
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
@@ -49,7 +49,7 @@ _MAX_BLOCK = 5.0
 
 
 class Slices(beam.DoFn):
-    """``(shard, batch as bytes) -> list[Reply]``, a list for each batch that ends. The timers are the subclasses'."""
+    """``(shard, batch as bytes) -> Replies``, those of each batch that ends. The timers are the subclasses'."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Slices(beam.DoFn):
 
     def _act(
         self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float
-    ) -> Generator[list[Reply], None, tuple[Shard, list[Halt]]]:
+    ) -> Generator[Sequence[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
         self._client.flow.hold(self._client, key, self._parts)
         shard, effects = self._parked(shard, now)
@@ -142,7 +142,7 @@ class Slices(beam.DoFn):
             elif isinstance(effect, AskAgain):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
                 unmet = [Reply(d, effect.failure, ticket=ticket) for d in batches.decode(blob)]
-                yield self._settled(blob, unmet, waiting)
+                yield self._settled(blob, Replies.of(unmet), waiting)
             elif isinstance(effect, Drop):
                 shard = yield from self._drop(shard, effect, held, waiting)
             elif isinstance(effect, RunInstead):
@@ -213,22 +213,26 @@ class Slices(beam.DoFn):
 
     def _read_again(
         self, shard: Shard, pairs: Sequence[tuple[Job, bytes]], now: float
-    ) -> tuple[Shard, dict[str, list[Document]], list[Effect]]:
+    ) -> tuple[Shard, dict[str, Documents], list[Effect]]:
         """The documents of batches, all of their files read at once; batches that cannot be sent whole are left out."""
         whole = {job.batch_id: batches.decode(blob) for job, blob in pairs}
-        read = iter(read_again([document for batch in whole.values() for document in batch]))
+        # Who is a reference is one of the others.
+        read = iter(read_again([other for batch in whole.values() for other in batch.others.values()]))
         effects: list[Effect] = []
         for job, _ in pairs:
-            documents = list(islice(read, len(whole[job.batch_id])))
-            whole[job.batch_id] = documents
-            lost = {index: document.failure for index, document in enumerate(documents) if document.failure}
+            documents = whole[job.batch_id]
+            others = dict(zip(documents.others, read, strict=False))
+            whole[job.batch_id] = documents.with_others(others)
+            lost = {index: document.failure for index, document in others.items() if document.failure}
             if lost:
                 del whole[job.batch_id]
                 shard, more = dispatch.unread(shard, job, lost, now, self._polling)
                 effects += more
         return shard, whole, effects
 
-    def _drop(self, shard: Shard, effect: Drop, held: Held, waiting: Waiting) -> Generator[list[Reply], None, Shard]:
+    def _drop(
+        self, shard: Shard, effect: Drop, held: Held, waiting: Waiting
+    ) -> Generator[Sequence[Reply], None, Shard]:
         """Gives up what is lost of a batch; the others are a job of their own, acted on from the next firing on."""
         job, blob = effect.job, held.take(effect.job.batch_id)
         for position, failure in effect.lost.items():
@@ -243,15 +247,11 @@ class Slices(beam.DoFn):
         held[batch_id] = others
         return adopt(shard, replace(job, batch_id=batch_id, count=count))
 
-    def _body(self, job: Job, blob: bytes, documents: Sequence[Document]) -> bytes:
-        form = batches.head(blob).form
+    def _body(self, job: Job, blob: bytes, documents: Documents) -> bytes:
         names = references(job.batch_id, len(documents))
-        request = self._prompt.request
-        return encode_submit(
-            request(document, name, form=form) for document, name in zip(documents, names, strict=True)
-        )
+        return encode_submit(self._prompt.requests(documents, names, batches.head(blob).form))
 
-    def _finished(self, effect: Finish, held: Held, waiting: Waiting) -> list[Reply]:
+    def _finished(self, effect: Finish, held: Held, waiting: Waiting) -> Sequence[Reply]:
         job = effect.job
         blob = held.take(job.batch_id)
         answered, surplus = replies(
@@ -268,7 +268,7 @@ class Slices(beam.DoFn):
             self._count(metrics.SURPLUS_ITEMS, surplus)
         return self._settled(blob, answered, waiting)
 
-    def _settled(self, blob: bytes, answered: Sequence[Reply], waiting: Waiting) -> list[Reply]:
+    def _settled(self, blob: bytes, answered: Replies, waiting: Waiting) -> Sequence[Reply]:
         """The replies that are final; the other documents wait to be asked for again."""
         final, again = part(blob, answered, len(self._prompt.forms))
         if again is not None:
@@ -280,7 +280,7 @@ class Slices(beam.DoFn):
         waiting.add(blob)
         self._put_back = True
 
-    def _run(self, blob: bytes) -> Iterator[list[Reply]]:
+    def _run(self, blob: bytes) -> Iterator[Sequence[Reply]]:
         """Asks for the documents of a batch synchronously: their model has no queue."""
         prompt = replace(self._prompt, api="run")  # which may stream
         runs = Runs(self._client, prompt, self._polling, halts=self._bounded, may_repeat=self._may_repeat)
@@ -306,7 +306,9 @@ class Slices(beam.DoFn):
             self._admitted.add(head.batch_id)
         return admit(shard, admitted, now)
 
-    def _top_up(self, shard: Shard, held: Held, waiting: Waiting, now: float) -> Generator[list[Reply], None, Shard]:
+    def _top_up(
+        self, shard: Shard, held: Held, waiting: Waiting, now: float
+    ) -> Generator[Sequence[Reply], None, Shard]:
         """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
         if shard.parked_until > now:
             failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
@@ -359,7 +361,7 @@ class Slices(beam.DoFn):
 
     def _adopt(
         self, shard: Shard, held: Held, recalled: Recalled, form: int, now: float
-    ) -> Generator[list[Reply], None, tuple[Shard, list[bytes]]]:
+    ) -> Generator[Sequence[Reply], None, tuple[Shard, list[bytes]]]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have.
 
         Returns:

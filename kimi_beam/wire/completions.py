@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from kimi_beam import jsontext
+from kimi_beam.columnar import Results, Tokens, transposed
 from kimi_beam.types import Code, Completion, Failure, Usage
 from kimi_beam.wire.envelopes import (
     Exchange,
@@ -29,7 +30,7 @@ from kimi_beam.wire.envelopes import (
 )
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
 from kimi_beam.wire.sse import MEDIA_TYPE, assemble
-from kimi_beam.wire.usage import count, decode_usage
+from kimi_beam.wire.usage import TOO_MANY, Stated, count, decode_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,65 @@ def _answered(result: Mapping[str, Any], reply: HttpReply, answer_tool: str | No
 
 
 # ------------------------------------------------------------------------------------------------ queued
+
+
+def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tuple[Results, Stated]:
+    """The items of a finished job: see `decode_item`.
+
+    Args:
+        items: One for each request, None where it is missing.
+        answer_tool: The function whose arguments are the answers; None where texts are.
+    """
+    rows: list[tuple[str | None, str | None, int | None, str | None, int, int, int]] = []
+    failures: dict[int, Failure] = {}
+    silent: list[int] = []
+    for place, item in enumerate(items):
+        if answer_tool is None and (plain := _plain_item(item)) is not None:
+            rows.append(plain)
+            continue
+        result, usage = decode_item(item, answer_tool=answer_tool)
+        tokens = (0, 0, 0) if usage is None else (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
+        if usage is None:
+            silent.append(place)
+        if isinstance(result, Completion):
+            rows.append((result.text, result.finish_reason, result.created, result.model, *tokens))
+        else:
+            rows.append((None, None, None, None, *tokens))
+            failures[place] = result
+    texts, finish_reasons, created, models, prompt, cached, completion = transposed(rows, 7)
+    results = Results(texts, finish_reasons, created, models, failures)
+    return results, Stated(Tokens(prompt, cached, completion), silent)
+
+
+def _plain_item(item: Any) -> tuple[str, str, int, str, int, int, int] | None:
+    """What `decode_item` finds in an item that has all that is usual and nothing else; None for any other."""
+    try:
+        result = item["result"]
+        choice, usage, created, model = result["choices"][0], result["usage"], result["created"], result["model"]
+        message, finish = choice["message"], choice["finish_reason"]
+        text, prompt, completion = message["content"], usage["prompt_tokens"], usage["completion_tokens"]
+        cached = (usage.get("prompt_tokens_details") or _NO_DETAILS)["cached_tokens"]
+    except (KeyError, TypeError, IndexError):
+        return None
+    if (
+        finish == "stop"
+        and type(text) is str
+        and text
+        and not text.isspace()
+        and type(model) is str
+        and type(created) is type(prompt) is type(completion) is type(cached) is int
+        and 0 < created < _END_OF_TIME
+        and 0 <= cached <= prompt < TOO_MANY
+        and 0 <= completion < TOO_MANY
+        and item.get("success") is not False
+        and not message.get("tool_calls")
+        and not message.get("refusal")
+    ):
+        return text, finish, created, model, prompt, cached, completion
+    return None
+
+
+_NO_DETAILS = {"cached_tokens": 0}
 
 
 def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completion | Failure, Usage | None]:
@@ -264,10 +324,14 @@ def _unexpected_call(called: ToolCalls) -> Failure:
     return Failure("infer", "tool_call", told, raw=called.text or (called.calls[0].arguments if called.calls else None))
 
 
+_END_OF_TIME = 253_402_300_800
+"""Unix seconds of the year 10000."""
+
+
 def _created(seconds: Any) -> int | None:
     """Unix seconds within the calendar's years, None for anything else."""
     number = count(seconds)
-    return number if 0 < number < 253_402_300_800 else None
+    return number if 0 < number < _END_OF_TIME else None
 
 
 def _classic(result: Mapping[str, Any]) -> Completion | Failure:

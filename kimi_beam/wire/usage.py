@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from kimi_beam.columnar import Tokens
 from kimi_beam.types import Usage
 
-_TOO_MANY = 1 << 40
+TOO_MANY = 1 << 40
+"""Of tokens or seconds: whoever says so is wrong."""
 
 
 def decode_usage(usage: Any) -> Usage | None:
@@ -22,35 +24,38 @@ def decode_usage(usage: Any) -> Usage | None:
 
 def count(number: Any) -> int:
     """A number of tokens or seconds; 0 for what is none. Below 2**40, so that sums stay far from 64 bits."""
-    return int(number) if isinstance(number, (int, float)) and 0 <= number < _TOO_MANY else 0
+    return int(number) if isinstance(number, (int, float)) and 0 <= number < TOO_MANY else 0
 
 
-def share_usage(total: Usage | None, items: Sequence[Usage | None]) -> list[Usage]:
+class Stated(NamedTuple):
+    """The tokens that each item of a job states: 0 where it states none."""
+
+    tokens: Tokens
+    silent: list[int]
+    """The places of those that state none."""
+
+
+def share_usage(total: Usage | None, stated: Stated) -> Tokens:
     """Shares a job's tokens out to its items.
 
     An item's own statement stands. What the job states beyond the sum of its items (cached tokens stand at the job
     alone, captured; a missing item states nothing) is shared: cached tokens by prompt tokens, the others evenly over
     the items that state none.
     """
-    known = [usage or Usage() for usage in items]
+    tokens, silent = stated
     if total is None:
-        return known
-    said = Usage(
-        sum(usage.prompt_tokens for usage in known),
-        sum(usage.cached_tokens for usage in known),
-        sum(usage.completion_tokens for usage in known),
-    )
-    silent = [index for index, usage in enumerate(items) if usage is None]
-    prompt = _even(max(0, total.prompt_tokens - said.prompt_tokens), len(silent))
-    completion = _even(max(0, total.completion_tokens - said.completion_tokens), len(silent))
-    for index, prompt_tokens, completion_tokens in zip(silent, prompt, completion, strict=True):
-        known[index] = Usage(prompt_tokens, 0, completion_tokens)
-    room = [usage.prompt_tokens - usage.cached_tokens for usage in known]
-    cached = _in_proportion(min(max(0, total.cached_tokens - said.cached_tokens), sum(room)), room)
-    return [
-        Usage(usage.prompt_tokens, usage.cached_tokens + more, usage.completion_tokens) if more else usage
-        for usage, more in zip(known, cached, strict=True)
-    ]
+        return tokens
+    prompt, cached, completion = map(list, tokens)
+    more_prompt = _even(max(0, total.prompt_tokens - sum(prompt)), len(silent))
+    more_completion = _even(max(0, total.completion_tokens - sum(completion)), len(silent))
+    for place, prompt_tokens, completion_tokens in zip(silent, more_prompt, more_completion, strict=True):
+        prompt[place], completion[place] = prompt_tokens, completion_tokens
+    beyond = total.cached_tokens - sum(cached)
+    if beyond > 0:
+        room = [all_of_it - part for all_of_it, part in zip(prompt, cached, strict=True)]
+        more = _in_proportion(min(beyond, sum(room)), room)
+        cached = [part + shared for part, shared in zip(cached, more, strict=True)]
+    return Tokens(prompt, cached, completion)
 
 
 def _even(total: int, parts: int) -> list[int]:

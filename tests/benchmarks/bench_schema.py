@@ -22,7 +22,6 @@ import pytest
 
 from kimi_beam import validation
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Completion
 
 COUNT = 10_000
 _LINE = {
@@ -140,9 +139,9 @@ def test_from_text_to_parquet_at_least_20_000_invoices_a_second() -> None:
     def run() -> None:
         good = []
         for text in texts:
-            verdict = validation.judge(Completion(text, "stop", 1, "m"), schema)
-            assert isinstance(verdict, tuple)
-            good.append(verdict[1])
+            verdict = validation.judge(text, schema)
+            assert isinstance(verdict, validation.Instance)
+            good.append(verdict.value)
         batch, bad = schema.to_arrow(good)
         assert not bad
         pq.write_table(pa.Table.from_batches([batch]), io.BytesIO(), compression="zstd")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, field_validator
 
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import ADDITIONAL, OutputSchema
-from kimi_beam.types import Completion, Failure
+from kimi_beam.types import Failure
 from kimi_beam.validation import judge
 
 # ------------------------------------------------------------------------------------------------ classes
@@ -66,7 +66,7 @@ def test_a_classs_own_validators_have_the_last_word(instance: Any, path: str, me
         assert message in violation.message
         assert not schema.is_valid(instance)
         assert message in schema.explain(instance)
-    failure = judge(Completion(json.dumps(instance), "stop", 1, "m"), CHECKED)
+    failure = judge(json.dumps(instance), CHECKED)
     assert isinstance(failure, Failure)
     assert (failure.stage, failure.code) == ("validate", "schema_violation")
     assert message in failure.message
