@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from exchanges import NOW, WIRE, assert_answer, bodies, exchanges, reply_of, streams, usage_of
+from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json_values, reply_of, streams, usage_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Usage
-from kimi_beam.validation import Asked, extractions, judge, settle
+from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
+from kimi_beam.validation import Asked, extractions, judge, replies, settle
 from kimi_beam.wire.completions import (
     Answered,
     ToolCall,
@@ -363,6 +363,68 @@ def settles(*found: Completion | Failure) -> None:
     ids = [o.document_id if isinstance(o, Extraction) else o.document.id for o in outcomes]
     assert sorted(ids) == sorted(str(n) for n in range(len(found)))
     assert all(isinstance(outcome, (Extraction, DeadLetter)) for outcome in outcomes)
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(_exchanges, _tools, st.booleans())
+def test_an_exchange_of_any_shape_decodes_to_a_value_and_is_settled_once(
+    exchange: Any, answer_tool: str | None, calls_tools: bool
+) -> None:
+    result = decode_run(exchange, NOW, answer_tool=answer_tool, calls_tools=calls_tools)
+    assert isinstance(result, (Answered, Refused, Unknown, Unsent))
+    if not isinstance(result, Answered):
+        told = str(result.error) if isinstance(result, Refused) else result.message
+        assert isinstance(exchange, NoReply) or "\n" not in told
+        assert len(told) < 700
+        return
+    assert result.usage is None or min(result.usage.prompt_tokens, result.usage.completion_tokens) >= 0
+    if isinstance(result.result, ToolCalls):
+        assert calls_tools
+        assert result.result.calls
+    else:
+        settles(result.result)
+
+
+@settings(derandomize=True, max_examples=700)
+@given(st.sampled_from(_results).flatmap(damaged) | json_values, _tools, st.booleans())
+def test_a_completion_of_any_shape_is_an_answer_a_failure_or_calls(result: Any, tool: str | None, calls: bool) -> None:
+    if isinstance(result, dict):
+        found = decode_completion(result, answer_tool=tool, calls_tools=calls)
+        assert isinstance(found, (Completion, Failure)) or (calls and isinstance(found, ToolCalls))
+        if isinstance(found, Completion):
+            assert found.text.strip()
+            assert found.text != result.get("reasoning_content")
+        if not isinstance(found, ToolCalls):
+            settles(found)
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.lists(st.none() | json_values | st.sampled_from(_results).flatmap(damaged), max_size=4), _tools)
+def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[Any], tool: str | None) -> None:
+    documents = [Document(str(n), "t") for n in range(3)]
+    wrapped = [{"index": n % 4, "result": item} if n % 3 else item for n, item in enumerate(items)]
+    found, surplus = replies("b", documents, wrapped, None, Ticket("r", 1), answer_tool=tool)
+    assert [reply.document for reply in found] == documents
+    assert 0 <= surplus <= len(items)
+    settled = settle(found, ASKED, NOW)
+    assert len(settled.good) + len(settled.dead_letters) == 3
+
+
+_odd: Any = st.sampled_from(
+    [
+        *(None, True, False, 0, -1, 5, 1 << 40, 1.5, "", " ", "7", "stop", "length", [], [1], {}),
+        *({"cached_tokens": 3}, {"cached_tokens": 900}, {"cached_tokens": None}),
+        [{"function": {"name": "f", "arguments": "{}"}}],
+    ]
+)
+_places = [
+    *(("success",), ("result",), ("result", "choices"), ("result", "usage"), ("result", "created")),
+    *(("result", "model"), ("result", "errors"), ("result", "choices", 0), ("result", "choices", 0, "message")),
+    *(("result", "choices", 0, "finish_reason"), ("result", "choices", 0, "message", "content")),
+    *(("result", "choices", 0, "message", "tool_calls"), ("result", "choices", 0, "message", "refusal")),
+    *(("result", "usage", "prompt_tokens"), ("result", "usage", "completion_tokens")),
+    ("result", "usage", "prompt_tokens_details"),
+]
 
 
 @settings(derandomize=True, max_examples=1_000)
