@@ -140,6 +140,20 @@ class Answers(NamedTuple):
         keys, tickets = [self.keys[row] for row in rows], [self.tickets[row] for row in rows]
         return Answers(keys, self.results.select(rows), self.tokens.select(rows), tickets)
 
+    @classmethod
+    def gathered(cls, places: Sequence[tuple[Answers, int]]) -> Answers:
+        """Some of several: each by the answers that it is one of, and its row there."""
+        sources = list({id(answers): answers for answers, _ in places}.values())
+        if len(sources) == 1:
+            return sources[0].select([row for _, row in places])
+        each = [answers.at(row) for answers, row in places]
+        return cls(
+            [answers.keys[row] for answers, row in places],
+            Results.of([one.result for one in each]),
+            Tokens.of([one.usage for one in each]),
+            [one.ticket for one in each],
+        )
+
 
 def kept(results: Results) -> Results:
     """What is kept of results: a failure that is no answer of the model's is held as nothing."""

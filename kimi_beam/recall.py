@@ -11,8 +11,9 @@ from typing import Protocol
 
 from kimi_beam import batches
 from kimi_beam.batches import Item, Spent
+from kimi_beam.columnar import Replies
 from kimi_beam.jobs import Job
-from kimi_beam.journal import Answer, Submission
+from kimi_beam.journal import Answer, Answers, Submission
 from kimi_beam.journal_index import ANSWER, INTENT, TICKET, Entry
 from kimi_beam.redrive import taken_over
 from kimi_beam.types import Failure, OpenRequest, Reply, Ticket, Usage
@@ -39,6 +40,10 @@ class Known(Protocol):
 
     def answer(self, entry: Entry) -> Answer:
         """The answer that an entry stands for."""
+        ...
+
+    def answers(self, entries: Sequence[Entry]) -> Answers:
+        """The answers that some entries stand for."""
         ...
 
 
@@ -78,7 +83,7 @@ class Recalled:
         fresh: The batch of the others as bytes; None where there is none. The batch itself where nothing is known.
     """
 
-    answered: list[Reply]
+    answered: Sequence[Reply]
     in_flight: list[Part]
     doubtful: list[Part]
     fresh: bytes | None
@@ -97,6 +102,12 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalle
     head = batches.head(blob)
     if not any(known) and not head.has_open:
         return Recalled([], [], [], blob)
+    if journal is not None and not head.form and not head.has_open:
+        all_answered = [entry for entry in known if entry is not None and entry.state == ANSWER]
+        if len(all_answered) == len(keys):  # a run that is made again: no value has to be made of any of them
+            answers = journal.answers(all_answered)
+            replies = Replies(batches.decode(blob), answers.results, answers.tokens, answers.tickets)
+            return Recalled(replies, [], [], None)
     items = batches.items(blob)
     if not any(known) and all(item.document.earlier.open is None for item in items):
         return Recalled([], [], [], blob)

@@ -88,6 +88,13 @@ class Journal:
         with self._lock:
             return _cached(self._answers, entry.file, self._read_answers).at(entry.position)
 
+    def answers(self, entries: Sequence[Entry]) -> Answers:
+        """The answers that some entries stand for."""
+        with self._lock:
+            # Most of a batch were answered together; the others of a file are looked up while it is held.
+            files = {file: _cached(self._answers, file, self._read_answers) for file in {e.file for e in entries}}
+        return Answers.gathered([(files[entry.file], entry.position) for entry in entries])
+
     def write_submissions(self, submissions: Sequence[Submission]) -> None:
         """Writes one file, whole or not at all."""
         if submissions:

@@ -146,7 +146,7 @@ class Request(beam.DoFn):
         if hasattr(self, "_runs"):
             self._runs.cancel()
 
-    def _stamped(self, replies: list[Reply]) -> Any:
+    def _stamped(self, replies: Sequence[Reply]) -> Any:
         """With the present for a stream: with its document's own time an answer would be late and silently dropped."""
         return replies if self._bounded else TimestampedValue(replies, Timestamp.of(time.time()))
 
