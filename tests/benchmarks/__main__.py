@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--million", action="store_true", help="growth: up to a million documents")
     outcome = parser.add_mutually_exclusive_group()
     outcome.add_argument("--record", action="store_true", help=f"write {RECORDED.name} and the table of the document")
-    outcome.add_argument("--check", action="store_true", help="fail where a ratio is over 20 % worse than recorded")
+    outcome.add_argument("--check", action="store_true", help="fail where a ratio is over 20 %% worse than recorded")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit ends what was started
     known = {**MEASURES, **ON_REQUEST}

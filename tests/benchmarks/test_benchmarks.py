@@ -97,3 +97,11 @@ def test_an_unknown_measure_is_refused_with_the_names_that_there_are() -> None:
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "no measure speed: there are cost, rivals" in ended.stderr
+
+
+def test_the_help_of_the_benchmark_can_be_read() -> None:
+    """A bare percent sign in a help text ends argparse with a traceback."""
+    asked = [sys.executable, "-m", "tests.benchmarks", "--help"]
+    done = subprocess.run(asked, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "20 % worse" in " ".join(done.stdout.split())
