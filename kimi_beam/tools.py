@@ -13,14 +13,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import orjson
-import pydantic
-import pydantic_core
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.wire.completions import ToolCall, ToolCalls
+
+if TYPE_CHECKING:
+    import pydantic
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Tool:
     function: Callable[..., Any]
 
     def __post_init__(self) -> None:
+        import pydantic  # a tenth of a second, for who has tools
+
         try:
             _ = self.declaration
         except (TypeError, ValueError, NameError, AttributeError, pydantic.errors.PydanticUserError) as e:
@@ -63,6 +66,8 @@ class Tool:
 
     @cached_property
     def _arguments(self) -> type[pydantic.BaseModel]:
+        import pydantic
+
         hints = get_type_hints(self.function, include_extras=True)
         fields: dict[str, Any] = {}
         for name, parameter in inspect.signature(self.function).parameters.items():
@@ -89,6 +94,9 @@ class Tool:
         Returns:
             What to tell the model: the result as JSON (a string as it is), or what went wrong.
         """
+        import pydantic
+        import pydantic_core
+
         try:
             given = self._arguments.model_validate_json(arguments or "{}")
         except (pydantic.ValidationError, ValueError, RecursionError) as e:
@@ -178,6 +186,8 @@ def _encoded(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:  # half a surrogate pair, in what a function returned or a model wrote
+        import pydantic_core
+
         return pydantic_core.to_json(_legible(value))
 
 

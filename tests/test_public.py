@@ -34,6 +34,17 @@ def test_importing_the_package_does_not_import_beam_or_arrow() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_a_run_whose_schema_is_a_file_does_not_wait_for_pydantic(tmp_path: Path) -> None:
+    """It takes a tenth of a second, which classes, tools and dead letters that are read need."""
+    (tmp_path / "schema.json").write_text('{"type": "object", "properties": {"a": {"type": "string"}}}')
+    code = (
+        "import sys, kimi_beam as kb, kimi_beam.job, kimi_beam.commands.extract\n"
+        f"kb.OutputSchema({str(tmp_path / 'schema.json')!r}).response_format\n"
+        "print([m for m in ('pydantic', 'pydantic_core') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
 def test_every_failure_code_and_stage_is_in_the_readme() -> None:
     for word in (*Code.__args__, *Stage.__args__):  # type: ignore[attr-defined]
         assert f"`{word}`" in README, word

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 from kimi_beam import jsontext
 from kimi_beam.arrival import micros, moment
 from kimi_beam.errors import KimiBeamError
-from kimi_beam.types import Arrival, Code, DeadLetter, Document, Failure, OpenRequest, Stage, Usage
+from kimi_beam.types import Arrival, DeadLetter, Document, Failure, OpenRequest, Usage
+
+if TYPE_CHECKING:
+    from kimi_beam.io.dead_letter_fields import Line
 
 VERSION = 2
 """Of the line's format. A reader refuses one that it does not know."""
-
-_Tokens = Annotated[int, Field(ge=0, lt=1 << 63)]
-_Count = Annotated[int, Field(ge=0, lt=1 << 30)]
-"""Of attempts and rounds, which go on from here in 32 bits."""
-_InBatch = Annotated[int, Field(ge=0, lt=1 << 20)]
-"""Of the requests of a batch: its 8 MB hold no more, and their references are made anew when the answer comes."""
 
 
 def encode(dead_letter: DeadLetter) -> bytes:
@@ -69,55 +63,6 @@ def _iso(micros: int | None) -> str | None:
     return at.isoformat(timespec="microseconds") if at else None
 
 
-class _DocumentLine(TypedDict):
-    id: str
-    text: str
-    images: list[str]
-    metadata: dict[str, Any]
-
-
-class _UsageLine(TypedDict):
-    prompt_tokens: _Tokens
-    cached_tokens: _Tokens
-    completion_tokens: _Tokens
-
-
-class _OpenRequestLine(TypedDict):
-    request_id: str
-    key: str
-    name: str
-    count: _InBatch
-    position: _InBatch
-    form: _InBatch
-
-
-class _Line(TypedDict):
-    document: _DocumentLine
-    source: str
-    stage: Stage
-    code: Code
-    message: str
-    retryable: bool
-    attempts: _Count
-    request_id: str | None
-    raw: str | None
-    usage: _UsageLine
-    model: str
-    schema_hash: str
-    failed_at: str
-    event_time: str | None
-    window: Annotated[list[str], Field(min_length=2, max_length=2)] | None
-    delivery: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
-    round: _Count
-    open_request: _OpenRequestLine | None
-
-
-@functools.cache
-def _line() -> TypeAdapter[_Line]:
-    """Late: it takes 0.08 s of CPU, which only who reads dead letters needs."""
-    return TypeAdapter(_Line)
-
-
 class DeadLetterError(KimiBeamError):
     """A dead letter is of a version that is not known."""
 
@@ -135,12 +80,11 @@ def decode(line: bytes) -> DeadLetter:
     if content["version"] != VERSION:
         told = f"a dead letter of version {content['version']!r:.40}; this kimi_beam reads {VERSION}"
         raise DeadLetterError(told)
+    from kimi_beam.io.dead_letter_fields import checked
+
+    read = checked(content)
     try:
-        read = _line().validate_python(content, strict=True)
         failed_at = datetime.fromisoformat(read["failed_at"]).timestamp()
-    except ValidationError as e:
-        first = e.errors(include_url=False)[0]
-        raise ValueError(f"/{'/'.join(map(str, first['loc']))}: {first['msg']}") from None
     except OverflowError:
         raise ValueError("/failed_at: no moment that can be counted") from None
     document, open_request = read["document"], read["open_request"]
@@ -167,7 +111,7 @@ def decode(line: bytes) -> DeadLetter:
     )
 
 
-def _arrival(read: _Line) -> Arrival | None:
+def _arrival(read: Line) -> Arrival | None:
     """How the document came in, None where it did not come by a stream.
 
     Raises:

@@ -1,17 +1,18 @@
-"""A class's own validators: what pydantic checks that no JSON Schema says."""
+"""A class's own validators: what pydantic checks that no JSON Schema says. It is imported where a class is given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema.source import import_class, line
 from kimi_beam.schema.violations import Violation, violation
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _FUNCTIONS = ("function-before", "function-after", "function-wrap", "function-plain")
 _OURS = ("pydantic.", "pydantic_core.")
@@ -31,6 +32,8 @@ class OwnValidators:
     @classmethod
     def of(cls, model: type) -> OwnValidators | None:
         """The validators of a class; None where it has none, so that its JSON Schema says everything."""
+        from pydantic import TypeAdapter
+
         if not _has_functions(TypeAdapter(model).core_schema):
             return None
         found = cls(f"{model.__module__}:{model.__qualname__}")
@@ -43,6 +46,8 @@ class OwnValidators:
         Raises:
             SchemaError: The class cannot be imported here.
         """
+        from pydantic import ValidationError
+
         adapter = _adapter(self.reference)
         try:
             adapter.validate_json(jsontext.dumps(instance))
@@ -61,6 +66,8 @@ _CLASSES: dict[str, type] = {}
 
 @cache
 def _adapter(reference: str) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
     model = _CLASSES.get(reference)
     if model is None:
         try:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias, is_typeddict
+from typing import Any, TypeAlias
 
 import jsonschema_rs
-from pydantic import BaseModel, TypeAdapter
-from pydantic.errors import PydanticUserError
-from pydantic.json_schema import GenerateJsonSchema
-from typing_extensions import is_typeddict as is_typeddict_extension
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
@@ -79,7 +74,9 @@ def import_class(reference: str) -> type:
             found = getattr(found, name)
     except Exception as e:  # a user's module may raise anything while it is imported
         raise SchemaError(f"cannot import the schema {reference}: {type(e).__name__}: {line(str(e), 200)}") from None
-    if not isinstance(found, type) or not _has_schema(found):
+    from kimi_beam.schema import classes
+
+    if not isinstance(found, type) or not classes.has_schema(found):
         raise SchemaError(f"{reference} is no pydantic model, dataclass or TypedDict")
     return found
 
@@ -98,37 +95,14 @@ def _read(path: str) -> bytes:
 # ------------------------------------------------------------------------------------------------ classes
 
 
-def _has_schema(found: type) -> bool:
-    return (
-        issubclass(found, BaseModel)
-        or dataclasses.is_dataclass(found)
-        or is_typeddict(found)
-        or is_typeddict_extension(found)
-    )
-
-
-class _Generator(GenerateJsonSchema):
-    """Pydantic's own, but that a Decimal with so many places says so: its column is a decimal then."""
-
-    def decimal_schema(self, schema: Any) -> dict[str, Any]:
-        found: dict[str, Any] = super().decimal_schema(schema)
-        places = schema.get("decimal_places")
-        if not isinstance(places, int) or not 0 < places <= 38:
-            return found
-        digits = min(38, max(schema.get("max_digits") or 29 + places, places))  # 29: as BigQuery's NUMERIC
-        step = float(f"1e-{places}")
-        for branch in found.get("anyOf", [found]):
-            if branch.get("type") == "number":
-                branch.setdefault("multipleOf", step)
-        return {**found, "x-arrow-type": f"decimal128({digits}, {places})"}
-
-
 def _of_class(found: type) -> dict[str, Any]:
-    if not _has_schema(found):
+    from kimi_beam.schema import classes
+
+    if not classes.has_schema(found):
         raise SchemaError(f"{found.__name__} is no pydantic model, dataclass or TypedDict")
     try:
-        return TypeAdapter(found).json_schema(schema_generator=_Generator)
-    except (PydanticUserError, ValueError, TypeError, NameError) as e:
+        return classes.json_schema(found)
+    except ValueError as e:
         raise SchemaError(f"{found.__name__} has no JSON Schema: {line(str(e), 300)}") from None
 
 
