@@ -40,19 +40,16 @@ def loads(text: str | bytes) -> Any:
         ValueError: It is not JSON, holds NaN or Infinity, half a surrogate pair, a number beyond 1e6144 or of more than
             4,300 digits, or is nested deeper than 200 levels.
     """
-    content = text if isinstance(text, bytes) else text.encode()
-    try:
-        value = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        value = None
-    # An object of strings alone, as most lines of documents are, has no digit to lose, and no depth.
-    if isinstance(value, dict) and all(type(one) is str for one in value.values()):
-        return value
-    return _read(content)[0]
+    return _read(text if isinstance(text, bytes) else text.encode(), digits_alone=True)[0]
 
 
-def _read(text: bytes) -> tuple[Any, bool]:
-    """The value, and whether it is known to hold all that the text says: each digit, and each key."""
+def _read(text: bytes, *, digits_alone: bool = False) -> tuple[Any, bool]:
+    """The value, and whether it is known to hold all that the text says: each digit, and each key.
+
+    Args:
+        text: JSON.
+        digits_alone: Nobody asks for the keys.
+    """
     is_whole = False
     try:
         value = orjson.loads(text)
@@ -63,6 +60,9 @@ def _read(text: bytes) -> tuple[Any, bool]:
             raise
         value = _loads_exactly(text.decode())
     else:
+        # An object of strings alone, as most lines of documents are, has no digit to lose, and no depth.
+        if digits_alone and type(value) is dict and all(type(one) is str for one in value.values()):
+            return value, False
         is_whole = _gives_back(value, text)
         if not is_whole and may_exceed_double(text):
             value = _loads_exactly(text.decode())

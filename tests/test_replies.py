@@ -6,7 +6,7 @@ from apache_beam import coders
 from harness import receipts
 
 from kimi_beam.transforms.replies import Replies
-from kimi_beam.types import Completion, Reply, Ticket, Usage
+from kimi_beam.types import Completion, Failure, Reply, Ticket, Usage
 
 
 def test_how_large_replies_are_is_told_without_pickling_them() -> None:
@@ -21,3 +21,17 @@ def test_replies_come_back_where_a_runner_does_send_them() -> None:
     replies = [Reply(document, answer, Usage(1, 0, 1), Ticket("r", 1)) for document in receipts(3)]
     coder = coders.registry.get_coder(Replies)
     assert coder.decode(coder.encode(replies)) == replies
+
+
+def test_replies_by_column_come_back_too() -> None:
+    answer, failure = Completion("{}", "stop", 1, "m"), Failure("infer", "refusal", "no")
+    replies = [
+        Reply(document, failure if n == 1 else answer, Usage(1, 0, n), Ticket("r", 1))
+        for n, document in enumerate(receipts(3))
+    ]
+    coder = coders.registry.get_coder(Replies)
+    back = coder.decode(coder.encode(Replies.of(replies)))
+    assert isinstance(back, Replies)
+    assert back == replies
+    assert back[1:] == replies[1:]
+    assert back != replies[1:]
