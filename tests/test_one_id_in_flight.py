@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.transforms.window import TimestampedValue
 from harness import QUICK, RECEIPT, service
 
 import kimi_beam as kb
@@ -71,7 +72,7 @@ class Worker:
                 came = next(outputs)
             except StopIteration as end:
                 return end.value
-            replies = came if isinstance(came, list) else came.value
+            replies = came.value if isinstance(came, TimestampedValue) else came
             self.left.update(reply.document.text for reply in replies)
 
 
