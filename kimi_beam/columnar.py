@@ -1,6 +1,6 @@
 """The documents, answers and tokens of one job, column by column.
 
-To make a value of each costs half a microsecond, several times a document, and was a fifth of all that a document cost.
+To make a value of each costs about half a microsecond, several times a document.
 So what belongs together flows as a list a field, and whoever wants one value has it made.
 """
 

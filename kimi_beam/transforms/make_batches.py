@@ -42,7 +42,6 @@ class MakeBatches(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Item]] = {}
-        self._weights: dict[tuple[str, bool], int] = {}
         self._held = 0
 
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
@@ -55,15 +54,10 @@ class MakeBatches(beam.DoFn):
         key = shard, document.failure is None
         packer = self._packers.get(key)
         if packer is None:
-            packer, self._weights[key] = Packer(self._batching), 0
-            self._packers[key] = packer
+            packer = self._packers[key] = Packer(self._batching)
         weight = _weight(document)
-        self._held += weight
         closed = packer.add(item, size or weight)
-        if closed:
-            self._held -= self._weights[key]
-            self._weights[key] = 0
-        self._weights[key] += weight
+        self._held += weight - sum(_weight(one.document) for one in closed)
         full = (self._batch(shard, closed),) if closed else ()
         return (*full, *self._flush()) if self._held > _MAX_HELD else full
 
@@ -75,7 +69,6 @@ class MakeBatches(beam.DoFn):
         for (shard, _), packer in self._packers.items():
             if left := packer.flush():
                 yield self._batch(shard, left)
-        self._weights = dict.fromkeys(self._weights, 0)
         self._held = 0
 
     def _batch(self, shard: str, items: Sequence[Item]) -> tuple[str, bytes]:

@@ -47,7 +47,7 @@ class Separate(beam.DoFn):
 
 
 class Request(beam.DoFn):
-    """``batch as bytes -> list[Reply]``, through a synchronous API."""
+    """``batch as bytes -> Sequence[Reply]``, through a synchronous API."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ _MAX_BLOCK = 5.0
 
 
 class Slices(beam.DoFn):
-    """``(shard, batch as bytes) -> Replies``, those of each batch that ends. The timers are the subclasses'."""
+    """``(shard, batch as bytes) -> Sequence[Reply]``, for each batch that ends. The timers are the subclasses'."""
 
     def __init__(
         self,
