@@ -99,7 +99,7 @@ class Client:
         self.service = service
         self.flow = flow_of(service)
         self.quota = quota_of(service)
-        self.slots = threading.BoundedSemaphore(max_concurrency)
+        self.slots = asyncio.BoundedSemaphore(max_concurrency)
         self._users = 1
         self._timeouts = timeouts or Timeouts()
         self._authorization = service.authorization()

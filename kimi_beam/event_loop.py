@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -18,6 +18,11 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     """Runs a coroutine on the loop."""
     return asyncio.run_coroutine_threadsafe(coroutine, _loop())
+
+
+def call(callback: Callable[..., object], *args: Any) -> None:
+    """Calls something there, soon, and does not wait for it."""
+    _loop().call_soon_threadsafe(callback, *args)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

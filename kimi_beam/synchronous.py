@@ -1,21 +1,20 @@
 """Documents through the synchronous API: many at once, each asked until it is settled.
 
-The caller's thread hands documents in and takes replies out; the requests live on the process's event loop. What
-follows from each reply is decided in `calling`.
+The caller's thread hands documents in and takes replies out, some at a time: to wake the other thread for each costs
+more than to read an answer. The requests live on the process's event loop. What follows from each reply is decided in
+`calling`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import math
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from queue import Empty, SimpleQueue
 
 from kimi_beam import event_loop, metrics, tools
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
@@ -32,10 +31,12 @@ from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
 """Replies that are handed on together, where so many are there."""
+_AHEAD = 16
+"""Documents that may wait for a free place when more are handed in: few, as each may hold its pictures."""
 _LONGEST_SLEEP = 5.0
 """Seconds after which a request that waits for its turn looks whether it may still be sent."""
 _LOOK = 0.5
-"""Seconds after which a thread that waits for a free place looks whether the run has been stopped."""
+"""Seconds after which the caller's thread looks whether the run has been stopped, whatever it waits for."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no error, but the end of a request that was not sent
@@ -67,8 +68,13 @@ class Runs:
     ) -> None:
         self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
         self._halts, self._may_repeat = halts, may_repeat
-        self._ready: SimpleQueue[Reply] = SimpleQueue()
-        self._open: set[Future[Reply]] = set()
+        self._tasks: set[asyncio.Task[Reply]] = set()
+        self._in_flight = 0
+        # What both threads know, and when it has changed.
+        self._changed = threading.Condition()
+        self._ready: list[Reply] = []
+        self._waiting = 0
+        self._unsettled = 0
         self._halted: ServiceError | None = None
         self._turned_away = 0
         self._cancelled = False
@@ -79,34 +85,26 @@ class Runs:
 
     # -------------------------------------------------------------------------------------------- the caller's thread
 
-    def put(self, document: Document) -> None:
-        """Takes a document in; waits while the process has as many requests in flight as it may.
+    def put(self, documents: Sequence[Document]) -> None:
+        """Takes documents in; waits while others wait for a free place.
 
         Raises:
             AccountError: Token, account or model are turned away.
         """
-        while not self._client.slots.acquire(timeout=_LOOK):
-            self._check()
-        try:
-            self._check()
-            future = event_loop.start(self._settled(document))
-        except BaseException:
-            self._client.slots.release()
-            raise
-        self._open.add(future)
-        PROGRESS.hold(self, len(self._open), "request")
-        future.add_done_callback(self._done)
+        self._until(lambda: self._waiting < _AHEAD)
+        with self._changed:
+            self._waiting += len(documents)
+            self._unsettled += len(documents)
+        event_loop.call(self._begin, documents)
 
     def take(self) -> list[Reply]:
         """The replies that are there, if they are worth handing on together; else none."""
-        return self.left() if self._ready.qsize() >= _GROUP else []
+        return self.left() if len(self._ready) >= _GROUP else []
 
     def left(self) -> list[Reply]:
         """The replies that are there."""
-        found: list[Reply] = []
-        with contextlib.suppress(Empty):
-            while True:
-                found.append(self._ready.get_nowait())
+        with self._changed:
+            found, self._ready = self._ready, []
         return found
 
     def drain(self) -> Iterator[list[Reply]]:
@@ -115,24 +113,15 @@ class Runs:
         Raises:
             AccountError: Token, account or model are turned away.
         """
-        group: list[Reply] = []
-        while self._open or not self._ready.empty():
-            self._check()  # before: what is taken out is handed on
-            with contextlib.suppress(Empty):
-                group.append(self._ready.get(timeout=_LOOK))
-            if len(group) >= _GROUP:
-                yield group
-                group = []
-        if group:
-            yield group
+        while self._unsettled or self._ready:
+            self._until(lambda: not self._unsettled or len(self._ready) >= _GROUP)
+            yield self.left()
         self._check()
 
     def cancel(self) -> None:
         """Lets go of what is in flight."""
         self._cancelled = True
-        for future in list(self._open):
-            future.cancel()
-        PROGRESS.hold(self, 0, "request")
+        event_loop.call(self._end)
 
     def counts(self) -> Counter[str]:
         """What was counted since the last time, by the names of `metrics`."""
@@ -140,11 +129,21 @@ class Runs:
         new, self._counted = now - self._counted, now
         return new
 
+    def _until(self, there: Callable[[], bool]) -> None:
+        """Waits for something that changes, or raises why it will not."""
+        self._check()
+        while True:
+            with self._changed:
+                if self._changed.wait_for(there, _LOOK):
+                    break
+            self._check()
+        self._check()
+
     def _check(self) -> None:
         if self._halted is not None:
             # What is on its way is paid for, so it is waited for; nothing more is sent.
-            while self._open:
-                time.sleep(_LOOK / 10)
+            with self._changed:
+                self._changed.wait_for(lambda: not self._unsettled)
             raise self._client.service.turned_away(self._halted)
         if self._broken is not None:
             self.cancel()
@@ -152,19 +151,44 @@ class Runs:
 
     # -------------------------------------------------------------------------------------------- the loop's thread
 
-    def _done(self, future: Future[Reply]) -> None:
-        self._client.slots.release()
-        error = asyncio.CancelledError() if future.cancelled() else future.exception()
-        if error is None:
-            self._ready.put(future.result())
-        elif isinstance(error, _Stopped):
-            pass
-        elif not self._cancelled:  # no document may leave without a reply
+    def _begin(self, documents: Sequence[Document]) -> None:
+        for document in documents:
+            task = asyncio.get_running_loop().create_task(self._in_its_place(document))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+            if self._cancelled:
+                task.cancel()
+
+    def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _done(self, task: asyncio.Task[Reply]) -> None:
+        self._tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if not (error is None or isinstance(error, _Stopped) or self._cancelled):  # none may leave without a reply
             self._broken = RuntimeError(f"a request ended by {type(error).__name__}: {error}")
             self._broken.__cause__ = error
-        # Last: who finds nothing open finds every reply.
-        self._open.discard(future)
-        PROGRESS.hold(self, len(self._open), "request")
+        with self._changed:
+            if error is None:
+                self._ready.append(task.result())
+            self._unsettled -= 1
+            if not self._unsettled or len(self._ready) == _GROUP:
+                self._changed.notify_all()
+
+    async def _in_its_place(self, document: Document) -> Reply:
+        async with self._client.slots:
+            with self._changed:
+                self._waiting -= 1
+                if self._waiting == _AHEAD - 1:
+                    self._changed.notify_all()
+            self._in_flight += 1
+            PROGRESS.hold(self, self._in_flight, "request")
+            try:
+                return await self._settled(document)
+            finally:
+                self._in_flight -= 1
+                PROGRESS.hold(self, self._in_flight, "request")
 
     async def _settled(self, document: Document) -> Reply:
         call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -294,13 +295,42 @@ def test_an_instance_whose_set_up_failed_can_be_torn_down(monkeypatch: pytest.Mo
     made.teardown()
 
 
+def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
+    hold = threading.Event()
+
+    async def answer(_: Asked) -> bytes:
+        while not hold.is_set():
+            await asyncio.sleep(0.01)
+        return answered()
+
+    with Scripted(answer) as server:
+        connection = client.connect(service(server.url, api="run"), b"", 2)
+        runs, taken_in = Runs(connection, PROMPT, QUICK, halts=True), 0
+
+        def hand_in() -> None:
+            nonlocal taken_in
+            for _ in range(10):
+                runs.put(receipts(8))
+                taken_in += 1
+
+        with ThreadPoolExecutor(1) as pool:
+            handing_in = pool.submit(hand_in)
+            while taken_in < 3 or len(server.asked) < 2:
+                time.sleep(0.01)
+            time.sleep(0.3)
+            assert taken_in == 3, "documents pile up in memory, with their pictures"
+            hold.set()
+            handing_in.result()
+        assert sum(map(len, runs.drain())) == 80
+        client.disconnect(connection)
+
+
 def test_what_is_dropped_is_no_longer_asked_for() -> None:
     with Scripted(lambda _: error(3040, 429)) as server:
         where = service(server.url, api="run")
         connection = client.connect(where, b"", 8)
         runs = Runs(connection, PROMPT, QUICK, halts=True)
-        for document in receipts(8):
-            runs.put(document)
+        runs.put(receipts(8))
         while not server.asked:
             time.sleep(0.01)
         runs.cancel()

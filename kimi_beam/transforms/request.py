@@ -99,12 +99,11 @@ class Request(beam.DoFn):
                 whole, lost = parted(read_again(unanswered[at : at + READ_AT_ONCE]))
                 if lost:
                     yield self._stamped(self._given_up(lost))
-                for document in whole:
-                    with self._kept():
-                        self._runs.put(document)
-                    if replies := self._runs.take():
-                        self._recorder.replied(replies)
-                        yield self._stamped(replies)
+                with self._kept():
+                    self._runs.put(whole)
+                if replies := self._runs.take():
+                    self._recorder.replied(replies)
+                    yield self._stamped(replies)
         self._count()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

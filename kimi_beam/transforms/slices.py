@@ -288,8 +288,7 @@ class Slices(beam.DoFn):
             whole, lost = parted(read_again(documents))
             if lost:
                 yield lost
-            for document in whole:
-                runs.put(document)
+            runs.put(whole)
         for answered in runs.drain():
             self._recorder.replied(answered)
             yield answered
