@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Final
@@ -12,6 +11,7 @@ from kimi_beam.emulator import replies, work
 from kimi_beam.emulator.batch import Writer, together
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.call import Call
+from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.events import Events
 from kimi_beam.emulator.ledger import Ledger
 from kimi_beam.emulator.queue import Fate, Job, Queue
@@ -110,7 +110,7 @@ class Jobs:
             return self._failed(job)
         if status != "done":
             return replies.success(replies.pending(job.id, model, status))
-        return Reply(200, zlib.decompress(job.reply) if job.reply is not None else await self._written(job))
+        return Reply(200, unpack(job.reply) if job.reply is not None else await self._written(job))
 
     def _accepted(self, job: Job[Task], items: int, key: str = "") -> Reply:
         self._events.publish(job, key)
@@ -137,7 +137,7 @@ class Jobs:
     async def _write(self, job: Job[Task]) -> bytes:
         def write() -> tuple[bytes, bytes, int]:
             reply, tokens = self._writer.write(job)
-            return reply, zlib.compress(reply, 1), tokens
+            return reply, pack(reply), tokens
 
         loop = asyncio.get_running_loop()
         reply, packed, tokens = await loop.run_in_executor(self._thread, write)

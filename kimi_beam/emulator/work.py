@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -13,6 +12,7 @@ import orjson
 from kimi_beam.emulator import jsonmode, model, prefixes, thinking, tokens, tools, vision
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.catalogue import MODELS
+from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.damage import shorten, spoil
 from kimi_beam.emulator.prompt import Wanted, last_user_content, text_of, wanted
 from kimi_beam.emulator.refusals import BadInput, Refused
@@ -66,14 +66,14 @@ class Task:
         """
         if isinstance(self.body, bytes):
             return self
-        return replace(self, body=zlib.compress(_encoded(self.body), 1))
+        return replace(self, body=pack(_encoded(self.body)))
 
     def request(self) -> Mapping[str, Any]:
         """Return the request as sent."""
         body = self.body
         if not isinstance(body, bytes):
             return body
-        value: dict[str, Any] = orjson.loads(zlib.decompress(body))
+        value: dict[str, Any] = orjson.loads(unpack(body))
         return value
 
 
