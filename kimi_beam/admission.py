@@ -25,7 +25,8 @@ def prepare(
     Returns:
         The document, with a failure where it cannot be sent, and the bytes of its request: 0 where it fails.
     """
-    failure = document.failure or _mistyped(document)
+    is_plain = type(document.text) is str and type(document.id) is str and document.id and document.images == ()
+    failure = document.failure or (None if is_plain else _mistyped(document))
     size = 0
     if failure is None:
         try:

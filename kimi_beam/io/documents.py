@@ -299,7 +299,7 @@ def unreadable_line(line: bytes, message: str, reason: ValueError) -> Failure:
 def _from_fields(key: Any, fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:
     """A document of a line's or row's keys: ``text`` and ``images``, all others metadata."""
     text = fields.pop("text", None)
-    pictures = tuple(fields.pop("images")) if _are_images(fields.get("images")) else ()
+    pictures = tuple(fields.pop("images")) if "images" in fields and _are_images(fields["images"]) else ()
     if text is None and pictures:
         text = ""
     if type(key) is int:

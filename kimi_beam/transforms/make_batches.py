@@ -49,15 +49,18 @@ class MakeBatches(beam.DoFn):
         if document.file is not None:
             name = "" if item.document.failure else item.key.hex()
             item = item._replace(document=item.document.with_file(document.file).as_reference(name))
-        document, size = item.document, item.size
+        document = item.document
         shard = str(batches.digest(document.id) % self._shards) if self._shards > 1 else "0"
         key = shard, document.failure is None
         packer = self._packers.get(key)
         if packer is None:
             packer = self._packers[key] = Packer(self._batching)
         weight = _weight(document)
-        closed = packer.add(item, size or weight)
-        self._held += weight - sum(_weight(one.document) for one in closed)
+        closed = packer.add(item, item.size or weight)
+        self._held += weight
+        if not closed and self._held <= _MAX_HELD:
+            return ()
+        self._held -= sum(_weight(one.document) for one in closed)
         full = (self._batch(shard, closed),) if closed else ()
         return (*full, *self._flush()) if self._held > _MAX_HELD else full
 
@@ -91,5 +94,7 @@ class MakeBatchesOfMany(MakeBatches):
 
 def _weight(document: Document) -> int:
     """About what a document takes in memory: characters, its evidence included."""
+    if document.failure is None and not document.images:
+        return _LEAST + len(document.text)
     evidence = document.failure.raw if document.failure and document.failure.raw else ""
     return _LEAST + len(document.text) + len(evidence) + sum(map(len, document.images))
