@@ -53,6 +53,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_collecting_less())
             inputs, options = split(rest, args.command)
             FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
             remote = _on_dataflow(options)
@@ -74,7 +75,6 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             if wanted.journaling is None and not ready.is_local:
                 console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
             stack.enter_context(console.progress())
-            stack.enter_context(_collecting_less())
             stack.enter_context(_interruptible(ready, args.output))
             try:
                 summary = ready.run()
