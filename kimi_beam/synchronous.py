@@ -115,7 +115,8 @@ class Runs:
         """
         while self._unsettled or self._ready:
             self._until(lambda: not self._unsettled or len(self._ready) >= _GROUP)
-            yield self.left()
+            if replies := self.left():
+                yield replies
         self._check()
 
     def cancel(self) -> None:

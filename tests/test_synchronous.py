@@ -131,6 +131,8 @@ def test_documents_in_are_rows_and_dead_letters_out(
 ) -> None:
     documents = [kb.Document(name, f"COMPANY: Shop {n} Ltd\nTOTAL: {n}.50") for n, name in enumerate(ids)]
     spec = ",".join(f"{name}={chance}{':0' if 'rate_limit' in name else ''}" for name, chance in faults.items())
+    if form == "tool" and behaviour.forced_tool_with_switch == "error":
+        deadline = 1.0  # no request is ever answered, and documents one after the other would each wait for it
     with tempfile.TemporaryDirectory() as directory, Emulator(seed=seed, faults=spec, behaviour=behaviour) as emulator:
         where, polling = reach(emulator, api), kb.Polling(first=0.005, ceiling=0.02, deadline=deadline)
         settings = {"where": where, "structured_output": form, "max_concurrency": max_concurrency, "polling": polling}
