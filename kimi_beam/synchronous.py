@@ -31,6 +31,8 @@ from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
 """Replies that are handed on together, where so many are there."""
+_KEPT_BACK = 0.5
+"""Seconds that a reply may wait for others, and `_LOOK` longer at most: what is not handed on is in no journal."""
 _AHEAD = 16
 """Documents that may wait for a free place when more are handed in: few, as each may hold its pictures."""
 _LONGEST_SLEEP = 5.0
@@ -73,6 +75,7 @@ class Runs:
         # What both threads know, and when it has changed.
         self._changed = threading.Condition()
         self._ready: list[Reply] = []
+        self._ready_since = 0.0
         self._waiting = 0
         self._unsettled = 0
         self._halted: ServiceError | None = None
@@ -85,21 +88,19 @@ class Runs:
 
     # -------------------------------------------------------------------------------------------- the caller's thread
 
-    def put(self, documents: Sequence[Document]) -> None:
-        """Takes documents in; waits while others wait for a free place.
+    def put(self, documents: Sequence[Document]) -> Iterator[list[Reply]]:
+        """Takes documents in; waits while others wait for a free place, and gives the replies that are due.
 
         Raises:
             AccountError: Token, account or model are turned away.
         """
-        self._until(lambda: self._waiting < _AHEAD)
+        yield from self._until(lambda: self._waiting < _AHEAD)
         with self._changed:
             self._waiting += len(documents)
             self._unsettled += len(documents)
         event_loop.call(self._begin, documents)
-
-    def take(self) -> list[Reply]:
-        """The replies that are there, if they are worth handing on together; else none."""
-        return self.left() if len(self._ready) >= _GROUP else []
+        if self._is_due():
+            yield self.left()
 
     def left(self) -> list[Reply]:
         """The replies that are there."""
@@ -113,11 +114,9 @@ class Runs:
         Raises:
             AccountError: Token, account or model are turned away.
         """
-        while self._unsettled or self._ready:
-            self._until(lambda: not self._unsettled or len(self._ready) >= _GROUP)
-            if replies := self.left():
-                yield replies
-        self._check()
+        yield from self._until(lambda: not self._unsettled)
+        if replies := self.left():
+            yield replies
 
     def cancel(self) -> None:
         """Lets go of what is in flight."""
@@ -130,15 +129,22 @@ class Runs:
         new, self._counted = now - self._counted, now
         return new
 
-    def _until(self, there: Callable[[], bool]) -> None:
-        """Waits for something that changes, or raises why it will not."""
+    def _until(self, there: Callable[[], bool]) -> Iterator[list[Reply]]:
+        """Waits for something that changes and gives the replies that are due, or raises why it will not."""
         self._check()
         while True:
             with self._changed:
-                if self._changed.wait_for(there, _LOOK):
-                    break
+                is_there = self._changed.wait_for(lambda: there() or self._is_due(), _LOOK) and there()
             self._check()
-        self._check()
+            if self._is_due():
+                yield self.left()
+            if is_there:
+                return
+
+    def _is_due(self) -> bool:
+        """Whether the replies that are there are worth handing on, or have waited for others long enough."""
+        count = len(self._ready)
+        return count >= _GROUP or (count > 0 and time.monotonic() - self._ready_since >= _KEPT_BACK)
 
     def _check(self) -> None:
         if self._halted is not None:
@@ -172,6 +178,8 @@ class Runs:
             self._broken.__cause__ = error
         with self._changed:
             if error is None:
+                if not self._ready:
+                    self._ready_since = time.monotonic()
                 self._ready.append(task.result())
             self._unsettled -= 1
             if not self._unsettled or len(self._ready) == _GROUP:

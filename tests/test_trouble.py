@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kimi_beam import batches, client, pacing
 from kimi_beam.admission import prepare
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import AccountError
+from kimi_beam.journal import ANSWERS_SUFFIX, Journaling
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous import Runs
@@ -226,8 +228,9 @@ def work(step: Request, *batches: bytes) -> list[Reply]:
     return found + [reply for value in step.finish_bundle() for reply in value.value]
 
 
-def step(url: str, *, max_concurrency: int = 4, **changes: Any) -> Request:
-    made = Request(service(url, api="run", **changes), PROMPT, QUICK, max_concurrency, (), bounded=True)
+def step(url: str, *, max_concurrency: int = 4, journal: Path | None = None, **changes: Any) -> Request:
+    journaling = None if journal is None else Journaling(str(journal))
+    made = Request(service(url, api="run", **changes), PROMPT, QUICK, max_concurrency, (), journaling, bounded=True)
     made.setup()
     return made
 
@@ -249,6 +252,38 @@ def test_a_bundle_that_failed_leaves_nothing_behind_in_the_instance_that_is_used
     assert Counter(r.document.id for r in replies) == Counter(f"doc-{i}" for i in range(40)), (
         "answers of the failed bundle came out of the next one"
     )
+
+
+@pytest.mark.parametrize("count", [2, 80], ids=["while a bundle ends", "while documents wait for a place"])
+def test_an_answer_is_in_the_journal_while_others_are_waited_for(count: int, tmp_path: Path) -> None:
+    """A worker that is killed then has no more to pay again than what was in flight."""
+    numbers, deadline = iter(range(1000)), time.monotonic() + 60
+
+    async def answer(_: Asked) -> bytes:
+        if next(numbers) > 0:
+            while not list(tmp_path.rglob(f"*{ANSWERS_SUFFIX}")) and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+        return answered()
+
+    with Scripted(answer) as server:
+        one = step(server.url, max_concurrency=2, journal=tmp_path)
+        replies = work(one, batch(receipts(count)))
+        one.teardown()
+    assert time.monotonic() < deadline, "an answer is kept in memory until a hundred are there"
+    assert Counter(r.document.id for r in replies) == Counter(f"doc-{i}" for i in range(count))
+
+
+def test_what_was_answered_in_a_bundle_that_is_dropped_is_not_asked_again(tmp_path: Path) -> None:
+    with Scripted(lambda _: answered()) as server:
+        one = step(server.url, max_concurrency=8, journal=tmp_path)
+        one.start_bundle()
+        assert list(one.process(batch(receipts(8)))) == []
+        while one._runs._unsettled:
+            time.sleep(0.01)
+        replies = work(one, batch(receipts(8)))  # the runner tries the bundle again
+        one.teardown()
+        assert len(server.asked) == 8, "paid for twice"
+    assert Counter(r.document.id for r in replies) == Counter(f"doc-{i}" for i in range(8))
 
 
 def test_places_come_back_from_a_bundle_that_was_dropped_in_flight() -> None:
@@ -306,11 +341,12 @@ def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
     with Scripted(answer) as server:
         connection = client.connect(service(server.url, api="run"), b"", 2)
         runs, taken_in = Runs(connection, PROMPT, QUICK, halts=True), 0
+        came = list[Reply]()
 
         def hand_in() -> None:
             nonlocal taken_in
             for _ in range(10):
-                runs.put(receipts(8))
+                came.extend(chain.from_iterable(runs.put(receipts(8))))
                 taken_in += 1
 
         with ThreadPoolExecutor(1) as pool:
@@ -321,7 +357,8 @@ def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
             assert taken_in == 3, "documents pile up in memory, with their pictures"
             hold.set()
             handing_in.result()
-        assert sum(map(len, runs.drain())) == 80
+        came.extend(chain.from_iterable(runs.drain()))
+        assert len(came) == 80
         client.disconnect(connection)
 
 
@@ -330,7 +367,7 @@ def test_what_is_dropped_is_no_longer_asked_for() -> None:
         where = service(server.url, api="run")
         connection = client.connect(where, b"", 8)
         runs = Runs(connection, PROMPT, QUICK, halts=True)
-        runs.put(receipts(8))
+        assert list(runs.put(receipts(8))) == []
         while not server.asked:
             time.sleep(0.01)
         runs.cancel()

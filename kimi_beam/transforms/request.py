@@ -1,7 +1,7 @@
 """`Request`: the synchronous APIs. A worker has many documents of its bundle in flight, and a bundle ends when all are.
 
-What was answered in a bundle that fails is asked for again: bundles are a handful of batches on runners that make them
-small.
+What was answered in a bundle that fails is in the journal, and the bundle's next attempt recalls it. Without a journal
+it is asked for again: bundles are a handful of batches on runners that make them small.
 """
 
 from __future__ import annotations
@@ -100,10 +100,9 @@ class Request(beam.DoFn):
                 if lost:
                     yield self._stamped(self._given_up(lost))
                 with self._kept():
-                    self._runs.put(whole)
-                if replies := self._runs.take():
-                    self._recorder.replied(replies)
-                    yield self._stamped(replies)
+                    for replies in self._runs.put(whole):
+                        self._recorder.replied(replies)
+                        yield self._stamped(replies)
         self._count()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -141,9 +140,11 @@ class Request(beam.DoFn):
             raise
 
     def _cancel(self) -> None:
-        """Ends what a failed bundle has left in flight."""
+        """Ends what a failed bundle has left in flight; what has been answered meanwhile is kept."""
         if hasattr(self, "_runs"):
             self._runs.cancel()
+            if replies := self._runs.left():
+                self._recorder.replied(replies)
 
     def _stamped(self, replies: Sequence[Reply]) -> Any:
         """With the present for a stream: with its document's own time an answer would be late and silently dropped."""

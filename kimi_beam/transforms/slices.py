@@ -288,7 +288,9 @@ class Slices(beam.DoFn):
             whole, lost = parted(read_again(documents))
             if lost:
                 yield lost
-            runs.put(whole)
+            for answered in runs.put(whole):
+                self._recorder.replied(answered)
+                yield answered
         for answered in runs.drain():
             self._recorder.replied(answered)
             yield answered
