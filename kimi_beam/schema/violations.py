@@ -14,7 +14,7 @@ from jsonschema.validators import validator_for
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema.aside import pointer
-from kimi_beam.schema.references import Scope, unresolved
+from kimi_beam.schema.references import Scope, draft_of, unresolved
 from kimi_beam.schema.source import Definition, line
 
 _VALIDATORS = {
@@ -74,7 +74,13 @@ def compiled(
     Raises:
         SchemaError: Naming the path in the schema.
     """
-    make = jsonschema_rs.validator_for if draft is None else _VALIDATORS[draft]
+    # A draft that is named overrides ``$schema``, its vocabularies included (jsonschema-rs from 0.61 on): one's own
+    # metaschema of that draft is no other draft, and which keywords it leaves out counts.
+    own = documents.get(str(schema.get("$schema")).rstrip("#")) if isinstance(schema, dict) else None
+    if draft is None or (own is not None and draft_of(own) == draft):
+        make = jsonschema_rs.validator_for
+    else:
+        make = _VALIDATORS[draft]
     try:
         if not documents:
             return make(schema, validate_formats=formats, offline=True)

@@ -216,6 +216,21 @@ def test_each_draft_is_read_by_its_own_rules(
     assert pickle.loads(pickle.dumps(schema)).is_valid({"p": valid})
 
 
+@pytest.mark.parametrize("end", ["", "#"])
+def test_a_metaschema_of_the_registry_says_which_keywords_count_also_where_the_draft_is_named(end: str) -> None:
+    core = "https://json-schema.org/draft/2020-12/vocab/core"
+    applicator = "https://json-schema.org/draft/2020-12/vocab/applicator"
+    metaschema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "http://example.com/no-validation",
+        "$vocabulary": {core: True, applicator: True},
+    }
+    definition = {"$schema": metaschema["$id"] + end, "properties": {"a": {"minimum": 10}, "b": False}}
+    for draft in (None, "2020-12"):
+        schema = OutputSchema(definition, registry={metaschema["$id"]: metaschema}, draft=draft)
+        assert (schema.is_valid({"a": 1}), schema.is_valid({"b": 1})) == (True, False), draft
+
+
 def test_a_draft_that_does_not_exist_is_said() -> None:
     with pytest.raises(SchemaError, match="no draft"):
         OutputSchema({}, draft=5)
