@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
+import pyarrow as pa
+
 from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
 
 T = TypeVar("T")
@@ -106,6 +108,13 @@ class Documents(_Values[Document]):
 def transposed(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[Any, ...]:
     """The columns of rows, also where there is no row."""
     return tuple(zip(*rows, strict=True)) if rows else ((),) * width
+
+
+def arrow_column(values: Sequence[Any], of: pa.DataType) -> pa.Array:
+    """A column of Arrow; of what is the same in each row, one value is converted."""
+    if len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], of), len(values))
+    return pa.array(values, of)
 
 
 class Results(NamedTuple):

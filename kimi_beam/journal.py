@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import orjson
 import pyarrow as pa
 
-from kimi_beam.columnar import Results, Tokens
+from kimi_beam.columnar import Results, Tokens, arrow_column
 from kimi_beam.errors import ConfigError, KimiBeamError
 from kimi_beam.types import Completion, Failure, Ticket, Usage
 
@@ -245,7 +245,7 @@ def encode_answers(answers: Answers) -> bytes:
         [ticket.request_id for ticket in tickets],
         [ticket.attempts for ticket in tickets],
     ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _ANSWERS, strict=True)]
+    arrays = [arrow_column(column, field.type) for column, field in zip(columns, _ANSWERS, strict=True)]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, _ANSWERS, options=_WRITE) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_ANSWERS))

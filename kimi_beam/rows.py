@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from kimi_beam import jsontext
+from kimi_beam.columnar import arrow_column
 from kimi_beam.schema import OutputSchema, Violation
 from kimi_beam.schema.cells import JSON
 from kimi_beam.types import Arrival, Provenance
@@ -75,11 +76,11 @@ def convert(
         keep = [index for index in range(len(ids)) if index not in skip]
         ids, metadata = [ids[i] for i in keep], [metadata[i] for i in keep]
         provenance = [[column[i] for i in keep] for column in provenance]
-    origins = [pa.array(column, field.type) for column, field in zip(provenance, PROVENANCE, strict=True)]
+    origins = [arrow_column(column, field.type) for column, field in zip(provenance, PROVENANCE, strict=True)]
     arrays = [
         pa.array(ids, pa.string()),
         *typed.columns,
-        pa.array([jsontext.dumps_any(one).decode() if one else None for one in metadata], pa.string()).cast(JSON),
+        arrow_column([jsontext.dumps_any(one).decode() if one else None for one in metadata], pa.string()).cast(JSON),
         pa.StructArray.from_arrays(origins, fields=list(PROVENANCE)),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=file_schema(schema)), bad

@@ -112,7 +112,12 @@ def settle(
     good: list[int] = []
     instances: list[Any] = []
     dead: list[DeadLetter] = []
+    is_valid = asked.schema.is_valid
     for place, text in enumerate(came.results.texts):
+        if text is not None and (value := jsontext.loads_whole(text)) is not None and is_valid(value):
+            good.append(place)
+            instances.append(value)
+            continue
         verdict = came.results.failures[place] if text is None else judge(text, asked.schema)
         if isinstance(verdict, Failure):
             dead.append(dead_letter(came[place], verdict, asked, now))

@@ -8,8 +8,10 @@ untrusted: a reply of any shape decodes to one of the values below and never rai
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import orjson
@@ -127,7 +129,7 @@ def decode_poll(exchange: Exchange, now: float) -> PollResult:
     """What a poll found. Finished is a job whose answer array is there (captured: and no ``status``)."""
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)
-    body = read_json(exchange.body)
+    body = read_json(exchange.body, _has_none_parsed)
     error = error_of(exchange, body, now)
     if error is not None:
         return Gone(str(error)) if error.code == EXPIRED else Trouble(str(error), error)
@@ -148,7 +150,22 @@ def decode_poll(exchange: Exchange, now: float) -> PollResult:
     return Pending()
 
 
+def _has_none_parsed(body: Any) -> bool:
+    """Whether all of a job's answers are texts, as `decode_items` finds them."""
+    try:
+        for item in body["result"]["results"]:
+            result = item["result"]
+            if "response" in result or result["choices"][0]["message"].get("tool_calls"):
+                return False
+    except (KeyError, TypeError, IndexError, AttributeError):
+        return False
+    return True
+
+
 # ------------------------------------------------------------------------------------------------ items
+
+
+_REFERENCE = itemgetter("external_reference")
 
 
 def match(items: Sequence[Any], references: Sequence[str]) -> tuple[list[Any | None], int]:
@@ -164,8 +181,9 @@ def match(items: Sequence[Any], references: Sequence[str]) -> tuple[list[Any | N
     Returns:
         For each request its item, or None where it is missing; and how many items were strangers or doubles.
     """
-    if [item.get("external_reference") if isinstance(item, dict) else None for item in items] == references:
-        return list(items), 0  # each once and in order, as captured
+    with contextlib.suppress(KeyError, TypeError, IndexError):
+        if list(map(_REFERENCE, items)) == references:
+            return list(items), 0  # each once and in order, as captured
     position = {reference: index for index, reference in enumerate(references)}
     found: list[Any | None] = [None] * len(references)
     surplus = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from kimi_beam.columnar import Tokens
@@ -64,13 +65,8 @@ def _even(total: int, parts: int) -> list[int]:
 
 def _in_proportion(total: int, weights: Sequence[int]) -> list[int]:
     """Whole numbers that add up to the total, each at most its weight where the total is at most their sum."""
-    whole, shares, before = sum(weights), [], 0
+    whole = sum(weights)
     if whole == 0:
         return [0] * len(weights)
-    running = 0
-    for weight in weights:
-        running += weight
-        upto = total * running // whole
-        shares.append(upto - before)
-        before = upto
-    return shares
+    ends = [total * running // whole for running in accumulate(weights)]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
