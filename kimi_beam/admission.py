@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
+
+import orjson
 
 from kimi_beam import batches, batching, images, jsontext
-from kimi_beam.batches import NO_KEY, Item
-from kimi_beam.prompting import Prompt
+from kimi_beam.batches import NO_KEY, Item, Row
+from kimi_beam.columnar import Documents
+from kimi_beam.prompting import Prompt, fenced_json
 from kimi_beam.types import Document, Failure, Reply
 
+Name: TypeAlias = "Callable[[bytes, int], bytes]"
+"""What the journal names a document by, of what the model is shown of it and the round."""
 
-def prepare(
-    document: Document, prompt: Prompt, name: Callable[[Document, bytes], bytes] = lambda _document, _shown: NO_KEY
-) -> Item:
+
+def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _round: NO_KEY) -> Item:
     """Checks a document before anything is paid for.
 
     Args:
         document: Which.
         prompt: What is asked of it.
-        name: What the journal names it by, of the document and what the model is shown of it.
+        name: See `Name`.
 
     Returns:
         The document, with a failure where it cannot be sent, and the bytes of its request: 0 where it fails.
@@ -40,13 +45,45 @@ def prepare(
         else:
             failure = _unsendable(document, size)
     if failure is None:
-        return Item(document, size, name(document, shown))
+        return Item(document, size, name(shown, document.earlier.round))
     i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
     given = document.images if isinstance(document.images, (tuple, list)) else ()
     pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
     failure = replace(failure, message=jsontext.legible(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
     return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
+
+
+def prepare_texts(documents: Documents, prompt: Prompt, name: Name) -> list[Row | None]:
+    """Checks those of some documents that are a text alone, as `prepare` does, without making a value of any.
+
+    Args:
+        documents: Which.
+        prompt: What is asked of each.
+        name: See `Name`.
+
+    Returns:
+        For each what is written of it into a batch; None where it takes `prepare` to say what becomes of it.
+    """
+    if prompt.metadata_keys:  # which are shown with every text
+        return [None] * len(documents)
+    overhead, others = prompt.overhead, documents.others
+    rows: list[Row | None] = []
+    for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
+        if place in others or not type(text) is type(i) is str or not i or not text or text.isspace():
+            rows.append(None)
+            continue
+        try:
+            source.encode()
+            inner = orjson.dumps(text)[1:-1]
+            digest = batches.digest(i)
+        except (TypeError, UnicodeEncodeError):  # half a surrogate pair
+            rows.append(None)
+            continue
+        shown = fenced_json(inner)
+        size = overhead + len(shown)
+        rows.append((i, inner, source, size, digest, name(shown, 0), None) if size <= batching.HARD_MAX_BYTES else None)
+    return rows
 
 
 def _mistyped(document: Document) -> Failure | None:

@@ -12,20 +12,21 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 import pyarrow as pa
 
 from kimi_beam import jsontext
-from kimi_beam.columnar import Documents
+from kimi_beam.columnar import Documents, Texts, transposed
 from kimi_beam.errors import StateError
 from kimi_beam.journal import KEY_BYTES
 from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
-_VERSION = 4
-_READ = (2, 3, _VERSION)
-"""What is read: 2 knew documents alone that hold all that is sent; 2 and 3 had no keys, and a row a document."""
+_VERSION = 5
+_READ = (2, 3, 4, _VERSION)
+"""What is read: 2 knew documents alone that hold all that is sent; 2 and 3 had no keys, and a row a document; 4 held
+the texts in its columns."""
 _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
 _HAS_OPEN = 0x80
 """In the form's byte."""
@@ -42,6 +43,11 @@ class Item(NamedTuple):
     """Bytes of its request; 0 for one that has failed already and is not sent."""
     key: bytes = NO_KEY
     """What the journal names it by."""
+
+
+Row: TypeAlias = "tuple[str, bytes, str, int, int, bytes, Document | None]"
+"""One document of a batch as it is written: its id, its text as `Texts` has it, where it was read, the bytes of its
+request, the digest of its id, its key; and the whole document, where it is more than a text."""
 
 
 class Spent(NamedTuple):
@@ -97,6 +103,14 @@ def digest(document_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "big")
 
 
+def row(item: Item) -> Row:
+    """An item as it is written."""
+    document = item.document
+    text = orjson.dumps(document.text)[1:-1]
+    whole = None if document.is_text_alone else document
+    return document.id, text, document.source, item.size, digest(document.id), item.key, whole
+
+
 def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
     """A batch as it travels and waits.
 
@@ -105,39 +119,33 @@ def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ())
         form: Which way of asking is next.
         spent: What each document has come to so far; empty where that is nothing.
     """
-    all_items = list(items)
-    documents = [item.document for item in all_items]
-    sources = [document.source for document in documents]
+    return encode_rows(list(map(row, items)), form=form, spent=spent)
+
+
+def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
+    """As `encode`, of what is written already."""
+    ids, texts, sources, sizes, digests, keys, documents = transposed(rows, 7)
     columns: dict[str, Any] = {
-        "ids": [document.id for document in documents],
-        "texts": [document.text for document in documents],
+        "ids": ids,
         "sources": sources if len(set(sources)) > 1 else sources[0] if sources else "",
     }
     # What only some documents have: by the document's place.
     some: list[tuple[int, dict[str, Any]]] = []
     has_open = 0
     for place, document in enumerate(documents):
-        if document.is_text_alone:
-            continue
-        if rest := _rest(document):
+        if document is not None and (rest := _rest(document)):
             some.append((place, rest))
             has_open |= _HAS_OPEN if document.earlier.open is not None else 0
     if some:
         columns["some"] = some
     if spent:
         columns["spent"] = [(*_counts(one.usage), one.attempts) for one in spent]
-    plain = orjson.dumps(columns)
+    # Neither the columns nor a text in JSON has a line feed of its own.
+    plain = b"\n".join((orjson.dumps(columns), *texts))
     # Level 1: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times over.
     packed = pa.Codec("zstd", 1).compress(plain, asbytes=True)
-    return b"".join(
-        (
-            _PREFIX.pack(_VERSION, form | has_open, len(documents), len(plain)),
-            array("Q", [item.size for item in all_items]).tobytes(),
-            array("Q", [digest(document.id) for document in documents]).tobytes(),
-            *(item.key for item in all_items),
-            packed,
-        )
-    )
+    prefix = _PREFIX.pack(_VERSION, form | has_open, len(rows), len(plain))
+    return b"".join((prefix, array("Q", sizes).tobytes(), array("Q", digests).tobytes(), *keys, packed))
 
 
 def head(blob: bytes) -> Head:
@@ -163,8 +171,8 @@ def decode(blob: bytes) -> Documents:
     Raises:
         StateError: Another version of kimi_beam wrote the bytes.
     """
-    columns = _columns(blob)
-    ids, texts, sources = columns["ids"], columns["texts"], columns["sources"]
+    columns, texts = _columns(blob)
+    ids, sources = columns["ids"], columns["sources"]
     each = [sources] * len(ids) if isinstance(sources, str) else sources
     others = {
         place: _document(blob[0], ids[place], texts[place], each[place], rest)
@@ -177,6 +185,14 @@ def items(blob: bytes) -> list[Item]:
     """The documents of a batch with what is known of each."""
     known = head(blob)
     return list(map(Item, decode(blob), known.sizes, known.keys))
+
+
+def _rows(blob: bytes) -> list[Row]:
+    """The documents of a batch as they are written."""
+    known, documents = head(blob), decode(blob)
+    texts = Texts.of(documents.texts).inner
+    columns = documents.ids, texts, documents.sources, known.sizes, known.digests, known.keys
+    return list(zip(*columns, map(documents.others.get, range(len(documents))), strict=True))
 
 
 def _rest(document: Document) -> dict[str, Any]:
@@ -229,7 +245,7 @@ def _arrival(event_time: int | None, window: list[int] | None, delivery: str) ->
 
 def spent(blob: bytes) -> list[Spent]:
     """What each document of a batch has come to so far."""
-    columns = _columns(blob)
+    columns, _ = _columns(blob)
     found = columns.get("spent") or [None] * len(columns["ids"])
     return [Spent(Usage(*one[:3]), one[3]) if one else Spent() for one in found]
 
@@ -239,8 +255,8 @@ def merge(blobs: list[bytes]) -> bytes:
     if len(blobs) == 1:
         return blobs[0]
     form = head(blobs[0]).form
-    all_items = [item for blob in blobs for item in items(blob)]
-    return encode(all_items, form=form, spent=[one for blob in blobs for one in spent(blob)] if form else ())
+    rows = [one for blob in blobs for one in _rows(blob)]
+    return encode_rows(rows, form=form, spent=[one for blob in blobs for one in spent(blob)] if form else ())
 
 
 def halves(blob: bytes) -> tuple[bytes, bytes]:
@@ -251,22 +267,27 @@ def halves(blob: bytes) -> tuple[bytes, bytes]:
 
 def select(blob: bytes, positions: Iterable[int]) -> bytes:
     """A batch of some of the documents of another, in the order named."""
-    form, all_items = head(blob).form, items(blob)
+    form, rows = head(blob).form, _rows(blob)
     before = spent(blob) if form else []
     chosen = list(positions)
-    return encode(
-        [all_items[position] for position in chosen],
+    return encode_rows(
+        [rows[position] for position in chosen],
         form=form,
         spent=[before[position] for position in chosen] if before else (),
     )
 
 
-def _columns(blob: bytes) -> dict[str, Any]:
+def _columns(blob: bytes) -> tuple[dict[str, Any], Sequence[str]]:
+    """What a batch says of its documents, column by column, and their texts."""
     version, _, count, length = _prefix(blob)
     start = _PREFIX.size + (16 if version < 4 else 16 + KEY_BYTES) * count
-    read = orjson.loads(pa.Codec("zstd").decompress(blob[start:], length, asbytes=True))
-    columns: dict[str, Any] = read if version >= 4 else _of_rows(read)
-    return columns
+    plain = pa.Codec("zstd").decompress(blob[start:], length, asbytes=True)
+    if version < 5:
+        columns: dict[str, Any] = orjson.loads(plain) if version == 4 else _of_rows(orjson.loads(plain))
+        return columns, columns["texts"]
+    first, *texts = plain.split(b"\n")
+    columns = orjson.loads(first)
+    return columns, Texts(texts)
 
 
 def _of_rows(rows: list[list[Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,17 +66,39 @@ class Packer(Generic[T]):
         Returns:
             The batch that had to be closed to make room; empty where there was room.
         """
-        limits = self._limits
-        full = bool(self._items) and (
-            self._count + count > limits.max_items
-            or self._bytes + size > limits.max_bytes
-            or (limits.max_tokens is not None and (self._bytes + size) // BYTES_PER_TOKEN > limits.max_tokens)
-        )
-        closed = self.flush() if full else []
+        closed = self.flush() if self._items and self._is_beyond(count, size) else []
         self._items.append(item)
         self._count += count
         self._bytes += size
         return closed
+
+    def _is_beyond(self, count: int, size: int) -> bool:
+        limits = self._limits
+        return (
+            self._count + count > limits.max_items
+            or self._bytes + size > limits.max_bytes
+            or (limits.max_tokens is not None and (self._bytes + size) // BYTES_PER_TOKEN > limits.max_tokens)
+        )
+
+    def extend(self, items: Sequence[T], sizes: Sequence[int]) -> Iterator[list[T]]:
+        """Takes items in that are a document each, as `add` does one by one.
+
+        Args:
+            items: Whatever is packed.
+            sizes: The bytes of each in the submit.
+
+        Yields:
+            Each batch that had to be closed.
+        """
+        begin = 0
+        for place, size in enumerate(sizes):
+            if self._count and self._is_beyond(1, size):
+                self._items += items[begin:place]
+                begin = place
+                yield self.flush()
+            self._count += 1
+            self._bytes += size
+        self._items += items[begin:]
 
     def flush(self) -> list[T]:
         """Closes the batch: its items, perhaps none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
+import orjson
 import pyarrow as pa
 
 from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
@@ -47,6 +48,35 @@ class _Values(Sequence[T]):
         return isinstance(other, (list, _Values)) and list(self) == list(other)
 
 
+class Texts(_Values[str]):
+    """Texts as JSON has them: what is sent needs no text, and few answers need the text that they answer.
+
+    Args:
+        inner: Each as it stands between the quotes of its JSON string.
+    """
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Sequence[bytes]) -> None:
+        self.inner = inner
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        """The same texts as JSON.
+
+        Raises:
+            TypeError: One is no Unicode (it holds half a surrogate pair).
+        """
+        return texts if isinstance(texts, cls) else cls([orjson.dumps(text)[1:-1] for text in texts])
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def _value(self, place: int) -> str:
+        text: str = orjson.loads(b'"' + self.inner[place] + b'"')
+        return text
+
+
 class Documents(_Values[Document]):
     """Documents that mostly are an id, a text and where they were read, and nothing else.
 
@@ -70,9 +100,8 @@ class Documents(_Values[Document]):
         if isinstance(documents, cls):
             return documents
         each = list(documents)
-        return cls(
-            [one.id for one in each], [one.text for one in each], [one.source for one in each], dict(enumerate(each))
-        )
+        others = {place: one for place, one in enumerate(each) if not one.is_text_alone}
+        return cls([one.id for one in each], [one.text for one in each], [one.source for one in each], others)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,10 +139,11 @@ def transposed(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[Any, ...]:
     return tuple(zip(*rows, strict=True)) if rows else ((),) * width
 
 
-def arrow_column(values: Sequence[Any], of: pa.DataType) -> pa.Array:
+def arrow_column(values: Sequence[Any], of: pa.DataType) -> Any:
     """A column of Arrow; of what is the same in each row, one value is converted."""
     if len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values):
-        return pa.repeat(pa.scalar(values[0], of), len(values))
+        first: Any = pa.scalar(values[0], of)
+        return pa.repeat(first, len(values))
     return pa.array(values, of)
 
 

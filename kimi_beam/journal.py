@@ -73,13 +73,19 @@ def key(identity: bytes, content: bytes, round_: int = 0) -> bytes:
         content: What the model is shown of this one.
         round_: Bad answers to it that were put aside: the question after them is another.
     """
-    begun = _begun(identity, round_).copy()
-    begun.update(content)
-    return begun.digest()
+    return key_of(begun(identity, round_), content)
+
+
+def key_of(begun: hashlib.blake2b, content: bytes) -> bytes:
+    """A `key` that is `begun`."""
+    same = begun.copy()
+    same.update(content)
+    return same.digest()
 
 
 @functools.lru_cache(maxsize=64)
-def _begun(identity: bytes, round_: int) -> hashlib.blake2b:
+def begun(identity: bytes, round_: int = 0) -> hashlib.blake2b:
+    """What all keys of one identity and round begin with."""
     return hashlib.blake2b(digest_size=KEY_BYTES, key=identity[:64], salt=round_.to_bytes(16, "big"))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import orjson
 
 from kimi_beam import jsontext, sizing
-from kimi_beam.columnar import Documents
+from kimi_beam.columnar import Documents, Texts
 from kimi_beam.errors import ConfigError
 from kimi_beam.models import DEFAULT_MODEL, thinking_off
 from kimi_beam.schema import OutputSchema
@@ -148,19 +148,24 @@ class Prompt:
         said = b"".join(b"," + turn for turn in turns) if turns else b""
         return b"".join((before, self._content(document), b"}", said, after, end))
 
-    def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[bytes]:
-        """The requests of a job, each as `request` makes it."""
+    def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[tuple[bytes, ...]]:
+        """The requests of a job, each as `request` makes it, in pieces."""
         before, after = self._parts[form]
         after = b"}" + after + b',"external_reference":"'
+        opened, closed = before + _OPEN, _CLOSE + after
+        texts = Texts.of(documents.texts).inner
         for place, reference in enumerate(references):
+            text = texts[place]
             if self.metadata_keys or place in documents.others:
-                yield self.request(documents[place], reference, form=form)
-            else:  # a text alone, for which no value is made; a reference is hexadecimal digits
-                text = documents.texts[place]
-                # A reference that lost its file on the way would be asked for as an empty text, and paid for.
-                assert text, "an empty document"
-                content = orjson.dumps(fenced(text))
-                yield b"".join((before, content, after, reference.encode(), b'"}'))
+                yield (self.request(documents[place], reference, form=form),)
+                continue
+            # A text alone, for which no value is made; a reference is hexadecimal digits.
+            # A reference that lost its file on the way would be asked for as an empty text, and paid for.
+            assert text, "an empty document"
+            if b"`" in text:
+                yield before, fenced_json(text), after, reference.encode(), b'"}'
+            else:
+                yield opened, text, closed, reference.encode(), b'"}'
 
     # -------------------------------------------------------------------------------------------- the constant part
 
@@ -289,3 +294,13 @@ def fenced(text: str, label: str = "document") -> str:
     longest = max(map(len, _BACKTICKS.findall(text)), default=2) if "`" in text else 2
     fence = "`" * (longest + 1)
     return f"{fence}{label}\n{text}\n{fence}"
+
+
+_OPEN, _CLOSE = orjson.dumps(fenced("\0")).split(orjson.dumps("\0")[1:-1])
+
+
+def fenced_json(text: bytes) -> bytes:
+    """A text as JSON has it between its quotes, fenced, as JSON."""
+    if b"`" in text:
+        return orjson.dumps(fenced(orjson.loads(b'"' + text + b'"')))
+    return b"".join((_OPEN, text, _CLOSE))

@@ -52,7 +52,7 @@ def test_the_exchanges_are_complete_and_marked() -> None:
 @exchanges("submit")
 def test_a_submit_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
     items = exchange["request"]["body"]["requests"]
-    assert json.loads(encode_submit(json.dumps(item).encode() for item in items)) == exchange["request"]["body"]
+    assert json.loads(encode_submit([json.dumps(item).encode()] for item in items)) == exchange["request"]["body"]
     expected = exchange["expect"]
     result = decode_submit(reply_of(exchange), NOW)
     if expected["outcome"] == "accepted":

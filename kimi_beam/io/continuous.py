@@ -20,7 +20,8 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from kimi_beam.arrival import delivery_name
 from kimi_beam.errors import ConfigError, InputError
-from kimi_beam.io.documents import KINDS, Part, cut, failed, kind_of, read_part
+from kimi_beam.io.documents import failed, read_part
+from kimi_beam.io.parts import KINDS, Part, cut, kind_of
 from kimi_beam.io.paths import Found, find_all
 from kimi_beam.types import Arrival, Document, Failure
 

@@ -12,7 +12,8 @@ from apache_beam.io.filesystems import FileSystems
 from kimi_beam.errors import InputError
 from kimi_beam.io.dead_letter_lines import DeadLetterError, decode
 from kimi_beam.io.dead_letters import SUFFIX
-from kimi_beam.io.documents import Part, find_parts, read_as, read_lines, unreadable_line
+from kimi_beam.io.documents import read_as, read_lines, unreadable_line
+from kimi_beam.io.parts import Part, find_parts
 from kimi_beam.io.paths import find, normal, open_input, uncompressed_name
 from kimi_beam.redrive import Choice, again
 from kimi_beam.types import DeadLetter, Document, Failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -11,9 +11,11 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import batches, metrics
-from kimi_beam.admission import prepare
-from kimi_beam.batches import Item
+from kimi_beam.admission import prepare, prepare_texts
+from kimi_beam.batches import Row
 from kimi_beam.batching import Batching, Packer
+from kimi_beam.columnar import Documents
+from kimi_beam.io import document_blocks
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.service import WorkersAI
@@ -41,32 +43,46 @@ class MakeBatches(beam.DoFn):
         self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 
     def start_bundle(self) -> None:
-        self._packers: dict[tuple[str, bool], Packer[Item]] = {}
+        self._packers: dict[tuple[str, bool], Packer[Row]] = {}
         self._held = 0
 
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
-        item = prepare(document, self._prompt, self._keys.of_shown)
-        if document.file is not None:
-            name = "" if item.document.failure else item.key.hex()
-            item = item._replace(document=item.document.with_file(document.file).as_reference(name))
-        document = item.document
-        shard = str(batches.digest(document.id) % self._shards) if self._shards > 1 else "0"
-        key = shard, document.failure is None
-        packer = self._packers.get(key)
-        if packer is None:
-            packer = self._packers[key] = Packer(self._batching)
-        weight = _weight(document)
-        closed = packer.add(item, item.size or weight)
-        self._held += weight
-        if not closed and self._held <= _MAX_HELD:
-            return ()
-        self._held -= sum(_weight(one.document) for one in closed)
-        full = (self._batch(shard, closed),) if closed else ()
-        return (*full, *self._flush()) if self._held > _MAX_HELD else full
+        return self._packed(Documents.of([document]))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for batch in self._flush():
             yield WindowedValue(batch, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _packed(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
+        """The batches that are full with these documents."""
+        prepared = prepare_texts(documents, self._prompt, self._keys.of_shown)
+        rows = [row or self._prepared(documents[place]) for place, row in enumerate(prepared)]
+        for (shard, is_good), some in self._spread(rows).items():
+            packer = self._packers.get((shard, is_good))
+            if packer is None:
+                packer = self._packers[shard, is_good] = Packer(self._batching)
+            self._held += _weight(some)
+            for closed in packer.extend(some, [row[_SIZE] if is_good else _weight([row]) for row in some]):
+                self._held -= _weight(closed)
+                yield self._batch(shard, closed)
+        if self._held > _MAX_HELD:
+            yield from self._flush()
+
+    def _spread(self, rows: list[Row]) -> dict[tuple[str, bool], list[Row]]:
+        """Rows by their shard, and by whether they can be sent."""
+        if self._shards == 1 and all(row[_SIZE] for row in rows):
+            return {("0", True): rows}
+        spread: dict[tuple[str, bool], list[Row]] = {}
+        for row in rows:
+            spread.setdefault((str(row[_DIGEST] % self._shards), bool(row[_SIZE])), []).append(row)
+        return spread
+
+    def _prepared(self, document: Document) -> Row:
+        item = prepare(document, self._prompt, self._keys.of_shown)
+        if document.file is not None:
+            name = "" if item.document.failure else item.key.hex()
+            item = item._replace(document=item.document.with_file(document.file).as_reference(name))
+        return batches.row(item)
 
     def _flush(self) -> Iterator[tuple[str, bytes]]:
         for (shard, _), packer in self._packers.items():
@@ -74,27 +90,31 @@ class MakeBatches(beam.DoFn):
                 yield self._batch(shard, left)
         self._held = 0
 
-    def _batch(self, shard: str, items: Sequence[Item]) -> tuple[str, bytes]:
-        PROGRESS.read(len(items))
-        self._documents.inc(len(items))
-        return shard, batches.encode(items)
+    def _batch(self, shard: str, rows: Sequence[Row]) -> tuple[str, bytes]:
+        PROGRESS.read(len(rows))
+        self._documents.inc(len(rows))
+        return shard, batches.encode_rows(rows)
 
 
 class MakeBatchesOfMany(MakeBatches):
-    """The same for documents that `ReadDocuments` hands on by the hundred, as only a typed PCollection can."""
+    """The same for documents that `ReadDocuments` hands on by column, as only a typed PCollection can."""
 
     @beam.DoFn.yields_elements
-    def process_batch(self, documents: list[Document]) -> Iterator[tuple[str, bytes]]:
-        for document in documents:
-            yield from self.process(document)
+    def process_batch(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
+        return self._packed(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return list[Document]  # Beam cannot read annotations that are put off
+        return document_blocks.Documents  # Beam cannot read annotations that are put off
 
 
-def _weight(document: Document) -> int:
-    """About what a document takes in memory: characters, its evidence included."""
-    if document.failure is None and not document.images:
-        return _LEAST + len(document.text)
-    evidence = document.failure.raw if document.failure and document.failure.raw else ""
-    return _LEAST + len(document.text) + len(evidence) + sum(map(len, document.images))
+_SIZE: Literal[3] = 3
+_DIGEST: Literal[4] = 4
+"""Of a `Row`."""
+
+
+def _weight(rows: Sequence[Row]) -> int:
+    """About what documents take in memory: characters, their evidence included."""
+    others = [document for *_, document in rows if document is not None]
+    texts = sum([len(row[1]) for row in rows])
+    evidence = sum(len(other.failure.raw or "") for other in others if other.failure)
+    return _LEAST * len(rows) + texts + evidence + sum(len(uri) for other in others for uri in other.images)

@@ -26,16 +26,17 @@ class Keys:
     def __init__(self, prompt: Prompt, service: WorkersAI) -> None:
         self._prompt = prompt
         self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
+        self._first = journal.begun(self._identity)
 
     def of(self, document: Document) -> bytes:
         """The key of a document, also where it is not here but in its file."""
         if document.file is not None and document.is_reference:
             return bytes.fromhex(document.file.key)
-        return self.of_shown(document, self._prompt.shown(document))
+        return self.of_shown(self._prompt.shown(document), document.earlier.round)
 
-    def of_shown(self, document: Document, shown: bytes) -> bytes:
-        """The key of a document of which it is known what the model is shown."""
-        return journal.key(self._identity, shown, document.earlier.round)
+    def of_shown(self, shown: bytes, round_: int = 0) -> bytes:
+        """The key of a document of which it is known what the model is shown, and in which round."""
+        return journal.key(self._identity, shown, round_) if round_ else journal.key_of(self._first, shown)
 
     def of_batch(self, blob: bytes, head: Head) -> list[bytes]:
         """The keys of a batch's documents; those of an earlier kimi_beam's are not in it."""

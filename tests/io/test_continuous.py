@@ -176,7 +176,7 @@ def test_documents_have_the_time_of_their_file_and_a_name_for_each_place(tmp_pat
 
 
 def test_documents_of_each_piece_have_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kimi_beam.io.documents._PART_BYTES", 40)
+    monkeypatch.setattr("kimi_beam.io.parts._PART_BYTES", 40)
     path = put(tmp_path / "a.jsonl", b"".join(b'{"id": %d, "text": "x"}\n' % n for n in range(20)))
     documents = read(path)
     assert sorted(int(document.id) for document in documents) == list(range(20))

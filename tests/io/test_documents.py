@@ -408,7 +408,7 @@ def test_the_number_of_a_line_is_the_files_in_every_part(
     expected = codes(read_parts(path))
     assert len(expected) == 60 - 10  # 51 is no multiple of 7, and of 5 ten are none of 7
     assert {key for key, code in expected.items() if code} == {f"{path}#{n + 1}" for n in range(0, 60, 7)}
-    monkeypatch.setattr(documents, "_PART_BYTES", size)
+    monkeypatch.setattr(parts, "_PART_BYTES", size)
     parts = list(find_parts([str(path)]))
     assert len(parts) == -(-path.stat().st_size // size)
     found = [document for part in parts for document in read_part(part)]
@@ -458,7 +458,7 @@ def test_the_lines_of_all_ranges_are_exactly_all_lines(content: bytes, cuts: lis
         starts.append(starts[-1] + len(one) + 1)
     edges = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(documents, "_BLOCK_BYTES", block)
+        patch.setattr(lines, "_BLOCK_BYTES", block)
         found = [list(documents.lines(io.BytesIO(content), start, stop)) for start, stop in pairwise(edges)]
         assert list(documents.lines(io.BytesIO(content), 0, None)) == expected
     for (start, stop), lines in zip(pairwise(edges), found, strict=True):
@@ -470,7 +470,7 @@ def test_a_line_longer_than_a_block_and_a_part_stays_whole(source: Path, monkeyp
     path = source / "a.jsonl"
     long = "é" * (2 << 20)
     path.write_bytes(line("short") + line("long", long) + line("after"))
-    monkeypatch.setattr(documents, "_PART_BYTES", 1 << 20)
+    monkeypatch.setattr(parts, "_PART_BYTES", 1 << 20)
     found = read_parts(path)
     assert [document.id for document in found] == ["short", "long", "after"]
     assert found[1].text == long

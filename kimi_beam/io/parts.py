@@ -1,0 +1,59 @@
+"""Files cut into pieces that workers can share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from kimi_beam import images
+from kimi_beam.io.paths import find_all, is_compressed, open_input, uncompressed_name
+
+TEXTS = (".txt", ".md")
+WHOLE = (*TEXTS, *images.MEDIA_TYPES)
+"""Kinds of files that are one document each."""
+_SUFFIXES = (*WHOLE, ".jsonl", ".parquet")
+KINDS = ".txt, .md, .jsonl (.gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif"
+"""What can be read, in words."""
+_PART_BYTES = 16 << 20
+
+
+class Part(NamedTuple):
+    """A piece of a file that one worker reads: bytes of a .jsonl, one row group of a .parquet, or the whole file."""
+
+    path: str
+    start: int = 0
+    stop: int | None = None
+    """None: to the end."""
+
+
+def kind_of(path: str) -> str | None:
+    """The suffix that says how to read a file; None for a kind that cannot be read."""
+    kind = next((suffix for suffix in _SUFFIXES if uncompressed_name(path).endswith(suffix)), None)
+    return None if is_compressed(path) and kind not in (*TEXTS, ".jsonl") else kind
+
+
+def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
+    """Cuts the files that the patterns match into pieces that workers can share."""
+    for found in find_all(patterns):
+        yield from cut(found.path, found.size)
+
+
+def cut(path: str, size: int) -> Iterator[Part]:
+    """Cuts one file; none for a kind that cannot be read."""
+    kind = kind_of(path)
+    if kind == ".jsonl" and not is_compressed(path):
+        yield from (Part(path, at, min(at + _PART_BYTES, size)) for at in range(0, size, _PART_BYTES))
+    elif kind == ".parquet":
+        yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
+    elif kind:
+        yield Part(path)
+
+
+def _row_groups(path: str) -> int:
+    try:
+        with open_input(path) as f:
+            return int(pq.ParquetFile(f).num_row_groups)
+    except Exception:  # reading the part says what is wrong with it
+        return 1
