@@ -12,6 +12,7 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -28,6 +29,7 @@ _READ = (2, 3, 4, _VERSION)
 """What is read: 2 knew documents alone that hold all that is sent; 2 and 3 had no keys, and a row a document; 4 held
 the texts in its columns."""
 _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
+_LENGTHS = struct.Struct(">IQ")  # bytes of the columns as compressed, and of the texts before compression
 _HAS_OPEN = 0x80
 """In the form's byte."""
 
@@ -140,12 +142,15 @@ def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = 
         columns["some"] = some
     if spent:
         columns["spent"] = [(*_counts(one.usage), one.attempts) for one in spent]
-    # Neither the columns nor a text in JSON has a line feed of its own.
-    plain = b"\n".join((orjson.dumps(columns), *texts))
     # Level 1: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times over.
-    packed = pa.Codec("zstd", 1).compress(plain, asbytes=True)
+    codec = pa.Codec("zstd", 1)
+    plain = orjson.dumps(columns)
+    lines = b"\n".join(texts)  # of which none has a line feed of its own, in JSON
+    packed = codec.compress(plain, asbytes=True)
     prefix = _PREFIX.pack(_VERSION, form | has_open, len(rows), len(plain))
-    return b"".join((prefix, array("Q", sizes).tobytes(), array("Q", digests).tobytes(), *keys, packed))
+    lengths = _LENGTHS.pack(len(packed), len(lines))
+    known = array("Q", sizes).tobytes(), array("Q", digests).tobytes(), *keys
+    return b"".join((prefix, *known, lengths, packed, codec.compress(lines, asbytes=True)))
 
 
 def head(blob: bytes) -> Head:
@@ -281,13 +286,23 @@ def _columns(blob: bytes) -> tuple[dict[str, Any], Sequence[str]]:
     """What a batch says of its documents, column by column, and their texts."""
     version, _, count, length = _prefix(blob)
     start = _PREFIX.size + (16 if version < 4 else 16 + KEY_BYTES) * count
-    plain = pa.Codec("zstd").decompress(blob[start:], length, asbytes=True)
     if version < 5:
-        columns: dict[str, Any] = orjson.loads(plain) if version == 4 else _of_rows(orjson.loads(plain))
+        plain = orjson.loads(_unpacked(blob[start:], length))
+        columns: dict[str, Any] = plain if version == 4 else _of_rows(plain)
         return columns, columns["texts"]
-    first, *texts = plain.split(b"\n")
-    columns = orjson.loads(first)
-    return columns, Texts(texts)
+    packed, of_texts = _LENGTHS.unpack_from(blob, start)
+    start += _LENGTHS.size
+    columns = orjson.loads(_unpacked(blob[start : start + packed], length))
+    return columns, Texts(partial(_lines, blob[start + packed :], of_texts) if count else (), count)
+
+
+def _unpacked(packed: bytes, length: int) -> bytes:
+    plain: bytes = pa.Codec("zstd").decompress(packed, length, asbytes=True)
+    return plain
+
+
+def _lines(packed: bytes, length: int) -> list[bytes]:
+    return _unpacked(packed, length).split(b"\n")
 
 
 def _of_rows(rows: list[list[Any]]) -> dict[str, Any]:

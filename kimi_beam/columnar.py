@@ -52,13 +52,14 @@ class Texts(_Values[str]):
     """Texts as JSON has them: what is sent needs no text, and few answers need the text that they answer.
 
     Args:
-        inner: Each as it stands between the quotes of its JSON string.
+        inner: Each as it stands between the quotes of its JSON string, or how to get at them.
+        count: How many.
     """
 
-    __slots__ = ("inner",)
+    __slots__ = ("_count", "_inner")
 
-    def __init__(self, inner: Sequence[bytes]) -> None:
-        self.inner = inner
+    def __init__(self, inner: Sequence[bytes] | Callable[[], Sequence[bytes]], count: int) -> None:
+        self._inner, self._count = inner, count
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Texts:
@@ -67,10 +68,17 @@ class Texts(_Values[str]):
         Raises:
             TypeError: One is no Unicode (it holds half a surrogate pair).
         """
-        return texts if isinstance(texts, cls) else cls([orjson.dumps(text)[1:-1] for text in texts])
+        return texts if isinstance(texts, cls) else cls([orjson.dumps(text)[1:-1] for text in texts], len(texts))
+
+    @property
+    def inner(self) -> Sequence[bytes]:
+        """Each as it stands between the quotes of its JSON string."""
+        if callable(self._inner):
+            self._inner = self._inner()
+        return self._inner
 
     def __len__(self) -> int:
-        return len(self.inner)
+        return self._count
 
     def _value(self, place: int) -> str:
         text: str = orjson.loads(b'"' + self.inner[place] + b'"')

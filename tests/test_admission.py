@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kimi_beam import batches
-from kimi_beam.admission import prepare, separate
+from kimi_beam.admission import prepare, prepare_texts, separate
 from kimi_beam.batches import NO_KEY
+from kimi_beam.columnar import Documents
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, Document
+from kimi_beam.types import Arrival, Document, Earlier, Failure
 
 PROMPT = Prompt(OutputSchema({"type": "object"}))
 PICTURE = f"data:image/png;base64,{base64.b64encode(b'PNG').decode()}"
@@ -85,3 +89,54 @@ def test_messages_of_one_key_are_told_apart_by_their_deliveries(deliveries: list
     good, failed = separate(blobs)
     assert [reply.result.code for reply in failed] == ["duplicate_id"] * refused
     assert sum(len(batches.decode(blob)) for blob in good) == len(blobs) - refused
+
+
+# ------------------------------------------------------------------------------------------------ by the hundred
+
+
+def _key(shown: bytes, round_: int) -> bytes:
+    return hashlib.blake2b(shown + bytes([round_]), digest_size=16).digest()
+
+
+_strange: st.SearchStrategy[Any] = st.sampled_from([None, 5, b"x", "", " \n", "\ud800", "`", "a`` ```b", "\U0001f9fe"])
+_any_documents = st.lists(
+    st.builds(
+        Document,
+        id=st.text(min_size=1, max_size=5) | _strange,
+        text=st.text(min_size=1, max_size=20) | _strange,
+        source=st.sampled_from(["in/a.jsonl", "\udcff"]),
+        images=st.sampled_from([(), (PICTURE,)]),
+        metadata=st.sampled_from([{}, {}, {"a": 1}]),
+        failure=st.sampled_from([None, None, Failure("read", "not_json", "no")]),
+        earlier=st.sampled_from([Earlier(), Earlier(1)]),
+    ),
+    max_size=6,
+)
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(_any_documents, st.sampled_from([(), ("a",)]))
+def test_what_is_prepared_by_the_hundred_is_what_preparing_each_gives(
+    documents: list[Document], metadata_keys: tuple[str, ...]
+) -> None:
+    prompt = Prompt(OutputSchema({"type": "object"}), metadata_keys=metadata_keys)
+    rows = prepare_texts(Documents.of(documents), prompt, _key)
+    expected = [prepare(document, prompt, _key) for document in documents]
+    assert [row or batches.row(item) for row, item in zip(rows, expected, strict=True)] == list(
+        map(batches.row, expected)
+    )
+    for row, item in zip(rows, expected, strict=True):
+        if row is not None:
+            assert item.document.failure is None, "what cannot be sent would be"
+            assert item.document.is_text_alone, "what is not a text alone would be lost"
+
+
+def test_a_text_that_no_job_can_hold_is_left_to_be_refused() -> None:
+    (row,) = prepare_texts(Documents.of([Document("a", "x" * 8_000_001)]), PROMPT, _key)
+    assert row is None
+    assert refused(Document("a", "x" * 8_000_001))[0] == "too_large"
+
+
+def test_texts_alone_need_no_value_of_their_own() -> None:
+    rows = prepare_texts(Documents.of([Document(str(i), "text") for i in range(3)]), PROMPT, _key)
+    assert all(rows), "each would be made a value, at twice the CPU"

@@ -61,6 +61,21 @@ def test_a_batch_is_closed_only_when_the_next_item_does_not_fit(sizes: list[int]
         assert not _fits([sizes[index] for index in [*batch, following[0]]], limits)
 
 
+@settings(derandomize=True, max_examples=500)
+@given(st.lists(_sizes, max_size=4), _limits)
+def test_documents_that_come_by_the_hundred_are_packed_as_if_each_came_alone(
+    arrivals: list[list[int]], limits: Batching
+) -> None:
+    one_by_one: Packer[tuple[int, int]] = Packer(limits)
+    together: Packer[tuple[int, int]] = Packer(limits)
+    expected, found = [], []
+    for number, sizes in enumerate(arrivals):
+        items = [(number, index) for index in range(len(sizes))]
+        expected += [batch for item, size in zip(items, sizes, strict=True) if (batch := one_by_one.add(item, size))]
+        found += list(together.extend(items, sizes))
+    assert [*found, together.flush()] == [*expected, one_by_one.flush()]
+
+
 @settings(derandomize=True, max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 80), st.integers(1, 9)), max_size=30), _limits)
 def test_batches_that_are_packed_again_are_counted_by_their_documents(

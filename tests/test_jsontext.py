@@ -239,3 +239,47 @@ def _holds_long_number(text: str) -> bool:
 @given(st.text(st.sampled_from('0123456789eE+-.:,[ "ab{}'), max_size=60) | st.from_regex(r"[,:\[ \n\"a][0-9.]{14,18}"))
 def test_no_long_number_is_overlooked(text: str) -> None:
     assert jsontext.may_exceed_double(text.encode()) == _holds_long_number(text)
+
+
+# ------------------------------------------------------------------------------------------------ at a glance
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+_odd = st.sampled_from(
+    ['{"a":1,"a":2}', '{"a":0.1000000000000000000001}', "123456789012345678901", '{"a":1}</think>{"b":2}', "[1,]", ""]
+)
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(
+    _values.map(lambda value: json.dumps(value)) | _odd, st.sampled_from(["{}", " {}\n", "```json\n{}\n```", "{} {}"])
+)
+def test_what_is_read_at_a_glance_is_what_a_closer_look_reads(written: str, around: str) -> None:
+    text = around.replace("{}", written)
+    at_a_glance = jsontext.loads_whole(text)
+    if at_a_glance is not None:
+        assert repr(at_a_glance) == repr(jsontext.loads_unambiguously(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a":1,"a":2}', "one of two values of a key would be lost"),
+        ('{"total":1234567890123456789012}', "digits would be lost"),
+        ('{"total":0.12345678901234567890}', "digits would be lost"),
+        ("[" * 201 + "]" * 201, "nested too deep to be written inside something else"),
+        ("not JSON", "no JSON"),
+        ("\ud800", "no text"),
+    ],
+)
+def test_what_is_not_plain_at_a_glance_is_left_to_a_closer_look(text: str, why: str) -> None:
+    assert jsontext.loads_whole(text) is None, why
+
+
+def test_a_usual_answer_is_plain_at_a_glance_however_it_is_spaced() -> None:
+    answer = {"number": "A-1", "lines": [{"sku": "x", "quantity": 2, "price": 1.25}], "paid": False, "note": "é"}
+    for text in (jsontext.dumps(answer).decode(), json.dumps(answer, indent=2, ensure_ascii=False)):
+        assert jsontext.loads_whole(text) == answer

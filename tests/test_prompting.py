@@ -11,12 +11,16 @@ import sys
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kimi_beam import batches
+from kimi_beam.batches import Item
+from kimi_beam.columnar import Documents
 from kimi_beam.errors import ConfigError
-from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, fenced
+from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, fenced, fenced_json
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
 
@@ -130,6 +134,25 @@ def test_the_size_is_never_below_the_request_and_hardly_above(document: Document
     length = len(PROMPT.request(document, reference))
     # One byte more for the comma that joins requests; the reference may have up to 32 characters.
     assert length + 1 <= PROMPT.overhead + len(PROMPT.shown(document)) <= length + 40
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.lists(_documents, max_size=4), st.sampled_from([(), ("date", "secret")]), st.sampled_from([0, 2]))
+def test_the_requests_of_a_job_are_those_of_its_documents(
+    documents: list[Document], metadata_keys: tuple[str, ...], form: int
+) -> None:
+    prompt = Prompt(SCHEMA, metadata_keys=metadata_keys)
+    sent = [document for document in documents if document.text]
+    names = [f"0123456789abcdef-{index}" for index in range(len(sent))]
+    expected = [prompt.request(document, name, form=form) for document, name in zip(sent, names, strict=True)]
+    travelled = batches.decode(batches.encode(Item(document, 1) for document in sent))
+    for job in (Documents.of(sent), travelled):
+        assert [b"".join(pieces) for pieces in prompt.requests(job, names, form)] == expected
+
+
+@pytest.mark.parametrize("text", ["", "a\n`b`", "```\n````", 'é"\\\u2028 \x00'])
+def test_a_text_in_json_is_fenced_as_the_text_is(text: str) -> None:
+    assert orjson.loads(fenced_json(orjson.dumps(text)[1:-1])) == fenced(text)
 
 
 def test_images_stand_before_the_text_as_parts_of_the_users_message() -> None:

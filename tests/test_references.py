@@ -21,7 +21,8 @@ import kimi_beam as kb
 from kimi_beam import batches
 from kimi_beam.emulator import Emulator
 from kimi_beam.io.contents import WORTH_READING_TWICE, read_again
-from kimi_beam.io.documents import Part, read_part
+from kimi_beam.io.documents import read_part
+from kimi_beam.io.parts import Part
 from kimi_beam.models import DEFAULT_MODEL
 from kimi_beam.prompting import Prompt
 from kimi_beam.schema import OutputSchema

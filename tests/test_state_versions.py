@@ -67,6 +67,23 @@ BATCH_4_OF_A_STREAM = bytes.fromhex(
     "207d8d0200e284101780a92d06fcc2a0973a0c36d0ec2263a0801c41ec44a6472933e58271a50500655856e05d180862cc18"
     "9521de6a287bfdbd3a3087b2577e4e42cf95eb782f818c02040039a18133c24911d7b403"
 )
+BATCH_5 = bytes.fromhex(
+    "05810000000400000000000001be78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b56b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b000000000000"
+    "0000000000000000000000ff00ff00ff00ff00ff00ff00ff00ff000102030405060708090a0b0c0d0e0f0000011200000000"
+    "0000000e28b52ffd60be00450800b652382130a75807a858ba206eb1c36c05a8f453868141695d51d427db672e37301818a8"
+    "122e0030002f000cc9ce3ab5d1b90e4b57ef39afc3f7231fd1004113e92c03451e910fddf86e48088149a4e37bf1ad7ece51"
+    "e3580a3722ce88c07c48df8d2ee4e7bc50e471345afa7a8713b442b1585c316ca44b40434212a7539b863a1cdfd322286786"
+    "74ced03a0fa46be92d46a57cc76d9845138883a1a034b694af945287e7bc8f132d9d1124fe468fc65b0d76162c83a90e1384"
+    "8dadb733f576f6f59ef3940b897c082708d9d7955b2dd69482e18048e8c2341b7d47e59b01407e6f672f0d00a08856e94858"
+    "172417be3118d8314633e817009391b9ef111ed4d4603925ff8da09e28b52ffd200e7100005465787420c3a90a6261640a0a"
+    "74"
+)
+BATCH_5_OF_A_STREAM = bytes.fromhex(
+    "050000000001000000000000006f09000000000000004f1d2fb024a5d810737373737373737373737373737373730000004e"
+    "000000000000000128b52ffd206f2d020052440e1490b9c512560dcf80179fedbb8b8dff8698b1db4b4b75e943d9f484c02e"
+    "ed80c48d929c94caca2e133707daedf1354442d06eba39f12dce2a030039a1813323002828b52ffd200109000074"
+)
 INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
 FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
 ELSEWHERE = Document("in/c.png", "", source="in/c.png")
@@ -145,23 +162,36 @@ def test_a_batch_of_version_4_is_read() -> None:
     assert not batches.head(BATCH_4_OF_A_STREAM).has_open
 
 
-def test_a_batch_is_written_as_version_4_has_it() -> None:
-    def plain(blob: bytes) -> tuple[bytes, Any]:
-        fixed = 14 + 32 * blob[5]  # version, form, count and length; sizes, digests and keys. The rest is compressed
-        length = int.from_bytes(blob[6:14], "big")
-        return blob[:fixed], orjson.loads(pa.Codec("zstd").decompress(blob[fixed:], length, asbytes=True))
+def test_a_batch_of_version_5_is_read() -> None:
+    assert repr(batches.decode(BATCH_5)) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert batches.decode(BATCH_5)[2].file == FILE
+    assert batches.spent(BATCH_5) == SPENT
+    assert batches.head(BATCH_5) == batches.head(BATCH_4)
+    assert batches.decode(BATCH_5_OF_A_STREAM) == [ARRIVED]
+    assert not batches.head(BATCH_5_OF_A_STREAM).has_open
 
-    assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_4_OF_A_STREAM)
-    assert plain(batches.encode(ITEMS, form=1, spent=SPENT)) == plain(BATCH_4), "another format: another version"
+
+def test_a_batch_is_written_as_version_5_has_it() -> None:
+    def plain(blob: bytes) -> tuple[bytes, bytes, bytes]:
+        # Version, form, count and length; sizes, digests and keys; two lengths. The rest is compressed.
+        at = 14 + 32 * blob[5] + 12
+        packed, lines = (int.from_bytes(blob[begin:end], "big") for begin, end in ((at - 12, at - 8), (at - 8, at)))
+        columns = blob[at : at + packed], int.from_bytes(blob[6:14], "big")
+        parts = (columns, (blob[at + packed :], lines))
+        return blob[: at - 12], *(pa.Codec("zstd").decompress(part, size, asbytes=True) for part, size in parts)
+
+    assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_5_OF_A_STREAM)
+    assert plain(batches.encode(ITEMS, form=1, spent=SPENT)) == plain(BATCH_5), "another format: another version"
+    assert plain(BATCH_5)[2] == b"Text \xc3\xa9\nbad\n\nt"
 
 
 def test_batches_of_all_versions_are_merged_into_one() -> None:
-    merged = batches.merge([BATCH_2, BATCH_3, BATCH_4])
+    merged = batches.merge([BATCH_2, BATCH_3, BATCH_4, BATCH_5])
     each = [INLINE, FAILED, ELSEWHERE, AGAIN]
-    assert batches.decode(merged) == [INLINE, FAILED, *each, *each]
-    assert [item.document.file for item in batches.items(merged) if item.document.is_reference] == [FILE, FILE]
-    assert [spent.attempts for spent in batches.spent(merged)] == [0, 1, 0, 1, 2, 3, 0, 1, 2, 3]
-    assert batches.head(merged).keys == [NO_KEY] * 6 + batches.head(BATCH_4).keys
+    assert batches.decode(merged) == [INLINE, FAILED, *each, *each, *each]
+    assert [item.document.file for item in batches.items(merged) if item.document.is_reference] == [FILE] * 3
+    assert [spent.attempts for spent in batches.spent(merged)] == [0, 1, *range(4), *range(4), *range(4)]
+    assert batches.head(merged).keys == [NO_KEY] * 6 + 2 * batches.head(BATCH_4).keys
 
 
 def test_keys_that_an_earlier_version_did_not_write_are_found_out() -> None:
@@ -175,7 +205,7 @@ def test_keys_that_an_earlier_version_did_not_write_are_found_out() -> None:
 @pytest.mark.parametrize("read", [batches.head, batches.decode, batches.spent])
 def test_a_batch_of_another_version_is_refused_and_not_misread(read: Any) -> None:
     for version in (1, 99):
-        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2, 3 and 4: .*drain the job"):
+        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2, 3, 4 and 5: .*drain the job"):
             read(bytes((version,)) + BATCH_3[1:])
 
 

@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, OutputError
 from kimi_beam.io import dead_letters, parquet, staging
+from kimi_beam.io.document_blocks import Documents
 from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import Staged, Target
 from kimi_beam.pricing import Price
@@ -144,14 +145,14 @@ class _Count(beam.DoFn):
 
 
 class _CountMany(_Count):
-    """The same for documents that `ReadDocuments` hands on by the hundred."""
+    """The same for documents that `ReadDocuments` hands on by column."""
 
     @beam.DoFn.yields_elements
-    def process_batch(self, documents: list[Document]) -> None:
+    def process_batch(self, documents: Documents) -> None:
         self._count += len(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return list[Document]  # Beam cannot read annotations that are put off
+        return Documents  # Beam cannot read annotations that are put off
 
 
 class _StageParquet(beam.PTransform):

@@ -198,7 +198,7 @@ def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
 
 
 # Columns of some hundred rows are not worth a thread: to hand them over took half of the time.
-_PACKED = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+_PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _UNPACKED = pa.ipc.IpcReadOptions(use_threads=False)
 
 

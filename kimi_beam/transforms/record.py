@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kimi_beam import batches, journal
 from kimi_beam.batches import NO_KEY, Head
@@ -63,6 +64,7 @@ class Recorder:
         self._keys = Keys(prompt, service)
         self._room = ""
         """What is held for the tickets of the submits that are being made."""
+        self._submitting: list[Submission] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -85,19 +87,24 @@ class Recorder:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
         if self._journal is not None:
             now = time.time()
-            submissions = [self._submission(job, blob, now) for job, blob in batches]
-            self._room = self._journal.hold_room(submissions)
+            self._submitting = [self._submission(job, blob, now) for job, blob in batches]
+            self._room = self._journal.hold_room(self._submitting)
             try:
-                self._journal.write_submissions(submissions)
+                self._journal.write_submissions(self._submitting)
             except BaseException:
                 self._journal.free_room(self._room)
                 raise
 
-    def heard(self, batches: Sequence[tuple[Job, bytes]], index: int, exchange: Exchange) -> None:
-        """Writes down what became of one submit, as soon as it is known; one without a word stays as it is."""
+    def heard(self, index: int, exchange: Exchange) -> None:
+        """Writes down what became of one submit, as soon as it is known; one without a word stays as it is.
+
+        Args:
+            index: Which of those that were about to be made.
+            exchange: What came back.
+        """
         if self._journal is None:
             return
-        (job, blob), now = batches[index], time.time()
+        submission, now = self._submitting[index], time.time()
         result = decode_submit(exchange, now)
         if self._room:
             self._journal.free_room(self._room)
@@ -105,7 +112,8 @@ class Recorder:
         if isinstance(result, Unknown):
             return
         request_id = result.request_id if isinstance(result, Accepted) else None
-        self._journal.write_submissions([self._submission(job, blob, now, request_id, is_over=request_id is None)])
+        known = replace(submission, at=now, request_id=request_id, is_over=request_id is None)
+        self._journal.write_submissions([known])
 
     def replied(self, replies: Iterable[Reply], blob: bytes | None = None) -> None:
         """Writes down answers; what is no answer may be asked for anew.
@@ -149,12 +157,9 @@ class Recorder:
             for key, position in zip(keys, positions, strict=True)
         ]
 
-    def _submission(
-        self, job: Job, blob: bytes, now: float, request_id: str | None = None, *, is_over: bool = False
-    ) -> Submission:
+    def _submission(self, job: Job, blob: bytes, now: float) -> Submission:
         head = batches.head(blob)
-        keys = tuple(self._keys.of_batch(blob, head))
-        return Submission(job.batch_id, head.form, keys, now, request_id, is_over)
+        return Submission(job.batch_id, head.form, tuple(self._keys.of_batch(blob, head)), now)
 
     def _of(self, blob: bytes) -> list[bytes]:
         return self._keys.of_batch(blob, batches.head(blob))

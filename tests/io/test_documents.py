@@ -30,7 +30,9 @@ import kimi_beam as kb
 from kimi_beam import jsontext
 from kimi_beam.errors import InputError
 from kimi_beam.io import documents
-from kimi_beam.io.documents import Part, find_parts, read_part
+from kimi_beam.io.documents import read_part
+from kimi_beam.io.lines import groups
+from kimi_beam.io.parts import Part, find_parts
 from kimi_beam.types import Document
 
 
@@ -408,7 +410,7 @@ def test_the_number_of_a_line_is_the_files_in_every_part(
     expected = codes(read_parts(path))
     assert len(expected) == 60 - 10  # 51 is no multiple of 7, and of 5 ten are none of 7
     assert {key for key, code in expected.items() if code} == {f"{path}#{n + 1}" for n in range(0, 60, 7)}
-    monkeypatch.setattr(parts, "_PART_BYTES", size)
+    monkeypatch.setattr("kimi_beam.io.parts._PART_BYTES", size)
     parts = list(find_parts([str(path)]))
     assert len(parts) == -(-path.stat().st_size // size)
     found = [document for part in parts for document in read_part(part)]
@@ -440,6 +442,13 @@ def test_a_file_of_more_than_one_part_is_read_once_as_it_really_is_cut(tmp_path:
     assert min(sizes) > 80
 
 
+def lines_of(content: bytes, start: int, stop: int | None) -> list[bytes]:
+    found = groups(io.BytesIO(content), Part("a.jsonl", start, stop))
+    numbered = [(number + index, one) for number, some in found for index, one in enumerate(some)]
+    assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
+    return [one for _, one in numbered]
+
+
 _pieces = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"a", b"bc", b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b" ", b"x" * 9])
 _contents = st.one_of(st.binary(max_size=40), st.lists(_pieces, max_size=30).map(b"".join))
 
@@ -458,9 +467,9 @@ def test_the_lines_of_all_ranges_are_exactly_all_lines(content: bytes, cuts: lis
         starts.append(starts[-1] + len(one) + 1)
     edges = sorted({0, len(content), *(cut % (len(content) + 1) for cut in cuts)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "_BLOCK_BYTES", block)
-        found = [list(documents.lines(io.BytesIO(content), start, stop)) for start, stop in pairwise(edges)]
-        assert list(documents.lines(io.BytesIO(content), 0, None)) == expected
+        patch.setattr("kimi_beam.io.lines._BLOCK_BYTES", block)
+        found = [lines_of(content, start, stop) for start, stop in pairwise(edges)]
+        assert lines_of(content, 0, None) == expected
     for (start, stop), lines in zip(pairwise(edges), found, strict=True):
         assert lines == [one for one, at in zip(expected, starts, strict=False) if start <= at < stop]
     assert [one for lines in found for one in lines] == expected
@@ -470,10 +479,60 @@ def test_a_line_longer_than_a_block_and_a_part_stays_whole(source: Path, monkeyp
     path = source / "a.jsonl"
     long = "é" * (2 << 20)
     path.write_bytes(line("short") + line("long", long) + line("after"))
-    monkeypatch.setattr(parts, "_PART_BYTES", 1 << 20)
+    monkeypatch.setattr("kimi_beam.io.parts._PART_BYTES", 1 << 20)
     found = read_parts(path)
     assert [document.id for document in found] == ["short", "long", "after"]
     assert found[1].text == long
+
+
+_plain = st.builds(
+    lambda i, text: json.dumps({"id": i, "text": text}).encode(), st.text(min_size=1, max_size=3), st.text(max_size=5)
+)
+_unusual = st.sampled_from(
+    [
+        b'{"id":"a","text":"t"},{"id":"b","text":"t"}',
+        b'{"id":"a"',
+        b'"text":"t"}',
+        b'{"id":"a","text":"t","more":"x"}',
+        b'{"id":"a","text":{"id":"b"}}',
+        b'{"id":"a","text":"t","more":[{"id":"b","text":"t"}',
+        b'{"id":"c","text":"t"}]}',
+        b'{"id":"a}',
+        b'{","text":"z"}',
+        b'{"id":"","text":"t"}',
+        b'{"id":5,"text":"t"}',
+        b'{"id":null,"text":"t"}',
+        b'{"id":"a","text":null}',
+        b'{"text":"t","id":"swapped"}',
+        b'{"id":"a","id":"twice","text":"t"}',
+        b'{"id":"a", "text":"spaced" } ',
+        b'{"id":"a","text":"\\ud800"}',
+        b'{"id":"a","text":"\xff"}',
+        b'\xef\xbb\xbf{"id":"a","text":"t"}',
+        b"[1]",
+        b"5",
+        b"",
+        b" ",
+        b"}",
+        b"{",
+    ]
+)
+
+
+@settings(derandomize=True, max_examples=2_000)
+@given(st.lists(_plain | _unusual, min_size=1, max_size=5))
+@example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"c"', b'"text":"t"}'])
+@example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"a}', b'{","text":"z"}'])
+def test_lines_that_are_read_at_once_are_what_each_of_them_is(some: list[bytes]) -> None:
+    block = documents._texts_alone(some, "in/a.jsonl")
+    if block is not None:
+        assert list(block) == [documents.from_line(one, "in/a.jsonl") for one in some]
+
+
+def test_lines_of_an_id_and_a_text_are_read_at_once_and_others_by_themselves(source: Path) -> None:
+    usual = [line(f"d{n}", f"é {n}").strip() for n in range(3)]
+    assert documents._texts_alone(usual, "p") == [Document(f"d{n}", f"é {n}", source="p") for n in range(3)]
+    assert documents._texts_alone([*usual, line("m", "t", page=1).strip()], "p") is None
 
 
 # ------------------------------------------------------------------------------------------------ Parquet
@@ -648,9 +707,9 @@ def test_a_compressed_file_that_was_cut_off_does_not_pass_for_a_whole_one(source
     }[suffix](lines)
     (source / f"whole.jsonl{suffix}").write_bytes(packed)
     (source / f"cut.jsonl{suffix}").write_bytes(packed[: len(packed) * 2 // 3])
-    whole = list(documents.read_part(documents.Part(str(source / f"whole.jsonl{suffix}"))))
+    whole = list(documents.read_part(Part(str(source / f"whole.jsonl{suffix}"))))
     assert [d.id for d in whole] == [str(i) for i in range(2_000)]
-    *good, last = documents.read_part(documents.Part(str(source / f"cut.jsonl{suffix}")))
+    *good, last = documents.read_part(Part(str(source / f"cut.jsonl{suffix}")))
     assert last.failure is not None
     assert last.failure.code == "unreadable"
     assert not good or f"after {len(good)} documents" in last.failure.message
@@ -660,7 +719,7 @@ def test_a_compressed_file_that_was_cut_off_does_not_pass_for_a_whole_one(source
 def test_a_large_compressed_text_is_read_to_its_end(source: Path) -> None:
     text = "x" * (20 << 20)
     (source / "long.txt.gz").write_bytes(gzip.compress(text.encode(), 1))
-    (document,) = documents.read_part(documents.Part(str(source / "long.txt.gz")))
+    (document,) = documents.read_part(Part(str(source / "long.txt.gz")))
     assert len(document.text) == len(text)
 
 
@@ -759,4 +818,4 @@ def test_a_filesystem_that_fails_is_the_runners_to_retry_and_costs_no_document(
     content = (source / "a.jsonl").read_bytes()
     monkeypatch.setattr(documents, "open_input", lambda _: _Breaks(content))
     with pytest.raises(OSError, match="hiccup"):
-        list(documents.read_part(documents.Part(str(source / "a.jsonl"), 0, len(content))))
+        list(documents.read_part(Part(str(source / "a.jsonl"), 0, len(content))))

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError, InputError
-from kimi_beam.io import dead_letter_lines, documents
+from kimi_beam.io import dead_letter_lines
 from kimi_beam.io.dead_letter_lines import DeadLetterError, decode, encode
 from kimi_beam.types import Arrival, Code, DeadLetter, Document, Earlier, Failure, OpenRequest, Stage, Usage
 
@@ -203,7 +203,7 @@ def test_a_directory_stands_for_its_dead_letters_alone(suffix: str, compress: An
 
 
 def test_a_large_file_is_read_in_parts_and_each_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_PART_BYTES", 1000)
+    monkeypatch.setattr("kimi_beam.io.parts._PART_BYTES", 1000)
     lines = [encode(letter(i)) for i in range(100, 200)]
     path = write(tmp_path / "in" / "dead.jsonl", [*lines, b"no dead letter\n"])
     found, left = read(tmp_path, path)
