@@ -51,7 +51,7 @@ setup(
             "ruff>=0.9",
         ],
     },
-    entry_points={"console_scripts": ["kimi-beam = kimi_beam.cli:main"]},
+    entry_points={"console_scripts": ["kimi-beam = kimi_beam.cli:program"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

@@ -44,6 +44,7 @@ def main() -> int:
     only = f"measure these alone: {names} (default: all but {' and '.join(ON_REQUEST)})"
     parser.add_argument("--only", metavar="NAME,…", type=lambda text: text.split(","), help=only)
     parser.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works, not how fast")
+    parser.add_argument("--rounds", type=int, metavar="N", help="repeat what is repeated N times (default: 3)")
     parser.add_argument("--million", action="store_true", help="growth: up to a million documents")
     outcome = parser.add_mutually_exclusive_group()
     outcome.add_argument("--record", action="store_true", help=f"write {RECORDED.name} and the table of the document")
@@ -55,6 +56,8 @@ def main() -> int:
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"no measure {unknown[0]}: there are {names}")
     sizes = QUICK if args.quick else Sizes()
+    if args.rounds:
+        sizes = replace(sizes, rounds=args.rounds)
     if args.million:
         sizes = replace(sizes, growth=(*sizes.growth, 1_000_000))
     say = _teller()

@@ -33,6 +33,7 @@ class Clients:
         self.directory = directory
         self.schema = directory / "schema.json"
         self.schema.write_text(json.dumps(documents.SCHEMA))
+        self._outputs = 0
 
     def documents(self, count: int, *, compressible: bool = True) -> Path:
         """The file of so many documents."""
@@ -62,8 +63,7 @@ class Clients:
             program: What stands in the place of the command.
             counted: Sessions whose processes work for it.
         """
-        if not keep:
-            shutil.rmtree(self.output, ignore_errors=True)
+        self._outputs += not keep
         used = run(
             [
                 *(*program, "extract", self.documents(count, compressible=compressible)),
@@ -79,12 +79,15 @@ class Clients:
 
     @property
     def output(self) -> Path:
-        """Where the last dataset is."""
-        return self.directory / "out"
+        """Where the last dataset is: each has a directory of its own.
+
+        To remove what lay there would be paid by the run: a filesystem takes a while to reuse what was just deleted.
+        """
+        return self.directory / f"out-{self._outputs}"
 
     def user_pipeline(self, count: int, asked: Running) -> Usage:
         """A pipeline whose documents a user has made."""
-        shutil.rmtree(self.output, ignore_errors=True)
+        self._outputs += 1
         words = ("--schema", self.schema, "--instructions", documents.INSTRUCTIONS, "--output", self.output)
         used = self._module("user_pipeline", self.documents(count), "--base-url", asked.base_url, *words)
         self._check_dataset(count)

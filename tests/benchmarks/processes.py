@@ -72,7 +72,7 @@ def run(
         process = subprocess.Popen(
             words,
             cwd=directory,
-            env={**os.environ, **(env or {})},
+            env={**_environment(), **(env or {})},
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
@@ -103,6 +103,11 @@ def run(
         end = err.read_text(errors="replace")[-3_000:]
         raise CommandError(f"exit code {process.returncode}: {' '.join(words)[:500]}\n{end}")
     return Usage(cpu, wall, peak * 1024, out.read_text(errors="replace"))
+
+
+def _environment() -> dict[str, str]:
+    """This process's, but that what is imported may be kept compiled: users seldom forbid it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _children() -> set[int]:
