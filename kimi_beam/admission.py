@@ -152,10 +152,10 @@ def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[byte
 
 def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
     """Digests of the ids that more than one document has."""
-    counts: Counter[int] = Counter()
-    for blob in blobs:
-        counts.update(batches.head(blob).digests)
-    return frozenset(digest for digest, count in counts.items() if count > 1)
+    digests = [digest for blob in blobs for digest in batches.head(blob).digests]
+    if len(set(digests)) == len(digests):
+        return frozenset()
+    return frozenset(digest for digest, count in Counter(digests).items() if count > 1)
 
 
 def _told_apart(blobs: Sequence[bytes], twice: frozenset[int]) -> frozenset[int]:

@@ -80,8 +80,7 @@ class Head(NamedTuple):
     @property
     def keys(self) -> list[bytes]:
         """What the journal names each document by."""
-        joined = self.joined_keys
-        return [joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES)]
+        return list(struct.unpack(f"{KEY_BYTES}s" * len(self.sizes), self.joined_keys))
 
     @property
     def failed(self) -> bool:

@@ -5,6 +5,7 @@ Pure. The typed conversion happens here too, a job at a time, so that writing ca
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,13 @@ _FENCE = re.compile(r"```[A-Za-z]*[ \t\r]*\n(.*?)```", re.DOTALL)
 
 def references(batch_id: str, count: int) -> list[str]:
     """The ``external_reference`` of each request of a batch: unique within the run, the same when it is sent again."""
-    return [f"{batch_id}-{index}" for index in range(count)]
+    begin = f"{batch_id}-"
+    return [begin + number for number in _numbers(count)]
+
+
+@functools.lru_cache(maxsize=8)
+def _numbers(count: int) -> list[str]:
+    return list(map(str, range(count)))
 
 
 def replies(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -16,6 +17,7 @@ from kimi_beam.batches import Row
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.columnar import Documents
 from kimi_beam.io import document_blocks
+from kimi_beam.io.lines import TOGETHER
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.service import WorkersAI
@@ -44,14 +46,23 @@ class MakeBatches(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Row]] = {}
+        self._arrived: list[Document] = []
         self._held = 0
 
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
-        return self._packed(Documents.of([document]))
+        self._arrived.append(document)
+        # One that is more than a text may be large: it does not wait for others.
+        if len(self._arrived) < TOGETHER and document.is_text_alone:
+            return ()
+        return self._packed(self._taken())
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for batch in self._flush():
+        for batch in (*self._packed(self._taken()), *self._flush()):
             yield WindowedValue(batch, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _taken(self) -> Documents:
+        arrived, self._arrived = self._arrived, []
+        return Documents.of(arrived)
 
     def _packed(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
         """The batches that are full with these documents."""
@@ -109,12 +120,13 @@ class MakeBatchesOfMany(MakeBatches):
 
 _SIZE: Literal[3] = 3
 _DIGEST: Literal[4] = 4
+_TEXT, _DOCUMENT = itemgetter(1), itemgetter(6)
 """Of a `Row`."""
 
 
 def _weight(rows: Sequence[Row]) -> int:
     """About what documents take in memory: characters, their evidence included."""
-    others = [document for *_, document in rows if document is not None]
-    texts = sum([len(row[1]) for row in rows])
-    evidence = sum(len(other.failure.raw or "") for other in others if other.failure)
-    return _LEAST * len(rows) + texts + evidence + sum(len(uri) for other in others for uri in other.images)
+    others = list(filter(None, map(_DOCUMENT, rows)))
+    evidence = sum(len(other.failure.raw or "") for other in others if other.failure) if others else 0
+    images = sum(len(uri) for other in others for uri in other.images) if others else 0
+    return _LEAST * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images
