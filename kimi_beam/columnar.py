@@ -7,6 +7,8 @@ So what belongs together flows as a list a field, and whoever wants one value ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar, overload
 
 import orjson
@@ -123,6 +125,13 @@ class Documents(_Values[Document]):
         """The same with other values at some places."""
         return Documents(self.ids, self.texts, self.sources, others)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Documents]) -> Documents:
+        """The documents of several, in their order."""
+        ids, sources = _chained(one.ids for one in parts), _chained(one.sources for one in parts)
+        texts = Texts(partial(_inner, [one.texts for one in parts]), len(ids))
+        return cls(ids, texts, sources, _placed([(len(one), one.others) for one in parts]))
+
     def metadata(self) -> list[Mapping[str, Any]]:
         """`Document.metadata` of each."""
         return self._of_others(_NOTHING, lambda document: document.metadata)
@@ -140,6 +149,25 @@ class Documents(_Values[Document]):
         for place, document in self.others.items():
             column[place] = told(document)
         return column
+
+
+def _inner(parts: Sequence[Sequence[str]]) -> list[bytes]:
+    return _chained(Texts.of(texts).inner for texts in parts)
+
+
+def _chained(parts: Iterable[Sequence[T]]) -> list[T]:
+    return list(chain.from_iterable(parts))
+
+
+def _placed(parts: Iterable[tuple[int, Mapping[int, T]]]) -> dict[int, T]:
+    """What stands at some places of several sequences, each given with its length, as places of all of them."""
+    found: dict[int, T] = {}
+    before = 0
+    for count, some in parts:
+        for place, value in some.items():
+            found[before + place] = value
+        before += count
+    return found
 
 
 def transposed(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[Any, ...]:
@@ -184,6 +212,14 @@ class Results(NamedTuple):
             return self.failures.get(place)
         return Completion(text, self.finish_reasons[place], self.created[place], self.models[place])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Results]) -> Results:
+        """Those of several, in their order."""
+        failures = _placed([(len(one.texts), one.failures) for one in parts])
+        texts, finish_reasons = _chained(one.texts for one in parts), _chained(one.finish_reasons for one in parts)
+        created, models = _chained(one.created for one in parts), _chained(one.models for one in parts)
+        return cls(texts, finish_reasons, created, models, failures)
+
     def select(self, places: Sequence[int]) -> Results:
         """Some of them."""
         failures = {new: self.failures[old] for new, old in enumerate(places) if old in self.failures}
@@ -218,6 +254,11 @@ class Tokens(NamedTuple):
     def at(self, place: int) -> Usage:
         """One of them."""
         return Usage(self.prompt[place], self.cached[place], self.completion[place])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tokens]) -> Tokens:
+        """Those of several, in their order."""
+        return cls(*(_chained(one[column] for one in parts) for column in range(3)))
 
     def select(self, places: Sequence[int]) -> Tokens:
         """Some of them."""
@@ -260,6 +301,19 @@ class Replies(_Values[Reply]):
             Tokens.of([one.usage for one in each]),
             [one.ticket for one in each],
             {place: one.open for place, one in enumerate(each) if one.open is not None},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Replies]) -> Replies:
+        """Those of several jobs, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            Documents.joined([one.documents for one in parts]),
+            Results.joined([one.results for one in parts]),
+            Tokens.joined([one.tokens for one in parts]),
+            _chained(one.tickets for one in parts),
+            _placed([(len(one), one.left_open) for one in parts]),
         )
 
     def __len__(self) -> int:

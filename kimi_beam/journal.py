@@ -147,6 +147,15 @@ class Answers(NamedTuple):
         return Answers(keys, self.results.select(rows), self.tokens.select(rows), tickets)
 
     @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """Those of several jobs, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        keys = [key for one in parts for key in one.keys]
+        results, tokens = Results.joined([one.results for one in parts]), Tokens.joined([one.tokens for one in parts])
+        return cls(keys, results, tokens, [ticket for one in parts for ticket in one.tickets])
+
+    @classmethod
     def gathered(cls, places: Sequence[tuple[Answers, int]]) -> Answers:
         """Some of several: each by the answers that it is one of, and its row there."""
         sources = list({id(answers): answers for answers, _ in places}.values())

@@ -122,18 +122,24 @@ class Recorder:
             replies: To documents.
             blob: The batch that these are, in its order; None where they are none.
         """
-        if self._journal is None:
-            return
-        came = Replies.of(replies)
+        self.replied_together([(Replies.of(replies), blob)])
+
+    def replied_together(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
+        """Writes down the answers of several jobs in one file."""
+        if self._journal is not None:
+            self._journal.write_answers(Answers.joined([self._answers(came, blob) for came, blob in jobs]))
+
+    def _answers(self, came: Replies, blob: bytes | None) -> Answers:
+        assert self._journal is not None
         keys = list(map(self._keys.of, came.documents)) if blob is None else self._of(blob)
         answers = Answers(keys, journal.kept(came.results), came.tokens, came.tickets)
         answered = answers.answered()
-        if not all(answered):
-            # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
-            each = zip(answered, answers.tickets, self._journal.look_up(keys), strict=True)
-            ended = [is_answer or self._ends(ticket, entry) for is_answer, ticket, entry in each]
-            answers = answers.select([row for row, is_over in enumerate(ended) if is_over])
-        self._journal.write_answers(answers)
+        if all(answered):
+            return answers
+        # A job that is polled once more, from older state, ends nothing that has begun since: the next form, say.
+        each = zip(answered, answers.tickets, self._journal.look_up(keys), strict=True)
+        ended = [is_answer or self._ends(ticket, entry) for is_answer, ticket, entry in each]
+        return answers.select([row for row, is_over in enumerate(ended) if is_over])
 
     def _ends(self, ticket: Ticket, entry: Entry | None) -> bool:
         if self._journal is None or entry is None or entry.state not in (INTENT, TICKET):

@@ -31,10 +31,11 @@ from kimi_beam.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
+from kimi_beam.transforms.finished import closed, fit_together
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Reply, Ticket
-from kimi_beam.validation import references, replies
+from kimi_beam.validation import references
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
 from kimi_beam.wire.service_errors import Remedy
@@ -123,15 +124,16 @@ class Slices(beam.DoFn):
                 self._count(metrics.POLLS, len(some))
                 exchanges = self._client.poll([job.request_id or "" for job in some])
                 places.heard(exchanges, time.time())
-            for job, exchange in zip(some, exchanges, strict=True):
-                now = time.time()
+            finished: list[Finish] = []
+            while exchanges:
+                job, exchange, now = some[-len(exchanges)], exchanges.pop(0), time.time()
                 shard, more = dispatch.polled(shard, job, decode_poll(exchange, now), now, self._polling)
-                # One finished job at a time: its documents and answers are the bulk of what is in memory.
-                for effect in more:
-                    if isinstance(effect, Finish):
-                        yield self._finished(effect, held, waiting)
-                    else:
-                        effects.append(effect)
+                finished += [effect for effect in more if isinstance(effect, Finish)]
+                effects += [effect for effect in more if not isinstance(effect, Finish)]
+                # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
+                if not exchanges or not fit_together(finished, exchanges[0]):
+                    yield from self._finished(finished, held, waiting)
+                    finished = []
         for effect in effects:
             if isinstance(effect, GiveUp):
                 blob = held.take(effect.job.batch_id)
@@ -251,22 +253,19 @@ class Slices(beam.DoFn):
         names = references(job.batch_id, len(documents))
         return encode_submit(self._prompt.requests(documents, names, batches.head(blob).form))
 
-    def _finished(self, effect: Finish, held: Held, waiting: Waiting) -> Sequence[Reply]:
-        job = effect.job
-        blob = held.take(job.batch_id)
-        answered, surplus = replies(
-            job.batch_id,
-            batches.decode(blob),
-            effect.items,
-            effect.usage,
-            job.ticket,
-            answer_tool=self._prompt.answer_tool,
-            asked=job.asked,
-        )
-        self._recorder.replied(answered, blob)
-        if surplus:
-            self._count(metrics.SURPLUS_ITEMS, surplus)
-        return self._settled(blob, answered, waiting)
+    def _finished(self, jobs: Sequence[Finish], held: Held, waiting: Waiting) -> Iterator[Sequence[Reply]]:
+        """The replies of finished jobs, written down together and settled together."""
+        blobs = [held.take(effect.job.batch_id) for effect in jobs]
+        answered: list[Replies] = []
+        for effect, blob in zip(jobs, blobs, strict=True):
+            came, surplus = closed(effect, blob, self._prompt.answer_tool)
+            if surplus:
+                self._count(metrics.SURPLUS_ITEMS, surplus)
+            answered.append(came)
+        if answered:
+            self._recorder.replied_together(list(zip(answered, blobs, strict=True)))
+            final = [self._settled(blob, came, waiting) for blob, came in zip(blobs, answered, strict=True)]
+            yield Replies.joined([Replies.of(replies) for replies in final])
 
     def _settled(self, blob: bytes, answered: Replies, waiting: Waiting) -> Sequence[Reply]:
         """The replies that are final; the other documents wait to be asked for again."""
