@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -85,6 +85,7 @@ class FlinkCluster:
         python_path: Where the workers find the modules of the tests.
         task_managers: How many there are, each with one slot.
         java: Further options of the virtual machines.
+        groups: By the name of a TaskManager: the file by which it and its Python workers join a group of processes.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class FlinkCluster:
         python_path: Sequence[Path],
         task_managers: int = 2,
         java: Sequence[str] = (),
+        groups: Mapping[str, Path] | None = None,
     ) -> None:
         self._jars, self._job_server, self._directory = jars, job_server, directory
         self._task_managers, self._java = task_managers, java
-        self._python_path = python_path
+        self._python_path, self._groups = python_path, groups or {}
         self._rest, self._rpc, self._workers, *self._ports = free_ports(6)
         self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
 
@@ -249,13 +251,18 @@ class FlinkCluster:
 
     def _run(self, name: str, command: Sequence[object]) -> None:
         guard = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+        path = os.pathsep.join(map(str, self._python_path))
+        env = {**os.environ, "PYTHONPATH": path}
+        if group := self._groups.get(name):
+            env["CPU_GROUP"] = str(group)
+            guard = ("sh", "-c", 'echo $$ > "$CPU_GROUP" && exec "$0" "$@"', *guard)
         log = (self._directory / f"{name}.log").open("wb")
         process = subprocess.Popen(
             [str(word) for word in (*guard, *command)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, self._python_path))},
+            env=env,
             start_new_session=True,  # Ctrl-C is for the tests: they end what they have started
         )
         self._processes.append((name, process, log))

@@ -55,6 +55,9 @@ def _work(connection: socket.socket) -> NoReturn:
             log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            if asked["group"]:
+                with open(asked["group"], "w") as group:  # noqa: PTH123 - no pathlib for what starts so often
+                    group.write(str(os.getpid()))
             threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
             _run(asked["arguments"])
             connection.sendall(b"0")
@@ -100,7 +103,8 @@ def _run(arguments: list[str]) -> None:
 def stand_for_a_worker(port: int, log: str, arguments: list[str]) -> int:
     """Has a worker started and lives as long as it does."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(json.dumps({"log": log, "arguments": arguments}).encode() + b"\n")
+        asked = {"log": log, "arguments": arguments, "group": os.environ.get("CPU_GROUP", "")}
+        connection.sendall(json.dumps(asked).encode() + b"\n")
         return 0 if connection.recv(1) else 1
 
 
