@@ -114,12 +114,19 @@ class Client:
         self._run_headers = {**constant, **service.headers(queued=False)}
         self._submits, self._polls, self._runs = run(self._open(max_concurrency))
 
-    def submit(self, bodies: Sequence[bytes], heard: Callable[[int, Exchange], None] | None = None) -> list[Exchange]:
+    def submit(
+        self,
+        bodies: Sequence[bytes],
+        heard: Callable[[int, Exchange], None] | None = None,
+        *,
+        at_once: bool = False,
+    ) -> list[Exchange]:
         """Submits all bodies at once.
 
         Args:
             bodies: One for each submit.
-            heard: Called with the index of a submit and its reply as soon as that is there, in a thread of its own.
+            heard: Called with the index of a submit and its reply as soon as that is there.
+            at_once: Whether it takes no longer than a write to a disk; else it has a thread of its own.
 
         Returns:
             The replies in the order of the bodies.
@@ -127,7 +134,7 @@ class Client:
         Raises:
             Exception: What `heard` raised, after it has heard of every submit.
         """
-        return run(self._all(self._submits, bodies, heard))
+        return run(self._all(self._submits, bodies, heard, at_once=at_once))
 
     def poll(self, request_ids: Sequence[str]) -> list[Exchange]:
         """Polls all jobs at once; the replies in their order."""
@@ -193,10 +200,14 @@ class Client:
         line: _Line,
         bodies: Sequence[bytes],
         heard: Callable[[int, Exchange], None] | None = None,
+        *,
+        at_once: bool = False,
     ) -> list[Exchange]:
         async def one(index: int, body: bytes) -> Exchange:
             exchange = await self._exchange(line, "POST", self.service.queue_url, self._queue_headers, body)
-            if heard is not None:
+            if heard is not None and at_once:
+                heard(index, exchange)
+            elif heard is not None:
                 await asyncio.to_thread(heard, index, exchange)
             return exchange
 

@@ -10,6 +10,7 @@ from kimi_beam import batches, journal
 from kimi_beam.batches import NO_KEY, Head
 from kimi_beam.columnar import Replies
 from kimi_beam.io.journal_files import open_journal
+from kimi_beam.io.paths import is_local
 from kimi_beam.jobs import Job
 from kimi_beam.journal import Answers, Journaling, Submission
 from kimi_beam.journal_index import INTENT, TICKET, Entry
@@ -66,6 +67,11 @@ class Recorder:
         """What is held for the tickets of the submits that are being made."""
         self._submitting: list[Submission] = []
         self.refresh()
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether writing something down takes no longer than a disk does."""
+        return self._journal is None or is_local(self._journal.directory)
 
     def refresh(self) -> None:
         """Reads what others have written meanwhile."""

@@ -189,7 +189,7 @@ class Slices(beam.DoFn):
                 pairs = [(job, held[job.batch_id]) for job in some]
                 self._recorder.about_to_submit(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
-                exchanges = self._client.submit(bodies, self._recorder.heard)
+                exchanges = self._client.submit(bodies, self._recorder.heard, at_once=self._recorder.is_quick)
                 now = time.time()
                 places.heard(exchanges, now)
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]

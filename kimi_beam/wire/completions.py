@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import le
 from typing import Any, TypeAlias
 
 from kimi_beam import jsontext
@@ -153,13 +154,12 @@ def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tup
         items: One for each request, None where it is missing.
         answer_tool: The function whose arguments are the answers; None where texts are.
     """
+    if answer_tool is None and (plain := _plain_items(items)) is not None:
+        return plain
     rows: list[tuple[str | None, str | None, int | None, str | None, int, int, int]] = []
     failures: dict[int, Failure] = {}
     silent: list[int] = []
     for place, item in enumerate(items):
-        if answer_tool is None and (plain := _plain_item(item)) is not None:
-            rows.append(plain)
-            continue
         result, usage = decode_item(item, answer_tool=answer_tool)
         tokens = (0, 0, 0) if usage is None else (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
         if usage is None:
@@ -174,31 +174,39 @@ def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tup
     return results, Stated(Tokens(prompt, cached, completion), silent)
 
 
-def _plain_item(item: Any) -> tuple[str, str, int, str, int, int, int] | None:
-    """What `decode_item` finds in an item that has all that is usual and nothing else; None for any other."""
+def _plain_items(items: Sequence[Any]) -> tuple[Results, Stated] | None:
+    """What `decode_item` finds in items that all have all that is usual and nothing else; None for any others."""
     try:
-        result = item["result"]
-        choice, usage, created, model = result["choices"][0], result["usage"], result["created"], result["model"]
-        message, finish = choice["message"], choice["finish_reason"]
-        text, prompt, completion = message["content"], usage["prompt_tokens"], usage["completion_tokens"]
-        cached = (usage.get("prompt_tokens_details") or _NO_DETAILS)["cached_tokens"]
-    except (KeyError, TypeError, IndexError):
+        results = [item["result"] for item in items]
+        choices = [result["choices"][0] for result in results]
+        messages = [choice["message"] for choice in choices]
+        usages = [result["usage"] for result in results]
+        texts = [message["content"] for message in messages]
+        models, created = [result["model"] for result in results], [result["created"] for result in results]
+        finish = [choice["finish_reason"] for choice in choices]
+        prompt = [usage["prompt_tokens"] for usage in usages]
+        completion = [usage["completion_tokens"] for usage in usages]
+        cached = [(usage.get("prompt_tokens_details") or _NO_DETAILS)["cached_tokens"] for usage in usages]
+        is_usual = not any(message.get("tool_calls") or message.get("refusal") for message in messages)
+        has_failed = any(item.get("success") is False for item in items)
+    except (KeyError, TypeError, IndexError, AttributeError):
         return None
+    numbers = {*map(type, created), *map(type, prompt), *map(type, completion), *map(type, cached)}
     if (
-        finish == "stop"
-        and type(text) is str
-        and text
-        and not text.isspace()
-        and type(model) is str
-        and type(created) is type(prompt) is type(completion) is type(cached) is int
-        and 0 < created < _END_OF_TIME
-        and 0 <= cached <= prompt < TOO_MANY
-        and 0 <= completion < TOO_MANY
-        and item.get("success") is not False
-        and not message.get("tool_calls")
-        and not message.get("refusal")
+        is_usual
+        and not has_failed
+        and numbers == {int}
+        and {*map(type, texts), *map(type, models)} == {str}
+        and finish.count("stop") == len(items)
+        and all(texts)
+        and not any(map(str.isspace, texts))
+        and 0 < min(created) <= max(created) < _END_OF_TIME
+        and min(cached) >= 0
+        and all(map(le, cached, prompt))
+        and max(prompt) < TOO_MANY
+        and 0 <= min(completion) <= max(completion) < TOO_MANY
     ):
-        return text, finish, created, model, prompt, cached, completion
+        return Results(texts, finish, created, models, {}), Stated(Tokens(prompt, cached, completion), [])
     return None
 
 
