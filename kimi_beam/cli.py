@@ -252,7 +252,8 @@ def _add_service_arguments(group: argparse._ArgumentGroup) -> None:
     add("--events-queue", metavar="QUEUE_ID", help=queue)
     add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
     add("--max-concurrency", type=_at_least_one, default=64, metavar="N", help="synchronous requests at once (64)")
-    add("--max-in-flight", type=_at_least_one, default=64, metavar="N", help="jobs of the queue at once, a shard (64)")
+    in_flight = "jobs of the queue at once, a shard (128)"
+    add("--max-in-flight", type=_at_least_one, default=128, metavar="N", help=in_flight)
     pace = (
         "synchronous requests, or submits, a minute of the whole job; 0: no limit "
         "(default: on Cloudflare's hosts 20, of the queue 100; elsewhere none)"

@@ -178,8 +178,12 @@ def transposed(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[Any, ...]:
 def arrow_column(values: Sequence[Any], of: pa.DataType) -> Any:
     """A column of Arrow; of what is the same in each row, one value is converted."""
     if len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values):
-        first: Any = pa.scalar(values[0], of)
-        return pa.repeat(first, len(values))
+        first: Any = values[0]
+        if first is None:
+            nulls: Any = pa.nulls
+            return nulls(len(values), of)
+        same: Any = pa.scalar(first, of)
+        return pa.repeat(same, len(values))
     return pa.array(values, of)
 
 

@@ -45,7 +45,7 @@ class Asking:
     thinking: bool = False
     max_completion_tokens: int | None = None
     max_concurrency: int = 64
-    max_in_flight: int = 64
+    max_in_flight: int = 128
 
 
 @dataclass(frozen=True)

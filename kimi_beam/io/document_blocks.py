@@ -10,8 +10,10 @@ from apache_beam.typehints.batch import BatchConverter
 from kimi_beam.columnar import Documents
 from kimi_beam.types import Document
 
-__all__ = ["Documents"]
+__all__ = ["TOGETHER", "Documents"]
 
+TOGETHER = 100
+"""Documents that are in memory together as values."""
 _ABOUT = 1_000
 """Bytes of a document."""
 

@@ -16,7 +16,7 @@ from kimi_beam import jsontext
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.io import lines, tables
 from kimi_beam.io.contents import with_content
-from kimi_beam.io.document_blocks import Documents
+from kimi_beam.io.document_blocks import TOGETHER, Documents
 from kimi_beam.io.parts import KINDS, WHOLE, Part, find_parts, kind_of
 from kimi_beam.io.paths import find, is_compressed, open_input
 from kimi_beam.types import Code, Document, Failure
@@ -114,7 +114,7 @@ def read_blocks(part: Part) -> Iterator[Documents]:
         )
         return
     documents = read_as(part, _read_whole if kind in WHOLE else _read_rows)
-    while some := list(islice(documents, lines.TOGETHER)):
+    while some := list(islice(documents, TOGETHER)):
         yield Documents.of(some)
 
 

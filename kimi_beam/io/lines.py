@@ -9,8 +9,8 @@ from typing import BinaryIO
 from kimi_beam.io.parts import Part
 from kimi_beam.io.paths import is_compressed, open_input
 
-TOGETHER = 100
-"""Lines that are in memory together as values."""
+_TOGETHER = 250
+"""Lines that are in memory together as values: as many as a batch mostly has, and no more than a block holds."""
 _BLOCK_BYTES = 1 << 20
 
 
@@ -34,14 +34,14 @@ def groups(f: BinaryIO, part: Part) -> Iterator[tuple[int, list[bytes]]]:
     number = 1
     blocks = _pieces(f) if is_compressed(part.path) else _blocks(f, part.start, part.stop)
     for block in blocks:
-        for at in range(0, len(block), TOGETHER):
-            some = block[at : at + TOGETHER]
+        for at in range(0, len(block), _TOGETHER):
+            some = block[at : at + _TOGETHER]
             yield number, some
             number += len(some)
 
 
 def _pieces(f: BinaryIO) -> Iterator[list[bytes]]:
-    while some := [line.removesuffix(b"\n") for line in islice(f, TOGETHER)]:
+    while some := [line.removesuffix(b"\n") for line in islice(f, _TOGETHER)]:
         yield some
 
 

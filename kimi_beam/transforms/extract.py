@@ -95,7 +95,7 @@ class Extract(beam.PTransform):
         prompt_metadata: Sequence[str] = (),
         batching: Batching | None = None,
         polling: Polling | None = None,
-        max_in_flight: int = 64,
+        max_in_flight: int = 128,
         max_concurrency: int = 64,
         max_completion_tokens: int | None = None,
         structured_output: StructuredOutput = "schema",

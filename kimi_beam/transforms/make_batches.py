@@ -17,7 +17,6 @@ from kimi_beam.batches import Row
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.columnar import Documents
 from kimi_beam.io import document_blocks
-from kimi_beam.io.lines import TOGETHER
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.service import WorkersAI
@@ -52,7 +51,7 @@ class MakeBatches(beam.DoFn):
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
         self._arrived.append(document)
         # One that is more than a text may be large: it does not wait for others.
-        if len(self._arrived) < TOGETHER and document.is_text_alone:
+        if len(self._arrived) < document_blocks.TOGETHER and document.is_text_alone:
             return ()
         return self._packed(self._taken())
 

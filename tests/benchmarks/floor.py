@@ -131,7 +131,7 @@ async def extract(path: Path, base_url: str, output: Path) -> int:
     url = f"{base_url}/accounts/{'0' * 32}/ai/run/{MODEL}?queueRequest=true"
     headers = {"authorization": "Bearer any", "content-type": "application/json"}
     transport = AiohttpTransport(client=aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)))
-    sending, room = asyncio.Semaphore(8), asyncio.Semaphore(64)
+    sending, room = asyncio.Semaphore(8), asyncio.Semaphore(128)
     writer = Writer(output)
 
     async def post(body: bytes) -> dict[str, Any]:
