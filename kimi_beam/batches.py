@@ -21,7 +21,7 @@ import pyarrow as pa
 from kimi_beam import jsontext
 from kimi_beam.columnar import Documents, Texts, transposed
 from kimi_beam.errors import StateError
-from kimi_beam.journal import KEY_BYTES
+from kimi_beam.journal import KEY_BYTES, cut
 from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 _VERSION = 5
@@ -80,7 +80,7 @@ class Head(NamedTuple):
     @property
     def keys(self) -> list[bytes]:
         """What the journal names each document by."""
-        return list(struct.unpack(f"{KEY_BYTES}s" * len(self.sizes), self.joined_keys))
+        return list(cut(self.joined_keys))
 
     @property
     def failed(self) -> bool:

@@ -86,7 +86,7 @@ def test_a_pipeline_of_ones_own_gets_batches_of_the_files_columns(tmp_path: Path
 
 
 def test_no_more_is_settled_together_than_is_worth_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kimi_beam.transforms.finished._TOGETHER", 6)
+    monkeypatch.setattr("kimi_beam.transforms.finished.TOGETHER", 6)
     seen.clear()
     with Emulator() as emulator, beam.Pipeline("FnApiRunner") as pipeline:
         results = (

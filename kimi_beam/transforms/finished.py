@@ -10,7 +10,7 @@ from kimi_beam.dispatch import Finish
 from kimi_beam.validation import replies
 from kimi_beam.wire.envelopes import Exchange, HttpReply
 
-_TOGETHER = 1_000
+TOGETHER = 1_000
 """Answers. What a job costs beside its answers, in columns of Arrow and in files, is shared by several."""
 _LARGE_REPLY = 1 << 20
 """Bytes of a reply that is settled by itself: documents and answers are the bulk of what is in memory."""
@@ -19,7 +19,7 @@ _LARGE_REPLY = 1 << 20
 def fit_together(finished: Sequence[Finish], coming: Exchange) -> bool:
     """Whether what comes may be settled with the jobs that have ended before it."""
     size = len(coming.body) if isinstance(coming, HttpReply) else 0
-    return sum(len(effect.items) for effect in finished) < _TOGETHER and size < _LARGE_REPLY
+    return sum(len(effect.items) for effect in finished) < TOGETHER and size < _LARGE_REPLY
 
 
 def closed(effect: Finish, blob: bytes, answer_tool: str | None) -> tuple[Replies, int]:

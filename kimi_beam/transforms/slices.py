@@ -31,7 +31,7 @@ from kimi_beam.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
 from kimi_beam.synchronous import Runs
-from kimi_beam.transforms.finished import closed, fit_together
+from kimi_beam.transforms.finished import TOGETHER, closed, fit_together
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Reply, Ticket
@@ -316,6 +316,7 @@ class Slices(beam.DoFn):
                 yield given_up(blob, failure)
             return shard
         packers: dict[int, Packer[bytes]] = {}
+        answered: list[Replies] = []
         taken: list[bytes] = []
         left: list[bytes] = []
         fresh: list[bytes] = []
@@ -335,7 +336,10 @@ class Slices(beam.DoFn):
             recalled = self._recorder.recall(batch)
             if recalled.answered:
                 self._count(metrics.RECALLED, len(recalled.answered))
-                yield recalled.answered
+                answered.append(Replies.of(recalled.answered))
+            if sum(map(len, answered)) >= TOGETHER:
+                yield Replies.joined(answered)
+                answered = []
             shard, more = yield from self._adopt(shard, held, recalled, batches.head(batch).form, now)
             left += more
             if recalled.fresh is not batch:
@@ -347,6 +351,8 @@ class Slices(beam.DoFn):
             else:
                 taken.append(batch)
                 held[batches.head(batch).batch_id] = batch
+        if answered:
+            yield Replies.joined(answered)
         self._count(metrics.BATCHES, len(taken))
         waiting.put_back([blob for packer in packers.values() for blob in packer.flush()])
         for blob in fresh:
