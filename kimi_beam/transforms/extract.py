@@ -155,7 +155,9 @@ class Extract(beam.PTransform):
         forget_quotas()  # of an earlier pipeline of this process
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
-        shards = self._shards or default_shards(documents.pipeline.options)
+        shards = self._shards or default_shards(
+            documents.pipeline.options, holds_jobs=documents.is_bounded and self._service.api == "batch"
+        )
         if not (documents.is_bounded and documents.windowing.is_default()):
             documents = documents | "KeepArrival" >> beam.ParDo(KeepArrival()).with_output_types(Document)
         if not documents.windowing.is_default():
@@ -226,12 +228,20 @@ def keeps_state(pipeline: beam.Pipeline) -> bool:
     return runner != "BundleBasedDirectRunner" and not (runner in _IN_PROCESS and workers != 1)
 
 
-def default_shards(options: PipelineOptions) -> int:
+def default_shards(options: PipelineOptions, *, holds_jobs: bool) -> int:
     """As many keys as there are workers to hold one: more would only make batches smaller.
 
-    Flink's batch mode runs one key at a time on each slot, so that keys beyond its parallelism wait for each other.
+    But Flink's streaming mode gives keys to subtasks by a hash, and of as many keys as subtasks a third have none (of
+    two both went to one): four for each are spread better. Its batch mode runs one key at a time on each slot, so that
+    keys beyond its parallelism wait for each other.
+
+    Args:
+        options: The runner's.
+        holds_jobs: Whether the work is done where a key is, in full batches: in the queue, of input that ends.
     """
     known = options.get_all_options()
     if "dataflow" in str(known.get("runner") or "").lower():
         return 4 * max(int(known.get("num_workers") or 1), int(known.get("max_num_workers") or 1))
-    return max(1, int(known.get("direct_num_workers") or 1), int(known.get("parallelism") or 1))
+    parallelism = int(known.get("parallelism") or 1)
+    spread = 4 if holds_jobs and known.get("streaming") and parallelism > 1 else 1
+    return max(1, int(known.get("direct_num_workers") or 1), spread * parallelism)
