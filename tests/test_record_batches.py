@@ -35,6 +35,25 @@ def _look(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
+def _write_and_look(count: int, tmp_path: Path) -> None:
+    """A pipeline of jobs of three documents; `seen` has the batches that came out of it."""
+    seen.clear()
+    with Emulator() as emulator, beam.Pipeline("FnApiRunner") as pipeline:
+        results = (
+            pipeline
+            | beam.Create(receipts(count))
+            | kb.Extract(
+                RECEIPT,
+                service=service(emulator.base_url),
+                polling=QUICK,
+                batching=kb.Batching(max_items=3),
+                record_batches=True,
+            )
+        )
+        looked_at = results.extractions | beam.Map(_look).with_output_types(pa.RecordBatch)
+        looked_at | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT, files=1)
+
+
 def _rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     told = [{**row, "_provenance": {k: v for k, v in row["_provenance"].items() if k not in ORIGIN}} for row in rows]
     return sorted(told, key=lambda row: str(row["_document_id"]))
@@ -64,21 +83,7 @@ def test_a_dataset_is_the_same_either_way(tmp_path: Path, options: tuple[str, ..
 
 
 def test_a_pipeline_of_ones_own_gets_batches_of_the_files_columns(tmp_path: Path) -> None:
-    seen.clear()
-    with Emulator() as emulator, beam.Pipeline("FnApiRunner") as pipeline:
-        results = (
-            pipeline
-            | beam.Create(receipts(10))
-            | kb.Extract(
-                RECEIPT,
-                service=service(emulator.base_url),
-                polling=QUICK,
-                batching=kb.Batching(max_items=3),
-                record_batches=True,
-            )
-        )
-        looked_at = results.extractions | beam.Map(_look).with_output_types(pa.RecordBatch)
-        looked_at | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT, files=1)
+    _write_and_look(10, tmp_path)
     assert sum(seen) == 10
     assert set(seen) == {10}, "jobs that have ended at once are settled together"
     (path,) = tmp_path.glob("rows-*.parquet")
@@ -87,21 +92,7 @@ def test_a_pipeline_of_ones_own_gets_batches_of_the_files_columns(tmp_path: Path
 
 def test_no_more_is_settled_together_than_is_worth_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kimi_beam.transforms.finished.TOGETHER", 6)
-    seen.clear()
-    with Emulator() as emulator, beam.Pipeline("FnApiRunner") as pipeline:
-        results = (
-            pipeline
-            | beam.Create(receipts(20))
-            | kb.Extract(
-                RECEIPT,
-                service=service(emulator.base_url),
-                polling=QUICK,
-                batching=kb.Batching(max_items=3),
-                record_batches=True,
-            )
-        )
-        looked_at = results.extractions | beam.Map(_look).with_output_types(pa.RecordBatch)
-        looked_at | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT, files=1)
+    _write_and_look(20, tmp_path)
     assert sum(seen) == 20
     assert max(seen) <= 6
 
