@@ -14,14 +14,15 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.event_loop import run
+from kimi_beam.event_loop import run, start
 from kimi_beam.flow import flow_of, quota_of
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
@@ -136,9 +137,22 @@ class Client:
         """
         return run(self._all(self._submits, bodies, heard, at_once=at_once))
 
-    def poll(self, request_ids: Sequence[str]) -> list[Exchange]:
-        """Polls all jobs at once; the replies in their order."""
-        return run(self._all(self._polls, [encode_poll(request_id) for request_id in request_ids]))
+    def poll(self, request_ids: Sequence[str]) -> Iterator[tuple[int, Exchange]]:
+        """Polls all jobs at once.
+
+        Yields:
+            The index of a job and its reply as soon as that is there, so that one is read while the others come.
+        """
+        came: SimpleQueue[tuple[int, Exchange] | None] = SimpleQueue()
+        bodies = [encode_poll(request_id) for request_id in request_ids]
+        future = start(self._all(self._polls, bodies, lambda *reply: came.put(reply), at_once=True))
+        future.add_done_callback(lambda _: came.put(None))
+        try:
+            while (reply := came.get()) is not None:
+                yield reply
+            future.result()
+        finally:
+            future.cancel()
 
     async def ask(self, body: bytes, within: float) -> Exchange:
         """One synchronous request, on the loop of `start`.

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -120,19 +120,19 @@ class Places:
         wait = self._wait if self._wait < math.inf else self._polling.backoff(self._name, 0)
         return wait and now + wait
 
-    def heard(self, exchanges: Iterable[Exchange], now: float) -> None:
-        """Tells the whole process what it has to know of the replies."""
-        backoff, longest = functools.partial(self._polling.backoff, self._name), self._polling.deadline
-        for reply in exchanges:
-            if not isinstance(reply, HttpReply):
-                continue
-            if wait := spent_for(reply):
-                self._gate.hold(time.monotonic() + min(wait, longest))
-            error = plain_error(reply, now)
-            if error is None and reply.status == 200:
-                self._gate.answered(self._sent)
-            elif error is not None and error.remedy is Remedy.WAIT:
-                self._gate.throttled(self._sent, time.monotonic(), backoff, error.retry_after, longest)
+    def heard(self, reply: Exchange, now: float) -> None:
+        """Tells the whole process what it has to know of a reply."""
+        if not isinstance(reply, HttpReply):
+            return
+        longest = self._polling.deadline
+        if wait := spent_for(reply):
+            self._gate.hold(time.monotonic() + min(wait, longest))
+        error = plain_error(reply, now)
+        if error is None and reply.status == 200:
+            self._gate.answered(self._sent)
+        elif error is not None and error.remedy is Remedy.WAIT:
+            backoff = functools.partial(self._polling.backoff, self._name)
+            self._gate.throttled(self._sent, time.monotonic(), backoff, error.retry_after, longest)
 
     def __enter__(self) -> Places:
         return self

@@ -127,7 +127,7 @@ def _reason(error: ServiceError) -> str:
 def _probe(client: Client) -> Exchange:
     if client.service.is_elsewhere:
         return client.look_up(f"{client.service.root}/models")
-    (exchange,) = client.poll([str(uuid.uuid4())])
+    ((_, exchange),) = client.poll([str(uuid.uuid4())])
     return exchange
 
 

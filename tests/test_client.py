@@ -44,7 +44,7 @@ def server(
                 )
                 request = head + await reader.readexactly(length)
                 seen.append(request)
-                reply = answer(request)
+                reply = await asyncio.to_thread(answer, request)
                 if reply is None:
                     return
                 writer.write(reply)
@@ -148,14 +148,14 @@ def test_each_submit_has_a_connection_of_its_own_and_polls_share_one() -> None:
             c.submit([b"{}"])
         assert len(connections) == 3, "a kept connection can go stale under a submit"
         for _ in range(3):
-            c.poll(["r"])
+            list(c.poll(["r"]))
         assert len(connections) == 4
 
 
 def test_the_wire_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "t0ken")
     with server(lambda _: OK) as (url, seen), client(url + "/client/v4/") as c:
-        c.poll(["6283595c"])
+        list(c.poll(["6283595c"]))
     head, _, body = seen[0].partition(b"\r\n\r\n")
     target = f"POST /client/v4/accounts/{ACCOUNT}/ai/run/@cf/moonshotai/kimi-k2.6?queueRequest=true HTTP/1.1"
     assert head.splitlines()[0].decode() == target
@@ -182,7 +182,7 @@ def test_a_rotated_token_is_read_again_after_a_401_and_a_revoked_one_asked_once(
         assert len(seen) == 1, "the same refused token was sent again"
         place.write_text("new\n")
         assert [r.status for r in c.submit([b"{}", b"{}"])] == [200, 200]  # type: ignore[union-attr]
-        assert [r.status for r in c.poll(["r"])] == [200]  # type: ignore[union-attr]
+        assert [r.status for _, r in c.poll(["r"])] == [200]  # type: ignore[union-attr]
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,14 +195,46 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen[0].startswith(b"POST http://only-the-proxy-knows.invalid/accounts/")
 
 
-def test_many_exchanges_run_at_once_and_come_back_in_order() -> None:
+def test_many_polls_run_at_once_and_each_reply_is_its_jobs() -> None:
     def answer(request: bytes) -> bytes:
         body = request.partition(b"\r\n\r\n")[2]
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
     with server(answer) as (url, _), client(url) as c:
-        replies = c.poll([str(i) for i in range(100)])
-    assert [r.body for r in replies] == [b'{"request_id":"%d"}' % i for i in range(100)]  # type: ignore[union-attr]
+        replies = dict(c.poll([str(i) for i in range(100)]))
+    assert len(replies) == 100
+    assert all(r.body == b'{"request_id":"%d"}' % i for i, r in replies.items())  # type: ignore[union-attr]
+
+
+def test_a_polls_reply_is_there_while_another_is_still_waited_for() -> None:
+    heard = threading.Event()
+
+    def answer(request: bytes) -> bytes:
+        if request.endswith(b'"slow"}'):
+            assert heard.wait(30), "the quick reply was kept back until the slow one came"
+        return OK
+
+    with server(answer) as (url, _), client(url) as c:
+        replies = c.poll(["slow", "quick"])
+        assert next(replies)[0] == 1
+        heard.set()
+        assert [index for index, _ in replies] == [0]
+
+
+def test_polls_that_nobody_reads_any_more_are_let_go() -> None:
+    gone = threading.Event()
+
+    def answer(request: bytes) -> bytes:
+        if request.endswith(b'"slow"}'):
+            gone.wait(30)
+        return OK
+
+    with server(answer) as (url, _), client(url) as c:
+        replies = c.poll(["slow", "quick"])
+        next(replies)
+        replies.close()  # type: ignore[attr-defined]  # as when a bundle fails
+        gone.set()
+        assert [r.status for _, r in c.poll(["r"])] == [200]  # type: ignore[union-attr]
 
 
 # ------------------------------------------------------------------------------------------------ WorkersAI

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -20,7 +19,7 @@ from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Run
 from kimi_beam.events import Events
 from kimi_beam.fallback import given_up, part
 from kimi_beam.flow import Places
-from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
+from kimi_beam.io.contents import read_again
 from kimi_beam.jobs import Job, Shard, admit, adopt, hold, without
 from kimi_beam.journal import Journaling
 from kimi_beam.keyed_state import Held, Waiting
@@ -30,17 +29,15 @@ from kimi_beam.prompting import Prompt
 from kimi_beam.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.redrive import taken_over
 from kimi_beam.service import WorkersAI
-from kimi_beam.synchronous import Runs
 from kimi_beam.transforms.finished import TOGETHER, closed, fit_together
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
+from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.types import Reply, Ticket
 from kimi_beam.validation import references
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
 from kimi_beam.wire.service_errors import Remedy
-
-T = TypeVar("T")
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
@@ -115,25 +112,8 @@ class Slices(beam.DoFn):
         shard, more = self._submit(shard, to_submit, held)
         effects += more
         self._listener.expect(key, shard)  # another shard may pull for this one before it is done here
-        to_poll = [job for job in jobs if job.request_id is not None]
-        while to_poll and shard.polls_from <= time.time():  # told to wait: the others are polled then
-            wanted, name = min(len(to_poll), _POLLS_AT_ONCE), to_poll[0].batch_id
-            with Places(self._client.flow.polls, wanted, self._polling, name) as places:
-                shard = hold(shard, polls=places.next(time.time()))
-                some, to_poll = to_poll[: places.count], to_poll[places.count :]
-                self._count(metrics.POLLS, len(some))
-                exchanges = self._client.poll([job.request_id or "" for job in some])
-                places.heard(exchanges, time.time())
-            finished: list[Finish] = []
-            while exchanges:
-                job, exchange, now = some[-len(exchanges)], exchanges.pop(0), time.time()
-                shard, more = dispatch.polled(shard, job, decode_poll(exchange, now), now, self._polling)
-                finished += [effect for effect in more if isinstance(effect, Finish)]
-                effects += [effect for effect in more if not isinstance(effect, Finish)]
-                # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
-                if not exchanges or not fit_together(finished, exchanges[0]):
-                    yield from self._finished(finished, held, waiting)
-                    finished = []
+        shard, more = yield from self._poll(shard, [job for job in jobs if job.request_id is not None], held, waiting)
+        effects += more
         for effect in effects:
             if isinstance(effect, GiveUp):
                 blob = held.take(effect.job.batch_id)
@@ -148,7 +128,16 @@ class Slices(beam.DoFn):
             elif isinstance(effect, Drop):
                 shard = yield from self._drop(shard, effect, held, waiting)
             elif isinstance(effect, RunInstead):
-                yield from self._run(held.take(effect.job.batch_id))
+                yield from run_instead(
+                    held.take(effect.job.batch_id),
+                    self._client,
+                    self._prompt,
+                    self._polling,
+                    self._recorder,
+                    self._count,
+                    halts=self._bounded,
+                    may_repeat=self._may_repeat,
+                )
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
                 for half in batches.halves(held.take(effect.job.batch_id)):
@@ -191,7 +180,8 @@ class Slices(beam.DoFn):
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
                 exchanges = self._client.submit(bodies, self._recorder.heard, at_once=self._recorder.is_quick)
                 now = time.time()
-                places.heard(exchanges, now)
+                for exchange in exchanges:
+                    places.heard(exchange, now)
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
             may_run = self._service.fallback_api is not None
             self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
@@ -204,6 +194,31 @@ class Slices(beam.DoFn):
             for _, result in results:
                 if isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW:
                     self._client.quota.spend(result.error, shard.parked_until)
+        return shard, effects
+
+    def _poll(
+        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Waiting
+    ) -> Generator[Sequence[Reply], None, tuple[Shard, list[Effect]]]:
+        """Polls jobs and lets those go that have finished, some while the others' replies are still coming."""
+        effects: list[Effect] = []
+        while jobs and shard.polls_from <= time.time():  # told to wait: the others are polled then
+            wanted, name = min(len(jobs), _POLLS_AT_ONCE), jobs[0].batch_id
+            with Places(self._client.flow.polls, wanted, self._polling, name) as places:
+                shard = hold(shard, polls=places.next(time.time()))
+                some, jobs = jobs[: places.count], jobs[places.count :]
+                self._count(metrics.POLLS, len(some))
+                finished: list[Finish] = []
+                for index, exchange in self._client.poll([job.request_id or "" for job in some]):
+                    now = time.time()
+                    places.heard(exchange, now)
+                    # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
+                    if finished and not fit_together(finished, exchange):
+                        yield from self._finished(finished, held, waiting)
+                        finished = []
+                    shard, more = dispatch.polled(shard, some[index], decode_poll(exchange, now), now, self._polling)
+                    finished += [effect for effect in more if isinstance(effect, Finish)]
+                    effects += [effect for effect in more if not isinstance(effect, Finish)]
+                yield from self._finished(finished, held, waiting)
         return shard, effects
 
     def _parked(self, shard: Shard, now: float) -> tuple[Shard, list[Effect]]:
@@ -278,23 +293,6 @@ class Slices(beam.DoFn):
     def _wait(self, blob: bytes, waiting: Waiting) -> None:
         waiting.add(blob)
         self._put_back = True
-
-    def _run(self, blob: bytes) -> Iterator[Sequence[Reply]]:
-        """Asks for the documents of a batch synchronously: their model has no queue."""
-        prompt = replace(self._prompt, api="run")  # which may stream
-        runs = Runs(self._client, prompt, self._polling, halts=self._bounded, may_repeat=self._may_repeat)
-        for documents in _groups(batches.decode(blob), READ_AT_ONCE):
-            whole, lost = parted(read_again(documents))
-            if lost:
-                yield lost
-            for answered in runs.put(whole):
-                self._recorder.replied(answered)
-                yield answered
-        for answered in runs.drain():
-            self._recorder.replied(answered)
-            yield answered
-        for name, number in runs.counts().items():
-            self._count(name, number)
 
     def _admit(self, shard: Shard, held: Held, blobs: Iterable[bytes], now: float) -> Shard:
         """Makes jobs of batches. They are acted on from the next firing on, when they are committed state."""
@@ -400,7 +398,3 @@ class Slices(beam.DoFn):
             self._client.flow.release(self._client, key)
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
         PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), self._listener.trouble)
-
-
-def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[i : i + size] for i in range(0, len(items), size))

@@ -1,0 +1,64 @@
+"""A batch whose model has no queue: asked for through the synchronous API, within the firing that learnt of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from kimi_beam import batches
+from kimi_beam.client import Client
+from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
+from kimi_beam.polling import Polling
+from kimi_beam.prompting import Prompt
+from kimi_beam.synchronous import Runs
+from kimi_beam.transforms.record import Recorder
+from kimi_beam.types import Reply
+
+T = TypeVar("T")
+
+
+def run_instead(
+    blob: bytes,
+    client: Client,
+    prompt: Prompt,
+    polling: Polling,
+    recorder: Recorder,
+    count: Callable[[str, int], None],
+    *,
+    halts: bool,
+    may_repeat: bool,
+) -> Iterator[Sequence[Reply]]:
+    """The replies to a batch's documents, some at a time; what was answered is in the journal before it is given.
+
+    Args:
+        blob: The batch.
+        client: Of the service.
+        prompt: As for the queue.
+        polling: How long waits are, and the deadline.
+        recorder: Of the journal.
+        count: Told what has been counted: the name of a metric, and how many.
+        halts: Whether trouble with the account ends the run (`Runs`).
+        may_repeat: Whether a request that ended without a word may be repeated.
+
+    Raises:
+        AccountError: Token, account or model are turned away.
+    """
+    # `api="run"` may stream, which the queue does not.
+    runs = Runs(client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat)
+    for documents in _groups(batches.decode(blob), READ_AT_ONCE):
+        whole, lost = parted(read_again(documents))
+        if lost:
+            yield lost
+        for answered in runs.put(whole):
+            recorder.replied(answered)
+            yield answered
+    for answered in runs.drain():
+        recorder.replied(answered)
+        yield answered
+    for name, number in runs.counts().items():
+        count(name, number)
+
+
+def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
