@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from kimi_beam.journal import KEY_BYTES
 
 NOTHING, INTENT, TICKET, ANSWER = range(4)
 
@@ -49,25 +47,51 @@ class Record:
         return Entry(self.state, self.at, self.file, self.record, self.positions[key])
 
 
-_ROW = np.dtype(
-    [("key", f"S{KEY_BYTES}"), ("at", "f8"), ("file", "u4"), ("record", "u4"), ("position", "u4"), ("state", "u1")]
-)
-"""37 bytes a document: 370 MB for 10 million."""
-
 _RECENT = 50_000
-"""Keys that are held as Python objects, at several times their size, before they are sorted in with the others."""
+"""Keys that are held as Python objects, at several times their size, before they are sorted into rows."""
+
+
+class _Rows(NamedTuple):
+    """Records of as many keys, sorted by them, column by column: 37 bytes a document."""
+
+    first: Any
+    """Of a key as two numbers: numpy sorts and finds them several times as fast as strings."""
+    second: Any
+    at: Any
+    file: Any
+    record: Any
+    position: Any
+    state: Any
+
+    def take(self, rows: Any) -> _Rows:
+        """Some of them."""
+        return _Rows(*(column[rows] for column in self))
+
+    def find(self, keys: Any) -> tuple[Any, list[Entry]]:
+        """Which of some keys are here, by their indices, and what is said of each."""
+        places = np.minimum(np.searchsorted(self.first, keys[:, 0]), len(self.first) - 1)
+        same = self.first[places] == keys[:, 0]
+        hits = same & (self.second[places] == keys[:, 1])
+        for index in np.flatnonzero(same & ~hits).tolist():  # another key that begins alike
+            end = np.searchsorted(self.first, keys[index, 0], "right")
+            place = places[index] + np.searchsorted(self.second[places[index] : end], keys[index, 1])
+            hits[index] = place < end and self.second[place] == keys[index, 1]
+            places[index] = min(place, end - 1)
+        found = self.take(places[hits])
+        columns = (found.state, found.at, found.file, found.record, found.position)
+        return np.flatnonzero(hits), list(map(Entry, *(column.tolist() for column in columns)))
 
 
 class Index:
-    """Keys to their latest records, at `_ROW` bytes each."""
+    """Keys to their latest records: those of late by key, the others in rows that grow by doubling."""
 
     def __init__(self) -> None:
-        self._rows = np.empty(0, _ROW)
+        self._runs: list[_Rows] = []
+        """Each less than half as long as the one before, so that a record is sorted in anew a few times at most."""
         self._recent: dict[bytes, Record] = {}
 
     def __len__(self) -> int:
-        self._settle()
-        return len(self._rows)
+        return sum(len(run.first) for run in self._as_one())
 
     def add(self, record: Record) -> None:
         """Takes a record in."""
@@ -86,12 +110,12 @@ class Index:
     def look_up(self, keys: Sequence[bytes]) -> list[Entry | None]:
         """The latest record of each key, None where there is none."""
         found: list[Entry | None] = [None] * len(keys)
-        if len(self._rows):
-            wanted = np.array(keys, f"S{KEY_BYTES}")
-            places = np.minimum(np.searchsorted(self._rows["key"], wanted), len(self._rows) - 1)
-            hits = np.flatnonzero(self._rows["key"][places] == wanted)
-            for index, row in zip(hits.tolist(), self._rows[places[hits]].tolist(), strict=True):
-                found[index] = _entry(row)
+        wanted = _numbers(keys) if self._runs else None
+        for run in self._runs:
+            for index, entry in zip(*run.find(wanted), strict=True):
+                before = found[index]
+                if before is None or _counts(entry, before):
+                    found[index] = entry
         for index, recent in enumerate(map(self._recent.get, keys)):
             if recent is not None:
                 before = found[index]
@@ -101,37 +125,72 @@ class Index:
 
     def states(self) -> Counter[int]:
         """How many keys stand how."""
-        self._settle()
-        found, counts = np.unique(self._rows["state"], return_counts=True)
-        return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        found: Counter[int] = Counter()
+        for run in self._as_one():
+            states, counts = np.unique(run.state, return_counts=True)
+            found.update(dict(zip(states.tolist(), counts.tolist(), strict=True)))
+        return found
 
     def _settle(self) -> None:
-        """Sorts the recent records in; of those of one key the one that counts stays."""
+        """Makes rows of the recent records."""
         if not self._recent:
             return
-        parts: dict[Record, list[bytes]] = {}
-        for key, record in self._recent.items():
-            parts.setdefault(record, []).append(key)
-        new = [_rows_of(record, keys) for record, keys in parts.items()]
-        rows = np.concatenate((self._rows, *new))
-        order = np.lexsort((rows["at"], rows["state"] == ANSWER, rows["key"]))
-        rows = rows[order]
-        last = np.append(rows["key"][1:] != rows["key"][:-1], True)
-        self._rows, self._recent = rows[last], {}
+        self._runs.append(_merged([_rows_of(self._recent)]))
+        self._recent = {}
+        while len(self._runs) > 1 and 2 * len(self._runs[-1].first) > len(self._runs[-2].first):
+            self._runs[-2:] = [_merged(self._runs[-2:])]
+
+    def _as_one(self) -> list[_Rows]:
+        """All rows with one for each key, if there are any."""
+        self._settle()
+        if len(self._runs) > 1:
+            self._runs = [_merged(self._runs)]
+        return self._runs
 
 
-def _rows_of(record: Record, keys: Sequence[bytes]) -> Any:
-    rows = np.empty(len(keys), _ROW)
-    rows["key"] = np.array(keys, f"S{KEY_BYTES}")
-    rows["at"], rows["file"], rows["record"], rows["state"] = record.at, record.file, record.record, record.state
-    rows["position"] = [record.positions[key] for key in keys]
-    return rows
+def _rows_of(recent: Mapping[bytes, Record]) -> _Rows:
+    """Rows that are not sorted yet."""
+    parts: dict[Record, list[bytes]] = {}
+    for key, record in recent.items():
+        parts.setdefault(record, []).append(key)
+    counts = list(map(len, parts.values()))
+    numbers = _numbers([key for keys in parts.values() for key in keys])
+    positions = [record.positions[key] for record, keys in parts.items() for key in keys]
+
+    def column(values: Iterable[Any], dtype: str) -> Any:
+        return np.repeat(np.fromiter(values, dtype), counts)
+
+    return _Rows(
+        numbers[:, 0],
+        numbers[:, 1],
+        column((record.at for record in parts), "f8"),
+        column((record.file for record in parts), "u4"),
+        column((record.record for record in parts), "u4"),
+        np.array(positions, "u4"),
+        column((record.state for record in parts), "u1"),
+    )
+
+
+def _merged(parts: Sequence[_Rows]) -> _Rows:
+    """Sorted rows; of those of one key the one that counts, and of equals that of the later part."""
+    rows = _Rows(*map(np.concatenate, zip(*parts, strict=True)))
+    order = np.argsort(rows.first, kind="stable")  # which merges what is in order already
+    first = rows.first[order]
+    twins = first[1:] == first[:-1]
+    if not twins.any():
+        return rows.take(order)
+    # One key twice, or keys that begin alike: only these are looked at more closely.
+    places = np.flatnonzero(np.append(twins, False) | np.append(False, twins))
+    alike = rows.take(order[places])
+    order[places] = order[places][np.lexsort((alike.at, alike.state == ANSWER, alike.second, alike.first))]
+    second = rows.second[order]
+    return rows.take(order[np.append(~twins | (second[1:] != second[:-1]), True)])
+
+
+def _numbers(keys: Sequence[bytes]) -> Any:
+    """Keys as two numbers each."""
+    return np.frombuffer(b"".join(keys), ">u8").astype("u8").reshape(-1, 2)
 
 
 def _counts(later: Entry | Record, before: Entry | Record) -> bool:
     return (later.state == ANSWER, later.at) >= (before.state == ANSWER, before.at)
-
-
-def _entry(row: tuple[bytes, float, int, int, int, int]) -> Entry:
-    _, at, file, record, position, state = row
-    return Entry(state, at, file, record, position)

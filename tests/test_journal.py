@@ -119,10 +119,14 @@ def test_a_file_of_another_version_is_refused_and_not_misread(monkeypatch: pytes
         journal.decode_submissions(newer)
 
 
-_moments = st.integers(0, 50).map(float)
+def _key(n: int) -> bytes:
+    """Of 32 keys eight each begin with the same eight bytes, or end with them; some begin or end with zeros."""
+    return (n % 4).to_bytes(8, "big") + (n // 4).to_bytes(8, "big")
+
+
 _entries = st.lists(
     st.tuples(
-        st.integers(0, 30).map(lambda n: n.to_bytes(16, "big")),  # also keys that end or begin with zeros
+        st.integers(0, 30).map(_key),
         st.builds(
             Entry,
             st.sampled_from([NOTHING, INTENT, TICKET, ANSWER]),
@@ -144,7 +148,7 @@ def test_of_all_records_of_a_key_an_answer_counts_else_the_latest(
         index = Index()
         for key, (state, at, file, record, position) in records:
             index.add(Record(state, at, file, record, {key: position}))
-        keys = [n.to_bytes(16, "big") for n in range(32)]
+        keys = [_key(n) for n in range(32)]
         for key, found in zip(keys, index.look_up(keys), strict=True):
             mine = [entry for other, entry in records if other == key]
             best = max(((entry.state == ANSWER, entry.at) for entry in mine), default=None)
@@ -173,11 +177,11 @@ def test_records_of_many_keys_are_found_as_if_each_key_came_alone(
     try:
         together, alone = Index(), Index()
         for file, ((state, at), numbers) in enumerate(records):
-            positions = {n.to_bytes(16, "big"): place for place, n in enumerate(numbers)}
+            positions = {_key(n): place for place, n in enumerate(numbers)}
             together.add(Record(state, at, file, 0, positions))
             for key, position in positions.items():
                 alone.add(Record(state, at, file, 0, {key: position}))
-        keys = [n.to_bytes(16, "big") for n in range(14)]
+        keys = [_key(n) for n in range(14)]
         assert together.look_up(keys) == alone.look_up(keys)
         assert together.states() == alone.states()
     finally:
@@ -190,12 +194,27 @@ def test_a_key_is_of_what_the_model_is_shown_and_how_it_is_asked() -> None:
     assert {len(key) for key in keys} == {journal.KEY_BYTES}
 
 
+def test_a_large_index_is_few_runs_and_none_of_them_is_sorted_again_for_each_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal_index, "_RECENT", 10)
+    sorted_in = []
+    merged = journal_index._merged
+    monkeypatch.setattr(journal_index, "_merged", lambda parts: sorted_in.append(rows := merged(parts)) or rows)
+    index = Index()
+    for number in range(1_000):
+        index.add(Record(ANSWER, 1.0, 2, 3, {_key(number): 4}))
+    assert len(index._runs) <= 8, "each is to be less than half as long as the one before"
+    assert sum(len(rows.first) for rows in sorted_in) <= 1_000 * 8, "the time would grow with the square of documents"
+    assert len(index) == 1_000
+
+
 def test_a_document_in_the_index_takes_less_than_64_bytes() -> None:
     index = Index()
     for number in range(10_000):
         index.add(Record(ANSWER, 1.0, 2, 3, {number.to_bytes(16, "little"): 4}))
     assert len(index) == 10_000
-    assert index._rows.nbytes / len(index) <= 64
+    assert sum(column.nbytes for run in index._runs for column in run) / len(index) <= 64
 
 
 @pytest.mark.parametrize("failure", ["item_failed", "missing_item", "malformed_item", "json_mode_unmet", "refused"])
