@@ -21,6 +21,7 @@ setup(
         "jsonschema>=4.23,<5",
         "jsonschema-rs>=0.60,<1",
         "jsonschema-specifications>=2023.12",
+        "msgspec>=0.19",
         "numpy>=1.26",
         "orjson>=3.10.4,<4",
         "pyarrow>=19",

@@ -31,6 +31,7 @@ from kimi_beam.types import (
 from kimi_beam.wire.completions import decode_items
 from kimi_beam.wire.protocol import match
 from kimi_beam.wire.usage import share_usage
+from kimi_beam.wire.usual_reply import UsualItems
 
 # Linear on any text: the white space inside the fence is JSON's own to skip.
 _FENCE = re.compile(r"```[A-Za-z]*[ \t\r]*\n(.*?)```", re.DOTALL)
@@ -72,8 +73,12 @@ def replies(
         One reply a document, in the documents' order; and how many items answered nothing that was asked.
     """
     name, total, positions = asked or (batch_id, len(documents), range(len(documents)))
-    found, surplus = match(items, references(name, total))
-    results, stated = decode_items(found, answer_tool=answer_tool)
+    asked_for, surplus = references(name, total), 0
+    usual = items.by_column(asked_for) if isinstance(items, UsualItems) and answer_tool is None else None
+    if usual is None:
+        found, surplus = match(items, asked_for)
+        usual = decode_items(found, answer_tool=answer_tool)
+    results, stated = usual
     tokens = share_usage(usage, stated)
     if asked is not None:  # of a job that was submitted by another batch's name
         if len(positions) != len(documents):

@@ -19,7 +19,6 @@ from kimi_beam.wire.completions import (
     ToolCalls,
     decode_completion,
     decode_item,
-    decode_items,
     decode_run,
     failed,
 )
@@ -408,48 +407,3 @@ def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[A
     assert 0 <= surplus <= len(items)
     settled = settle(found, ASKED, NOW)
     assert len(settled.good) + len(settled.dead_letters) == 3
-
-
-_odd: Any = st.sampled_from(
-    [
-        *(None, True, False, 0, -1, 5, 1 << 40, 1.5, "", " ", "7", "stop", "length", [], [1], {}),
-        *({"cached_tokens": 3}, {"cached_tokens": 900}, {"cached_tokens": None}),
-        [{"function": {"name": "f", "arguments": "{}"}}],
-    ]
-)
-_places = [
-    *(("success",), ("result",), ("result", "choices"), ("result", "usage"), ("result", "created")),
-    *(("result", "model"), ("result", "errors"), ("result", "choices", 0), ("result", "choices", 0, "message")),
-    *(("result", "choices", 0, "finish_reason"), ("result", "choices", 0, "message", "content")),
-    *(("result", "choices", 0, "message", "tool_calls"), ("result", "choices", 0, "message", "refusal")),
-    *(("result", "usage", "prompt_tokens"), ("result", "usage", "completion_tokens")),
-    ("result", "usage", "prompt_tokens_details"),
-]
-
-
-@settings(derandomize=True, max_examples=1_000)
-@given(st.lists(st.tuples(st.sampled_from(_places), st.just("gone") | _odd.map(lambda value: (value,))), max_size=3))
-def test_an_item_that_is_read_in_one_go_is_what_it_is_read_with_care(changes: list[Any]) -> None:
-    """The shortcut for usual items must not see more, or less, in any of them."""
-    details = {"cached_tokens": 10}
-    usage: dict[str, Any] = {"prompt_tokens": 20, "completion_tokens": 7, "prompt_tokens_details": details}
-    message = {"role": "assistant", "content": '{"a": 1}', "tool_calls": [], "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    result = {"created": 1_700_000_000, "model": "m", "choices": [choice], "usage": usage}
-    item: Any = {"success": True, "result": result}
-    for path, change in changes:
-        at = item
-        try:
-            for step in path[:-1]:
-                at = at[step]
-            if change == "gone":
-                del at[path[-1]]
-            else:
-                at[path[-1]] = change[0]
-        except (KeyError, IndexError, TypeError):
-            continue
-    results, stated = decode_items([item])
-    expected, tokens = decode_item(item)
-    assert results.at(0) == expected
-    assert stated.tokens.at(0) == (tokens or Usage())
-    assert stated.silent == ([] if tokens else [0])

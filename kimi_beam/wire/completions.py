@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import le
 from typing import Any, TypeAlias
 
 from kimi_beam import jsontext
@@ -31,7 +30,7 @@ from kimi_beam.wire.envelopes import (
 )
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
 from kimi_beam.wire.sse import MEDIA_TYPE, assemble
-from kimi_beam.wire.usage import TOO_MANY, Stated, count, decode_usage
+from kimi_beam.wire.usage import END_OF_TIME, Stated, count, decode_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +153,6 @@ def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tup
         items: One for each request, None where it is missing.
         answer_tool: The function whose arguments are the answers; None where texts are.
     """
-    if answer_tool is None and (plain := _plain_items(items)) is not None:
-        return plain
     rows: list[tuple[str | None, str | None, int | None, str | None, int, int, int]] = []
     failures: dict[int, Failure] = {}
     silent: list[int] = []
@@ -172,45 +169,6 @@ def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tup
     texts, finish_reasons, created, models, prompt, cached, completion = transposed(rows, 7)
     results = Results(texts, finish_reasons, created, models, failures)
     return results, Stated(Tokens(prompt, cached, completion), silent)
-
-
-def _plain_items(items: Sequence[Any]) -> tuple[Results, Stated] | None:
-    """What `decode_item` finds in items that all have all that is usual and nothing else; None for any others."""
-    try:
-        results = [item["result"] for item in items]
-        choices = [result["choices"][0] for result in results]
-        messages = [choice["message"] for choice in choices]
-        usages = [result["usage"] for result in results]
-        texts = [message["content"] for message in messages]
-        models, created = [result["model"] for result in results], [result["created"] for result in results]
-        finish = [choice["finish_reason"] for choice in choices]
-        prompt = [usage["prompt_tokens"] for usage in usages]
-        completion = [usage["completion_tokens"] for usage in usages]
-        cached = [(usage.get("prompt_tokens_details") or _NO_DETAILS)["cached_tokens"] for usage in usages]
-        is_usual = not any(message.get("tool_calls") or message.get("refusal") for message in messages)
-        has_failed = any(item.get("success") is False for item in items)
-    except (KeyError, TypeError, IndexError, AttributeError):
-        return None
-    numbers = {*map(type, created), *map(type, prompt), *map(type, completion), *map(type, cached)}
-    if (
-        is_usual
-        and not has_failed
-        and numbers == {int}
-        and {*map(type, texts), *map(type, models)} == {str}
-        and finish.count("stop") == len(items)
-        and all(texts)
-        and not any(map(str.isspace, texts))
-        and 0 < min(created) <= max(created) < _END_OF_TIME
-        and min(cached) >= 0
-        and all(map(le, cached, prompt))
-        and max(prompt) < TOO_MANY
-        and 0 <= min(completion) <= max(completion) < TOO_MANY
-    ):
-        return Results(texts, finish, created, models, {}), Stated(Tokens(prompt, cached, completion), [])
-    return None
-
-
-_NO_DETAILS = {"cached_tokens": 0}
 
 
 def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completion | Failure, Usage | None]:
@@ -332,14 +290,10 @@ def _unexpected_call(called: ToolCalls) -> Failure:
     return Failure("infer", "tool_call", told, raw=called.text or (called.calls[0].arguments if called.calls else None))
 
 
-_END_OF_TIME = 253_402_300_800
-"""Unix seconds of the year 10000."""
-
-
 def _created(seconds: Any) -> int | None:
     """Unix seconds within the calendar's years, None for anything else."""
     number = count(seconds)
-    return number if 0 < number < _END_OF_TIME else None
+    return number if 0 < number < END_OF_TIME else None
 
 
 def _classic(result: Mapping[str, Any]) -> Completion | Failure:

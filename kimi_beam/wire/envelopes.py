@@ -7,7 +7,7 @@ seen to use once and other servers use always. Whatever comes in is untrusted: n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
@@ -109,18 +109,10 @@ _PARSED = (b'"response"', b'"arguments"')
 """Keys whose values some servers send parsed: in these alone a number is part of an answer, to be kept exactly."""
 
 
-def read_json(body: bytes, has_none_parsed: Callable[[Any], bool] = lambda _: False) -> Any:
-    """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job.
-
-    Args:
-        body: Of a reply.
-        has_none_parsed: Whether it can be told from the value that no part of it is an answer which the server parsed:
-            to look for those in the text of a large job takes a third of reading it.
-    """
+def read_json(body: bytes) -> Any:
+    """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job."""
     try:
         value = orjson.loads(body)
-        if has_none_parsed(value):
-            return value
         has_parsed = body.find(_PARSED[0]) >= 0 or body.find(_PARSED[1]) >= 0
         return jsontext.loads_leniently(body) if has_parsed and jsontext.may_exceed_double(body) else value
     except ValueError:

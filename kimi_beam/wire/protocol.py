@@ -32,6 +32,7 @@ from kimi_beam.wire.envelopes import (
 )
 from kimi_beam.wire.service_errors import EXPIRED, Remedy, ServiceError
 from kimi_beam.wire.usage import decode_usage
+from kimi_beam.wire.usual_reply import usual_reply
 
 # ------------------------------------------------------------------------------------------------ what comes back
 
@@ -139,7 +140,9 @@ def decode_poll(exchange: Exchange, now: float) -> PollResult:
     """What a poll found. Finished is a job whose answer array is there (captured: and no ``status``)."""
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)
-    body = read_json(exchange.body, _has_none_parsed)
+    if (usual := usual_reply(exchange)) is not None:
+        return Done(*usual)
+    body = read_json(exchange.body)
     error = error_of(exchange, body, now)
     if error is not None:
         return Gone(str(error)) if error.code == EXPIRED else Trouble(str(error), error)
@@ -158,18 +161,6 @@ def decode_poll(exchange: Exchange, now: float) -> PollResult:
     if isinstance(status, str) and status.lower() in ("error", "errored", "failed"):
         return Failed(f"the service says {status!r}: {excerpt(exchange.body)}")
     return Pending()
-
-
-def _has_none_parsed(body: Any) -> bool:
-    """Whether all of a job's answers are texts, as `decode_items` finds them."""
-    try:
-        for item in body["result"]["results"]:
-            result = item["result"]
-            if "response" in result or result["choices"][0]["message"].get("tool_calls"):
-                return False
-    except (KeyError, TypeError, IndexError, AttributeError):
-        return False
-    return True
 
 
 # ------------------------------------------------------------------------------------------------ items

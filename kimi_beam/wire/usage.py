@@ -12,6 +12,9 @@ from kimi_beam.types import Usage
 TOO_MANY = 1 << 40
 """Of tokens or seconds: whoever says so is wrong."""
 
+END_OF_TIME = 253_402_300_800
+"""Unix seconds of the year 10000."""
+
 
 def decode_usage(usage: Any) -> Usage | None:
     """Tokens as stated; None where there is no statement. ``prompt_tokens_details`` may be null (captured)."""

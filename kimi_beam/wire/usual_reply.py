@@ -1,0 +1,151 @@
+"""A finished job whose answers have all that is usual and nothing that is not, read at once.
+
+Which is nearly every reply that holds more than a few bytes. A parser that knows what to look for makes no value of the
+rest, and takes half the time of one that makes a dict of each object. Any other reply is `protocol`'s and
+`completions`' to read, piece by piece; and so may this one be, with the same outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter, le
+from typing import Annotated, Any, Literal, overload
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kimi_beam.columnar import Results, Tokens
+from kimi_beam.types import Usage
+from kimi_beam.wire.envelopes import HttpReply, read_json
+from kimi_beam.wire.usage import END_OF_TIME, TOO_MANY, Stated, decode_usage
+
+_Count = Annotated[int, Meta(ge=0, lt=TOO_MANY)]
+_Text = Annotated[str, Meta(min_length=1)]
+
+
+class _Message(Struct, gc=False):
+    content: _Text
+    tool_calls: list[Any] | None = None
+    refusal: str | None = None
+
+
+class _Choice(Struct, gc=False):
+    finish_reason: Literal["stop"]
+    message: _Message
+
+
+class _Details(Struct, gc=False):
+    cached_tokens: _Count
+
+
+class _Usage(Struct, gc=False):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    prompt_tokens_details: _Details | None = None
+
+
+class _Result(Struct, gc=False):
+    model: str
+    created: Annotated[int, Meta(gt=0, lt=END_OF_TIME)]
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
+    usage: _Usage
+
+
+class _Item(Struct, gc=False):
+    external_reference: _Text
+    result: _Result
+    success: bool = True
+
+
+class _Job(Struct, gc=False):
+    results: Annotated[list[_Item], Meta(min_length=1)]
+    status: UnsetType | None = UNSET
+    usage: Any = None
+
+
+class _Envelope(Struct, gc=False):
+    result: _Job
+    success: bool = True
+
+
+_DECODER = msgspec.json.Decoder(_Envelope)
+_REFERENCE = attrgetter("external_reference")
+
+
+class UsualItems(Sequence[Any]):
+    """The items of such a job, as any others: JSON objects, in the order in which they came.
+
+    Args:
+        read: What was read of them.
+        body: Of the reply: who wants the objects after all has it parsed.
+    """
+
+    def __init__(self, read: Sequence[_Item], body: bytes) -> None:
+        self._read, self._body = read, body
+        self._objects: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        return self._all()[place]
+
+    def _all(self) -> list[Any]:
+        if self._objects is None:
+            self._objects = read_json(self._body)["result"]["results"]
+        return self._objects
+
+    def by_column(self, references: Sequence[str]) -> tuple[Results, Stated] | None:
+        """What `completions.decode_items` finds in the items once `protocol.match` has brought them into order.
+
+        Args:
+            references: Of the requests.
+
+        Returns:
+            None where these are not the items of just these requests, each once, or something in them is unusual.
+        """
+        by_reference = dict(zip(map(_REFERENCE, self._read), self._read, strict=True))
+        if not len(by_reference) == len(self._read) == len(references):
+            return None
+        try:
+            items = [by_reference[reference] for reference in references]
+        except KeyError:
+            return None
+        results = [item.result for item in items]
+        choices = [result.choices[0] for result in results]
+        messages = [choice.message for choice in choices]
+        texts = [message.content for message in messages]
+        usages = [result.usage for result in results]
+        prompt = [usage.prompt_tokens for usage in usages]
+        cached = [details.cached_tokens if (details := usage.prompt_tokens_details) else 0 for usage in usages]
+        if (
+            any(message.tool_calls or message.refusal for message in messages)
+            or not all(item.success for item in items)
+            or any(map(str.isspace, texts))
+            or not all(map(le, cached, prompt))
+        ):
+            return None
+        finish_reasons: list[str] = [choice.finish_reason for choice in choices]
+        created, models = [result.created for result in results], [result.model for result in results]
+        completion = [usage.completion_tokens for usage in usages]
+        return Results(texts, finish_reasons, created, models, {}), Stated(Tokens(prompt, cached, completion), [])
+
+
+def usual_reply(reply: HttpReply) -> tuple[UsualItems, Usage | None] | None:
+    """The items of a finished job, and the tokens of all of them together; None where it takes a closer look."""
+    if not 200 <= reply.status < 300:
+        return None
+    try:
+        read = _DECODER.decode(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return (UsualItems(read.result.results, reply.body), decode_usage(read.result.usage)) if read.success else None
