@@ -12,7 +12,7 @@ import orjson
 from kimi_beam import batches, batching, images, jsontext
 from kimi_beam.batches import NO_KEY, Item, Row
 from kimi_beam.columnar import Documents
-from kimi_beam.prompting import Prompt, fenced_json
+from kimi_beam.prompting import CLOSE, OPEN, Prompt, fenced_json
 from kimi_beam.types import Document, Failure, Reply
 
 Name: TypeAlias = "Callable[[bytes, int], bytes]"
@@ -54,20 +54,20 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
     return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
 
 
-def prepare_texts(documents: Documents, prompt: Prompt, name: Name) -> list[Row | None]:
+def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], bytes]) -> list[Row | None]:
     """Checks those of some documents that are a text alone, as `prepare` does, without making a value of any.
 
     Args:
         documents: Which.
         prompt: What is asked of each.
-        name: See `Name`.
+        name: What the journal names a text alone by, of the text as JSON has it between its quotes.
 
     Returns:
         For each what is written of it into a batch; None where it takes `prepare` to say what becomes of it.
     """
     if prompt.metadata_keys:  # which are shown with every text
         return [None] * len(documents)
-    overhead, others = prompt.overhead, documents.others
+    others, around = documents.others, prompt.overhead + len(OPEN) + len(CLOSE)
     rows: list[Row | None] = []
     for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
         if place in others or not type(text) is type(i) is str or not i or not text or text.isspace():
@@ -80,9 +80,8 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Name) -> list[Row 
         except (TypeError, UnicodeEncodeError):  # half a surrogate pair
             rows.append(None)
             continue
-        shown = fenced_json(inner)
-        size = overhead + len(shown)
-        rows.append((i, inner, source, size, digest, name(shown, 0), None) if size <= batching.HARD_MAX_BYTES else None)
+        size = around + len(inner) if b"`" not in inner else prompt.overhead + len(fenced_json(inner))
+        rows.append((i, inner, source, size, digest, name(inner), None) if size <= batching.HARD_MAX_BYTES else None)
     return rows
 
 

@@ -101,7 +101,12 @@ class Head(NamedTuple):
 
 def digest(document_id: str) -> int:
     """64 bits of the hash of an id, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "big")
+    begun = _BEGUN.copy()  # in two thirds of the time of a new one
+    begun.update(document_id.encode())
+    return int.from_bytes(begun.digest(), "big")
+
+
+_BEGUN = hashlib.blake2b(digest_size=8)
 
 
 def row(item: Item) -> Row:

@@ -140,6 +140,8 @@ class Answers(NamedTuple):
     def answered(self) -> list[bool]:
         """Whether there is an answer, for each."""
         failures = self.results.failures
+        if not failures and None not in self.results.texts:
+            return [True] * len(self.keys)
         return [text is not None or row in failures for row, text in enumerate(self.results.texts)]
 
     def select(self, rows: Sequence[int]) -> Answers:

@@ -152,7 +152,7 @@ class Prompt:
         """The requests of a job, each as `request` makes it, in pieces."""
         before, after = self._parts[form]
         after = b"}" + after + b',"external_reference":"'
-        opened, closed = before + _OPEN, _CLOSE + after
+        opened, closed = before + OPEN, CLOSE + after
         texts = Texts.of(documents.texts).inner
         for place, reference in enumerate(references):
             text = texts[place]
@@ -296,11 +296,12 @@ def fenced(text: str, label: str = "document") -> str:
     return f"{fence}{label}\n{text}\n{fence}"
 
 
-_OPEN, _CLOSE = orjson.dumps(fenced("\0")).split(orjson.dumps("\0")[1:-1])
+OPEN, CLOSE = orjson.dumps(fenced("\0")).split(orjson.dumps("\0")[1:-1])
+"""What stands around a text without a backtick, as JSON."""
 
 
 def fenced_json(text: bytes) -> bytes:
     """A text as JSON has it between its quotes, fenced, as JSON."""
     if b"`" in text:
         return orjson.dumps(fenced(orjson.loads(b'"' + text + b'"')))
-    return b"".join((_OPEN, text, _CLOSE))
+    return b"".join((OPEN, text, CLOSE))

@@ -14,7 +14,7 @@ from kimi_beam import batches
 from kimi_beam.admission import prepare, prepare_texts, separate
 from kimi_beam.batches import NO_KEY
 from kimi_beam.columnar import Documents
-from kimi_beam.prompting import Prompt
+from kimi_beam.prompting import Prompt, fenced_json
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, Document, Earlier, Failure
 
@@ -98,6 +98,10 @@ def _key(shown: bytes, round_: int) -> bytes:
     return hashlib.blake2b(shown + bytes([round_]), digest_size=16).digest()
 
 
+def _text_key(text: bytes) -> bytes:
+    return _key(fenced_json(text), 0)
+
+
 _strange: st.SearchStrategy[Any] = st.sampled_from([None, 5, b"x", "", " \n", "\ud800", "`", "a`` ```b", "\U0001f9fe"])
 _any_documents = st.lists(
     st.builds(
@@ -120,7 +124,7 @@ def test_what_is_prepared_by_the_hundred_is_what_preparing_each_gives(
     documents: list[Document], metadata_keys: tuple[str, ...]
 ) -> None:
     prompt = Prompt(OutputSchema({"type": "object"}), metadata_keys=metadata_keys)
-    rows = prepare_texts(Documents.of(documents), prompt, _key)
+    rows = prepare_texts(Documents.of(documents), prompt, _text_key)
     expected = [prepare(document, prompt, _key) for document in documents]
     assert [row or batches.row(item) for row, item in zip(rows, expected, strict=True)] == list(
         map(batches.row, expected)
@@ -132,11 +136,11 @@ def test_what_is_prepared_by_the_hundred_is_what_preparing_each_gives(
 
 
 def test_a_text_that_no_job_can_hold_is_left_to_be_refused() -> None:
-    (row,) = prepare_texts(Documents.of([Document("a", "x" * 8_000_001)]), PROMPT, _key)
+    (row,) = prepare_texts(Documents.of([Document("a", "x" * 8_000_001)]), PROMPT, _text_key)
     assert row is None
     assert refused(Document("a", "x" * 8_000_001))[0] == "too_large"
 
 
 def test_texts_alone_need_no_value_of_their_own() -> None:
-    rows = prepare_texts(Documents.of([Document(str(i), "text") for i in range(3)]), PROMPT, _key)
+    rows = prepare_texts(Documents.of([Document(str(i), "text") for i in range(3)]), PROMPT, _text_key)
     assert all(rows), "each would be made a value, at twice the CPU"

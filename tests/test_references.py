@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import apache_beam as beam
+import orjson
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.testing import test_stream
 from harness import HASTY, QUICK, RECEIPT, Outcome, read_dataset, service
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_synchronous import _arrived, stream_through
 
 import kimi_beam as kb
@@ -148,6 +151,14 @@ def test_the_journal_names_a_reference_as_it_names_the_same_text(source: Path) -
     (travelling,) = batches.decode(packed([document])[0])
     assert travelling.is_reference
     assert keys.of(travelling) == keys.of(document) == keys.of(kb.Document("other", text_of(0)))
+
+
+@settings(derandomize=True, max_examples=300)
+@given(st.text(alphabet=st.sampled_from('ab`" \n\\é\U0001f9fe'), min_size=1))
+def test_the_journal_names_a_text_that_has_no_value_as_it_names_its_document(text: str) -> None:
+    keys = Keys(Prompt(OutputSchema(RECEIPT)), service("http://127.0.0.1:1"))
+    named = keys.of_text(orjson.dumps(text)[1:-1])
+    assert named == keys.of(kb.Document("a", text)), "what another kimi_beam was answered would be paid for again"
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])

@@ -177,13 +177,15 @@ def _of_submissions(submissions: Sequence[Submission], file: int) -> list[Record
             submission.at,
             file,
             number,
-            {key: position for position, key in enumerate(submission.keys)},
+            dict(zip(submission.keys, range(len(submission.keys)), strict=True)),
         )
         for number, submission in enumerate(submissions)
     ]
 
 
 def _of_answers(keys: Sequence[bytes], answered: Sequence[bool], at: float, file: int) -> list[Record]:
+    if all(answered):
+        return [Record(ANSWER, at, file, 0, dict(zip(keys, range(len(keys)), strict=True)))] if keys else []
     rows: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
     for row, (key, has) in enumerate(zip(keys, answered, strict=True)):
         rows[has][key] = row

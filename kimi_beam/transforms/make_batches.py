@@ -65,7 +65,7 @@ class MakeBatches(beam.DoFn):
 
     def _packed(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
         """The batches that are full with these documents."""
-        prepared = prepare_texts(documents, self._prompt, self._keys.of_shown)
+        prepared = prepare_texts(documents, self._prompt, self._keys.of_text)
         rows = [row or self._prepared(documents[place]) for place, row in enumerate(prepared)]
         for (shard, is_good), some in self._spread(rows).items():
             packer = self._packers.get((shard, is_good))

@@ -14,7 +14,7 @@ from kimi_beam.io.paths import is_local
 from kimi_beam.jobs import Job
 from kimi_beam.journal import Answers, Journaling, Submission
 from kimi_beam.journal_index import INTENT, TICKET, Entry
-from kimi_beam.prompting import Prompt
+from kimi_beam.prompting import CLOSE, OPEN, Prompt, fenced_json
 from kimi_beam.recall import Recalled, is_ahead, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, OpenRequest, Reply, Ticket
@@ -29,6 +29,8 @@ class Keys:
         self._prompt = prompt
         self._identity = journal.key(b"", service.place.encode() + b"\0" + prompt.identity)
         self._first = journal.begun(self._identity)
+        self._opened = self._first.copy()
+        self._opened.update(OPEN)
 
     def of(self, document: Document) -> bytes:
         """The key of a document, also where it is not here but in its file."""
@@ -39,6 +41,15 @@ class Keys:
     def of_shown(self, shown: bytes, round_: int = 0) -> bytes:
         """The key of a document of which it is known what the model is shown, and in which round."""
         return journal.key(self._identity, shown, round_) if round_ else journal.key_of(self._first, shown)
+
+    def of_text(self, text: bytes) -> bytes:
+        """The key of a text alone, as JSON has it between its quotes."""
+        if b"`" in text:
+            return self.of_shown(fenced_json(text))
+        same = self._opened.copy()  # nothing is put together to be hashed
+        same.update(text)
+        same.update(CLOSE)
+        return same.digest()
 
     def of_batch(self, blob: bytes, head: Head) -> list[bytes]:
         """The keys of a batch's documents; those of an earlier kimi_beam's are not in it."""
