@@ -7,6 +7,7 @@ the code.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -268,7 +269,7 @@ def test_a_reply_of_any_shape_decodes_to_a_value(reply: HttpReply) -> None:
     polled = decode_poll(reply, NOW)
     assert isinstance(polled, (Pending, Done, Gone, Failed, Trouble))
     if isinstance(polled, Done):
-        assert isinstance(polled.items, list)
+        assert isinstance(polled.items, Sequence)
     for message in (getattr(r, "message", None) or str(getattr(r, "error", "")) for r in (submitted, polled)):
         assert len(message) < 700
         assert "\n" not in message

@@ -221,8 +221,10 @@ def wait_of(reply: HttpReply, now: float) -> float | None:
 
 def spent_for(reply: HttpReply) -> float | None:
     """Seconds until a spent ``Ratelimit`` is renewed; None where there is none, or it is not spent."""
+    if not reply.ratelimit:
+        return None
     waits = []
-    for limit in re.sub(r'"[^"]*"', "", reply.ratelimit or "").split(","):
+    for limit in re.sub(r'"[^"]*"', "", reply.ratelimit).split(","):
         found = {m[1]: m[2] for m in map(_PARAMETER.fullmatch, limit.split(";")) if m}
         if "t" in found and int(found.get("r", "1")) == 0:
             waits.append(float(found["t"]))
