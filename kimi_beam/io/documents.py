@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, BinaryIO, TypeVar
+from operator import itemgetter
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import apache_beam as beam
-import orjson
+import msgspec
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
@@ -194,20 +195,26 @@ def _texts_alone(some: Sequence[bytes], path: str) -> Documents | None:
 
     None where one is otherwise, and each has to be looked at.
     """
-    # A line feed cannot stand in a string, so that each line begins and ends an object here, and objects of strings
-    # alone hold no other: as many objects as lines is one a line.
-    joined = b",\n".join(some)
-    if joined[:1] != b"{" or joined[-1:] != b"}" or joined.count(b"},\n{") != len(some) - 1:
-        return None
     try:
-        objects = orjson.loads(b"[" + joined + b"]")
-        ids = [fields["id"] for fields in objects]
-        texts = [fields["text"] for fields in objects]
-    except (ValueError, TypeError, KeyError):
+        # A line feed cannot stand in a string, and within an object of strings no brace follows a comma: a line that
+        # begins with one is one object, or several side by side, and as many objects as lines is one a line.
+        if {*map(_FIRST, some)} != _BRACE:
+            return None
+        found = _TEXTS_ALONE.decode(b"".join((b"[", b",\n".join(some), b"]")))
+    except (IndexError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if len(objects) != len(some) or set(map(len, objects)) != {2} or {*map(type, ids), *map(type, texts)} != {str}:
+    if len(found) != len(some):
         return None
-    return Documents(ids, texts, [path] * len(ids), {}) if all(ids) else None
+    return Documents([one.id for one in found], [one.text for one in found], [path] * len(found), {})
+
+
+class _TextAlone(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: Annotated[str, msgspec.Meta(min_length=1)]
+    text: str
+
+
+_TEXTS_ALONE = msgspec.json.Decoder(list[_TextAlone])
+_FIRST, _BRACE = itemgetter(0), set(b"{")
 
 
 def read_lines(f: BinaryIO, part: Part, parse: Callable[[bytes, str], T | Failure]) -> Iterator[T | Document]:
