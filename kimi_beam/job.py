@@ -217,7 +217,8 @@ def _counters(result: Any) -> dict[str, int]:
     totals: dict[str, int] = {}
     for counter in found:
         name = counter.key.metric.name
-        totals[name] = totals.get(name, 0) + int(counter.result)
+        # Prism says None of a counter that was touched and is 0, where it tells what is committed alone.
+        totals[name] = totals.get(name, 0) + int(counter.result or 0)
     # A counter that was never touched is not reported: 0 where others are there.
     return {name: totals.get(name, 0) for name in COUNTERS} if totals else {}
 
