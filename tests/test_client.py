@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kimi_beam import event_loop
 from kimi_beam.client import Client, Timeouts
 from kimi_beam.errors import ConfigError
 from kimi_beam.service import WorkersAI
@@ -221,6 +222,15 @@ def test_a_polls_reply_is_there_while_another_is_still_waited_for() -> None:
         assert [index for index, _ in replies] == [0]
 
 
+async def _open_tasks() -> int:
+    """Tasks on the loop beside this one, once those that were cancelled have had the time to end."""
+    for _ in range(1_000):
+        if len(asyncio.all_tasks()) == 1:
+            break
+        await asyncio.sleep(0.001)
+    return len(asyncio.all_tasks()) - 1
+
+
 def test_polls_that_nobody_reads_any_more_are_let_go() -> None:
     gone = threading.Event()
 
@@ -233,7 +243,9 @@ def test_polls_that_nobody_reads_any_more_are_let_go() -> None:
         replies = c.poll(["slow", "quick"])
         next(replies)
         replies.close()  # type: ignore[attr-defined]  # as when a bundle fails
+        still_open = event_loop.run(_open_tasks())
         gone.set()
+        assert not still_open, "a poll that nobody waits for keeps its connection"
         assert [r.status for _, r in c.poll(["r"])] == [200]  # type: ignore[union-attr]
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kimi_beam.columnar import Results, Tokens
 from kimi_beam.types import Usage
-from kimi_beam.wire.envelopes import HttpReply, read_json
+from kimi_beam.wire.envelopes import HttpReply, read_json, result_of
 from kimi_beam.wire.usage import END_OF_TIME, TOO_MANY, Stated, decode_usage
 
 _Count = Annotated[int, Meta(ge=0, lt=TOO_MANY)]
@@ -101,7 +101,9 @@ class UsualItems(Sequence[Any]):
 
     def _all(self) -> list[Any]:
         if self._objects is None:
-            self._objects = read_json(self._body)["result"]["results"]
+            # What the one parser skipped the other may refuse: then nothing of it is an answer.
+            objects = result_of(read_json(self._body)).get("results")
+            self._objects = objects if isinstance(objects, list) else []
         return self._objects
 
     def by_column(self, references: Sequence[str]) -> tuple[Results, Stated] | None:
@@ -145,6 +147,8 @@ def usual_reply(reply: HttpReply) -> tuple[UsualItems, Usage | None] | None:
     if not 200 <= reply.status < 300:
         return None
     try:
+        if not reply.body.isascii():
+            reply.body.decode()  # what is skipped is not looked at for that
         read = _DECODER.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
