@@ -13,8 +13,32 @@ The names below are imported when first used: `import kimi_beam` alone imports n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+
+
+def _search_the_working_directory_last() -> None:
+    """Undoes what ``python -m kimi_beam`` does to the search path, before anything else is imported.
+
+    Python puts the working directory first for ``-m``. It is where the documents lie, and a ``queue.py`` among them
+    would be executed with the token in its environment. Where this package itself was found there, as in a checkout
+    that is not installed, the directory stays, last. Where another module was run by ``-m``, nothing is changed.
+    """
+    started_by_m = sys.argv[:1] == ["-m"]  # Python's own stand-in while it looks for the module (documentation of -m)
+    if not started_by_m or len(sys.orig_argv) < len(sys.argv):
+        return
+    module = sys.orig_argv[-len(sys.argv)].removeprefix("-m")
+    if module.partition(".")[0] != __name__ or sys.path[:1] not in ([""], [os.getcwd()]):  # noqa: PTH109
+        return
+    directory = sys.path.pop(0)
+    if os.path.dirname(os.path.dirname(os.path.abspath(__file__))) == os.path.abspath(directory):  # noqa: PTH100, PTH120
+        sys.path.append(directory)
+
+
+_search_the_working_directory_last()
+
+from importlib import import_module  # noqa: E402 - found on the search path as it is now
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from kimi_beam.batching import Batching

@@ -8,7 +8,6 @@ import contextlib
 import gc
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import emulator
-from kimi_beam.commands import console, redrive
+from kimi_beam.commands import console, redrive, search_path
 from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.events import Events
@@ -50,9 +49,9 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(search_path.for_schemas(args.schema))
             stack.enter_context(_collecting_less())
             inputs, options = split(rest, args.command)
             FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kimi_beam import jsontext
-from kimi_beam.commands import console
+from kimi_beam.commands import console, search_path
 from kimi_beam.errors import SchemaError, UserError
 from kimi_beam.schema import OutputSchema, arrow
 from kimi_beam.schema.diff import Verdict, diff, verdict
@@ -25,9 +23,10 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 0 done, 1 the change is breaking, 2 a mistake.
     """
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - module:Class is looked up where the user stands
+    sources = (args.old, args.new) if args.action == "diff" else (args.file,)
     try:
-        return _diff(args.old, args.new) if args.action == "diff" else _show(args.file, sent=args.sent)
+        with search_path.for_schemas(*sources):
+            return _diff(args.old, args.new) if args.action == "diff" else _show(args.file, sent=args.sent)
     except UserError as e:
         console.say(str(e))
         return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,9 @@ from kimi_beam.schema.references import RegistrySource
 Definition: TypeAlias = "dict[str, Any] | bool"
 
 _MODULE_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+IMPORT_FROM = "KIMI_BEAM_IMPORT_FROM"
+"""Names a directory in which a ``module:Class`` is looked for after all others. The command line sets it, and worker
+processes on the same machine inherit it."""
 _FETCHES = 1_000
 
 
@@ -44,8 +48,13 @@ def line(text: str, most: int) -> str:
 # ------------------------------------------------------------------------------------------------ files and names
 
 
+def is_class_reference(reference: str) -> bool:
+    """Whether a text names a class as ``module:Class``, and not a file."""
+    return bool(_MODULE_CLASS.fullmatch(reference)) and not Path(reference).exists()
+
+
 def _load(reference: str) -> Definition | type:
-    if _MODULE_CLASS.fullmatch(reference) and not Path(reference).exists():
+    if is_class_reference(reference):
         return import_class(reference)
     try:
         text = _read(reference)
@@ -62,16 +71,24 @@ def _load(reference: str) -> Definition | type:
 
 
 def import_class(reference: str) -> type:
-    """The class of a ``module:Class``.
+    """The class of a ``module:Class``, which may lie in the directory that `IMPORT_FROM` names.
 
     Raises:
         SchemaError: It cannot be imported, or has no JSON Schema.
     """
     module_name, _, names = reference.partition(":")
+    directory = os.environ.get(IMPORT_FROM)
+    if directory and directory not in sys.path:
+        sys.path.append(directory)  # last, and for good: the class may import what lies beside it when it is used
     try:
-        found: Any = import_module(module_name)
+        module = import_module(module_name)
+        found: Any = module
         for name in names.split("."):
-            found = getattr(found, name)
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                where = getattr(module, "__file__", None) or "it is built into Python"
+                raise AttributeError(f"{found.__name__} has no {name} ({where})") from None
     except Exception as e:  # a user's module may raise anything while it is imported
         raise SchemaError(f"cannot import the schema {reference}: {type(e).__name__}: {line(str(e), 200)}") from None
     from kimi_beam.schema import classes
