@@ -6,7 +6,6 @@ Pure. The typed conversion happens here too, a job at a time, so that writing ca
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from kimi_beam import jsontext, rows
+from kimi_beam.answer_text import parse
 from kimi_beam.columnar import Documents, Replies
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
@@ -32,9 +32,6 @@ from kimi_beam.wire.completions import decode_items
 from kimi_beam.wire.protocol import match
 from kimi_beam.wire.usage import share_usage
 from kimi_beam.wire.usual_reply import UsualItems
-
-# Linear on any text: the white space inside the fence is JSON's own to skip.
-_FENCE = re.compile(r"```[A-Za-z]*[ \t\r]*\n(.*?)```", re.DOTALL)
 
 
 def references(batch_id: str, count: int) -> list[str]:
@@ -193,45 +190,6 @@ def judge(text: str, schema: OutputSchema) -> Instance | Failure:
     except (ValueError, RecursionError, MemoryError) as e:
         reason = f"cannot be validated: {e}"
     return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
-
-
-def parse(text: str) -> Any:
-    """Reads an answer, past the habits of models: a fence around it, prose before and after it, padding.
-
-    Raises:
-        ValueError: There is no JSON in it, or an object that has one key twice.
-    """
-    # Some models put their reasoning into the answer, between tags; it may hold JSON of its own.
-    text = text.rpartition("</think>")[2].strip().removeprefix("\ufeff")
-    try:
-        return jsontext.loads_unambiguously(text)
-    except jsontext.RepeatedKeyError:
-        raise
-    except ValueError as e:
-        reason = e
-    for candidate in _candidates(text):
-        try:
-            return jsontext.loads_unambiguously(candidate)
-        except jsontext.RepeatedKeyError:
-            raise
-        except ValueError:
-            continue
-    raise reason
-
-
-def _candidates(text: str) -> Iterator[str]:
-    fence = _FENCE.search(text)
-    if fence:
-        yield fence.group(1)
-    brace, bracket = text.find("{"), text.find("[")
-    if bracket >= 0:
-        end = text.rfind("]") + 1
-        # Prose may hold a bracket of its own ("the items [1] are"): an array of an answer holds what comes after it.
-        if brace < 0 or bracket < brace < end:
-            yield text[bracket:end]
-    # A brace inside an array that was cut off is a part of the answer, not the answer.
-    if brace >= 0 and text.count("[", 0, brace) <= text.count("]", 0, brace):
-        yield text[brace : text.rfind("}") + 1]
 
 
 def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> DeadLetter:
