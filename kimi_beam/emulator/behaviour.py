@@ -79,7 +79,9 @@ class Behaviour:
             models do.
         schema_forms: Which forms of ``json_schema`` are enforced: ``both``, only the ``openai`` form A, or only the
             ``bare`` form B; the other is ignored.
-        union_types: A schema with union types is ``accepted``, or ``refused`` with 5024 [observed: dense schemas].
+        union_types: A schema with union types is ``accepted``, or ``refused`` with 5024 [observed: dense schemas]. With
+            ``any_of`` it is refused where it has a list of types or ``nullable: true``, and accepted where it says
+            the same by ``anyOf`` [observed: llama-3.3-70b].
         json_mode_status: HTTP status with code 5024.
         without_json_schema: Models that answer 403 / 5025 to any ``json_schema`` [observed].
         required_tools: ``tool_choice: "required"`` is ``advice`` while the model thinks [observed], or ``enforced``.
@@ -148,7 +150,7 @@ class Behaviour:
 
     enforce_schema: bool = True
     schema_forms: Literal["both", "openai", "bare"] = "both"
-    union_types: Literal["accepted", "refused"] = "accepted"
+    union_types: Literal["accepted", "any_of", "refused"] = "accepted"
     json_mode_status: int = 400
     without_json_schema: tuple[str, ...] = ()
     required_tools: Literal["advice", "enforced"] = "advice"

@@ -42,8 +42,10 @@ def check(response_format: object, model: str, behaviour: Behaviour) -> None:
         return
     if model in behaviour.without_json_schema:
         raise Refused(5025)
-    refuses = behaviour.union_types == "refused" and enforced(response_format, behaviour)
-    if refuses and has_union(unwrap(response_format.get("json_schema"))):
+    if behaviour.union_types == "accepted" or not enforced(response_format, behaviour):
+        return
+    any_of = behaviour.union_types == "any_of"
+    if has_union(unwrap(response_format.get("json_schema")), any_of_counts=not any_of):
         raise not_met(behaviour)
 
 
@@ -52,8 +54,8 @@ def not_met(behaviour: Behaviour) -> Refused:
     return Refused(5024, status=behaviour.json_mode_status)
 
 
-def has_union(schema: object) -> bool:
-    """Whether a schema has a list of types, ``anyOf`` or ``oneOf`` anywhere."""
+def has_union(schema: object, *, any_of_counts: bool = True) -> bool:
+    """Whether a schema has a list of types or ``nullable: true`` anywhere, or ``anyOf`` or ``oneOf`` if they count."""
     left: list[Any] = [schema]
     for _ in range(_MOST_NODES):
         if not left:
@@ -62,7 +64,9 @@ def has_union(schema: object) -> bool:
         if isinstance(node, list):
             left += node
         elif isinstance(node, Mapping):
-            if isinstance(node.get("type"), list) or any(isinstance(node.get(key), list) for key in _UNIONS):
+            if isinstance(node.get("type"), list) or node.get("nullable") is True:
+                return True
+            if any_of_counts and any(isinstance(node.get(key), list) for key in _UNIONS):
                 return True
             left += (value for key, value in node.items() if key not in ("enum", "const", "default", "examples"))
     return True  # too large to be looked through is too dense to be met

@@ -66,6 +66,12 @@ def test_union_types_can_be_too_much():
         seen = {part["external_reference"]: part.get("error", {}).get("code") for part in parts}
         assert seen == {"flat": None, "dense": 5024}
         assert peer.emulator.stats()["documents"] == 1  # what fails is not paid for
+    with serving(behaviour=Behaviour(union_types="any_of")) as peer:
+        assert peer.run(response_format=dense).json() == failure(5024, "AiError: AiError: JSON Mode couldn't be met")
+        nullable = {"type": "object", "properties": {"total": {"type": "string", "nullable": True}}}
+        assert peer.run(response_format={"type": "json_schema", "json_schema": nullable}).status_code == 400
+        written = {"type": "object", "properties": {"total": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
+        assert peer.run(response_format={"type": "json_schema", "json_schema": written}).status_code == 200
     with serving(behaviour=Behaviour(union_types="refused", json_mode_status=422, enforce_schema=False)) as peer:
         assert peer.run(response_format=dense).status_code == 200
 

@@ -34,9 +34,9 @@ def test_an_optional_property_is_sent_as_required_and_nullable() -> None:
         "type": "object",
         "properties": {
             "a": {"type": "string"},
-            "b": {"type": ["integer", "null"]},
-            "c": {"type": ["string", "null"], "enum": ["x", None]},
-            "d": {"type": ["integer", "null"], "enum": [5, None]},
+            "b": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            "c": {"anyOf": [{"type": "string", "enum": ["x"]}, {"type": "null"}]},
+            "d": {"anyOf": [{"type": "integer", "enum": [5]}, {"type": "null"}]},
         },
         "required": ["a", "b", "c", "d"],
         "additionalProperties": False,
@@ -91,8 +91,9 @@ def test_descriptions_examples_and_enums_reach_the_model() -> None:
         "examples": ["ACME GmbH"],
     }
     assert properties["second"]["description"] == "If there are two."
-    assert properties["second"]["type"] == ["object", "null"]
-    assert properties["second"]["properties"] == properties["party"]["properties"]
+    party, null = properties["second"]["anyOf"]
+    assert (party["type"], null) == ("object", {"type": "null"})
+    assert party["properties"] == properties["party"]["properties"]
     assert properties["currency"]["enum"] == ["EUR", "USD"]
     assert properties["grandTotal"]["title"] == "What is to be paid"
     assert "title" not in properties["currency"], "pydantic makes it of the name"
@@ -117,8 +118,45 @@ def test_descriptions_examples_and_enums_reach_the_model() -> None:
             {"allOf": [{"type": "integer"}, {"exclusiveMinimum": 0}]},
             {"type": "integer", "exclusiveMinimum": 0},
         ),
-        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, {"type": ["string", "null"]}),
-        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"type": ["string", "integer"]}),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+        (
+            {
+                "type": ["string", "null", "array"],
+                "maxLength": 5,
+                "items": {"type": ["integer", "null"]},
+                "default": "a",
+            },
+            {
+                "default": "a",
+                "anyOf": [
+                    {"type": "string", "maxLength": 5},
+                    {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+                    {"type": "null"},
+                ],
+            },
+        ),
+        (
+            {"enum": ["a", 1, 2.5, None, True], "description": "One."},
+            {
+                "description": "One.",
+                "anyOf": [
+                    {"type": "string", "enum": ["a"]},
+                    {"type": "number", "enum": [1, 2.5]},
+                    {"type": "boolean", "enum": [True]},
+                    {"type": "null"},
+                ],
+            },
+        ),
+        (
+            {"type": ["string", "null"], "const": "a"},
+            {"type": "string", "enum": ["a"]},
+        ),
+        ({"enum": [None]}, {"type": "null"}),
+        (
+            {"additionalProperties": {"type": ["integer", "null"]}},
+            {"type": "object", "additionalProperties": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+        ),
         ({"$ref": "#/$defs/d", "description": "Here."}, {"type": "boolean", "description": "Here."}),
         (
             {"type": "array", "items": {"$ref": "#/$defs/d"}},
@@ -132,7 +170,7 @@ def test_descriptions_examples_and_enums_reach_the_model() -> None:
         ),
         (
             {"prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
-            {"type": "array", "items": {"type": ["string", "integer"]}, "maxItems": 2},
+            {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "maxItems": 2},
         ),
         ({"const": None, "description": "None yet."}, {"type": "null", "description": "None yet."}),
         ({"type": "null"}, {"type": "null"}),
@@ -153,8 +191,8 @@ def test_a_union_of_objects_is_sent_as_one_object_that_names_them_all() -> None:
         "type": "object",
         "properties": {
             "kind": {"type": "string", "enum": ["card", "cash"]},
-            "digits": {"type": ["string", "null"]},
-            "change": {"type": ["number", "null"]},
+            "digits": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "change": {"anyOf": [{"type": "number"}, {"type": "null"}]},
         },
         "required": ["kind", "digits", "change"],
         "additionalProperties": False,
@@ -253,4 +291,6 @@ def test_what_two_conditions_say_of_a_property_is_sent_as_either() -> None:
         for k, codes in (("a", ["x", "y"]), ("b", [1, 2]))
     ]
     sent = _sent({"type": "object", "properties": {"k": {"enum": ["a", "b"]}}, "allOf": cases})
-    assert sent["properties"]["code"] == {"type": ["string", "integer", "null"], "enum": ["x", "y", 1, 2, None]}
+    assert sent["properties"]["code"] == {
+        "anyOf": [{"type": "string", "enum": ["x", "y"]}, {"type": "integer", "enum": [1, 2]}, {"type": "null"}]
+    }
