@@ -5,7 +5,8 @@ A call is all that is asked about one document, until it is settled::
     to send ──Answered──────────────────────────────▶ Settle
       ▲ ▲ ▲ └─the model calls functions─▶ Turn ─┐
       │ │ └────────────at most 5 times──────────┘
-      │ └─429, 3040, no connection: no failed attempt, until the deadline
+      │ ├─429, 3040, no connection: no failed attempt, until the deadline
+      │ └─a server that is not Cloudflare's does not know how JSON is asked for: at once, in another way (`asked_form`)
       └─5xx: five times; no word: once; JSON mode not met: once, and then without it
 
 The rules are those of the queue (`dispatch`): an error in the service's own words was not paid for and may be repeated;
@@ -118,10 +119,17 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Account, token or model are turned away. The document is not to blame."""
+    """Account, token or model are turned away. The document is not to blame.
+
+    Attributes:
+        call: What was asked.
+        error: What the service said.
+        is_certain: Whether once is enough; else it may be this one document, or trouble that passes.
+    """
 
     call: Call
     error: ServiceError
+    is_certain: bool = False
 
 
 Step: TypeAlias = Settle | Again | Wait | Turn | Park | Halt

@@ -19,6 +19,7 @@ class Progress:
         self.settled = 0
         self.trouble = ""
         """What went wrong last with a job that is still open; empty where nothing does."""
+        self._notices: list[str] = []
         self.unit = "batch"
         """What is in flight."""
         self._in_flight: dict[object, int] = {}
@@ -32,6 +33,17 @@ class Progress:
         """Counts documents that left."""
         with self._lock:
             self.settled += documents
+
+    def notice(self, line: str) -> None:
+        """Has a line said once to the person who waits."""
+        with self._lock:
+            self._notices.append(line)
+
+    def take_notices(self) -> list[str]:
+        """The lines that have not been said yet."""
+        with self._lock:
+            found, self._notices = self._notices, []
+        return found
 
     def hold(self, owner: object, count: int, unit: str = "batch") -> None:
         """States how much an owner, a shard or a bundle, has in flight."""

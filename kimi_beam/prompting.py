@@ -35,6 +35,20 @@ StructuredOutput = Literal["schema", "bare", "prompt", "tool"]
 * ``tool``: a forced function call whose arguments are the answer.
 """
 
+Form = Literal["schema", "bare", "prompt", "tool", "object", "text"]
+"""One way of asking. Beside those that a user may choose, two that some servers of OpenAI's protocol need: ``object``,
+``json_object`` with the schema in it, and ``text``, no ``response_format`` at all."""
+
+FORM_NAMES: Mapping[Form, str] = {
+    "schema": "response_format json_schema",
+    "bare": "response_format json_schema with the bare schema",
+    "object": "response_format json_object with the schema in it",
+    "prompt": "response_format json_object with the schema in the prompt alone",
+    "text": "the prompt alone",
+    "tool": "a forced function call",
+}
+"""What messages call them."""
+
 DEFAULT_INSTRUCTIONS = "Extract the fields of the schema from the document."
 _DATA = (
     "The user's message holds one document: the text between two lines of backticks, and images where there are some. "
@@ -82,9 +96,10 @@ class Prompt:
     is_elsewhere: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()
 
-    forms: tuple[StructuredOutput, ...] = field(init=False, compare=False)
+    forms: tuple[Form, ...] = field(init=False, compare=False)
     """How the answer is asked for first, and then each time that JSON mode could not be met (5024): once more with a
-    simpler schema, and then without it. Its triggers are unions, dense or deep schemas, long input (bug reports)."""
+    simpler schema, and then without it. Its triggers are unions, dense or deep schemas, long input (bug reports).
+    On a server that is not Cloudflare's: the ways that are tried one after the other, as it may know the last alone."""
     # JSON of the constant parts of each round: written once, joined around each document's own.
     _parts: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False, compare=False)
 
@@ -96,9 +111,18 @@ class Prompt:
         form = self.structured_output
         if form == "tool" and not self._is_object:
             raise ConfigError("structured_output: a function's arguments are an object, which this schema is not")
-        object.__setattr__(self, "forms", (form, form, "prompt") if form in ("schema", "bare") else (form,))
-        parts = tuple(self._constant(form, simple=number > 0) for number, form in enumerate(self.forms))
+        object.__setattr__(self, "forms", self._ways(form))
+        parts = tuple(
+            self._constant(form, simple=number > 0 and not self.is_elsewhere) for number, form in enumerate(self.forms)
+        )
         object.__setattr__(self, "_parts", parts)
+
+    def _ways(self, form: StructuredOutput) -> tuple[Form, ...]:
+        if self.is_elsewhere and form != "tool":
+            # json_object would forbid an array or a mere value.
+            further: tuple[Form, ...] = ("object", "prompt", "text") if self._is_object else ("text",)
+            return (form, *further) if form != "prompt" else (form, "text") if self._is_object else (form,)
+        return (form, form, "prompt") if form in ("schema", "bare") else (form,)
 
     @property
     def answer_tool(self) -> str | None:
@@ -188,7 +212,7 @@ class Prompt:
     def _thinks(self) -> bool:
         return self.thinking or not thinking_off(self.model)
 
-    def _constant(self, form: StructuredOutput, *, simple: bool) -> tuple[bytes, bytes]:
+    def _constant(self, form: Form, *, simple: bool) -> tuple[bytes, bytes]:
         """What stands before and after a document. All that is constant comes first: caching is by prefix."""
         request = {
             **({"model": self.model} if self.api == "chat" else {}),
@@ -219,7 +243,7 @@ class Prompt:
             return {}
         return {"temperature": 0, "chat_template_kwargs": dict(thinking_off(self.model))}
 
-    def _shape(self, form: StructuredOutput, response_format: dict[str, Any]) -> dict[str, Any]:
+    def _shape(self, form: Form, response_format: dict[str, Any]) -> dict[str, Any]:
         schema, name = response_format["json_schema"]["schema"], response_format["json_schema"]["name"]
         tools = list(self.tools)
         shape: dict[str, Any] = {}
@@ -227,6 +251,8 @@ class Prompt:
             shape["response_format"] = response_format
         elif form == "bare":
             shape["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif form == "object":
+            shape["response_format"] = {"type": "json_object", "schema": schema}
         elif form == "prompt" and self._is_object:  # json_object would forbid an array or a mere value
             shape["response_format"] = {"type": "json_object"}
         elif form == "tool":
@@ -237,13 +263,13 @@ class Prompt:
             shape["tool_choice"] = "auto" if self.tools else {"type": "function", "function": {"name": name}}
         return {**({"tools": tools} if tools else {}), **shape}
 
-    def _streaming(self, form: StructuredOutput) -> dict[str, Any]:
+    def _streaming(self, form: Form) -> dict[str, Any]:
         """A stream outlives the cut-off after 120 s; with a schema it is refused (5023), and the queue has none."""
         if self.api == "batch" or form not in ("prompt", "tool"):
             return {}
         return {"stream": True, "stream_options": {"include_usage": True}}
 
-    def _system(self, form: StructuredOutput) -> str:
+    def _system(self, form: Form) -> str:
         if form == "tool":
             call = _CALL.format(name=self._sent["name"])
             return f"{self.instructions}\n\n{_DATA} {call} {_VALUES}"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from kimi_beam import event_loop, metrics, tools
+from kimi_beam.asked_form import asked_form_of
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
 from kimi_beam.client import Client
 from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE, quota_failure
@@ -25,8 +26,9 @@ from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
-from kimi_beam.wire.completions import Answered, decode_run
-from kimi_beam.wire.envelopes import HttpReply, Refused, Unknown, spent_for
+from kimi_beam.wire.completions import Answered, RunResult, decode_run
+from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, Unknown, bare_error, spent_for
+from kimi_beam.wire.form_refusals import refused_request
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
@@ -70,6 +72,8 @@ class Runs:
     ) -> None:
         self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
         self._halts, self._may_repeat = halts, may_repeat
+        where = connection.service
+        self._form = asked_form_of(where.root, prompt) if where.is_elsewhere else None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._in_flight = 0
         # What both threads know, and when it has changed.
@@ -210,6 +214,8 @@ class Runs:
                     return _reply(document, call, parked(call, failure))
                 if not call.since:  # waiting for a turn is no waiting for an answer
                     call = replace(call, since=time.time())
+                if self._form is not None:
+                    call = self._form.applied(call)
                 request = self._prompt.request(document, form=call.form, turns=turns)
                 step = await self._asked(call, request, document.id)
             finally:
@@ -257,8 +263,10 @@ class Runs:
         now = time.time()
         self._counts[metrics.REQUESTS] += 1
         result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
-        self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
-        step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
+        step = self._refused_form(call, exchange, result, now) if self._form is not None else None
+        if step is None:
+            self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
+            step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
             gate.hold(time.monotonic() + min(wait, self._left(call)))
@@ -278,6 +286,20 @@ class Runs:
             self._turned_away = 0
         return step
 
+    def _refused_form(self, call: Call, exchange: Exchange, result: RunResult, now: float) -> Step | None:
+        """What follows where another server does not take the request as it is; None where something else does."""
+        assert self._form is not None
+        if isinstance(result, Answered):
+            self._form.answered(call.form)
+            return None
+        if not isinstance(exchange, HttpReply) or not (isinstance(result, Refused) or exchange.status >= 400):
+            return None
+        error = result.error if isinstance(result, Refused) else bare_error(exchange, now)
+        if error.code is not None:
+            return None  # Cloudflare's own code says what helps
+        why = refused_request(exchange, error.status, has_tool=self._prompt.answer_tool is not None)
+        return None if why is None else self._form.refused(call, error, why, halts=self._halts)
+
     def _left(self, call: Call) -> float:
         """Seconds until the call's deadline, and never none."""
         return max(call.since + self._polling.deadline - time.time(), self._polling.first)
@@ -286,7 +308,7 @@ class Runs:
         self._counts[metrics.ACCOUNT_TROUBLE] += 1
         self._turned_away += 1
         PROGRESS.trouble = str(halt.error)
-        if self._halts and self._turned_away >= MAX_ACCOUNT_TROUBLE:
+        if self._halts and (halt.is_certain or self._turned_away >= MAX_ACCOUNT_TROUBLE):
             self._halted = halt.error
         elif self._halts:
             await asyncio.sleep(self._polling.first)

@@ -61,10 +61,12 @@ def progress(every: float = 5.0) -> Iterator[None]:
         every: Seconds between two lines; where nothing has changed, a minute.
     """
     done = threading.Event()
+    PROGRESS.take_notices()  # those of an earlier pipeline of this process
 
     def report() -> None:
         last, quiet = None, 0.0
         while not done.wait(every):
+            _say_notices()
             now = PROGRESS.snapshot()
             quiet += every
             if now["documents"] and (now != last or quiet >= 60):
@@ -80,6 +82,12 @@ def progress(every: float = 5.0) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        _say_notices()
+
+
+def _say_notices() -> None:
+    for line in PROGRESS.take_notices():
+        say(line)
 
 
 def interrupted(output: str, *, local: bool, counted: bool) -> str:

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindows
 
+from kimi_beam.asked_form import forget_asked_forms
 from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
@@ -153,6 +154,7 @@ class Extract(beam.PTransform):
         if self._record_batches and not documents.is_bounded:
             raise ConfigError("Extract: record_batches is for bounded input: a stream's rows are filed one by one")
         forget_quotas()  # of an earlier pipeline of this process
+        forget_asked_forms()
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
         shards = self._shards or default_shards(

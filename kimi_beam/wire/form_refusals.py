@@ -1,0 +1,123 @@
+"""How servers of OpenAI's protocol say that they do not take a request as it is: above all its ``response_format``.
+
+There is no common code for it. Observed in bug reports: 400 with OpenAI's error object, whose ``param`` names the field
+(OpenAI, DeepSeek); 400 with a mere text under ``error`` (LM Studio); 422 with serde's words for an unknown variant
+(DeepSeek); 500 with a text (older llama.cpp) or with the text of pydantic's list of errors (llama-cpp-python).
+Assumed: 422 with that list itself (FastAPI's default), whose ``loc`` names the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+from kimi_beam.wire.envelopes import HttpReply, read_json
+
+_MOST = 16 << 10
+"""Bytes of a reply that are looked at: an error is short, and it may repeat the whole request."""
+_OTHER_TROUBLE = frozenset({401, 402, 403, 408, 409, 425, 429})
+"""Statuses that say nothing of the request: tokens, payment, time and limits."""
+_FORM = re.compile(
+    # Not "JSON mode couldn't be met" (5024): that is one document's.
+    r"response[ _-]?format|json[ _-]?(?:schema|object|mode(?! could))|structured[ _-]?outputs?"
+    r"|guided[ _-]?(?:json|decoding)|\bgrammar|invalid format",
+    re.IGNORECASE,
+)
+_TOOL = re.compile(r"\btools?\b|tool[ _-]?(?:choice|call)|function[ _-]?call", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context[ _-]?(?:length|window|size)|too many tokens|(?:prompt|input|request|messages?) (?:is |are )?too"
+    r" (?:long|large)|maximum.{0,40}tokens",
+    re.IGNORECASE,
+)
+_WRONG_REQUEST = re.compile(
+    r"validation[ _-]?error|invalid[ _-]request|bad[ _-]?request|unprocessable|not (?:supported|implemented|permitted)"
+    r"|unsupported|unrecognized|unknown (?:field|variant|parameter)|extra_forbidden|literal_error|input should be",
+    re.IGNORECASE,
+)
+_LOCATION = re.compile(r"""['"]loc['"]\s*:\s*[(\[]([^)\]]*)[)\]]""")
+_SAYING = (
+    "message",
+    "msg",
+    "detail",
+    "param",
+    "loc",
+    "type",
+    "code",
+    "error",
+    "errors",
+    "reason",
+    "title",
+    "description",
+)
+"""Keys of an error whose values are the server's own words; ``input`` and ``ctx`` repeat the request's."""
+
+
+class RefusedRequest(Enum):
+    """Why a server does not take a request, as far as its reply tells."""
+
+    FORM = "it names the way in which JSON was asked for"
+    UNSAID = "the request is wrong, but it does not say what of it"
+    OTHER = "the request is wrong for another reason: another form would be refused as well"
+
+
+def refused_request(reply: HttpReply, status: int, *, has_tool: bool = False) -> RefusedRequest | None:
+    """What a reply with an error says against the request itself; None where it says nothing of it.
+
+    A 5xx counts where its words are those of a refused request: some servers answer 500 to what they cannot parse.
+
+    Args:
+        reply: To a synchronous request; the error may also stand in a stream, or under HTTP 200.
+        status: Of the error.
+        has_tool: Whether JSON was asked for by a function call.
+    """
+    if status in _OTHER_TROUBLE:
+        return None
+    said, located = _words(reply.body[:_MOST])
+    form = _TOOL if has_tool else _FORM
+    if _TOO_LONG.search(said):
+        return RefusedRequest.OTHER
+    if located.startswith(("response ", "'response'")):
+        return None  # the server's own answer was not what it promises (llama-cpp-python)
+    if located:
+        return RefusedRequest.FORM if form.search(located) else RefusedRequest.OTHER
+    if form.search(said):
+        return RefusedRequest.FORM
+    if status in (400, 406, 415, 422, 501) or (status not in (404, 405) and _WRONG_REQUEST.search(said)):
+        return RefusedRequest.UNSAID
+    return None
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    """The server's own words; and the places in the request that it names, where it lists them as pydantic does."""
+    body = body.removeprefix(b"data:").strip()
+    value = read_json(body)
+    if value is None:
+        # Cut off, no JSON, or a stream of several events: as it is.
+        texts, places = [body.decode("utf-8", "replace")], list[str]()
+    else:
+        found = list(_said(value, 8))
+        texts, places = (
+            [text for is_place, text in found if not is_place],
+            [text for is_place, text in found if is_place],
+        )
+    for text in texts:
+        places += _LOCATION.findall(text)
+    return "\n".join(texts), "\n".join(places)
+
+
+def _said(value: Any, depth: int) -> Iterator[tuple[bool, str]]:
+    """Each text in an error, and whether it is a place in the request."""
+    if isinstance(value, str):
+        yield False, value
+    elif isinstance(value, list) and depth:
+        for one in value[:50]:
+            yield from _said(one, depth - 1)
+    elif isinstance(value, dict) and depth:
+        for key in _SAYING:
+            one = value.get(key)
+            if key == "loc" and isinstance(one, list):
+                yield True, " ".join(map(str, one[:20]))
+            else:
+                yield from _said(one, depth - 1)
