@@ -8,28 +8,27 @@ it. All exchanges of a process run on one event loop (`event_loop`), and all tha
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+from kimi_beam.certificates import tls
 from kimi_beam.errors import ConfigError
 from kimi_beam.event_loop import run, start
 from kimi_beam.flow import flow_of, quota_of
+from kimi_beam.http_replies import read_reply
+from kimi_beam.proxies import proxy_of
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.wire.protocol import encode_poll
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +63,10 @@ _MAX_POLLS = 32
 
 
 class _Line(NamedTuple):
-    """Connections for one kind of exchange.
+    """Connections for one kind of exchange."""
 
-    httpx's transport without its client, whose cookies, redirects and merging of defaults nobody here wants, and which
-    took a third of the CPU of a synchronous request.
-    """
-
-    transport: httpx.AsyncBaseTransport
-    timeout: dict[str, float | None]
+    session: aiohttp.ClientSession
+    proxy: str | None
 
 
 class Client:
@@ -179,26 +174,24 @@ class Client:
         run(self._close())
 
     async def _open(self, max_concurrency: int) -> tuple[_Line, _Line, _Line]:
-        # Late: the libraries take 0.4 s of CPU to import, and only a worker that makes requests needs them.
+        # Late: the library takes a tenth of a second to import, and only a worker that makes requests needs it.
         import aiohttp
-        import httpx
-        from httpx_aiohttp import AiohttpTransport
 
         root = self.service.root
-        tls: ssl.SSLContext | bool = httpx.create_ssl_context() if root.startswith("https:") else True
-        address = _proxy(root)
-        proxy = httpx.Proxy(address) if address else None
+        proxy = proxy_of(root)
+        checked = tls() if root.startswith("https:") or (proxy or "").startswith("https:") else True
 
         def line(read: float, **connector: Any) -> _Line:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, **connector),
+                connector=aiohttp.TCPConnector(ssl=checked, **connector),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect, sock_read=read),
                 max_line_size=_MAX_HEADER,
                 max_field_size=_MAX_HEADER,
             )
-            timeout = httpx.Timeout(read, connect=self._timeouts.connect, pool=None)
-            return _Line(AiohttpTransport(verify=False, client=session, proxy=proxy), timeout.as_dict())
+            return _Line(session, proxy)
 
         return (
             line(self._timeouts.read, limit=_MAX_SUBMITS, force_close=True),
@@ -207,7 +200,7 @@ class Client:
         )
 
     async def _close(self) -> None:
-        await asyncio.gather(*(line.transport.aclose() for line in (self._submits, self._polls, self._runs)))
+        await asyncio.gather(*(line.session.close() for line in (self._submits, self._polls, self._runs)))
 
     async def _all(
         self,
@@ -275,46 +268,18 @@ class Client:
     ) -> Exchange:
         try:
             return await asyncio.wait_for(_whole(line, method, url, headers, body, most), within)
-        except asyncio.TimeoutError as e:
-            if e.__cause__ is None or isinstance(e.__cause__, asyncio.CancelledError):
-                return NoReply(sent=True, message=f"no whole reply within {within:.0f} s")
-            return NoReply(_was_sent(e), f"{type(e.__cause__).__name__}: {' '.join(str(e).split())[:200]}")
         except Exception as e:  # whatever ended it: a document's fate is decided by value
-            return NoReply(_was_sent(e), f"{type(e.__cause__ or e).__name__}: {' '.join(str(e).split())[:200]}")
+            if type(e) is asyncio.TimeoutError:
+                return NoReply(sent=True, message=f"no whole reply within {within:.0f} s")
+            return NoReply(_was_sent(e), f"{type(e).__name__}: {' '.join(str(e).split())[:200]}")
 
 
 async def _whole(line: _Line, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int) -> HttpReply:
-    import httpx
-
-    timeout = {"timeout": line.timeout}
-    request = httpx.Request(method, _parsed(url), headers=dict(headers), content=body, extensions=timeout)
-    reply = await line.transport.handle_async_request(request)
-    try:
-        pieces, size = [], 0
-        async for piece in reply.aiter_bytes():
-            pieces.append(piece)
-            size += len(piece)
-            if size > most:
-                raise ValueError(f"a reply of more than {most} bytes")
-    finally:
-        await reply.aclose()
-    found = reply.headers
-    return HttpReply(
-        reply.status_code,
-        b"".join(pieces),
-        found.get("retry-after"),
-        found.get("ratelimit"),
-        found.get("content-type", ""),
-        found.get("cf-ai-req-id", ""),
-        found.get("cf-aig-cache-status", "").upper() == "HIT",
+    response = await line.session.request(
+        method, url, headers=headers, data=body or None, proxy=line.proxy, allow_redirects=False
     )
-
-
-@functools.lru_cache(maxsize=64)
-def _parsed(url: str) -> httpx.URL:
-    import httpx
-
-    return httpx.URL(url)
+    async with response:
+        return await read_reply(response, most)
 
 
 def _without(exchange: Exchange, authorization: Mapping[str, str]) -> Exchange:
@@ -338,11 +303,7 @@ def affinity(prefix: bytes) -> str:
 
 
 def _was_sent(error: Exception) -> bool:
-    """Whether the request may have reached the service.
-
-    The transport's own classes cannot tell: it maps "server disconnected", which may well follow an accepted submit, to
-    httpx's ConnectTimeout. The aiohttp error behind it can.
-    """
+    """Whether the request may have reached the service."""
     import aiohttp
 
     never_sent = (
@@ -351,18 +312,7 @@ def _was_sent(error: Exception) -> bool:
         aiohttp.ConnectionTimeoutError,
         aiohttp.InvalidURL,
     )
-    return not isinstance(error.__cause__ or error, never_sent)
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL: many workers have no other way out.
-
-    Not by aiohttp's own reading of the environment, which takes passwords from ~/.netrc as well.
-    """
-    parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)
+    return not isinstance(error, never_sent)
 
 
 # ------------------------------------------------------------------------------------------------ one of a process

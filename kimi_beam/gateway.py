@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from kimi_beam.credentials import Secret, TokenFrom, TokenSource, read_token, token_source
 from kimi_beam.errors import ConfigError
@@ -99,6 +100,10 @@ def check_url(name: str, url: str) -> None:
     """
     if not re.match(r"https?://[^/\s]+", url):
         raise ConfigError(f"{name}: {url!r} is no http or https URL")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ConfigError(f"{name}: the host or port of {url!r} is none") from None
     if "@" in url.split("/")[2]:
         raise ConfigError(f"{name}: a URL with a password in it would be logged; use token_from")
     if "?" in url or "#" in url:

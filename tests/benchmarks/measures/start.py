@@ -9,7 +9,7 @@ from ..report import Row
 from . import Bench
 
 _FEW = 50
-_IMPORTS = "import apache_beam, pyarrow, httpx_aiohttp"
+_IMPORTS = "import apache_beam, pyarrow, aiohttp"
 _UNIT = "s CPU"
 
 
