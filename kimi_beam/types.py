@@ -188,13 +188,15 @@ class Document:
     @property
     def is_text_alone(self) -> bool:
         """Whether it is an id, a text and where that was read, and nothing else."""
+        earlier = self.earlier
         return (
             not self.metadata
             and not self.images
             and self.failure is None
             and self.arrival is None
             and self.file is None
-            and self.earlier is _NOTHING_EARLIER
+            # Identity is the cheap answer for most. A document that was pickled holds an equal copy of its own.
+            and (earlier is _NOTHING_EARLIER or earlier == _NOTHING_EARLIER)
         )
 
     def with_file(self, file: FileContent) -> Document:
