@@ -47,7 +47,7 @@ def part(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], b
 
 def given_up(
     blob: bytes, failure: Failure, ticket: Ticket | None = None, left_open: Sequence[OpenRequest] = ()
-) -> list[Reply]:
+) -> Replies:
     """A reply with one failure for each document of a batch.
 
     Args:
@@ -61,8 +61,8 @@ def given_up(
         for index, document in enumerate(batches.decode(blob))
     ]
     if not batches.head(blob).form:
-        return replies
-    return [_with(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True)]
+        return Replies.of(replies)
+    return Replies.of(_with(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True))
 
 
 def _with(reply: Reply, before: Spent) -> Reply:

@@ -31,6 +31,7 @@ _BUCKETS = 16
 _HIDDEN = (".", "_")
 
 
+@beam.typehints.with_output_types(Document)
 class ReadContinuously(beam.PTransform):
     """Reads documents from files as they appear, on any filesystem that Beam knows.
 
@@ -69,7 +70,7 @@ class ReadContinuously(beam.PTransform):
                 raise InputError(f"{pattern} names files that cannot be read: only {KINDS} can")
 
     def expand(self, begin: Any) -> beam.PCollection:
-        documents = (
+        return (
             begin
             | "Tick" >> _ticks(begin.pipeline, self._interval, self._until)
             | "Look"
@@ -77,10 +78,8 @@ class ReadContinuously(beam.PTransform):
             | "New" >> beam.ParDo(_New()).with_output_types(Found)
             | "Cut" >> beam.FlatMap(_cut).with_output_types(_Piece)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read)
+            | "Read" >> beam.FlatMap(_read).with_output_types(Document)
         )
-        documents.element_type = Document
-        return documents
 
 
 def _ticks(pipeline: beam.Pipeline, interval: float, until: float | None) -> beam.PTransform:
@@ -90,7 +89,7 @@ def _ticks(pipeline: beam.Pipeline, interval: float, until: float | None) -> bea
         source = FlinkStreamingImpulseSource()
         count = 0 if until is None else max(1, math.ceil((until - time.time()) / interval))
         source.config = {"interval_ms": round(interval * 1_000), "message_count": count}
-        return source
+        return source.with_output_types(bytes)
     return PeriodicImpulse(
         stop_timestamp=MAX_TIMESTAMP if until is None else Timestamp.of(until),
         fire_interval=interval,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, OutputError
 from kimi_beam.io import dead_letters, parquet, staging
 from kimi_beam.io.document_blocks import Documents
+from kimi_beam.io.element_types import TypedTransform, check_type
 from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import Staged, Target
 from kimi_beam.pricing import Price
@@ -25,13 +27,15 @@ from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.summary import FILE_NAME, Summary, to_json
-from kimi_beam.types import DeadLetter, Document
+from kimi_beam.types import DeadLetter, Document, Extraction
 
 JOURNAL = "_journal"
 """The directory, in that of a dataset, that keeps the answers unless another is named."""
 
 
-class WriteDataset(beam.PTransform):
+@beam.typehints.with_input_types(Extraction | pa.RecordBatch, DeadLetter)
+@beam.typehints.with_output_types(Summary)
+class WriteDataset(TypedTransform):
     """Writes both outputs of `Extract` into one directory, all or nothing.
 
     ``extractions: PCollection[Extraction], dead_letters: PCollection[DeadLetter] -> PCollection[Summary]``
@@ -77,6 +81,7 @@ class WriteDataset(beam.PTransform):
 
     def expand(self, results: Any) -> beam.PCollection:
         extractions, failed = results
+        check_type(f"{self.label}(left=…)", self._left, DeadLetter)
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
         rows, letters = self._targets()
@@ -112,23 +117,14 @@ class WriteDataset(beam.PTransform):
         if self._documents is None:
             return {}
         count = _CountMany() if self._documents.element_type is Document else _Count()
-        total = (
-            self._documents
-            | "Window" >> staging.Window()
-            | "CountDocuments" >> beam.ParDo(count).with_output_types(int)
-            | "SumDocuments" >> beam.CombineGlobally(sum).without_defaults()
-        )
-        return {"came_in": total}
+        documents = self._documents | "Window" >> staging.Window()
+        return {"came_in": documents | "CountDocuments" >> beam.ParDo(count).with_output_types(int)}
 
     def _left_by_code(self) -> dict[str, beam.PCollection]:
         if self._left is None:
             return {}
-        codes = self._left | "CodesLeft" >> beam.Map(_code).with_output_types(str)
-        return {"left": codes | "CountLeft" >> beam.combiners.Count.PerElement()}
-
-
-def _code(letter: DeadLetter) -> str:
-    return letter.failure.code
+        left = self._left | "WindowLeft" >> staging.Window()
+        return {"left": left | "CountLeft" >> beam.ParDo(_CountCodes()).with_output_types(tuple[str, int])}
 
 
 class _Count(beam.DoFn):
@@ -144,6 +140,20 @@ class _Count(beam.DoFn):
         yield WindowedValue(self._count, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
+class _CountCodes(beam.DoFn):
+    """``DeadLetter -> (code, how many of a bundle)``."""
+
+    def start_bundle(self) -> None:
+        self._codes: Counter[str] = Counter()
+
+    def process(self, letter: DeadLetter) -> None:
+        self._codes[letter.failure.code] += 1
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for one in self._codes.items():
+            yield WindowedValue(one, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+
 class _CountMany(_Count):
     """The same for documents that `ReadDocuments` hands on by column."""
 
@@ -155,6 +165,7 @@ class _CountMany(_Count):
         return Documents  # Beam cannot read annotations that are put off
 
 
+@beam.typehints.with_output_types(Staged)
 class _StageParquet(beam.PTransform):
     def __init__(self, target: Target, schema: OutputSchema) -> None:
         super().__init__()
@@ -164,6 +175,7 @@ class _StageParquet(beam.PTransform):
         return parquet.stage_parquet(extractions, self._target, self._schema, None)
 
 
+@beam.typehints.with_output_types(Staged)
 class _StageDeadLetters(beam.PTransform):
     def __init__(self, target: Target) -> None:
         super().__init__()
@@ -220,12 +232,20 @@ def _commit(
         staging.remove([summary_path])
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
-    by_code = dict(left) if left is not None else None
+    by_code = None if left is None else _sums(left)
     text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run, left=by_code)
     staging.write_whole(summary_path, text)
     staging.remove_directory(targets[0].staging)
     staging.remove_abandoned(directory)
     return summary
+
+
+def _sums(counts: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """The counts of each name, added up over bundles."""
+    total: Counter[str] = Counter()
+    for name, count in counts:
+        total[name] += count
+    return dict(total)
 
 
 def _run_of(path: str) -> str | None:

@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.arrival import Partition, partition
 from kimi_beam.io.dead_letter_lines import encode
+from kimi_beam.io.element_types import TypedTransform, wrong_element
 from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.io.staging import Commit, Stage, Target, Window, check_writable
 from kimi_beam.summary import Summary
@@ -24,7 +25,9 @@ SUFFIX = ".jsonl"
 _PIECE_BYTES = 1 << 20
 
 
-class WriteDeadLetters(beam.PTransform):
+@beam.typehints.with_input_types(DeadLetter)
+@beam.typehints.with_output_types(str)
+class WriteDeadLetters(TypedTransform):
     """Writes dead letters as JSON lines.
 
     ``PCollection[DeadLetter] -> PCollection[str]`` (the paths)
@@ -38,6 +41,7 @@ class WriteDeadLetters(beam.PTransform):
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
+        ElementTypeError: When it is applied to other elements.
     """
 
     def __init__(self, prefix: str, *, rolling: Rolling = DEFAULT_ROLLING) -> None:
@@ -86,6 +90,8 @@ class _Encode(beam.DoFn):
         self._bytes = 0
 
     def process(self, dead_letter: DeadLetter) -> Iterator[bytes]:
+        if not isinstance(dead_letter, DeadLetter):
+            raise wrong_element("WriteDeadLetters", dead_letter, DeadLetter)
         line = encode(dead_letter)
         self._lines.append(line)
         self._bytes += len(line)

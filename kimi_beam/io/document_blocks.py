@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import apache_beam as beam
+from apache_beam.options.pipeline_options import TypeOptions
 from apache_beam.typehints.batch import BatchConverter
 
 from kimi_beam.columnar import Documents
@@ -16,6 +18,16 @@ TOGETHER = 100
 """Documents that are in memory together as values."""
 _ABOUT = 1_000
 """Bytes of a document."""
+
+
+def can_pass_blocks(pipeline: beam.Pipeline) -> bool:
+    """Whether steps can hand on documents by column.
+
+    They cannot on `BundleBasedDirectRunner`, which knows no batches (2.77), and not with ``--runtime_type_check``: its
+    wrapper around each step hides that the step yields batches.
+    """
+    checks = pipeline.options.view_as(TypeOptions).runtime_type_check
+    return not checks and type(pipeline.runner).__name__ != "BundleBasedDirectRunner"
 
 
 @BatchConverter.register(name="kimi_beam.documents")

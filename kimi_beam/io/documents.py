@@ -17,7 +17,7 @@ from kimi_beam import jsontext
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.io import lines, tables
 from kimi_beam.io.contents import with_content
-from kimi_beam.io.document_blocks import TOGETHER, Documents
+from kimi_beam.io.document_blocks import TOGETHER, Documents, can_pass_blocks
 from kimi_beam.io.parts import KINDS, WHOLE, Part, find_parts, kind_of
 from kimi_beam.io.paths import find, is_compressed, open_input
 from kimi_beam.types import Code, Document, Failure
@@ -25,6 +25,7 @@ from kimi_beam.types import Code, Document, Failure
 T = TypeVar("T")
 
 
+@beam.typehints.with_output_types(Document)
 class ReadDocuments(beam.PTransform):
     """Reads documents from files, found by paths and globs on any filesystem that Beam knows.
 
@@ -53,18 +54,16 @@ class ReadDocuments(beam.PTransform):
 
     def expand(self, pipeline: Any) -> beam.PCollection:
         check_input(self._patterns)
-        start = pipeline | beam.Create([self._patterns])
+        start = pipeline | beam.Create([self._patterns]).with_output_types(tuple[str, ...])
         if self._limit is not None:
-            documents = start | "ReadFirst" >> beam.FlatMap(_read_first, self._limit)
-        else:
-            documents = (
-                start
-                | "FindParts" >> beam.FlatMap(find_parts)
-                | "Spread" >> beam.Reshuffle()
-                | "ReadPart" >> beam.ParDo(_ReadPart())
-            )
-        documents.element_type = Document
-        return documents
+            return start | "ReadFirst" >> beam.FlatMap(_read_first, self._limit).with_output_types(Document)
+        read = _ReadPart() if can_pass_blocks(start.pipeline) else _ReadPartOneByOne()
+        return (
+            start
+            | "FindParts" >> beam.FlatMap(find_parts).with_output_types(Part)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadPart" >> beam.ParDo(read).with_output_types(Document)
+        )
 
 
 class _ReadPart(beam.DoFn):
@@ -79,6 +78,13 @@ class _ReadPart(beam.DoFn):
 
     def get_output_batch_type(self, input_element_type: Any) -> Any:
         return Documents  # Beam cannot read annotations that are put off
+
+
+class _ReadPartOneByOne(beam.DoFn):
+    """The same for runners that take no blocks."""
+
+    def process(self, part: Part) -> Iterator[Document]:
+        return read_part(part)
 
 
 def check_input(patterns: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam import rows
 from kimi_beam.arrival import Partition, partition
+from kimi_beam.io.element_types import TypedTransform, wrong_element
 from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.io.staging import Commit, Stage, Target, Window, WriteFile, check_writable
 from kimi_beam.schema import OutputSchema, SchemaSource
@@ -30,7 +31,9 @@ _GROUP_ROWS = 50_000
 _GROUP_BYTES = 128 << 20
 
 
-class WriteParquet(beam.PTransform):
+@beam.typehints.with_input_types(Extraction | pa.RecordBatch)
+@beam.typehints.with_output_types(str)
+class WriteParquet(TypedTransform):
     """Writes extractions to zstd-compressed Parquet files, their columns typed by the schema.
 
     ``PCollection[Extraction] -> PCollection[str]`` (the paths); bounded input may be the record batches of
@@ -51,6 +54,7 @@ class WriteParquet(beam.PTransform):
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
+        ElementTypeError: When it is applied to other elements.
     """
 
     def __init__(
@@ -111,6 +115,8 @@ class _Encode(beam.DoFn):
         self._pending: list[Extraction] = []
 
     def process(self, extraction: Extraction) -> Iterator[bytes]:
+        if not isinstance(extraction, Extraction):
+            raise wrong_element("WriteParquet", extraction, Extraction)
         self._pending.append(extraction)
         if len(self._pending) >= _PIECE_ROWS:
             yield self._flush()

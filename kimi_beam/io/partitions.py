@@ -99,6 +99,8 @@ def paths(part: Part) -> Iterator[str]:
         yield part.path
 
 
+@beam.typehints.with_input_types(Piece)
+@beam.typehints.with_output_types(Part)
 class WriteParts(beam.PTransform):
     """``PCollection[Piece] -> PCollection[Part]``: unbounded input into the directories of a root.
 

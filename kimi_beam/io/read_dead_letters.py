@@ -20,8 +20,10 @@ from kimi_beam.types import DeadLetter, Document, Failure
 
 LEFT = "left"
 _DOCUMENTS = "documents"
+_FOUND = Document | DeadLetter
 
 
+@beam.typehints.with_output_types(Document, left=DeadLetter)
 class ReadDeadLetters(beam.PTransform):
     """Reads dead letters to run their documents again.
 
@@ -63,17 +65,20 @@ class ReadDeadLetters(beam.PTransform):
             raise InputError("ReadDeadLetters: limit must not be negative")
 
     def expand(self, pipeline: Any) -> Any:
-        start = pipeline | beam.Create([self._patterns])
+        start = pipeline | beam.Create([self._patterns]).with_output_types(tuple[str, ...])
         if self._limit is not None:
-            found = start | "ReadFirst" >> beam.FlatMap(_read_first, self._choice, self._limit)
+            found = start | "ReadFirst" >> beam.FlatMap(_read_first, self._choice, self._limit).with_output_types(
+                _FOUND
+            )
         else:
             found = (
                 start
-                | "FindParts" >> beam.FlatMap(find_parts)
+                | "FindParts" >> beam.FlatMap(find_parts).with_output_types(Part)
                 | "Spread" >> beam.Reshuffle()
-                | "ReadPart" >> beam.FlatMap(_read, self._choice)
+                | "ReadPart" >> beam.FlatMap(_read, self._choice).with_output_types(_FOUND)
             )
-        parts = found | "Part" >> beam.FlatMap(_by_kind).with_outputs(LEFT, main=_DOCUMENTS)
+        by_kind = beam.FlatMap(_by_kind).with_output_types(_FOUND)
+        parts = found | "Part" >> by_kind.with_outputs(LEFT, main=_DOCUMENTS).with_output_types(_FOUND)
         parts[_DOCUMENTS].element_type = Document
         parts[LEFT].element_type = DeadLetter
         return parts

@@ -16,7 +16,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -26,6 +26,8 @@ from apache_beam.transforms.window import GlobalWindows
 from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.io.paths import is_local, listing, output
 from kimi_beam.summary import Summary
+
+T = TypeVar("T")
 
 WriteFile = Callable[[BinaryIO, Iterable[bytes]], Summary]
 """Writes one file of encoded pieces, perhaps none, and says what is in it."""
@@ -79,6 +81,8 @@ def new_staging(parent: str) -> str:
     return path
 
 
+@beam.typehints.with_input_types(T)
+@beam.typehints.with_output_types(T)
 class Window(beam.PTransform):
     """``PCollection[T] -> PCollection[T]``: brings everything into the global window before it is put into files."""
 
@@ -88,6 +92,8 @@ class Window(beam.PTransform):
         return elements | "Global" >> beam.WindowInto(GlobalWindows())
 
 
+@beam.typehints.with_input_types(bytes)
+@beam.typehints.with_output_types(Staged)
 class Stage(beam.PTransform):
     """``PCollection[bytes] -> PCollection[Staged]``: brings pieces together into whole files.
 
@@ -145,6 +151,7 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     return Staged(temporary, _size(temporary) or 0, summary)
 
 
+@beam.typehints.with_output_types(dict[str, Any])
 class Gather(beam.PTransform):
     """``{name: PCollection[T]} -> PCollection[dict[str, list[T]]]``: all there is as one value, even nothing.
 
@@ -154,19 +161,37 @@ class Gather(beam.PTransform):
 
     def expand(self, parts: dict[str, beam.PCollection]) -> beam.PCollection:
         pipeline = next(iter(parts.values())).pipeline
-        keyed = {name: part | f"Key {name}" >> beam.Map(_with_one_key) for name, part in parts.items()}
-        keyed[""] = pipeline | "Once" >> beam.Create([("", None)], reshuffle=False)
-        return keyed | "Group" >> beam.CoGroupByKey() | "Lists" >> beam.Map(_lists).with_output_types(dict[str, Any])
+        named = [
+            part | f"Key {name}" >> beam.Map(_named, name).with_output_types(_Named) for name, part in parts.items()
+        ]
+        once = pipeline | "Once" >> beam.Create([("", ("", None))], reshuffle=False).with_output_types(_Named)
+        # Not `CoGroupByKey`: its steps have no declared types, which `--type_check_strictness=ALL_REQUIRED` asks for.
+        return (
+            (*named, once)
+            | "Together" >> beam.Flatten().with_output_types(_Named)
+            | "Group" >> beam.GroupByKey()
+            | "Lists" >> beam.Map(_lists, tuple(parts)).with_output_types(dict[str, Any])
+        )
 
 
-def _with_one_key(element: Any) -> tuple[str, Any]:
-    return "", element
+_Named = tuple[str, tuple[str, Any]]
+"""One key for all, and an element with the name of its PCollection."""
 
 
-def _lists(group: tuple[str, dict[str, Iterable[Any]]]) -> dict[str, list[Any]]:
-    return {name: list(elements) for name, elements in group[1].items()}
+def _named(element: Any, name: str) -> _Named:
+    return "", (name, element)
 
 
+def _lists(group: tuple[str, Iterable[tuple[str, Any]]], names: tuple[str, ...]) -> dict[str, list[Any]]:
+    lists: dict[str, list[Any]] = {name: [] for name in names}
+    for name, element in group[1]:
+        if name:
+            lists[name].append(element)
+    return lists
+
+
+@beam.typehints.with_input_types(Staged)
+@beam.typehints.with_output_types(str)
 class Commit(beam.PTransform):
     """``PCollection[Staged] -> PCollection[str]``: gives all staged files of a set their names; the paths come out.
 

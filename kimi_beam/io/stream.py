@@ -15,12 +15,13 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from kimi_beam.errors import ConfigError
 from kimi_beam.io import came_in, dead_letters, parquet, staging
 from kimi_beam.io.dataset import check_output
+from kimi_beam.io.element_types import TypedTransform, check_type
 from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Part, Rolling, parts
 from kimi_beam.io.staging import Target
 from kimi_beam.pricing import Price
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.summary import FILE_NAME, Summary, to_json
-from kimi_beam.types import Usage
+from kimi_beam.types import DeadLetter, Document, Extraction, Usage
 
 EXTRACTIONS, DEAD_LETTERS, DOCUMENTS = "extractions", "dead-letters", "documents"
 """The directories of what left, and of what came in."""
@@ -28,7 +29,9 @@ _SUMMARIES = "summaries"
 _VERSION = 1
 
 
-class WriteStream(beam.PTransform):
+@beam.typehints.with_input_types(Extraction, DeadLetter)
+@beam.typehints.with_output_types(str)
+class WriteStream(TypedTransform):
     """Writes both outputs of `Extract` into one directory, by the documents' event time, as answers come.
 
     ``extractions: PCollection[Extraction], dead_letters: PCollection[DeadLetter] -> PCollection[str]`` (the summaries)
@@ -77,6 +80,7 @@ class WriteStream(beam.PTransform):
 
     def expand(self, results: Any) -> beam.PCollection:
         extractions, failed = results
+        check_type(f"{self.label}(documents=…)", self._documents, Document)
         if extractions.is_bounded or failed.is_bounded:
             raise ConfigError("WriteStream is for unbounded input: use WriteDataset")
         staged = staging.new_staging(self._directory)
@@ -92,7 +96,7 @@ class WriteStream(beam.PTransform):
             written.append(self._documents | "Documents" >> _CameIn(targets[DOCUMENTS], self._rolling))
         return (
             written
-            | "Flatten" >> beam.Flatten()
+            | "Flatten" >> beam.Flatten().with_output_types(Part)
             | "ByPartition" >> beam.Map(_keyed).with_output_types(tuple[str, str])
             | "Summarise" >> beam.ParDo(_Summarise(self._directory, self._forms(), self._asked)).with_output_types(str)
         )
@@ -102,6 +106,7 @@ class WriteStream(beam.PTransform):
         return forms if self._documents is None else {**forms, DOCUMENTS: came_in.PARTS}
 
 
+@beam.typehints.with_output_types(Part)
 class _Rows(beam.PTransform):
     def __init__(self, target: Target, schema: OutputSchema, rolling: Rolling) -> None:
         super().__init__()
@@ -111,6 +116,7 @@ class _Rows(beam.PTransform):
         return parquet.write_parts(extractions, *self._arguments)
 
 
+@beam.typehints.with_output_types(Part)
 class _Letters(beam.PTransform):
     def __init__(self, target: Target, rolling: Rolling) -> None:
         super().__init__()
@@ -120,6 +126,7 @@ class _Letters(beam.PTransform):
         return dead_letters.write_parts(failed, *self._arguments)
 
 
+@beam.typehints.with_output_types(Part)
 class _CameIn(beam.PTransform):
     def __init__(self, target: Target, rolling: Rolling) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
 from kimi_beam.arrival import keep
+from kimi_beam.io.element_types import wrong_element
 from kimi_beam.types import Document
 
 
@@ -18,5 +19,7 @@ class KeepArrival(beam.DoFn):
     def process(
         self, document: Document, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
     ) -> Iterator[Document]:
+        if not isinstance(document, Document):
+            raise wrong_element("Extract", document, Document)
         edges = (window.start.micros, window.end.micros) if isinstance(window, IntervalWindow) else None
         yield keep(document, timestamp.micros, edges)

@@ -25,6 +25,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from kimi_beam import metrics
 from kimi_beam.admission import separate
+from kimi_beam.columnar import Replies
 from kimi_beam.jobs import Shard
 from kimi_beam.keyed_state import KeyedState
 from kimi_beam.transforms.slices import Slices
@@ -93,7 +94,7 @@ class DispatchBounded(_ForBounded):
             good, failed = separate(list(state.waiting.take()))
             state.waiting.put_back(good)
             if failed:
-                yield failed
+                yield Replies.of(failed)
         if (yield from self._slice(key, state)):
             drain.set(window.max_timestamp())
 
@@ -110,7 +111,7 @@ class DispatchAtOnce(_ForBounded):
         self._recorder.refresh()
         good, failed = separate(list(element[1]))
         if failed:
-            yield failed
+            yield Replies.of(failed)
         next_firing = in_memory()
         state = next_firing()
         state.waiting.put_back(good)
@@ -228,9 +229,9 @@ class DispatchUnbounded(Slices):
         return shard, self._listener.expect(key, shard)
 
 
-def _now(value: Any) -> TimestampedValue:
+def _now(value: Sequence[Reply]) -> TimestampedValue:
     """Stamps an output with the present: with its document's own timestamp it would be late and silently dropped."""
-    return TimestampedValue(value, Timestamp.of(time.time()))
+    return TimestampedValue[Replies](Replies.of(value), Timestamp.of(time.time()))
 
 
 def _all_now(outputs: Generator[Sequence[Reply], None, T]) -> Generator[Any, None, T]:

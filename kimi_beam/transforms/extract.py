@@ -22,6 +22,7 @@ from kimi_beam.batching import Batching
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.flow import forget_quotas
+from kimi_beam.io.element_types import TypedTransform
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
@@ -33,7 +34,7 @@ from kimi_beam.transforms.arrival import KeepArrival
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
 from kimi_beam.transforms.replies import Replies
-from kimi_beam.transforms.request import Request, Separate
+from kimi_beam.transforms.request import Request, Separate, Values
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.types import DeadLetter, Document, Extraction
 from kimi_beam.validation import Asked
@@ -42,7 +43,8 @@ EXTRACTIONS = "extractions"
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
 
 
-class Extract(beam.PTransform):
+@beam.typehints.with_input_types(Document)
+class Extract(TypedTransform):
     """Extracts one instance of a schema from each document: through the model's batch queue, or synchronously.
 
     ``PCollection[Document] -> extractions: PCollection[Extraction], dead_letters: PCollection[DeadLetter]``, or
@@ -84,6 +86,8 @@ class Extract(beam.PTransform):
     Raises:
         SchemaError: The schema cannot be read or compiled.
         ConfigError: A number is not positive; or, on Dataflow, a token is named by an environment variable.
+        ElementTypeError: When it is applied to elements that are no documents; where Beam does not know their type, in
+            the running pipeline.
         AccountError: In a running bounded pipeline: token, account or model are turned away.
     """
 
@@ -142,6 +146,7 @@ class Extract(beam.PTransform):
         if self._events is not None:
             service.check_events()
         self._record_batches = record_batches
+        self.with_output_types(pa.RecordBatch if record_batches else Extraction, dead_letters=DeadLetter)
         self._shards = shards
         self._handler: ErrorHandler | None = None
 
@@ -170,10 +175,12 @@ class Extract(beam.PTransform):
         ).with_output_types(tuple[str, bytes])
         asked = Asked(self._prompt.schema, self._service.model)
         parts = 1 if is_one_process(documents.pipeline) else shards
-        results = self._dispatch(batches, parts) | "Settle" >> beam.ParDo(
-            Settle(asked, record_batches=self._record_batches)
-        ).with_outputs(DEAD_LETTERS, main=EXTRACTIONS)
-        results[EXTRACTIONS].element_type = pa.RecordBatch if self._record_batches else Extraction
+        row = pa.RecordBatch if self._record_batches else Extraction
+        settle = beam.ParDo(Settle(asked, record_batches=self._record_batches)).with_output_types(row | DeadLetter)
+        # Beam asks for the types of both outputs together, and again of the step that parts them.
+        parting = settle.with_outputs(DEAD_LETTERS, main=EXTRACTIONS).with_output_types(row | DeadLetter)
+        results = self._dispatch(batches, parts) | "Settle" >> parting
+        results[EXTRACTIONS].element_type = row
         results[DEAD_LETTERS].element_type = DeadLetter
         if self._handler is None:
             return results
@@ -197,9 +204,9 @@ class Extract(beam.PTransform):
         asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
         settings = *asking, self._journaling, parts
         if not batches.is_bounded:
-            return batches | beam.Values() | "Request" >> _asking(Request(*settings, bounded=False))
+            return batches | Values() | "Request" >> _asking(Request(*settings, bounded=False))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
-        good = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate())
+        good = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_output_types(bytes)
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
         good.element_type = bytes
         # Nothing joins here: a Flatten ends the stage, and all answers would be pickled on their way to `Settle`.

@@ -17,6 +17,7 @@ from kimi_beam.batches import Row
 from kimi_beam.batching import Batching, Packer
 from kimi_beam.columnar import Documents
 from kimi_beam.io import document_blocks
+from kimi_beam.io.element_types import wrong_element
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.service import WorkersAI
@@ -49,6 +50,8 @@ class MakeBatches(beam.DoFn):
         self._held = 0
 
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
+        if not isinstance(document, Document):
+            raise wrong_element("Extract", document, Document)
         self._arrived.append(document)
         # One that is more than a text may be large: it does not wait for others.
         if len(self._arrived) < document_blocks.TOGETHER and document.is_text_alone:

@@ -22,6 +22,7 @@ from kimi_beam import batches, metrics
 from kimi_beam.admission import separate
 from kimi_beam.batches import Item
 from kimi_beam.client import connect, disconnect
+from kimi_beam.columnar import Replies
 from kimi_beam.errors import AccountError
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
 from kimi_beam.journal import Journaling
@@ -34,6 +35,21 @@ from kimi_beam.synchronous import Runs
 from kimi_beam.tools import Tool
 from kimi_beam.transforms.record import Recorder
 from kimi_beam.types import Document, Failure, Reply
+
+
+@beam.typehints.with_output_types(bytes)
+class Values(beam.PTransform):
+    """``(shard, batch as bytes) -> batch as bytes``: Beam's own, whose inner step has no declared type.
+
+    It has that one's names and as many steps, by which a running job's state is found.
+    """
+
+    def expand(self, keyed: beam.PCollection) -> beam.PCollection:
+        return keyed | "Values" >> beam.Map(_second).with_output_types(bytes)
+
+
+def _second(pair: tuple[str, bytes]) -> bytes:
+    return pair[1]
 
 
 class Separate(beam.DoFn):
@@ -111,7 +127,7 @@ class Request(beam.DoFn):
             for replies in self._runs.drain():
                 self._recorder.replied(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
-                yield WindowedValue(replies, moment, [window])
+                yield WindowedValue(Replies.of(replies), moment, [window])
         self._client.flow.release(self._client, id(self))
         self._count()
 
@@ -148,7 +164,8 @@ class Request(beam.DoFn):
 
     def _stamped(self, replies: Sequence[Reply]) -> Any:
         """With the present for a stream: with its document's own time an answer would be late and silently dropped."""
-        return replies if self._bounded else TimestampedValue(replies, Timestamp.of(time.time()))
+        columns = Replies.of(replies)
+        return columns if self._bounded else TimestampedValue[Replies](columns, Timestamp.of(time.time()))
 
     def _count(self) -> None:
         for name, number in self._runs.counts().items():

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from kimi_beam import batches
 from kimi_beam.client import Client
+from kimi_beam.columnar import Replies
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
@@ -49,13 +50,13 @@ def run_instead(
     for documents in _groups(batches.decode(blob), READ_AT_ONCE):
         whole, lost = parted(read_again(documents))
         if lost:
-            yield lost
+            yield Replies.of(lost)
         for answered in runs.put(whole):
             recorder.replied(answered)
-            yield answered
+            yield Replies.of(answered)
     for answered in runs.drain():
         recorder.replied(answered)
-        yield answered
+        yield Replies.of(answered)
     for name, number in runs.counts().items():
         count(name, number)
 

@@ -124,7 +124,7 @@ class Slices(beam.DoFn):
             elif isinstance(effect, AskAgain):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
                 unmet = [Reply(d, effect.failure, ticket=ticket) for d in batches.decode(blob)]
-                yield self._settled(blob, Replies.of(unmet), waiting)
+                yield Replies.of(self._settled(blob, Replies.of(unmet), waiting))
             elif isinstance(effect, Drop):
                 shard = yield from self._drop(shard, effect, held, waiting)
             elif isinstance(effect, RunInstead):
