@@ -60,7 +60,7 @@ def test_what_is_no_document_is_refused_while_the_pipeline_is_built(elements: li
     p = pipeline()
     given = p | "Texts" >> beam.Create(elements)
     told = refused(lambda: given | "Ask" >> kb.Extract(RECEIPT, service=service(NOWHERE, api=api)))
-    assert told.startswith("Ask takes kimi_beam.Document, but Texts/")
+    assert told.startswith("Ask takes kimi_beam.Document, but Texts gives ")
     assert name in told
     assert "kimi_beam.Document(" in told, "what to do is not told"
 
