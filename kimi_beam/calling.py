@@ -49,6 +49,7 @@ class Call:
         unknown: Requests that ended without a word.
         turns: Times that functions were called.
         usage: Tokens spent so far.
+        raw: What came of the latest answer that broke off or could not be read; None where nothing did.
     """
 
     since: float
@@ -60,6 +61,7 @@ class Call:
     unknown: int = 0
     turns: int = 0
     usage: Usage = field(default_factory=Usage)
+    raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
     if isinstance(result, Answered):
         return _answered(call, result, name, polling)
     if isinstance(result, Unknown):
-        call = replace(call, usage=call.usage + (result.usage or Usage()))
+        call = replace(call, usage=call.usage + (result.usage or Usage()), raw=result.raw or call.raw)
         return _unknown(call, result.message, name, polling, may_repeat)
     if isinstance(result, Refused):
         if result.error.remedy is Remedy.TIMEOUT:
@@ -183,7 +185,7 @@ def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: 
     if call.unknown >= MAX_UNKNOWN or not may_repeat:
         times = "twice " if call.unknown >= MAX_UNKNOWN else ""
         told = f"{times}no word whether the request was answered, so it may have been paid for: {message}"
-        return Settle(call, Failure("submit", "unknown_submit", told, retryable=True))
+        return Settle(call, Failure("submit", "unknown_submit", told, retryable=True, raw=call.raw))
     return Again(call, polling.backoff(name, call.attempts), message)
 
 

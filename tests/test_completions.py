@@ -88,6 +88,8 @@ def test_there_are_exchanges_of_each_synchronous_kind_and_what_they_ask_is_of_th
         assert request["body"].get("stream", False) is (exchange["kind"] == "stream")
 
 
+BOTH = r'{"text":"%s","calls":[{"name":"look","arguments":"{\"q\": 1}"}]}'
+
 # ------------------------------------------------------------------------------------------------ each trouble its code
 
 
@@ -95,31 +97,30 @@ def test_there_are_exchanges_of_each_synchronous_kind_and_what_they_ask_is_of_th
     ("result", "code", "retryable", "raw"),
     [
         # workers-ai.md 10, first rows, and 4
-        (completion(None, "length", reasoning_content="I think"), "truncated", False, None),
-        (completion("", "length", reasoning="I think"), "truncated", False, None),
+        (completion(None, "length", reasoning_content="I think"), "truncated", False, "I think"),
+        (completion("", "length", reasoning="I think"), "truncated", False, "I think"),
         (completion('{"tot', "length"), "truncated", False, '{"tot'),
         (completion('{"total": 1}', "length"), "truncated", False, '{"total": 1}'),
         (completion(None), "empty_answer", True, None),
         (completion(""), "empty_answer", True, None),
         (completion(" \n\n "), "empty_answer", True, " \n\n "),
-        (completion(None, "stop", reasoning_content='{"total": 1}'), "empty_answer", True, None),
-        (completion(None, "stop", reasoning='{"total": 1}'), "empty_answer", True, None),
-        (completion(None, "stop", refusal="I cannot."), "refusal", False, None),
+        (completion(None, "stop", reasoning_content='{"total": 1}'), "empty_answer", True, '{"total": 1}'),
+        (completion(None, "stop", reasoning='{"total": 1}'), "empty_answer", True, '{"total": 1}'),
+        (completion(None, "stop", refusal="I cannot."), "refusal", False, "I cannot."),
         (completion("half", "stop", refusal="I cannot."), "refusal", False, "half"),
         (completion(None, "content_filter"), "content_filter", False, None),
         (completion("half", "content_filter"), "content_filter", False, "half"),
         (completion(None, "tool_calls", tool_calls=[LOOK]), "tool_call", False, '{"q": 1}'),
-        (completion("I look.", "tool_calls", tool_calls=[LOOK]), "tool_call", False, "I look."),
-        (completion('{"total": 1}', "stop", tool_calls=[LOOK]), "tool_call", False, '{"total": 1}'),
+        (completion("I look.", "tool_calls", tool_calls=[LOOK]), "tool_call", False, BOTH % "I look."),
+        (completion('{"total": 1}', "stop", tool_calls=[LOOK]), "tool_call", False, BOTH % r"{\"total\": 1}"),
         (completion(None, "tool_calls", tool_calls=None), "tool_call", False, None),
         (completion(None, "function_call"), "tool_call", False, None),
-        ({"choices": []}, "malformed_item", True, None),
-        ({"choices": None}, "malformed_item", True, None),
-        ({"choices": [None]}, "malformed_item", True, None),
-        ({"choices": [{"message": "x"}]}, "malformed_item", True, None),
+        ({"choices": []}, "malformed_item", True, '{"choices":[]}'),
+        ({"choices": None}, "malformed_item", True, '{"choices":null}'),
+        ({"choices": [None]}, "malformed_item", True, '{"choices":[null]}'),
+        ({"choices": [{"message": "x"}]}, "malformed_item", True, '{"choices":[{"message":"x"}]}'),
         ({}, "malformed_item", True, None),
-        ({"response": None}, "malformed_item", True, None),
-        ({"response": 5}, "malformed_item", True, None),
+        ({"response": None}, "malformed_item", True, '{"response":null}'),
         ({"response": ""}, "empty_answer", True, None),
     ],
 )
@@ -168,7 +169,7 @@ def test_content_parts_are_joined_and_others_left_out() -> None:
     assert found.text == '{"total": 1}'
 
 
-@pytest.mark.parametrize("response", ['{"total": 1}', {"total": 1}, [1, {"a": None}], ' {"total":1}'])
+@pytest.mark.parametrize("response", ['{"total": 1}', {"total": 1}, [1, {"a": None}], ' {"total":1}', 5, False, {}, []])
 def test_the_older_form_is_a_text_or_what_was_parsed_already(response: Any) -> None:
     found = decode_completion({"response": response, "tool_calls": []})
     assert isinstance(found, Completion)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -136,9 +135,8 @@ def test_nesting_beyond_all_reason_is_no_json_or_is_read(deep: bytes) -> None:
 
 def test_what_json_cannot_hold_is_read_all_the_same_and_digits_stay() -> None:
     assert read_json(b'{"a":NaN,"b":-Infinity}') == {"a": None, "b": None}
-    assert read_json(b'{"response":{"n":123456789012345678901}}') == {"response": {"n": 123456789012345678901}}
-    exact = Decimal("0.1000000000000000000000001")
-    assert read_json(b'{"arguments":[0.1000000000000000000000001]}') == {"arguments": [exact]}
+    assert read_json(b'{"response":{"n":123456789012345678901}}') == {"response": '{"n":123456789012345678901}'}
+    assert read_json(b'{"arguments": [0.1000000000000000000000001]}') == {"arguments": "[0.1000000000000000000000001]"}
     assert read_json(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
     assert read_json(b'"\\ud83d"') == "\\ud83d"
     assert read_json(b"\xff") is None

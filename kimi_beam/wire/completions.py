@@ -28,9 +28,13 @@ from kimi_beam.wire.envelopes import (
     stated_error,
     unworded,
 )
+from kimi_beam.wire.parsed_values import as_raw, refusal_in, text_of
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
 from kimi_beam.wire.sse import MEDIA_TYPE, assemble
 from kimi_beam.wire.usage import END_OF_TIME, Stated, count, decode_usage
+
+MOST_RAW = 1 << 20
+"""Bytes that are kept of a reply that is no answer of any known shape, but may have been paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ def decode_run(
         return unworded(exchange, now)
     result = result_of(body)
     if not isinstance(result.get("choices"), list) and "response" not in result:
-        return Unknown(f"a reply that is no chat completion: {excerpt(exchange.body)}")
+        raw = exchange.body[:MOST_RAW].decode("utf-8", "replace")
+        return Unknown(f"a reply that is no chat completion: {excerpt(exchange.body)}", raw=raw or None)
     return _answered(result, exchange, answer_tool, calls_tools)
 
 
@@ -119,7 +124,7 @@ def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_to
     stream = assemble(exchange.body)
     usage = decode_usage(stream.result.get("usage"))
     if stream.errors and stream.has_begun:
-        return Unknown(f"an error in the middle of the stream: {reason(stream.errors)}", usage)
+        return Unknown(f"an error in the middle of the stream: {reason(stream.errors)}", usage, stream.text)
     if stream.errors:
         error = (
             stated_error(stream.errors, exchange, now)
@@ -128,7 +133,7 @@ def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_to
         )
         return Refused(error) if error else Unknown(f"an error in the stream: {excerpt(exchange.body)}")
     if not stream.is_whole:
-        return Unknown(f"the stream broke off: {excerpt(exchange.body[-200:])}", usage)
+        return Unknown(f"the stream broke off: {excerpt(exchange.body[-200:])}", usage, stream.text)
     return _answered(stream.result, exchange, answer_tool, calls_tools)
 
 
@@ -176,7 +181,7 @@ def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completio
     if item is None:
         return Failure("infer", "missing_item", "the service sent no answer for this document", retryable=True), None
     if not isinstance(item, dict):
-        return Failure("infer", "malformed_item", f"no item: {reason(item)}", retryable=True), None
+        return _malformed(f"no item: {reason(item)}", item), None
     result = item.get("result")
     usage = decode_usage(result.get("usage")) if isinstance(result, dict) else None
     if (
@@ -196,8 +201,11 @@ def _failed_item(item: Mapping[str, Any], result: Any) -> Failure:
     errors = stated if isinstance(stated, list) and stated else [stated]
     told = reason(stated or result)
     if not isinstance(errors[0], dict) or type(errors[0].get("code")) not in (int, str):
-        return Failure("infer", "item_failed", f"the service failed this item: {told}", retryable=True)
-    return failed(stated_error(errors, HttpReply(0, b""), 0.0), "the service failed this item")
+        failure = Failure("infer", "item_failed", f"the service failed this item: {told}", retryable=True)
+    else:
+        failure = failed(stated_error(errors, HttpReply(0, b""), 0.0), "the service failed this item")
+    is_answer = not isinstance(result, dict) or "choices" in result or "response" in result
+    return replace(failure, raw=as_raw(result)) if is_answer else failure
 
 
 FAILURES: Mapping[int, Code] = {
@@ -223,31 +231,43 @@ def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failur
 def decode_completion(
     result: Mapping[str, Any], *, answer_tool: str | None = None, calls_tools: bool = False
 ) -> Completion | Failure | ToolCalls:
-    """A chat completion: its text, or why it has none. Reasoning is never read as the answer."""
-    choices = result.get("choices")
-    if "choices" not in result and isinstance(result.get("response"), (str, dict, list)):
+    """A chat completion: its text, or why it has none. Reasoning is never read as the answer.
+
+    A failure's ``raw`` holds what the model wrote, reasoning where that is all: it was paid for.
+    """
+    if "choices" not in result and result.get("response") is not None:
         return _classic(result)
+    choices = result.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(message, dict):
-        return Failure("infer", "malformed_item", f"no chat completion: {reason(result)}", retryable=True)
-    text = _text(message.get("content"))
+    message = _message(choice)
+    if not isinstance(choice, dict) or message is None:
+        return _malformed(f"no chat completion: {reason(result)}", result)
+    try:
+        text = _text(message, result.get("response"))
+    except (TypeError, RecursionError):
+        return _malformed("the answer is nested too deep to be read", message)
     calls = _tool_calls(message["tool_calls"]) if message.get("tool_calls") else ()
     answer = next((call.arguments for call in calls if call.name == answer_tool), None) if answer_tool else None
     raw = answer or text or None
+    reasoning = _reasoning(message)
     finish = choice.get("finish_reason")
     if finish == "length":
         told = "the answer was cut at max_completion_tokens" if raw else "all tokens went into thinking"
-        return Failure("infer", "truncated", told, raw=raw)
+        return Failure("infer", "truncated", told, raw=raw or reasoning or _written(text, calls))
     if finish == "content_filter":
-        return Failure("infer", "content_filter", "the service filtered the answer", raw=raw)
-    if message.get("refusal"):
-        return Failure("infer", "refusal", f"the model refused: {reason(message['refusal'])}", raw=raw)
+        return Failure("infer", "content_filter", "the service filtered the answer", raw=raw or reasoning or None)
+    refusal = message.get("refusal") or refusal_in(message.get("content"))
+    if refusal:
+        told = f"the model refused: {reason(refusal)}"
+        return Failure("infer", "refusal", told, raw=raw or as_raw(refusal))
     if answer is None and (calls or (not text and finish in ("tool_calls", "function_call"))):
-        called = ToolCalls(calls, text, _text(message.get("reasoning_content") or message.get("reasoning")))
-        return called if calls and calls_tools else _unexpected_call(called)
+        called = ToolCalls(calls, text, reasoning)
+        if calls and calls_tools:
+            return called
+        return _unexpected_call(called, message.get("tool_calls") or message.get("function_call"))
     if not (raw or "").strip():
-        return Failure("infer", "empty_answer", "the answer is empty", retryable=True, raw=raw)
+        told = "the answer is empty; all that the model wrote is reasoning" if reasoning else "the answer is empty"
+        return Failure("infer", "empty_answer", told, retryable=True, raw=reasoning or raw)
     model = result.get("model")
     return Completion(
         raw or "",
@@ -257,12 +277,37 @@ def decode_completion(
     )
 
 
-def _text(content: Any) -> str:
-    """A string, or the texts of content parts (release notes 2026-02-17)."""
-    if isinstance(content, str):
-        return content
-    parts = [part.get("text") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return "".join(part for part in parts if isinstance(part, str))
+def _message(choice: Any) -> Mapping[str, Any] | None:
+    """The message of a choice; the older completions endpoint has a text in its place (documented: OpenAI)."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if isinstance(message, dict):
+        return message
+    return {"content": choice["text"]} if isinstance(choice, dict) and isinstance(choice.get("text"), str) else None
+
+
+def _text(message: Mapping[str, Any], response: Any) -> str:
+    """The answer of a message: its content, else what OpenAI's client puts beside it, else the older form's.
+
+    Raises:
+        TypeError, RecursionError: It is nested too deep.
+    """
+    text = text_of(message.get("content"))
+    for beside in (message.get("parsed"), response):
+        if text.strip():
+            break
+        text = text_of(beside) or text
+    return text
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    try:
+        return text_of(message.get("reasoning_content") or message.get("reasoning"))
+    except (TypeError, RecursionError):
+        return ""
+
+
+def _malformed(told: str, value: Any) -> Failure:
+    return Failure("infer", "malformed_item", told, retryable=True, raw=as_raw(value))
 
 
 def _tool_calls(listed: Any) -> tuple[ToolCall, ...]:
@@ -284,10 +329,23 @@ def _tool_calls(listed: Any) -> tuple[ToolCall, ...]:
     return tuple(found)
 
 
-def _unexpected_call(called: ToolCalls) -> Failure:
+def _unexpected_call(called: ToolCalls, stated: Any = None) -> Failure:
+    """A function was called where none was offered.
+
+    Args:
+        called: What was understood of it.
+        stated: What was sent, where nothing was understood.
+    """
     name = called.calls[0].name if called.calls else "a function"
     told = f"the model called {reason(name)} where an answer was asked for"
-    return Failure("infer", "tool_call", told, raw=called.text or (called.calls[0].arguments if called.calls else None))
+    return Failure("infer", "tool_call", told, raw=_written(called.text, called.calls) or as_raw(stated))
+
+
+def _written(text: str, calls: Sequence[ToolCall]) -> str | None:
+    """All that a model wrote, as one text: JSON where it is several."""
+    if len(calls) + bool(text) > 1:
+        return as_raw({"text": text, "calls": [{"name": call.name, "arguments": call.arguments} for call in calls]})
+    return text or (calls[0].arguments if calls else None) or None
 
 
 def _created(seconds: Any) -> int | None:
@@ -297,12 +355,12 @@ def _created(seconds: Any) -> int | None:
 
 
 def _classic(result: Mapping[str, Any]) -> Completion | Failure:
-    """The shape of older models: a string, or an object that was parsed already (JSON mode page)."""
+    """The shape of older models: a string, or a value that was parsed already (JSON mode page)."""
     response = result["response"]
     try:
-        text = response if isinstance(response, str) else jsontext.dumps(response).decode()
+        text = text_of(response)
     except (TypeError, RecursionError):
-        return Failure("infer", "malformed_item", "the answer is nested too deep to be read", retryable=True)
+        return _malformed("the answer is nested too deep to be read", response)
     if not text.strip():
-        return Failure("infer", "empty_answer", "the answer is empty", retryable=True)
+        return Failure("infer", "empty_answer", "the answer is empty", retryable=True, raw=text or None)
     return Completion(text, None, None, None)

@@ -17,6 +17,7 @@ import orjson
 
 from kimi_beam import jsontext
 from kimi_beam.types import Usage
+from kimi_beam.wire.parsed_values import with_texts
 from kimi_beam.wire.service_errors import ServiceError
 
 
@@ -76,10 +77,12 @@ class Unknown:
     Attributes:
         message: What came instead.
         usage: Tokens that are known to be spent, of a stream that broke off; None where nothing is.
+        raw: What came of an answer, which may have been paid for; None where nothing did.
     """
 
     message: str
     usage: Usage | None = None
+    raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +108,14 @@ def reason(value: Any) -> str:
         return type(value).__name__
 
 
-_PARSED = (b'"response"', b'"arguments"')
-"""Keys whose values some servers send parsed: in these alone a number is part of an answer, to be kept exactly."""
-
-
 def read_json(body: bytes) -> Any:
-    """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job."""
+    """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job.
+
+    An answer that was sent as a value is its text (see `parsed_values`).
+    """
+    body = with_texts(body)
     try:
-        value = orjson.loads(body)
-        has_parsed = body.find(_PARSED[0]) >= 0 or body.find(_PARSED[1]) >= 0
-        return jsontext.loads_leniently(body) if has_parsed and jsontext.may_exceed_double(body) else value
+        return orjson.loads(body)
     except ValueError:
         return jsontext.loads_leniently(body)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kimi_beam.wire.envelopes import read_json
+from kimi_beam.wire.parsed_values import text_of
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -31,6 +32,14 @@ class Streamed:
     is_whole: bool
     has_begun: bool = True
 
+    @property
+    def text(self) -> str | None:
+        """What the model has written so far: its answer, else its reasoning; None where that is nothing."""
+        choices = self.result.get("choices")
+        message = choices[0]["message"] if choices else {"content": self.result.get("response")}
+        calls = "".join(call["function"]["arguments"] for call in message.get("tool_calls") or ())
+        return message.get("content") or calls or message.get("reasoning_content") or message.get("reasoning") or None
+
 
 def assemble(body: bytes) -> Streamed:
     """Puts a stream together."""
@@ -39,6 +48,7 @@ def assemble(body: bytes) -> Streamed:
     texts: dict[str, list[str]] = {}
     calls: dict[Any, dict[str, Any]] = {}
     finish: str | None = None
+    errors: Any = None
     in_chunks = is_done = False
     for data in _data(body):
         if data.strip() == b"[DONE]":
@@ -49,7 +59,7 @@ def assemble(body: bytes) -> Streamed:
             continue
         errors = event.get("errors") or event.get("error")
         if errors:
-            return Streamed(result, errors, is_whole=False, has_begun=bool(calls) or any(map(any, texts.values())))
+            break
         for key in ("id", "created", "model"):
             if event.get(key) is not None:
                 result[key] = event[key]
@@ -60,20 +70,23 @@ def assemble(body: bytes) -> Streamed:
         if isinstance(choice, dict):
             in_chunks = True
             finish = choice["finish_reason"] if isinstance(choice.get("finish_reason"), str) else finish
-            delta = choice.get("delta")
+            delta = choice.get("delta") or choice.get("message")
             if isinstance(delta, dict):
                 _add(delta, texts, calls)
-        elif isinstance(event.get("response"), str):
+        if isinstance(event.get("response"), str):
             texts.setdefault("response", []).append(event["response"])
     joined = {key: "".join(pieces) for key, pieces in texts.items()}
+    has_begun = not errors or bool(calls) or any(joined.values())
     if not in_chunks:
-        return Streamed({**result, "response": joined.get("response", "")}, None, is_done)
-    joined.pop("response", None)
+        return Streamed({**result, "response": joined.get("response", "")}, errors, is_done and not errors, has_begun)
+    response = joined.pop("response", None)
     message |= joined
+    if response and not message["content"] and not calls:
+        message["content"] = response
     if calls:
         message["tool_calls"] = list(calls.values())
     result["choices"] = [{"index": 0, "finish_reason": finish, "message": message}]
-    return Streamed(result, None, is_done or finish is not None)
+    return Streamed(result, errors, (is_done or finish is not None) and not errors, has_begun)
 
 
 def _data(body: bytes) -> Iterator[bytes]:
@@ -90,9 +103,9 @@ def _data(body: bytes) -> Iterator[bytes]:
 
 
 def _add(delta: dict[str, Any], texts: dict[str, list[str]], calls: dict[Any, dict[str, Any]]) -> None:
-    for key in ("content", "refusal", "reasoning", "reasoning_content"):
-        if isinstance(delta.get(key), str):
-            texts.setdefault(key, []).append(delta[key])
+    for key in ("content", "parsed", "refusal", "reasoning", "reasoning_content"):
+        if isinstance(delta.get(key), (str, list)):
+            texts.setdefault(key, []).append(text_of(delta[key]))
     pieces = delta.get("tool_calls")
     for piece in pieces if isinstance(pieces, list) else ():
         if not isinstance(piece, dict):
