@@ -31,6 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from kimi_beam import metrics
 from kimi_beam.jobs import Job, Shard, hold, put, without
 from kimi_beam.polling import Polling
 from kimi_beam.types import Failure, Usage
@@ -170,6 +171,18 @@ def submitted_together(
             shard, more = submitted(shard, current, result, now, polling, may_run=may_run, may_repeat=may_repeat)
             effects += more
     return shard, effects
+
+
+def counted(results: Sequence[tuple[Job, SubmitResult]]) -> Mapping[str, int]:
+    """What is counted of submits that were made at once, by the names of `metrics`."""
+    taken = [job for job, result in results if isinstance(result, (Accepted, Unknown))]
+    again = [job.count for job in taken if job.resubmitted or job.unknown]
+    return {
+        metrics.UNKNOWN_SUBMITS: sum(isinstance(result, Unknown) for _, result in results),
+        metrics.RESUBMITS: len(again),
+        metrics.MAYBE_PAID_TWICE: sum(again),
+        metrics.DELAYS: sum(isinstance(r, Refused) and r.error.remedy is Remedy.WAIT for _, r in results),
+    }
 
 
 def _spends_quota(result: SubmitResult) -> bool:

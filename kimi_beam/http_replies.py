@@ -84,6 +84,7 @@ def _reply(response: aiohttp.ClientResponse, body: bytes) -> HttpReply:
         told.get("content-type", ""),
         told.get("cf-ai-req-id", ""),
         told.get("cf-aig-cache-status", "").upper() == "HIT",
+        told.get("server", ""),
     )
 
 

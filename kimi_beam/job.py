@@ -67,6 +67,7 @@ class Job:
         journaling: Where answers are kept; None for nowhere.
         journal_ttl: Seconds after which they are forgotten, before the run begins; None for never.
         events: How it is told of finished jobs; None where it polls.
+        emulated: It is known that the emulator answers.
         redrive: The inputs are dead letters: which of them are run again. None: the inputs are documents.
     """
 
@@ -85,6 +86,7 @@ class Job:
     journal_ttl: float | None = None
     events: Events | None = None
     redrive: Choice | None = None
+    emulated: bool = False
 
 
 class Run:
@@ -183,6 +185,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         overwrite=job.overwrite,
         documents=documents,
         left=left,
+        emulated=job.emulated,
     )
     results = documents | "Extract" >> Extract(
         job.schema,

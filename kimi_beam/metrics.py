@@ -27,7 +27,10 @@ EVENT_PULLS = "event_pulls"
 DELAYS = "delays"
 """Times the service said to come back later (429, 3040)."""
 RESUBMITS = "resubmits"
-"""Jobs submitted again because the service lost them (5504) or, where the user wants that, was not done in time."""
+"""Submits and synchronous requests that were taken, or may have been, although an earlier one of the same documents had
+been or may have been: it ended without a word, or its job was lost by the service (5504) or not done in time."""
+MAYBE_PAID_TWICE = "documents_maybe_paid_twice"
+"""The documents of `RESUBMITS`. Nobody outside the service knows which of them were billed twice."""
 RECALLED = "recalled"
 """Documents whose answer was in the journal: nothing was paid for them again."""
 ADOPTED = "adopted"
@@ -54,6 +57,7 @@ ALL = (
     EVENT_PULLS,
     DELAYS,
     RESUBMITS,
+    MAYBE_PAID_TWICE,
     RECALLED,
     ADOPTED,
     SPLITS,

@@ -86,3 +86,8 @@ def thinking_off(model: str) -> Mapping[str, Any]:
     """The `chat_template_kwargs` that turn a model's thinking off; empty where nothing does."""
     known = MODELS.get(model)
     return _ANY_SWITCH if known is None else known.thinking_off
+
+
+def is_stand_in(model_answered: str) -> bool:
+    """Whether the name of a model that answered is the emulator's: it ends in ``(emulator)`` or ``(emulator: …)``."""
+    return model_answered.endswith(")") and " (emulator" in model_answered

@@ -20,6 +20,8 @@ from kimi_beam.wire.queues import decode_ack, decode_pull, encode_ack, encode_pu
 from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError
 
 _TRIES = 4
+_EMULATOR = "kimi-beam-emulator"
+"""What the emulator calls itself; no code is shared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,12 @@ class Checked:
     Attributes:
         service: As it is to be asked: synchronously, where its model has no queue and the user allows it.
         doubt: What could not be made sure of, or is worth knowing, in one line; empty where all is good.
+        emulated: Whether the emulator answered, by its ``Server`` header.
     """
 
     service: WorkersAI
     doubt: str = ""
+    emulated: bool = False
 
 
 def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> Checked:
@@ -55,11 +59,12 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
         for attempt in range(_TRIES):
             exchange = _probe(client)
             answer = _models(exchange, service) if service.is_elsewhere else decode_poll(exchange, time.time())
+            emulated = isinstance(exchange, HttpReply) and exchange.server == _EMULATOR
             if not isinstance(answer, Trouble):
-                return Checked(service, answer if isinstance(answer, str) else "")
+                return Checked(service, answer if isinstance(answer, str) else "", emulated)
             trouble = answer
             if (found := _refuse(trouble.error, service)) is not None:
-                return found
+                return replace(found, emulated=emulated)
             if isinstance(exchange, HttpReply) and exchange.status in (404, 405, 501) and _has_no_code(trouble.error):
                 raise ConfigError(f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}")
             if attempt < _TRIES - 1:

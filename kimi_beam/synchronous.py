@@ -263,6 +263,9 @@ class Runs:
         now = time.time()
         self._counts[metrics.REQUESTS] += 1
         result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
+        if call.unknown and isinstance(result, (Answered, Unknown)):
+            self._counts[metrics.RESUBMITS] += 1
+            self._counts[metrics.MAYBE_PAID_TWICE] += 1
         step = self._refused_form(call, exchange, result, now) if self._form is not None else None
         if step is None:
             self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)

@@ -21,6 +21,7 @@ _summaries = st.builds(
     extractions=_counts,
     dead_letters=st.dictionaries(st.sampled_from(get_args(Code)), _counts, max_size=4),
     usage=st.builds(Usage, _counts, _counts, _counts),
+    answered_by=st.dictionaries(st.sampled_from(["", K2_6, f"{K2_6} (emulator)"]), _counts, max_size=3),
 )
 
 
@@ -55,7 +56,8 @@ def test_adding_changes_neither_part_and_loses_no_document_or_token(a: Summary, 
 
 
 def test_the_file_says_everything_that_users_and_scripts_read() -> None:
-    summary = Summary(2, {"truncated": 1, "deadline": 3}, Usage(1_000, 400, 50))
+    answered_by = {K2_6: 1, "": 1}
+    summary = Summary(2, {"truncated": 1, "deadline": 3}, Usage(1_000, 400, 50), answered_by=answered_by)
     content = json.loads(to_json(summary, model=K2_6, schema_hash="abc", measured={"submits": 4, "wall_s": 1.5}))
     assert content == {
         "documents": 6,
@@ -64,7 +66,10 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "usage": {"prompt_tokens": 1_000, "cached_tokens": 400, "completion_tokens": 50},
         "cost_usd": 0.000834,  # 600 at 0.95, 400 at 0.16 and 50 at 4, in millionths
         "cache_saved_usd": 0.000316,  # 400 at 0.79
+        "emulated": False,
+        "would_have_cost_usd": None,
         "model": K2_6,
+        "model_answered": {K2_6: 1, "not stated": 1},
         "schema_hash": "abc",
         "batches": None,
         "submits": 4,
@@ -73,6 +78,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "requests": None,
         "unknown_submits": None,
         "resubmits": None,
+        "documents_maybe_paid_twice": None,
         "wall_s": 1.5,
         "journal": None,
         "run": None,
@@ -97,3 +103,30 @@ def test_the_users_own_price_counts_where_the_models_is_unknown() -> None:
     summary = Summary(1, {}, Usage(1_000_000, 500_000, 1_000_000))
     content = json.loads(to_json(summary, model="own", schema_hash="h", price=Price(1.0, 0.5, 2.0)))
     assert (content["cost_usd"], content["cache_saved_usd"]) == (2.75, 0.25)
+
+
+@pytest.mark.parametrize("name", [f"{K2_6} (emulator: rule-based, not Kimi)", "own (emulator)"])
+def test_what_the_emulator_answered_is_never_a_cost(name: str) -> None:
+    summary = Summary(2, {}, Usage(1_000, 400, 50), answered_by={name: 2})
+    content = json.loads(to_json(summary, model=K2_6, schema_hash="h"))
+    assert content["emulated"] is True
+    assert (content["cost_usd"], content["cache_saved_usd"], content["would_have_cost_usd"]) == (0, 0, 0.000834)
+    assert content["model_answered"] == {name: 2}
+    alone = json.loads(
+        to_json(Summary(0, {"truncated": 2}, Usage(1_000, 400, 50)), model=K2_6, schema_hash="h", emulated=True)
+    )
+    assert (alone["emulated"], alone["cost_usd"]) == (True, 0), "no row, yet it is known who answered"
+
+
+@pytest.mark.parametrize("name", ["", "m", "emulator", "(emulator) m", "x (emulators) y"])
+def test_other_names_are_other_models(name: str) -> None:
+    content = json.loads(to_json(Summary(1, {}, Usage(), answered_by={name: 1}), model=K2_6, schema_hash="h"))
+    assert content["emulated"] is False
+
+
+def test_a_service_that_names_another_model_each_time_does_not_fill_the_summary() -> None:
+    many = {f"m{number}": 1 for number in range(500)} | {"usual": 9}
+    content = json.loads(to_json(Summary(509, {}, Usage(), answered_by=many), model="m", schema_hash="h"))
+    assert next(iter(content["model_answered"].items())) == ("usual", 9)
+    assert len(content["model_answered"]) == 51
+    assert sum(content["model_answered"].values()) == 509

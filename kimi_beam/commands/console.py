@@ -129,16 +129,14 @@ def without_place(message: str) -> str:
     return message.partition(" [while running")[0]
 
 
-def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated: bool) -> None:
+def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
     """Prints what a run came to.
 
     Args:
         summary: The content of ``summary.json``.
         files: What was written.
-        emulated: Whether a stand-in answered, so that nothing was paid.
     """
-    usage, cost = summary["usage"], summary["cost_usd"]
-    price = "unknown for this model" if cost is None else f"${cost:.4f}"
+    usage, twice = summary["usage"], summary["documents_maybe_paid_twice"]
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
     lines = [
         ("documents", summary["documents"]),
@@ -148,12 +146,27 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str], *, emulated:
         *((("left as they are", sum(left.values())),) if (left := summary.get("left")) is not None else ()),
         *((f"  {code}", count) for code, count in (left or {}).items()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
-        ("cost", f"{price} had Kimi answered (the stand-in is free)" if emulated else price),
+        *(("answered by", f"{plain(name)}: {count}") for name, count in summary["model_answered"].items()),
+        ("cost", _cost(summary)),
+        *((("maybe paid twice", f"{twice} documents (README: what is paid for, and when twice)"),) if twice else ()),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
         *(("written", path) for path in files),
     ]
     for name, value in lines:
         print(f"{name:<20}{value}")
+
+
+def _cost(summary: Mapping[str, Any]) -> str:
+    if not summary["emulated"]:
+        return "unknown for this model" if summary["cost_usd"] is None else f"${summary['cost_usd']:.4f}"
+    would = summary["would_have_cost_usd"]
+    price = "" if would is None else f"; {summary['model']} would have cost ${would:.4f}"
+    return f"nothing: the emulator answered, which is not Kimi{price}"
+
+
+def plain(text: str) -> str:
+    """Names that others chose are untrusted: no control character reaches the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -171,5 +184,5 @@ def _cell(value: Any) -> str:
         return "-"
     text = f"[{len(value)}]" if isinstance(value, list) else str(value)
     # An answer is untrusted: no control characters reach the terminal.
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = " ".join(plain(text).split())
     return text if len(text) <= 34 else f"{text[:33]}…"

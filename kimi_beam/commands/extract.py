@@ -66,8 +66,13 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             checked = _checked(wanted, ask=not args.no_preflight, remote=remote)
             # Without a queue of jobs there is nothing that events could tell of.
             wanted = replace(
-                wanted, service=checked.service, events=wanted.events if checked.service.api == "batch" else None
+                wanted,
+                service=checked.service,
+                events=wanted.events if checked.service.api == "batch" else None,
+                emulated=args.emulator or checked.emulated,
             )
+            if checked.emulated and not args.emulator:
+                console.say(f"the emulator answers at {wanted.service.root}: this is not Kimi, and nothing is paid for")
             if checked.doubt:
                 console.say(f"{checked.doubt}; going on")
             ready = Run(wanted, options)
@@ -139,7 +144,7 @@ def _checked(wanted: Job, *, ask: bool, remote: bool) -> Checked:
 
 def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
     files = [path for kind in ("extractions", "dead-letters", "summary") for path in parts(args.output, kind)]
-    console.print_summary(summary, files, emulated=args.emulator)
+    console.print_summary(summary, files)
     if args.preview:
         console.print_rows(first_rows(parts(args.output, "extractions"), args.preview))
 

@@ -20,6 +20,7 @@ from kimi_beam.emulator.call import Call, Surface
 from kimi_beam.emulator.replies import Reply
 from kimi_beam.emulator.service import Service
 
+NAME: Final = "kimi-beam-emulator"
 BASE_PATH: Final = "/client/v4"
 _AI: Final = BASE_PATH + "/accounts/{account}/ai"
 _MESSAGES: Final = BASE_PATH + "/accounts/{account}/queues/{queue}/messages/"
@@ -148,7 +149,8 @@ def _error(reply: Reply) -> Callable[[Request, Exception], Awaitable[Response]]:
 
 
 def _response(reply: Reply) -> Response:
-    headers = {"cf-ai-req-id": str(uuid4()), **reply.headers}
+    # Its own name, so that nobody takes it for the service; Cloudflare's is ``cloudflare``.
+    headers = {"cf-ai-req-id": str(uuid4()), "server": NAME, **reply.headers}
     return _Events(reply, headers) if reply.pieces else Response(reply.body, reply.status, headers, reply.media_type)
 
 

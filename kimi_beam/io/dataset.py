@@ -52,6 +52,8 @@ class WriteDataset(TypedTransform):
         documents: What went into `Extract`, ``PCollection[Document]``: if as many did not come out, nothing is written.
             None: not compared.
         left: ``PCollection[DeadLetter]`` of `ReadDeadLetters`: counted by code in the summary. None: there is none.
+        emulated: Whether it is known that the emulator answers, so that nothing is paid; where it has given rows, the
+            summary says so without.
 
     Raises:
         OutputError: When the pipeline is built: the directory holds a finished run, one with columns that the schema's
@@ -69,12 +71,13 @@ class WriteDataset(TypedTransform):
         overwrite: bool = False,
         documents: beam.PCollection | None = None,
         left: beam.PCollection | None = None,
+        emulated: bool = False,
     ) -> None:
         super().__init__()
         self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
         check_columns(self._directory, self._schema)
-        self._model, self._price = model, price
+        self._asked = model, price, emulated
         self._overwrite = overwrite
         self._documents, self._left = documents, left
         self.staging = staging.new_staging(self._directory)
@@ -96,7 +99,7 @@ class WriteDataset(TypedTransform):
                 _commit_gathered,
                 (rows, letters),
                 self._schema,
-                (self._model, self._price),
+                self._asked,
                 self._directory,
                 self._overwrite,
             ).with_output_types(Summary)
@@ -189,7 +192,7 @@ def _commit_gathered(
     gathered: dict[str, list[Any]],
     targets: tuple[Target, Target],
     schema: OutputSchema,
-    asked: tuple[str, Price | None],
+    asked: tuple[str, Price | None, bool],
     directory: str,
     overwrite: bool,
 ) -> Summary:
@@ -203,7 +206,7 @@ def _commit(
     letters: Sequence[Staged],
     targets: tuple[Target, Target],
     schema: OutputSchema,
-    asked: tuple[str, Price | None],
+    asked: tuple[str, Price | None, bool],
     directory: str,
     overwrite: bool,
     came_in: Sequence[int] | None = None,
@@ -233,7 +236,8 @@ def _commit(
     for files, target in zip((rows, letters), targets, strict=True):
         staging.name_all(files, target)
     by_code = None if left is None else _sums(left)
-    text = to_json(summary, model=asked[0], schema_hash=schema.hash, price=asked[1], run=run, left=by_code)
+    model, price, emulated = asked
+    text = to_json(summary, model=model, schema_hash=schema.hash, price=price, run=run, left=by_code, emulated=emulated)
     staging.write_whole(summary_path, text)
     staging.remove_directory(targets[0].staging)
     staging.remove_abandoned(directory)

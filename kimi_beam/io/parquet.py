@@ -273,7 +273,7 @@ class _Writer:
         table = pa.Table.from_batches(group, rows.file_schema(self._schema))
         if table.num_rows:
             parquet.write_table(table, row_group_size=max(1, table.num_rows))
-        return Summary(table.num_rows, {}, _usage(table))
+        return _summary(table)
 
 
 def writer(schema: OutputSchema) -> WriteFile:
@@ -304,13 +304,19 @@ def read(f: BinaryIO) -> tuple[list[str | None], Summary]:
     if "_provenance" not in file.schema_arrow.names:
         return [], Summary(file.metadata.num_rows)  # somebody else's
     table = file.read(columns=["_provenance"])
-    return _deliveries(table), Summary(table.num_rows, {}, _usage(table))
+    return _deliveries(table), _summary(table)
 
 
 def _deliveries(table: pa.Table) -> list[str | None]:
     column = pc.struct_field(table.column("_provenance"), "delivery")
     names: list[str | None] = column.to_pylist()
     return names
+
+
+def _summary(table: pa.Table) -> Summary:
+    counted = pc.value_counts(pc.struct_field(table.column("_provenance"), "model_answered")).to_pylist()
+    answered_by = {one["values"] or "": one["counts"] for one in counted}
+    return Summary(table.num_rows, {}, _usage(table), answered_by=answered_by)
 
 
 def _usage(table: pa.Table) -> Usage:

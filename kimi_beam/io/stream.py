@@ -196,7 +196,13 @@ def _files(path: str) -> dict[str, Summary]:
             content = orjson.loads(f.read())
             if content["version"] == _VERSION:
                 return {
-                    name: Summary(one["extractions"], one["dead_letters"], Usage(**one["usage"]), one.get("came_in", 0))
+                    name: Summary(
+                        one["extractions"],
+                        one["dead_letters"],
+                        Usage(**one["usage"]),
+                        one.get("came_in", 0),
+                        one.get("answered_by", {}),
+                    )
                     for name, one in content["files"].items()
                 }
     return {}

@@ -35,7 +35,7 @@ from kimi_beam.transforms.record import Recorder
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.types import Reply, Ticket
 from kimi_beam.validation import references
-from kimi_beam.wire.envelopes import Refused, Unknown
+from kimi_beam.wire.envelopes import Refused
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
 from kimi_beam.wire.service_errors import Remedy
 
@@ -174,7 +174,6 @@ class Slices(beam.DoFn):
                 effects += lost
                 some = [job for job in some if job.batch_id in whole]
                 self._count(metrics.SUBMITS, len(some))
-                self._count(metrics.RESUBMITS, sum(job.resubmitted for job in some))
                 pairs = [(job, held[job.batch_id]) for job in some]
                 self._recorder.about_to_submit(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
@@ -184,9 +183,8 @@ class Slices(beam.DoFn):
                     places.heard(exchange, now)
             results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
             may_run = self._service.fallback_api is not None
-            self._count(metrics.UNKNOWN_SUBMITS, sum(isinstance(result, Unknown) for _, result in results))
-            remedies = [result.error.remedy for _, result in results if isinstance(result, Refused)]
-            self._count(metrics.DELAYS, remedies.count(Remedy.WAIT))
+            for name, count in dispatch.counted(results).items():
+                self._count(name, count)
             shard, more = dispatch.submitted_together(
                 shard, results, now, self._polling, may_run=may_run, may_repeat=self._may_repeat
             )

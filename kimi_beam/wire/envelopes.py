@@ -33,6 +33,7 @@ class HttpReply:
         content_type: That header; some models answer plain JSON to ``stream: true``.
         log_id: ``cf-ai-req-id``, by which Cloudflare finds the request.
         from_cache: Whether a gateway answered from its cache, so that nothing was billed.
+        server: That header; the emulator names itself in it.
     """
 
     status: int
@@ -42,6 +43,7 @@ class HttpReply:
     content_type: str = ""
     log_id: str = ""
     from_cache: bool = False
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

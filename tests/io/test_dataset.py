@@ -118,7 +118,10 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "usage": {"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": completion},
         "cost_usd": round(((prompt - cached) * 0.95 + cached * 0.16 + completion * 4.0) / 1e6, 6),
         "cache_saved_usd": round(cached * (0.95 - 0.16) / 1e6, 6),
+        "emulated": False,
+        "would_have_cost_usd": None,
         "model": MODEL,
+        "model_answered": {"not stated": 5},
         "schema_hash": SCHEMA.hash,
         # Only the launcher knows these.
         "batches": None,
@@ -128,11 +131,13 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "requests": None,
         "unknown_submits": None,
         "resubmits": None,
+        "documents_maybe_paid_twice": None,
         "wall_s": None,
         "journal": None,
     }
     (one,) = [pickle.loads(path.read_bytes()) for path in seen.iterdir()]
-    assert one == Summary(5, {"not_json": 1, "refusal": 2, "truncated": 4}, Usage(prompt, cached, completion))
+    codes = {"not_json": 1, "refusal": 2, "truncated": 4}
+    assert one == Summary(5, codes, Usage(prompt, cached, completion), answered_by={"": 5})
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(0, 0), (3, 0), (0, 3)])
@@ -284,7 +289,7 @@ def _stage(
     row_files = [staging.stage(piece, targets[0], parquet.writer(SCHEMA))] if rows else []
     lines = [dead_letters.encode(letter(i)) for i in letters]
     letter_files = [staging.stage(lines, targets[1], dead_letters.write)] if letters else []
-    return row_files, letter_files, targets, SCHEMA, (MODEL, None), str(directory), True
+    return row_files, letter_files, targets, SCHEMA, (MODEL, None, False), str(directory), True
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(3, 2), (3, 0), (0, 0)])
