@@ -192,6 +192,8 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
     if not inputs:
         raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
     schema = OutputSchema(args.schema)
+    for doubt in schema.doubts:
+        console.say(f"the schema: {doubt}")
     if args.command == "extract":
         check_input(inputs)
     check_output(args.output, overwrite=args.overwrite)

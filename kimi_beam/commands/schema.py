@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(source: str, *, sent: bool) -> int:
     schema = OutputSchema(source)
+    for doubt in schema.doubts:
+        console.say(f"the schema: {doubt}")
     if sent:
         # By way of text: numbers beyond a double keep their digits in it.
         print(json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False))

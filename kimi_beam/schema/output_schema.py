@@ -17,6 +17,7 @@ from kimi_beam.schema import arrow, sent, violations
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.aside import Aside, at_root, put_back
 from kimi_beam.schema.cells import JSON, Array, Json
+from kimi_beam.schema.lookalikes import doubts
 from kimi_beam.schema.named import absent_nulls, unnamed
 from kimi_beam.schema.own_validators import OwnValidators
 from kimi_beam.schema.places import Shapes
@@ -108,6 +109,11 @@ class OutputSchema:
     def hash(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the schema, its keys in their own order: that of the columns."""
         return hashlib.sha256(jsontext.dumps_any(self.json_schema)).hexdigest()[:16]
+
+    @property
+    def doubts(self) -> list[str]:
+        """Keys of the schema that look misspelt and are not heeded: a line each for a person, at most 20."""
+        return doubts(self.json_schema)
 
     @cached_property
     def _scope(self) -> Scope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ import jsonschema_rs
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
+from kimi_beam.schema import lookalikes
 from kimi_beam.schema.references import RegistrySource
 
 Definition: TypeAlias = "dict[str, Any] | bool"
@@ -23,19 +25,33 @@ IMPORT_FROM = "KIMI_BEAM_IMPORT_FROM"
 """Names a directory in which a ``module:Class`` is looked for after all others. The command line sets it, and worker
 processes on the same machine inherit it."""
 _FETCHES = 1_000
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 def definition(source: Any) -> tuple[Definition, type | None]:
     """The JSON Schema of a source, and the class that it was made of; None where it was none.
 
     Raises:
-        SchemaError: It cannot be read, or is no schema.
+        SchemaError: It cannot be read, or is no schema: any answer would be valid under it.
     """
-    found = _load(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else source
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        found, named = _load(path), f"{path} is no usable JSON Schema"
+    else:
+        found, named = source, "this is no usable JSON Schema"
+        if not isinstance(found, (dict, bool, type)):
+            raise SchemaError(f"a JSON Schema is an object, true or false, not {type(found).__name__}")
     if isinstance(found, type):
         return _of_class(found), found
-    if not isinstance(found, (dict, bool)):
-        raise SchemaError(f"a JSON Schema is an object, true or false, not {type(found).__name__}")
+    reason = lookalikes.refusal(found)
+    if reason is not None:
+        raise SchemaError(f"{named}: {reason}")
     return found, None
 
 
@@ -53,7 +69,8 @@ def is_class_reference(reference: str) -> bool:
     return bool(_MODULE_CLASS.fullmatch(reference)) and not Path(reference).exists()
 
 
-def _load(reference: str) -> Definition | type:
+def _load(reference: str) -> Any:
+    """The JSON value of a file, or the class that is named."""
     if is_class_reference(reference):
         return import_class(reference)
     try:
@@ -62,12 +79,21 @@ def _load(reference: str) -> Definition | type:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else line(str(e), 300)
         raise SchemaError(f"cannot read the schema {reference!r}: {reason}") from None
     try:
-        schema = jsontext.loads(text)
+        return jsontext.loads(_utf8(text))
     except ValueError as e:
         raise SchemaError(f"the schema {reference} is not JSON: {e}") from None
-    if not isinstance(schema, (dict, bool)):
-        raise SchemaError(f"the schema {reference} is not an object, true or false")
-    return schema
+
+
+def _utf8(text: bytes) -> bytes:
+    """A text in UTF-8 without a byte order mark. Windows' editors write one, and PowerShell 5 writes UTF-16.
+
+    Raises:
+        ValueError: It has the mark of UTF-16 or UTF-32 and is none.
+    """
+    for mark, encoding in _MARKS:
+        if text.startswith(mark):
+            return text[len(mark) :].decode(encoding).encode()
+    return text
 
 
 def import_class(reference: str) -> type:

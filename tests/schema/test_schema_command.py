@@ -168,3 +168,12 @@ def test_a_dataset_that_cannot_be_read_can_be_replaced(files: dict[str, str], tm
     _finished(out, OutputSchema(files["old"]))
     (out / "extractions-00000-of-00001.parquet").write_bytes(b"PAR1")
     dataset.WriteDataset(str(out), files["broken"], model="m", overwrite=True)
+
+
+def test_what_looks_misspelt_is_shown_beside_the_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps({"type": "object", "properties": {"a": {"type": "string"}}, "requierd": ["a"]}))
+    assert main(["schema", "show", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert "'requierd' at '/' is no keyword and is not heeded: 'required'?" in captured.err
+    assert "string" in captured.out

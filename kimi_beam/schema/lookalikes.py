@@ -1,0 +1,291 @@
+"""What is given for a JSON Schema and is none: a wrapper around one, bare properties, an example answer, a misspelling.
+
+An unknown key is legal in a schema and says nothing. So all of these would compile, each answer would be valid, and
+each document would be paid for. Refused is only what says nothing by that, at its root or at one of its places;
+whatever else looks misspelt is a doubt, which is shown and stops nothing. ``{}`` and true say on purpose that anything
+is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from kimi_beam.schema.aside import pointer
+from kimi_beam.schema.spelling import (
+    DESCRIBING,
+    TYPE_ALIASES,
+    asserts,
+    describes,
+    fits,
+    inner_schemas,
+    meant,
+    unknown_keys,
+)
+
+_MOST_PLACES = 50_000
+_MOST_DOUBTS = 20
+_DEFINITIONS = ("$defs", "definitions")
+_TELLS_THE_MODEL = ("description", "examples", "default", "example")
+_WRAPPERS = ("schema", "json_schema", "parameters", "input_schema", "inputSchema", "response_schema", "responseSchema")
+_API_DESCRIPTIONS = {
+    "openapi": "an OpenAPI document",
+    "swagger": "a Swagger document",
+    "asyncapi": "an AsyncAPI document",
+}
+
+
+def refusal(schema: Any) -> str | None:
+    """Why something that compiles as a schema is not taken for one; None where it is taken.
+
+    Args:
+        schema: A JSON value.
+    """
+    if not isinstance(schema, dict):
+        return _of_another_kind(schema)
+    if not all(isinstance(key, str) for key in schema):
+        return "it has a key that is no string"
+    if not schema or describes(schema):
+        return next(_places_that_say_nothing(schema), None)
+    if unknown_keys(schema):
+        return _of_unknown_keys(schema)
+    if asserts(schema) or any(key in schema for key in ("type", "properties", "items")):
+        return None  # a keyword with a wrong value is said better by the validator
+    names = [f"#/{keyword}/{name}" for keyword in _DEFINITIONS for name in _names(schema.get(keyword))]
+    if names:
+        return (
+            "it holds definitions and says nothing of the answer: refer to one of them, such as "
+            f'"$ref": "{names[0]}"{_others(names[1:])}'
+        )
+    if inside := _where(schema, objects_only=True):
+        return f"it looks like {_wrapper(schema)}: the schema itself seems to stand at '{inside}'. Give that alone"
+    if not any(key in schema for key in _TELLS_THE_MODEL):
+        return f"it says nothing of the answer: {_listed(list(schema))} alone. To take any JSON, give {{}} or true"
+    return None
+
+
+def doubts(schema: Any) -> list[str]:
+    """What looks misspelt in a schema and is not heeded: a line each, at most 20."""
+    found: list[str] = []
+    for at, place, _ in _places(schema) if isinstance(schema, dict) else ():
+        for key in _strange(place):
+            keyword = meant(key)
+            if keyword is not None and keyword not in place and fits(keyword, place[key]):
+                found.append(f"{key!r} at '{at or '/'}' is no keyword and is not heeded: {keyword!r}?")
+            elif isinstance(place.get("properties"), dict) and describes(place[key]) and key not in place["properties"]:
+                found.append(f"{key!r} at '{at or '/'}' is not heeded: it stands beside \"properties\", not in it")
+        if len(found) >= _MOST_DOUBTS:
+            break
+    return found[:_MOST_DOUBTS]
+
+
+# ------------------------------------------------------------------------------------------------ the root
+
+
+def _of_another_kind(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, list):
+        schemas = sum(isinstance(one, dict) and bool(describes(one)) for one in value)
+        if schemas:
+            return f"it is an array of {len(value)}, not an object: give one of them, the first being at '/0'"
+        inside = _where(value)
+        return "it is an array, not an object" + (f": a schema seems to stand at '{inside}'" if inside else "")
+    if isinstance(value, str):
+        again = " (it was written as JSON twice)" if value.lstrip()[:1] in ("{", "[") else ""
+        return f"it is a string, not an object{again}"
+    return f"it is {'null' if value is None else 'a number'}, not an object"
+
+
+def _of_unknown_keys(schema: dict[str, Any]) -> str:
+    """What an object looks like of whose keys none says which values there are."""
+    for key, words in _API_DESCRIPTIONS.items():
+        if key in schema:
+            return f"it looks like {words}{_components(schema)}"
+    strange = unknown_keys(schema)
+    kind = schema.get("type")
+    if isinstance(kind, str) and kind in ("record", "enum", "fixed", "map", "error") and not describes(schema):
+        return "it looks like an Avro schema: write it as a JSON Schema"
+    objects = [key for key in strange if isinstance(schema[key], dict)]
+    wrapped = _where(schema, objects_only=True)
+    bare = [key for key in strange if describes(schema[key])]
+    is_wrapper = len(bare) == 1 and (bare[0] in _WRAPPERS or "properties" in schema[bare[0]])
+    if len(bare) == len(strange) and not is_wrapper:
+        misspelt = next((hint for hint in map(meant, strange) if hint), None)
+        if misspelt is None or len(strange) > 1:
+            return (
+                f"it looks like bare properties ({_listed(strange)}): write "
+                '{"type": "object", "properties": {…}} around them'
+            )
+    for key in strange:
+        keyword = meant(key)
+        if keyword is not None and fits(keyword, schema[key]):
+            return f"none of its keys says which values there are: {key!r} is no keyword, {keyword!r} is"
+    if wrapped:
+        return f"it looks like {_wrapper(schema)}: the schema itself seems to stand at '{wrapped}'. Give that alone"
+    if objects and (inside := _where(schema)):
+        return f"none of its keys ({_listed(strange)}) is a keyword: a schema seems to stand at '{inside}'"
+    return (
+        f"it looks like an example answer, not a schema: none of its keys ({_listed(strange)}) is a keyword of JSON "
+        'Schema. Write {"type": "object", "properties": {…}} with a schema for each key'
+    )
+
+
+def _wrapper(schema: dict[str, Any]) -> str:
+    if schema.get("type") == "function" or "parameters" in schema or "input_schema" in schema or "tools" in schema:
+        return "the declaration of a function or tool"
+    if "json_schema" in schema or schema.get("type") == "json_schema" or "response_format" in schema:
+        return "a response_format"
+    if "strict" in schema or "name" in schema:
+        return "OpenAI's wrapper around a schema"
+    return "something around a schema"
+
+
+def _components(schema: dict[str, Any]) -> str:
+    components = schema.get("components")
+    held = components.get("schemas") if isinstance(components, dict) else None
+    at = "/components/schemas" if held else "/definitions"
+    names = _names(held or schema.get("definitions"))
+    if not names:
+        return ", not like a schema"
+    return (
+        f": its schemas stand under '{at}' ({_listed(names)}). Give one of them: a file beside it that says "
+        f'{{"$ref": "FILE#{at}/{names[0]}"}} does'
+    )
+
+
+def _where(value: Any, *, objects_only: bool = False) -> str | None:
+    """The JSON Pointer of the schema inside a value that is none: the nearest to the top, objects first.
+
+    Args:
+        value: A JSON value.
+        objects_only: Whether only what describes objects, or refers to a definition, counts.
+    """
+    waiting: list[tuple[str, Any]] = [("", value)]
+    first: str | None = None
+    for at, one in waiting:  # it grows meanwhile: breadth first
+        if at and isinstance(one, dict):
+            members = one.get("properties")
+            if (isinstance(members, dict) and fits("properties", members)) or isinstance(one.get("$ref"), str):
+                return at
+            if any(key in one for key in ("allOf", "anyOf", "oneOf")) and describes(one):
+                return at
+            if one.get("type") in ("object", "array") and describes(one):
+                return at
+            if first is None and describes(one):
+                first = at
+        if len(waiting) < 5_000 and at.count("/") < 8:
+            inner = one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
+            waiting += [(pointer(at, key), sub) for key, sub in inner if isinstance(sub, (dict, list))]
+    return None if objects_only else first
+
+
+# ------------------------------------------------------------------------------------------------ each place
+
+
+def _places_that_say_nothing(schema: dict[str, Any]) -> Iterator[str]:
+    referred: list[str] | None = None
+    for at, place, is_definition in _places(schema):
+        if not _strange(place):
+            continue
+        reason = _misspelling(place)
+        if reason is None and not is_definition and (bare := _bare(place)):
+            # Who refers to an unknown key knows that it is none of the keywords.
+            referred = list(_references(schema)) if referred is None else referred
+            if not any(one.startswith(f"#{pointer(at, key)}") for one in referred for key in bare):
+                reason = _would_stand(place, bare)
+        if reason is not None:
+            yield f"at '{at or '/'}': {reason}"
+
+
+def _misspelling(place: dict[str, Any]) -> str | None:
+    """The misspelt keyword without which a place says nothing, or nothing but its type."""
+    silent, content = not asserts(place), _has_content(place)
+    for key in _strange(place):
+        keyword = meant(key)
+        if keyword is None or keyword in place or not fits(keyword, place[key]):
+            keyword = None
+        if keyword is not None and (silent or (keyword in DESCRIBING and not content)):
+            return f"{key!r} is no keyword of JSON Schema and would not be heeded: {keyword!r} is"
+        if silent and key in TYPE_ALIASES and isinstance(place[key], str):
+            return f"{key!r} is no keyword of JSON Schema and would not be heeded: 'type' is"
+    return None
+
+
+def _has_content(place: dict[str, Any]) -> bool:
+    return describes({key: value for key, value in place.items() if key != "type"})
+
+
+def _bare(place: dict[str, Any]) -> list[str]:
+    """The unknown keys of an object or an array that hold schemas, where it says nothing else of what is in it."""
+    kinds = place.get("type", "object")
+    if _has_content(place) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
+        return []
+    return [key for key in _strange(place) if _holds_schemas(place[key])]
+
+
+def _would_stand(place: dict[str, Any], bare: list[str]) -> str:
+    if place.get("type") == "array":
+        return f'{_listed(bare)} would not be heeded: the schema of the items stands under "items"'
+    if len(bare) == 1 and isinstance(place[bare[0]], dict) and isinstance(place[bare[0]].get("properties"), dict):
+        return f"{bare[0]!r} would not be heeded, though it holds the schema as it seems: give that alone"
+    return f'{_listed(bare)} would not be heeded: properties stand under "properties"'
+
+
+def _holds_schemas(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return describes(value) or (bool(inner) and all(map(describes, inner)))
+
+
+def _references(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if isinstance(one.get("$ref"), str):
+                yield unquote(one["$ref"])
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _strange(place: dict[str, Any]) -> list[str]:
+    """Keys that are no keywords; one that begins with ``_`` was put out of use on purpose."""
+    return [key for key in unknown_keys(place) if not key.startswith("_")]
+
+
+def _places(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Each schema in a schema: its JSON Pointer, itself, and whether it is a definition, which may hold others."""
+    waiting: list[tuple[str, Any, bool]] = [("", schema, False)]
+    for _ in range(_MOST_PLACES):
+        if not waiting:
+            return
+        at, place, is_definition = waiting.pop()
+        if not isinstance(place, dict):
+            continue
+        yield at, place, is_definition
+        inner = []
+        for tokens, one in inner_schemas(place):
+            below = at
+            for token in tokens:
+                below = pointer(below, token)
+            if tokens[0] != "not":
+                inner.append((below, one, tokens[0] in _DEFINITIONS))
+        waiting += reversed(inner)
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+def _names(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, dict) else []
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:most])
+    return f"{shown}, …" if len(names) > most else shown
+
+
+def _others(names: list[str]) -> str:
+    return f" (there are {len(names) + 1})" if names else ""
