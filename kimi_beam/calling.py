@@ -209,7 +209,7 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
     call = replace(call, attempts=call.attempts + 1)
     if remedy is Remedy.OTHER_FORM and call.form + 1 < call.forms:
         return Again(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
-    if error.code in FAILURES:
+    if error.code in FAILURES and not error.concerns_image:
         failure = failed(error, "the service refused the request")
         # What the model cannot do at all is refused for every document alike.
         return Park(call, failure, math.inf) if failure.code == "json_mode_unsupported" else Settle(call, failure)

@@ -37,7 +37,7 @@ from kimi_beam.polling import Polling
 from kimi_beam.types import Failure, Usage
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
-from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError, renewal
+from kimi_beam.wire.service_errors import Remedy, ServiceError, renewal
 
 MAX_REFUSALS = 5
 """Submits of one batch that the service may refuse for trouble of its own before the batch is given up,"""
@@ -210,7 +210,7 @@ def submitted(
         may_run: Whether a model without a queue may be asked synchronously.
         may_repeat: Whether a submit that ended without a word may be repeated.
     """
-    if may_run and isinstance(result, Refused) and result.error.code == NO_QUEUE:
+    if may_run and isinstance(result, Refused) and result.error.lacks_queue:
         return without(shard, [job]), [RunInstead(job)]
     if isinstance(result, Accepted):
         accepted = replace(

@@ -67,10 +67,16 @@ class Gateway:
     def headers(self, *, queued: bool) -> dict[str, str]:
         """The ``cf-aig-*`` headers of a request, without the token.
 
+        A gateway sends what has failed again by itself, up to five times (AI Gateway changelog, 2026-04-02), and what
+        seemed to fail may have been accepted and paid for. Whether it is sent again is decided here (`dispatch`,
+        `calling`), so each request allows one attempt. Assumed: that this header is heard on every route.
+
         Args:
             queued: Whether it is a submit or a poll.
         """
-        found = {} if self.in_url else {"cf-aig-gateway-id": self.id}
+        found = {"cf-aig-max-attempts": "1"}
+        if not self.in_url:
+            found["cf-aig-gateway-id"] = self.id
         if self.metadata:
             found["cf-aig-metadata"] = json.dumps(dict(self.metadata))
         if queued or self.skip_cache:

@@ -17,7 +17,7 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
 from kimi_beam.wire.protocol import Trouble, decode_poll
 from kimi_beam.wire.queues import decode_ack, decode_pull, encode_ack, encode_pull
-from kimi_beam.wire.service_errors import NO_QUEUE, Remedy, ServiceError
+from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _TRIES = 4
 _EMULATOR = "kimi-beam-emulator"
@@ -155,7 +155,7 @@ def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
     """What a refusal means; None where it may pass."""
     if error is None:
         return None
-    if error.code == NO_QUEUE:
+    if error.lacks_queue:
         if service.api != "batch":
             return Checked(service)
         if service.fallback_api is not None:

@@ -18,6 +18,7 @@ import orjson
 
 from kimi_beam import jsontext, sizing
 from kimi_beam.columnar import Documents, Texts
+from kimi_beam.data_uris import harmless
 from kimi_beam.errors import ConfigError
 from kimi_beam.models import DEFAULT_MODEL, thinking_off
 from kimi_beam.schema import OutputSchema
@@ -169,8 +170,8 @@ class Prompt:
         """
         before, after = self._parts[form]
         end = b',"external_reference":' + orjson.dumps(reference) + b"}" if reference is not None else b"}"
-        said = b"".join(b"," + turn for turn in turns) if turns else b""
-        return b"".join((before, self._content(document), b"}", said, after, end))
+        said = b"".join(b"," + self._sendable(turn) for turn in turns) if turns else b""
+        return b"".join((before, self._content(document, is_sent=True), b"}", said, after, end))
 
     def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[tuple[bytes, ...]]:
         """The requests of a job, each as `request` makes it, in pieces."""
@@ -186,6 +187,7 @@ class Prompt:
             # A text alone, for which no value is made; a reference is hexadecimal digits.
             # A reference that lost its file on the way would be asked for as an empty text, and paid for.
             assert text, "an empty document"
+            text = self._sendable(text)
             if b"`" in text:
                 yield before, fenced_json(text), after, reference.encode(), b'"}'
             else:
@@ -226,7 +228,7 @@ class Prompt:
             ],
         }
         before, _, after = jsontext.dumps(request).rpartition(orjson.dumps(_MARKER))
-        return before, after.removeprefix(b"}").removesuffix(b"}")
+        return self._sendable(before), self._sendable(after.removeprefix(b"}").removesuffix(b"}"))
 
     def _limit(self) -> dict[str, Any]:
         limit = self.max_completion_tokens
@@ -280,15 +282,28 @@ class Prompt:
 
     # -------------------------------------------------------------------------------------------- the document
 
-    def _content(self, document: Document) -> bytes:
+    def _sendable(self, text: bytes) -> bytes:
+        """A text, as JSON, that Workers AI does not take for a picture; other servers get it as it is."""
+        return text if self.is_elsewhere else harmless(text)
+
+    def _content(self, document: Document, *, is_sent: bool = False) -> bytes:
+        """The content of the user's message.
+
+        Args:
+            document: Which.
+            is_sent: As it goes out; else as the journal names the document by it. Both have the same length.
+        """
         text = fenced(document.text)
         if self.metadata_keys:
             known = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
             text = f"{fenced(jsontext.dumps_any(known).decode(), 'metadata')}\n{text}"
+        said = orjson.dumps(text)
+        if is_sent:
+            said = self._sendable(said)
         if not document.images:
-            return orjson.dumps(text)
-        parts: list[Any] = [{"type": "image_url", "image_url": {"url": uri}} for uri in document.images]
-        return orjson.dumps([*parts, {"type": "text", "text": text}])
+            return said
+        parts = orjson.dumps([{"type": "image_url", "image_url": {"url": uri}} for uri in document.images])
+        return parts[:-1] + b',{"type":"text","text":' + said + b"}]"
 
 
 def _is_object(schema: Any, root: Any, depth: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from kimi_beam import jsontext, rows
+from kimi_beam import data_uris, jsontext, rows
 from kimi_beam.answer_text import parse
 from kimi_beam.columnar import Documents, Replies
 from kimi_beam.schema import OutputSchema
@@ -123,6 +123,9 @@ def settle(
     dead: list[DeadLetter] = []
     is_valid = asked.schema.is_valid
     for place, text in enumerate(came.results.texts):
+        if text is not None and data_uris.is_changed(text):
+            document = came.documents[place]
+            text = data_uris.put_right(text, f"{document.text} {document.metadata}")
         if text is not None and (value := jsontext.loads_whole(text)) is not None and is_valid(value):
             good.append(place)
             instances.append(value)

@@ -41,9 +41,9 @@ def reply(body: Any, status: int = 200, **headers: str) -> bytes:
     return f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode() + content
 
 
-def error(code: int, status: int, **headers: str) -> bytes:
+def error(code: int, status: int, message: str = "AiError: told so", **headers: str) -> bytes:
     """Cloudflare's envelope of an error."""
-    told = {"result": None, "success": False, "errors": [{"code": code, "message": "AiError: told so"}]}
+    told = {"result": None, "success": False, "errors": [{"code": code, "message": message}]}
     return reply(told, status, **headers)
 
 

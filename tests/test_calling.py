@@ -26,7 +26,7 @@ CALLS = Answered(ToolCalls((ToolCall("c", "look", "{}"),)), Usage(7, 1, 3))
 
 
 def refused(code: int | None, status: int = 400, retry_after: float | None = None) -> Refused:
-    return Refused(ServiceError(status, code, "words", retry_after))
+    return Refused(ServiceError(status, code, "no request queuing" if code == 8007 else "words", retry_after))
 
 
 def hear(call: Call, result: Any, now: float = NOW) -> calling.Step:
@@ -73,6 +73,8 @@ TABLE = [
     (8006, 400, "truncated"),
     (8007, 400, "halt"),
     (2001, 400, "halt"),
+    (2009, 401, "halt"),
+    (2009, 503, "halt"),
     (2014, 504, "once"),
     (7000, 400, "halt"),
     (7001, 405, "halt"),

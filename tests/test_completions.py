@@ -330,7 +330,7 @@ def test_a_failed_item_without_a_reason_may_be_tried_again_and_its_tokens_count(
 
 def test_every_code_of_the_table_is_a_failure_that_can_be_run_again_where_something_helps() -> None:
     for code, (remedy, _) in ERRORS.items():
-        failure = failed(ServiceError(400, code, "words"), "told")
+        failure = failed(ServiceError(400, code, "request queuing" if code == 8007 else "words"), "told")
         assert failure.retryable is (remedy not in (Remedy.NEVER, Remedy.SPLIT)), code
 
 

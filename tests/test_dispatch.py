@@ -22,7 +22,7 @@ POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
 
 
 def error(code: int | None, status: int, retry_after: float | None = None) -> ServiceError:
-    return ServiceError(status, code, "words", retry_after)
+    return ServiceError(status, code, "no request queuing" if code == 8007 else "words", retry_after)
 
 
 def one_job(count: int = 3, **changes: object) -> tuple[Shard, Job]:

@@ -73,6 +73,7 @@ def test_the_gateways_headers_are_those_of_its_pages(api: str, tmp_path: Path) -
         assert told["cf-aig-gateway-id"] == "mine"
         assert json.loads(told["cf-aig-metadata"]) == {"team": "é", "run": 7, "dry": True}
         assert told["cf-aig-authorization"] == "Bearer t0ken"
+        assert told["cf-aig-max-attempts"] == "1", "the gateway may send again, and have paid for again, what failed"
         assert told.get("cf-aig-skip-cache") == ("true" if queued else None)
         assert told.get("cf-aig-cache-ttl") == (None if queued else "120")
     paths = {

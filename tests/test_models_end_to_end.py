@@ -89,7 +89,7 @@ def test_a_stream_without_a_queue_outlives_a_token_that_is_turned_away_in_betwee
 
     def answer(asked: Asked) -> bytes:
         if "queueRequest=true" in asked.path:
-            return error(8007, 400)
+            return error(8007, 400, "AiError: This model does not support request queuing")
         refused.append(asked)
         return error(10000, 401) if len(refused) <= 30 else answered()
 
@@ -102,7 +102,7 @@ def test_a_stream_without_a_queue_outlives_a_token_that_is_turned_away_in_betwee
 def test_the_fallback_keeps_to_the_same_bound_and_gateway(tmp_path: Path) -> None:
     async def answer(asked: Asked) -> bytes:
         if "queueRequest=true" in asked.path:
-            return error(8007, 400)
+            return error(8007, 400, "AiError: This model does not support request queuing")
         await asyncio.sleep(0.02)
         return answered()
 

@@ -122,7 +122,7 @@ def test_requests_go_to_the_path_that_the_contract_names() -> None:
         ((5005, 5019), 405, Remedy.NEVER),
         ((3023, 3041, 5016, 5018, 5035), 403, Remedy.ACCOUNT),
         ((3042, 7003), 404, Remedy.ACCOUNT),
-        ((5007, 7000, 8007, 9106), 400, Remedy.ACCOUNT),
+        ((2009, 5007, 7000, 9106), 400, Remedy.ACCOUNT),
         ((5028,), 410, Remedy.ACCOUNT),
         ((10000,), 403, Remedy.ACCOUNT),
     ],
@@ -130,6 +130,30 @@ def test_requests_go_to_the_path_that_the_contract_names() -> None:
 def test_each_code_of_the_contract_has_the_remedy_it_names(codes: tuple[int, ...], status: int, remedy: Remedy) -> None:
     for code in codes:
         assert ServiceError(status, code, "words").remedy is remedy, code
+
+
+@pytest.mark.parametrize(
+    ("words", "lacks", "remedy"),
+    [
+        ("AiError: This model does not support request queuing", True, Remedy.ACCOUNT),
+        ("Request queueing is not supported", True, Remedy.ACCOUNT),
+        ("no queue for this model", True, Remedy.ACCOUNT),
+        ("AiError: Input prompt contains NSFW content", False, Remedy.NEVER),
+        ("", False, Remedy.NEVER),
+        ("a sequence of unique words", False, Remedy.NEVER),
+    ],
+)
+def test_only_words_about_queues_say_that_a_model_has_none(words: str, lacks: bool, remedy: Remedy) -> None:
+    error = ServiceError(400, 8007, words)
+    assert (error.lacks_queue, error.remedy) == (lacks, remedy), "a run would end, or go another way, for one document"
+    assert ("no batch queue" in str(error)) == lacks
+
+
+def test_a_picture_that_is_none_and_a_function_without_room_share_a_code_and_are_told_apart() -> None:
+    picture = ServiceError(400, 8006, "Invalid image data")
+    assert (picture.concerns_image, picture.remedy) == (True, Remedy.NEVER)
+    assert "tool" not in str(picture)
+    assert not ServiceError(400, 8006, "The forced tool call did not fit").concerns_image
 
 
 def test_the_json_mode_that_could_not_be_met_may_be_met_the_next_time() -> None:

@@ -94,6 +94,8 @@ class Behaviour:
             [documented: changelog 2026-04-20], or ``both`` [observed: streams].
         reasoning_tokens: How much the stand-in thinks.
         image_tokens: What an image costs.
+        image_texts: A plain text that holds ``data:image/`` is ``accepted``, or ``refused`` (400 / 8006) [observed:
+            K2.6 and K2.7, July 2026].
         image_urls: An ``https:`` image is ``refused`` (400 / 5004), or ``accepted``.
         instances: Machines of a model that requests without ``x-session-affinity`` go to in turn; each has its own
             prefix cache.
@@ -160,6 +162,7 @@ class Behaviour:
     reasoning_field: Literal["reasoning_content", "reasoning", "both"] = "reasoning_content"
     reasoning_tokens: int = 8
     image_tokens: int = 1024
+    image_texts: Literal["accepted", "refused"] = "accepted"
     image_urls: Literal["refused", "accepted"] = "refused"
     instances: int = 1
 

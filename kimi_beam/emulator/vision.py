@@ -55,6 +55,21 @@ def check(messages: Sequence[Mapping[str, Any]], image_urls: Literal["refused", 
             _check_image(url, image_urls)
 
 
+def check_texts(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a text that looks like a picture, as the service was seen to do; see `Behaviour.image_texts`.
+
+    Raises:
+        Refused: 8006.
+    """
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [content]
+        for part in parts:
+            text = part.get("text") if isinstance(part, Mapping) else part
+            if isinstance(text, str) and "data:image/" in text.lower():
+                raise Refused(8006, "AiError: Bad input: failed to decode image data")
+
+
 def _check_image(url: str, image_urls: str) -> None:
     if url[:8].lower().startswith(("http://", "https://")) and image_urls == "accepted":
         return

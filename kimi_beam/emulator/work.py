@@ -213,6 +213,8 @@ def _check_model(body: Mapping[str, Any], messages: Sequence[Any], asked: str, b
     """Check what the model, not the input schema, has to say."""
     declared = tools.read(body)
     vision.check(messages, behaviour.image_urls)
+    if behaviour.image_texts == "refused":
+        vision.check_texts(messages)
     jsonmode.check(body.get("response_format"), asked, behaviour)
     if declared.choice == "named" and thinking.is_switched(body) and behaviour.forced_tool_with_switch == "error":
         raise Refused(8005)

@@ -219,7 +219,8 @@ FAILURES: Mapping[int, Code] = {
 
 def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failure:
     """What an error of the service that concerns one document means for it."""
-    code = FAILURES.get(error.code or 0, code)
+    if not error.concerns_image:
+        code = FAILURES.get(error.code or 0, code)
     # An item has no HTTP status, so a code that is not known says nothing (5001: an internal error, event page).
     retryable = error.remedy not in (Remedy.NEVER, Remedy.SPLIT) or error.code not in ERRORS
     return Failure("infer", code, f"{told}: {error}", retryable=retryable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -23,6 +24,7 @@ class Remedy(Enum):
 
 ERRORS: dict[int, tuple[Remedy, str]] = {
     2001: (Remedy.ACCOUNT, "no such gateway"),
+    2009: (Remedy.ACCOUNT, "the gateway does not accept the token, or the provider that it asks does not"),
     2014: (Remedy.TIMEOUT, "timeout at the gateway"),
     3003: (Remedy.NEVER, "incomplete request"),
     3006: (Remedy.SPLIT, "request too large"),
@@ -56,8 +58,8 @@ ERRORS: dict[int, tuple[Remedy, str]] = {
     7003: (Remedy.ACCOUNT, "no such account"),
     8001: (Remedy.NEVER, "invalid input"),
     8005: (Remedy.RETRY, "internal error"),
-    8006: (Remedy.NEVER, "the forced tool ran out of tokens"),
-    8007: (Remedy.ACCOUNT, "this model has no batch queue"),
+    8006: (Remedy.NEVER, ""),  # two meanings: see `ServiceError`
+    8007: (Remedy.ACCOUNT, ""),  # two meanings: see `ServiceError`
     9106: (Remedy.ACCOUNT, "the token is malformed"),
     10000: (Remedy.ACCOUNT, "the token is not accepted"),
 }
@@ -67,8 +69,16 @@ out, captures and bug reports."""
 UNMET = 5024
 """JSON mode could not be met."""
 
-NO_QUEUE = 8007
-"""The model has no batch queue."""
+_BAD_IMAGE_OR_TOOL = 8006
+"""A forced function call ran out of tokens, or something in the request is taken for a picture and is none (observed:
+bug reports). The words tell which; either way the same request would be refused again."""
+
+_NO_QUEUE_OR_CONTENT = 8007
+"""The model has no batch queue, or an image model dislikes what it is asked. Observed: the former alone speaks of
+queues."""
+
+_ABOUT_IMAGES = re.compile(r"image|picture|base64|media type|data ur[il]", re.IGNORECASE)
+_ABOUT_QUEUES = re.compile(r"\bqueu", re.IGNORECASE)
 
 EXPIRED = 5504
 """A job id that the service does not know, or no longer (captured)."""
@@ -96,8 +106,20 @@ class ServiceError:
     retry_after: float | None = None
 
     @property
+    def lacks_queue(self) -> bool:
+        """Whether the model has no batch queue."""
+        return self.code == _NO_QUEUE_OR_CONTENT and _ABOUT_QUEUES.search(self.message) is not None
+
+    @property
+    def concerns_image(self) -> bool:
+        """Whether something in the request was taken for a picture that cannot be read."""
+        return self.code == _BAD_IMAGE_OR_TOOL and _ABOUT_IMAGES.search(self.message) is not None
+
+    @property
     def remedy(self) -> Remedy:
         """What helps: by code, and only where there is none by status."""
+        if self.code == _NO_QUEUE_OR_CONTENT and not self.lacks_queue:
+            return Remedy.NEVER
         if self.code in ERRORS:
             remedy = ERRORS[self.code][0]
             return Remedy.WAIT if remedy is Remedy.RETRY and self.status == 429 else remedy
@@ -114,5 +136,9 @@ class ServiceError:
     def __str__(self) -> str:
         number = f"code {self.code}, " if self.code is not None else ""
         meaning = ERRORS[self.code][1] if self.code in ERRORS else ""
+        if self.lacks_queue:
+            meaning = "this model has no batch queue"
+        elif self.code == _BAD_IMAGE_OR_TOOL:
+            meaning = "a picture that cannot be read" if self.concerns_image else "the forced tool ran out of tokens"
         said = ": ".join(part for part in (meaning, self.message) if part) or "an error without words"
         return f"{said} ({number}HTTP {self.status})"
