@@ -19,6 +19,7 @@ from kimi_beam.schema.aside import Aside, at_root, put_back
 from kimi_beam.schema.cells import JSON, Array, Json
 from kimi_beam.schema.lookalikes import doubts
 from kimi_beam.schema.named import absent_nulls, unnamed
+from kimi_beam.schema.nullable import with_nulls
 from kimi_beam.schema.own_validators import OwnValidators
 from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
@@ -75,8 +76,11 @@ class OutputSchema:
 
     def _prepare(self) -> None:
         self._shapes = Shapes()
+        # The schema and those that it refers to as they are understood: without OpenAPI's `nullable`.
+        self._meant = with_nulls(self.json_schema)
+        self._meant_documents = {uri: with_nulls(document) for uri, document in self._documents.items()}
         self._validator = violations.compiled(
-            self.json_schema, self.draft, self._documents, lambda: self._scope, formats=self.formats
+            self._meant, self.draft, self._meant_documents, lambda: self._scope, formats=self.formats
         )
         # An x-arrow-type that is none is found while the pipeline is built.
         if b'"x-arrow-type"' in jsontext.dumps_any(self.json_schema):
@@ -117,7 +121,7 @@ class OutputSchema:
 
     @cached_property
     def _scope(self) -> Scope:
-        return Scope(self.json_schema, self.draft or draft_of(self.json_schema), self._documents)
+        return Scope(self._meant, self.draft or draft_of(self.json_schema), self._meant_documents)
 
     @cached_property
     def _root(self) -> Term:
@@ -192,11 +196,11 @@ class OutputSchema:
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
         recursive = self._unions_recurse
-        return violations.explain(self._validator, self.json_schema, instance, recursive=recursive, draft=self.draft)
+        return violations.explain(self._validator, self._meant, instance, recursive=recursive, draft=self.draft)
 
     @cached_property
     def _unions_recurse(self) -> bool:
-        text = jsontext.canonical(self.json_schema)
+        text = jsontext.canonical(self._meant)
         union = b'"anyOf"' in text or b'"oneOf"' in text
         return union and recurses(self._scope)
 
