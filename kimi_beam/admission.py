@@ -12,6 +12,7 @@ import orjson
 from kimi_beam import batches, batching, images, jsontext
 from kimi_beam.batches import NO_KEY, Item, Row
 from kimi_beam.columnar import Documents
+from kimi_beam.ids import id_text
 from kimi_beam.prompting import CLOSE, OPEN, Prompt, fenced_json
 from kimi_beam.types import Document, Failure, Reply
 
@@ -30,6 +31,8 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
     Returns:
         The document, with a failure where it cannot be sent, and the bytes of its request: 0 where it fails.
     """
+    if type(document.id) is not str and (key := id_text(document.id)) is not None:
+        document = _with_id(document, key)
     is_plain = type(document.text) is str and type(document.id) is str and document.id and document.images == ()
     failure = document.failure or (None if is_plain else _mistyped(document))
     size = 0
@@ -70,7 +73,7 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], 
     others, around = documents.others, prompt.overhead + len(OPEN) + len(CLOSE)
     rows: list[Row | None] = []
     for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
-        if place in others or not type(text) is type(i) is str or not i or not text or text.isspace():
+        if place in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
             rows.append(None)
             continue
         try:
@@ -83,6 +86,11 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], 
         size = around + len(inner) if b"`" not in inner else prompt.overhead + len(fenced_json(inner))
         rows.append((i, inner, source, size, digest, name(inner), None) if size <= batching.HARD_MAX_BYTES else None)
     return rows
+
+
+def _with_id(document: Document, key: str) -> Document:
+    other = replace(document, id=key)
+    return other if document.file is None else other.with_file(document.file)
 
 
 def _mistyped(document: Document) -> Failure | None:
@@ -105,6 +113,9 @@ def _str(value: object) -> str:
 def _unsendable(document: Document, size: int) -> Failure | None:
     if (not document.text or document.text.isspace()) and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
+    if "\0" in document.text and document.text.count("\0") * 3 >= len(document.text):
+        nuls = "a NUL stands beside each letter of the text: it is UTF-16 or UTF-32 that was read as UTF-8"
+        return Failure("prompt", "not_utf8", nuls)
     for number, uri in enumerate(document.images, 1):
         if told := images.problem(uri):
             return Failure("prompt", "bad_image", f"image {number}: {told}")

@@ -144,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_reading_arguments(extract.add_argument_group("the input"))
     _add_extract_arguments(extract)
     redrive = commands.add_parser(
         "redrive",
@@ -202,6 +203,14 @@ def _add_schema_commands(parser: argparse.ArgumentParser) -> None:
     diff = actions.add_parser("diff", help="compatible, widening or breaking", description=told, allow_abbrev=False)
     diff.add_argument("old", metavar="OLD", help="JSON Schema file, class, or a Parquet file that was written")
     diff.add_argument("new", metavar="NEW", help="the same of the new schema")
+
+
+def _add_reading_arguments(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--id-field", default="id", metavar="KEY", help="key or column that holds the id (id)")
+    add("--text-field", default="text", metavar="KEY", help="key or column that holds the text (text)")
+    bound = "bytes of a line, a file or a row at most, uncompressed; what is larger is a dead letter (33554432)"
+    add("--max-document-bytes", type=_at_least_one, default=32 << 20, metavar="N", help=bound)
 
 
 def _add_extract_arguments(parser: argparse.ArgumentParser) -> None:

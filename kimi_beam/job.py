@@ -18,6 +18,7 @@ from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
+from kimi_beam.io.fields import USUAL, Reading
 from kimi_beam.io.journal_files import forget
 from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import absolute, listing, output
@@ -59,6 +60,7 @@ class Job:
         output: The directory.
         instructions: To the model.
         prompt_metadata: Keys of the metadata that the model may see.
+        reading: How the inputs become documents.
         limit: Documents at most; None for all.
         polling: When to look for answers.
         overwrite: Replace a finished run.
@@ -77,6 +79,7 @@ class Job:
     output: str
     instructions: str = DEFAULT_INSTRUCTIONS
     prompt_metadata: Sequence[str] = ()
+    reading: Reading = USUAL
     limit: int | None = None
     polling: Polling = field(default_factory=Polling)
     overwrite: bool = False
@@ -205,7 +208,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
 def _read(pipeline: beam.Pipeline, job: Job) -> tuple[beam.PCollection, beam.PCollection | None]:
     """What is extracted from; and the dead letters that are not run again."""
     if job.redrive is None:
-        return pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit), None
+        return pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit, **asdict(job.reading)), None
     chosen = {"codes": tuple(job.redrive.codes), "stages": tuple(job.redrive.stages)}
     letters = pipeline | "Read" >> ReadDeadLetters(job.inputs, **chosen, limit=job.limit)
     return letters.documents, letters.left

@@ -108,22 +108,23 @@ class RepeatedKeyError(ValueError):
     """An object has one key twice, of which readers take the first or the last."""
 
 
-def loads_unambiguously(text: str) -> Any:
+def loads_unambiguously(text: str | bytes) -> Any:
     """As `loads`, for text of which nobody shall read anything else.
 
     Raises:
         RepeatedKeyError: An object has a key twice.
         ValueError: As `loads`.
     """
-    value, is_whole = _read(text.encode())
+    encoded = text if isinstance(text, bytes) else text.encode()
+    value, is_whole = _read(encoded)
     if is_whole:
         return value
     # Written again, the text has as many keys unless one was lost. Only where they may be spelt otherwise, or do not
     # add up, is each object looked at.
-    spaced = any(end in text for end in ('" ', '"\n', '"\t', '"\r'))
-    odd = "\\u0022" in text or (spaced and b" :" in text.encode().translate(_MARKS))
-    if odd or text.count('":') != dumps(value).count(b'":'):
-        json.loads(text, object_pairs_hook=_each_once)
+    spaced = any(end in encoded for end in (b'" ', b'"\n', b'"\t', b'"\r'))
+    odd = b"\\u0022" in encoded or (spaced and b" :" in encoded.translate(_MARKS))
+    if odd or encoded.count(b'":') != dumps(value).count(b'":'):
+        json.loads(encoded, object_pairs_hook=_each_once)
     return value
 
 

@@ -23,7 +23,9 @@ Stage = Literal["read", "prompt", "submit", "poll", "infer", "parse", "validate"
 Code = Literal[
     # read
     "not_utf8",
+    "not_text",
     "not_json",
+    "repeated_key",
     "missing_id",
     "missing_text",
     "unreadable",

@@ -26,6 +26,7 @@ from kimi_beam.events import Events
 from kimi_beam.gateway import GATEWAY_HOST, Gateway
 from kimi_beam.io.dataset import JOURNAL, check_output, parts
 from kimi_beam.io.documents import check_input
+from kimi_beam.io.fields import USUAL, Reading
 from kimi_beam.io.parquet import first_rows
 from kimi_beam.io.paths import output
 from kimi_beam.job import Asking, Job, Run
@@ -194,7 +195,9 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
     schema = OutputSchema(args.schema)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
+    reading = USUAL
     if args.command == "extract":
+        reading = Reading(args.id_field, args.text_field, args.max_document_bytes)
         check_input(inputs)
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
@@ -204,6 +207,7 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         service.check_events()
     return Job(
         inputs=inputs,
+        reading=reading,
         schema=schema,
         service=service,
         events=events,

@@ -13,6 +13,8 @@ from dataclasses import replace
 from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam import images
+from kimi_beam.io.encodings import NotTextError, text_of
+from kimi_beam.io.fields import MAX_DOCUMENT_BYTES
 from kimi_beam.io.paths import open_input, uncompressed_name
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
 
@@ -27,7 +29,7 @@ def with_content(path: str, content: bytes) -> Document:
     """The document that a whole file is; its id is the path.
 
     Raises:
-        UnicodeDecodeError: It is no picture and not UTF-8.
+        NotTextError: It is neither a picture nor a text.
     """
     document = _document(path, content)
     if len(content) < WORTH_READING_TWICE:
@@ -40,7 +42,7 @@ def _document(path: str, content: bytes) -> Document:
     media_type = next((kind for suffix, kind in images.MEDIA_TYPES.items() if name.endswith(suffix)), None)
     if media_type is not None:
         return Document(path, "", (images.data_uri(content, media_type),), source=path)
-    return Document(path, content.decode("utf-8-sig"), source=path)
+    return Document(path, text_of(content), source=path)
 
 
 def _checksum(content: bytes) -> str:
@@ -90,7 +92,8 @@ def _read(document: Document) -> Document:
     assert known is not None
     try:
         with open_input(path) as f:
-            content = f.read()
+            # It was no larger when it was first read. What it has become may be.
+            content = f.read(max(known.size, MAX_DOCUMENT_BYTES) + 1)
     except Exception as e:  # whatever a filesystem raises
         return replace(document, failure=_trouble(path, e))
     failure = None
@@ -98,7 +101,7 @@ def _read(document: Document) -> Document:
         failure = _changed(f"{path} has changed since it was first read")
     try:
         whole = _document(path, content)
-    except UnicodeDecodeError:
+    except NotTextError:
         return replace(document, failure=failure)
     return replace(document, text=whole.text, images=whole.images, failure=failure)
 

@@ -20,7 +20,8 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from kimi_beam.arrival import delivery_name
 from kimi_beam.errors import ConfigError, InputError
-from kimi_beam.io.documents import failed, read_part
+from kimi_beam.io.documents import read_part
+from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, failed
 from kimi_beam.io.parts import KINDS, Part, cut, kind_of
 from kimi_beam.io.paths import Found, find_all
 from kimi_beam.types import Arrival, Document, Failure
@@ -48,6 +49,9 @@ class ReadContinuously(beam.PTransform):
             directories by date, where they come to a million.
         quiet: Seconds for which a file has not changed.
         until: Unix seconds of the last look. None: for ever.
+        id_field: See `ReadDocuments`.
+        text_field: See `ReadDocuments`.
+        max_document_bytes: See `ReadDocuments`.
 
     Raises:
         InputError: When the pipeline is built: a pattern names files that cannot be read.
@@ -55,11 +59,20 @@ class ReadContinuously(beam.PTransform):
     """
 
     def __init__(
-        self, patterns: str | Sequence[str], *, interval: float = 10.0, quiet: float = 2.0, until: float | None = None
+        self,
+        patterns: str | Sequence[str],
+        *,
+        interval: float = 10.0,
+        quiet: float = 2.0,
+        until: float | None = None,
+        id_field: str = "id",
+        text_field: str = "text",
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
     ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         self._interval, self._quiet, self._until = interval, quiet, until
+        self._reading = Reading(id_field, text_field, max_document_bytes)
         if interval <= 0 or quiet < 0:
             raise ConfigError("ReadContinuously: interval must be positive, and quiet not negative")
         if not self._patterns:
@@ -78,7 +91,7 @@ class ReadContinuously(beam.PTransform):
             | "New" >> beam.ParDo(_New()).with_output_types(Found)
             | "Cut" >> beam.FlatMap(_cut).with_output_types(_Piece)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read).with_output_types(Document)
+            | "Read" >> beam.FlatMap(_read, self._reading).with_output_types(Document)
         )
 
 
@@ -163,13 +176,13 @@ def _cut(file: Found) -> Iterator[_Piece]:
     return (_Piece(part, file.changed) for part in cut(file.path, file.size))
 
 
-def _read(piece: _Piece) -> Iterator[Document]:
+def _read(piece: _Piece, reading: Reading = USUAL) -> Iterator[Document]:
     """The documents of a piece; each has the name of its place in this version of the file."""
     part, changed = piece.part, piece.changed
     at = round(changed * 1e6) if changed else None
     index = 0
     try:
-        for index, document in enumerate(read_part(part), 1):
+        for index, document in enumerate(read_part(part, reading), 1):
             yield document.arrived(_arrival(part, at, index))
     except Exception as e:
         if FileSystems.exists(part.path):

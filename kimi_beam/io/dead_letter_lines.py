@@ -74,7 +74,7 @@ def decode(line: bytes) -> DeadLetter:
         DeadLetterError: Another version of kimi_beam wrote it.
         ValueError: It is no dead letter, or a damaged one.
     """
-    content = jsontext.loads(line)
+    content = jsontext.loads_unambiguously(line)
     if not isinstance(content, dict) or "version" not in content:
         raise ValueError("it has no version, as each dead letter has")
     if content["version"] != VERSION:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import apache_beam as beam
-import msgspec
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
-from kimi_beam import jsontext
 from kimi_beam.errors import InputError, KimiBeamError
-from kimi_beam.io import lines, tables
 from kimi_beam.io.contents import with_content
 from kimi_beam.io.document_blocks import TOGETHER, Documents, can_pass_blocks
-from kimi_beam.io.parts import KINDS, WHOLE, Part, find_parts, kind_of
+from kimi_beam.io.encodings import NotTextError
+from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, b64, failed
+from kimi_beam.io.json_lines import read_line_blocks
+from kimi_beam.io.parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
 from kimi_beam.io.paths import find, is_compressed, open_input
+from kimi_beam.io.tables import read_rows
 from kimi_beam.types import Code, Document, Failure
 
 T = TypeVar("T")
+_TOGETHER_BYTES = 4 << 20
+"""Characters of documents that are in memory together as values."""
 
 
 @beam.typehints.with_output_types(Document)
@@ -40,14 +40,28 @@ class ReadDocuments(beam.PTransform):
     Args:
         patterns: A path or glob, or several. A file that two of them match is read once.
         limit: Read only this many documents, the first by path and position. None: all.
+        id_field: The key of a line, or the column of a table, that holds the id.
+        text_field: The one that holds the text.
+        max_document_bytes: Bytes of a line, a file or the cells of a row at most, uncompressed. What is larger is not
+            read on: it becomes a `Document` with the failure ``too_large`` that holds its beginning.
 
     Raises:
         InputError: When the pipeline is built: a pattern matches nothing, or a file of another kind.
+        ConfigError: The two fields are not two different ones, or the bound is not positive.
     """
 
-    def __init__(self, patterns: str | Sequence[str], *, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        patterns: str | Sequence[str],
+        *,
+        limit: int | None = None,
+        id_field: str = "id",
+        text_field: str = "text",
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        self._reading = Reading(id_field, text_field, max_document_bytes)
         self._limit = limit
         if limit is not None and limit < 0:
             raise InputError("ReadDocuments: limit must not be negative")
@@ -56,22 +70,27 @@ class ReadDocuments(beam.PTransform):
         check_input(self._patterns)
         start = pipeline | beam.Create([self._patterns]).with_output_types(tuple[str, ...])
         if self._limit is not None:
-            return start | "ReadFirst" >> beam.FlatMap(_read_first, self._limit).with_output_types(Document)
-        read = _ReadPart() if can_pass_blocks(start.pipeline) else _ReadPartOneByOne()
+            return start | "ReadFirst" >> beam.FlatMap(_read_first, self._limit, self._reading).with_output_types(
+                Document
+            )
+        read_blocks_or_each = _ReadPart if can_pass_blocks(start.pipeline) else _ReadPartOneByOne
         return (
             start
             | "FindParts" >> beam.FlatMap(find_parts).with_output_types(Part)
             | "Spread" >> beam.Reshuffle()
-            | "ReadPart" >> beam.ParDo(read).with_output_types(Document)
+            | "ReadPart" >> beam.ParDo(read_blocks_or_each(self._reading)).with_output_types(Document)
         )
 
 
 class _ReadPart(beam.DoFn):
     """``Part -> Document``, handed on by the hundred: Beam's way from step to step costs as much as reading a line."""
 
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
     @beam.DoFn.yields_batches
     def process(self, part: Part) -> Iterator[Documents]:
-        return read_blocks(part)
+        return read_blocks(part, self._reading)
 
     def infer_output_type(self, input_type: Any) -> Any:
         return Document
@@ -83,8 +102,11 @@ class _ReadPart(beam.DoFn):
 class _ReadPartOneByOne(beam.DoFn):
     """The same for runners that take no blocks."""
 
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
     def process(self, part: Part) -> Iterator[Document]:
-        return read_part(part)
+        return read_part(part, self._reading)
 
 
 def check_input(patterns: Sequence[str]) -> None:
@@ -105,38 +127,49 @@ def check_input(patterns: Sequence[str]) -> None:
             raise InputError(f"{others[0]}{more} matched {pattern}, but only {KINDS} can be read: name it narrower")
 
 
-def read_part(part: Part) -> Iterator[Document]:
+def read_part(part: Part, reading: Reading = USUAL) -> Iterator[Document]:
     """Reads the documents of one piece; what stops it in the middle is a document that carries the failure."""
-    for block in read_blocks(part):
+    for block in read_blocks(part, reading):
         yield from block
 
 
-def read_blocks(part: Part) -> Iterator[Documents]:
+def read_blocks(part: Part, reading: Reading = USUAL) -> Iterator[Documents]:
     """The documents of one piece by column: see `read_part`."""
     kind = kind_of(part.path)
-    if kind == ".jsonl":
+    if kind in LINES:
         yield from (
             block if isinstance(block, Documents) else Documents.of([block])
-            for block in read_as(part, _read_line_blocks)
+            for block in read_as(part, reading, read_line_blocks)
         )
         return
-    documents = read_as(part, _read_whole if kind in WHOLE else _read_rows)
-    while some := list(islice(documents, TOGETHER)):
+    documents = read_as(part, reading, _read_whole if kind in WHOLE else read_rows)
+    some: list[Document] = []
+    held = 0
+    for document in documents:
+        some.append(document)
+        held += len(document.text) + sum(map(len, document.images))
+        if len(some) == TOGETHER or held > _TOGETHER_BYTES:
+            yield Documents.of(some)
+            some, held = [], 0
+    if some:
         yield Documents.of(some)
 
 
-def read_as(part: Part, read: Callable[[BinaryIO, Part], Iterator[T | Document]]) -> Iterator[T | Document]:
+def read_as(
+    part: Part, reading: Reading, read: Callable[[BinaryIO, Part, Reading], Iterator[T | Document]]
+) -> Iterator[T | Document]:
     """Reads one piece; what stops it in the middle is a document that carries the failure.
 
     Args:
         part: Which.
+        reading: How.
         read: Takes the opened file apart.
     """
     kind = kind_of(part.path)
     done = 0
     try:
         with open_input(part.path) as f:
-            for value in read(f, part):
+            for value in read(f, part, reading):
                 yield value
                 done += len(value) if isinstance(value, Documents) else 1
     except Exception as e:  # whatever a filesystem, a decompressor or a file of somebody else's making raises
@@ -158,185 +191,20 @@ def _passes(error: Exception, path: str) -> bool:
     return plain and isinstance(error, OSError) and not isinstance(error, of_the_file)
 
 
-def failed(document_id: str, path: str, failure: Failure, **known: Any) -> Document:
-    """A document that could not be read."""
-    return Document(document_id, "", source=path, failure=failure, **known)
-
-
-def _read_first(patterns: tuple[str, ...], limit: int) -> Iterator[Document]:
-    yield from islice((document for part in find_parts(patterns) for document in read_part(part)), limit)
+def _read_first(patterns: tuple[str, ...], limit: int, reading: Reading) -> Iterator[Document]:
+    yield from islice((document for part in find_parts(patterns) for document in read_part(part, reading)), limit)
 
 
 # ------------------------------------------------------------------------------------------------ .txt, .md, pictures
 
 
-def _read_whole(f: BinaryIO, part: Part) -> Iterator[Document]:
-    content = f.read()
+def _read_whole(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Document]:
+    content = f.read(reading.max_document_bytes + 1)
+    if len(content) > reading.max_document_bytes:
+        yield failed(part.path, part.path, reading.too_large(part.path, content))
+        return
     try:
         yield with_content(part.path, content)
-    except UnicodeDecodeError as e:
-        told = f"{part.path} is not UTF-8: {e.reason} at byte {e.start}"
-        yield failed(part.path, part.path, Failure("read", "not_utf8", told, raw=_b64(content)))
-
-
-# ------------------------------------------------------------------------------------------------ .jsonl
-
-
-def _read_line_blocks(f: BinaryIO, part: Part) -> Iterator[Documents]:
-    numbers = lines.Numbers(part)
-    for number, some in lines.groups(f, part):
-        if (block := _texts_alone(some, part.path)) is not None:
-            yield block
-            continue
-        held: list[Document] = []
-        try:
-            held.extend(_each(some, number, numbers, part, from_line))
-        finally:
-            if held:
-                yield Documents.of(held)
-
-
-def _texts_alone(some: Sequence[bytes], path: str) -> Documents | None:
-    """The documents of lines that are an id and a text each, and nothing else: all at once, at half of the CPU.
-
-    None where one is otherwise, and each has to be looked at.
-    """
-    try:
-        # A line feed cannot stand in a string, and within an object of strings no brace follows a comma: a line that
-        # begins with one is one object, or several side by side, and as many objects as lines is one a line.
-        if {*map(_FIRST, some)} != _BRACE:
-            return None
-        found = _TEXTS_ALONE.decode(b"".join((b"[", b",\n".join(some), b"]")))
-    except (IndexError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    if len(found) != len(some):
-        return None
-    return Documents([one.id for one in found], [one.text for one in found], [path] * len(found), {})
-
-
-class _TextAlone(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    id: Annotated[str, msgspec.Meta(min_length=1)]
-    text: str
-
-
-_TEXTS_ALONE = msgspec.json.Decoder(list[_TextAlone])
-_FIRST, _BRACE = itemgetter(0), set(b"{")
-
-
-def read_lines(f: BinaryIO, part: Part, parse: Callable[[bytes, str], T | Failure]) -> Iterator[T | Document]:
-    """What the lines of a piece hold; one that cannot be read is a document with the id ``PATH#LINE``.
-
-    Args:
-        f: The file.
-        part: Which lines of it.
-        parse: Makes something of a line and the file's path.
-    """
-    numbers = lines.Numbers(part)
-    for number, some in lines.groups(f, part):
-        yield from _each(some, number, numbers, part, parse)
-
-
-def _each(
-    some: Sequence[bytes], first: int, numbers: lines.Numbers, part: Part, parse: Callable[[bytes, str], T | Failure]
-) -> Iterator[T | Document]:
-    for number, line in enumerate(some, first):
-        if number == 1 and part.start == 0:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.isspace() or not line:
-            continue
-        value = parse(line, part.path)
-        if isinstance(value, Failure):
-            yield failed(f"{part.path}#{numbers.of(number)}", part.path, value)
-        else:
-            yield value
-
-
-def from_line(line: bytes, path: str, *, id_field: str = "id", otherwise: str | None = None) -> Document | Failure:
-    """A document of a line of JSON.
-
-    Args:
-        line: Without its line feed.
-        path: Becomes `Document.source`.
-        id_field: The key that holds the id.
-        otherwise: The id of a line that has none.
-    """
-    try:
-        fields = jsontext.loads(line)
-    except ValueError as e:
-        return unreadable_line(line, f"the line is not JSON: {e}", e)
-    if not isinstance(fields, dict):
-        return Failure("read", "not_json", "the line is JSON, but no object", raw=_b64(line))
-    key = fields.pop(id_field, None)
-    return _from_fields(otherwise if key is None else key, fields, path, line)
-
-
-def unreadable_line(line: bytes, message: str, reason: ValueError) -> Failure:
-    """The failure of a line, with its bytes.
-
-    Args:
-        line: Its bytes.
-        message: For a person.
-        reason: What `jsontext.loads` said.
-    """
-    code: Code = "not_utf8" if str(reason).startswith("not UTF-8") else "not_json"
-    return Failure("read", code, message, raw=_b64(line))
-
-
-def _from_fields(key: Any, fields: dict[str, Any], path: str, raw: bytes) -> Document | Failure:
-    """A document of a line's or row's keys: ``text`` and ``images``, all others metadata."""
-    text = fields.pop("text", None)
-    pictures = tuple(fields.pop("images")) if "images" in fields and _are_images(fields["images"]) else ()
-    if text is None and pictures:
-        text = ""
-    if type(key) is int:
-        key = str(key)
-    if not isinstance(key, str) or not key:
-        told = "has no id" if key is None or key == "" else "has an id that is neither a string nor an integer"
-        return Failure("read", "missing_id", told, raw=_b64(raw))
-    if isinstance(text, str):
-        return Document(key, text, pictures, fields, path)
-    told = "has no text" if text is None else "has a text that is no string"
-    failure = Failure("read", "missing_text", f"the document {told}", raw=_b64(raw))
-    return failed(key, path, failure, metadata=fields)
-
-
-def _are_images(value: Any) -> bool:
-    """Whether these are data URIs; a key of that name that holds anything else is metadata."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(uri, str) and uri[:5].lower() == "data:" for uri in value)
-    )
-
-
-def _b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-# ------------------------------------------------------------------------------------------------ .parquet
-
-
-def _read_rows(f: BinaryIO, part: Part) -> Iterator[Document]:
-    source = pq.ParquetFile(f)
-    names = source.schema_arrow.names
-    missing = [name for name in ("id", "text") if name not in names]
-    if missing == ["text"] and "images" in names:
-        missing = []
-    if missing:
-        if part.start == 0:
-            code: Code = "missing_id" if "id" in missing else "missing_text"
-            told = f"{part.path} has no column {' and no column '.join(missing)}"
-            yield failed(part.path, part.path, Failure("read", code, told))
-        return
-    number = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
-    stop = source.num_row_groups if part.stop is None else part.stop
-    for batch in source.iter_batches(batch_size=1024, row_groups=list(range(part.start, stop))):
-        for row in tables.rows(batch):
-            number += 1
-            place = f"{part.path}#{number}"
-            if isinstance(row, Failure):
-                yield failed(place, part.path, row)
-                continue
-            fields = dict(row)
-            document = _from_fields(fields.pop("id", None), fields, part.path, jsontext.dumps_any(row))
-            yield failed(place, part.path, document) if isinstance(document, Failure) else document
+    except NotTextError as e:
+        code: Code = "not_text" if e.is_other_kind else "not_utf8"
+        yield failed(part.path, part.path, Failure("read", code, f"{part.path} {e}", raw=b64(content)))

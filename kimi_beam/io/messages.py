@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kimi_beam.arrival import delivery_name
 from kimi_beam.errors import ConfigError
-from kimi_beam.io.documents import failed, from_line
+from kimi_beam.io.encodings import NotTextError, text_of
+from kimi_beam.io.fields import Reading, b64, failed, from_line
 from kimi_beam.types import Arrival, Code, Document, Failure
 
 
@@ -21,6 +21,7 @@ class MessageFormat:
         kind: ``text``: the document itself, its id the message's. ``json``: an object with ``text`` (or ``images``) and
             an id, as a line of a ``.jsonl`` has.
         id_field: The key of a ``json`` value that holds the id; where it is missing, the message's takes its place.
+        text_field: The key of a ``json`` value that holds the text; ``text`` unless you say.
 
     Raises:
         ConfigError: There is no such kind, or a text is said to have fields.
@@ -28,12 +29,19 @@ class MessageFormat:
 
     kind: Literal["text", "json"] = "text"
     id_field: str | None = None
+    text_field: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("text", "json"):
             raise ConfigError(f"a message is text or json, not {self.kind!r}")
-        if self.kind == "text" and self.id_field is not None:
-            raise ConfigError("a message that is text has no fields: leave the id field out, or say json")
+        if self.kind == "text" and (self.id_field is not None or self.text_field is not None):
+            raise ConfigError("a message that is text has no fields: leave the id and text fields out, or say json")
+        _ = self.reading
+
+    @property
+    def reading(self) -> Reading:
+        """How a ``json`` value is read."""
+        return Reading(self.id_field or "id", self.text_field or "text")
 
 
 def from_kafka(record: Any, message: MessageFormat) -> Document:
@@ -75,17 +83,15 @@ def _document(
         failure = Failure("read", "missing_text", "the message has no value")
         return failed(key or source, source, failure, **known)
     if message.kind == "json":
-        document = from_line(value, source, id_field=message.id_field or "id", otherwise=key)
+        document = from_line(value, source, reading=message.reading, otherwise=key)
         if isinstance(document, Failure):
             return failed(key or source, source, document, **known)
         return replace(document, metadata={**metadata, **document.metadata}, arrival=arrival)
     try:
-        text = value.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        told = f"the message is not UTF-8: {e.reason} at byte {e.start}"
-        raw = base64.b64encode(value).decode()
-        code: Code = "not_utf8"
-        return failed(key or source, source, Failure("read", code, told, raw=raw), **known)
+        text = text_of(value)
+    except NotTextError as e:
+        code: Code = "not_text" if e.is_other_kind else "not_utf8"
+        return failed(key or source, source, Failure("read", code, f"the message {e}", raw=b64(value)), **known)
     if not key:
         return failed(source, source, Failure("read", "missing_id", "the message has no id"), **known)
     return Document(key, text, metadata=dict(metadata), source=source, arrival=arrival)

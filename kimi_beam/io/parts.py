@@ -8,19 +8,22 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 
 from kimi_beam import images
+from kimi_beam.io.encodings import as_utf8
 from kimi_beam.io.paths import find_all, is_compressed, open_input, uncompressed_name
 
 TEXTS = (".txt", ".md")
 WHOLE = (*TEXTS, *images.MEDIA_TYPES)
 """Kinds of files that are one document each."""
-_SUFFIXES = (*WHOLE, ".jsonl", ".parquet")
-KINDS = ".txt, .md, .jsonl (.gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif"
+LINES = (".jsonl", ".ndjson")
+"""Kinds of files of which each line is a document."""
+_SUFFIXES = (*WHOLE, *LINES, ".parquet")
+KINDS = ".txt, .md, .jsonl, .ndjson (each perhaps .gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif"
 """What can be read, in words."""
 _PART_BYTES = 16 << 20
 
 
 class Part(NamedTuple):
-    """A piece of a file that one worker reads: bytes of a .jsonl, one row group of a .parquet, or the whole file."""
+    """A piece of a file that one worker reads: bytes of JSON lines, one row group of a .parquet, or the whole file."""
 
     path: str
     start: int = 0
@@ -31,7 +34,7 @@ class Part(NamedTuple):
 def kind_of(path: str) -> str | None:
     """The suffix that says how to read a file; None for a kind that cannot be read."""
     kind = next((suffix for suffix in _SUFFIXES if uncompressed_name(path).endswith(suffix)), None)
-    return None if is_compressed(path) and kind not in (*TEXTS, ".jsonl") else kind
+    return None if is_compressed(path) and kind not in (*TEXTS, *LINES) else kind
 
 
 def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
@@ -43,12 +46,21 @@ def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
 def cut(path: str, size: int) -> Iterator[Part]:
     """Cuts one file; none for a kind that cannot be read."""
     kind = kind_of(path)
-    if kind == ".jsonl" and not is_compressed(path):
+    if kind in LINES and not is_compressed(path) and not (size > _PART_BYTES and _is_in_another_encoding(path)):
         yield from (Part(path, at, min(at + _PART_BYTES, size)) for at in range(0, size, _PART_BYTES))
     elif kind == ".parquet":
         yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
     elif kind:
         yield Part(path)
+
+
+def _is_in_another_encoding(path: str) -> bool:
+    """Whether the bytes of a line feed do not end a line there."""
+    try:
+        with open_input(path) as f:
+            return as_utf8(f)[1]
+    except Exception:  # reading the part says what is wrong with it
+        return False
 
 
 def _row_groups(path: str) -> int:

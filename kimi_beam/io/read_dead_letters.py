@@ -12,13 +12,17 @@ from apache_beam.io.filesystems import FileSystems
 from kimi_beam.errors import InputError
 from kimi_beam.io.dead_letter_lines import DeadLetterError, decode
 from kimi_beam.io.dead_letters import SUFFIX
-from kimi_beam.io.documents import read_as, read_lines, unreadable_line
+from kimi_beam.io.documents import read_as
+from kimi_beam.io.fields import Reading, unreadable_line
+from kimi_beam.io.json_lines import read_lines
 from kimi_beam.io.parts import Part, find_parts
 from kimi_beam.io.paths import find, normal, open_input, uncompressed_name
 from kimi_beam.redrive import Choice, again
 from kimi_beam.types import DeadLetter, Document, Failure
 
 LEFT = "left"
+_LETTERS = Reading(max_document_bytes=256 << 20)
+"""A dead letter holds a document that could be read, with its evidence in base64, and all of it once more escaped."""
 _DOCUMENTS = "documents"
 _FOUND = Document | DeadLetter
 
@@ -131,7 +135,7 @@ def _read_first(patterns: tuple[str, ...], choice: Choice, limit: int) -> Iterat
 
 
 def _found(part: Part) -> Iterator[Document | DeadLetter]:
-    return read_as(part, partial(read_lines, parse=_parse))
+    return read_as(part, _LETTERS, partial(read_lines, parse=_parse))
 
 
 def _chosen(

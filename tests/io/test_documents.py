@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import kimi_beam as kb
@@ -31,6 +31,9 @@ from kimi_beam import jsontext
 from kimi_beam.errors import InputError
 from kimi_beam.io import documents
 from kimi_beam.io.documents import read_part
+from kimi_beam.io.encodings import as_utf8
+from kimi_beam.io.fields import USUAL, from_line
+from kimi_beam.io.json_lines import texts_alone
 from kimi_beam.io.lines import groups
 from kimi_beam.io.parts import Part, find_parts
 from kimi_beam.types import Document
@@ -302,7 +305,6 @@ def test_numbers_in_metadata_survive_exactly(tmp_path: Path, source: Path) -> No
 def test_a_text_file_that_is_not_utf8_is_a_document_with_its_very_bytes(tmp_path: Path, source: Path) -> None:
     contents = {
         "latin.txt": "Größe".encode("latin-1"),
-        "utf16.md": "\ufeffGröße".encode("utf-16-le"),
         "cut.txt": "10 €".encode()[:-1],
         "packed.txt.gz": b"\x80",
     }
@@ -365,9 +367,19 @@ def test_images_of_a_line_are_the_documents_and_a_text_may_then_be_missing(tmp_p
 
 
 @pytest.mark.parametrize(
-    "value", [[], None, "data:image/png;base64,AA==", {"a": URI}, [1], [URI, None], ["https://example.com/a.png"], 7]
+    ("value", "code"),
+    [
+        ([], "missing_text"),
+        (None, "missing_text"),
+        ({"a": URI}, "missing_text"),
+        ([1], "missing_text"),
+        (["https://example.com/a.png"], "bad_image"),
+        ("https://example.com/a.png", "bad_image"),
+        ("a.png", "bad_image"),
+        (7, "missing_text"),
+    ],
 )
-def test_a_key_named_images_that_holds_anything_else_is_metadata(source: Path, value: Any) -> None:
+def test_a_key_named_images_that_holds_no_picture_is_metadata(source: Path, value: Any, code: str) -> None:
     path = source / "a.jsonl"
     path.write_bytes(
         line("a", "text", images=value) + json.dumps({"id": "b", "images": value, "n": 1}).encode() + b"\n"
@@ -375,8 +387,38 @@ def test_a_key_named_images_that_holds_anything_else_is_metadata(source: Path, v
     with_text, without = read_parts(path)
     assert (with_text.images, with_text.metadata, with_text.failure) == ((), {"images": value}, None)
     assert without.failure is not None
-    assert (without.failure.code, without.images) == ("missing_text", ())
+    assert (without.failure.code, without.images) == (code, ())
     assert without.metadata == {"images": value, "n": 1}, "what the line holds must not be lost with its failure"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (URI, "images are a string: a list of data URIs is wanted"),
+        ([URI, None], "image 2 is null"),
+        ([URI, "https://example.com/a.png"], "image 2 is a URL, and nothing is fetched"),
+        ([{"url": URI}, URI], "image 1 is an object"),
+    ],
+)
+def test_a_picture_that_the_model_would_never_see_is_a_failure_also_beside_a_text(
+    source: Path, value: Any, told: str
+) -> None:
+    path = source / "a.jsonl"
+    path.write_bytes(line("a", "text", images=value) + json.dumps({"id": "b", "images": value}).encode())
+    for document in read_parts(path):
+        assert document.failure is not None
+        assert document.failure.code == "bad_image"
+        assert told in document.failure.message
+
+
+@pytest.mark.parametrize("value", ["https://example.com/a.png", ["https://example.com/a.png"], "scan.png", 7])
+def test_images_without_a_text_are_told_with_what_is_wrong_with_them(source: Path, value: Any) -> None:
+    path = source / "a.jsonl"
+    path.write_bytes(json.dumps({"id": "b", "images": value}).encode())
+    (document,) = read_parts(path)
+    assert document.failure is not None
+    assert "image" in document.failure.message
+    assert "a list of data URIs is wanted" in document.failure.message
 
 
 def test_images_do_not_excuse_a_text_of_another_type_or_a_missing_id(source: Path) -> None:
@@ -443,7 +485,7 @@ def test_a_file_of_more_than_one_part_is_read_once_as_it_really_is_cut(tmp_path:
 
 
 def lines_of(content: bytes, start: int, stop: int | None) -> list[bytes]:
-    found = groups(io.BytesIO(content), Part("a.jsonl", start, stop))
+    found = groups(io.BytesIO(content), Part("a.jsonl", start, stop), 1 << 20)
     numbered = [(number + index, one) for number, some in found for index, one in enumerate(some)]
     assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
     return [one for _, one in numbered]
@@ -459,6 +501,7 @@ _contents = st.one_of(st.binary(max_size=40), st.lists(_pieces, max_size=30).map
 @example(content=b"\n", cuts=[0, 1], block=1)
 @example(content=b"ab\n", cuts=[1, 2], block=1 << 20)
 def test_the_lines_of_all_ranges_are_exactly_all_lines(content: bytes, cuts: list[int], block: int) -> None:
+    assume(not as_utf8(io.BytesIO(content))[1])  # in UTF-16 other bytes end a line
     expected = content.split(b"\n")
     if not expected[-1]:
         expected.pop()
@@ -505,6 +548,8 @@ _unusual = st.sampled_from(
         b'{"id":"a","text":null}',
         b'{"text":"t","id":"swapped"}',
         b'{"id":"a","id":"twice","text":"t"}',
+        b'{"id":"a","text":"t","te\\u0078t":"u"}',
+        b'{"id":"a","text":"\\\\","text":"\\\\","text":"\\\\","text":"\\\\"}',
         b'{"id":"a", "text":"spaced" } ',
         b'{"id":"a","text":"\\ud800"}',
         b'{"id":"a","text":"\xff"}',
@@ -524,15 +569,17 @@ _unusual = st.sampled_from(
 @example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"c"', b'"text":"t"}'])
 @example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"a}', b'{","text":"z"}'])
 def test_lines_that_are_read_at_once_are_what_each_of_them_is(some: list[bytes]) -> None:
-    block = documents._texts_alone(some, "in/a.jsonl")
+    block = texts_alone(some, "in/a.jsonl", USUAL)
     if block is not None:
-        assert list(block) == [documents.from_line(one, "in/a.jsonl") for one in some]
+        assert list(block) == [from_line(one, "in/a.jsonl") for one in some]
 
 
 def test_lines_of_an_id_and_a_text_are_read_at_once_and_others_by_themselves(source: Path) -> None:
     usual = [line(f"d{n}", f"é {n}").strip() for n in range(3)]
-    assert documents._texts_alone(usual, "p") == [Document(f"d{n}", f"é {n}", source="p") for n in range(3)]
-    assert documents._texts_alone([*usual, line("m", "t", page=1).strip()], "p") is None
+    assert texts_alone(usual, "p", USUAL) == [Document(f"d{n}", f"é {n}", source="p") for n in range(3)]
+    assert texts_alone([*usual, line("m", "t", page=1).strip()], "p", USUAL) is None
+    quoted = [line("q", 'a "quoted" word').strip(), line("b", "a\nnew line").strip()]
+    assert texts_alone(quoted, "p", USUAL) is not None, "escaped quotes would cost each document its speed"
 
 
 # ------------------------------------------------------------------------------------------------ Parquet
