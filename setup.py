@@ -32,17 +32,21 @@ setup(
         "uvicorn>=0.34",
     ],
     extras_require={
-        "aws": ["apache-beam[aws]"],
+        "aws": ["boto3>=1.35,<2"],
         "gcp": ["apache-beam[gcp]"],
         "dev": [
             "apache-beam[gcp]",  # Dataflow's own translation
+            "boto3>=1.35,<2",
             "cloudflare>=5.9",
             "coverage[toml]>=7.6",
             "duckdb>=1.1",
+            "flask>=3",
+            "flask-cors>=5",
             "gcp-storage-emulator>=2026.7",
             "httpx>=0.28,<1",
             "hypothesis>=6.120",
             "import-linter>=2.1",
+            "moto[s3]>=5.1",  # with Flask, a server that speaks S3
             "mypy>=1.13",
             "openai>=3.54",
             "pandas>=2.2",

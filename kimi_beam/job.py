@@ -10,7 +10,6 @@ from typing import Any
 
 import apache_beam as beam
 import orjson
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
@@ -18,10 +17,11 @@ from kimi_beam import metrics
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
+from kimi_beam.io.dataset import check_output
 from kimi_beam.io.fields import USUAL, Reading
 from kimi_beam.io.journal_files import forget
 from kimi_beam.io.lease import lease
-from kimi_beam.io.paths import absolute, listing, output
+from kimi_beam.io.paths import absolute, check_reachable, is_local, listing, output
 from kimi_beam.journal import Journaling
 from kimi_beam.polling import Polling
 from kimi_beam.pricing import Price
@@ -29,6 +29,7 @@ from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, StructuredOutput
 from kimi_beam.redrive import Choice
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service import WorkersAI
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import COUNTERS, FILE_NAME
 from kimi_beam.transforms import Extract
 
@@ -170,6 +171,21 @@ class Run:
     def staged(self) -> list[str]:
         """Whole files that have not got their names."""
         return [file.path for file in listing(self._write.staging)]
+
+
+def check_stores(job: Job) -> None:
+    """Refuses object stores that cannot be used, before the service is asked for anything.
+
+    Paths of this machine are looked at when the pipeline is built.
+
+    Raises:
+        UserError: Naming the bucket, and what is wrong with it.
+    """
+    check_reachable(job.inputs)
+    if not is_local(output(job.output)):
+        check_output(job.output, overwrite=job.overwrite)
+    if job.journaling is not None and not is_local(job.journaling.directory):
+        staging.check_writable(job.journaling.directory)
 
 
 def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:

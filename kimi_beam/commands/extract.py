@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import emulator
@@ -29,7 +28,7 @@ from kimi_beam.io.documents import check_input
 from kimi_beam.io.fields import USUAL, Reading
 from kimi_beam.io.parquet import first_rows
 from kimi_beam.io.paths import output
-from kimi_beam.job import Asking, Job, Run
+from kimi_beam.job import Asking, Job, Run, check_stores
 from kimi_beam.journal import Journaling
 from kimi_beam.models import DEFAULT_MODEL, MODELS
 from kimi_beam.polling import Polling
@@ -38,6 +37,7 @@ from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service import WorkersAI
+from kimi_beam.stores import FileSystems
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
                 wanted = redrive.as_redrive(wanted, args, stack, remote=remote)
             if remote:
                 wanted.service.check_remote("Dataflow")
+            check_stores(wanted)
             checked = _checked(wanted, ask=not args.no_preflight, remote=remote)
             # Without a queue of jobs there is nothing that events could tell of.
             wanted = replace(

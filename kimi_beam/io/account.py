@@ -10,7 +10,6 @@ from typing import BinaryIO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.account import CAME_IN, NOTHING, Account, Names, account
 from kimi_beam.errors import InputError
@@ -19,6 +18,7 @@ from kimi_beam.io.continuous import look
 from kimi_beam.io.partitions import Read
 from kimi_beam.io.paths import absolute, find_all, output
 from kimi_beam.io.stream import DEAD_LETTERS, DOCUMENTS, EXTRACTIONS
+from kimi_beam.stores import FileSystems
 
 T = TypeVar("T")
 

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from apache_beam.io.filesystems import FileSystems
-
 from kimi_beam import images
 from kimi_beam.io.encodings import NotTextError, text_of
 from kimi_beam.io.fields import MAX_DOCUMENT_BYTES
 from kimi_beam.io.paths import open_input, uncompressed_name
+from kimi_beam.stores import FileSystems
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
 
 WORTH_READING_TWICE = 16 << 10

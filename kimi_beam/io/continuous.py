@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.flink.flink_streaming_impulse_source import FlinkStreamingImpulseSource
 from apache_beam.transforms.periodicsequence import PeriodicImpulse, RebaseMode
 from apache_beam.transforms.userstate import BagStateSpec
@@ -24,6 +23,7 @@ from kimi_beam.io.documents import read_part
 from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, failed
 from kimi_beam.io.parts import KINDS, Part, cut, kind_of
 from kimi_beam.io.paths import Found, find_all
+from kimi_beam.stores import FileSystems
 from kimi_beam.types import Arrival, Document, Failure
 
 _LOG = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -26,6 +25,7 @@ from kimi_beam.pricing import Price
 from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 from kimi_beam.types import DeadLetter, Document, Extraction
 

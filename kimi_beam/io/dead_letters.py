@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import apache_beam as beam
 import orjson
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -18,6 +17,7 @@ from kimi_beam.io.dead_letter_lines import encode
 from kimi_beam.io.element_types import TypedTransform, wrong_element
 from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.io.staging import Commit, Stage, Target, Window, check_writable
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import Summary
 from kimi_beam.types import DeadLetter, Usage
 

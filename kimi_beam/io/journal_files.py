@@ -13,14 +13,14 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam import journal
 from kimi_beam.errors import InputError, OutputError
 from kimi_beam.io.paths import Found, is_local, listing, output
-from kimi_beam.io.staging import whole
+from kimi_beam.io.staging import whole, write_whole
 from kimi_beam.journal import ANSWERS_SUFFIX, SUBMISSIONS_SUFFIX, Answer, Answers, JournalError, Submission
 from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
+from kimi_beam.stores import FileSystems
 
 T = TypeVar("T")
 
@@ -136,6 +136,9 @@ class Journal:
         # Named by time, so that a listing is in order; records of answers have no time of their own.
         name = f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}{suffix}"
         path: str = FileSystems.join(self.directory, name)
+        if FileSystems.writes_whole(path):
+            write_whole(path, content)
+            return path
         with whole(path + _ASIDE) as f:
             f.write(content)
         FileSystems.rename([path + _ASIDE], [path])

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 
 import orjson
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.errors import OutputError
 from kimi_beam.io.paths import listing, output
 from kimi_beam.io.staging import write_whole
+from kimi_beam.stores import FileSystems
 
 _PREFIX = ".lease-"
 TERM = 90.0

@@ -11,7 +11,6 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -22,6 +21,7 @@ from kimi_beam.io.element_types import TypedTransform, wrong_element
 from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.io.staging import Commit, Stage, Target, Window, WriteFile, check_writable
 from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import Summary
 from kimi_beam.types import Arrival, Extraction, Usage
 

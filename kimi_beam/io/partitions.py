@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder, TupleCoder, VarIntCoder
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
@@ -30,6 +29,7 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.io import staging
 from kimi_beam.io.paths import listing
 from kimi_beam.io.staging import Target, WriteFile
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import Summary
 
 Piece = tuple[str, tuple[int, bytes]]

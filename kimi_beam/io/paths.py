@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.errors import InputError, OutputError
+from kimi_beam.stores import FileSystems
 
 _GLOB = "*?["
 
@@ -65,16 +65,33 @@ def find(pattern: str) -> list[Found]:
         return [Found(pattern, os.path.getsize(pattern), os.path.getmtime(pattern))]
     # Beam's local filesystem finds nothing for a pattern without a directory.
     bare = is_local(pattern) and not os.path.dirname(pattern)
-    try:
-        (result,) = FileSystems.match([os.path.join(".", pattern) if bare else pattern])
-    except (BeamIOError, ValueError, OSError) as e:
-        raise InputError(f"cannot look for {pattern}: {' '.join(str(e).split())[:300]}") from None
+    matched = _matched(os.path.join(".", pattern) if bare else pattern, None)
     found = [
         Found(normal(m.path), m.size_in_bytes, m.last_updated_in_seconds or 0.0)
-        for m in result.metadata_list
+        for m in matched
         if not m.path.endswith("/")
     ]
     return sorted(f for f in found if not (is_local(f.path) and os.path.isdir(f.path)))
+
+
+def check_reachable(patterns: Sequence[str]) -> None:
+    """Asks each object store that is named whether there is anything, without listing all of it.
+
+    Raises:
+        InputError: It cannot be asked, or a pattern matches nothing.
+    """
+    for pattern in map(normal, patterns):
+        if not is_local(pattern) and not _matched(pattern, 1):
+            raise InputError(f"no file matches {pattern}")
+
+
+def _matched(pattern: str, most: int | None) -> list[Any]:
+    try:
+        (result,) = FileSystems.match([pattern], [most])
+    except (BeamIOError, ValueError, OSError) as e:
+        raise InputError(f"cannot look for {pattern}: {' '.join(str(e).split())[:300]}") from None
+    found: list[Any] = result.metadata_list
+    return found
 
 
 def find_all(patterns: tuple[str, ...]) -> list[Found]:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 
 from kimi_beam.errors import InputError
 from kimi_beam.io.dead_letter_lines import DeadLetterError, decode
@@ -18,6 +17,7 @@ from kimi_beam.io.json_lines import read_lines
 from kimi_beam.io.parts import Part, find_parts
 from kimi_beam.io.paths import find, normal, open_input, uncompressed_name
 from kimi_beam.redrive import Choice, again
+from kimi_beam.stores import FileSystems
 from kimi_beam.types import DeadLetter, Document, Failure
 
 LEFT = "left"

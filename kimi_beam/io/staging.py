@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.io.paths import is_local, listing, output
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import Summary
 
 T = TypeVar("T")
@@ -290,6 +290,9 @@ def remove_directory(path: str) -> None:
 def remove_abandoned(directory: str, now: float | None = None) -> None:
     """Removes what killed runs have left aside, known by its age: what is younger may be at work."""
     pattern = FileSystems.join(directory, f"{_STAGING}*")
+    oldest = (time.time() if now is None else now) - _ABANDONED_AFTER
+    with contextlib.suppress(BeamIOError, OSError):  # it needs a permission of its own, and is repeated by the next run
+        FileSystems.abort_uploads(FileSystems.join(directory, _STAGING), oldest)
     files, inside = FileSystems.match([pattern, FileSystems.join(pattern, "*")])
     newest: dict[str, float] = {}
     for m in (*files.metadata_list, *inside.metadata_list):
@@ -298,7 +301,7 @@ def remove_abandoned(directory: str, now: float | None = None) -> None:
         newest[aside] = max(newest.get(aside, 0.0), m.last_updated_in_seconds or 0.0)
     alone = {m.path for m in files.metadata_list}
     for aside, changed in newest.items():
-        if changed + _ABANDONED_AFTER >= (time.time() if now is None else now):
+        if changed >= oldest:
             continue
         if aside in alone:
             with contextlib.suppress(BeamIOError, OSError):  # another run removes it too
@@ -323,6 +326,10 @@ def whole(path: str) -> Iterator[BinaryIO]:
 
 def write_whole(path: str, content: bytes) -> None:
     """Writes a small file so that it appears whole."""
+    if FileSystems.writes_whole(path):
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+            f.write(content)
+        return
     temporary = new_staging(FileSystems.split(path)[0] or ".")
     with whole(temporary) as f:
         f.write(content)
@@ -330,16 +337,21 @@ def write_whole(path: str, content: bytes) -> None:
 
 
 def check_writable(directory: str) -> None:
-    """Creates a directory that is missing, and finds out whether it can be written.
+    """Creates a directory that is missing, and finds out whether files can be written, renamed and deleted in it.
 
     Raises:
-        OutputError: It cannot.
+        OutputError: They cannot.
     """
     probe = new_staging(directory)
     try:
         make_directory(directory)
         with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED):
             pass
+        if not is_local(directory):
+            # An object store may allow one and not the other.
+            listing(directory)
+            FileSystems.rename([probe], [f"{probe}-"])
+            probe += "-"
         FileSystems.delete([probe])
     except (OSError, BeamIOError, ValueError) as e:
         raise OutputError(f"cannot write to {directory}: {' '.join(str(e).split())[:300]}") from None

@@ -9,7 +9,6 @@ from typing import Any
 import apache_beam as beam
 import orjson
 from apache_beam.coders import BooleanCoder
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from kimi_beam.errors import ConfigError
@@ -20,6 +19,7 @@ from kimi_beam.io.partitions import DEFAULT_ROLLING, Format, Part, Rolling, part
 from kimi_beam.io.staging import Target
 from kimi_beam.pricing import Price
 from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.stores import FileSystems
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 from kimi_beam.types import DeadLetter, Document, Extraction, Usage
 

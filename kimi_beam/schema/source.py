@@ -128,7 +128,7 @@ def _read(path: str) -> bytes:
     if "://" not in path:
         return Path(path).read_bytes()
     # A schema may lie on any filesystem that Beam knows. Late: nothing else here needs Beam.
-    from apache_beam.io.filesystems import FileSystems
+    from kimi_beam.stores import FileSystems
 
     with FileSystems.open(path) as f:
         content: bytes = f.read()

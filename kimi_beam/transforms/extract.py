@@ -23,6 +23,8 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.flow import forget_quotas
 from kimi_beam.io.element_types import TypedTransform
+from kimi_beam.io.paths import is_local
+from kimi_beam.io.staging import check_writable
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.polling import Polling
@@ -162,6 +164,8 @@ class Extract(TypedTransform):
         forget_asked_forms()
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
+        if self._journaling is not None and not is_local(self._journaling.directory):
+            check_writable(self._journaling.directory)
         shards = self._shards or default_shards(
             documents.pipeline.options, holds_jobs=documents.is_bounded and self._service.api == "batch"
         )
