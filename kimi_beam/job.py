@@ -141,7 +141,7 @@ class Run:
             self._held.enter_context(lease(self._job.output))
             if self._job.journaling is not None:
                 if absolute(self._job.journaling.directory) != absolute(output(self._job.output)):
-                    self._held.enter_context(lease(self._job.journaling.directory))
+                    self._held.enter_context(lease(self._job.journaling.directory, private=True))
                 if self._job.journal_ttl is not None:
                     oldest = time.time() - self._job.journal_ttl
                     forget(self._job.journaling.directory, older_than=oldest, missing_ok=True)

@@ -100,7 +100,7 @@ def _run(command: Command) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (command.file_size, resource.RLIM_INFINITY))
     if command.without_lease:
-        job.lease = lambda _: contextlib.nullcontext()  # type: ignore[assignment]
+        job.lease = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment]
     wanted = job.Job(
         inputs=[str(command.directory / "docs.jsonl")],
         schema=OutputSchema(RECEIPT),

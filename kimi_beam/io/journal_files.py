@@ -16,8 +16,8 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 
 from kimi_beam import journal
 from kimi_beam.errors import InputError, OutputError
-from kimi_beam.io.paths import Found, is_local, listing, output
-from kimi_beam.io.staging import whole, write_whole
+from kimi_beam.io.paths import Found, is_local, is_private, listing, make_private, output
+from kimi_beam.io.staging import make_directory, whole, write_whole
 from kimi_beam.journal import ANSWERS_SUFFIX, SUBMISSIONS_SUFFIX, Answer, Answers, JournalError, Submission
 from kimi_beam.journal_index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 from kimi_beam.stores import FileSystems
@@ -51,11 +51,13 @@ class Journal:
         self._submissions: OrderedDict[int, list[Submission]] = OrderedDict()
         self._answers: OrderedDict[int, Answers] = OrderedDict()
         try:
-            if not FileSystems.exists(self.directory):
-                FileSystems.mkdirs(self.directory)
+            make_private(self.directory)
+            if not is_local(self.directory):
+                make_directory(self.directory)
+            # Files in a directory that others may look into are for them too: a group may share a journal.
+            self._mode = 0o600 if is_private(self.directory) else None
         except (OSError, BeamIOError, ValueError) as e:
-            if not FileSystems.exists(self.directory):  # another worker may have made it meanwhile
-                raise OutputError(f"cannot write the journal {self.directory}: {e}") from None
+            raise OutputError(f"cannot write the journal {self.directory}: {e}") from None
 
     def refresh(self) -> None:
         """Reads what others have written since the last time.
@@ -113,7 +115,7 @@ class Journal:
         path: str = FileSystems.join(
             self.directory, f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}"
         )
-        with whole(path) as f:
+        with whole(path, mode=self._mode) as f:
             # Each ticket has a file, and files take whole blocks. Nothing that a filesystem could compress.
             f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
         return path
@@ -139,7 +141,7 @@ class Journal:
         if FileSystems.writes_whole(path):
             write_whole(path, content)
             return path
-        with whole(path + _ASIDE) as f:
+        with whole(path + _ASIDE, mode=self._mode) as f:
             f.write(content)
         FileSystems.rename([path + _ASIDE], [path])
         return path

@@ -18,7 +18,7 @@ import orjson
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 
 from kimi_beam.errors import OutputError
-from kimi_beam.io.paths import listing, output
+from kimi_beam.io.paths import listing, make_private, output
 from kimi_beam.io.staging import write_whole
 from kimi_beam.stores import FileSystems
 
@@ -28,18 +28,21 @@ TERM = 90.0
 
 
 @contextlib.contextmanager
-def lease(directory: str, *, clock: Callable[[], float] = time.time) -> Iterator[None]:
+def lease(directory: str, *, clock: Callable[[], float] = time.time, private: bool = False) -> Iterator[None]:
     """Holds a directory for this process.
 
     Args:
         directory: Created where it is missing.
         clock: Unix seconds.
+        private: Whether a directory that is created is for its owner alone.
 
     Raises:
         OutputError: Another run holds it; or it cannot be written.
     """
     root = output(directory)
     try:
+        if private:
+            make_private(root)
         if not FileSystems.exists(root):
             FileSystems.mkdirs(root)
     except ValueError as e:  # a filesystem that is not known

@@ -166,6 +166,26 @@ def output(path: str | os.PathLike[str], *, prefix: bool = False) -> str:
     return text
 
 
+def make_private(directory: str) -> None:
+    """Creates a directory of this machine that only its owner may look into.
+
+    One that is there stays as it is. What is missing above it is created as the umask says; a store that has no such
+    permissions is left alone.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if is_local(directory) and not os.path.isdir(directory):
+        os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another worker has made it meanwhile
+            os.mkdir(directory, 0o700)
+
+
+def is_private(directory: str) -> bool:
+    """Whether a directory is on this machine and nobody but its owner may look into it."""
+    return is_local(directory) and not os.stat(directory).st_mode & 0o077
+
+
 def listing(directory: str) -> list[Found]:
     """The files in a directory; none where it is not there."""
     (result,) = FileSystems.match([FileSystems.join(directory, "*")])

@@ -16,6 +16,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import apache_beam as beam
@@ -311,10 +312,17 @@ def remove_abandoned(directory: str, now: float | None = None) -> None:
 
 
 @contextlib.contextmanager
-def whole(path: str) -> Iterator[BinaryIO]:
-    """A new file that is removed again where it cannot be written to its end: a disk may be full."""
+def whole(path: str, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """A new file that is removed again where it cannot be written to its end: a disk may be full.
+
+    Args:
+        path: Its name.
+        mode: Who may read and write it, as for ``chmod``; only for a file of this machine. None: by the umask.
+    """
     try:
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+            if mode is not None:
+                Path(path).chmod(mode)
             yield f
     except BaseException as e:
         with contextlib.suppress(BeamIOError, OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 import uuid
 from collections import Counter
@@ -345,6 +346,21 @@ def test_what_killed_runs_have_left_aside_is_removed_when_it_is_old(tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 3, "it may be at work"
     staging.remove_abandoned(str(tmp_path), time.time() + 90_000)
     assert [p.name for p in tmp_path.iterdir()] == ["extractions.parquet"]
+
+
+@pytest.mark.parametrize("young", ["first.parquet", "last.parquet"])
+def test_what_is_left_aside_is_as_old_as_the_youngest_file_in_it(tmp_path: Path, young: str) -> None:
+    """A run of more than a day has files that are older, and is still at work."""
+    aside, now = tmp_path / ".staging-at-work", time.time()
+    aside.mkdir()
+    for name in ("first.parquet", "last.parquet"):
+        (aside / name).write_bytes(b"x")
+        changed = now - (10 if name == young else 100_000)
+        os.utime(aside / name, (changed, changed))
+    staging.remove_abandoned(str(tmp_path), now)
+    assert len(list(aside.iterdir())) == 2
+    staging.remove_abandoned(str(tmp_path), now + 90_000)
+    assert not aside.exists()
 
 
 def test_a_file_that_cannot_be_written_to_its_end_is_not_left(target: Target) -> None:
