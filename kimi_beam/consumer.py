@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kimi_beam.client import Client
 from kimi_beam.events import Events, Inbox
+from kimi_beam.reports import REPORTS
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.protocol import Trouble
 from kimi_beam.wire.queues import MOST_MESSAGES, decode_ack, decode_pull, encode_ack, encode_pull
@@ -107,6 +108,7 @@ class Consumer:
             with self._lock:
                 if isinstance(pulled, Trouble):
                     self._inbox.failed(pulled.message, pulled.error, self._clock())
+                    REPORTS.no_events(pulled.message)
                     break
                 self._inbox.received(pulled, self._clock())
             if len(pulled) < MOST_MESSAGES:

@@ -24,6 +24,7 @@ from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE, quota_failure
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
+from kimi_beam.reports import REPORTS
 from kimi_beam.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
 from kimi_beam.wire.completions import Answered, RunResult, decode_run
@@ -140,6 +141,7 @@ class Runs:
             with self._changed:
                 is_there = self._changed.wait_for(lambda: there() or self._is_due(), _LOOK) and there()
             self._check()
+            REPORTS.progress()
             if self._is_due():
                 yield self.left()
             if is_there:
@@ -266,6 +268,7 @@ class Runs:
         if call.unknown and isinstance(result, (Answered, Unknown)):
             self._counts[metrics.RESUBMITS] += 1
             self._counts[metrics.MAYBE_PAID_TWICE] += 1
+        REPORTS.heard("request", result)
         step = self._refused_form(call, exchange, result, now) if self._form is not None else None
         if step is None:
             self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)

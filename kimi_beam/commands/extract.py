@@ -35,6 +35,7 @@ from kimi_beam.polling import Polling
 from kimi_beam.preflight import Checked, check_events, check_service
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
+from kimi_beam.reports import REPORTS
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service import WorkersAI
 from kimi_beam.stores import FileSystems
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             if wanted.journaling is None and not ready.is_local:
                 console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
             stack.enter_context(console.progress())
+            stack.enter_context(REPORTS.silenced())  # which would say the same once more
             stack.enter_context(_interruptible(ready, args.output))
             try:
                 summary = ready.run()

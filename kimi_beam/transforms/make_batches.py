@@ -20,6 +20,7 @@ from kimi_beam.io import document_blocks
 from kimi_beam.io.element_types import wrong_element
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
+from kimi_beam.reports import REPORTS
 from kimi_beam.service import WorkersAI
 from kimi_beam.transforms.record import Keys
 from kimi_beam.types import Document
@@ -105,6 +106,7 @@ class MakeBatches(beam.DoFn):
 
     def _batch(self, shard: str, rows: Sequence[Row]) -> tuple[str, bytes]:
         PROGRESS.read(len(rows))
+        REPORTS.progress()
         self._documents.inc(len(rows))
         return shard, batches.encode_rows(rows)
 

@@ -28,6 +28,7 @@ from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.redrive import taken_over
+from kimi_beam.reports import REPORTS
 from kimi_beam.service import WorkersAI
 from kimi_beam.transforms.finished import TOGETHER, closed, fit_together
 from kimi_beam.transforms.listener import Listener
@@ -181,7 +182,8 @@ class Slices(beam.DoFn):
                 now = time.time()
                 for exchange in exchanges:
                     places.heard(exchange, now)
-            results = [(job, decode_submit(exchange, now)) for job, exchange in zip(some, exchanges, strict=True)]
+            heard = [REPORTS.heard("submit", decode_submit(exchange, now)) for exchange in exchanges]
+            results = list(zip(some, heard, strict=True))
             may_run = self._service.fallback_api is not None
             for name, count in dispatch.counted(results).items():
                 self._count(name, count)
@@ -213,7 +215,8 @@ class Slices(beam.DoFn):
                     if finished and not fit_together(finished, exchange):
                         yield from self._finished(finished, held, waiting)
                         finished = []
-                    shard, more = dispatch.polled(shard, some[index], decode_poll(exchange, now), now, self._polling)
+                    result = REPORTS.heard("poll", decode_poll(exchange, now))
+                    shard, more = dispatch.polled(shard, some[index], result, now, self._polling)
                     finished += [effect for effect in more if isinstance(effect, Finish)]
                     effects += [effect for effect in more if not isinstance(effect, Finish)]
                 yield from self._finished(finished, held, waiting)
@@ -394,5 +397,6 @@ class Slices(beam.DoFn):
     def _report(self, key: str, shard: Shard) -> None:
         if not shard.jobs:
             self._client.flow.release(self._client, key)
+        REPORTS.progress()
         PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
         PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), self._listener.trouble)
