@@ -31,6 +31,6 @@ def run(args: argparse.Namespace) -> int:
     except UserError as e:
         console.say(str(e))
         return 2
-    except KimiBeamError as e:
-        console.say(str(e))
+    except (KimiBeamError, OSError) as e:  # Beam's own errors of files are OSErrors
+        console.say(" ".join(str(e).split())[:300])
         return 1

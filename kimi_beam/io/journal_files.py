@@ -7,8 +7,9 @@ import os
 import threading
 import time
 import uuid
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import TypeVar
 
@@ -28,6 +29,8 @@ _ASIDE = ".tmp"
 _DIGITS = 20
 """Of the nanoseconds that the name of a file begins with."""
 _BLOCK = 4096
+_READ_AT_ONCE = 16
+"""Files of a remote journal."""
 _CACHED_FILES = 8
 """Files of answers that are held decoded: documents that were answered together are mostly asked for together."""
 
@@ -66,9 +69,8 @@ class Journal:
             JournalError: A file is damaged, or of a version that is not known.
         """
         with self._lock:
-            for found in listing(self.directory):
-                if found.path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX)) and found.path not in self._known:
-                    self._load(found.path)
+            for _ in self._news(found.path for found in listing(self.directory)):
+                pass
 
     def look_up(self, keys: Sequence[bytes]) -> list[Entry | None]:
         """The latest record of each key, None where there is none."""
@@ -146,16 +148,38 @@ class Journal:
         FileSystems.rename([path + _ASIDE], [path])
         return path
 
-    def _load(self, path: str) -> None:
-        content, number = self._bytes(path), len(self._files)
-        try:
-            if path.endswith(SUBMISSIONS_SUFFIX):
-                records = _of_submissions(journal.decode_submissions(content), number)
-            else:
-                records = _of_answers(*journal.decode_answer_keys(content), _time_of(path), number)
-        except JournalError as e:
-            raise JournalError(f"the journal's file {path} is {e}") from None
-        self._add(path, records)
+    def _news(self, paths: Iterable[str]) -> Iterator[list[Submission]]:
+        """Takes in the files that are not known yet, in their order; the submissions in each, if any."""
+        ours = (path for path in paths if path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX)))
+        names = [path for path in ours if path not in self._known]
+        for path, content in zip(names, _contents(names), strict=True):
+            number, submissions = len(self._files), list[Submission]()
+            try:
+                if path.endswith(SUBMISSIONS_SUFFIX):
+                    submissions = journal.decode_submissions(content)
+                    records = _of_submissions(submissions, number)
+                else:
+                    records = _of_answers(*journal.decode_answer_keys(content), _time_of(path), number)
+            except JournalError as e:
+                raise JournalError(f"the journal's file {path} is {e}") from None
+            self._add(path, records)
+            yield submissions
+
+    def submitted_again(self) -> int:
+        """Reads what is new, and counts the documents of which the service has accepted more than one submit.
+
+        Each of them may have been paid for twice. Only for a journal that has not been read yet.
+
+        Raises:
+            JournalError: See `refresh`.
+        """
+        times: Counter[bytes] = Counter()
+        with self._lock:
+            for submissions in self._news(found.path for found in listing(self.directory)):
+                for submission in submissions:
+                    if submission.request_id:
+                        times.update(submission.keys)
+        return sum(number > 1 for number in times.values())
 
     def _add(self, path: str, records: Iterable[Record]) -> None:
         for record in records:
@@ -164,15 +188,31 @@ class Journal:
         self._known.add(path)
 
     def _read_submissions(self, file: int) -> list[Submission]:
-        return journal.decode_submissions(self._bytes(self._files[file]))
+        return journal.decode_submissions(_bytes(self._files[file]))
 
     def _read_answers(self, file: int) -> Answers:
-        return journal.decode_answers(self._bytes(self._files[file]))
+        return journal.decode_answers(_bytes(self._files[file]))
 
-    def _bytes(self, path: str) -> bytes:
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
-            content: bytes = f.read()
-        return content
+
+def _bytes(path: str) -> bytes:
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
+        content: bytes = f.read()
+    return content
+
+
+def _contents(paths: Sequence[str]) -> Iterator[bytes]:
+    """What is in some files, in their order; of a store whose requests take their time, several at once."""
+    if not paths or is_local(paths[0]):
+        yield from map(_bytes, paths)
+        return
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        waiting = deque[Future[bytes]]()
+        for path in paths:
+            waiting.append(pool.submit(_bytes, path))
+            if len(waiting) > 2 * _READ_AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _of_submissions(submissions: Sequence[Submission], file: int) -> list[Record]:
@@ -244,7 +284,7 @@ def contents(directory: str) -> dict[str, int | str]:
     """
     files = existing(directory)
     journal_ = Journal(directory)
-    journal_.refresh()
+    submitted_again = journal_.submitted_again()
     states = journal_.states()
     first, last = (datetime.fromtimestamp(_time_of(files[i].path), timezone.utc) for i in (0, -1))
     return {
@@ -253,22 +293,12 @@ def contents(directory: str) -> dict[str, int | str]:
         "  in flight": states[TICKET],
         "  doubtful": states[INTENT],
         "  open": states[NOTHING],
-        "  submitted again": _submitted_again(files),
+        "  submitted again": submitted_again,
         "files": len(files),
         "bytes": sum(file.size for file in files),
         "oldest": first.isoformat(timespec="seconds"),
         "newest": last.isoformat(timespec="seconds"),
     }
-
-
-def _submitted_again(files: Sequence[Found]) -> int:
-    """Documents of which the service has accepted more than one submit: each may have been paid for."""
-    keys: list[bytes] = []
-    for file in files:
-        if file.path.endswith(SUBMISSIONS_SUFFIX):
-            with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
-                keys += [key for s in journal.decode_submissions(f.read()) if s.request_id for key in s.keys]
-    return sum(times > 1 for times in Counter(keys).values())
 
 
 def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_ok: bool = False) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from types import TracebackType
 from typing import Any
 
@@ -14,10 +15,9 @@ from kimi_beam.stores.s3_errors import plain_errors
 _FIRST = 1024**2
 """Bytes of the first request: all of most files, so that they cost one request."""
 _BUFFER = 8 * 1024**2
-_PART = 16 * 1024**2
-"""Bytes of each part of a large file; AWS takes 10,000 parts, so that a file may have 160 GB."""
+_AT_ONCE = 16 * 1024**2
+"""Bytes that are held in memory and written by one request."""
 _TRIES = 3
-_CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
 
 
 class Reader(io.RawIOBase):
@@ -105,9 +105,10 @@ class Reader(io.RawIOBase):
 
 
 class Writer(io.BufferedIOBase):
-    """A new object, which appears when it is closed. Up to one part it is one request, and may be empty.
+    """A new object, which appears when it is closed, and may be empty.
 
-    What is left by an exception, or never closed, does not appear, and no open upload stays.
+    What is left by an exception, or never closed, does not appear. What is too large for one request waits in a
+    temporary file of this machine until it is whole; boto3 then uploads it in parts, and gives up if one of them fails.
 
     Args:
         client: boto3's.
@@ -119,61 +120,44 @@ class Writer(io.BufferedIOBase):
     def __init__(self, client: Any, path: str, bucket: str, key: str) -> None:
         super().__init__()
         self._client, self._path = client, path
-        self._object = {"Bucket": bucket, "Key": key}
-        self._waiting = bytearray()
-        self._written = 0
-        self._upload: str | None = None
-        self._parts: list[dict[str, Any]] = []
+        self._bucket, self._key = bucket, key
+        self._content = tempfile.SpooledTemporaryFile(max_size=_AT_ONCE)  # noqa: SIM115 - closed by close and abort
 
     def writable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        """Bytes written so far."""
-        return self._written
+        return self._content.tell()
 
     def write(self, data: Any) -> int:
-        """Takes bytes, and sends them when a part is full."""
         if self.closed:
             raise ValueError(f"{self._path} is closed")
-        size = memoryview(data).nbytes
-        self._waiting += data
-        self._written += size
-        with plain_errors(self._path):
-            while len(self._waiting) >= _PART:
-                self._send(_PART)
-        return size
+        return self._content.write(data)
 
     def close(self) -> None:
-        """Completes the object.
+        """Has the object appear.
 
         Raises:
-            OSError: It cannot be: there is no object, or the one that was there before.
+            OSError: It cannot: there is no object, or the one that was there before.
         """
         if self.closed:
             return
         try:
             with plain_errors(self._path):
-                if self._upload is None:
-                    self._client.put_object(**self._object, Body=bytes(self._waiting))
+                size = self._content.tell()
+                self._content.seek(0)
+                if size <= _AT_ONCE:
+                    self._client.put_object(Bucket=self._bucket, Key=self._key, Body=self._content.read())
                 else:
-                    if self._waiting:
-                        self._send(len(self._waiting))
-                    parts = {"Parts": self._parts}
-                    self._client.complete_multipart_upload(**self._object, UploadId=self._upload, MultipartUpload=parts)
-        except BaseException:
+                    self._client.upload_fileobj(self._content, self._bucket, self._key)
+        finally:
             self.abort()
-            raise
-        super().close()
 
     def abort(self) -> None:
         """Ends without an object."""
-        if self.closed:
-            return
-        super().close()
-        if self._upload is not None:
-            with contextlib.suppress(BotoCoreError, ClientError):  # what went wrong before is what is told
-                self._client.abort_multipart_upload(**self._object, UploadId=self._upload)
+        if not self.closed:
+            super().close()
+            self._content.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -185,14 +169,3 @@ class Writer(io.BufferedIOBase):
 
     def __del__(self) -> None:
         self.abort()
-
-    def _send(self, size: int) -> None:
-        if self._upload is None:
-            self._upload = self._client.create_multipart_upload(**self._object)["UploadId"]
-        number = len(self._parts) + 1
-        content = bytes(memoryview(self._waiting)[:size])
-        del self._waiting[:size]
-        reply = self._client.upload_part(**self._object, UploadId=self._upload, PartNumber=number, Body=content)
-        # AWS wants the checksum of each part again where the upload was begun with one, as boto3 does by itself.
-        told = {name: reply[name] for name in ("ETag", *_CHECKSUMS) if name in reply}
-        self._parts.append({**told, "PartNumber": number})

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,9 @@ from s3_server import Keys, S3Server, s3_server
 from kimi_beam import cli
 from kimi_beam.emulator import Emulator
 from kimi_beam.io import staging
-from kimi_beam.io.paths import find
+from kimi_beam.io.journal_files import Journal
+from kimi_beam.io.paths import find, listing
+from kimi_beam.journal import Submission
 from kimi_beam.stores import FileSystems, s3
 
 BUCKET = "documents"
@@ -150,10 +153,15 @@ def test_patterns_find_what_they_find_elsewhere(bucket: S3Server, pattern: str, 
     assert [f.path.removeprefix(f"s3://{BUCKET}/") for f in find(f"s3://{BUCKET}/{pattern}")] == found
 
 
-def test_more_files_than_a_page_are_listed_and_deleted(bucket: S3Server) -> None:
-    paths = [put(bucket, f"many/{i:04d}", b"") for i in range(1_010)]
-    assert [f.path for f in find(f"s3://{BUCKET}/many/*")] == paths
-    FileSystems.delete(paths)
+def test_more_files_than_a_page_are_listed_and_deleted_and_only_where_they_are_asked_for(bucket: S3Server) -> None:
+    """A lease and the parts of an output stand beside its journal, which may have thousands of files."""
+    paths = [put(bucket, f"out/_journal/{i:04d}", b"") for i in range(1_010)]
+    summary = put(bucket, "out/summary.json", b"{}")
+    assert [f.path for f in find(f"s3://{BUCKET}/out/_journal/*")] == paths
+    before = bucket.requests()
+    assert [f.path for f in listing(f"s3://{BUCKET}/out")] == [summary]
+    assert bucket.requests() - before == {"GET": 1}
+    FileSystems.delete([*paths, summary])
     assert bucket.objects(BUCKET) == {}
 
 
@@ -170,6 +178,36 @@ def test_a_file_costs_one_request_to_read_or_write_and_a_process_has_one_client(
     # An empty object has no range: the first one is told so.
     assert bucket.requests() - before == {"PUT": 20, "GET": 20}
     assert len(s3._clients) == 1
+
+
+def test_a_journal_costs_a_request_a_file_and_several_are_read_at_once(bucket: S3Server) -> None:
+    directory, keys = f"s3://{BUCKET}/journal", [bytes([i]) * 16 for i in range(40)]
+    before = bucket.requests()
+    writing = Journal(directory)
+    for i, key in enumerate(keys):
+        writing.write_submissions([Submission(f"batch-{i}", 0, (key,), 1.0, f"request-{i}")])
+    assert (bucket.requests() - before)["PUT"] == len(keys)
+    assert bucket.requests().total() - before.total() == len(keys), "a file is written by one request"
+
+    at_once, before = threading.Barrier(8), bucket.requests()
+    client = s3.S3(None).client
+
+    def wait(**_: object) -> None:
+        at_once.wait(timeout=30)
+
+    client.meta.events.register("before-call.s3.GetObject", wait)
+    try:
+        reading = Journal(directory)
+        reading.refresh()
+    finally:
+        client.meta.events.unregister("before-call.s3.GetObject", wait)
+    assert bucket.requests() - before == {"GET": len(keys) + 1}, "a listing, and a request a file"
+    found = [entry and reading.submission(entry).request_id for entry in reading.look_up(keys)]
+    assert found == [f"request-{i}" for i in range(len(keys))]
+
+    before = bucket.requests()
+    reading.refresh()
+    assert bucket.requests() - before == {"GET": 1}
 
 
 # ------------------------------------------------------------------------------------------------ runs
