@@ -36,6 +36,8 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
     is_plain = type(document.text) is str and type(document.id) is str and document.id and document.images == ()
     failure = document.failure or (None if is_plain else _mistyped(document))
     size = 0
+    if failure is None and document.images:
+        document = _with_images_by_content(document)
     if failure is None:
         try:
             shown = prompt.shown(document)
@@ -91,6 +93,12 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], 
 def _with_id(document: Document, key: str) -> Document:
     other = replace(document, id=key)
     return other if document.file is None else other.with_file(document.file)
+
+
+def _with_images_by_content(document: Document) -> Document:
+    """The document whose data URIs say what their bytes are: a PNG that is named .jpg is sent as a PNG."""
+    pictures = tuple(map(images.by_content, document.images))
+    return document if pictures == tuple(document.images) else replace(document, images=pictures)
 
 
 def _mistyped(document: Document) -> Failure | None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from typing import Any
 
+import pictures
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, Document, Earlier, Failure
 
 PROMPT = Prompt(OutputSchema({"type": "object"}))
-PICTURE = f"data:image/png;base64,{base64.b64encode(b'PNG').decode()}"
+PICTURE = pictures.uri()
 SVG = f"data:image/png;base64,{base64.b64encode(b'<svg/>').decode()}"
 
 
@@ -63,12 +64,25 @@ def test_a_list_of_images_is_as_good_as_a_tuple() -> None:
 
 
 def test_an_image_beyond_what_a_job_may_hold_is_too_large() -> None:
-    large = f"data:image/png;base64,{base64.b64encode(bytes(6_100_000)).decode()}"
+    large = pictures.uri(pictures.png(bytes(6_100_000)))
     assert refused(Document("a", "t", (large,)))[0] == "too_large"
 
 
 def test_half_a_surrogate_pair_in_an_image_is_no_text_either() -> None:
     assert refused(Document("a", "t", ("data:image/png;base64,\ud83d",)))[0] in ("not_utf8", "bad_image")
+
+
+@pytest.mark.parametrize("media_type", pictures.EACH)
+@pytest.mark.parametrize("declared", [*pictures.EACH, "image/jpg", "IMAGE/PNG;name=a.png"])
+def test_a_picture_is_sent_as_what_its_bytes_say(media_type: str, declared: str) -> None:
+    content = pictures.EACH[media_type]
+    prepared = prepare(Document("a", "", (pictures.uri(content, declared), PICTURE)), PROMPT)
+    assert prepared.document.failure is None
+    first, second = prepared.document.images
+    sent = first.partition(";")[0].lower().replace("jpg", "jpeg")
+    assert (sent, second) == (f"data:{media_type}", PICTURE)
+    assert base64.b64decode(first.partition(",")[2]) == content
+    assert batches.decode(batches.encode([prepared])) == [prepared.document]
 
 
 def test_documents_that_cannot_be_sent_leave_the_others_of_their_batch() -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pictures
 import pytest
 from harness import ACCOUNT, read_dataset, receipts
 from scripted import Asked, Scripted, answered, error, reply
@@ -307,28 +308,50 @@ def test_prices_are_the_users_own_and_the_saving_is_shown(inputs: Path, tmp_path
 
 
 def test_picture_files_are_documents(tmp_path: Path, capsys: Capture) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    content = b"\x89PNG\r\n\x1a\n" + bytes(50)
-    for name in ("a.png", "b.jpg", "c.webp", "d.gif", "E.JPEG"):
-        (pictures / name).write_bytes(content)
-    (pictures / "empty.png").write_bytes(b"")
-    (pictures / "drawing.png").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    files = tmp_path / "pictures"
+    files.mkdir()
+    # The last two are named otherwise than they are.
+    contents = {
+        "a.png": pictures.png(),
+        "b.jpg": pictures.jpeg(),
+        "c.webp": pictures.webp(),
+        "d.gif": pictures.gif(),
+        "E.JPEG": pictures.png(b"E"),
+        "f.gif": pictures.jpeg(b"f"),
+    }
+    for name, content in contents.items():
+        (files / name).write_bytes(content)
+    for name, content in {
+        "empty.png": b"",
+        "drawing.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "cut.jpg": pictures.jpeg()[:-30],
+        "page.webp": b"<!doctype html><html/>",
+        "letter.jpg": b"%PDF-1.7",
+        "text.gif": b"TOTAL: 10.50",
+    }.items():
+        (files / name).write_bytes(content)
 
     def answer(asked: Asked) -> bytes:
         return error(5504, 404) if "queueRequest" in asked.path else answered(ANSWER)
 
     with Scripted(answer) as server:
         flags = ("--base-url", server.url, "--api", "run", "--schema", SCHEMA, "--output", tmp_path / "out")
-        code, _, err = run("extract", pictures / "*", *flags, capsys=capsys)
+        code, _, err = run("extract", files / "*", *flags, capsys=capsys)
     assert code == 0, err
     outcome = read_dataset(tmp_path / "out")
-    assert (len(outcome.rows), outcome.codes) == (5, {"bad_image": 2})
+    assert (len(outcome.rows), outcome.codes) == (6, {"bad_image": 6})
     sent = [asked.json["messages"][-1]["content"][0]["image_url"]["url"] for asked in server.asked[1:]]
     assert sorted(uri.partition(";")[0] for uri in sent) == [
-        *("data:image/gif", "data:image/jpeg", "data:image/jpeg", "data:image/png", "data:image/webp"),
+        *(
+            "data:image/gif",
+            "data:image/jpeg",
+            "data:image/jpeg",
+            "data:image/png",
+            "data:image/png",
+            "data:image/webp",
+        ),
     ]
-    assert {uri.partition(",")[2] for uri in sent} == {base64.b64encode(content).decode()}
+    assert {base64.b64decode(uri.partition(",")[2]) for uri in sent} == set(contents.values())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

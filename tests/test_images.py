@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import time
 
+import pictures
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.images import MEDIA_TYPES, data_uri, problem
+from kimi_beam.images import MEDIA_TYPES, by_content, data_uri, problem
 
-PNG = b"\x89PNG\r\n\x1a\n\x00"
+PNG = pictures.png()
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
@@ -28,10 +29,10 @@ def test_pictures_of_each_kind_that_is_read_pass(media: str) -> None:
 
 @settings(derandomize=True, max_examples=200)
 @given(st.binary(min_size=1, max_size=60), st.sampled_from(sorted(MEDIA_TYPES.values())))
-def test_a_picture_that_was_made_here_passes_unless_it_is_markup(content: bytes, media: str) -> None:
+def test_bytes_that_are_no_picture_are_refused_under_each_name(content: bytes, media: str) -> None:
     made = data_uri(content, media)
     assert base64.b64decode(made.partition(",")[2]) == content
-    assert problem(made) is None or content.lstrip()[:1] == b"<" or content.startswith(b"\xef\xbb\xbf")
+    assert problem(made) is not None, "what is no picture is paid for"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,67 @@ def test_no_text_at_all_raises_and_each_problem_is_one_short_line(text: str) -> 
 
 def test_twenty_megabytes_and_a_hostile_head_take_no_time() -> None:
     began = time.process_time()
-    assert problem(uri(PNG * 2_000_000)) is None
+    assert problem(uri(pictures.png(bytes(20_000_000)))) is None
     assert problem("data:image/png" + ";a" * 5_000_000) is not None
     assert problem("data:" + ";" * 5_000_000 + ",") is not None
     assert time.process_time() - began < 3
+
+
+# ------------------------------------------------------------------------------------------------ by their bytes
+
+
+@pytest.mark.parametrize("media_type", pictures.EACH)
+@pytest.mark.parametrize("named", ["image/png", "image/jpeg", "image/webp", "image/gif"])
+def test_a_picture_of_each_kind_passes_as_what_it_is_under_each_name(media_type: str, named: str) -> None:
+    content = pictures.EACH[media_type]
+    assert problem(uri(content, named)) is None
+    assert data_uri(content, named).startswith(f"data:{media_type};base64,")
+    assert by_content(uri(content, named)) == uri(content, media_type)
+
+
+@pytest.mark.parametrize("media_type", pictures.EACH)
+def test_a_picture_that_was_cut_off_anywhere_is_refused(media_type: str) -> None:
+    content = pictures.EACH[media_type]
+    least = {"image/gif": 1}.get(media_type, 0)  # its first frame is whole without the last byte
+    passed = [size for size in range(len(content) - least) if problem(uri(content[:size], media_type)) is None]
+    assert passed == []
+    assert "cut off" in (problem(uri(content[: len(content) * 2 // 3], media_type)) or "")
+
+
+def test_a_preview_in_the_head_of_a_picture_does_not_pass_for_its_end() -> None:
+    content = pictures.jpeg(preview=pictures.jpeg())
+    assert problem(uri(content)) is None
+    assert "cut off" in (problem(uri(content[:-3])) or "")
+
+
+@pytest.mark.parametrize("after", [b"\0\0\0", b"written by a phone", pictures.png()])
+@pytest.mark.parametrize("media_type", pictures.EACH)
+def test_what_follows_the_end_of_a_picture_does_no_harm(media_type: str, after: bytes) -> None:
+    assert problem(uri(pictures.EACH[media_type] + after, media_type)) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"BM\x36\0\0\0", "BMP"),
+        (b"II*\0\x08\0\0\0", "TIFF"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"<html><body>404</body></html>", "HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"TOTAL: 10.50", "54 4f 54 41"),
+        (bytes(100), "00 00 00 00"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "52 49 46 46"),
+    ],
+)
+def test_what_is_no_picture_is_named_where_it_is_known(content: bytes, told: str) -> None:
+    assert told in (problem(uri(content)) or "")
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.sampled_from(sorted(pictures.EACH)), st.data())
+def test_damaged_pictures_are_looked_at_without_harm(media_type: str, data: st.DataObject) -> None:
+    content = bytearray(pictures.EACH[media_type])
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(8, len(content) - 1))] = data.draw(st.integers(0, 255))
+    problem(uri(bytes(content), media_type))

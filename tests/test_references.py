@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import apache_beam as beam
 import orjson
+import pictures
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.testing import test_stream
@@ -89,7 +90,7 @@ def packed(documents: list[kb.Document]) -> list[bytes]:
 
 def test_of_a_large_file_only_its_name_travels_and_of_a_small_one_all(source: Path) -> None:
     picture = source / "scan.png"
-    picture.write_bytes(b"\x89PNG" + bytes(range(256)) * 4_000)
+    picture.write_bytes(pictures.png(bytes(range(256)) * 4_000))
     paths = [*write(source, 20), picture]
     small = source / "small.txt"
     small.write_text("COMPANY: Small Ltd")
@@ -241,7 +242,7 @@ def test_a_batch_of_which_nothing_is_left_is_never_sent(source: Path, tmp_path: 
 def test_dead_letters_hold_the_whole_document(source: Path, tmp_path: Path, api: str) -> None:
     paths = write(source, 12)
     picture = source / "scan.png"
-    picture.write_bytes(b"\x89PNG" + bytes(100_000))
+    picture.write_bytes(pictures.png(bytes(100_000)))
     with Emulator(faults="invalid=1") as emulator:
         outcome = extract(emulator, tmp_path, api=api)
     assert outcome.codes == {"schema_violation": 13}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pictures
 import pytest
 from harness import HASTY, RECEIPT, receipts, run_extract, service
 from scripted import Asked, Scripted, answered, completion, reply
@@ -281,7 +282,7 @@ def test_functions_need_turns_which_the_queue_has_not() -> None:
 
 # ------------------------------------------------------------------------------------------------ pictures
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
+PNG = base64.b64encode(pictures.png()).decode()
 GOOD = f"data:image/png;base64,{PNG}"
 
 
@@ -300,7 +301,7 @@ def queue_or_run(asked: Asked) -> bytes:
 
 @pytest.mark.parametrize("api", ["batch", "run", "chat"])
 def test_pictures_go_before_the_text_as_they_are(api: str, tmp_path: Path) -> None:
-    other = GOOD.replace("png", "jpeg", 1)
+    other = pictures.uri(pictures.jpeg(), "image/jpeg")
     documents = [kb.Document("a", "what is it?", (GOOD, other)), kb.Document("b", "", (GOOD,))]
     with Scripted(queue_or_run) as server:
         outcome = run_extract(documents, "", tmp_path, where=service(server.url, api=api))
@@ -327,6 +328,8 @@ SVG = base64.b64encode(b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000
         "data:image/png;base64,",
         f"data:image/png,{PNG}",
         f"data:text/plain;base64,{PNG}",
+        f"data:image/png;base64,{PNG[:40]}",
+        "data:image/png;base64,JVBERi0xLjcK",
         "https://example.com/a.png",
         "file:///etc/passwd",
         "",
@@ -346,7 +349,7 @@ def test_a_bad_picture_is_a_dead_letter_and_nothing_is_sent(api: str, uri: Any, 
 
 
 def test_pictures_count_against_the_bytes_of_a_batch(tmp_path: Path) -> None:
-    picture = "data:image/png;base64," + base64.b64encode(b"\x89PNG" + bytes(75_000)).decode()
+    picture = pictures.uri(pictures.png(bytes(75_000)))
     documents = [kb.Document(f"doc-{n}", f"TOTAL: {n}", (picture,)) for n in range(10)]
     with Scripted(queue_or_run) as server:
         packed = kb.Batching(max_bytes=350_000)
@@ -358,7 +361,7 @@ def test_pictures_count_against_the_bytes_of_a_batch(tmp_path: Path) -> None:
 
 
 def test_a_picture_too_large_for_any_request_is_not_sent(tmp_path: Path) -> None:
-    picture = "data:image/png;base64," + base64.b64encode(b"\x89PNG" + bytes(9_000_000)).decode()
+    picture = pictures.uri(pictures.png(bytes(9_000_000)))
     with Scripted(queue_or_run) as server:
         where = service(server.url, api="run")
         outcome = run_extract([kb.Document("a", "", (picture,))], "", tmp_path, where=where)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pictures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -320,7 +321,7 @@ def test_a_text_file_that_is_not_utf8_is_a_document_with_its_very_bytes(tmp_path
 
 # ------------------------------------------------------------------------------------------------ pictures
 
-PIXEL = b"\x89PNG\r\n\x1a\n\x00\xff"
+PIXEL = pictures.png()
 
 
 @pytest.mark.parametrize(
@@ -334,9 +335,10 @@ PIXEL = b"\x89PNG\r\n\x1a\n\x00\xff"
     ],
 )
 def test_a_picture_is_one_document_without_a_text(tmp_path: Path, source: Path, name: str, media_type: str) -> None:
-    (source / name).write_bytes(PIXEL)
+    content = pictures.EACH[media_type]
+    (source / name).write_bytes(content)
     (document,) = read(tmp_path, source / name)
-    uri = f"data:{media_type};base64,{b64(PIXEL)}"
+    uri = f"data:{media_type};base64,{b64(content)}"
     assert document == Document(str(source / name), "", (uri,), source=str(source / name))
 
 
