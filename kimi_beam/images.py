@@ -60,7 +60,7 @@ def media_type_of(content: bytes) -> str | None:
 
 
 def by_content(uri: str) -> str:
-    """The data URI of a picture under the media type that its bytes say; as it is where that is right, or no picture."""
+    """The data URI of a picture under the media type that its bytes say; unchanged where that is right or not known."""
     head = _HEAD.match(uri[:200])
     if head is None:
         return uri
