@@ -137,7 +137,8 @@ class WorkersAI:
         account = account_id or os.environ.get(ACCOUNT_VARIABLE, "") or (_NO_ACCOUNT if base_url else "")
         if not account and openai_url is None:
             raise ConfigError(
-                f"no credentials: set {ACCOUNT_VARIABLE} and {TOKEN_VARIABLE}, or name another service by its base URL"
+                f"no credentials: set {ACCOUNT_VARIABLE} and {TOKEN_VARIABLE}, name another service (--base-url, "
+                "--openai-url), or try it without an account: --emulator"
             )
         service = cls(
             account,

@@ -207,6 +207,7 @@ def test_without_credentials_it_never_falls_back_to_the_emulator(
 ) -> None:
     err = mistake("extract", inputs, "--schema", SCHEMA, "--output", tmp_path / "o", capsys=capsys)
     assert "CLOUDFLARE_ACCOUNT_ID" in err
+    assert "--emulator" in err
 
 
 @pytest.mark.parametrize(
@@ -383,6 +384,9 @@ finally:
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("False\n"), "--help waits for apache_beam"
+    shown = subprocess.run([*PROGRAM, "extract", "--help"], capture_output=True, text=True).stdout
+    groups = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert groups[:4] == ["options:", "input and output:", "how documents are read:", "what is asked:"]
     assert "Examples" in subprocess.run([*PROGRAM, "extract", "--help"], capture_output=True, text=True).stdout
 
 

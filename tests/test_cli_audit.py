@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -84,9 +85,25 @@ def test_files_that_no_document_came_from_are_named(
 
 
 def test_a_directory_without_an_account_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(directory: Path) -> str:
+        assert cli.main(["audit", str(directory)]) == 2
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        return err
+
+    assert f"there is no {tmp_path / 'nowhere'}" in said(tmp_path / "nowhere")
+    assert f"{tmp_path} holds no result of a stream" in said(tmp_path)
     (tmp_path / "summary.json").write_text("{}")
-    assert cli.main(["audit", str(tmp_path)]) == 2
-    assert "holds no documents/ of a stream" in capsys.readouterr().err
+    assert f"{tmp_path} is the result of a run that has ended" in said(tmp_path)
+    assert f"its counts are in {tmp_path / 'summary.json'}" in said(tmp_path)
+
+
+def test_a_stream_that_did_not_write_down_what_came_in_is_told_apart(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(out / "documents")
+    assert cli.main(["audit", str(out)]) == 2
+    assert "but not what came in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["documents", "extractions", "dead-letters"])

@@ -18,6 +18,7 @@ from harness import RECEIPT, Outcome, receipts, run_extract, service
 
 import kimi_beam as kb
 from kimi_beam import cli
+from kimi_beam.commands.journal import MEANINGS
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.io.journal_files import Journal, contents, forget
 from kimi_beam.io.lease import lease
@@ -308,6 +309,8 @@ def test_a_file_whose_name_is_no_time_is_counted_all_the_same(
     code, out, err = _journal(capsys, "ls", str(tmp_path))
     assert (code, err) == (0, "")
     assert "oldest                  1970-01-01" in out
+    for word, meaning in MEANINGS.items():
+        assert any(line.strip().startswith(word) and line.endswith(meaning) for line in out.splitlines()), word
 
 
 # ------------------------------------------------------------------------------------------------ forgotten

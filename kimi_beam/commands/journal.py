@@ -11,6 +11,16 @@ from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.io.journal_files import contents, existing, forget
 from kimi_beam.io.lease import lease
 
+MEANINGS = {
+    "documents": "that were asked for, by what is known of each last:",
+    "answered": "the answer is kept, and is not paid for again",
+    "in flight": "submitted and not answered yet: the next run polls, and pays nothing",
+    "doubtful": "a run ended while it submitted them; they may have been taken (--on-unknown-submit)",
+    "unanswered": "refused, given up or lost, and nothing is in flight: they are asked for anew",
+    "submitted again": "the service took more than one submit of them: each may have been paid twice",
+}
+"""What each count of `contents` means."""
+
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command.
@@ -21,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.action == "ls":
             for name, value in contents(args.directory).items():
-                print(f"{name:<24}{value}")
+                print(f"{name:<24}{value:<28}{MEANINGS.get(name.strip(), '')}".rstrip())
             return 0
         existing(args.directory)  # or the lease would make a directory of a name that was mistyped
         with contextlib.nullcontext() if args.dry_run else lease(args.directory):

@@ -17,7 +17,7 @@ from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
 _BANNER = """\
 kimi-beam emulator: a rule-based stand-in, not Kimi. No request leaves this machine.
 To use it: kimi-beam extract … --base-url {url} with any account id and {token}.
-As an OpenAI-compatible server: {root}/v1. Counters: {root}/stats. Stop with Ctrl-C.
+As an OpenAI-compatible server: {root}/v1. Counters: {root}/stats. Stop with Ctrl-C.{verbose}
 """
 
 
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=None, help="the only API token to accept (default: any)")
     events = "id of a Cloudflare Queue that is told of jobs; a pull consumer gets it (default: none)"
     parser.add_argument("--events-queue", metavar="QUEUE_ID", help=events)
+    each = "a line on stderr for each request: path, bytes, status, milliseconds; never tokens or documents"
+    parser.add_argument("--verbose", action="store_true", help=each)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             faults=faults,
             token=args.token,
             events_queue=args.events_queue,
+            verbose=args.verbose,
         )
     except OSError as error:
         sys.stderr.write(f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}\n")
@@ -67,6 +70,7 @@ def serve(
     faults: str | Faults = "",
     token: str | None = None,
     events_queue: str | None = None,
+    verbose: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Call it in the main thread: only there does Python handle signals.
 
@@ -80,6 +84,7 @@ def serve(
         faults: A specification for `Faults.parse`, or `Faults`.
         token: The only API token accepted; None accepts any.
         events_queue: Id of a Cloudflare Queue that is told of jobs; None: nobody is.
+        verbose: Whether a line is written to standard error for each request.
 
     Raises:
         OSError: The port is taken.
@@ -95,10 +100,13 @@ def serve(
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         behaviour = Behaviour(event_queues=(events_queue,) if events_queue is not None else ())
-        with Emulator(port, latency, seed, faults, token, behaviour) as emulator:
+        log = _say if verbose else None
+        with Emulator(port, latency, seed, faults, token, behaviour, log=log) as emulator:
             url = emulator.base_url
             needs = "any token" if token is None else "the token you gave"
-            sys.stderr.write(_BANNER.format(url=url, root=url.removesuffix("/client/v4"), token=needs))
+            more = "" if verbose else " A line for each request: --verbose."
+            root = url.removesuffix("/client/v4")
+            sys.stderr.write(_BANNER.format(url=url, root=root, token=needs, verbose=more))
             sys.stderr.flush()
             sys.stdout.write(url + "\n")
             sys.stdout.flush()
@@ -107,6 +115,11 @@ def serve(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _port(text: str) -> int:

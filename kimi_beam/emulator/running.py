@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kimi_beam.emulator.access_log import AccessLog
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.faults import Faults
 from kimi_beam.emulator.server import BASE_PATH, application
@@ -35,6 +36,8 @@ class Emulator:
         answer: A function of the messages and the JSON Schema (None without one) that returns the answer's text, in
             place of the rule-based model. Called in another thread. What it raises becomes the item's failure.
         clock: Returns the time in Unix seconds; a test can let a day pass.
+        log: Takes a line about each request: what was asked and what came of it, never tokens or documents. It is
+            called in the emulator's thread. None: nothing is written.
 
     Raises:
         FaultsError: The faults are not understood.
@@ -50,8 +53,10 @@ class Emulator:
         behaviour: Behaviour | None = None,
         answer: Answer | None = None,
         clock: Callable[[], float] = time.time,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         self._port = port
+        self._log = log
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._base_url: str | None = None
@@ -117,7 +122,7 @@ class Emulator:
             listener.close()
             raise
         self._base_url = f"http://{HOST}:{listener.getsockname()[1]}{BASE_PATH}"
-        self._server = _Server(self._service)
+        self._server = _Server(self._service, self._log)
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="kimi-beam-emulator", daemon=True)
         self._thread.start()
         self._server.ready.wait()
@@ -159,10 +164,11 @@ class Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A uvicorn server that says when it is ready, and stops at once instead of waiting for its clients."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, log: Callable[[str], None] | None) -> None:
+        answers = application(service)
         super().__init__(
             uvicorn.Config(
-                application(service),
+                answers if log is None else AccessLog(answers, log),
                 http=Protocol,
                 ws="none",
                 lifespan="off",

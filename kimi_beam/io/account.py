@@ -19,6 +19,7 @@ from kimi_beam.io.partitions import Read
 from kimi_beam.io.paths import absolute, find_all, output
 from kimi_beam.io.stream import DEAD_LETTERS, DOCUMENTS, EXTRACTIONS
 from kimi_beam.stores import FileSystems
+from kimi_beam.summary import FILE_NAME
 
 T = TypeVar("T")
 
@@ -34,15 +35,32 @@ def account_of(directory: str) -> Account:
     One day of event time is read after the other: a delivery has one event time.
 
     Raises:
-        InputError: Nobody wrote down there what came in, or a file cannot be read.
+        InputError: There is no stream's output, or it does not say what came in, or a file cannot be read.
     """
     days = _by_day(directory)
     if not any(files[DOCUMENTS] for files in days.values()):
-        raise InputError(
-            f"{directory} holds no documents/ of a stream: WriteStream(documents=…) writes down what comes in "
-            "(a run that ends has counted by itself)"
-        )
+        raise InputError(_why_not(directory, is_stream=any(any(files.values()) for files in days.values())))
     return sum((_account(files) for _, files in sorted(days.items())), NOTHING)
+
+
+def _why_not(directory: str, *, is_stream: bool) -> str:
+    """Why a directory has no account, for a person who may have named any directory."""
+    path = output(directory)
+    if is_stream:
+        return (
+            f"{path} holds a stream's rows and dead letters, but not what came in: audit needs its documents/, which "
+            "WriteStream(documents=…) writes"
+        )
+    if FileSystems.exists(FileSystems.join(path, FILE_NAME)):
+        return (
+            f"{path} is the result of a run that has ended, and such a run checks by itself that each document left "
+            f"once: its counts are in {FileSystems.join(path, FILE_NAME)}. audit is for streams, which have no end"
+        )
+    if not FileSystems.exists(path):
+        return f"there is no {path}"
+    return (
+        f"{path} holds no result of a stream: audit needs the directory that the stream was told to write to (--output)"
+    )
 
 
 def files_without(directory: str, patterns: Sequence[str]) -> list[str]:

@@ -263,7 +263,7 @@ def existing(directory: str) -> list[Found]:
     """
     found = _records(directory)
     if not found:
-        raise InputError(f"{output(directory)} holds no journal")
+        raise InputError(f"{output(directory)} holds no journal (a run with --emulator or --no-journal keeps none)")
     return found
 
 
@@ -292,7 +292,7 @@ def contents(directory: str) -> dict[str, int | str]:
         "  answered": states[ANSWER],
         "  in flight": states[TICKET],
         "  doubtful": states[INTENT],
-        "  open": states[NOTHING],
+        "  unanswered": states[NOTHING],
         "  submitted again": submitted_again,
         "files": len(files),
         "bytes": sum(file.size for file in files),

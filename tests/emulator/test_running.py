@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -116,7 +118,7 @@ def test_the_program_prints_its_url_and_ends_quietly(number):
         assert ask(url).json()["result"]["choices"][0]["message"]["content"].startswith("```json")
         with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)):
             process.send_signal(number)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert out == ""
     assert "Traceback" not in err
@@ -125,9 +127,36 @@ def test_the_program_prints_its_url_and_ends_quietly(number):
     assert url in err
 
 
+def test_verbose_is_a_line_a_request_without_tokens_or_documents():
+    with program("--verbose", "--faults", "drop_after_accept=1") as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        with pytest.raises(httpx.RemoteProtocolError):
+            ask(url)
+        for body in ({"requests": [BODY, BODY]}, {"request_id": "abc"}):
+            headers = {"Authorization": "Bearer secret-token"}
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                where = f"{url}{PATH}?queueRequest=true&token=secret-query"
+                httpx.post(where, json=body, headers=headers, trust_env=False)
+        httpx.get(url + "/a%1b%5b31m%20path", trust_env=False)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    lines = err.splitlines()[3:]
+    assert out == ""
+    path = re.sub(r"\d+", "N", f"/client/v4{PATH}")
+    assert [re.sub(r"\d+", "N", line) for line in lines] == [
+        f"N:N:N POST {path}, N bytes: no reply, and the connection was cut in N ms",
+        f"N:N:N POST {path} (submit), N bytes: no reply, and the connection was cut in N ms",
+        f"N:N:N POST {path} (poll), N bytes: N, N bytes in N ms",
+        "N:N:N GET /client/vN/a?[Nm?path, N bytes: N, N bytes in N ms",
+    ]
+    assert "secret" not in err
+    assert "hello" not in err
+
+
 def test_faults_that_are_not_understood_end_it_with_one_line(capsys):
     with program("--faults", "bogus=1") as process:
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert err.count("\n") == 1
     assert "never_ends" in err

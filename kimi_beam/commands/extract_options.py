@@ -1,0 +1,135 @@
+"""The options of `kimi-beam extract` and `redrive`, in the groups in which ``--help`` shows them."""
+
+from __future__ import annotations
+
+import argparse
+
+from kimi_beam.commands import values
+
+
+def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: bool) -> None:
+    """Declares them on the parser of a command.
+
+    Args:
+        parser: Of the command.
+        reads_documents: Whether its input is documents, and not dead letters.
+    """
+    add = parser.add_argument_group("input and output").add_argument
+    add("--schema", required=True, metavar="FILE|module:Class", help="JSON Schema file, or a pydantic model")
+    add("--output", required=True, metavar="DIR", help="directory for the result, on any filesystem that Beam knows")
+    add("--overwrite", action="store_true", help="replace the finished run in DIR; the journal stays")
+    add("--limit", type=values.count, metavar="N", help="read only the first N documents")
+    add("--preview", type=values.count, default=0, metavar="N", help="print the first N rows as well")
+    add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
+    if reads_documents:
+        _add_reading_options(parser.add_argument_group("how documents are read"))
+    _add_answer_options(parser.add_argument_group("what is asked"))
+    _add_failure_options(parser.add_argument_group("documents that fail"))
+    _add_journal_options(parser.add_argument_group("what was paid for"))
+    _add_service_options(parser.add_argument_group("the service"))
+    _add_pace_options(parser.add_argument_group("how fast, and how long"))
+    _add_gateway_options(parser.add_argument_group("AI Gateway"))
+
+
+def _add_failure_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    bound = "exit with code 3 when more documents failed than N, or than P%% of all; everything is written all the same"
+    add("--max-dead-letters", type=values.bound, metavar="N|P%", help=bound)
+
+
+def _add_journal_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    kept = group.add_mutually_exclusive_group()
+    where = "where answers are kept, so that none is paid for again (default: OUTPUT/_journal; none with --emulator)"
+    kept.add_argument("--journal", metavar="DIR", help=where)
+    kept.add_argument("--no-journal", action="store_true", help="keep no answers: what is repeated is paid for again")
+    age = "forget answers that are older, such as 30d, before the run begins (default: keep all)"
+    add("--journal-ttl", type=values.age, metavar="N[smhd]", help=age)
+    doubt = "documents whose submit ended without a word, so that it may have been taken: submit them again (default; "
+    doubt += "they may be billed twice), or give them up"
+    add("--on-unknown-submit", choices=("resubmit", "dead-letter"), default="resubmit", help=doubt)
+
+
+def _add_service_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model", metavar="ID", help="model id (default: @cf/moonshotai/kimi-k2.6; see: kimi-beam models)")
+    how = "batch: the queue (default); run: one request at a time; chat: the same by OpenAI's protocol"
+    add("--api", choices=("batch", "run", "chat"), help=how)
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--emulator", action="store_true", help="start a stand-in for the service: free, and not Kimi")
+    where.add_argument("--base-url", metavar="URL", help="another service: its root before /accounts/…")
+    openai = "another server that speaks OpenAI's protocol: its root before /chat/completions"
+    where.add_argument("--openai-url", metavar="URL", help=openai)
+    add("--account-id", metavar="ID", help="Cloudflare's account id (default: CLOUDFLARE_ACCOUNT_ID)")
+    place = "where the workers find the token: env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/N "
+    place += "(default: env:CLOUDFLARE_API_TOKEN)"
+    add("--token-from", metavar="PLACE", help=place)
+    add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
+    add("--no-preflight", action="store_true", help="do not ask the service first whether it takes token and model")
+    add(
+        "--price",
+        type=values.dollars,
+        metavar="PROMPT:CACHED:COMPLETION",
+        help="dollars a million tokens, for the summary",
+    )
+
+
+def _add_pace_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    pace = (
+        "synchronous requests, or submits, a minute of the whole job; 0: no limit "
+        "(default: on Cloudflare's hosts 20, of the queue 100; elsewhere none)"
+    )
+    add("--requests-per-minute", type=values.count, metavar="N", help=pace)
+    add(
+        "--max-concurrency", type=values.at_least_one, default=64, metavar="N", help="synchronous requests at once (64)"
+    )
+    in_flight = "jobs of the queue at once, a shard (128)"
+    add("--max-in-flight", type=values.at_least_one, default=128, metavar="N", help=in_flight)
+    polls = "seconds between polls of a job (default: 1:60)"
+    add("--poll-interval", type=values.interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
+    queue = "a Cloudflare Queue that the model's batch events are sent to: answers are fetched when they are there"
+    add("--events-queue", metavar="QUEUE_ID", help=queue)
+    deadline = "seconds after which a job, or a synchronous answer, is given up (default: 86400)"
+    add("--deadline", type=values.positive, default=86_400.0, metavar="SECONDS", help=deadline)
+    late = "a job that is not done by then: give it up (default), or submit it again, once; both may be billed"
+    add("--on-deadline", choices=("resubmit", "dead-letter"), default="dead-letter", help=late)
+
+
+def _add_gateway_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--gateway", metavar="ID", help="AI Gateway of the account that everything goes through")
+    older = "the older form, in which the gateway stands in the URL: its root (https://gateway.ai.cloudflare.com/v1)"
+    add("--gateway-url", metavar="URL", help=older)
+    add("--gateway-metadata", type=values.pairs, metavar="KEY=VALUE,…", help="shown in the gateway's log; at most 5")
+    add(
+        "--gateway-cache-ttl",
+        type=values.count,
+        metavar="SECONDS",
+        help="how long equal synchronous requests are cached",
+    )
+    add("--gateway-skip-cache", action="store_true", help="keep synchronous requests from the gateway's cache")
+    add("--gateway-token-from", metavar="env:NAME|file:PATH", help="where the token of an authenticated gateway is")
+
+
+def _add_answer_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--instructions", metavar="TEXT|@FILE", help="what to tell the model (@FILE: read it from a file)")
+    seen = "metadata that the model may see (default: none)"
+    add("--prompt-metadata", type=values.keys, default=[], metavar="KEY,…", help=seen)
+    form = (
+        "how the shape is asked for: OpenAI's form (default), the bare schema, in the prompt alone, a forced tool call"
+    )
+    add("--structured-output", choices=("schema", "bare", "prompt", "tool"), default="schema", help=form)
+    add("--thinking", action="store_true", help="let the model think first; billed as answer")
+    bound = "tokens of an answer at most (default: read off the schema)"
+    add("--max-completion-tokens", type=values.at_least_one, metavar="N", help=bound)
+
+
+def _add_reading_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--id-field", default="id", metavar="KEY", help="key or column that holds the id (default: id)")
+    add("--text-field", default="text", metavar="KEY", help="key or column that holds the text (default: text)")
+    bound = "bytes of a line, a file or a row at most, uncompressed; what is larger is a dead letter "
+    bound += "(default: 33554432)"
+    add("--max-document-bytes", type=values.at_least_one, default=32 << 20, metavar="N", help=bound)
