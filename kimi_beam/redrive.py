@@ -17,7 +17,8 @@ _AFTER_THE_ANSWER = ("parse", "validate", "type")
 class Choice:
     """Which dead letters are run again: the retryable ones, unless codes or stages are named.
 
-    Those of the stage ``read`` never are: what could not be read is not in them.
+    Those of the stage ``read`` never are: what could not be read is not in them. Neither are those that hold the
+    beginning of their document only: the model would be asked for a part of it.
 
     Attributes:
         codes: Only these, retryable or not; empty for all.
@@ -39,7 +40,7 @@ class Choice:
     def takes(self, letter: DeadLetter) -> bool:
         """Whether a dead letter is among them."""
         failure = letter.failure
-        if failure.stage == "read":
+        if failure.stage == "read" or letter.truncated:
             return False
         if not self.codes and not self.stages:
             return failure.retryable

@@ -375,6 +375,7 @@ class DeadLetter:
         failed_at: Unix seconds.
         round: `Earlier.round` of the document.
         open: The request whose answer may still be fetched, None where there is none.
+        truncated: Whether `document` holds the beginning only, as its file of dead letters did: it cannot be run again.
     """
 
     document: Document
@@ -387,3 +388,4 @@ class DeadLetter:
     failed_at: float
     round: int = 0
     open: OpenRequest | None = None
+    truncated: bool = False

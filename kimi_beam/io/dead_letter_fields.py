@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from kimi_beam.types import Code, Stage
 
@@ -21,6 +21,7 @@ class _DocumentLine(TypedDict):
     text: str
     images: list[str]
     metadata: dict[str, Any]
+    truncated: NotRequired[bool]
 
 
 class _UsageLine(TypedDict):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from kimi_beam import jsontext
 from kimi_beam.arrival import micros, moment
+from kimi_beam.batching import HARD_MAX_BYTES
 from kimi_beam.errors import KimiBeamError
+from kimi_beam.io.fields import BEGINNING, MAX_DOCUMENT_BYTES
 from kimi_beam.types import Arrival, DeadLetter, Document, Failure, OpenRequest, Usage
 
 if TYPE_CHECKING:
@@ -23,14 +25,16 @@ VERSION = 2
 def encode(dead_letter: DeadLetter) -> bytes:
     """The line of a dead letter, its line feed included."""
     document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
+    held = _Held.of(document)
     arrival = document.arrival or Arrival()
     line: dict[str, Any] = {
         "document_id": document.id,
         "document": {
             "id": document.id,
-            "text": document.text,
-            "images": list(document.images),
-            "metadata": orjson.Fragment(jsontext.dumps_any(dict(document.metadata))),
+            "text": held.text,
+            "images": held.images,
+            "metadata": orjson.Fragment(held.metadata),
+            "truncated": held.truncated or dead_letter.truncated or _was_cut_by_reading(failure),
         },
         "source": document.source,
         "stage": failure.stage,
@@ -56,6 +60,38 @@ def encode(dead_letter: DeadLetter) -> bytes:
         "version": VERSION,
     }
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _Held(NamedTuple):
+    """What a line holds of a document: all of one that can be sent, else the beginning."""
+
+    text: str
+    images: list[str]
+    metadata: bytes
+    truncated: bool
+
+    @classmethod
+    def of(cls, document: Document) -> _Held:
+        """Of a text that no request can hold, its beginning; of such pictures and metadata, nothing."""
+        text, images = document.text, list(document.images)
+        metadata = jsontext.dumps_any(dict(document.metadata))
+        # A letter has four bytes at most, so that most texts need no look.
+        if len(text) * 4 > HARD_MAX_BYTES and len(encoded := text.encode("utf-8", "surrogatepass")) > HARD_MAX_BYTES:
+            text = encoded[:BEGINNING].decode("utf-8", "ignore")
+        if sum(map(len, images)) > HARD_MAX_BYTES:
+            images = []
+        if len(metadata) > MAX_DOCUMENT_BYTES:
+            metadata = b"{}"
+        is_cut = (
+            text is not document.text
+            or len(images) < len(document.images)
+            or (metadata == b"{}" and bool(document.metadata))
+        )
+        return cls(text, images, metadata, is_cut)
+
+
+def _was_cut_by_reading(failure: Failure) -> bool:
+    return failure.stage == "read" and failure.code == "too_large"
 
 
 def _iso(micros: int | None) -> str | None:
@@ -108,6 +144,7 @@ def decode(line: bytes) -> DeadLetter:
         failed_at,
         read["round"],
         OpenRequest(**open_request) if open_request else None,
+        document.get("truncated", False),
     )
 
 

@@ -21,9 +21,12 @@ _ROWS = 1024
 """Rows that are in memory together as values, where they are small."""
 _TOGETHER_BYTES = 32 << 20
 """Bytes that are in memory together as values."""
-_LARGEST_CHUNK = 1 << 30
-"""Uncompressed bytes of a column in a row group beyond which it is not read where it is known to hold an oversize cell:
-Parquet has no way to read a part of a cell, and a page of it is decompressed whole."""
+_LARGEST_CHUNK = 512 << 20
+"""Uncompressed bytes of a column in a row group beyond which it is not read where it holds an oversize cell, or most
+likely does: Parquet has no way to read a part of a cell, and its page is decompressed whole, at about four
+times its size in memory."""
+_UNLIKELY_RATIO = 200
+"""Of the bytes of so large a column to its bytes in the file: texts and pictures are compressed by 2 to 20."""
 
 
 def read_rows(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Document]:
@@ -92,8 +95,8 @@ def _rows_of(source: pq.ParquetFile, group: int, reading: Reading) -> Iterator[d
     for index in range(known.num_columns):
         chunk = known.column(index)
         size = chunk.total_uncompressed_size
-        if size > max(_LARGEST_CHUNK, count * bound):
-            told = f"the column {chunk.path_in_schema!r} of the {count} rows of its row group, of {size} bytes,"
+        if size > _LARGEST_CHUNK and (size > count * bound or size > _UNLIKELY_RATIO * chunk.total_compressed_size):
+            told = f"the column {chunk.path_in_schema!r} in the {count} rows of its row group, of {size} bytes,"
             yield from (reading.too_large(told, b"") for _ in range(count))
             return
     each = known.total_byte_size // max(1, count)

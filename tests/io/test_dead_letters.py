@@ -64,7 +64,7 @@ def line(i: int) -> dict[str, Any]:
     """The line of `letter(i)`, written out."""
     return {
         "document_id": f"doc-{i}",
-        "document": {"id": f"doc-{i}", "text": f"text {i}", "images": [], "metadata": {"page": i}},
+        "document": {"id": f"doc-{i}", "text": f"text {i}", "images": [], "metadata": {"page": i}, "truncated": False},
         "source": "in/a.jsonl",
         "stage": "validate",
         "code": "schema_violation",
@@ -116,7 +116,7 @@ def test_every_key_is_there_when_there_is_little_to_say() -> None:
     unsent = DeadLetter(Document("a", "", failure=failure), failure, 0, None, Usage(), "m", "h", 0.0)
     assert json.loads(dead_letters.encode(unsent)) == {
         "document_id": "a",
-        "document": {"id": "a", "text": "", "images": [], "metadata": {}},
+        "document": {"id": "a", "text": "", "images": [], "metadata": {}, "truncated": False},
         "source": "",
         "stage": "read",
         "code": "unreadable",
@@ -175,7 +175,7 @@ def test_any_text_is_on_one_line_and_comes_back(text: str, key: str, raw: str | 
     encoded = dead_letters.encode(one)
     assert encoded.count(b"\n") == encoded.count(b"\r") + 1 == 1
     found = json.loads(encoded)
-    assert found["document"] == {"id": "doc-1", "text": text, "images": [], "metadata": {key: text}}
+    assert found["document"] == {"id": "doc-1", "text": text, "images": [], "metadata": {key: text}, "truncated": False}
     assert (found["message"], found["raw"]) == (text, raw)
 
 
