@@ -19,7 +19,7 @@ import orjson
 from kimi_beam import jsontext, sizing
 from kimi_beam.columnar import Documents, Texts
 from kimi_beam.data_uris import harmless
-from kimi_beam.errors import ConfigError
+from kimi_beam.errors import ConfigError, SchemaError
 from kimi_beam.models import DEFAULT_MODEL, thinking_off
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
@@ -84,6 +84,7 @@ class Prompt:
 
     Raises:
         ConfigError: A function call was asked for where the answer is no object.
+        SchemaError: No answer can be valid, which is known before any is paid for.
     """
 
     schema: OutputSchema
@@ -109,6 +110,9 @@ class Prompt:
             self.instructions.encode()
         except UnicodeEncodeError:
             raise ConfigError("instructions: half a surrogate pair, which is no text") from None
+        contradiction = self.schema.contradiction
+        if contradiction is not None:
+            raise SchemaError(f"no answer to this schema can be valid: {contradiction}")
         form = self.structured_output
         if form == "tool" and not self._is_object:
             raise ConfigError("structured_output: a function's arguments are an object, which this schema is not")

@@ -36,6 +36,8 @@ def _show(source: str, *, sent: bool) -> int:
     schema = OutputSchema(source)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
+    if schema.contradiction is not None:
+        raise SchemaError(f"no answer to this schema can be valid: {schema.contradiction}")
     if sent:
         # By way of text: numbers beyond a double keep their digits in it.
         print(json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False))

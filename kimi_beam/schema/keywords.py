@@ -71,7 +71,7 @@ def own(node: Node) -> Shape:
         form if isinstance(form, str) else None,
         low,
         high,
-        _decimal(schema.get("multipleOf")),
+        decimal_of(schema.get("multipleOf")),
         {name: schema_term(node.child(sub)) for name, sub in _mapping(schema, "properties").items()},
         frozenset(required if isinstance(required, list) else ()),
         _rest(node),
@@ -96,7 +96,7 @@ def _kinds(schema: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _multiple_of_one(schema: Mapping[str, Any]) -> bool:
-    step = _decimal(schema.get("multipleOf"))
+    step = decimal_of(schema.get("multipleOf"))
     return step is not None and step == step.to_integral_value()
 
 
@@ -106,7 +106,8 @@ def _values(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return tuple(schema["enum"]) if isinstance(schema.get("enum"), list) else None
 
 
-def _decimal(number: Any) -> Decimal | None:
+def decimal_of(number: Any) -> Decimal | None:
+    """A number of a schema by its digits; None where it is none, or beyond what can be reckoned with."""
     if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
         return None
     exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
@@ -118,14 +119,14 @@ def _exclusive(schema: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         key: schema.get(inclusive) if schema.get(key) is True else schema.get(key) for key, inclusive in _EXCLUSIVE
     }
-    return {key: number for key, number in found.items() if _decimal(number) is not None}
+    return {key: number for key, number in found.items() if decimal_of(number) is not None}
 
 
 def _bounds(schema: Mapping[str, Any], *, whole: bool) -> tuple[Decimal | None, Decimal | None]:
     """Inclusive bounds. Of integers, an exclusive bound is taken for the next one inside it, where it is one."""
-    low, high = _decimal(schema.get("minimum")), _decimal(schema.get("maximum"))
+    low, high = decimal_of(schema.get("minimum")), decimal_of(schema.get("maximum"))
     exclusive = _exclusive(schema)
-    above, below = _decimal(exclusive.get("exclusiveMinimum")), _decimal(exclusive.get("exclusiveMaximum"))
+    above, below = decimal_of(exclusive.get("exclusiveMinimum")), decimal_of(exclusive.get("exclusiveMaximum"))
     if above is not None:
         low = above if low is None else max(low, above)
     if below is not None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from kimi_beam.schema import arrow, sent, violations
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.aside import Aside, at_root, put_back
 from kimi_beam.schema.cells import JSON, Array, Json
+from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
 from kimi_beam.schema.named import absent_nulls, unnamed
 from kimi_beam.schema.nullable import with_nulls
@@ -116,8 +118,27 @@ class OutputSchema:
 
     @property
     def doubts(self) -> list[str]:
-        """Keys of the schema that look misspelt and are not heeded: a line each for a person, at most 20."""
-        return doubts(self.json_schema)
+        """What looks like a mistake in the schema and stops nothing: a line each for a person.
+
+        Keys that look misspelt and are not heeded, and optional places that no value can have.
+        """
+        never = (f"{one} (an answer that has it is never valid)" for one in self._contradictions if not one.is_certain)
+        return [*doubts(self.json_schema), *islice(never, 5)]
+
+    @property
+    def contradiction(self) -> str | None:
+        """Why no answer can be valid, where that is certain; None where one may be.
+
+        What is sent counts too: it is closed, so a required property that the schema does not describe is never asked
+        for.
+        """
+        found = next((one for one in self._contradictions if one.is_certain), None)
+        return None if found is None else str(found)
+
+    @cached_property
+    def _contradictions(self) -> list[Contradiction]:
+        draft = self.draft or draft_of(self.json_schema)
+        return list(contradictions(self._shapes, self._root, draft, formats=self.formats))
 
     @cached_property
     def _scope(self) -> Scope:

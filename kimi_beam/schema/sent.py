@@ -150,6 +150,11 @@ class _Writer:
             properties[name] = self.place(term, above, name, optional=not always)
             if self._unions or always:
                 required.append(name)
+        if isinstance(shape.rest, Term):
+            # What is required without a name of its own is described by a pattern, or as any further key.
+            for name in sorted(shape.required - shape.members.keys()):
+                properties[name] = self.place(shape.rest, above, name, optional=False)
+                required.append(name)
         return {"properties": properties, "required": required, "additionalProperties": False}
 
     def _array(self, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:

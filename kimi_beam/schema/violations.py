@@ -17,7 +17,7 @@ from kimi_beam.schema.aside import pointer
 from kimi_beam.schema.references import Scope, draft_of, unresolved
 from kimi_beam.schema.source import Definition, line
 
-_VALIDATORS = {
+VALIDATORS = {
     "4": jsonschema_rs.Draft4Validator,
     "6": jsonschema_rs.Draft6Validator,
     "7": jsonschema_rs.Draft7Validator,
@@ -80,7 +80,7 @@ def compiled(
     if draft is None or (own is not None and draft_of(own) == draft):
         make = jsonschema_rs.validator_for
     else:
-        make = _VALIDATORS[draft]
+        make = VALIDATORS[draft]
     try:
         if not documents:
             return make(schema, validate_formats=formats, offline=True)
@@ -96,7 +96,7 @@ def compiled(
         if not at and isinstance(schema, dict) and e.message.startswith("Unknown meta-schema"):
             raise SchemaError(
                 f"$schema names no draft of JSON Schema: {line(str(schema['$schema']), 100)!r}. Name one there, or say "
-                f"which one it is (draft=): {', '.join(_VALIDATORS)}"
+                f"which one it is (draft=): {', '.join(VALIDATORS)}"
             ) from None
         lost = None if at else unresolved(scope())
         raise SchemaError(f"not a valid JSON Schema: at '{lost or at or '/'}': {line(e.message, 300)}") from None
