@@ -18,7 +18,10 @@ The rules:
   or with a timeout's, may have been queued, and paid for: it is repeated at most once.
 * "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` holds the whole shard back. How many
   may be sent at all meanwhile is the process's business (`pacing`), not the shard's.
-* A failed poll says nothing about the job; only the deadline ends it.
+* A failed poll says nothing about the job; only the deadline ends it. Neither does a finished reply that holds other
+  jobs' items alone.
+* Reading again is free: a finished reply that lacks items is read once more before they are called missing. Those that
+  came are settled meanwhile, and the others stay a job (Part).
 * A job that was accepted is submitted again at most once: because the service lost it (5504), or at the deadline where
   the user wants that.
 * Where events tell of jobs that have ended, polls are put off, and a job whose event has come is polled at once.
@@ -28,15 +31,39 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 from kimi_beam import metrics
+from kimi_beam.effects import (
+    AskAgain,
+    Drop,
+    Effect,
+    Finish,
+    GiveUp,
+    Halt,
+    Part,
+    RunInstead,
+    Split,
+    Warn,
+)
 from kimi_beam.jobs import Job, Shard, hold, put, without
 from kimi_beam.polling import Polling
-from kimi_beam.types import Failure, Usage
+from kimi_beam.types import Failure
+from kimi_beam.wire import matching
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
-from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, PollResult, SubmitResult
+from kimi_beam.wire.matching import Matched
+from kimi_beam.wire.protocol import (
+    Accepted,
+    Done,
+    Failed,
+    Gone,
+    NoResults,
+    Pending,
+    PollResult,
+    SubmitResult,
+    Trouble,
+)
 from kimi_beam.wire.service_errors import Remedy, ServiceError, renewal
 
 MAX_REFUSALS = 5
@@ -57,75 +84,17 @@ GONE_AFTER = 60.0
 MAX_ACCOUNT_TROUBLE = 3
 """Polls in a row that must meet account trouble before it is believed: what is in flight is paid for."""
 
+MAX_REREADS = 1
+"""Times that a job is read again because a finished reply lacked some of its items."""
+
+WARN_EMPTY = 3
+"""Polls in a row that call a job done and send no list of results, after which the user is told."""
+
+MAX_EMPTY = 10
+"""Such polls in a row before the job is given up, and `OUTAGE` seconds have to be over as well."""
+
 MAX_SPLITS_IN_VAIN = 20
 """Refusals in a row, without a submit accepted between them, after which the fault is taken to lie in every request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The job is done; its items are to be settled."""
-
-    job: Job
-    items: Sequence[Any]
-    usage: Usage | None
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Each document of the batch becomes a dead letter with this failure."""
-
-    job: Job
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The batch is to be cut in two, and both halves admitted."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """Account, token or model are turned away. The jobs are kept."""
-
-    error: ServiceError
-
-
-@dataclass(frozen=True, slots=True)
-class AskAgain:
-    """JSON mode could not be met (5024): the batch is to be asked for again in its next form.
-
-    Attributes:
-        job: Which.
-        failure: What its documents are given up with where there is no other form.
-    """
-
-    job: Job
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class RunInstead:
-    """The model has no queue (8007), and the user allows it: the documents are asked for synchronously."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Some documents of an unsent batch are lost: the others are to be admitted as a batch of their own.
-
-    Attributes:
-        job: Which.
-        lost: Why, by position in the batch.
-    """
-
-    job: Job
-    lost: Mapping[int, Failure]
-
-
-Effect: TypeAlias = Finish | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
 
 
 def unread(
@@ -321,13 +290,28 @@ def quota_failure(message: str) -> Failure:
 def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
     """What follows from a poll."""
     if isinstance(result, Done):
-        return without(shard, [job]), [Finish(job, result.items, result.usage)]
+        lacking = matching.lacking(result.items, matching.references(*job.requests[:2]))
+        if lacking is None or not lacking.is_foreign:
+            return _done(shard, job, result, lacking, now, polling)
+        told = f"a finished reply holds {len(result.items)} items of other jobs and none of this one"
+        result = Trouble(told)
     if isinstance(result, Failed):
         return _give_up(shard, job, Failure("poll", "job_failed", result.message, retryable=True))
     effects: list[Effect] = []
     job = replace(job, polls=job.polls + 1)
+    if not isinstance(result, NoResults):
+        job = replace(job, empty=0)
     if isinstance(result, Pending):
         job = replace(job, gone=0, turned_away=0)
+    elif isinstance(result, NoResults):
+        since = job.empty_since if job.empty else now
+        job = replace(job, gone=0, turned_away=0, empty=job.empty + 1, empty_since=since, trouble=result.message)
+        is_late = now - job.since >= polling.deadline
+        if (job.empty >= MAX_EMPTY and now - since >= OUTAGE) or (job.empty >= WARN_EMPTY and is_late):
+            return _give_up(shard, job, Failure("poll", "no_results", result.message, retryable=True))
+        if job.empty == WARN_EMPTY:
+            told = "the service says that it is done and sends no list of results; it is polled again"
+            effects = [Warn(f"job {job.request_id}: {told}")]
     elif isinstance(result, Gone):
         job = replace(job, gone=job.gone + 1, turned_away=0, trouble=result.message)
         if job.gone >= MAX_GONE and now - job.since >= min(GONE_AFTER, polling.ceiling):
@@ -347,6 +331,22 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
     return put(shard, replace(job, due=next_poll)), effects
 
 
+def _done(
+    shard: Shard, job: Job, done: Done, lacking: Matched | None, now: float, polling: Polling
+) -> tuple[Shard, list[Effect]]:
+    """What follows from a finished reply that holds items of this job, or items that cannot be told apart."""
+    finish = Finish(job, done.items, done.usage)
+    if lacking is None or job.rereads >= MAX_REREADS:
+        return without(shard, [job]), [finish]
+    came = [place for place, asked in enumerate(job.requests[2]) if lacking.items[asked] is not None]
+    if len(came) == job.count:
+        return without(shard, [job]), [finish]
+    told = f"a finished reply lacks {job.count - len(came)} of {job.count} items"
+    wait = polling.wait(job.batch_id, job.polls + 1)
+    again = replace(job, rereads=job.rereads + 1, polls=job.polls + 1, due=now + wait, told=True, trouble=told)
+    return put(shard, again), [Part(finish, came)] if came else []
+
+
 def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
     if job.resubmitted:
         message = f"the service lost the job, which had been submitted again before: {result.message}"
@@ -356,7 +356,7 @@ def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list
 
 def _again(shard: Shard, job: Job, now: float) -> Shard:
     again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, asked=None, told=False)
-    again = replace(again, resubmitted=True, replaces=job.request_id)
+    again = replace(again, rereads=0, empty=0, resubmitted=True, replaces=job.request_id)
     return put(shard, again)
 
 

@@ -33,6 +33,9 @@ class Job:
         trouble: What went wrong last, for the dead letter.
         replaces: The request id whose place it then takes.
         told: Whether its event has come, or may have gone to a worker that was lost: it is polled at the usual pace.
+        rereads: Times that it was read again because a finished reply lacked some of its items.
+        empty: Polls in a row that called it done and sent no list of results.
+        empty_since: When the first of those was made.
         asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
             them these documents are. None: all of the batch's own.
     """
@@ -54,6 +57,14 @@ class Job:
     asked: tuple[str, int, Sequence[int]] | None = None
     told: bool = False
     replaces: str | None = None
+    rereads: int = 0
+    empty: int = 0
+    empty_since: float = 0.0
+
+    @property
+    def requests(self) -> tuple[str, int, Sequence[int]]:
+        """What the references of its requests begin with, how many they are, and which of them its documents are."""
+        return self.asked or (self.batch_id, self.count, range(self.count))
 
     @property
     def ticket(self) -> Ticket:

@@ -39,6 +39,8 @@ SPLITS = "splits"
 """Batches cut in two because the service refused them whole."""
 SURPLUS_ITEMS = "surplus_items"
 """Items of a finished job that answered nothing that was asked: strangers and doubles."""
+MISMATCHED_ITEMS = "mismatched_items"
+"""Items of a finished job with the reference of one document and the number of another."""
 ACCOUNT_TROUBLE = "account_trouble"
 """Times an unbounded pipeline was held because token, account or model were turned away."""
 NULLS_AS_ABSENT = "nulls_as_absent"
@@ -62,6 +64,7 @@ ALL = (
     ADOPTED,
     SPLITS,
     SURPLUS_ITEMS,
+    MISMATCHED_ITEMS,
     ACCOUNT_TROUBLE,
     NULLS_AS_ABSENT,
 )

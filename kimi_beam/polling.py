@@ -14,6 +14,9 @@ from typing import Literal, get_args
 from kimi_beam.errors import ConfigError
 
 OnDeadline = Literal["resubmit", "dead-letter"]
+OnMismatch = Literal["keep", "dead-letter"]
+"""What becomes of an answer whose reference is one document's and whose number is another's: the reference decides, or
+it is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,14 @@ class Polling:
         factor: How much longer each wait is than the one before.
         ceiling: The longest wait, in seconds.
         deadline: Seconds from the submit after which a job of the queue, or a synchronous request, is given up.
+        on_mismatch: What becomes of an answer of the queue whose ``external_reference`` is that of one document and
+            whose ``index`` is that of another: the reference decides, or it becomes a ``malformed_item`` dead letter.
+            Either way such answers are counted (``mismatched_items``).
         on_deadline: What becomes of a job that is not done by then: its documents become retryable dead letters that
             carry the request id, or they are submitted again, once, and paid for twice should the first still end.
 
     Raises:
-        ConfigError: The waits are not positive or not in order; or `on_deadline` is neither.
+        ConfigError: The waits are not positive or not in order; or `on_deadline` or `on_mismatch` is neither.
     """
 
     first: float = 1.0
@@ -40,6 +46,7 @@ class Polling:
     ceiling: float = 60.0
     deadline: float = 86_400.0
     on_deadline: OnDeadline = "dead-letter"
+    on_mismatch: OnMismatch = "keep"
 
     def __post_init__(self) -> None:
         if not 0 < self.first <= self.ceiling < math.inf:
@@ -48,6 +55,8 @@ class Polling:
             raise ConfigError("Polling: factor must be at least 1 and deadline above 0, and both finite")
         if self.on_deadline not in get_args(OnDeadline):
             raise ConfigError("Polling: on_deadline is resubmit or dead-letter")
+        if self.on_mismatch not in get_args(OnMismatch):
+            raise ConfigError("Polling: on_mismatch is keep or dead-letter")
 
     def wait(self, job: str, polls: int) -> float:
         """Seconds to wait before the next poll.

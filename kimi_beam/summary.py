@@ -22,6 +22,7 @@ COUNTERS = (
     "unknown_submits",
     "resubmits",
     "documents_maybe_paid_twice",
+    "mismatched_items",
 )
 """Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
 

@@ -44,6 +44,7 @@ Code = Literal[
     "deadline",
     "expired",
     "job_failed",
+    "no_results",
     # infer
     "item_failed",
     "missing_item",

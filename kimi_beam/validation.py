@@ -5,8 +5,7 @@ Pure. The typed conversion happens here too, a job at a time, so that writing ca
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +13,8 @@ import pyarrow as pa
 
 from kimi_beam import data_uris, jsontext, rows
 from kimi_beam.answer_text import parse
-from kimi_beam.columnar import Documents, Replies
+from kimi_beam.columnar import Documents, Replies, Results
+from kimi_beam.polling import OnMismatch
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
     ArrowRow,
@@ -29,20 +29,20 @@ from kimi_beam.types import (
     Usage,
 )
 from kimi_beam.wire.completions import decode_items
-from kimi_beam.wire.protocol import match
+from kimi_beam.wire.matching import Matched, match, number_of, references
 from kimi_beam.wire.usage import share_usage
 from kimi_beam.wire.usual_reply import UsualItems
 
 
-def references(batch_id: str, count: int) -> list[str]:
-    """The ``external_reference`` of each request of a batch: unique within the run, the same when it is sent again."""
-    begin = f"{batch_id}-"
-    return [begin + number for number in _numbers(count)]
+class Closed(NamedTuple):
+    """A batch whose answers have come."""
 
-
-@functools.lru_cache(maxsize=8)
-def _numbers(count: int) -> list[str]:
-    return list(map(str, range(count)))
+    replies: Replies
+    """One for each document, in the documents' order."""
+    surplus: int
+    """How many items answered nothing that was asked."""
+    disputed: int
+    """How many documents were answered by an item that has their reference and another's number."""
 
 
 def replies(
@@ -54,7 +54,8 @@ def replies(
     *,
     answer_tool: str | None = None,
     asked: tuple[str, int, Sequence[int]] | None = None,
-) -> tuple[Replies, int]:
+    on_mismatch: OnMismatch = "keep",
+) -> Closed:
     """Closes a batch by counting: asked = answered + failed + missing.
 
     Args:
@@ -64,24 +65,48 @@ def replies(
         usage: The tokens of the whole job, None where the service did not say.
         ticket: The job.
         answer_tool: The function whose arguments are the answers; None where texts are.
-        asked: See `dispatch.Job.asked`.
-
-    Returns:
-        One reply a document, in the documents' order; and how many items answered nothing that was asked.
+        asked: See `jobs.Job.asked`.
+        on_mismatch: What becomes of an item whose number is that of another request than its reference.
     """
     name, total, positions = asked or (batch_id, len(documents), range(len(documents)))
-    asked_for, surplus = references(name, total), 0
+    asked_for, matched = references(name, total), Matched(())
     usual = items.by_column(asked_for) if isinstance(items, UsualItems) and answer_tool is None else None
     if usual is None:
-        found, surplus = match(items, asked_for)
-        usual = decode_items(found, answer_tool=answer_tool)
+        matched = match(items, asked_for)
+        usual = decode_items(matched.items, answer_tool=answer_tool)
     results, stated = usual
+    if matched.unplaced:
+        results = _replaced(results, _unplaced(matched))
+    if matched.disputed and on_mismatch == "dead-letter":
+        results = _replaced(results, {place: _disputed(matched, results, place) for place in matched.disputed})
     tokens = share_usage(usage, stated)
     if asked is not None:  # of a job that was submitted by another batch's name
         if len(positions) != len(documents):
             raise ValueError(f"{len(documents)} documents at {len(positions)} places of a job")
         results, tokens = results.select(positions), tokens.select(positions)
-    return Replies(Documents.of(documents), results, tokens, [ticket] * len(documents)), surplus
+    came = Replies(Documents.of(documents), results, tokens, [ticket] * len(documents))
+    return Closed(came, matched.surplus, len(matched.disputed.intersection(positions)) if matched.disputed else 0)
+
+
+def _unplaced(matched: Matched) -> dict[int, Failure]:
+    """What the requests without an item are given up with where there are items that may well be theirs."""
+    told = f"{matched.unplaced}, so that it cannot be told which of them is this document's"
+    failure = Failure("infer", "malformed_item", told, retryable=True)
+    return {place: failure for place, item in enumerate(matched.items) if item is None}
+
+
+def _disputed(matched: Matched, results: Results, place: int) -> Failure:
+    number = number_of(matched.items[place] or {})
+    told = f"the item has the reference of request {place} of its job and the number {number}: it may be another's"
+    answer = results.failures.get(place)
+    return Failure("infer", "malformed_item", told, retryable=True, raw=answer.raw if answer else results.texts[place])
+
+
+def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
+    """The same results with failures in some places."""
+    each = [None if place in failures else results.at(place) for place in range(len(results.texts))]
+    same = Results.of(each)
+    return same._replace(failures={**results.failures, **failures})
 
 
 @dataclass(frozen=True, slots=True)

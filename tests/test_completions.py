@@ -403,7 +403,7 @@ def test_a_completion_of_any_shape_is_an_answer_a_failure_or_calls(result: Any, 
 def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[Any], tool: str | None) -> None:
     documents = [Document(str(n), "t") for n in range(3)]
     wrapped = [{"index": n % 4, "result": item} if n % 3 else item for n, item in enumerate(items)]
-    found, surplus = replies("b", documents, wrapped, None, Ticket("r", 1), answer_tool=tool)
+    found, surplus, _ = replies("b", documents, wrapped, None, Ticket("r", 1), answer_tool=tool)
     assert [reply.document for reply in found] == documents
     assert 0 <= surplus <= len(items)
     settled = settle(found, ASKED, NOW)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import dispatch
-from kimi_beam.dispatch import Drop, Finish, GiveUp, Halt, Split
+from kimi_beam.effects import Drop, Finish, GiveUp, Halt, Part, Split, Warn
 from kimi_beam.jobs import Job, Shard, admit, decode, due, encode, hold, told, wake
 from kimi_beam.polling import Polling
 from kimi_beam.types import Failure
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
-from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
+from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, NoResults, Pending, Trouble
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 POLLING = Polling(first=1, factor=1.5, ceiling=60, deadline=3_600)
@@ -367,6 +367,119 @@ def test_a_batch_with_a_file_that_cannot_be_read_now_waits_and_uses_nothing_up()
     assert effects == [Drop(job, {0: CHANGED, 2: AWAY})]
     assert dispatch.OUTAGE <= now < dispatch.OUTAGE + POLLING.ceiling * 2
     assert tries >= 5
+
+
+# ------------------------------------------------------------------------------------------------ in a row
+
+
+def test_a_lost_job_is_believed_as_soon_as_the_longest_wait_is_over() -> None:
+    polling = replace(POLLING, ceiling=20)
+    shard, _ = one_job(request_id="r")
+    for now in (1.0, 19.0):
+        shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("5504"), now, polling)
+        assert shard.jobs[0].request_id == "r"
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 20.0, polling)
+    assert shard.jobs[0].request_id is None, "a minute is waited where nobody polls so seldom"
+
+
+@pytest.mark.parametrize("between", [Pending(), Gone("5504"), NoResults("null"), Trouble("x", error(3040, 429))])
+def test_account_trouble_that_is_not_in_a_row_stops_nothing(between: object) -> None:
+    shard, _ = one_job(request_id="r")
+    revoked = Trouble("x", error(10000, 401))
+    for result in [revoked, revoked, between, revoked, revoked]:
+        shard, effects = dispatch.polled(shard, shard.jobs[0], result, 1.0, POLLING)  # type: ignore[arg-type]
+        assert effects == []
+    assert shard.jobs[0].turned_away == dispatch.MAX_ACCOUNT_TROUBLE - 1
+
+
+def test_an_accepted_submit_shows_that_the_fault_is_not_in_every_request() -> None:
+    """Else a shard that lives long stops halving for ever after its twentieth bad request."""
+    shard = admit(Shard(), [(f"b{i}", 8) for i in range(2 * dispatch.MAX_SPLITS_IN_VAIN + 1)], 0.0)
+    refused = Refused(error(5006, 400))
+    for number, job in enumerate(shard.jobs):
+        result = Accepted("r") if number == dispatch.MAX_SPLITS_IN_VAIN else refused
+        shard, effects = dispatch.submitted(shard, job, result, 0.0, POLLING)
+        assert not any(isinstance(effect, GiveUp) for effect in effects), number
+
+
+# ------------------------------------------------------------------------------------------------ doubtful replies
+
+
+def items(*numbers: int, of: str = "b") -> Done:
+    return Done([{"external_reference": f"{of}-{n}", "result": {}} for n in numbers], None)
+
+
+def test_an_item_is_missing_when_two_readings_lack_it_and_what_came_is_settled_at_the_first() -> None:
+    shard, job = one_job(request_id="r")
+    shard, effects = dispatch.polled(shard, job, items(2, 0), 1.0, POLLING)
+    assert effects == [Part(Finish(job, items(2, 0).items, None), [0, 2])]
+    (again,) = shard.jobs
+    assert (again.request_id, again.rereads) == ("r", 1)
+    assert 1.0 < again.due <= 1.0 + POLLING.ceiling
+    shard, effects = dispatch.polled(shard, again, items(2, 0), again.due, POLLING)
+    assert [type(effect) for effect in effects] == [Finish]
+    assert shard.jobs == ()
+
+
+def test_of_a_job_under_anothers_name_only_its_own_items_are_waited_for() -> None:
+    shard, job = one_job(request_id="r", count=2, asked=("b", 5, [1, 3]))
+    assert [type(e) for e in dispatch.polled(shard, job, items(1, 3), 1.0, POLLING)[1]] == [Finish]
+    _, (effect,) = dispatch.polled(shard, job, items(0, 2, 3, 4), 1.0, POLLING)
+    assert isinstance(effect, Part)
+    assert effect.came == [1]
+
+
+def test_a_reply_of_another_job_is_never_believed() -> None:
+    shard, _ = one_job(request_id="r")
+    now = 0.0
+    while shard.jobs:
+        now = wake(shard) or 0.0
+        shard, effects = dispatch.polled(shard, shard.jobs[0], items(0, 1, 2, of="c"), now, POLLING)
+    (given_up,) = effects
+    assert now == POLLING.deadline
+    assert isinstance(given_up, GiveUp)
+    assert (given_up.failure.code, given_up.job.request_id) == ("deadline", "r")
+    assert "3 items of other jobs" in given_up.failure.message
+
+
+def test_a_reply_of_another_job_does_not_use_up_the_second_reading() -> None:
+    shard, _ = one_job(request_id="r")
+    for result in (items(7, of="c"), items(8, of="c"), items(0, 1)):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], result, 1.0, POLLING)
+    assert isinstance(effects[0], Part)
+    assert len(shard.jobs) == 1
+
+
+def test_items_that_cannot_be_told_apart_are_read_once_more_and_then_settled() -> None:
+    shard, _ = one_job(request_id="r")
+    done = Done([{"index": n, "result": {}} for n in (1, 2, 3)], None)
+    shard, effects = dispatch.polled(shard, shard.jobs[0], done, 1.0, POLLING)
+    assert effects == []
+    shard, effects = dispatch.polled(shard, shard.jobs[0], done, 2.0, POLLING)
+    assert [type(effect) for effect in effects] == [Finish]
+
+
+def test_a_job_without_results_is_told_of_and_given_up_long_before_the_deadline() -> None:
+    polling = replace(POLLING, deadline=86_400.0)
+    shard, _ = one_job(request_id="r")
+    now, told = 0.0, 0
+    while shard.jobs:
+        now = wake(shard) or 0.0
+        shard, effects = dispatch.polled(shard, shard.jobs[0], NoResults("null"), now, polling)
+        told += sum(isinstance(effect, Warn) for effect in effects)
+    (given_up,) = effects
+    assert isinstance(given_up, GiveUp)
+    assert (given_up.failure.code, given_up.failure.retryable, given_up.job.request_id) == ("no_results", True, "r")
+    assert dispatch.OUTAGE <= now < dispatch.OUTAGE + 3 * polling.ceiling
+    assert told == 1
+
+
+def test_results_that_are_late_end_no_job_that_was_without_them_for_a_while() -> None:
+    shard, _ = one_job(request_id="r")
+    for now in range(0, 3_000, 100):
+        result = Pending() if now % 900 == 800 else NoResults("null")
+        shard, _ = dispatch.polled(shard, shard.jobs[0], result, float(now), POLLING)
+    assert [type(e) for e in dispatch.polled(shard, shard.jobs[0], items(0, 1, 2), 3_000.0, POLLING)[1]] == [Finish]
 
 
 # ------------------------------------------------------------------------------------------------ whole runs

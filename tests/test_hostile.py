@@ -27,7 +27,8 @@ from kimi_beam.types import Completion, Document, Failure
 from kimi_beam.validation import judge, parse
 from kimi_beam.wire.completions import decode_item
 from kimi_beam.wire.envelopes import HttpReply, Refused, Unknown
-from kimi_beam.wire.protocol import Done, decode_poll, decode_submit, match
+from kimi_beam.wire.matching import Matched, match
+from kimi_beam.wire.protocol import Done, decode_poll, decode_submit
 from kimi_beam.wire.usage import decode_usage
 
 
@@ -144,7 +145,7 @@ def test_a_timeout_in_an_envelope_may_have_been_accepted(code: int, status: int)
 def test_tolerated_spellings_of_the_same_thing_are_read() -> None:
     beside = {"result": {"results": None, "responses": [{"id": 0}]}, "success": True}
     assert isinstance(decode_poll(http(beside), 0.0), Done)
-    assert match([{"index": None, "id": 0}], ["a"]) == ([{"index": None, "id": 0}], 0)
+    assert match([{"index": None, "id": 0}], ["a"]) == Matched([{"index": None, "id": 0}])
 
 
 def test_more_cached_tokens_than_there_are_cost_nothing_below_zero() -> None:

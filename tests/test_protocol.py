@@ -22,18 +22,19 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.types import Completion, Failure, Usage
 from kimi_beam.wire.completions import decode_completion, decode_item, decode_items
 from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
+from kimi_beam.wire.matching import match
 from kimi_beam.wire.protocol import (
     Accepted,
     Done,
     Failed,
     Gone,
+    NoResults,
     Pending,
     Trouble,
     decode_poll,
     decode_submit,
     encode_poll,
     encode_submit,
-    match,
 )
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 from kimi_beam.wire.usage import Stated, decode_usage, share_usage
@@ -87,8 +88,9 @@ def test_a_poll_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
     if isinstance(result, Done):
         assert result.usage == usage_of(expected["usage"])
         answers = expected["answers"]
-        found, surplus = match(result.items, [answer["reference"] for answer in answers])
-        assert surplus == expected["surplus"]
+        matched = match(result.items, [answer["reference"] for answer in answers])
+        found = matched.items
+        assert matched.surplus == expected["surplus"]
         decoded = [decode_item(item) for item in found]
         results, stated = decode_items(found)
         assert [results.at(place) for place in range(len(found))] == [got for got, _ in decoded]
@@ -291,7 +293,7 @@ def test_a_reply_of_any_shape_decodes_to_a_value(reply: HttpReply) -> None:
         assert 200 <= reply.status < 300
         assert submitted.request_id
     polled = decode_poll(reply, NOW)
-    assert isinstance(polled, (Pending, Done, Gone, Failed, Trouble))
+    assert isinstance(polled, (Pending, Done, NoResults, Gone, Failed, Trouble))
     if isinstance(polled, Done):
         assert isinstance(polled.items, Sequence)
     for message in (getattr(r, "message", None) or str(getattr(r, "error", "")) for r in (submitted, polled)):
@@ -362,69 +364,48 @@ def test_reasoning_is_never_read_as_the_answer() -> None:
             assert result.code == "empty_answer"
 
 
-# ------------------------------------------------------------------------------------------------ matching
+# ------------------------------------------------------------------------------------------------ what is no answer
 
-REFERENCES = ["a-0", "a-1", "a-2"]
-_keys = st.fixed_dictionaries(
-    {},
-    optional={
-        "external_reference": st.sampled_from([*REFERENCES, "b-0", "", None, 5, []]),
-        "index": st.sampled_from([0, 1, 2, 3, -1, True, "0", 1.0, None]),
-        "id": st.sampled_from([0, 1, 2, 3, -1, "0"]),
-        "success": st.sampled_from([True, False, None]),
-    },
+
+def polled(result: Any, **envelope: Any) -> Any:
+    return decode_poll(HttpReply(200, json.dumps({"result": result, "success": True, **envelope}).encode()), NOW, "r")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        *({"results": None}, {"results": {}}, {"results": {"0": {}}}, {"results": "[]"}, {"results": []}, {}, None, []),
+        *({"responses": None}, {"results": None, "responses": []}, {"status": None}, {"status": ""}, {"status": 5}),
+        *({"status": "done"}, {"status": "Completed", "results": None}, {"status": "complete", "results": []}),
+        *({"status": ["queued"]}, {"results": None, "usage": {"prompt_tokens": 3}}),
+    ],
 )
+def test_a_job_that_is_done_and_has_no_list_of_results_is_not_taken_for_a_job_that_is_not_done(result: Any) -> None:
+    assert isinstance(polled(result), NoResults)
 
 
-@settings(derandomize=True, max_examples=500)
-@given(st.lists(_keys | json_values, max_size=8))
-def test_each_request_is_answered_at_most_once_and_every_other_item_is_counted(items: list[Any]) -> None:
-    tagged = [{**item, "tag": n} if isinstance(item, dict) else item for n, item in enumerate(items)]
-    found, surplus = match(tagged, REFERENCES)
-    assert len(found) == len(REFERENCES)
-    answered = [item for item in found if item is not None]
-    assert len({item["tag"] for item in answered}) == len(answered), "one item answers two requests"
-    assert len(answered) + surplus == len(items)
-    for reference, item in zip(REFERENCES, found, strict=True):
-        if item is not None:
-            # A stranger's answer must never become a document's.
-            assert item.get("external_reference") in (reference, None, "")
-        rivals = [i for i in tagged if isinstance(i, dict) and i.get("external_reference") == reference]
-        assert item is not None or not rivals
-        if item is not None and item.get("success") is False:
-            assert all(rival.get("success") is False for rival in rivals)
+@pytest.mark.parametrize("status", ["queued", "running", "Running", "pending", "in_progress", "validating"])
+@pytest.mark.parametrize("results", [{}, {"results": None}, {"results": []}])
+def test_a_job_with_any_other_status_is_not_done(status: str, results: dict[str, Any]) -> None:
+    assert polled({"status": status, **results}) == Pending()
 
 
-@settings(derandomize=True, max_examples=200)
-@given(st.permutations(range(6)), st.sampled_from(["external_reference", "index", "id"]))
-def test_the_order_of_the_items_says_nothing(order: list[int], key: str) -> None:
-    references = [f"job-{n}" for n in range(6)]
-    items = [{key: references[n] if key == "external_reference" else n, "answer": n} for n in order]
-    found, surplus = match(items, references)
-    assert [item["answer"] for item in found if item] == list(range(6))
-    assert surplus == 0
-
-
-def test_a_strangers_item_is_not_taken_by_its_position() -> None:
-    assert match([{"external_reference": "other", "index": 0}], REFERENCES) == ([None] * 3, 1)
-
-
-def test_the_reference_counts_more_than_the_position() -> None:
-    item = {"external_reference": "a-2", "index": 0}
-    assert match([item], REFERENCES) == ([None, None, item], 0)
-
-
-def test_of_two_items_for_one_request_the_first_that_succeeded_counts() -> None:
-    failed, first, second = ({"index": 0, "success": success, "n": n} for n, success in enumerate([False, True, True]))
-    assert match([failed, first, second], ["a"]) == ([first], 2)
-    assert match([second, failed, first], ["a"]) == ([second], 2)
-    assert match([failed, {**failed, "n": 9}], ["a"]) == ([failed], 1)
-
-
-def test_nothing_asked_or_nothing_answered_is_no_trouble() -> None:
-    assert match([], []) == ([], 0)
-    assert match([], ["a"]) == ([None], 0)
-    assert match([{"index": 0}, None, 5], []) == ([], 3)
+@pytest.mark.parametrize("key", ["request_id", "requestId"])
+@pytest.mark.parametrize(
+    "result",
+    [
+        *({"status": "queued"}, {"status": "error"}, {"results": [{"external_reference": "a-0", "result": {}}]}, {}),
+        {"responses": [{"id": 0, "result": {"response": "x"}}]},
+    ],
+)
+def test_a_reply_that_names_another_job_says_nothing_of_the_one_that_was_asked_for(
+    result: dict[str, Any], key: str
+) -> None:
+    found = polled({**result, key: "another"})
+    assert isinstance(found, Trouble)
+    assert "another job" in found.message
+    assert not isinstance(polled({**result, key: "r"}), Trouble)
+    assert not isinstance(polled({**result, key: None}), Trouble)
 
 
 # ------------------------------------------------------------------------------------------------ tokens

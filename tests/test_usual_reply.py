@@ -124,7 +124,7 @@ def test_a_usual_reply_in_any_order_is_read_at_once_and_each_answer_is_its_docum
     found = read(json.dumps(envelope([item(2), item(0), item(1)])).encode())
     assert isinstance(found.items, UsualItems)
     assert found.items.by_column(references("b", 3)) is not None
-    came, surplus = replies("b", DOCUMENTS, found.items, found.usage, TICKET)
+    came, surplus, _ = replies("b", DOCUMENTS, found.items, found.usage, TICKET)
     assert [isinstance(r.result, Completion) and r.result.text for r in came] == ['{"a": 0}', '{"a": 1}', '{"a": 2}']
     assert [r.usage.cached_tokens for r in came] == [0, 10, 20]
     assert surplus == 0
@@ -174,5 +174,5 @@ def test_bytes_that_are_no_text_where_nobody_looks_are_seen_as_by_who_reads_with
 def test_items_whose_body_another_parser_refuses_are_missing_and_no_error() -> None:
     """One item of three is missing, so that all are matched with care."""
     read_at_once = read(json.dumps(envelope([item(0), item(1)])).encode()).items
-    came, _ = replies("b", DOCUMENTS, UsualItems(read_at_once._read, b'{"result":'), None, TICKET)
+    came, _, _ = replies("b", DOCUMENTS, UsualItems(read_at_once._read, b'{"result":'), None, TICKET)
     assert [isinstance(one.result, Failure) and one.result.code for one in came] == ["missing_item"] * 3

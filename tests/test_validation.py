@@ -25,6 +25,7 @@ from kimi_beam.types import (
     Usage,
 )
 from kimi_beam.validation import Asked, dead_letter, extractions, judge, parse, references, replies, settle
+from kimi_beam.wire.matching import match
 
 SCHEMA = OutputSchema(
     {
@@ -111,9 +112,9 @@ def test_every_document_leaves_exactly_once_whatever_came_back(data: st.DataObje
     names = references("0123456789abcdef", count)
     items = data.draw(_items(count, names))
     usage = data.draw(st.none() | st.builds(Usage, st.integers(0, 999), st.just(0), st.integers(0, 999)))
-    answered, surplus = replies("0123456789abcdef", documents, items, usage, TICKET)
+    answered, surplus, _ = replies("0123456789abcdef", documents, items, usage, TICKET)
     assert [reply.document for reply in answered] == documents
-    missing = sum(isinstance(r.result, Failure) and r.result.code == "missing_item" for r in answered)
+    missing = match(items, names).items.count(None)
     assert count - missing + surplus == len(items), "asked = answered + failed + missing, and the rest is counted"
     left = outcomes(*answered)
     ids = [outcome.document_id if isinstance(outcome, Extraction) else outcome.document.id for outcome in left]
@@ -132,7 +133,7 @@ def test_every_document_leaves_exactly_once_whatever_came_back(data: st.DataObje
 
 def test_the_tokens_of_a_job_are_shared_out_to_the_last_one() -> None:
     documents = [Document(str(n), "t") for n in range(3)]
-    answered, _ = replies("b", documents, [item(GOOD, index=0), item(GOOD, index=2)], Usage(100, 30, 10), TICKET)
+    answered, _, _ = replies("b", documents, [item(GOOD, index=0), item(GOOD, index=2)], Usage(100, 30, 10), TICKET)
     assert sum((reply.usage for reply in answered), Usage()) == Usage(100, 30, 10)
 
 

@@ -145,6 +145,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
         *((("left as they are", sum(left.values())),) if (left := summary.get("left")) is not None else ()),
         *((f"  {code}", count) for code, count in (left or {}).items()),
+        *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{plain(name)}: {count}") for name, count in summary["model_answered"].items()),
         ("cost", _cost(summary)),

@@ -228,7 +228,13 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=args.prompt_metadata,
         limit=args.limit,
-        polling=Polling(first=first, ceiling=ceiling, deadline=args.deadline, on_deadline=args.on_deadline),
+        polling=Polling(
+            first=first,
+            ceiling=ceiling,
+            deadline=args.deadline,
+            on_deadline=args.on_deadline,
+            on_mismatch=args.on_mismatch,
+        ),
         overwrite=args.overwrite,
     )
 

@@ -94,6 +94,11 @@ def _add_pace_options(group: argparse._ArgumentGroup) -> None:
     add("--deadline", type=values.positive, default=86_400.0, metavar="SECONDS", help=deadline)
     late = "a job that is not done by then: give it up (default), or submit it again, once; both may be billed"
     add("--on-deadline", choices=("resubmit", "dead-letter"), default="dead-letter", help=late)
+    doubted = (
+        "an answer of the queue with one document's reference and another's index: the reference decides (keep, the "
+        "default), or the document is a malformed_item dead letter; both are counted"
+    )
+    add("--on-mismatch", choices=("keep", "dead-letter"), default="keep", help=doubted)
 
 
 def _add_gateway_options(group: argparse._ArgumentGroup) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import orjson
+
 from kimi_beam.emulator import replies, work
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.queue import Job, shuffled
@@ -63,10 +65,26 @@ class Writer:
                 parts += self._answered(job, position, task, answered)
             else:
                 parts += self._failed(position, task, answered)
+        if self.behaviour.references != "echoed" or self.behaviour.index_from:
+            parts = self._renamed(parts, together(job.items))
         if self.behaviour.order == "shuffled":
             parts = [parts[n] for n in shuffled(len(parts), seed=self.seed, key=together(job.items))]
         result = replies.finished(parts, array=self.behaviour.array, usage=replies.usage(completions))
         return replies.success(result).body, sum(completion.completion_tokens for completion in completions)
+
+    def _renamed(self, parts: list[Json], key: str) -> list[Json]:
+        """Return the items with the numbers and references that the behaviour asks for."""
+        number = "id" if self.behaviour.array == "responses" else "index"
+        names = [part.get("external_reference") for part in parts]
+        if self.behaviour.references == "shuffled":
+            names = [names[n] for n in shuffled(len(names), seed=self.seed, key=f"{key}:references")]
+        renamed = []
+        for part, name in zip(parts, names, strict=True):
+            part = {**part, number: part[number] + self.behaviour.index_from, "external_reference": name}
+            if name is None or self.behaviour.references == "dropped":
+                del part["external_reference"]
+            renamed.append(part)
+        return renamed
 
     def signed(self, model: str) -> str:
         """Return the ``model`` that completions name: who wrote them."""
@@ -117,6 +135,21 @@ class Writer:
         if self.behaviour.item_failure == "result":
             return [replies.item(position, task.reference, array=array, result={"errors": [error]})]
         return [replies.item(position, task.reference, array=array, result=None, error=error)]
+
+
+def misread(reply: bytes, fault: str | None, array: str) -> bytes:
+    """Return a finished job's body as one poll sees it, which some faults make another than it is."""
+    if fault is None:
+        return reply
+    body: Json = orjson.loads(reply)
+    items: list[Json] = body["result"][array]
+    if fault == "null_results":
+        body["result"][array] = None
+    elif fault == "partial_reply":
+        body["result"][array] = items[1::2]
+    else:
+        body["result"][array] = [{**item, "external_reference": f"somebody-else-{n}"} for n, item in enumerate(items)]
+    return orjson.dumps(body)
 
 
 def together(tasks: Iterable[Task]) -> str:

@@ -25,6 +25,10 @@ class Behaviour:
             classic models].
         order: Order of the items in a finished job: ``shuffled`` by the seed [observed: not submit order], or
             ``submitted``.
+        index_from: The number of a job's first item: 0 [observed: the numbers of a captured job; nobody says what they
+            count], 1 or -1.
+        references: ``external_reference`` comes back ``echoed`` with its own item [documented, observed], ``shuffled``
+            among the items of its job, or it is ``dropped`` [assumed: what a fault of the service might do].
         item_failure: Where the reason of a failed item stands: under ``error``, under ``result`` as a list of errors,
             or nowhere, because the item is ``missing``.
         job_failure: What polling a failed job answers: an HTTP ``error`` (500) with code 5001, or a ``status`` of
@@ -122,6 +126,8 @@ class Behaviour:
 
     array: Literal["results", "responses"] = "results"
     order: Literal["shuffled", "submitted"] = "shuffled"
+    index_from: Literal[0, 1, -1] = 0
+    references: Literal["echoed", "shuffled", "dropped"] = "echoed"
     item_failure: Literal["error", "result", "missing"] = "error"
     job_failure: Literal["error", "status"] = "error"
     unknown_id_status: Literal[404, 400] = 404

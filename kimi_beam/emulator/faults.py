@@ -38,6 +38,11 @@ _JOB: Final = {
     "expired": "the job is accepted, every poll answers 5504; nothing is billed",
     "failed_job": "the whole job fails on poll with code 5001; nothing is billed",
 }
+_READ: Final = {
+    "wrong_reply": "a poll of a finished job is answered with the items of a job that somebody else submitted",
+    "partial_reply": "a poll of a finished job lacks every second of its items; the next one may have them",
+    "null_results": "a poll of a finished job has null where its results should stand",
+}
 _ITEM: Final = {
     "missing_item": "the item is billed, but is not in the finished job",
     "failed_item": "success: false for this item; it is not billed",
@@ -62,7 +67,7 @@ _EVENT: Final = {
 _QUEUES: Final = ("drop_before_accept", "rate_limit", "error_500", "error_502_bare", "drop_after_accept")
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
-FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_ITEM, **_STREAM, **_EVENT})
+FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_READ, **_ITEM, **_STREAM, **_EVENT})
 """Every fault's name and what it does."""
 
 WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code", "late_event"})
@@ -171,6 +176,10 @@ class Injector:
     def job(self, key: str) -> str | None:
         """Draw for a job whose items' keys are digested in ``key``."""
         return self.count(self._draw(_JOB, f"job:{key}"))
+
+    def read(self, key: str) -> str | None:
+        """Draw for one reading of a finished job, which is named as in `job`."""
+        return self.count(self._draw(_READ, f"read:{key}"))
 
     def item(self, key: str, *, alone: bool = False, structured: bool = True) -> str | None:
         """Draw for an item.

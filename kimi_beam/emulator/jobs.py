@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from kimi_beam.emulator import replies, work
-from kimi_beam.emulator.batch import Writer, together
+from kimi_beam.emulator.batch import Writer, misread, together
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.call import Call
 from kimi_beam.emulator.compression import pack, unpack
@@ -95,6 +95,7 @@ class Jobs:
             ]
         failure = (5001, "Internal error: the batch could not be processed") if fault == "failed_job" else None
         job = self._queue.submit(owner, tasks, now, fate=_FATES[fault], failure=failure)
+        job.key = key
         return self._accepted(job, len(tasks), key)
 
     async def poll(self, call: Call, model: str, request_id: object) -> Reply:
@@ -110,7 +111,8 @@ class Jobs:
             return self._failed(job)
         if status != "done":
             return replies.success(replies.pending(job.id, model, status))
-        return Reply(200, unpack(job.reply) if job.reply is not None else await self._written(job))
+        reply = unpack(job.reply) if job.reply is not None else await self._written(job)
+        return Reply(200, misread(reply, self._ledger.injector.read(job.key), self._behaviour.array))
 
     def _accepted(self, job: Job[Task], items: int, key: str = "") -> Reply:
         self._events.publish(job, key)

@@ -35,6 +35,7 @@ class Job(Generic[Item]):
         failure: Code and message of a job that fails.
         reply: The finished job as it was first read, compressed, so that reading it again gives the same bytes
             [observed: works].
+        key: Names its documents, whatever its id is.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Job(Generic[Item]):
     fate: Fate = "runs"
     failure: tuple[int, str] | None = None
     reply: bytes | None = field(default=None, repr=False)
+    key: str = ""
 
 
 class Queue(Generic[Item]):

@@ -27,6 +27,7 @@ from kimi_beam.io.paths import is_local
 from kimi_beam.io.staging import check_writable
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
+from kimi_beam.notices import forget_notices
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
@@ -162,6 +163,7 @@ class Extract(TypedTransform):
             raise ConfigError("Extract: record_batches is for bounded input: a stream's rows are filed one by one")
         forget_quotas()  # of an earlier pipeline of this process
         forget_asked_forms()
+        forget_notices()
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             self._service.check_remote("Dataflow")
         if self._journaling is not None and not is_local(self._journaling.directory):

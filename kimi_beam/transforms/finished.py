@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kimi_beam import batches
-from kimi_beam.columnar import Replies
-from kimi_beam.dispatch import Finish
-from kimi_beam.validation import replies
+from kimi_beam.effects import Finish, Part
+from kimi_beam.jobs import Job
+from kimi_beam.polling import OnMismatch
+from kimi_beam.validation import Closed, replies
 from kimi_beam.wire.envelopes import Exchange, HttpReply
 
 TOGETHER = 1_000
@@ -22,13 +24,14 @@ def fit_together(finished: Sequence[Finish], coming: Exchange) -> bool:
     return sum(len(effect.items) for effect in finished) < TOGETHER and size < _LARGE_REPLY
 
 
-def closed(effect: Finish, blob: bytes, answer_tool: str | None) -> tuple[Replies, int]:
-    """A reply for each document of a job that has ended, and how many items answered nothing that was asked.
+def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: OnMismatch) -> Closed:
+    """A reply for each document of a job that has ended.
 
     Args:
         effect: The job, and what came back.
         blob: Its batch.
         answer_tool: The function whose arguments are the answers; None where texts are.
+        on_mismatch: What becomes of an item whose number is that of another request than its reference.
     """
     job = effect.job
     return replies(
@@ -39,4 +42,25 @@ def closed(effect: Finish, blob: bytes, answer_tool: str | None) -> tuple[Replie
         job.ticket,
         answer_tool=answer_tool,
         asked=job.asked,
+        on_mismatch=on_mismatch,
     )
+
+
+def parted(effect: Part, blob: bytes) -> tuple[tuple[Finish, bytes], tuple[Job, bytes]]:
+    """A job of which some answers have come as two: what is to be settled, and what is to be read again.
+
+    Args:
+        effect: What has come.
+        blob: The job's batch.
+    """
+    job = effect.finish.job
+    others = sorted(set(range(job.count)).difference(effect.came))
+    (settled, one), (open_, other) = (_some(job, blob, places) for places in (effect.came, others))
+    return (replace(effect.finish, job=settled), one), (open_, other)
+
+
+def _some(job: Job, blob: bytes, places: Sequence[int]) -> tuple[Job, bytes]:
+    some = batches.select(blob, places)
+    name, count, positions = job.requests
+    asked = name, count, [positions[place] for place in places]
+    return replace(job, batch_id=batches.head(some).batch_id, count=len(places), asked=asked), some

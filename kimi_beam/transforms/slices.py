@@ -2,94 +2,43 @@
 
 from __future__ import annotations
 
-import functools
 import time
-import uuid
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
-import apache_beam as beam
-from apache_beam.metrics import Metrics
-
 from kimi_beam import batches, dispatch, metrics
-from kimi_beam.batching import Batching, Packer
-from kimi_beam.client import connect, disconnect
 from kimi_beam.columnar import Documents, Replies
-from kimi_beam.dispatch import AskAgain, Drop, Effect, Finish, GiveUp, Halt, RunInstead, Split
-from kimi_beam.events import Events
+from kimi_beam.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
 from kimi_beam.fallback import given_up, part
 from kimi_beam.flow import Places
 from kimi_beam.io.contents import read_again
-from kimi_beam.jobs import Job, Shard, admit, adopt, hold, without
-from kimi_beam.journal import Journaling
+from kimi_beam.jobs import Job, Shard, adopt, hold, without
 from kimi_beam.keyed_state import Held, Waiting
-from kimi_beam.polling import Polling
+from kimi_beam.notices import warn_once
 from kimi_beam.progress import PROGRESS
-from kimi_beam.prompting import Prompt
-from kimi_beam.recall import DOUBTFUL, Recalled, resumed
-from kimi_beam.redrive import taken_over
 from kimi_beam.reports import REPORTS
-from kimi_beam.service import WorkersAI
-from kimi_beam.transforms.finished import TOGETHER, closed, fit_together
-from kimi_beam.transforms.listener import Listener
-from kimi_beam.transforms.record import Recorder
+from kimi_beam.transforms.finished import closed, fit_together, parted
+from kimi_beam.transforms.refill import Refill
 from kimi_beam.transforms.run_instead import run_instead
-from kimi_beam.types import Reply, Ticket
-from kimi_beam.validation import references
+from kimi_beam.types import Reply
 from kimi_beam.wire.envelopes import Refused
+from kimi_beam.wire.matching import references
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
 from kimi_beam.wire.service_errors import Remedy
 
 _SUBMITS_AT_ONCE = 8
 """Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
 _POLLS_AT_ONCE = 32
+_MISMATCH = (
+    "the service sent answers with the reference of one document and the number of another (first in job {}): the "
+    "reference decides, unless --on-mismatch dead-letter gives them up; mismatched_items counts them"
+)
 _MAX_BLOCK = 5.0
 """Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
 
 
-class Slices(beam.DoFn):
+class Slices(Refill):
     """``(shard, batch as bytes) -> Sequence[Reply]``, for each batch that ends. The timers are the subclasses'."""
-
-    def __init__(
-        self,
-        service: WorkersAI,
-        prompt: Prompt,
-        batching: Batching,
-        polling: Polling,
-        max_in_flight: int,
-        max_concurrency: int,
-        journaling: Journaling | None = None,
-        parts: int = 1,
-        events: Events | None = None,
-    ) -> None:
-        self._service, self._prompt, self._parts = service, prompt, parts
-        self._batching, self._polling = batching, polling
-        self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
-        self._journaling = journaling
-        self._may_repeat = journaling is None or journaling.may_repeat
-        self._events = events
-        self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
-        self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
-
-    _bounded = True
-    """Whether the input ends: trouble with the account then ends the job."""
-    _put_back = False
-    """Whether the last slice has put something into WAITING that came from a job."""
-
-    def setup(self) -> None:
-        self._recorder = Recorder(self._journaling, self._prompt, self._service)  # which may refuse a journal
-        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
-        self._admitted: set[str] = set()
-        """Batches that this instance has admitted and not acted on: nobody else has."""
-        pulled = functools.partial(self._count, metrics.EVENT_PULLS)
-        self._listener = Listener(self._events, self._client, self._identity, self._polling.deadline, pulled)
-
-    def teardown(self) -> None:
-        if hasattr(self, "_client"):  # not where set-up failed
-            disconnect(self._client)
-
-    def _count(self, name: str, by: int = 1) -> None:
-        self._counters[name].inc(by)
 
     def _await_due(self, key: str, shard: Shard) -> Shard:
         """Waits, as long as a firing may, until a job is due or the event of one has come."""
@@ -215,12 +164,36 @@ class Slices(beam.DoFn):
                     if finished and not fit_together(finished, exchange):
                         yield from self._finished(finished, held, waiting)
                         finished = []
-                    result = REPORTS.heard("poll", decode_poll(exchange, now))
-                    shard, more = dispatch.polled(shard, some[index], result, now, self._polling)
+                    job = some[index]
+                    result = REPORTS.heard("poll", decode_poll(exchange, now, job.request_id))
+                    shard, more = dispatch.polled(shard, job, result, now, self._polling)
+                    shard, more = self._parted(shard, more, held)
                     finished += [effect for effect in more if isinstance(effect, Finish)]
                     effects += [effect for effect in more if not isinstance(effect, Finish)]
                 yield from self._finished(finished, held, waiting)
         return shard, effects
+
+    def _parted(self, shard: Shard, effects: list[Effect], held: Held) -> tuple[Shard, list[Effect]]:
+        """Has what came of a job settled, and makes a job of the rest, which is read again."""
+        left: list[Effect] = []
+        for effect in effects:
+            if isinstance(effect, Warn):
+                warn_once(effect.message, effect.message)
+                continue
+            if not isinstance(effect, Part):
+                left.append(effect)
+                continue
+            batch_id = effect.finish.job.batch_id
+            (finish, came), (rest, others) = parted(effect, held[batch_id])
+            if finish.job.batch_id in held or rest.batch_id in held:
+                continue  # a stream has brought the same documents again: the job stays whole, and is read again whole
+            held.take(batch_id)
+            held[finish.job.batch_id], held[rest.batch_id] = came, others
+            job = next(job for job in shard.jobs if job.batch_id == batch_id)
+            open_ = replace(job, batch_id=rest.batch_id, count=rest.count, asked=rest.asked)
+            shard = adopt(without(shard, [job]), open_)
+            left.append(finish)
+        return shard, left
 
     def _parked(self, shard: Shard, now: float) -> tuple[Shard, list[Effect]]:
         """Gives up what is unsent where another shard of this process has met a spent quota."""
@@ -274,9 +247,12 @@ class Slices(beam.DoFn):
         blobs = [held.take(effect.job.batch_id) for effect in jobs]
         answered: list[Replies] = []
         for effect, blob in zip(jobs, blobs, strict=True):
-            came, surplus = closed(effect, blob, self._prompt.answer_tool)
+            came, surplus, disputed = closed(effect, blob, self._prompt.answer_tool, self._polling.on_mismatch)
             if surplus:
                 self._count(metrics.SURPLUS_ITEMS, surplus)
+            if disputed:
+                self._count(metrics.MISMATCHED_ITEMS, disputed)
+                warn_once(metrics.MISMATCHED_ITEMS, _MISMATCH.format(effect.job.request_id))
             answered.append(came)
         if answered:
             self._recorder.replied_together(list(zip(answered, blobs, strict=True)))
@@ -290,109 +266,6 @@ class Slices(beam.DoFn):
             self._count(metrics.FALLBACKS, len(answered) - len(final))
             self._wait(again, waiting)
         return final
-
-    def _wait(self, blob: bytes, waiting: Waiting) -> None:
-        waiting.add(blob)
-        self._put_back = True
-
-    def _admit(self, shard: Shard, held: Held, blobs: Iterable[bytes], now: float) -> Shard:
-        """Makes jobs of batches. They are acted on from the next firing on, when they are committed state."""
-        admitted = []
-        for blob in blobs:
-            head = batches.head(blob)
-            held[head.batch_id] = blob
-            admitted.append((head.batch_id, len(head.sizes)))
-            self._admitted.add(head.batch_id)
-        return admit(shard, admitted, now)
-
-    def _top_up(
-        self, shard: Shard, held: Held, waiting: Waiting, now: float
-    ) -> Generator[Sequence[Reply], None, Shard]:
-        """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
-        if shard.parked_until > now:
-            failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
-            for blob in waiting.take():
-                yield given_up(blob, failure)
-            return shard
-        packers: dict[int, Packer[bytes]] = {}
-        answered: list[Replies] = []
-        taken: list[bytes] = []
-        left: list[bytes] = []
-        fresh: list[bytes] = []
-        blobs = waiting.take()
-        while len(shard.jobs) + len(taken) < self._max_in_flight:
-            if (came := next(blobs, None)) is not None:
-                head = batches.head(came)
-                packer = packers.setdefault(head.form, Packer(self._batching))
-                group = packer.add(came, head.size_bytes, len(head.sizes))
-            elif packers:
-                group = packers.popitem()[1].flush()
-            else:
-                break
-            if not group:
-                continue
-            batch = batches.merge(group)
-            recalled = self._recorder.recall(batch)
-            if recalled.answered:
-                self._count(metrics.RECALLED, len(recalled.answered))
-                answered.append(Replies.of(recalled.answered))
-            if sum(map(len, answered)) >= TOGETHER:
-                yield Replies.joined(answered)
-                answered = []
-            shard, more = yield from self._adopt(shard, held, recalled, batches.head(batch).form, now)
-            left += more
-            if recalled.fresh is not batch:
-                # What is new in it waits for company: a few new documents among many known ones are one batch.
-                fresh += [recalled.fresh] if recalled.fresh is not None else []
-            # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            elif batches.head(batch).batch_id in held:
-                left += group
-            else:
-                taken.append(batch)
-                held[batches.head(batch).batch_id] = batch
-        if answered:
-            yield Replies.joined(answered)
-        self._count(metrics.BATCHES, len(taken))
-        waiting.put_back([blob for packer in packers.values() for blob in packer.flush()])
-        for blob in fresh:
-            waiting.add(blob)
-        shard = self._admit(shard, held, taken, now)
-        if fresh:
-            # Each round sorts out all that is known of what it looks at, so that the next finds less.
-            shard = yield from self._top_up(shard, held, waiting, now)
-        for blob in left:
-            waiting.add(blob)
-        return shard
-
-    def _adopt(
-        self, shard: Shard, held: Held, recalled: Recalled, form: int, now: float
-    ) -> Generator[Sequence[Reply], None, tuple[Shard, list[bytes]]]:
-        """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have.
-
-        Returns:
-            The shard, and batches that have to wait: a stream has brought their ids before, and those are in flight.
-        """
-        left: list[bytes] = []
-        for again in (*recalled.in_flight, *recalled.doubtful):
-            items = [item._replace(document=taken_over(item.document, again.request_id)) for item in again.items]
-            blob = batches.encode(items, form=again.form, spent=again.spent if again.form else ())
-            batch_id = batches.head(blob).batch_id
-            if batch_id in held:
-                left.append(batches.encode(again.items, form=form, spent=again.spent if form else ()))
-                continue
-            if again.request_id is not None:
-                self._count(metrics.ADOPTED)
-            else:
-                self._count(metrics.UNKNOWN_SUBMITS)
-                if not self._may_repeat:
-                    yield given_up(blob, DOUBTFUL, Ticket(None, 1))
-                    continue
-            # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
-            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
-            grace = self._journaling.grace if self._journaling else 0.0
-            held[batch_id] = blob
-            shard = adopt(shard, resumed(again, batch_id, now, grace, believed))
-        return shard, left
 
     def _report(self, key: str, shard: Shard) -> None:
         if not shard.jobs:

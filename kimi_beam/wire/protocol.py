@@ -8,10 +8,8 @@ untrusted: a reply of any shape decodes to one of the values below and never rai
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 import orjson
@@ -27,6 +25,7 @@ from kimi_beam.wire.envelopes import (
     error_of,
     excerpt,
     read_json,
+    reason,
     result_of,
     unworded,
 )
@@ -61,6 +60,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class NoResults:
+    """The job is finished by all that the reply says, and its answers are not in it."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """The service does not know the job, or no longer."""
 
@@ -82,7 +88,7 @@ class Trouble:
     error: ServiceError | None = None
 
 
-PollResult: TypeAlias = Pending | Done | Gone | Failed | Trouble
+PollResult: TypeAlias = Pending | Done | NoResults | Gone | Failed | Trouble
 
 
 # ------------------------------------------------------------------------------------------------ submit
@@ -136,8 +142,24 @@ def encode_poll(request_id: str) -> bytes:
     return orjson.dumps({"request_id": request_id})
 
 
-def decode_poll(exchange: Exchange, now: float) -> PollResult:
-    """What a poll found. Finished is a job whose answer array is there (captured: and no ``status``)."""
+_UNFINISHED = frozenset({"queued", "running"})
+"""Statuses of a job that is not done (documented)."""
+
+_FINISHED = frozenset({"done", "complete", "completed", "finished", "success", "succeeded", "ok"})
+"""Statuses that can only mean that a job is done (assumed: a captured job that was done had none)."""
+
+_FAILED = frozenset({"error", "errored", "failed"})
+"""Statuses that can only mean that a job failed (assumed)."""
+
+
+def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -> PollResult:
+    """What a poll found. Finished is a job whose answer array is there (captured: and no ``status``).
+
+    Args:
+        exchange: The reply, or the lack of one.
+        now: Unix seconds; a ``Retry-After`` date is turned into seconds from it.
+        request_id: The job that was asked for: a reply that names another one says nothing of it. None: any.
+    """
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)
     if (usual := usual_reply(exchange)) is not None:
@@ -152,61 +174,17 @@ def decode_poll(exchange: Exchange, now: float) -> PollResult:
     if not isinstance(body, dict):
         return Trouble(f"a reply that is no JSON object: {excerpt(exchange.body)}")
     result = result_of(body)
+    named = result.get("request_id") or result.get("requestId")
+    if request_id is not None and isinstance(named, str) and named != request_id:
+        return Trouble(f"the reply is about another job ({reason(named)})")
     status = result.get("status")
+    status = status.lower() if isinstance(status, str) else ""
     for spelling in ("results", "responses"):
         items = result.get(spelling)
-        # Without a status an empty array is an answer too: that every item is missing.
-        if isinstance(items, list) and status not in ("queued", "running") and (items or status is None):
+        if isinstance(items, list) and items and status not in _UNFINISHED:
             return Done(items, decode_usage(result.get("usage")))
-    if isinstance(status, str) and status.lower() in ("error", "errored", "failed"):
+    if status in _FAILED:
         return Failed(f"the service says {status!r}: {excerpt(exchange.body)}")
-    return Pending()
-
-
-# ------------------------------------------------------------------------------------------------ items
-
-
-_REFERENCE = itemgetter("external_reference")
-
-
-def match(items: Sequence[Any], references: Sequence[str]) -> tuple[list[Any | None], int]:
-    """Brings the items of a job back to the requests: by ``external_reference``, else by position.
-
-    An item whose reference is none of ours is a stranger and answers nothing, whatever its position says. Of several
-    items for one request the first that succeeded counts.
-
-    Args:
-        items: As the service sent them.
-        references: Ours, in the order of the requests.
-
-    Returns:
-        For each request its item, or None where it is missing; and how many items were strangers or doubles.
-    """
-    with contextlib.suppress(KeyError, TypeError, IndexError):
-        if list(map(_REFERENCE, items)) == references:
-            return list(items), 0  # each once and in order, as captured
-    position = {reference: index for index, reference in enumerate(references)}
-    found: list[Any | None] = [None] * len(references)
-    surplus = 0
-    for item in items:
-        index = _position(item, position)
-        if index is None:
-            surplus += 1
-            continue
-        before = found[index]
-        if before is not None:
-            surplus += 1
-        if before is None or (before.get("success") is False and item.get("success") is not False):
-            found[index] = item
-    return found, surplus
-
-
-def _position(item: Any, position: Mapping[str, int]) -> int | None:
-    if not isinstance(item, dict):
-        return None
-    reference = item.get("external_reference")
-    if reference is not None and reference != "":
-        return position.get(reference) if isinstance(reference, str) else None
-    index = item.get("index")
-    index = item.get("id") if index is None else index
-    return index if type(index) is int and 0 <= index < len(position) else None
+    if status and status not in _FINISHED:
+        return Pending()
+    return NoResults(f"the service says that the job is done and sends no list of results: {excerpt(exchange.body)}")

@@ -55,17 +55,26 @@ class _Item(Struct, gc=False):
     external_reference: _Text
     result: _Result
     success: bool = True
+    index: Any = None
+    id: Any = None
 
 
 class _Job(Struct, gc=False):
     results: Annotated[list[_Item], Meta(min_length=1)]
     status: UnsetType | None = UNSET
     usage: Any = None
+    request_id: Any = None
+    request_id_in_camel_case: Any = msgspec.field(default=None, name="requestId")
 
 
 class _Envelope(Struct, gc=False):
     result: _Job
     success: bool = True
+
+
+def agree(numbers: Sequence[Any]) -> bool:
+    """Whether the numbers of items in the order of the requests say the same as that order, or nothing at all."""
+    return numbers == list(range(len(numbers))) or not any(type(number) is int for number in numbers)
 
 
 _DECODER = msgspec.json.Decoder(_Envelope)
@@ -83,6 +92,7 @@ class UsualItems(Sequence[Any]):
     def __init__(self, read: Sequence[_Item], body: bytes) -> None:
         self._read, self._body = read, body
         self._objects: list[Any] | None = None
+        self._by_column: tuple[Sequence[str], tuple[Results, Stated] | None] | None = None
 
     def __len__(self) -> int:
         return len(self._read)
@@ -107,14 +117,20 @@ class UsualItems(Sequence[Any]):
         return self._objects
 
     def by_column(self, references: Sequence[str]) -> tuple[Results, Stated] | None:
-        """What `completions.decode_items` finds in the items once `protocol.match` has brought them into order.
+        """What `completions.decode_items` finds in the items once `matching.match` has brought them into order.
 
         Args:
             references: Of the requests.
 
         Returns:
-            None where these are not the items of just these requests, each once, or something in them is unusual.
+            None where these are not the items of just these requests, each once, or something in them is unusual: a
+            number that contradicts the reference, say.
         """
+        if self._by_column is None or self._by_column[0] != references:
+            self._by_column = references, self._read_by_column(references)
+        return self._by_column[1]
+
+    def _read_by_column(self, references: Sequence[str]) -> tuple[Results, Stated] | None:
         by_reference = dict(zip(map(_REFERENCE, self._read), self._read, strict=True))
         if not len(by_reference) == len(self._read) == len(references):
             return None
@@ -134,6 +150,7 @@ class UsualItems(Sequence[Any]):
             or not all(item.success for item in items)
             or any(map(str.isspace, texts))
             or not all(map(le, cached, prompt))
+            or not agree([item.id if item.index is None else item.index for item in items])
         ):
             return None
         finish_reasons: list[str] = [choice.finish_reason for choice in choices]
@@ -152,4 +169,7 @@ def usual_reply(reply: HttpReply) -> tuple[UsualItems, Usage | None] | None:
         read = _DECODER.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return (UsualItems(read.result.results, reply.body), decode_usage(read.result.usage)) if read.success else None
+    job = read.result
+    if not read.success or job.request_id is not None or job.request_id_in_camel_case is not None:
+        return None
+    return UsualItems(job.results, reply.body), decode_usage(job.usage)

@@ -51,13 +51,16 @@ def test_the_same_document_sent_again_draws_anew():
     assert again == [repeat.item("document") for _ in range(50)]
 
 
+def drawn_by(injector):
+    kinds = (injector.job, injector.read, injector.item, injector.stream, injector.event)
+    return [injector.request("submit"), *(kind("k") for kind in kinds)]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_strikes_at_probability_one_and_never_at_zero(name):
     always, never = Injector(Faults.parse(f"{name}=1"), 0), Injector(Faults.parse(f"{name}=0"), 0)
-    drawn = (always.request("submit"), always.job("k"), always.item("k"), always.stream("k"), always.event("k"))
-    assert name in drawn
-    drawn = (never.request("submit"), never.job("k"), never.item("k"), never.stream("k"), never.event("k"))
-    assert {*drawn} == {None}
+    assert name in drawn_by(always)
+    assert {*drawn_by(never)} == {None}
     if name != "drop_after_accept":  # counted once something was accepted
         assert always.injected[name] == 1
 
