@@ -36,6 +36,8 @@ class Job:
         rereads: Times that it was read again because a finished reply lacked some of its items.
         empty: Polls in a row that called it done and sent no list of results.
         empty_since: When the first of those was made.
+        grace_until: To when the deadline was put off, as nobody had looked at the job for long when it was found past
+            it; 0 where it was not.
         asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
             them these documents are. None: all of the batch's own.
     """
@@ -60,6 +62,7 @@ class Job:
     rereads: int = 0
     empty: int = 0
     empty_since: float = 0.0
+    grace_until: float = 0.0
 
     @property
     def requests(self) -> tuple[str, int, Sequence[int]]:

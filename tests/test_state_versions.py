@@ -127,6 +127,11 @@ WITH_REPLACES = (
     .replace(b"[1,3]],false]", b"[1,3]],false,null]")
     .replace(b"null,false]]]", b"null,false,null]]]")
 )
+WITH_REREADS = (
+    WITH_REPLACES.replace(b'"replaces"]', b'"replaces","rereads","empty","empty_since","grace_until"]')
+    .replace(b"[1,3]],false,null]", b"[1,3]],false,null,0,0,0.0,0.0]")
+    .replace(b"null,false,null]]]", b"null,false,null,0,0,0.0,0.0]]]")
+)
 LAYOUT_1 = b'[1,[[3,16],[0,2]],{"0123456789abcdef":[0,"0123456789abcdef"],"00ff":[5,"7"]},[[5,2]],7]'
 
 
@@ -209,15 +214,15 @@ def test_a_batch_of_another_version_is_refused_and_not_misread(read: Any) -> Non
             read(bytes((version,)) + BATCH_3[1:])
 
 
-@pytest.mark.parametrize("state", [SHARD_2, SHARD_3, WITH_REPLACES])
+@pytest.mark.parametrize("state", [SHARD_2, SHARD_3, WITH_REPLACES, WITH_REREADS])
 def test_jobs_of_each_version_are_read(state: bytes) -> None:
     read = jobs.decode(state)
-    assert jobs.encode(read) == WITH_REPLACES
+    assert jobs.encode(read) == WITH_REREADS
     assert read.jobs[1] == SHARD.jobs[1]
 
 
 def test_jobs_are_written_as_version_3_has_them() -> None:
-    assert jobs.encode(SHARD) == WITH_REPLACES, "a field is new: add what is written now, and keep what was"
+    assert jobs.encode(SHARD) == WITH_REREADS, "a field is new: add what is written now, and keep what was"
 
 
 def test_a_field_that_was_added_later_has_its_default_where_it_is_missing() -> None:
