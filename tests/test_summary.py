@@ -79,6 +79,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "unknown_submits": None,
         "resubmits": None,
         "documents_maybe_paid_twice": None,
+        "mismatched_items": None,
         "wall_s": 1.5,
         "journal": None,
         "run": None,
