@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -22,7 +22,8 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.event_loop import run, start
 from kimi_beam.flow import flow_of, quota_of
 from kimi_beam.http_replies import read_reply
-from kimi_beam.proxies import proxy_of
+from kimi_beam.proxies import passwords_in, proxy_of
+from kimi_beam.redaction import Redaction
 from kimi_beam.service import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.wire.protocol import encode_poll
@@ -99,6 +100,7 @@ class Client:
         self._users = 1
         self._timeouts = timeouts or Timeouts()
         self._authorization = service.authorization()
+        self._redaction = self._redacting()
         self._constant = {
             "Accept": "application/json, text/event-stream",
             "Accept-Encoding": "gzip, deflate",
@@ -173,6 +175,10 @@ class Client:
         """Closes the connections."""
         run(self._close())
 
+    def _redacting(self) -> Redaction:
+        tokens = [value.removeprefix("Bearer ") for value in self._authorization.values()]
+        return Redaction([*tokens, *passwords_in(proxy_of(self.service.root))])
+
     async def _open(self, max_concurrency: int) -> tuple[_Line, _Line, _Line]:
         # Late: the library takes a tenth of a second to import, and only a worker that makes requests needs it.
         import aiohttp
@@ -239,9 +245,9 @@ class Client:
         within = within or self._timeouts.total
 
         async def send(authorization: Mapping[str, str]) -> Exchange:
-            return _without(
-                await self._send(line, method, url, {**headers, **authorization}, body, within, most), authorization
-            )
+            redaction = self._redaction
+            reply = await self._send(line, method, url, {**headers, **authorization}, body, within, most)
+            return redaction.of_exchange(reply)
 
         used = self._authorization
         reply = await send(used)
@@ -250,6 +256,7 @@ class Client:
             if self._authorization == used:
                 try:
                     self._authorization = self.service.authorization()
+                    self._redaction = self._redacting()
                 except ConfigError:
                     return reply
             if self._authorization != used:
@@ -271,7 +278,8 @@ class Client:
         except Exception as e:  # whatever ended it: a document's fate is decided by value
             if type(e) is asyncio.TimeoutError:
                 return NoReply(sent=True, message=f"no whole reply within {within:.0f} s")
-            return NoReply(_was_sent(e), f"{type(e).__name__}: {' '.join(str(e).split())[:200]}")
+            told = self._redaction.of_text(f"{type(e).__name__}: {' '.join(str(e).split())}")
+            return NoReply(_was_sent(e), told[:300])
 
 
 async def _whole(line: _Line, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int) -> HttpReply:
@@ -280,21 +288,6 @@ async def _whole(line: _Line, method: str, url: str, headers: Mapping[str, str],
     )
     async with response:
         return await read_reply(response, most)
-
-
-def _without(exchange: Exchange, authorization: Mapping[str, str]) -> Exchange:
-    """The exchange without the tokens that were sent, should a server echo them: bodies end up in dead letters."""
-    if isinstance(exchange, NoReply):
-        return exchange
-    for value in authorization.values():
-        token = value.removeprefix("Bearer ").encode()
-        if len(token) >= _LEAST_SECRET and token in exchange.body:
-            exchange = replace(exchange, body=exchange.body.replace(token, b"*" * 8))
-    return exchange
-
-
-_LEAST_SECRET = 12
-"""Characters below which a token is none that anybody keeps secret, and may stand in any text."""
 
 
 def affinity(prefix: bytes) -> str:

@@ -85,6 +85,7 @@ def _reply(response: aiohttp.ClientResponse, body: bytes) -> HttpReply:
         told.get("cf-ai-req-id", ""),
         told.get("cf-aig-cache-status", "").upper() == "HIT",
         told.get("server", ""),
+        told.get("location", "") if 300 <= response.status < 400 else "",
     )
 
 

@@ -11,7 +11,8 @@ import os
 import re
 import socket
 import sys
-from urllib.parse import urlsplit
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
@@ -48,6 +49,15 @@ def proxy_of(url: str) -> str | None:
     if scheme not in ("http", "https") or not name:
         raise ConfigError(f"{variable}: names no proxy; one looks like http://proxy.example:3128")
     return proxy
+
+
+def passwords_in(proxy: str | None) -> list[str]:
+    """The password that a proxy's URL holds, as it is written there and as it is sent; nothing where it holds none."""
+    parts = urlsplit(proxy or "")
+    if not parts.password:
+        return []
+    user, password = unquote(parts.username or ""), unquote(parts.password)
+    return [parts.password, password, b64encode(f"{user}:{password}".encode()).decode()]
 
 
 def _named(scheme: str) -> tuple[str, str]:

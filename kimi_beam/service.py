@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from kimi_beam.errors import AccountError, ConfigError
 from kimi_beam.gateway import GATEWAY_HOST, Gateway, check_url
 from kimi_beam.models import DEFAULT_MODEL
 from kimi_beam.prompting import Api
+from kimi_beam.proxies import is_loopback, is_private, proxy_of
 from kimi_beam.wire.service_errors import ServiceError
 
 CLOUDFLARE = "https://api.cloudflare.com/client/v4"
@@ -186,11 +186,7 @@ class WorkersAI:
 
     @property
     def _is_local(self) -> bool:
-        host = urlsplit(self.root).hostname or ""
-        try:
-            return host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(urlsplit(self.root).hostname or "")
 
     @property
     def queue_url(self) -> str:
@@ -269,7 +265,7 @@ class WorkersAI:
         only where `token_from` names one.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or it could be read on the way to the service.
         """
         found = {}
         token = self.read_token()
@@ -278,12 +274,37 @@ class WorkersAI:
         gateway = self._gateway.read_token() if self._gateway else None
         if gateway is not None:
             found["cf-aig-authorization"] = f"Bearer {gateway}"
+        if gateway is not None or token not in (None, _NO_TOKEN):
+            self._check_unread()
         return found
+
+    def _check_unread(self) -> None:
+        """Refuses to send a token where others could read it on the way.
+
+        Without TLS it stays on this machine, or in a network of one's own without a proxy on the way.
+
+        Raises:
+            ConfigError: The service is asked by http, through a proxy or at a public host.
+        """
+        host = urlsplit(self.root).hostname or ""
+        if not self.root.startswith("http:") or is_loopback(host):
+            return
+        if proxy_of(self.root) is not None:
+            raise ConfigError(
+                f"{self.root} would be asked through a proxy, which could read the token: name it by https, or except "
+                f"it (NO_PROXY={host})"
+            )
+        if not is_private(host):
+            raise ConfigError(
+                f"{self.root} is asked without TLS, and the token could be read on the way: name it by https"
+            )
 
     def turned_away(self, error: ServiceError) -> AccountError:
         """The error that ends a job: one line that names what was turned away."""
         where = f" for account {self.account_id}" if not self.is_elsewhere else ""
         name = "Workers AI" if not self.is_elsewhere else self.root
+        if error.is_redirect:
+            return AccountError(f"{self.root} is not the service's own URL: {error}", code=None, status=error.status)
         return AccountError(f"{name} turned {self.model}{where} away: {error}", code=error.code, status=error.status)
 
     def check_remote(self, runner: str) -> None:

@@ -301,8 +301,8 @@ class Runs:
         if not isinstance(exchange, HttpReply) or not (isinstance(result, Refused) or exchange.status >= 400):
             return None
         error = result.error if isinstance(result, Refused) else bare_error(exchange, now)
-        if error.code is not None:
-            return None  # Cloudflare's own code says what helps
+        if error.code is not None or error.is_redirect:
+            return None  # Cloudflare's own code says what helps; or the URL is wrong
         why = refused_request(exchange, error.status, has_tool=self._prompt.answer_tool is not None)
         return None if why is None else self._form.refused(call, error, why, halts=self._halts)
 

@@ -19,6 +19,7 @@ from kimi_beam.wire.envelopes import (
     Refused,
     Unknown,
     Unsent,
+    bare_error,
     error_of,
     excerpt,
     openai_error_of,
@@ -93,6 +94,8 @@ def decode_run(
     """
     if isinstance(exchange, NoReply):
         return Unknown(exchange.message) if exchange.sent else Unsent(exchange.message)
+    if 300 <= exchange.status < 400:
+        return Refused(bare_error(exchange, now))
     if _is_stream(exchange):
         return _streamed(exchange, now, answer_tool, calls_tools)
     body = read_json(exchange.body)

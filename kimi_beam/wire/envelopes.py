@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -34,6 +35,7 @@ class HttpReply:
         log_id: ``cf-ai-req-id``, by which Cloudflare finds the request.
         from_cache: Whether a gateway answered from its cache, so that nothing was billed.
         server: That header; the emulator names itself in it.
+        location: That header of a redirect: where it leads. It is not followed.
     """
 
     status: int
@@ -44,6 +46,7 @@ class HttpReply:
     log_id: str = ""
     from_cache: bool = False
     server: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +202,27 @@ def _code(code: Any) -> int | None:
 
 
 def _said(text: str, reply: HttpReply) -> str:
+    if 300 <= reply.status < 400:
+        text = (
+            f"it sends on to {_place(reply.location)}; this is not followed, as requests carry the token: "
+            "name the URL that answers"
+        )
     text = text[:400]
     while text.startswith("AiError: "):  # once, twice or never (captured)
         text = text[len("AiError: ") :]
     text = " ".join(text[:300].split())
     return f"{text} [cf-ai-req-id {reply.log_id[:64]}]" if reply.log_id and reply.log_id.isprintable() else text
+
+
+def _place(location: str) -> str:
+    """Where a redirect leads, without user, password and query: those may be secrets of their own."""
+    try:
+        parts = urlsplit(location)
+        port = f":{parts.port}" if parts.port else ""
+        place = f"{parts.scheme}://{parts.hostname}{port}{parts.path}" if parts.hostname else parts.path
+    except ValueError:
+        place = ""
+    return place[:200] or "a place that it does not name"
 
 
 # ------------------------------------------------------------------------------------------------ waiting

@@ -106,6 +106,11 @@ class ServiceError:
     retry_after: float | None = None
 
     @property
+    def is_redirect(self) -> bool:
+        """Whether the service named another place instead of answering."""
+        return 300 <= self.status < 400
+
+    @property
     def lacks_queue(self) -> bool:
         """Whether the model has no batch queue."""
         return self.code == _NO_QUEUE_OR_CONTENT and _ABOUT_QUEUES.search(self.message) is not None
@@ -118,6 +123,8 @@ class ServiceError:
     @property
     def remedy(self) -> Remedy:
         """What helps: by code, and only where there is none by status."""
+        if self.is_redirect:
+            return Remedy.ACCOUNT
         if self.code == _NO_QUEUE_OR_CONTENT and not self.lacks_queue:
             return Remedy.NEVER
         if self.code in ERRORS:
