@@ -186,6 +186,7 @@ def test_the_gateways_flags_arrive_as_headers(
         assert told == {
             "cf-aig-gateway-id": "mine",
             "cf-aig-cache-ttl": "90",
+            "cf-aig-max-attempts": "1",
             "cf-aig-authorization": "Bearer gate-t0ken",
         }
     assert "gate-t0ken" not in err + (tmp_path / "out" / "summary.json").read_text()
