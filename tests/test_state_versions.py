@@ -6,6 +6,7 @@ updated on Dataflow or Flink is lost: add what a new version writes, and take no
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +297,7 @@ def test_an_update_finds_names_and_coders_as_they_were(tmp_path: Path) -> None:
     assert {"Read/ReadPart", "Extract/MakeBatches", "Extract/Dispatch", "Extract/Settle"} <= steps.keys()
     payload = proto.ParDoPayload.FromString(steps["Extract/Dispatch"].spec.payload)
     assert set(payload.state_specs) == {"checked", "jobs", "layout", *BAGS}
-    assert set(payload.timer_family_specs) == {"ts-drain"}
+    assert set(payload.timer_family_specs) == {"ts-drain-260e156c"}
     coders = {
         name: _urns(spec.bag_spec.element_coder_id or spec.read_modify_write_spec.coder_id, built)
         for name, spec in payload.state_specs.items()
@@ -309,17 +310,36 @@ def test_an_update_finds_names_and_coders_as_they_were(tmp_path: Path) -> None:
     assert _urns(built.components.pcollections[came_in].coder_id, built) == pair
 
 
-WRITTEN = {"waiting", "size"}, {"ts-roll", "ts-drain"}
+WRITTEN = {"waiting", "size"}
+
+
+def _own(label: str, *timers: str) -> set[str]:
+    """Timers as they are called that carry a hash of the label of their step, or of the one before."""
+    return {f"ts-{timer}-{hashlib.blake2b(label.encode(), digest_size=4).hexdigest()}" for timer in timers}
+
+
 STREAM = {
     "Read-New_5": ("Read/Look", {"seen"}, set()),
     "Extract-Dispatch_18": (
         "Extract/MakeBatches",
         {"lingering", "jobs", "layout", *BAGS},
-        {"ts-linger", "ts-tick", "ts-drain"},
+        _own("Extract", "linger", "tick", "drain"),
     ),
-    "WriteStream-Extractions-Parts-Collect_27": ("WriteStream/Extractions/Encode", *WRITTEN),
-    "WriteStream-DeadLetters-Parts-Collect_33": ("WriteStream/DeadLetters/Encode", *WRITTEN),
-    "WriteStream-Documents-Parts-Collect_41": ("WriteStream/Documents/Encode", *WRITTEN),
+    "WriteStream-Extractions-Parts-Collect_27": (
+        "WriteStream/Extractions/Encode",
+        WRITTEN,
+        _own("WriteStream/Extractions/Encode", "roll", "drain"),
+    ),
+    "WriteStream-DeadLetters-Parts-Collect_33": (
+        "WriteStream/DeadLetters/Encode",
+        WRITTEN,
+        _own("WriteStream/DeadLetters/Encode", "roll", "drain"),
+    ),
+    "WriteStream-Documents-Parts-Collect_41": (
+        "WriteStream/Documents/Encode",
+        WRITTEN,
+        _own("WriteStream/Documents/Encode", "roll", "drain"),
+    ),
     "WriteStream-Summarise_44": ("WriteStream/ByPartition", {"turn"}, set()),
 }
 """The steps with state of `pipelines/stream.py`: the step before each, its state and its timers.

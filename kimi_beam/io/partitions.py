@@ -31,6 +31,7 @@ from kimi_beam.io.paths import listing
 from kimi_beam.io.staging import Target, WriteFile
 from kimi_beam.stores import FileSystems
 from kimi_beam.summary import Summary
+from kimi_beam.timers import with_own_timers
 
 Piece = tuple[str, tuple[int, bytes]]
 """Some encoded rows of one partition, and how many they are."""
@@ -124,11 +125,8 @@ class WriteParts(beam.PTransform):
             raise ConfigError("FnApiRunner cannot write files of unbounded input: use Prism, Flink or Dataflow")
         writer = PartWriter(self._target, self._form)
         staging.remove_abandoned(FileSystems.split(self._target.prefix)[0] or ".")
-        return (
-            pieces
-            | "Window" >> staging.Window()
-            | "Collect" >> beam.ParDo(_Collect(writer, self._rolling)).with_output_types(Part)
-        )
+        collect = with_own_timers(_Collect, pieces.producer.full_label)(writer, self._rolling)
+        return pieces | "Window" >> staging.Window() | "Collect" >> beam.ParDo(collect).with_output_types(Part)
 
 
 class _Collect(beam.DoFn):

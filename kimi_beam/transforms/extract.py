@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindows
+from apache_beam.typehints import KV, Union
 
 from kimi_beam.asked_form import forget_asked_forms
 from kimi_beam.batching import Batching
@@ -32,18 +33,34 @@ from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service import WorkersAI
+from kimi_beam.timers import with_own_timers
 from kimi_beam.tools import declared
 from kimi_beam.transforms.arrival import KeepArrival
+from kimi_beam.transforms.conservation import COUNTS, CheckConservation, Counts
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
 from kimi_beam.transforms.replies import Replies
 from kimi_beam.transforms.request import Request, Separate, Values
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
+from kimi_beam.transforms.windows import RestoreWindows, check_restorable, check_windows
 from kimi_beam.types import DeadLetter, Document, Extraction
 from kimi_beam.validation import Asked
 
 EXTRACTIONS = "extractions"
+_BATCHES = "batches"
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
+
+
+class Extracted(NamedTuple):
+    """What `Extract` gives: each document is in one of the two.
+
+    Attributes:
+        extractions: ``PCollection[Extraction]``, or ``PCollection[RecordBatch]`` with `record_batches`.
+        dead_letters: ``PCollection[DeadLetter]``.
+    """
+
+    extractions: beam.PCollection
+    dead_letters: beam.PCollection
 
 
 @beam.typehints.with_input_types(Document)
@@ -60,7 +77,10 @@ class Extract(TypedTransform):
             extractions = documents | kb.Extract(Invoice, service=service).with_error_handler(dead)
 
     Bounded input has its duplicate ids found before anything is submitted: every holder is a ``duplicate_id`` dead
-    letter. In unbounded input ids are not compared, and outputs carry the time of the answer; as a Python timer cannot
+    letter. When it has ended, the documents that came in are counted against those that left, on every runner: one that
+    lost or doubled results fails the run. Results are in the windows of their documents.
+
+    In unbounded input ids are not compared, and outputs carry the time of the answer; as a Python timer cannot
     hold the watermark for a job in flight, group them in the global window or allow lateness.
 
     Args:
@@ -88,10 +108,12 @@ class Extract(TypedTransform):
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
-        ConfigError: A number is not positive; or, on Dataflow, a token is named by an environment variable.
+        ConfigError: A number is not positive; a document is in several windows at once; or, on Dataflow, a token is
+            named by an environment variable.
         ElementTypeError: When it is applied to elements that are no documents; where Beam does not know their type, in
             the running pipeline.
         AccountError: In a running bounded pipeline: token, account or model are turned away.
+        ConservationError: In a running bounded pipeline: the runner lost or doubled documents.
     """
 
     def __init__(
@@ -161,6 +183,17 @@ class Extract(TypedTransform):
     def expand(self, documents: beam.PCollection) -> Any:
         if self._record_batches and not documents.is_bounded:
             raise ConfigError("Extract: record_batches is for bounded input: a stream's rows are filed one by one")
+        windowing, is_bounded = documents.windowing, documents.is_bounded
+        is_windowed = not isinstance(windowing.windowfn, GlobalWindows)
+        if is_windowed:
+            check_windows(windowing)
+        gives_windows_back = is_windowed and is_bounded
+        if gives_windows_back:
+            if self._record_batches:
+                raise ConfigError(
+                    "Extract: record_batches is for the global window: a batch holds rows of many windows"
+                )
+            check_restorable(windowing, documents.pipeline)
         forget_quotas()  # of an earlier pipeline of this process
         forget_asked_forms()
         forget_notices()
@@ -169,29 +202,45 @@ class Extract(TypedTransform):
         if self._journaling is not None and not is_local(self._journaling.directory):
             check_writable(self._journaling.directory)
         shards = self._shards or default_shards(
-            documents.pipeline.options, holds_jobs=documents.is_bounded and self._service.api == "batch"
+            documents.pipeline.options, holds_jobs=is_bounded and self._service.api == "batch"
         )
-        if not (documents.is_bounded and documents.windowing.is_default()):
+        if not is_bounded or is_windowed:
             documents = documents | "KeepArrival" >> beam.ParDo(KeepArrival()).with_output_types(Document)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         make = MakeBatchesOfMany if documents.element_type is Document else MakeBatches
-        batches = documents | "MakeBatches" >> beam.ParDo(
-            make(self._prompt, self._service, self._batching, shards)
-        ).with_output_types(tuple[str, bytes])
-        asked = Asked(self._prompt.schema, self._service.model)
+        packing = beam.ParDo(make(self._prompt, self._service, self._batching, shards, counts=is_bounded))
+        if is_bounded:
+            given = Union[KV[str, bytes], Counts]
+            parted = packing.with_output_types(given).with_outputs(COUNTS, main=_BATCHES).with_output_types(given)
+            packed = documents | "MakeBatches" >> parted
+            batches = packed[_BATCHES]
+            batches.element_type = KV[str, bytes]
+        else:  # by its one output, as Flink finds the state of a running job by the name of it
+            batches = documents | "MakeBatches" >> packing.with_output_types(tuple[str, bytes])
         parts = 1 if is_one_process(documents.pipeline) else shards
+        asked = Asked(self._prompt.schema, self._service.model)
         row = pa.RecordBatch if self._record_batches else Extraction
-        settle = beam.ParDo(Settle(asked, record_batches=self._record_batches)).with_output_types(row | DeadLetter)
-        # Beam asks for the types of both outputs together, and again of the step that parts them.
-        parting = settle.with_outputs(DEAD_LETTERS, main=EXTRACTIONS).with_output_types(row | DeadLetter)
-        results = self._dispatch(batches, parts) | "Settle" >> parting
-        results[EXTRACTIONS].element_type = row
-        results[DEAD_LETTERS].element_type = DeadLetter
+        given = Union[row, DeadLetter, Counts]
+        settle = beam.ParDo(Settle(asked, record_batches=self._record_batches, counts=is_bounded))
+        # Beam asks for the types of all outputs together, and again of the step that parts them.
+        parting = settle.with_output_types(given).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
+        settled = self._dispatch(batches, parts) | "Settle" >> parting.with_output_types(given)
+        settled[EXTRACTIONS].element_type = row
+        settled[DEAD_LETTERS].element_type = DeadLetter
+        if is_bounded:
+            packed[COUNTS].element_type = settled[COUNTS].element_type = Counts
+            (packed[COUNTS], settled[COUNTS]) | "CheckConservation" >> CheckConservation(_label(batches))
+        results = Extracted(settled[EXTRACTIONS], settled[DEAD_LETTERS])
+        if gives_windows_back:
+            results = Extracted(
+                results.extractions | "ExtractionWindows" >> RestoreWindows(windowing).with_output_types(Extraction),
+                results.dead_letters | "DeadLetterWindows" >> RestoreWindows(windowing).with_output_types(DeadLetter),
+            )
         if self._handler is None:
             return results
-        self._handler.add_error_pcollection(results[DEAD_LETTERS])
-        return results[EXTRACTIONS]
+        self._handler.add_error_pcollection(results.dead_letters)
+        return results.extractions
 
     def _dispatch(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         if self._service.api != "batch":
@@ -199,11 +248,12 @@ class Extract(TypedTransform):
         bounds = self._max_in_flight, self._max_concurrency
         kept = self._journaling, parts, self._events
         settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
+        step = _label(batches)
         if not batches.is_bounded:
-            return batches | "Dispatch" >> _asking(DispatchUnbounded(*settings))
+            return batches | "Dispatch" >> _asking(with_own_timers(DispatchUnbounded, step)(*settings))
         if not keeps_state(batches.pipeline):
             return batches | beam.GroupByKey() | "Dispatch" >> _asking(DispatchAtOnce(*settings))
-        return batches | "Dispatch" >> _asking(DispatchBounded(*settings))
+        return batches | "Dispatch" >> _asking(with_own_timers(DispatchBounded, step)(*settings))
 
     def _request(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
@@ -217,6 +267,12 @@ class Extract(TypedTransform):
         good.element_type = bytes
         # Nothing joins here: a Flatten ends the stage, and all answers would be pickled on their way to `Settle`.
         return good | beam.Reshuffle() | "Request" >> _asking(Request(*settings, bounded=True))
+
+
+def _label(batches: beam.PCollection) -> str:
+    """What the user's pipeline calls this `Extract`, with the transforms that it stands in: ``Invoices/Extract``."""
+    label: str = batches.producer.full_label
+    return label.rpartition("/MakeBatches")[0]
 
 
 def _asking(do: beam.DoFn) -> beam.ParDo:

@@ -22,6 +22,7 @@ from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
 from kimi_beam.reports import REPORTS
 from kimi_beam.service import WorkersAI
+from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.record import Keys
 from kimi_beam.types import Document
 
@@ -36,10 +37,20 @@ class MakeBatches(beam.DoFn):
 
     Documents of one id meet in one shard. Documents that failed travel in batches of their own. Of a document that has
     a file of its own only the reference goes on.
+
+    Args:
+        prompt: What each request says.
+        service: Where it goes.
+        batching: How documents are packed.
+        shards: Keys that they are spread over.
+        counts: Whether each bundle gives out how many documents it took in, by the tag `COUNTS`.
     """
 
-    def __init__(self, prompt: Prompt, service: WorkersAI, batching: Batching, shards: int) -> None:
+    def __init__(
+        self, prompt: Prompt, service: WorkersAI, batching: Batching, shards: int, *, counts: bool = False
+    ) -> None:
         self._prompt, self._service, self._batching, self._shards = prompt, service, batching, shards
+        self._counts = counts
 
     def setup(self) -> None:
         self._keys = Keys(self._prompt, self._service)
@@ -49,19 +60,23 @@ class MakeBatches(beam.DoFn):
         self._packers: dict[tuple[str, bool], Packer[Row]] = {}
         self._arrived: list[Document] = []
         self._held = 0
+        self._came_in = 0
 
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
         if not isinstance(document, Document):
             raise wrong_element("Extract", document, Document)
+        self._came_in += 1
         self._arrived.append(document)
         # One that is more than a text may be large: it does not wait for others.
         if len(self._arrived) < document_blocks.TOGETHER and document.is_text_alone:
             return ()
         return self._packed(self._taken())
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
+    def finish_bundle(self) -> Iterator[Any]:
         for batch in (*self._packed(self._taken()), *self._flush()):
             yield WindowedValue(batch, GlobalWindow().max_timestamp(), [GlobalWindow()])
+        if self._counts and self._came_in:
+            yield counted(came_in=self._came_in)
 
     def _taken(self) -> Documents:
         arrived, self._arrived = self._arrived, []
@@ -116,6 +131,7 @@ class MakeBatchesOfMany(MakeBatches):
 
     @beam.DoFn.yields_elements
     def process_batch(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
+        self._came_in += len(documents)
         return self._packed(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:

@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 from kimi_beam import metrics
 from kimi_beam.io.contents import READ_AT_ONCE, read_again, restored
 from kimi_beam.progress import PROGRESS
+from kimi_beam.transforms.conservation import counted
 from kimi_beam.types import DeadLetter, Reply
 from kimi_beam.validation import Asked, extractions, settle
 
@@ -24,13 +25,17 @@ class Settle(beam.DoFn):
     Args:
         asked: What was asked.
         record_batches: Whether the rows of a job leave as one record batch, or each as an `Extraction`.
+        counts: Whether each bundle gives out how many documents it let go, by the tag `COUNTS`.
     """
 
-    def __init__(self, asked: Asked, *, record_batches: bool = False) -> None:
-        self._asked, self._record_batches = asked, record_batches
+    def __init__(self, asked: Asked, *, record_batches: bool = False, counts: bool = False) -> None:
+        self._asked, self._record_batches, self._counts = asked, record_batches, counts
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
         self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
+
+    def start_bundle(self) -> None:
+        self._left = 0
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
@@ -50,4 +55,9 @@ class Settle(beam.DoFn):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
         self._extractions.inc(len(settled.good))
         self._dead_letters.inc(len(settled.dead_letters))
+        self._left += len(settled.good) + len(settled.dead_letters)
         PROGRESS.settle(len(element))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._counts and self._left:
+            yield counted(left=self._left)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from apache_beam.transforms.window import FixedWindows
 from appearing_files import Stream, files_that_appear, names
 from conftest import ROOT
 from conservation import check, made
@@ -17,6 +18,8 @@ from faults import unheard
 from flink_cluster import FlinkCluster
 from harness import receipts, run_extract
 from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
+from several_extracts import chain, check_shape, three
+from windowed import EXPECTED, GROUPS, run_windowed
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -56,6 +59,18 @@ def test_whatever_goes_wrong_each_document_leaves_once(
 
 def test_a_stream_is_written_to_files_and_each_document_leaves_once(cluster: FlinkCluster, tmp_path: Path) -> None:
     stream(tmp_path, 40, runner=None, options=cluster.options)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_extract_of_a_pipeline_gives_each_document_once(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    options = [*cluster.options, *MODES[mode]]
+    check_shape(chain, tmp_path / "chain", runner=None, options=options)
+    check_shape(three, tmp_path / "three", runner=None, options=options)
+
+
+def test_results_are_in_the_windows_of_their_documents(cluster: FlinkCluster, tmp_path: Path) -> None:
+    results = run_windowed(tmp_path, FixedWindows(3_600), runner=None, options=cluster.options)
+    assert results == (EXPECTED, GROUPS)
 
 
 def test_workers_of_two_machines_share_a_queue_of_events(cluster: FlinkCluster, tmp_path: Path) -> None:

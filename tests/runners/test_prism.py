@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apache_beam.transforms.window import FixedWindows
 from appearing_files import files_that_appear
 from conservation import check, made
 from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
+from several_extracts import SHAPES, check_shape
+from windowed import run_windowed
 
 import kimi_beam as kb
+from kimi_beam.errors import ConfigError
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_PRISM" not in os.environ, reason="`make test-prism` brings it and runs this")
 
@@ -28,6 +32,16 @@ def prism() -> Iterator[list[str]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_goes_wrong_each_document_leaves_once(prism: list[str], seed: int, tmp_path: Path) -> None:
     check(made(seed), tmp_path, runner="PrismRunner", options=prism)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_extract_of_a_pipeline_gives_each_document_once(prism: list[str], shape: str, tmp_path: Path) -> None:
+    check_shape(SHAPES[shape], tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_windows_that_it_would_lose_are_refused_when_the_pipeline_is_built(prism: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"PrismRunner would drop results .* WindowInto\(GlobalWindows"):
+        run_windowed(tmp_path, FixedWindows(3_600), runner="PrismRunner", options=prism)
 
 
 def test_a_stream_is_written_to_files_and_each_document_leaves_once(prism: list[str], tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Names of timers: each step has its own, as one of Beam's runners mixes up timers of different steps by their names.
+
+Beam 2.77's FnApiRunner keeps the timers that the steps of a pipeline have set in buffers that are found by the timer's
+name alone. Of two steps whose timers have one name, those of one are handed to the other or to nobody: two `Extract`s
+of one pipeline lost the documents of one of them without a word (``tests/runners/test_timers_of_runners.py`` shows it
+with plain Beam). A name that is made from the step's own name cannot meet another's, not even that of a user's step.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import apache_beam as beam
+from apache_beam.transforms.userstate import TimerSpec, on_timer
+
+Step = TypeVar("Step", bound=beam.DoFn)
+
+
+def with_own_timers(do_fn: type[Step], owner: str) -> type[Step]:
+    """A subclass of a `DoFn` whose timers are named after one step of a pipeline.
+
+    The names are the same each time the same pipeline is built: Dataflow and Flink find the timers of a running job by
+    them.
+
+    Args:
+        do_fn: A class that can be imported, with `TimerSpec`s as defaults of its methods' parameters.
+        owner: What no other step of the pipeline is called: the full label of the step, or of the one before it.
+
+    Example:
+        >>> with_own_timers(DispatchBounded, "Invoices/MakeBatches")(service, prompt)  # its timer: drain-1c0e5a9b
+    """
+    named: type[Step] = _named(cast(Any, do_fn), owner)
+    return named
+
+
+@functools.cache
+def _named(do_fn: Any, owner: str) -> Any:
+    suffix = hashlib.blake2b(owner.encode(), digest_size=4).hexdigest()
+
+    @functools.cache
+    def own(spec: TimerSpec) -> TimerSpec:
+        return TimerSpec(f"{spec.name.removeprefix(TimerSpec.prefix)}-{suffix}", spec.time_domain)
+
+    def reduce(self: Any) -> tuple[Any, ...]:
+        return _restored, (do_fn, owner), self.__dict__
+
+    methods: dict[str, Any] = {"__reduce__": reduce, "__doc__": do_fn.__doc__, "__module__": do_fn.__module__}
+    for name, method in inspect.getmembers(do_fn, inspect.isfunction):
+        parameters = inspect.signature(method).parameters.values()
+        timers = [parameter for parameter in parameters if isinstance(parameter.default, beam.DoFn.TimerParam)]
+        callback_of = {id(spec._attached_callback): spec for spec in _timers_of(do_fn)}.get(id(method))
+        if timers or callback_of is not None:
+            methods[name] = _with_defaults(method, {one.name: own(one.default.timer_spec) for one in timers})
+            if callback_of is not None:
+                on_timer(own(callback_of))(methods[name])
+    return type(do_fn.__name__, (do_fn,), methods)
+
+
+def _timers_of(do_fn: type[beam.DoFn]) -> list[TimerSpec]:
+    return [value for _, value in inspect.getmembers(do_fn) if isinstance(value, TimerSpec)]
+
+
+def _with_defaults(method: Callable[..., Any], timers: dict[str, TimerSpec]) -> Callable[..., Any]:
+    """The same method, with other timers as the defaults of its parameters: Beam reads those from its signature."""
+    known = inspect.signature(method)
+    parameters = [
+        one.replace(default=beam.DoFn.TimerParam(timers[one.name])) if one.name in timers else one
+        for one in known.parameters.values()
+    ]
+
+    @functools.wraps(method)
+    def same(*arguments: Any, **named: Any) -> Any:
+        return method(*arguments, **named)
+
+    same.__signature__ = known.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return same
+
+
+def _restored(do_fn: Any, owner: str) -> Any:
+    """What a pickled step begins as on a worker, before it gets its fields back."""
+    return object.__new__(_named(do_fn, owner))
