@@ -48,6 +48,8 @@ class TypedTransform(beam.PTransform):
     def _refusal(self, pvalueish: Any) -> ElementTypeError | None:
         hints = self.get_type_hints().input_types[0]
         given = pvalueish if isinstance(pvalueish, (tuple, list)) else (pvalueish,)
+        if len(given) > len(hints):
+            return _all_outputs(self.label, hints[0])
         for collection, hint in zip(given, hints, strict=False):
             if not is_consistent_with(collection.element_type, hint):
                 return wrong_type(self.label, collection, hint)
@@ -69,10 +71,14 @@ def check_type(label: str, collection: beam.PCollection | None, hint: Any) -> No
 def wrong_type(label: str, collection: beam.PCollection, hint: Any) -> ElementTypeError:
     """The refusal of a PCollection of another type."""
     if collection.element_type is beam.PCollection:  # Beam takes all outputs of a step for a list of values
-        outputs = "result.extractions or result.dead_letters"
-        return ElementTypeError(f"{label} takes {_name(hint)}, but was given all outputs of a step: name {outputs}")
+        return _all_outputs(label, hint)
     given = f"{_producer(collection)} gives {_name(collection.element_type)}"
     return ElementTypeError(f"{label} takes {_name(hint)}, but {given}: {_remedy(hint)}")
+
+
+def _all_outputs(label: str, hint: Any) -> ElementTypeError:
+    outputs = "result.extractions or result.dead_letters"
+    return ElementTypeError(f"{label} takes {_name(hint)}, but was given all outputs of a step: name {outputs}")
 
 
 def wrong_element(label: str, element: object, hint: Any) -> ElementTypeError:

@@ -46,7 +46,7 @@ class CheckConservation(beam.PTransform):
         self._step = step
 
     def expand(self, counts: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection:
-        together = counts | beam.Flatten() | beam.GroupByKey()
+        together = counts | beam.Flatten().with_output_types(Counts) | beam.GroupByKey()
         return together | "Compare" >> beam.FlatMap(_compare, self._step).with_output_types(type(None))
 
 

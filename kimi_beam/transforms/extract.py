@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import KV, Union
+from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.asked_form import forget_asked_forms
 from kimi_beam.batching import Batching
@@ -171,7 +172,7 @@ class Extract(TypedTransform):
         if self._events is not None:
             service.check_events()
         self._record_batches = record_batches
-        self.with_output_types(pa.RecordBatch if record_batches else Extraction, dead_letters=DeadLetter)
+        self._row_type = pa.RecordBatch if record_batches else Extraction
         self._shards = shards
         self._handler: ErrorHandler | None = None
 
@@ -211,7 +212,7 @@ class Extract(TypedTransform):
         make = MakeBatchesOfMany if documents.element_type is Document else MakeBatches
         packing = beam.ParDo(make(self._prompt, self._service, self._batching, shards, counts=is_bounded))
         if is_bounded:
-            given = Union[KV[str, bytes], Counts]
+            given = Union[KV[str, bytes], Counts, WindowedValue]
             parted = packing.with_output_types(given).with_outputs(COUNTS, main=_BATCHES).with_output_types(given)
             packed = documents | "MakeBatches" >> parted
             batches = packed[_BATCHES]
@@ -220,13 +221,13 @@ class Extract(TypedTransform):
             batches = documents | "MakeBatches" >> packing.with_output_types(tuple[str, bytes])
         parts = 1 if is_one_process(documents.pipeline) else shards
         asked = Asked(self._prompt.schema, self._service.model)
-        row = pa.RecordBatch if self._record_batches else Extraction
-        given = Union[row, DeadLetter, Counts]
+        given = Union[self._row_type, DeadLetter, Counts, WindowedValue]
         settle = beam.ParDo(Settle(asked, record_batches=self._record_batches, counts=is_bounded))
-        # Beam asks for the types of all outputs together, and again of the step that parts them.
+        # Beam asks for the types of all outputs together, and again of the step that parts them. One of its checks of a
+        # running pipeline sees the windowed value of the counts, as they are given out when a bundle is finished.
         parting = settle.with_output_types(given).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
         settled = self._dispatch(batches, parts) | "Settle" >> parting.with_output_types(given)
-        settled[EXTRACTIONS].element_type = row
+        settled[EXTRACTIONS].element_type = self._row_type
         settled[DEAD_LETTERS].element_type = DeadLetter
         if is_bounded:
             packed[COUNTS].element_type = settled[COUNTS].element_type = Counts
