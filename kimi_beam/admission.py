@@ -48,7 +48,7 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
             told = "the id, text or source holds half a surrogate pair, which is no text"
             failure = Failure("prompt", "not_utf8", told)
         else:
-            failure = _unsendable(document, size)
+            failure = _unsendable(document, size, prompt)
     if failure is None:
         return Item(document, size, name(shown, document.earlier.round))
     i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
@@ -73,6 +73,7 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], 
     if prompt.metadata_keys:  # which are shown with every text
         return [None] * len(documents)
     others, around = documents.others, prompt.overhead + len(OPEN) + len(CLOSE)
+    most = batching.HARD_MAX_BYTES if prompt.room is None else min(batching.HARD_MAX_BYTES, around + prompt.room)
     rows: list[Row | None] = []
     for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
         if place in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
@@ -86,7 +87,7 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], 
             rows.append(None)
             continue
         size = around + len(inner) if b"`" not in inner else prompt.overhead + len(fenced_json(inner))
-        rows.append((i, inner, source, size, digest, name(inner), None) if size <= batching.HARD_MAX_BYTES else None)
+        rows.append((i, inner, source, size, digest, name(inner), None) if size <= most else None)
     return rows
 
 
@@ -118,7 +119,7 @@ def _str(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _unsendable(document: Document, size: int) -> Failure | None:
+def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
     if (not document.text or document.text.isspace()) and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
     if "\0" in document.text and document.text.count("\0") * 3 >= len(document.text):
@@ -129,6 +130,8 @@ def _unsendable(document: Document, size: int) -> Failure | None:
             return Failure("prompt", "bad_image", f"image {number}: {told}")
     if size > batching.HARD_MAX_BYTES:
         told = f"its request of {size} bytes exceeds {batching.HARD_MAX_BYTES}, the most that a job may hold"
+        return Failure("prompt", "too_large", told)
+    if told := prompt.past_the_window(document.text):
         return Failure("prompt", "too_large", told)
     return None
 

@@ -20,9 +20,10 @@ from kimi_beam import jsontext, sizing
 from kimi_beam.columnar import Documents, Texts
 from kimi_beam.data_uris import harmless
 from kimi_beam.errors import ConfigError, SchemaError
-from kimi_beam.models import DEFAULT_MODEL, thinking_off
+from kimi_beam.models import DEFAULT_MODEL, MODELS, thinking_off
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
+from kimi_beam.window import least_tokens
 
 Api = Literal["batch", "run", "chat"]
 """How the model is reached: the batch queue, the synchronous run, or OpenAI's chat completions."""
@@ -160,6 +161,34 @@ class Prompt:
     def overhead(self) -> int:
         """Bytes of a request without its document; the reference is at most 32 characters."""
         return max(len(before) + len(after) for before, after in self._parts) + 60
+
+    @cached_property
+    def room(self) -> int | None:
+        """Tokens of the model's window that are left for a document, at most; None where the window is not known."""
+        model = None if self.is_elsewhere else MODELS.get(self.model)
+        if model is None:
+            return None
+        return model.context - self.answer_limit - self._least_before
+
+    @property
+    def answer_limit(self) -> int:
+        """Tokens that an answer may have."""
+        return int(self._limit()["max_completion_tokens"])
+
+    @cached_property
+    def _least_before(self) -> int:
+        return min(least_tokens(self._system(form)) for form in self.forms)
+
+    def past_the_window(self, text: str) -> str | None:
+        """Why a text cannot fit into the model's window with all that goes with it; None where it may fit."""
+        room = self.room
+        if room is None or len(text) <= room or (tokens := least_tokens(text)) <= room:
+            return None
+        return (
+            f"its text has at least {tokens} tokens, and at most {max(room, 0)} may fit: the window of {self.model} is "
+            f"{MODELS[self.model].context}, of which instructions and schema take at least {self._least_before} and "
+            f"the answer may take {self.answer_limit}"
+        )
 
     def request(
         self, document: Document, reference: str | None = None, *, form: int = 0, turns: Sequence[bytes] = ()
