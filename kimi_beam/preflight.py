@@ -120,7 +120,7 @@ def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float],
 
 def _reason(error: ServiceError) -> str:
     """What a queue's refusal means and what helps (error codes of Queues; 405: bug reports)."""
-    if error.status in (401, 403) or error.code == 10000:
+    if error.status in (401, 403) or (error.code == 10000 and error.remedy is Remedy.ACCOUNT):
         return f"the token needs the permission Queues, Edit, beside Workers AI: {error}"
     if error.status == 405:
         return f"it has no pull consumer (wrangler queues consumer http add): {error}"

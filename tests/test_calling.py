@@ -82,6 +82,11 @@ TABLE = [
     (9106, 400, "halt"),
     (10000, 401, "halt"),
     (10000, 403, "halt"),
+    (10000, 429, "wait"),
+    (5018, 429, "wait"),
+    (5024, 429, "wait"),
+    (10000, 500, "retry"),
+    (5035, 503, "retry"),
     *((None, status, "retry") for status in (500, 502, 503, 504, 520, 521, 522, 523, 524, 409, 425)),
     (None, 429, "wait"),
     *((None, status, "halt") for status in (401, 404, 405)),  # no such token, model, route

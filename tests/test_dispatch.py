@@ -236,12 +236,43 @@ def test_refusals_of_the_services_own_trouble_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("code", [9106, 10000, 3023, 5016, 5018, 5035, 5007, 3042, 8007, 7003])
-def test_account_trouble_is_known_by_its_code_under_any_status_and_keeps_the_jobs(code: int) -> None:
-    for status in (200, 400, 401, 403, 404, 429, 500):
+def test_account_trouble_is_known_by_its_code_and_keeps_the_jobs(code: int) -> None:
+    for status in (200, 400, 401, 403, 404):
         shard, job = one_job()
         shard, effects = dispatch.submitted(shard, job, Refused(error(code, status)), 0.0, POLLING)
         assert effects == [Halt(error(code, status))]
         assert len(shard.jobs) == 1
+
+
+@pytest.mark.parametrize("code", [9106, 10000, 3023, 5016, 5018, 5035, 5007, 3042, 8007, 7003, 2009, 5024, 3006, 5006])
+def test_a_429_waits_whatever_code_stands_beside_it(code: int) -> None:
+    shard, job = one_job()
+    shard, effects = dispatch.submitted(shard, job, Refused(error(code, 429, 7.0)), 0.0, POLLING, may_run=True)
+    assert effects == [], "the job ends, or its documents are given up, because the service is busy"
+    assert (shard.jobs[0].attempts, shard.submits_from) == (0, 7.0)
+    shard, _ = one_job(request_id="r")
+    for _ in range(2 * dispatch.MAX_ACCOUNT_TROUBLE):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(code, 429, 7.0)), 1.0, POLLING)
+        assert effects == []
+    assert shard.polls_from == 8.0
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 520])
+@pytest.mark.parametrize("code", [9106, 10000, 3023, 5018, 5035, 5007, 7003])
+def test_trouble_of_the_services_own_says_nothing_of_the_account(status: int, code: int) -> None:
+    shard, job = one_job()
+    shard, effects = dispatch.submitted(shard, job, Refused(error(code, status)), 0.0, POLLING)
+    assert effects == []
+    assert shard.jobs[0].refusals == 1
+    shard, _ = one_job(request_id="r")
+    for _ in range(2 * dispatch.MAX_ACCOUNT_TROUBLE):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(code, status)), 1.0, POLLING)
+        assert effects == []
+
+
+@pytest.mark.parametrize("code", [3036, 4006])
+def test_a_spent_quota_is_one_under_429_too(code: int) -> None:
+    assert error(code, 429).remedy is Remedy.TOMORROW
 
 
 def test_a_bare_401_is_account_trouble_and_a_bare_403_is_not() -> None:

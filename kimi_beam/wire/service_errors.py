@@ -77,6 +77,10 @@ _NO_QUEUE_OR_CONTENT = 8007
 """The model has no batch queue, or an image model dislikes what it is asked. Observed: the former alone speaks of
 queues."""
 
+_CERTAIN_AT_ANY_STATUS = frozenset({2009, _NO_QUEUE_OR_CONTENT})
+"""Codes that turn everybody away under a 5xx as well: 2009 comes with 503 too (changelog 2026-10-05), and a model
+without a queue says so in its words."""
+
 _ABOUT_IMAGES = re.compile(r"image|picture|base64|media type|data ur[il]", re.IGNORECASE)
 _ABOUT_QUEUES = re.compile(r"\bqueu", re.IGNORECASE)
 
@@ -113,7 +117,9 @@ class ServiceError:
     @property
     def lacks_queue(self) -> bool:
         """Whether the model has no batch queue."""
-        return self.code == _NO_QUEUE_OR_CONTENT and _ABOUT_QUEUES.search(self.message) is not None
+        return (
+            self.status != 429 and self.code == _NO_QUEUE_OR_CONTENT and _ABOUT_QUEUES.search(self.message) is not None
+        )
 
     @property
     def concerns_image(self) -> bool:
@@ -122,16 +128,22 @@ class ServiceError:
 
     @property
     def remedy(self) -> Remedy:
-        """What helps: by code, and only where there is none by status."""
+        """What helps: by code, and by status where there is none or the status says that it passes.
+
+        A 429 says "later" whatever stands beside it, but for a spent quota, which is one; a 5xx is trouble of the
+        service's own, which says nothing of a token (10000 under 429 was taken for a revoked one).
+        """
         if self.is_redirect:
             return Remedy.ACCOUNT
+        known = ERRORS[self.code][0] if self.code in ERRORS else None
+        if self.status == 429:
+            return Remedy.TOMORROW if known is Remedy.TOMORROW else Remedy.WAIT
+        if self.status >= 500 and known is Remedy.ACCOUNT and self.code not in _CERTAIN_AT_ANY_STATUS:
+            return Remedy.RETRY
         if self.code == _NO_QUEUE_OR_CONTENT and not self.lacks_queue:
             return Remedy.NEVER
-        if self.code in ERRORS:
-            remedy = ERRORS[self.code][0]
-            return Remedy.WAIT if remedy is Remedy.RETRY and self.status == 429 else remedy
-        if self.status == 429:
-            return Remedy.WAIT
+        if known is not None:
+            return known
         if self.status == 401:
             return Remedy.ACCOUNT
         if self.status == 413:
