@@ -73,37 +73,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, rest = parser.parse_known_args(None if argv is None else list(argv))
     if args.command not in ("extract", "redrive") and rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if args.command == "emulate":
-        return emulate.run(args)
-    if args.command == "models":
-        return models_command.run(args)
-    if args.command == "journal":
-        with console.hushed():
-            with _importing():
-                from kimi_beam.commands import journal as journal_command
-            return journal_command.run(args)
-    if args.command == "schema":
-        from kimi_beam.commands import schema as schema_command  # late: it needs Arrow
-
-        return schema_command.run(args)
     try:
-        if args.command == "audit":
-            with console.hushed():
-                with _importing():
-                    from kimi_beam.commands import audit as audit_command
-                return audit_command.run(args)
-        with contextlib.nullcontext() if args.verbose else console.hushed():
-            with _importing():
-                # Late: Beam takes a second to import, and --help needs none of it; it also talks while it is imported.
-                from kimi_beam.commands import extract as extract_command
-            return extract_command.run(args, rest)
+        code = _run(args, rest)
+        sys.stdout.flush()  # here, where a reader that has gone can be told from a failure
+        return code
     except KeyboardInterrupt:
-        console.say("interrupted: nothing was sent")
+        console.say("interrupted: nothing was sent" if args.command in ("extract", "redrive") else "interrupted")
         return 130
     except BrokenPipeError:
         # Whoever read the result has seen enough. Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Imports a command and runs it. Late: Beam takes a second to import, and it talks while it is imported."""
+    if args.command == "emulate":
+        return emulate.run(args)
+    if args.command == "models":
+        return models_command.run(args)
+    if args.command == "schema":
+        from kimi_beam.commands import schema as schema_command  # it needs Arrow
+
+        return schema_command.run(args)
+    talks = args.command in ("extract", "redrive") and args.verbose
+    with contextlib.nullcontext() if talks else console.hushed():
+        if args.command == "journal":
+            with _importing():
+                from kimi_beam.commands import journal as journal_command
+            return journal_command.run(args)
+        if args.command == "audit":
+            with _importing():
+                from kimi_beam.commands import audit as audit_command
+            return audit_command.run(args)
+        with _importing():
+            from kimi_beam.commands import extract as extract_command
+        return extract_command.run(args, rest)
 
 
 def program() -> int:

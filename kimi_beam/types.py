@@ -334,6 +334,10 @@ class ArrowRow:
 class Extraction:
     """A document whose answer is valid and fits the typed columns.
 
+    Example:
+        >>> results.extractions | beam.Map(lambda e: (e.document_id, e.fields["total"], e.provenance.attempts))
+        ('in/receipt-01.txt', 24.8, 1)
+
     Attributes:
         document_id: `Document.id`.
         fields: The answer, an instance of the schema (an object for all but exotic schemas).
@@ -363,6 +367,10 @@ class Extraction:
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A document that did not become a row: the whole document and why; enough to run it again.
+
+    Example:
+        >>> results.dead_letters | beam.Map(lambda d: (d.document.id, d.failure.code, d.failure.retryable))
+        ('in/receipt-02.txt', 'schema_violation', False)
 
     Attributes:
         document: As it came in.

@@ -15,6 +15,7 @@ import pytest
 from harness import ACCOUNT, read_dataset, receipts
 
 from kimi_beam import cli
+from kimi_beam.commands import console
 from kimi_beam.emulator import Behaviour, Emulator
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "receipt.json"
@@ -369,6 +370,21 @@ def test_a_reader_that_has_seen_enough_is_no_failure(inputs: Path, tmp_path: Pat
     assert process.wait() == 0
     assert "Traceback" not in err
     assert len(read_dataset(tmp_path / "o").rows) == 20
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["schema", "show", str(SCHEMA)], ["extract", "--help"]])
+def test_a_reader_that_has_gone_is_no_failure_of_any_command(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*PROGRAM, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_what_it_says_holds_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("the service said \x1b[31mred\x07\x9b\nand more \u202e")
+    assert capsys.readouterr().err == "kimi-beam: the service said \\x1b[31mred\\x07\\x9b\nand more \\u202e\n"
 
 
 def test_help_teaches_and_needs_no_beam() -> None:

@@ -16,8 +16,12 @@ from kimi_beam.progress import PROGRESS
 
 
 def say(message: str) -> None:
-    """Writes to stderr, named as Unix programs name themselves."""
-    sys.stderr.write(f"kimi-beam: {message}\n")
+    """Writes to stderr, named as Unix programs name themselves.
+
+    What a service, a file or a name has said may stand in it, so control characters are shown escaped.
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
+    sys.stderr.write(f"kimi-beam: {shown}\n")
     sys.stderr.flush()
 
 
@@ -90,13 +94,14 @@ def _say_notices() -> None:
         say(line)
 
 
-def interrupted(output: str, *, local: bool, counted: bool) -> str:
+def interrupted(output: str, *, local: bool, counted: bool, journal: bool) -> str:
     """What Ctrl-C leaves behind, in one line.
 
     Args:
         output: Where the result would have been.
         local: Whether the job ends with this process.
         counted: Whether the work is done in this process, so that it knows its batches.
+        journal: Whether there is one, so that the same command goes on with what is in flight.
     """
     if not local:
         return f"interrupted: the job itself goes on, and writes to {output} when it is done"
@@ -104,7 +109,8 @@ def interrupted(output: str, *, local: bool, counted: bool) -> str:
     unit = PROGRESS.unit
     batches = f"1 {unit} is" if count == 1 else f"{count} {_plural(unit)} are"
     held = f"{batches} in flight" if counted else "worker processes hold batches that are in flight, not counted here"
-    return f"interrupted: {held}, submitted and not collected; nothing was written to {output}"
+    again = "; the same command goes on from here and pays for nothing twice" if journal and unit == "batch" else ""
+    return f"interrupted: {held}, submitted and not collected; nothing was written to {output}{again}"
 
 
 def _plural(unit: str) -> str:

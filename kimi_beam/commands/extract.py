@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
                 console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
             stack.enter_context(console.progress())
             stack.enter_context(REPORTS.silenced())  # which would say the same once more
-            stack.enter_context(_interruptible(ready, args.output))
+            stack.enter_context(_interruptible(ready, args.output, journal=wanted.journaling is not None))
             try:
                 summary = ready.run()
             except Exception:
@@ -159,14 +159,14 @@ def _fail(message: str, code: int) -> int:
 
 
 @contextlib.contextmanager
-def _interruptible(ready: Run, output: str) -> Iterator[None]:
+def _interruptible(ready: Run, output: str, *, journal: bool) -> Iterator[None]:
     """Ends this process at once on Ctrl-C or a kind kill, and says what it leaves behind.
 
     By a handler, not by the exception: a runner takes a `KeyboardInterrupt` in one of its bundles for a failed bundle.
     """
 
     def interrupt(number: int, _: FrameType | None) -> NoReturn:
-        console.say(console.interrupted(output, local=ready.is_local, counted=ready.is_in_process))
+        console.say(console.interrupted(output, local=ready.is_local, counted=ready.is_in_process, journal=journal))
         if ready.is_local:
             ready.clear()
         ready.release()
@@ -299,7 +299,8 @@ def _text(value: str) -> str:
     try:
         return Path(value[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"cannot read the instructions from {value[1:]}: {e}") from None
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise ConfigError(f"cannot read the instructions from {value[1:]}: {reason}") from None
 
 
 # ------------------------------------------------------------------------------------------------ Beam's options

@@ -350,8 +350,8 @@ def check_writable(directory: str) -> None:
     Raises:
         OutputError: They cannot.
     """
-    probe = new_staging(directory)
     try:
+        probe = new_staging(directory)
         make_directory(directory)
         with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED):
             pass
