@@ -25,7 +25,7 @@ setup(
         "numpy>=1.26",
         "orjson>=3.10.4,<4",
         "pyarrow>=19",
-        "pydantic>=2.8,<3",
+        "pydantic>=2.10,<3",
         "referencing>=0.35",
         "starlette>=0.41",
         "typing-extensions>=4.10",

@@ -192,23 +192,6 @@ def _agreed(values: list[_Value]) -> Any:
     if any(isinstance(one.value, (dict, list)) and not one.may_be_prose for one in values):
         values = [one for one in values if not one.may_be_prose]
     first = values[0].value
-    if not all(same_json(first, other.value) for other in values[1:]):
+    if not all(jsontext.same(first, other.value) for other in values[1:]):
         raise ValueError(f"it holds {len(values)} JSON values that disagree")
     return first
-
-
-def same_json(one: Any, other: Any) -> bool:
-    """Whether two values are equal as JSON: 1 is 1.0, but true is not 1; the order of keys does not count."""
-    if isinstance(one, dict):
-        return (
-            isinstance(other, dict)
-            and one.keys() == other.keys()
-            and all(same_json(value, other[key]) for key, value in one.items())
-        )
-    if isinstance(one, list):
-        return (
-            isinstance(other, list)
-            and len(one) == len(other)
-            and all(same_json(value, beside) for value, beside in zip(one, other, strict=True))
-        )
-    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)

@@ -104,6 +104,10 @@ def loads_whole(text: str) -> Any:
     return value if is_shallow and _gives_back(value, encoded) else None
 
 
+class NoJsonError(ValueError):
+    """A value has no form in JSON."""
+
+
 class RepeatedKeyError(ValueError):
     """An object has one key twice, of which readers take the first or the last."""
 
@@ -204,6 +208,23 @@ def _check_depth(value: Any) -> None:
         if depth > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal as JSON: 1 is 1.0, but true is not 1; the order of keys does not count."""
+    if isinstance(one, dict):
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(same(value, other[key]) for key, value in one.items())
+        )
+    if isinstance(one, list):
+        return (
+            isinstance(other, list)
+            and len(one) == len(other)
+            and all(same(value, beside) for value, beside in zip(one, other, strict=True))
+        )
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
 def dumps(value: Any) -> bytes:

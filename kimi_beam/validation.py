@@ -5,6 +5,7 @@ Pure. The typed conversion happens here too, a job at a time, so that writing ca
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from kimi_beam.answer_text import parse
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.polling import OnMismatch
 from kimi_beam.schema import OutputSchema
+from kimi_beam.schema.own_validators import RefusedError
 from kimi_beam.types import (
     ArrowRow,
     Completion,
@@ -146,12 +148,12 @@ def settle(
     good: list[int] = []
     instances: list[Any] = []
     dead: list[DeadLetter] = []
-    is_valid = asked.schema.is_valid
+    is_valid, has_class = asked.schema.is_valid, asked.schema.has_class
     for place, text in enumerate(came.results.texts):
         if text is not None and data_uris.is_changed(text):
             document = came.documents[place]
             text = data_uris.put_right(text, f"{document.text} {document.metadata}")
-        if text is not None and (value := jsontext.loads_whole(text)) is not None and is_valid(value):
+        if text is not None and not has_class and (value := jsontext.loads_whole(text)) is not None and is_valid(value):
             good.append(place)
             instances.append(value)
             continue
@@ -198,6 +200,7 @@ class Instance(NamedTuple):
     """A valid answer."""
 
     value: Any
+    """What the row holds: what the schema's class gives back for the answer, where it has one."""
     nulls: int
     """How many nulls in it were taken as absent: what is sent asks for null where an optional property has no value."""
 
@@ -209,12 +212,15 @@ def judge(text: str, schema: OutputSchema) -> Instance | Failure:
     except ValueError as e:
         return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=text)
     try:
-        if schema.is_valid(instance):
-            return Instance(instance, 0)
+        with contextlib.suppress(RefusedError):
+            return Instance(schema.given_back(instance), 0)
         instance, nulls = schema.without_sent_nulls(instance)
-        if nulls and schema.is_valid(instance):
-            return Instance(instance, nulls)
+        if nulls:
+            with contextlib.suppress(RefusedError):
+                return Instance(schema.given_back(instance), nulls)
         reason = schema.explain(instance)
+    except jsontext.NoJsonError as e:
+        return Failure("type", "type_mismatch", str(e), raw=text)
     except (ValueError, RecursionError, MemoryError) as e:
         reason = f"cannot be validated: {e}"
     return Failure("validate", "schema_violation", reason, retryable=True, raw=text)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kimi_beam.answer_text import parse, same_json
+from kimi_beam import jsontext
+from kimi_beam.answer_text import parse
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Failure
 from kimi_beam.validation import judge
@@ -140,10 +141,10 @@ def test_what_is_said_once_or_alike_is_the_answer(text: str, value: Any) -> None
 
 
 def test_equal_as_json_is_neither_equal_as_python_nor_as_text() -> None:
-    assert same_json([{"a": 1, "b": 2.0}], [{"b": 2, "a": 1.0}])
+    assert jsontext.same([{"a": 1, "b": 2.0}], [{"b": 2, "a": 1.0}])
     for one, other in ((1, True), (0, False), ([1], [1, 1]), ({}, []), ("1", 1), (None, False), ({"a": 1}, {"b": 1})):
-        assert not same_json(one, other)
-        assert not same_json({"x": [one]}, {"x": [other]})
+        assert not jsontext.same(one, other)
+        assert not jsontext.same({"x": [one]}, {"x": [other]})
 
 
 @pytest.mark.parametrize(

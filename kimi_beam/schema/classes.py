@@ -37,7 +37,17 @@ def json_schema(found: type) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's own, but that a Decimal with so many places says so: its column is a decimal then."""
+    """Pydantic's own, but for two types.
+
+    A Decimal with so many places says so: its column is a decimal then. A datetime without an offset is not what
+    ``date-time`` means, which pydantic says of it; its column is one of local times.
+    """
+
+    def datetime_schema(self, schema: Any) -> dict[str, Any]:
+        if schema.get("tz_constraint") != "naive":
+            return super().datetime_schema(schema)
+        said = "Local date and time without an offset, as 2026-03-01T14:30:00"
+        return {"type": "string", "x-arrow-type": "timestamp[us]", "description": said}
 
     def decimal_schema(self, schema: Any) -> dict[str, Any]:
         found: dict[str, Any] = super().decimal_schema(schema)

@@ -22,7 +22,7 @@ from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
 from kimi_beam.schema.named import absent_nulls, unnamed
 from kimi_beam.schema.nullable import with_nulls
-from kimi_beam.schema.own_validators import OwnValidators
+from kimi_beam.schema.own_validators import OwnValidators, RefusedError
 from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
 from kimi_beam.schema.shapes import Term, schema_term
@@ -73,7 +73,7 @@ class OutputSchema:
         # A copy: what the caller changes later would change the columns and not the validator.
         self.json_schema: Definition = _copied(found)
         self._documents = documents(self.json_schema, registry)
-        self._own = None if model is None else OwnValidators.of(model)
+        self._own = None if model is None else OwnValidators.of(model, formats=self.formats)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -191,6 +191,22 @@ class OutputSchema:
         return (bare, more) if more > count and self._validator.is_valid(bare) else (found, count)
 
     # -------------------------------------------------------------------------------------------- validation
+
+    @property
+    def has_class(self) -> bool:
+        """Whether a class is asked about each answer, and may change it."""
+        return self._own is not None and not self._own.only_with
+
+    def given_back(self, instance: Any) -> Any:
+        """What a row holds for an instance: what the schema's class makes of it, else the instance itself.
+
+        Raises:
+            jsontext.NoJsonError: The class makes something of it that JSON has no form for.
+            RefusedError: It is not valid; `explain` says why.
+        """
+        if not self._validator.is_valid(instance) or (self.closed and unnamed(self._shapes, self._root, instance)):
+            raise RefusedError
+        return self._own.given_back(instance) if self._own else instance
 
     def is_valid(self, instance: Any) -> bool:
         """Whether the instance is what the schema says."""

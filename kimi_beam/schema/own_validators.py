@@ -1,4 +1,8 @@
-"""A class's own validators: what pydantic checks that no JSON Schema says. It is imported where a class is given."""
+"""The class of a schema: it is asked wherever its JSON Schema may not say all of it. It is imported where one is given.
+
+Pydantic's JSON mode reads the answer, so that it is as strict as the class is for JSON, and what the class gives back
+is what the row holds.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
+from kimi_beam.jsontext import NoJsonError
+from kimi_beam.schema.plain_classes import is_plain
 from kimi_beam.schema.source import import_class, line
 from kimi_beam.schema.violations import Violation, violation
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from kimi_beam.schema.class_values import ClassValues
 
-_FUNCTIONS = ("function-before", "function-after", "function-wrap", "function-plain")
-_OURS = ("pydantic.", "pydantic_core.")
 _MOST = 100
+
+
+class RefusedError(ValueError):
+    """A class refuses an instance of its JSON Schema."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +33,21 @@ class OwnValidators:
 
     Attributes:
         reference: ``module:Class``, to import it on a worker.
+        only_with: It need be asked only where this stands in the answer's JSON; empty: always.
     """
 
     reference: str
+    only_with: bytes = b""
 
     @classmethod
-    def of(cls, model: type) -> OwnValidators | None:
-        """The validators of a class; None where it has none, so that its JSON Schema says everything."""
+    def of(cls, model: type, *, formats: bool) -> OwnValidators | None:
+        """The class as it is asked; None where its JSON Schema says everything and it changes nothing."""
         from pydantic import TypeAdapter
 
-        if not _has_functions(TypeAdapter(model).core_schema):
+        plain = is_plain(TypeAdapter(model).core_schema, formats=formats)
+        if plain:
             return None
-        found = cls(f"{model.__module__}:{model.__qualname__}")
+        found = cls(f"{model.__module__}:{model.__qualname__}", b'"0000-' if plain is None else b"")
         _CLASSES[found.reference] = model
         return found
 
@@ -48,9 +59,15 @@ class OwnValidators:
         """
         from pydantic import ValidationError
 
-        adapter = _adapter(self.reference)
+        text = jsontext.dumps(instance)
         try:
-            adapter.validate_json(jsontext.dumps(instance))
+            values = self._values_for(text)
+            if values is not None:
+                values.json_of(text, instance)
+        except SchemaError:
+            raise
+        except NoJsonError:
+            return []
         except ValidationError as e:
             return [_violation(error) for error in e.errors(include_url=False, include_context=False)[:_MOST]]
         except (RecursionError, MemoryError) as e:
@@ -59,14 +76,45 @@ class OwnValidators:
             return [violation((), "validator", f"the validators of {self.reference} raised {type(e).__name__}: {e}")]
         return []
 
+    def given_back(self, instance: Any) -> Any:
+        """What the class makes of an instance of its JSON Schema, as an instance of the same.
+
+        Raises:
+            NoJsonError: It makes something of it that JSON has no form for.
+            RefusedError: The class refuses the instance; `violations` says why.
+            SchemaError: The class cannot be imported here.
+        """
+        text = jsontext.dumps(instance)
+        values = self._values_for(text)
+        if values is None:
+            return instance
+        try:
+            return values.json_of(text, instance)
+        except NoJsonError:
+            raise
+        except Exception:  # a user's validator may raise anything, and only this document must pay for it
+            raise RefusedError from None
+
+    def _values_for(self, text: bytes) -> ClassValues | None:
+        if self.only_with not in text:
+            return None
+        try:
+            return _values(self.reference)
+        except SchemaError:
+            if self.only_with:  # a class that is as good as plain need not be importable
+                return None
+            raise
+
 
 _CLASSES: dict[str, type] = {}
 """Classes that were given in this process, which need not be imported, and may not be importable."""
 
 
 @cache
-def _adapter(reference: str) -> TypeAdapter[Any]:
+def _values(reference: str) -> ClassValues:
     from pydantic import TypeAdapter
+
+    from kimi_beam.schema.class_values import ClassValues
 
     model = _CLASSES.get(reference)
     if model is None:
@@ -76,29 +124,7 @@ def _adapter(reference: str) -> TypeAdapter[Any]:
             raise SchemaError(
                 f"{reference} has validators of its own, so it must be importable on the workers: {e}"
             ) from None
-    return TypeAdapter(model)
-
-
-def _has_functions(core_schema: Any) -> bool:
-    waiting, seen = [core_schema], set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, dict):
-            if node.get("type") in _FUNCTIONS and _is_users(node.get("function")):
-                return True
-            waiting += [value for key, value in node.items() if key not in ("serialization", "metadata")]
-        elif isinstance(node, (list, tuple)):
-            waiting += node
-    return False
-
-
-def _is_users(described: Any) -> bool:
-    function = described.get("function") if isinstance(described, dict) else described
-    module = getattr(function, "__module__", None)
-    return not (isinstance(module, str) and f"{module}.".startswith(_OURS))
+    return ClassValues(TypeAdapter(model))
 
 
 def _violation(error: Any) -> Violation:

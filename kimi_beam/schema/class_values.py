@@ -1,0 +1,363 @@
+"""What a class gives back for an answer, as JSON in the shape of the class's validation schema.
+
+`model_dump` would not do: it has the shape of the serialization schema, with computed fields, without excluded ones,
+under other aliases, and through the class's serializers, so that it does not fit the columns. Here objects are read by
+their fields, under the names that the validation schema has. What the class leaves as it was stays as the model wrote
+it, so that no digit of a number changes. It is imported where a class is given.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import math
+import re
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import pydantic_core
+from pydantic import BaseModel, RootModel, TypeAdapter
+
+from kimi_beam import jsontext
+from kimi_beam.jsontext import NoJsonError
+
+_ABSENT: Any = object()
+_ZEROS = re.compile(
+    r"(?<=\.\d)0+(?![0-9])|(?<=\.\d\d)0+(?![0-9])|(?<=\.\d{3})0+(?![0-9])|(?<=\.\d{4})0+(?![0-9])|(?<=\.\d{5})0(?![0-9])"
+)
+_PLAIN_NUMBERS = (int, float)
+_MOST_MOVED = 100
+"""Places that are looked at for where an item of a list was before."""
+_AS_TEXT = (uuid.UUID, PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network)
+_IN_TIME = (datetime.date, datetime.time, datetime.timedelta)
+
+
+class _Fields(NamedTuple):
+    """The fields of a class, or of a TypedDict."""
+
+    names: Mapping[str, str]
+    """The key of each field in the validation schema, by its name in Python."""
+    inputs: Mapping[str, tuple[str, ...]]
+    """The keys that each field may be read from."""
+    required: frozenset[str]
+    taken: frozenset[str]
+    """All keys that fields may be read from."""
+
+
+class ClassValues:
+    """Turns what a class gives back into JSON.
+
+    Args:
+        adapter: Of the class.
+    """
+
+    def __init__(self, adapter: TypeAdapter[Any]) -> None:
+        self._adapter = adapter
+        self._classes: dict[type, _Fields] = {}
+        self._typed_dicts: list[_Fields] = []
+        self._is_lazy = False
+        self._is_dumped_alike = self._has_null_defaults = True
+        self._collect(adapter.core_schema)
+
+    def json_of(self, text: bytes, instance: Any) -> Any:
+        """What the class gives back for an instance, as JSON.
+
+        Args:
+            text: The instance as JSON text.
+            instance: The same; keys of it that the class takes no notice of are kept.
+
+        Returns:
+            The instance itself where the class leaves it as it is.
+
+        Raises:
+            NoJsonError: Something in what it gives back has no JSON form.
+            Exception: What its validators raise.
+        """
+        value = self._adapter.validate_json(text)
+        if self._is_dumped_alike and self._dumps_alike(value, instance):
+            return instance
+        try:
+            found = self._json(value, instance, _ABSENT)
+        except _NeedsDumpError:
+            if self._is_lazy:  # what was read of it is gone
+                value = self._adapter.validate_json(text)
+            dumped = self._dumped(value)
+            if self._is_lazy:
+                value = self._adapter.validate_json(text)
+            found = self._json(value, instance, dumped, dumped_once=True)
+        return instance if jsontext.same(found, instance) else found
+
+    def _dumps_alike(self, value: Any, instance: Any) -> bool:
+        """Whether the class left the instance as it is, told in a fraction of the time; False: perhaps not."""
+        try:
+            dumped = self._adapter.dump_python(
+                value, mode="json", by_alias=True, exclude_unset=self._has_null_defaults, warnings="none"
+            )
+        except Exception:
+            return False
+        return bool(dumped == instance)
+
+    def _dumped(self, value: Any) -> Any:
+        try:
+            return self._adapter.dump_python(
+                value, mode="json", by_alias=False, round_trip=True, warnings="none", fallback=_no_json
+            )
+        except NoJsonError:
+            raise
+        except Exception as e:  # serializers are the user's, and may raise anything
+            raise NoJsonError(f"what the class gave back has no JSON form: {e}") from None
+
+    # -------------------------------------------------------------------------------------------- values
+
+    def _json(self, value: Any, before: Any, dumped: Any, *, dumped_once: bool = False) -> Any:
+        kind = type(value)
+        if value is None or kind is bool or (kind is str and value.isascii()):
+            return value
+        if kind is type(before) and kind in _PLAIN_NUMBERS and value == before:
+            return before
+        if isinstance(value, Enum):
+            return self._json(value.value, before, dumped, dumped_once=dumped_once)
+        if isinstance(value, str):
+            return _text(value)
+        if isinstance(value, (int, float, Decimal)):
+            return _number(value, before)
+        if isinstance(value, BaseModel) and not isinstance(value, RootModel) and not isinstance(before, str):
+            return self._object(value, before, dumped, dumped_once)
+        if isinstance(value, _IN_TIME):
+            # "10:00:00.500000": a column gives a fraction back without the zeros at its end.
+            return _ZEROS.sub("", pydantic_core.to_jsonable_python(value), count=1)
+        if isinstance(value, _AS_TEXT):
+            return str(value)
+        if isinstance(value, RootModel):
+            return self._json(value.root, before, dumped, dumped_once=dumped_once)
+        if hasattr(value, "get_secret_value"):
+            return self._json(value.get_secret_value(), before, _ABSENT, dumped_once=dumped_once)
+        if isinstance(dumped, str) and isinstance(before, str) and not isinstance(value, bytes):
+            return _json_text(dumped, before)  # Json[…]: the field is a text
+        if isinstance(before, str) and isinstance(value, (BaseModel, Mapping, list, tuple, Set)) and not dumped_once:
+            raise _NeedsDumpError
+        if isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
+            return self._object(value, before, dumped, dumped_once)
+        if isinstance(value, Mapping):
+            return self._mapping(value, before, dumped, dumped_once)
+        if isinstance(value, Set):
+            return _in_order([self._json(item, _ABSENT, _ABSENT) for item in value], before)
+        if isinstance(value, (list, tuple, deque, Iterator)):
+            return self._array(list(value), before, dumped, dumped_once)
+        if not dumped_once:
+            raise _NeedsDumpError
+        if dumped is _ABSENT:
+            return pydantic_core.to_jsonable_python(value, fallback=_no_json)
+        return dumped
+
+    def _array(self, items: list[Any], before: Any, dumped: Any, dumped_once: bool) -> list[Any]:
+        olds = before if isinstance(before, list) else []
+        dumps = dumped if isinstance(dumped, list) else ()
+
+        def against(place: int, old: Any) -> Any:
+            return self._json(items[place], old, _at(dumps, place), dumped_once=dumped_once)
+
+        found = [against(place, _at(olds, place)) for place in range(len(items))]
+        if not any(isinstance(old, dict) for old in olds):
+            return found
+        # An item that moved takes the keys along that the class takes no notice of, and none of another's.
+        still = [place < len(olds) and jsontext.same(one, olds[place]) for place, one in enumerate(found)]
+        if len(items) == len(olds) and all(still):
+            return found
+        free = [place for place in range(len(olds)) if not (place < len(items) and still[place])]
+        for place in (place for place, same in enumerate(still) if not same):
+            moved = (old for old in free[:_MOST_MOVED] if jsontext.same(against(place, olds[old]), olds[old]))
+            source = next(moved, place if len(items) == len(olds) and place in free else None)
+            if source is not None:
+                free.remove(source)
+            found[place] = against(place, _ABSENT if source is None else olds[source])
+        return found
+
+    def _object(self, value: Any, before: Any, dumped: Any, dumped_once: bool) -> Any:
+        fields = self._fields_of(type(value))
+        given = {name: getattr(value, name) for name in fields.names if hasattr(value, name)}
+        extra = getattr(value, "__pydantic_extra__", None) or {}
+        return self._members(fields, given, extra, before, dumped, dumped_once)
+
+    def _members(
+        self, fields: _Fields, given: Mapping[str, Any], extra: Mapping[str, Any], before: Any, dumped: Any, once: bool
+    ) -> dict[str, Any]:
+        old = before if isinstance(before, dict) else {}
+        dumps = dumped if isinstance(dumped, dict) else {}
+        taken = fields.taken
+        # In the order of the answer, and then of the class: a row that the class leaves alone stays as it was.
+        found: dict[str, Any] = {key: item for key, item in old.items() if key not in taken and key not in extra}
+        for name, item in (*given.items(), *extra.items()):
+            key = fields.names.get(name, name)
+            was = old.get(key, _ABSENT)
+            if was is _ABSENT and len(inputs := fields.inputs.get(name, ())) > 1:
+                was = next((old[one] for one in inputs if one in old), _ABSENT)
+            new = self._json(item, was, dumps.get(name, _ABSENT), dumped_once=once)
+            if new is not None or was is not _ABSENT:  # a default of null is no more than an absent value
+                found[key] = new
+        return found
+
+    def _mapping(self, value: Mapping[Any, Any], before: Any, dumped: Any, dumped_once: bool) -> Any:
+        for fields in self._typed_dicts:
+            if fields.required <= value.keys() and any(name in fields.names for name in value):
+                given = {name: item for name, item in value.items() if name in fields.names}
+                extra = {name: item for name, item in value.items() if name not in fields.names}
+                if all(isinstance(name, str) for name in extra):
+                    return self._members(fields, given, extra, before, dumped, dumped_once)
+        old = before if isinstance(before, dict) else {}
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            text = key if type(key) is str else next(iter(_keys(key)))
+            of_dump = dumped.get(text, _ABSENT) if isinstance(dumped, dict) else _ABSENT
+            found[text] = self._json(item, old.get(text, _ABSENT), of_dump, dumped_once=dumped_once)
+        return found
+
+    # -------------------------------------------------------------------------------------------- fields
+
+    def _fields_of(self, kind: type) -> _Fields:
+        if kind not in self._classes:
+            self._collect(TypeAdapter(kind).core_schema)
+        if kind not in self._classes:
+            raise NoJsonError(f"the class gave back a {kind.__name__}, whose fields are not known")
+        return self._classes[kind]
+
+    def _collect(self, core_schema: Any) -> None:
+        waiting: list[Any] = [core_schema]
+        seen: set[int] = set()
+        while waiting:
+            node = waiting.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, dict):
+                kind = node.get("type")
+                if kind in ("model", "dataclass") and isinstance(node.get("cls"), type):
+                    self._classes.setdefault(node["cls"], _fields(_innermost(node["schema"]).get("fields", {})))
+                elif kind == "typed-dict":
+                    self._typed_dicts.append(_fields(node["fields"]))
+                self._note(node)
+                waiting += [inner for key, inner in node.items() if key not in ("serialization", "metadata")]
+            elif isinstance(node, (list, tuple)):
+                waiting += node
+
+    def _note(self, node: Mapping[str, Any]) -> None:
+        kind = node.get("type")
+        if kind == "generator":
+            self._is_lazy, self._is_dumped_alike = True, False
+        elif kind == "default":
+            self._has_null_defaults = self._has_null_defaults and node.get("default", _ABSENT) is None
+        elif kind == "dataclass" and node.get("post_init"):
+            self._has_null_defaults = False
+        # What a serializer changes back would look as if the class had changed nothing.
+        if isinstance(node.get("serialization"), dict) or node.get("serialization_alias") != node.get(
+            "validation_alias"
+        ):
+            self._is_dumped_alike = False
+
+
+class _NeedsDumpError(Exception):
+    """A value is of a type whose form in JSON its field knows."""
+
+
+def _innermost(node: Any) -> Mapping[str, Any]:
+    while isinstance(node, dict):
+        if node.get("type") in ("model-fields", "dataclass-args"):
+            return node
+        node = node.get("schema")
+    return {}
+
+
+def _fields(described: Any) -> _Fields:
+    pairs = [(field["name"], field) for field in described] if isinstance(described, list) else described.items()
+    names: dict[str, str] = {}
+    inputs: dict[str, tuple[str, ...]] = {}
+    required = []
+    for name, field in pairs:
+        if field.get("init_only") or field.get("init") is False:
+            continue
+        alias = field.get("validation_alias", name)
+        alias = alias if isinstance(alias, list) else [alias]
+        paths = alias if isinstance(alias[0], list) else [alias]
+        # As pydantic names it in the JSON Schema: by the first alias that is no path into something.
+        names[name] = next((path[0] for path in paths if len(path) == 1 and isinstance(path[0], str)), name)
+        inputs[name] = (*dict.fromkeys((*(path[0] for path in paths if isinstance(path[0], str)), name)),)
+        if field.get("required", True):
+            required.append(name)
+    taken = frozenset(key for keys in inputs.values() for key in keys)
+    return _Fields(names, inputs, frozenset(required), taken)
+
+
+def _at(values: Any, place: int) -> Any:
+    return values[place] if place < len(values) else _ABSENT
+
+
+def _text(value: str) -> str:
+    text = str.__str__(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NoJsonError("the class gave back a text that is no Unicode") from None
+    return text
+
+
+def _number(value: Any, before: Any) -> Any:
+    """A number as the model wrote it, unless the class changed it."""
+    if isinstance(before, (int, float, Decimal)) and not isinstance(before, bool) and _is_as_read(value, before):
+        return before
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise NoJsonError(f"the class gave back {value}, which is no number in JSON")
+        if isinstance(before, str):
+            return before if _decimal(before) == value else str(value)
+        return jsontext.number(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NoJsonError(f"the class gave back {value}, which is no number in JSON")
+    return float(value) if isinstance(value, float) else int(value)
+
+
+def _is_as_read(value: Any, before: Any) -> bool:
+    """Whether a number is what pydantic reads: it reads the digits of a decimal as a float, too."""
+    if bool(value == before):
+        return True
+    try:
+        return float(value) == float(before) and not isinstance(value, int)
+    except (OverflowError, ValueError):
+        return False
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def _json_text(dumped: str, before: str) -> str:
+    try:
+        same = pydantic_core.from_json(dumped) == pydantic_core.from_json(before)
+    except ValueError:
+        return dumped
+    return before if same else dumped
+
+
+def _in_order(items: list[Any], before: Any) -> list[Any]:
+    """The items of a set in the order of the answer, others after them: a set has another order in each process."""
+    places = {jsontext.canonical(item): place for place, item in enumerate(before if isinstance(before, list) else ())}
+    return sorted(items, key=lambda item: (places.get(key := jsontext.canonical(item), len(places)), key))
+
+
+def _keys(key: Any) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = pydantic_core.to_jsonable_python({key: None})
+    except pydantic_core.PydanticSerializationError as e:
+        raise NoJsonError(f"what the class gave back has no JSON form: {e}") from None
+    return found
+
+
+def _no_json(value: Any) -> Any:
+    raise NoJsonError(f"the class gave back a {type(value).__name__}, which has no JSON form")

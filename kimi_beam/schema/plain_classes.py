@@ -1,0 +1,89 @@
+"""Which classes their JSON Schema says wholly, so that they need not be asked about each answer.
+
+Told from pydantic's core schema, of which only what is listed here is known to mean the same in JSON Schema and to give
+each value back as it was. Anything else, a later pydantic's news too, has the class asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ANYWHERE = frozenset({"type", "ref", "metadata", "serialization", "schema", "config"})
+_KNOWN = {
+    "definitions": {"definitions"},
+    "definition-ref": {"schema_ref"},
+    "model": {"cls", "custom_init", "root_model", "generic_origin", "frozen"},
+    "model-fields": {"fields", "model_name", "computed_fields", "extra_behavior"},
+    "model-field": {"validation_alias", "serialization_alias", "serialization_exclude", "frozen"},
+    "dataclass": {"cls", "fields", "slots", "frozen", "generic_origin"},
+    "dataclass-args": {"fields", "dataclass_name", "computed_fields"},
+    "dataclass-field": {"name", "kw_only", "frozen", "validation_alias", "serialization_alias"},
+    "typed-dict": {"cls", "cls_name", "fields", "computed_fields", "extra_behavior", "total"},
+    "typed-dict-field": {"required", "validation_alias", "serialization_alias"},
+    "nullable": set(),
+    "default": {"default"},
+    "list": {"items_schema", "min_length", "max_length"},
+    "dict": {"keys_schema", "values_schema"},
+    "union": {"choices"},
+    "str": {"min_length", "max_length"},
+    "int": {"ge", "le", "gt", "lt"},
+    "float": {"ge", "le", "gt", "lt"},
+    "bool": set(),
+    "none": set(),
+    "any": set(),
+    "literal": {"expected"},
+    "enum": {"cls", "members"},
+}
+_PLAIN_DATE = frozenset({"type", "metadata", "serialization"})
+_SETTINGS = frozenset({"title", "frozen", "extra_fields_behavior", "from_attributes", "json_schema_extra"})
+_NO_SCHEMAS = frozenset(
+    {"metadata", "serialization", "config", "cls", "generic_origin", "default", "members", "expected"}
+)
+
+
+def is_plain(core_schema: Any, *, formats: bool) -> bool | None:
+    """Whether the JSON Schema says all that the class does.
+
+    Args:
+        core_schema: The class, as `pydantic.TypeAdapter.core_schema` has it.
+        formats: Whether ``format`` asserts, so that the JSON Schema says what a date is.
+
+    Returns:
+        None where it does but for dates of the year 0, which JSON Schema has and the class has not.
+    """
+    has_dates = False
+    waiting: list[Any] = [core_schema]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (list, tuple)):
+            waiting += node
+        elif isinstance(node, dict) and id(node) not in seen:
+            seen.add(id(node))
+            if "type" in node and isinstance(node["type"], str):
+                if formats and node.keys() <= _PLAIN_DATE and node["type"] == "date":
+                    has_dates = True
+                elif not _is_plain_node(node):
+                    return False
+                waiting += [inner for key, inner in node.items() if key not in _NO_SCHEMAS]
+            else:
+                waiting += node.values()  # the fields, by name
+    return None if has_dates else True
+
+
+def _is_plain_node(node: Any) -> bool:
+    kind = node["type"]
+    known = _KNOWN.get(kind)
+    if known is None or not node.keys() <= _ANYWHERE | known or not _SETTINGS.issuperset(node.get("config") or {}):
+        return False
+    if kind == "model":
+        return not node.get("custom_init")
+    if kind == "default":
+        return bool(node["default"] is None)
+    if kind == "dict":
+        return bool(node.get("keys_schema", {"type": "str"}) == {"type": "str"})
+    if kind == "literal":
+        return all(isinstance(value, str) for value in node["expected"])
+    if kind == "enum":
+        return all(type(member.value) is str for member in node["members"])
+    return True
