@@ -45,6 +45,8 @@ ACCOUNT_TROUBLE = "account_trouble"
 """Times an unbounded pipeline was held because token, account or model were turned away."""
 NULLS_AS_ABSENT = "nulls_as_absent"
 """Nulls in answers that were taken as absent: what is sent asks for null where an optional property has no value."""
+ROWS_WITH_UNNAMED_KEYS = "rows_with_unnamed_keys"
+"""Rows whose answer has a key that the schema allows but does not name: it stands in ``_additional``."""
 
 ALL = (
     DOCUMENTS,
@@ -67,4 +69,5 @@ ALL = (
     MISMATCHED_ITEMS,
     ACCOUNT_TROUBLE,
     NULLS_AS_ABSENT,
+    ROWS_WITH_UNNAMED_KEYS,
 )

@@ -23,6 +23,7 @@ COUNTERS = (
     "resubmits",
     "documents_maybe_paid_twice",
     "mismatched_items",
+    "rows_with_unnamed_keys",
 )
 """Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
 

@@ -16,7 +16,7 @@ from kimi_beam import data_uris, jsontext, rows
 from kimi_beam.answer_text import parse
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.polling import OnMismatch
-from kimi_beam.schema import OutputSchema
+from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.schema.own_validators import RefusedError
 from kimi_beam.types import (
     ArrowRow,
@@ -184,6 +184,19 @@ def settle(
 
 def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
     return column if len(places) == len(column) else [column[place] for place in places]
+
+
+def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
+    """How many rows hold a key that the schema allows but does not name."""
+    beside = settled.rows.column(ADDITIONAL)
+    if beside.null_count == len(beside):  # as it is of nearly every job
+        return 0
+    there = beside.is_valid().to_pylist()
+    return sum(
+        schema.has_unnamed_keys(instance)
+        for instance, is_there in zip(settled.instances, there, strict=True)
+        if is_there
+    )
 
 
 def extractions(settled: Settled, asked: Asked) -> Iterator[Extraction]:

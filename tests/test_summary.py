@@ -80,6 +80,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "resubmits": None,
         "documents_maybe_paid_twice": None,
         "mismatched_items": None,
+        "rows_with_unnamed_keys": None,
         "wall_s": 1.5,
         "journal": None,
         "run": None,

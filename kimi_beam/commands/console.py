@@ -142,7 +142,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         summary: The content of ``summary.json``.
         files: What was written.
     """
-    usage, twice = summary["usage"], summary["documents_maybe_paid_twice"]
+    usage, twice, unnamed = (summary[key] for key in ("usage", "documents_maybe_paid_twice", "rows_with_unnamed_keys"))
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
     lines = [
         ("documents", summary["documents"]),
@@ -156,6 +156,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         *(("answered by", f"{plain(name)}: {count}") for name, count in summary["model_answered"].items()),
         ("cost", _cost(summary)),
         *((("maybe paid twice", f"{twice} documents (README: what is paid for, and when twice)"),) if twice else ()),
+        *((("unnamed keys", f"in {unnamed} rows, kept in _additional (--closed refuses them)"),) if unnamed else ()),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
         *(("written", path) for path in files),
     ]

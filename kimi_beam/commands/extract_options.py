@@ -122,6 +122,13 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--instructions", metavar="TEXT|@FILE", help="what to tell the model (@FILE: read it from a file)")
     seen = "metadata that the model may see (default: none)"
     add("--prompt-metadata", type=values.keys, default=[], metavar="KEY,…", help=seen)
+    closed = "a key that the schema does not name makes an answer a dead letter (default: it is kept in _additional)"
+    add("--closed", action="store_true", help=closed)
+    formats = (
+        "whether format asserts: strict (default), by which date-times and times need an offset; local: they may lack "
+        "one, and their columns are local; off"
+    )
+    add("--formats", choices=("strict", "local", "off"), default="strict", help=formats)
     form = (
         "how the shape is asked for: OpenAI's form (default), the bare schema, in the prompt alone, a forced tool call"
     )

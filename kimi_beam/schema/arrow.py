@@ -19,7 +19,7 @@ from kimi_beam.schema.numeric import Digits, Float, Integer
 from kimi_beam.schema.overrides import forced
 from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.shapes import ALL, Shape, Term, joined
-from kimi_beam.schema.temporal import Date, DateTime
+from kimi_beam.schema.temporal import Date, DateTime, LocalDateTime, LocalTime
 
 ADDITIONAL = "_additional"
 VALUE = "_value"
@@ -117,7 +117,9 @@ class _Planner:
     def _column(self, term: Term, above: tuple[Shape, ...], at: str) -> Column:
         shape = self._shapes.of(term)
         if shape.arrow is not None:
-            return self._leaf(at, forced(shape.arrow, shape, at), f"x-arrow-type {shape.arrow}")
+            return self._leaf(
+                at, forced(shape.arrow, shape, at, local=self._shapes.local_times), f"x-arrow-type {shape.arrow}"
+            )
         kinds = shape.likely
         if len(kinds) > 1 and shape.kinds != ALL:
             return self._union(shape, above, at)
@@ -137,7 +139,7 @@ class _Planner:
                 return self._json(at, "too deep for so many columns")
             build = self._object if kind == "object" else self._array
             return build(shape, (*above, shape), at)
-        column, why = _scalar(kind, shape)
+        column, why = _scalar(kind, shape, local=self._shapes.local_times)
         return self._leaf(at, column, why)
 
     def _leaf(self, at: str, column: Column, why: str) -> Column:
@@ -232,11 +234,11 @@ def _why_json(shape: Shape) -> str:
 # ------------------------------------------------------------------------------------------------ scalars
 
 
-def _scalar(kind: str, shape: Shape) -> tuple[Column, str]:
+def _scalar(kind: str, shape: Shape, *, local: bool) -> tuple[Column, str]:
     if kind == "boolean":
         return Boolean(), "boolean"
     if kind == "string":
-        return _string(shape)
+        return _string(shape, local=local)
     if shape.values is not None:
         return (Integer(pa.int64()), "enum or const") if kind == "integer" else (Float(), "enum or const")
     if kind == "integer":
@@ -246,12 +248,16 @@ def _scalar(kind: str, shape: Shape) -> tuple[Column, str]:
     return (Float(), "number") if decimal is None else (Digits(decimal), f"multipleOf {shape.step}")
 
 
-def _string(shape: Shape) -> tuple[Column, str]:
+def _string(shape: Shape, *, local: bool) -> tuple[Column, str]:
     if shape.values is not None:
         texts = list(dict.fromkeys(value for value in shape.values if isinstance(value, str)))
         return Category(texts), "enum or const"
     if shape.format == "date":
         return Date(), "format date"
+    if shape.format == "date-time-local" or (local and shape.format == "date-time"):
+        return LocalDateTime(), f"format {shape.format}, local"
+    if shape.format == "time-local" or (local and shape.format == "time"):
+        return LocalTime(), f"format {shape.format}, local"
     if shape.format == "date-time":
         return DateTime(), "format date-time"
     if shape.format == "byte":

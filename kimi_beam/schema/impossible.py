@@ -150,7 +150,8 @@ class _Search:
             own = {key: value for key, value in node.schema.items() if key not in _ELSEWHERE}
             if not own.keys() <= {"enum", "const", "type"} and b'ef"' not in jsontext.dumps_any(own):
                 try:
-                    validators.append(VALIDATORS[self._draft](own, validate_formats=self._formats, offline=True))
+                    make = VALIDATORS[self._draft]
+                    validators.append(make(own, validate_formats=self._formats, offline=True))
                 except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError):
                     return None
         if any(all(validator.is_valid(value) for validator in validators) for value in values):

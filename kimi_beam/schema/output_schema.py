@@ -27,7 +27,7 @@ from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
 from kimi_beam.schema.shapes import Term, schema_term
 from kimi_beam.schema.source import Definition, definition, documents
-from kimi_beam.schema.violations import Violation
+from kimi_beam.schema.violations import Formats, Violation
 
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
 
@@ -47,7 +47,9 @@ class OutputSchema:
             equal one, whatever the other arguments say).
         closed: Whether a key that the schema allows but does not name is a violation. Otherwise it is kept in
             ``_additional``.
-        formats: Whether ``format`` asserts: an ill-formed ``date`` is then a violation.
+        formats: Whether ``format`` asserts: an ill-formed ``date`` is then a violation. ``"local"``: it does, and
+            date-times and times may lack an offset, as they do on receipts; their columns are local then, and one that
+            has an offset stands in ``_additional``.
         registry: Other schemas that it refers to, by URI; or a function that fetches the schema of a URI, which is
             called while the pipeline is built. None: nothing outside the schema may be referred to.
         draft: 4, 6, 7, "2019-09" or "2020-12". None: as the schema's ``$schema`` says, else 2020-12.
@@ -61,13 +63,15 @@ class OutputSchema:
         schema: SchemaSource,
         *,
         closed: bool = False,
-        formats: bool = True,
+        formats: Formats = True,
         registry: RegistrySource | None = None,
         draft: Draft | None = None,
     ) -> None:
         if isinstance(schema, OutputSchema):
             self.__dict__.update(schema.__dict__)  # nothing in it ever changes
             return
+        if not isinstance(formats, bool) and formats != "local":
+            raise SchemaError(f"formats is {formats!r}: True, False or 'local'")
         self.closed, self.formats, self.draft = closed, formats, draft_name(draft)
         found, model = definition(schema)
         # A copy: what the caller changes later would change the columns and not the validator.
@@ -77,7 +81,7 @@ class OutputSchema:
         self._prepare()
 
     def _prepare(self) -> None:
-        self._shapes = Shapes()
+        self._shapes = Shapes(self.formats)
         # The schema and those that it refers to as they are understood: without OpenAPI's `nullable`.
         self._meant = with_nulls(self.json_schema)
         self._meant_documents = {uri: with_nulls(document) for uri, document in self._documents.items()}
@@ -138,7 +142,7 @@ class OutputSchema:
     @cached_property
     def _contradictions(self) -> list[Contradiction]:
         draft = self.draft or draft_of(self.json_schema)
-        return list(contradictions(self._shapes, self._root, draft, formats=self.formats))
+        return list(contradictions(self._shapes, self._root, draft, formats=self.formats is True))
 
     @cached_property
     def _scope(self) -> Scope:
@@ -220,6 +224,10 @@ class OutputSchema:
             return self._further(instance) if self.closed or self._own else []
         return violations.all_of(self._validator, instance)
 
+    def has_unnamed_keys(self, instance: Any) -> bool:
+        """Whether an instance has a key that the schema allows but does not name: `closed` would refuse it."""
+        return bool(unnamed(self._shapes, self._root, instance))
+
     def _further(self, instance: Any) -> list[Violation]:
         """What is wrong with an instance of the JSON Schema all the same."""
         found = unnamed(self._shapes, self._root, instance) if self.closed else []
@@ -233,7 +241,10 @@ class OutputSchema:
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
         recursive = self._unions_recurse
-        return violations.explain(self._validator, self._meant, instance, recursive=recursive, draft=self.draft)
+        told = violations.explain(self._validator, self._meant, instance, recursive=recursive, draft=self.draft)
+        if self.formats is True and any(f'is not a "{name}"' in told for name in ("date-time", "time")):
+            told += " [it needs an offset from UTC, such as Z; formats='local', --formats local, takes it without one]"
+        return told
 
     @cached_property
     def _unions_recurse(self) -> bool:

@@ -137,20 +137,26 @@ class _Clock(Cells):
         return [text.rstrip("0").rstrip(".") if text is not None and "." in text else text for text in texts]
 
 
-def forced(name: str, shape: Shape, at: str) -> Column:
+def forced(name: str, shape: Shape, at: str, *, local: bool = False) -> Column:
     """The column that a user has chosen.
+
+    Args:
+        name: The Arrow type.
+        shape: Of the place.
+        at: The place, for the error.
+        local: Whether date-times may lack an offset.
 
     Raises:
         SchemaError: There is no such type, or it is none for the kinds of value at this place.
     """
-    column = _column(name.strip(), shape)
+    column = _column(name.strip(), shape, local=local)
     if column is None:
         kinds = " or ".join(sorted(shape.likely)) or "any value"
         raise SchemaError(f"x-arrow-type at '{at or '/'}': {name!r} is no Arrow type that {kinds} can have")
     return column if isinstance(column, Json) else _Strict(column, name)
 
 
-def _column(name: str, shape: Shape) -> Column | None:
+def _column(name: str, shape: Shape, *, local: bool) -> Column | None:
     if name in ("json", "arrow.json", str(JSON)):
         return Json()
     kinds = shape.likely
@@ -166,7 +172,7 @@ def _column(name: str, shape: Shape) -> Column | None:
     if found := _TIMESTAMP.fullmatch(name):
         if not textual:
             return None
-        with_offset = found[2] or shape.format == "date-time"
+        with_offset = found[2] or (shape.format == "date-time" and not local)
         return _Instants(found[1], "UTC" if found[2] else None) if with_offset else _LocalTimes(found[1], None)
     if numeric and kinds:
         if name in ("string", "utf8"):

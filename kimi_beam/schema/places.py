@@ -14,9 +14,14 @@ _MAX_NESTED = 150
 
 
 class Shapes:
-    """The shapes of one schema's places, each found once."""
+    """The shapes of one schema's places, each found once.
 
-    def __init__(self) -> None:
+    Args:
+        formats: Whether ``format`` asserts; ``local``: and date-times and times may lack an offset from UTC.
+    """
+
+    def __init__(self, formats: bool | str = True) -> None:
+        self.asserts_formats, self.local_times = bool(formats), formats == "local"
         self._found: dict[Term, Shape] = {}
         self._open: set[Term] = set()
 

@@ -24,6 +24,14 @@ _OF_KIND = {
     "string": ("pattern", "minLength", "maxLength"),
     "array": ("minItems", "maxItems"),
 }
+_WITH_OFFSET = {
+    "date-time": "date and time with an offset from UTC, such as 2026-03-01T12:30:00+01:00",
+    "time": "time with an offset from UTC, such as 12:30:00+01:00",
+}
+_LOCAL = {
+    "date-time": "date and time as stated, without an offset, such as 2026-03-01T12:30:00",
+    "time": "time of day as stated, without an offset, such as 12:30:00",
+}
 _ABOUT = ("description", "examples", "default")
 
 
@@ -82,6 +90,8 @@ class _Writer:
         null = bool(kinds) and ((optional and self._unions) or (shape.null and shape.kinds != ALL and not optional))
         types = [kind for kind in _ORDER if kind in kinds or (kind == "null" and null)]
         about = self._about(shape, name)
+        if "string" in kinds and not shape.values:
+            about = self._with_time_described(about, shape.format)
         if shape.values:
             return self._of_values(types, shape.values, about)
         if len(types) > 1 and self._unions:
@@ -112,6 +122,22 @@ class _Writer:
     def _of_type(self, kind: str, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
         return {"type": kind, **self._of_kind(kind, shape, above)}
 
+    def _local(self, format_: str | None) -> str | None:
+        """How a local date-time or time is told to the model; None for every other format."""
+        name = (format_ or "").removesuffix("-local")
+        is_local = self._shapes.local_times or name != format_
+        return _LOCAL.get(name) if is_local else None
+
+    def _with_time_described(self, about: dict[str, Any], format_: str | None) -> dict[str, Any]:
+        """What is said of a place, with the spelling of its times, which ``format`` alone does not show a model."""
+        spelling = self._local(format_)
+        if spelling is None and self._shapes.asserts_formats:
+            spelling = _WITH_OFFSET.get(format_ or "")
+        if spelling is None:
+            return about
+        description = about.get("description")
+        return {**about, "description": (f"{description} " if isinstance(description, str) else "") + f"({spelling})"}
+
     @staticmethod
     def _about(shape: Shape, name: str | None) -> dict[str, Any]:
         found = {key: shape.facets[key] for key in _ABOUT if key in shape.facets}
@@ -125,7 +151,8 @@ class _Writer:
 
     def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
         found = {key: shape.facets[key] for key in _OF_KIND.get(kind, ()) if key in shape.facets}
-        if kind == "string" and shape.format:
+        # The format of a local time would be taken for the one with an offset, or is not known.
+        if kind == "string" and shape.format and self._local(shape.format) is None:
             found["format"] = shape.format
         if kind in ("integer", "number"):
             found.update(_bounds(shape))

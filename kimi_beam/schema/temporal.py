@@ -1,4 +1,4 @@
-"""Columns of dates and date-times, which JSON spells as strings."""
+"""Columns of dates, date-times and times, which JSON spells as strings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,27 @@ _DATE_TIME = re.compile(_DATE_TIME_PATTERN, re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _YEAR_1, _YEAR_9999 = -719_162, 2_932_896  # days since 1970 of the first day and the last that Python has a date for
 _DAY = 86_400_000_000
+
+
+_LOCAL_PATTERN = r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?"
+_LOCAL = re.compile(_LOCAL_PATTERN, re.ASCII)
+_LOCAL_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d+))?)?", re.ASCII)
+
+
+def is_local_date_time(text: str) -> bool:
+    """Whether a text is a date and a time of day without an offset from UTC; seconds may be left out."""
+    if not _LOCAL.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text[:10])
+    except ValueError:
+        return False
+    return True
+
+
+def is_local_time(text: str) -> bool:
+    """Whether a text is a time of day without an offset from UTC; seconds may be left out."""
+    return _LOCAL_TIME.fullmatch(text) is not None
 
 
 class Date(Cells):
@@ -80,6 +101,48 @@ class DateTime(Cells):
 
     def read(self, array: Array) -> list[Any]:
         return [None if text is None else _rfc3339(text) for text in array.cast(pa.string()).to_pylist()]
+
+
+class LocalDateTime(DateTime):
+    """Date-times without an offset: equal as what a clock on the wall shows. One with an offset has no cell."""
+
+    type: Any = pa.timestamp("us")
+
+    def finish(self, raw: Array, values: Values) -> Array:
+        if pc.all(pc.match_substring_regex(raw, f"^{_LOCAL_PATTERN}$")).as_py() is False:
+            raise ValueError("a local date-time of another spelling")
+        found = raw.cast(self.type)
+        if beyond(found.cast(pa.int64()), _YEAR_1 * _DAY, (_YEAR_9999 + 1) * _DAY - 1):
+            raise ValueError("a moment that no calendar year holds")
+        return found
+
+    def cell(self, value: Any) -> Any:
+        if type(value) is not str or not is_local_date_time(value):
+            return UNFIT
+        return super().cell(f"{value}Z" if len(value) > 16 else f"{value}:00Z")
+
+    def read(self, array: Array) -> list[Any]:
+        return [None if text is None else text.removesuffix("Z") for text in super().read(array)]
+
+
+class LocalTime(Cells):
+    """Times of day without an offset, to the microsecond."""
+
+    type: Any = pa.time64("us")
+
+    def cell(self, value: Any) -> Any:
+        found = _LOCAL_TIME.fullmatch(value) if type(value) is str else None
+        if found is None:
+            return UNFIT
+        hours, minutes, seconds, fraction = found.groups()
+        if fraction and fraction[6:].strip("0"):
+            return UNFIT  # finer than a microsecond
+        whole = (int(hours) * 60 + int(minutes)) * 60 + int(seconds or 0)
+        return whole * 1_000_000 + int(f"{fraction or '':0<6}"[:6])
+
+    def read(self, array: Array) -> list[Any]:
+        texts = array.cast(pa.string()).to_pylist()
+        return [text.rstrip("0").rstrip(".") if text is not None and "." in text else text for text in texts]
 
 
 def _rfc3339(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import jsonschema
 import jsonschema_rs
@@ -16,6 +16,7 @@ from kimi_beam.errors import SchemaError
 from kimi_beam.schema.aside import pointer
 from kimi_beam.schema.references import Scope, draft_of, unresolved
 from kimi_beam.schema.source import Definition, line
+from kimi_beam.schema.temporal import is_local_date_time, is_local_time
 
 VALIDATORS = {
     "4": jsonschema_rs.Draft4Validator,
@@ -30,6 +31,22 @@ _EXPLAINERS = {
     "7": jsonschema.Draft7Validator,
     "2019-09": jsonschema.Draft201909Validator,
     "2020-12": jsonschema.Draft202012Validator,
+}
+
+
+Formats: TypeAlias = "bool | Literal['local']"
+"""Whether ``format`` asserts; ``local``: date-times and times may lack an offset."""
+
+_RFC_3339 = {
+    name: jsonschema_rs.validator_for({"format": name}, validate_formats=True, offline=True)
+    for name in ("date-time", "time")
+}
+_OWN_FORMATS: dict[str, Callable[[str], bool]] = {"date-time-local": is_local_date_time, "time-local": is_local_time}
+"""Names of the OpenAPI Initiative's registry of formats; no draft of JSON Schema has them."""
+_LOCAL_FORMATS: dict[str, Callable[[str], bool]] = {
+    **_OWN_FORMATS,
+    "date-time": lambda text: is_local_date_time(text) or _RFC_3339["date-time"].is_valid(text),
+    "time": lambda text: is_local_time(text) or _RFC_3339["time"].is_valid(text),
 }
 
 
@@ -60,7 +77,7 @@ def violation(path: Iterable[str | int], keyword: str, message: str) -> Violatio
 
 
 def compiled(
-    schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: bool
+    schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: Formats
 ) -> Any:
     """The validator.
 
@@ -69,7 +86,7 @@ def compiled(
         draft: Its draft; None: as its ``$schema`` says, else 2020-12.
         documents: Other schemas by URI.
         scope: Gives where its references lead.
-        formats: Whether ``format`` asserts.
+        formats: Whether ``format`` asserts, and whether date-times and times may lack an offset then.
 
     Raises:
         SchemaError: Naming the path in the schema.
@@ -81,16 +98,17 @@ def compiled(
         make = jsonschema_rs.validator_for
     else:
         make = VALIDATORS[draft]
+    asserts, own_formats = bool(formats), _LOCAL_FORMATS if formats == "local" else _OWN_FORMATS
     try:
         if not documents:
-            return make(schema, validate_formats=formats, offline=True)
+            return make(schema, validate_formats=asserts, formats=own_formats, offline=True)
 
         def retrieve(uri: str) -> Any:
             if uri not in documents:
                 raise ValueError(f"{uri} is not in the registry")
             return documents[uri]
 
-        return make(schema, validate_formats=formats, retriever=retrieve)
+        return make(schema, validate_formats=asserts, formats=own_formats, retriever=retrieve)
     except jsonschema_rs.ValidationError as e:
         at = "".join(pointer("", token) for token in e.instance_path)
         if not at and isinstance(schema, dict) and e.message.startswith("Unknown meta-schema"):

@@ -14,7 +14,7 @@ from kimi_beam.io.contents import READ_AT_ONCE, read_again, restored
 from kimi_beam.progress import PROGRESS
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.types import DeadLetter, Reply
-from kimi_beam.validation import Asked, extractions, settle
+from kimi_beam.validation import Asked, extractions, rows_with_unnamed_keys, settle
 
 DEAD_LETTERS = "dead_letters"
 
@@ -31,6 +31,7 @@ class Settle(beam.DoFn):
     def __init__(self, asked: Asked, *, record_batches: bool = False, counts: bool = False) -> None:
         self._asked, self._record_batches, self._counts = asked, record_batches, counts
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
+        self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
         self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
 
@@ -54,6 +55,7 @@ class Settle(beam.DoFn):
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
         self._extractions.inc(len(settled.good))
+        self._unnamed.inc(rows_with_unnamed_keys(settled, self._asked.schema))
         self._dead_letters.inc(len(settled.dead_letters))
         self._left += len(settled.good) + len(settled.dead_letters)
         PROGRESS.settle(len(element))
