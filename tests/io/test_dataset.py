@@ -132,6 +132,7 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "unknown_submits": None,
         "resubmits": None,
         "documents_maybe_paid_twice": None,
+        "mismatched_items": None,
         "rows_with_unnamed_keys": None,
         "wall_s": None,
         "journal": None,
