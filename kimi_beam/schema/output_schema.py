@@ -77,7 +77,7 @@ class OutputSchema:
         # A copy: what the caller changes later would change the columns and not the validator.
         self.json_schema: Definition = _copied(found)
         self._documents = documents(self.json_schema, registry)
-        self._own = None if model is None else OwnValidators.of(model, formats=self.formats)
+        self._own = None if model is None else OwnValidators.of(model, formats=bool(self.formats))
         self._prepare()
 
     def _prepare(self) -> None:
