@@ -16,6 +16,13 @@ from scripted import Asked, Scripted, completion, reply
 
 import kimi_beam as kb
 from kimi_beam import cli
+from kimi_beam.asked_form import AskedForm
+from kimi_beam.calling import Again, Call, Settle
+from kimi_beam.prompting import Prompt
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Failure
+from kimi_beam.wire.form_refusals import RefusedRequest
+from kimi_beam.wire.service_errors import ServiceError
 
 PYDANTIC = [{"type": "literal_error", "loc": ("body", "response_format", "type"), "msg": "Input should be 'text'"}]
 SAID = {
@@ -129,6 +136,35 @@ def test_a_form_that_was_answered_is_kept_when_one_document_is_refused_for_it(tm
     assert (len(outcome.rows), outcome.letters) == (40, [])
     odds = sum(odd.splitlines()[0] in d.text for d in documents)
     assert server.forms["json_object+schema"] == odds
+
+
+def test_a_stream_gives_the_documents_up_where_a_server_takes_none() -> None:
+    """Nothing ends a stream; its dead letters say what to do."""
+    prompt = Prompt(OutputSchema(RECEIPT), structured_output="prompt", model="m", api="chat", is_elsewhere=True)
+    form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
+    error = ServiceError(400, None, "response_format is not supported")
+    step = form.refused(call, error, RefusedRequest.FORM, halts=False)
+    assert isinstance(step, Again)
+    assert (step.wait, step.call.form, form.form) == (0.0, 1, 1)
+    step = form.refused(step.call, error, RefusedRequest.FORM, halts=False)
+    assert isinstance(step, Settle)
+    assert isinstance(step.result, Failure)
+    assert (step.result.code, step.call.attempts) == ("refused", 2)
+    assert "--structured-output" in step.result.message
+
+
+def test_answers_that_overtake_refusals_leave_the_stricter_form() -> None:
+    prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
+    form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
+    unsaid = form.refused(call, ServiceError(400, None, ""), RefusedRequest.UNSAID, halts=True)
+    assert isinstance(unsaid, Again)
+    assert (unsaid.call.form, form.form) == (1, 0), "the others were moved without evidence"
+    form.answered(1)
+    assert form.form == 1
+    form.answered(0)
+    assert (form.form, form.applied(call).form) == (0, 0)
+    form.answered(1)
+    assert form.form == 0, "an answer to one document moved all others"
 
 
 def test_an_outage_is_still_an_outage(tmp_path: Path) -> None:
