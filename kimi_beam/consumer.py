@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kimi_beam.client import Client
+from kimi_beam.clock import now
 from kimi_beam.events import Events, Inbox
 from kimi_beam.reports import REPORTS
 from kimi_beam.service import WorkersAI
@@ -46,7 +46,7 @@ class Consumer:
         clock: Returns the time in Unix seconds.
     """
 
-    def __init__(self, settings: Events, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Events, *, clock: Callable[[], float] = now) -> None:
         self._settings = settings
         self._clock = clock
         self._inbox = Inbox(settings)

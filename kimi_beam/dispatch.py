@@ -22,6 +22,8 @@ The rules:
   jobs' items alone.
 * Reading again is free: a finished reply that lacks items is read once more before they are called missing. Those that
   came are settled meanwhile, and the others stay a job (Part).
+* The deadline is believed where the job was polled on the way to it. A job that nobody has looked at for long, or whose
+  age is that of a clock that was set since, is polled for some minutes more.
 * A job that was accepted is submitted again at most once: because the service lost it (5504), or at the deadline where
   the user wants that.
 * Where events tell of jobs that have ended, polls are put off, and a job whose event has come is polled at once.
@@ -319,7 +321,10 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
     else:
         job = replace(job, gone=0, trouble=result.message)
         shard, job, effects = _trouble(shard, job, result.error, now, polling)
-    if now - job.since >= polling.deadline:
+    is_first_look = job.polls == 1 or now - job.due > max(2 * polling.ceiling, GONE_AFTER)
+    if now - job.since >= polling.deadline and is_first_look and not job.grace_until:
+        job = replace(job, grace_until=now + min(OUTAGE, polling.deadline))
+    if now >= max(job.since + polling.deadline, job.grace_until):
         if polling.on_deadline == "resubmit" and not job.resubmitted:
             return _again(shard, job, now), effects
         last = f"; the last trouble: {job.trouble}" if job.trouble else ""
@@ -327,7 +332,8 @@ def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Poll
         shard, given_up = _give_up(shard, job, Failure("poll", "deadline", waited, retryable=True))
         return shard, [*given_up, *effects]
     # The deadline is met by a last poll, not passed by a long wait.
-    next_poll = min(now + polling.wait(job.batch_id, job.polls), job.since + polling.deadline)
+    latest = max(job.since + polling.deadline, job.grace_until)
+    next_poll = min(now + polling.wait(job.batch_id, job.polls), latest)
     return put(shard, replace(job, due=next_poll)), effects
 
 
@@ -356,7 +362,7 @@ def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list
 
 def _again(shard: Shard, job: Job, now: float) -> Shard:
     again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, asked=None, told=False)
-    again = replace(again, rereads=0, empty=0, resubmitted=True, replaces=job.request_id)
+    again = replace(again, rereads=0, empty=0, grace_until=0.0, resubmitted=True, replaces=job.request_id)
     return put(shard, again)
 
 

@@ -140,6 +140,37 @@ def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
     return max(late, shard.polls_from)
 
 
+_LONGEST_WAIT = 600.0
+"""Seconds from now beyond which no batch is due that waits for nothing else: longer waits stand at the shard."""
+
+_LONGEST_HOLD = 86_400.0
+"""Seconds that a ``Retry-After`` or a spent quota may hold a shard back."""
+
+
+def rebased(shard: Shard, now: float, ceiling: float) -> Shard:
+    """The shard after its clock was set back, as another worker's may be: nothing waits for a time that is past.
+
+    Args:
+        shard: As its state has it.
+        now: Unix seconds.
+        ceiling: The longest wait between two polls, in seconds.
+    """
+    hold = now + _LONGEST_HOLD
+    if max(shard.submits_from, shard.polls_from, shard.parked_until) > hold:
+        submits, polls = min(shard.submits_from, hold), min(shard.polls_from, hold)
+        shard = replace(shard, submits_from=submits, polls_from=polls, parked_until=min(shard.parked_until, hold))
+    latest = now + max(2 * ceiling, _LONGEST_WAIT)
+    if all(job.since <= now and job.due <= (now + ceiling if job.request_id else latest) for job in shard.jobs):
+        return shard
+    return replace(
+        shard, jobs=tuple(_rebased(job, now, now + ceiling if job.request_id else latest) for job in shard.jobs)
+    )
+
+
+def _rebased(job: Job, now: float, latest: float) -> Job:
+    return replace(job, since=min(job.since, now), due=now if job.due > latest else job.due)
+
+
 def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
     """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
     return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))

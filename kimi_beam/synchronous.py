@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from kimi_beam import event_loop, metrics, tools
+from kimi_beam import clock, event_loop, metrics, tools
 from kimi_beam.asked_form import asked_form_of
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
 from kimi_beam.client import Client
@@ -215,7 +215,7 @@ class Runs:
                 if failure is not None:
                     return _reply(document, call, parked(call, failure))
                 if not call.since:  # waiting for a turn is no waiting for an answer
-                    call = replace(call, since=time.time())
+                    call = replace(call, since=clock.now())
                 if self._form is not None:
                     call = self._form.applied(call)
                 request = self._prompt.request(document, form=call.form, turns=turns)
@@ -250,7 +250,7 @@ class Runs:
         while True:
             if self._halted is not None:
                 raise _Stopped
-            if spent := self._client.quota.is_spent(time.time()):
+            if spent := self._client.quota.is_spent(clock.now()):
                 return quota_failure(str(spent))
             if self._unsupported is not None:
                 return self._unsupported
@@ -262,14 +262,14 @@ class Runs:
         """Sends a request, and tells the whole process what it has to know of the reply."""
         gate, sent = self._client.flow.runs.gate, time.monotonic()
         exchange = await self._client.ask(request, self._left(call))
-        now = time.time()
+        now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
         self._counts[metrics.REQUESTS] += 1
-        result = decode_run(exchange, now, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
+        result = decode_run(exchange, today, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
         if call.unknown and isinstance(result, (Answered, Unknown)):
             self._counts[metrics.RESUBMITS] += 1
             self._counts[metrics.MAYBE_PAID_TWICE] += 1
         REPORTS.heard("request", result)
-        step = self._refused_form(call, exchange, result, now) if self._form is not None else None
+        step = self._refused_form(call, exchange, result, today) if self._form is not None else None
         if step is None:
             self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
             step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
@@ -308,7 +308,7 @@ class Runs:
 
     def _left(self, call: Call) -> float:
         """Seconds until the call's deadline, and never none."""
-        return max(call.since + self._polling.deadline - time.time(), self._polling.first)
+        return max(call.since + self._polling.deadline - clock.now(), self._polling.first)
 
     async def _stop(self, halt: Halt) -> None:
         self._counts[metrics.ACCOUNT_TROUBLE] += 1

@@ -31,6 +31,11 @@ def one_job(count: int = 3, **changes: object) -> tuple[Shard, Job]:
     return Shard((job,)), job
 
 
+def polled_until(shard: Shard, now: float) -> Shard:
+    """As if its jobs had been polled as usual up to this time."""
+    return replace(shard, jobs=tuple(replace(job, due=now, polls=max(job.polls, 9)) for job in shard.jobs))
+
+
 # ------------------------------------------------------------------------------------------------ single steps
 
 
@@ -188,12 +193,13 @@ def test_or_not_at_all_where_the_user_wants_that() -> None:
 
 def test_a_job_that_is_not_done_in_time_is_submitted_again_once_where_the_user_wants_that() -> None:
     polling = replace(POLLING, on_deadline="resubmit")
-    shard, job = one_job(request_id="r", attempts=1)
-    shard, effects = dispatch.polled(shard, job, Pending(), 3_600.0, polling)
+    shard = polled_until(one_job(request_id="r", attempts=1)[0], 3_600.0)
+    shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), 3_600.0, polling)
     assert effects == []
     (again,) = due(shard, 3_600.0)
     assert (again.request_id, again.since) == (None, 3_600.0)
     shard, _ = dispatch.submitted(shard, again, Accepted("s"), 3_600.0, polling)
+    shard = polled_until(shard, 7_200.0)
     shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), 7_200.0, polling)
     (given_up,) = effects
     assert isinstance(given_up, GiveUp)
@@ -203,12 +209,13 @@ def test_a_job_that_is_not_done_in_time_is_submitted_again_once_where_the_user_w
 @pytest.mark.parametrize("first", ["lost", "late"])
 def test_a_job_is_submitted_again_at_most_once_for_whatever_reason(first: str) -> None:
     polling = replace(POLLING, on_deadline="resubmit")
-    shard, _ = one_job(request_id="r")
+    shard = polled_until(one_job(request_id="r")[0], 3_599.0)
     gone, pending = [Gone("5504")] * dispatch.MAX_GONE, [Pending()]
     for result in gone if first == "lost" else pending:
         shard, effects = dispatch.polled(shard, shard.jobs[0], result, 3_599.0 if first == "lost" else 3_600.0, polling)
         assert effects == []
     shard, _ = dispatch.submitted(shard, shard.jobs[0], Accepted("s"), 3_600.0, polling)
+    shard = polled_until(shard, 7_199.0)
     for result in pending if first == "lost" else gone:
         shard, effects = dispatch.polled(shard, shard.jobs[0], result, 7_200.0 if first == "lost" else 7_199.0, polling)
     assert [type(effect) for effect in effects] == [GiveUp]

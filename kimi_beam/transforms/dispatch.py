@@ -23,7 +23,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from kimi_beam import metrics
+from kimi_beam import clock, metrics
 from kimi_beam.admission import separate
 from kimi_beam.columnar import Replies
 from kimi_beam.jobs import Shard
@@ -47,13 +47,13 @@ class _ForBounded(Slices):
         held, waiting = state.held, state.waiting
         shard = self._await_due(key, state.shard)
         known = {job.request_id for job in shard.jobs}
-        shard, halts = yield from self._act(key, shard, held, waiting, time.time())
+        shard, halts = yield from self._act(key, shard, held, waiting, clock.now())
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if halts and all(job.request_id in known for job in shard.jobs):
             raise self._service.turned_away(halts[0].error)
         # By the quarter: a bag is read whole.
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
-            shard = yield from self._top_up(shard, held, waiting, time.time())
+            shard = yield from self._top_up(shard, held, waiting, clock.now())
         state.write(shard)
         self._report(key, shard)
         return self._listener.expect(key, shard) or bool(shard.jobs)
@@ -146,7 +146,7 @@ class DispatchUnbounded(Slices):
             yield _now(failed)
         if good and not lingering.read():
             lingering.write(True)
-            linger.set(Timestamp.of(time.time() + self._batching.max_wait))
+            linger.set(_in(self._batching.max_wait))
             drain.set(window.max_timestamp())
 
     @on_timer(LINGER)
@@ -159,14 +159,13 @@ class DispatchUnbounded(Slices):
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Admits what waited long enough."""
-        now = time.time()
-        shard = yield from _all_now(self._top_up(state.shard, state.held, state.waiting, now))
+        shard = yield from _all_now(self._top_up(state.shard, state.held, state.waiting, clock.now()))
         if state.waiting:
-            linger.set(Timestamp.of(now + max(1.0, self._batching.max_wait)))
+            linger.set(_in(max(1.0, self._batching.max_wait)))
         else:
             lingering.clear()
         if shard.jobs:
-            tick.set(Timestamp.of(now))
+            tick.set(_in(0.0))
         state.write(shard)
 
     @on_timer(TICK)
@@ -184,13 +183,13 @@ class DispatchUnbounded(Slices):
         shard, owes_turn = yield from self._slice(key, state)
         wake = self._listener.wake(shard)
         if owes_turn:
-            tick.set(Timestamp.of(time.time() + 0.05))
+            tick.set(_in(0.05))
         elif wake is not None:
-            tick.set(Timestamp.of(max(wake, time.time() + 0.05)))
+            tick.set(_in(max(wake - clock.now(), 0.05)))
         if (self._put_back or wake is None) and not lingering.read() and state.waiting:
             # What came from a job and waits again: nothing else would look at it.
             lingering.write(True)
-            linger.set(Timestamp.of(time.time()))
+            linger.set(_in(0.0))
         state.write(shard)
 
     @on_timer(DRAIN)
@@ -210,7 +209,7 @@ class DispatchUnbounded(Slices):
         tick.clear()
         self._await_due(key, state.shard)
         shard, owes_turn = yield from self._slice(key, state)
-        shard = yield from _all_now(self._top_up(shard, state.held, state.waiting, time.time()))
+        shard = yield from _all_now(self._top_up(shard, state.held, state.waiting, clock.now()))
         state.write(shard)
         if shard.jobs or owes_turn:
             drain.set(window.max_timestamp())
@@ -222,11 +221,16 @@ class DispatchUnbounded(Slices):
             The shard, and whether its events are to be acknowledged by another turn.
         """
         shard = self._listener.hear(key, state.shard)
-        shard, halts = yield from _all_now(self._act(key, shard, state.held, state.waiting, time.time()))
+        shard, halts = yield from _all_now(self._act(key, shard, state.held, state.waiting, clock.now()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))
         self._report(key, shard)
         return shard, self._listener.expect(key, shard)
+
+
+def _in(seconds: float) -> Timestamp:
+    """When a real-time timer is to fire: the runner goes by the wall clock, wherever that has been set to."""
+    return Timestamp.of(time.time() + seconds)
 
 
 def _now(value: Sequence[Reply]) -> TimestampedValue:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
-from kimi_beam import jobs
+from kimi_beam import clock, jobs
 from kimi_beam.client import Client
 from kimi_beam.consumer import consumer_of
 from kimi_beam.events import Events
@@ -46,7 +45,7 @@ class Listener:
         heard = self._consumer.turn(self._client, (self._name, key), _tickets(shard))
         self._pulled(heard.pulls)
         self._patience, self._look_again = heard.patience, heard.look_again
-        return jobs.told(shard, heard.ended, time.time())
+        return jobs.told(shard, heard.ended, clock.now())
 
     def expect(self, key: str, shard: Shard) -> bool:
         """Announces what a shard will have in flight by the state that it is about to commit.

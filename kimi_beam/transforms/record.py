@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kimi_beam import batches, journal
+from kimi_beam import batches, clock, journal
 from kimi_beam.batches import NO_KEY, Head
 from kimi_beam.columnar import Replies
 from kimi_beam.io.journal_files import open_journal
@@ -103,7 +102,7 @@ class Recorder:
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""
         if self._journal is not None:
-            now = time.time()
+            now = clock.now()
             self._submitting = [self._submission(job, blob, now) for job, blob in batches]
             self._room = self._journal.hold_room(self._submitting)
             try:
@@ -121,7 +120,7 @@ class Recorder:
         """
         if self._journal is None:
             return
-        submission, now = self._submitting[index], time.time()
+        submission, now = self._submitting[index], clock.now()
         result = decode_submit(exchange, now)
         if self._room:
             self._journal.free_room(self._room)

@@ -6,13 +6,13 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
-from kimi_beam import batches, dispatch, metrics
+from kimi_beam import batches, clock, dispatch, metrics
 from kimi_beam.columnar import Documents, Replies
 from kimi_beam.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
 from kimi_beam.fallback import given_up, part
 from kimi_beam.flow import Places
 from kimi_beam.io.contents import read_again
-from kimi_beam.jobs import Job, Shard, adopt, hold, without
+from kimi_beam.jobs import Job, Shard, adopt, hold, rebased, without
 from kimi_beam.keyed_state import Held, Waiting
 from kimi_beam.notices import warn_once
 from kimi_beam.progress import PROGRESS
@@ -42,19 +42,21 @@ class Slices(Refill):
 
     def _await_due(self, key: str, shard: Shard) -> Shard:
         """Waits, as long as a firing may, until a job is due or the event of one has come."""
-        until = time.time() + _MAX_BLOCK
+        until = clock.now() + _MAX_BLOCK
+        shard = rebased(shard, clock.now(), self._polling.ceiling)
         while True:
             shard = self._listener.hear(key, shard)
-            wake, now = self._listener.wake(shard), time.time()
+            wake, now = self._listener.wake(shard), clock.now()
             if wake is None or now >= until or self._listener.due(shard, now):
                 return shard
-            time.sleep(max(0.01, min(wake, until) - now))
+            clock.pause(max(0.01, min(wake, until) - now))
 
     def _act(
         self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float
     ) -> Generator[Sequence[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
         self._client.flow.hold(self._client, key, self._parts)
+        shard = rebased(shard, now, self._polling.ceiling)
         shard, effects = self._parked(shard, now)
         jobs = self._listener.due(shard, now)
         to_submit = [job for job in jobs if job.request_id is None]
@@ -114,13 +116,13 @@ class Slices(Refill):
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
         while jobs:
-            if max(shard.submits_from, shard.parked_until) > time.time():
+            if max(shard.submits_from, shard.parked_until) > clock.now():
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             wanted, name = min(len(jobs), _SUBMITS_AT_ONCE), jobs[0].batch_id
             with Places(self._client.flow.submits, wanted, self._polling, name) as places:
-                shard = hold(shard, submits=places.next(time.time()))
+                shard = hold(shard, submits=places.next(clock.now()))
                 some, jobs = jobs[: places.count], jobs[places.count :]
-                shard, whole, lost = self._read_again(shard, [(job, held[job.batch_id]) for job in some], time.time())
+                shard, whole, lost = self._read_again(shard, [(job, held[job.batch_id]) for job in some], clock.now())
                 effects += lost
                 some = [job for job in some if job.batch_id in whole]
                 self._count(metrics.SUBMITS, len(some))
@@ -128,10 +130,10 @@ class Slices(Refill):
                 self._recorder.about_to_submit(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
                 exchanges = self._client.submit(bodies, self._recorder.heard, at_once=self._recorder.is_quick)
-                now = time.time()
+                now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
                 for exchange in exchanges:
-                    places.heard(exchange, now)
-            heard = [REPORTS.heard("submit", decode_submit(exchange, now)) for exchange in exchanges]
+                    places.heard(exchange, today)
+            heard = [REPORTS.heard("submit", decode_submit(exchange, today)) for exchange in exchanges]
             results = list(zip(some, heard, strict=True))
             may_run = self._service.fallback_api is not None
             for name, count in dispatch.counted(results).items():
@@ -150,22 +152,22 @@ class Slices(Refill):
     ) -> Generator[Sequence[Reply], None, tuple[Shard, list[Effect]]]:
         """Polls jobs and lets those go that have finished, some while the others' replies are still coming."""
         effects: list[Effect] = []
-        while jobs and shard.polls_from <= time.time():  # told to wait: the others are polled then
+        while jobs and shard.polls_from <= clock.now():  # told to wait: the others are polled then
             wanted, name = min(len(jobs), _POLLS_AT_ONCE), jobs[0].batch_id
             with Places(self._client.flow.polls, wanted, self._polling, name) as places:
-                shard = hold(shard, polls=places.next(time.time()))
+                shard = hold(shard, polls=places.next(clock.now()))
                 some, jobs = jobs[: places.count], jobs[places.count :]
                 self._count(metrics.POLLS, len(some))
                 finished: list[Finish] = []
                 for index, exchange in self._client.poll([job.request_id or "" for job in some]):
-                    now = time.time()
-                    places.heard(exchange, now)
+                    now, today = clock.now(), time.time()
+                    places.heard(exchange, today)
                     # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
                     if finished and not fit_together(finished, exchange):
                         yield from self._finished(finished, held, waiting)
                         finished = []
                     job = some[index]
-                    result = REPORTS.heard("poll", decode_poll(exchange, now, job.request_id))
+                    result = REPORTS.heard("poll", decode_poll(exchange, today, job.request_id))
                     shard, more = dispatch.polled(shard, job, result, now, self._polling)
                     shard, more = self._parted(shard, more, held)
                     finished += [effect for effect in more if isinstance(effect, Finish)]
@@ -232,7 +234,7 @@ class Slices(Refill):
         batch_id, count = batches.head(others).batch_id, job.count - len(effect.lost)
         if not count:
             return shard
-        if batch_id in held or shard.parked_until > time.time():
+        if batch_id in held or shard.parked_until > clock.now():
             self._wait(others, waiting)
             return shard
         held[batch_id] = others
