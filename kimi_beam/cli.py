@@ -23,8 +23,9 @@ _EXTRACT_USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output
 _EXTRACT_HELP = """\
 Extracts one row from each document and writes typed Parquet; what fails goes to a dead letter that says why.
 
-INPUT is paths and globs on any filesystem that Beam knows: .txt and .md (one document each, its id the path), .jsonl
-and .parquet (keys id and text, or images; all others become metadata), .png, .jpg, .webp and .gif.
+INPUT is paths, directories and globs on any filesystem that Beam knows, or - for standard input: .txt and .md (one
+document each, its id the path), .jsonl, .ndjson and .parquet (keys id and text, or images; all others become
+metadata), .png, .jpg, .webp and .gif. Hidden files (. and _) are passed over unless they are named.
 """
 _EXTRACT_EPILOG = """\
 DIR receives extractions-*.parquet, dead-letters-*.jsonl and, last, summary.json; _journal keeps what was paid for.

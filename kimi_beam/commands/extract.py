@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import emulator
 from kimi_beam.commands import console, redrive, search_path
+from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.credentials import TOKEN_VARIABLE
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.events import Events
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             remote = _on_dataflow(options)
             if remote and args.emulator:
                 raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
-            wanted = _job(args, inputs, stack)
+            wanted = _job(args, inputs, stack, remote=remote)
             if args.command == "redrive":
                 wanted = redrive.as_redrive(wanted, args, stack, remote=remote)
             if remote:
@@ -194,7 +195,7 @@ def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
     return failed * 100 > number * documents if percent else failed > number
 
 
-def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack) -> Job:
+def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool) -> Job:
     """Turns arguments into values; everything that can be wrong without asking the service is found here."""
     if not inputs:
         raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
@@ -204,7 +205,11 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
     reading = USUAL
     if args.command == "extract":
         reading = Reading(args.id_field, args.text_field, args.max_document_bytes)
-        check_input(inputs)
+        if STDIN in inputs and remote:
+            raise ConfigError(
+                "standard input is this machine's: the workers of Dataflow need a file that they can reach"
+            )
+        inputs = check_input([from_stdin(stack) if name == STDIN else name for name in inputs])
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
     events = Events(args.events_queue) if args.events_queue is not None else None

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
-import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
+from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.io.dataset import journal_of
 from kimi_beam.io.paths import absolute, directories_of, output
 from kimi_beam.io.read_dead_letters import letter_files
 from kimi_beam.job import Job
 from kimi_beam.redrive import Choice
-
-STDIN = "-"
 
 
 def as_redrive(job: Job, args: argparse.Namespace, stack: contextlib.ExitStack, *, remote: bool) -> Job:
@@ -34,7 +29,7 @@ def as_redrive(job: Job, args: argparse.Namespace, stack: contextlib.ExitStack, 
     """
     if remote and STDIN in job.inputs:
         raise ConfigError("standard input is this machine's: the workers of Dataflow need a file that they can reach")
-    inputs = letter_files([_from_stdin(stack) if name == STDIN else name for name in job.inputs])
+    inputs = letter_files([from_stdin(stack, named="stdin.jsonl") if name == STDIN else name for name in job.inputs])
     directories = directories_of(inputs)
     if absolute(output(job.output)) in directories:
         raise OutputError(
@@ -45,12 +40,3 @@ def as_redrive(job: Job, args: argparse.Namespace, stack: contextlib.ExitStack, 
         # What the run that wrote them knows is not paid for again; where it is not to be found, the output has its own.
         journaling = replace(journaling, directory=journal_of(directories.pop()) or journaling.directory)
     return replace(job, inputs=inputs, redrive=Choice(args.code, args.stage), journaling=journaling)
-
-
-def _from_stdin(stack: contextlib.ExitStack) -> str:
-    """A file with what stands in standard input: the pipeline reads it in pieces, and in other processes."""
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="kimi_beam-"))
-    path = Path(directory) / "stdin.jsonl"
-    with path.open("wb") as f:
-        shutil.copyfileobj(sys.stdin.buffer, f)
-    return str(path)

@@ -21,15 +21,17 @@ from kimi_beam.arrival import delivery_name
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.io.documents import read_part
 from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, failed
+from kimi_beam.io.finding import broken, find_inputs, is_broken_link, meant
 from kimi_beam.io.parts import KINDS, Part, cut, kind_of
-from kimi_beam.io.paths import Found, find_all
+from kimi_beam.io.paths import Found, normal
 from kimi_beam.stores import FileSystems
 from kimi_beam.types import Arrival, Document, Failure
 
 _LOG = logging.getLogger(__name__)
 _BUCKETS = 16
 """Keys that remember which files were seen: what one of them remembers is read whole at each look."""
-_HIDDEN = (".", "_")
+_told: set[str] = set()
+"""Links that lead nowhere, of which this process has warned."""
 
 
 @beam.typehints.with_output_types(Document)
@@ -79,7 +81,7 @@ class ReadContinuously(beam.PTransform):
             raise InputError("no input: name at least one path or glob")
         for pattern in self._patterns:
             ending = pattern.rpartition("/")[2].rpartition(".")[2]
-            if not any(c in ending for c in "*?[]") and not kind_of(pattern):
+            if not any(c in ending for c in "*?[]") and not kind_of(pattern) and meant(pattern) == normal(pattern):
                 raise InputError(f"{pattern} names files that cannot be read: only {KINDS} can")
 
     def expand(self, begin: Any) -> beam.PCollection:
@@ -140,14 +142,17 @@ class _Look(beam.DoFn):
 def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[Found]]]:
     """The files that nobody has changed since some Unix second, by bucket."""
     try:
-        found = find_all(patterns)
+        found = find_inputs(patterns)
     except InputError as e:  # the filesystem cannot be asked; it is asked again
         _LOG.warning("kimi_beam: %s", e)
         return []
     buckets: dict[str, list[Found]] = {}
     for file in found:
-        hidden = FileSystems.split(file.path)[1].startswith(_HIDDEN)
-        if not hidden and kind_of(file.path) and file.changed <= quiet_since:
+        if is_broken_link(file.path):
+            if file.path not in _told:
+                _told.add(file.path)
+                _LOG.warning("kimi_beam: %s; it is read when it is", broken(file.path))
+        elif kind_of(file.path) and file.changed <= quiet_since:
             buckets.setdefault(str(zlib.crc32(_encoded(file.path)) % _BUCKETS), []).append(file)
     return list(buckets.items())
 

@@ -14,20 +14,23 @@ from kimi_beam.io.contents import with_content
 from kimi_beam.io.document_blocks import TOGETHER, Documents, can_pass_blocks
 from kimi_beam.io.encodings import NotTextError
 from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, b64, failed
+from kimi_beam.io.finding import broken, check_links, find_inputs, is_broken_link, meant
 from kimi_beam.io.json_lines import read_line_blocks
 from kimi_beam.io.parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
-from kimi_beam.io.paths import find, is_compressed, open_input
+from kimi_beam.io.paths import find, is_compressed, normal, open_input
 from kimi_beam.io.tables import read_rows
 from kimi_beam.types import Code, Document, Failure
 
 T = TypeVar("T")
+_NAMED_FILES = 5
+"""Files of other kinds that a refusal names."""
 _TOGETHER_BYTES = 4 << 20
 """Characters of documents that are in memory together as values."""
 
 
 @beam.typehints.with_output_types(Document)
 class ReadDocuments(beam.PTransform):
-    """Reads documents from files, found by paths and globs on any filesystem that Beam knows.
+    """Reads documents from files, found by paths, directories and globs on any filesystem that Beam knows.
 
     ``PBegin -> PCollection[Document]``
 
@@ -38,7 +41,8 @@ class ReadDocuments(beam.PTransform):
     `Failure`; a line that is no document has the id ``PATH#LINE``.
 
     Args:
-        patterns: A path or glob, or several. A file that two of them match is read once.
+        patterns: A path, a directory (all below it) or a glob, or several. A file that two of them match is read once.
+            Hidden ones, which begin with a dot or an underscore, are passed over unless they are named.
         limit: Read only this many documents, the first by path and position. None: all.
         id_field: The key of a line, or the column of a table, that holds the id.
         text_field: The one that holds the text.
@@ -67,8 +71,7 @@ class ReadDocuments(beam.PTransform):
             raise InputError("ReadDocuments: limit must not be negative")
 
     def expand(self, pipeline: Any) -> beam.PCollection:
-        check_input(self._patterns)
-        start = pipeline | beam.Create([self._patterns]).with_output_types(tuple[str, ...])
+        start = pipeline | beam.Create([check_input(self._patterns)]).with_output_types(tuple[str, ...])
         if self._limit is not None:
             return start | "ReadFirst" >> beam.FlatMap(_read_first, self._limit, self._reading).with_output_types(
                 Document
@@ -109,22 +112,37 @@ class _ReadPartOneByOne(beam.DoFn):
         return read_part(part, self._reading)
 
 
-def check_input(patterns: Sequence[str]) -> None:
+def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
     """Refuses patterns that match nothing, or files of a kind that cannot be read.
+
+    Returns:
+        The patterns of the files that are meant: that of a directory is of all below it.
 
     Raises:
         InputError: Naming the pattern, or the first such file.
     """
     if not patterns:
         raise InputError("no input: name at least one path or glob")
+    check_links(patterns)
     for pattern in patterns:
-        paths = [found.path for found in find(pattern)]
+        paths = [found.path for found in find_inputs([pattern])]
         if not paths:
-            raise InputError(f"no file matches {pattern}")
+            raise InputError(f"no file matches {pattern}{_hidden_ones(pattern)}")
         others = [path for path in paths if not kind_of(path)]
+        if others == [normal(pattern)]:
+            raise InputError(f"{pattern} is of a kind that cannot be read: only {KINDS} can, told by the name")
         if others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            raise InputError(f"{others[0]}{more} matched {pattern}, but only {KINDS} can be read: name it narrower")
+            more = f" and {len(others) - _NAMED_FILES} more" if len(others) > _NAMED_FILES else ""
+            told = f"{', '.join(others[:_NAMED_FILES])}{more} of {len(paths)} files match {pattern}"
+            ending = next(kind_of(path) or "" for path in [*filter(kind_of, paths), "a.txt"])
+            narrower = f"{pattern.rstrip('*').rstrip('/')}/**{ending}"
+            raise InputError(f"{told}, but only {KINDS} can be read: name it narrower, such as {narrower}")
+    return tuple(map(meant, patterns))
+
+
+def _hidden_ones(pattern: str) -> str:
+    hidden = find(meant(pattern))
+    return f" but {len(hidden)} hidden ones, which are read if they are named: {hidden[0].path}" if hidden else ""
 
 
 def read_part(part: Part, reading: Reading = USUAL) -> Iterator[Document]:
@@ -177,7 +195,9 @@ def read_as(
         message = f"cannot read {part.path}{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
         if _passes(e, part.path):
             raise  # the filesystem broke, not the file: the runner reads the part again, or the job fails and says so
-        place = part.path if kind in WHOLE else f"{part.path}#{part.start}-"
+        if is_broken_link(part.path):
+            message = f"cannot read {broken(part.path)}"
+        place = part.path if kind in WHOLE or is_broken_link(part.path) else f"{part.path}#{part.start}-"
         yield failed(place, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
 
 

@@ -186,3 +186,13 @@ class _Utf8(io.RawIOBase):
         buffer[:count] = self._ready[:count]
         self._ready = self._ready[count:]
         return count
+
+
+def is_json_lines(head: bytes) -> bool:
+    """Whether a file begins with an object of JSON, in any of the encodings that are read.
+
+    Args:
+        head: Its first bytes.
+    """
+    mark = next((mark for mark, _ in _MARKS if head.startswith(mark)), b"")
+    return head[len(mark) :].lstrip(b"\0 \t\r\n").startswith(b"{")

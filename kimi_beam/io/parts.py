@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from kimi_beam import images
 from kimi_beam.io.encodings import as_utf8
-from kimi_beam.io.paths import find_all, is_compressed, open_input, uncompressed_name
+from kimi_beam.io.finding import find_inputs
+from kimi_beam.io.paths import is_compressed, open_input, uncompressed_name
 
 TEXTS = (".txt", ".md")
 WHOLE = (*TEXTS, *images.MEDIA_TYPES)
@@ -39,7 +40,7 @@ def kind_of(path: str) -> str | None:
 
 def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
     """Cuts the files that the patterns match into pieces that workers can share."""
-    for found in find_all(patterns):
+    for found in find_inputs(patterns):
         yield from cut(found.path, found.size)
 
 
@@ -47,7 +48,7 @@ def cut(path: str, size: int) -> Iterator[Part]:
     """Cuts one file; none for a kind that cannot be read."""
     kind = kind_of(path)
     if kind in LINES and not is_compressed(path) and not (size > _PART_BYTES and _is_in_another_encoding(path)):
-        yield from (Part(path, at, min(at + _PART_BYTES, size)) for at in range(0, size, _PART_BYTES))
+        yield from (Part(path, at, min(at + _PART_BYTES, size) or None) for at in range(0, max(1, size), _PART_BYTES))
     elif kind == ".parquet":
         yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
     elif kind:

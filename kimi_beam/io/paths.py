@@ -21,13 +21,15 @@ _GLOB = "*?["
 
 
 def normal(path: str | os.PathLike[str]) -> str:
-    """One spelling for each path: without ``file://``, ``./`` and ``//``. Remote paths stand as they are.
+    """One spelling for each path: without ``~``, ``file://``, ``./`` and ``//``. Remote paths stand as they are.
 
     ``..`` stays: past a symbolic link it leads elsewhere than its letters say.
     """
     text = os.fspath(path).removeprefix("file://")
     if "://" in text or not text:
         return text
+    if text.startswith("~") and not os.path.lexists(text):  # a shell leaves it where it is quoted
+        text = os.path.expanduser(text)
     root = "/" if text.startswith("/") else ""
     return root + "/".join(part for part in text.split("/") if part not in ("", ".")) or "."
 

@@ -102,7 +102,7 @@ def test_a_filesystem_that_cannot_be_asked_is_asked_again(
     def broken(_: tuple[str, ...]) -> list[Found]:
         raise InputError("cannot look for in/*.txt: away")
 
-    monkeypatch.setattr(continuous, "find_all", broken)
+    monkeypatch.setattr(continuous, "find_inputs", broken)
     with caplog.at_level(logging.WARNING):
         assert look(("in/*.txt",), NOW) == []
     assert "cannot look for in/*.txt: away" in caplog.text

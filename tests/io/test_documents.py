@@ -31,6 +31,7 @@ import kimi_beam as kb
 from kimi_beam import jsontext
 from kimi_beam.errors import InputError
 from kimi_beam.io import documents
+from kimi_beam.io.continuous import look
 from kimi_beam.io.documents import read_part
 from kimi_beam.io.encodings import as_utf8
 from kimi_beam.io.fields import USUAL, from_line
@@ -147,11 +148,95 @@ def test_paths_with_spaces_and_unicode_are_paths(tmp_path: Path) -> None:
     )
 
 
-def test_a_symlink_to_a_file_is_read_and_a_dangling_one_is_no_file(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".jsonl.gz", ".parquet", ".png"])
+@pytest.mark.parametrize("pattern", ["*", "**", "", "b*", "?.*"])
+def test_a_link_to_a_file_is_read_and_one_to_nothing_is_a_dead_letter(
+    source: Path, tmp_path: Path, suffix: str, pattern: str
+) -> None:
     (tmp_path / "real.txt").write_bytes(b"x")
     (source / "a.txt").symlink_to(tmp_path / "real.txt")
-    (source / "b.txt").symlink_to(tmp_path / "nowhere.txt")
-    assert [document.id for document in read_parts(source / "*.txt")] == [str(source / "a.txt")]
+    link, missing = source / f"b{suffix}", tmp_path / "nowhere"
+    link.symlink_to(missing)
+    *good, bad = read_parts(source / pattern)
+    assert [document.id for document in good] == ([] if pattern == "b*" else [str(source / "a.txt")])
+    assert bad.failure is not None
+    assert (bad.id, bad.failure.code) == (str(link), "unreadable")
+    assert f"{link} is a link to {missing}, which is not there" in bad.failure.message
+    with pytest.raises(InputError, match=r"is a link to .*nowhere, which is not there"):
+        documents.check_input([str(link)])
+
+
+# ------------------------------------------------------------------------------------------------ what a path means
+
+
+def names(found: Sequence[Document]) -> list[str]:
+    return sorted(Path(document.id).name for document in found)
+
+
+@pytest.fixture
+def tree(source: Path) -> Path:
+    for name in (
+        *("a.txt", "x/b.txt", "x/y/c.md", ".hidden.txt", "._a.txt", "_SUCCESS.txt", "_journal/d.txt"),
+        *(".git/e.txt", "x/.f/g.txt", "x/._b.txt"),
+    ):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(name)
+    return source
+
+
+@pytest.mark.parametrize("spelt", ["", "/", "/.", "/**", "//"])
+def test_a_directory_is_all_below_it(tmp_path: Path, tree: Path, spelt: str) -> None:
+    pattern = f"{tree}{spelt}"
+    documents.check_input([pattern])
+    assert names(read_parts(pattern)) == ["a.txt", "b.txt", "c.md"]
+    if not spelt:
+        assert names(read(tmp_path, pattern, tree / "x")) == ["a.txt", "b.txt", "c.md"]
+
+
+def test_the_directory_where_one_stands_is_a_directory_too(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    for spelt in (".", "./", "**"):
+        assert [document.id for document in read_parts(spelt)] == ["a.txt", "x/b.txt", "x/y/c.md"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.txt", ["a.txt"]),
+        ("x/*.txt", ["b.txt"]),
+        (".hidden.txt", [".hidden.txt"]),
+        (".*.txt", ["._a.txt", ".hidden.txt"]),
+        ("_*.txt", ["_SUCCESS.txt"]),
+        ("_journal/*", ["d.txt"]),
+        ("_journal", ["d.txt"]),
+        (".git", ["e.txt"]),
+        ("x/._b.txt", ["._b.txt"]),
+        ("[a_]*.txt", ["a.txt"]),
+    ],
+)
+def test_hidden_files_are_read_where_they_are_named(tree: Path, pattern: str, expected: list[str]) -> None:
+    assert names(read_parts(tree / pattern)) == expected
+    seen = [Path(file.path).name for _, some in look((str(tree / pattern),), float("inf")) for file in some]
+    assert sorted(seen) == expected, "a stream would read others"
+
+
+def test_hidden_files_alone_are_told(source: Path) -> None:
+    (source / "._a.txt").write_text("x")
+    with pytest.raises(InputError, match=r"no file matches .* but 1 hidden ones, .* named: .*_a"):
+        documents.check_input([str(source)])
+
+
+def test_a_tilde_is_the_home_directory(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(source))
+    (source / "a.txt").write_text("x")
+    for pattern in ("~/a.txt", "~/*.txt", "~"):
+        assert [document.id for document in read_parts(pattern)] == [str(source / "a.txt")]
+
+
+def test_ndjson_is_jsonl_compressed_too(source: Path) -> None:
+    (source / "a.ndjson").write_bytes(line("a"))
+    (source / "b.NDJSON.gz").write_bytes(gzip.compress(line("b")))
+    assert codes(read_parts(source)) == {"a": None, "b": None}
 
 
 def test_empty_files_hold_an_empty_text_or_no_document(tmp_path: Path, source: Path) -> None:
@@ -179,9 +264,14 @@ def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
     for name in ("a.txt", "b.pdf", "c.docx", "d.json"):
         (source / name).write_bytes(b"x")
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
-    with pytest.raises(InputError, match=r"in/b\.pdf and 2 more matched .*in/\*, but only \.txt, \.md, .*\.gif can be"):
+    with pytest.raises(InputError, match=r"in/b\.pdf, .*/c\.docx, .*/d\.json of 4 files match .*in/\*, but only \."):
         pipeline | kb.ReadDocuments(str(source / "*"))
-    with pytest.raises(InputError, match=r"in/d\.json matched"):
+    for number in range(9):
+        (source / f"e{number}.html").write_bytes(b"x")
+    for pattern in (source, source / "**"):
+        with pytest.raises(InputError, match=r"e1\.html and 7 more of 13 files match .*narrower, such as .*txt"):
+            documents.check_input([str(pattern)])
+    with pytest.raises(InputError, match=r"in/d\.json is of a kind that cannot be read: only \.txt, \.md, .*\.gif can"):
         documents.check_input([str(source / "d.json")])
 
 
@@ -344,7 +434,7 @@ def test_a_picture_is_one_document_without_a_text(tmp_path: Path, source: Path, 
 
 def test_a_picture_that_is_compressed_once_more_is_refused_and_an_empty_one_is_read(source: Path) -> None:
     (source / "a.png.gz").write_bytes(gzip.compress(PIXEL))
-    with pytest.raises(InputError, match=r"a\.png\.gz matched"):
+    with pytest.raises(InputError, match=r"a\.png\.gz is of a kind that cannot be read"):
         documents.check_input([str(source / "a.png.gz")])
     (source / "b.png").write_bytes(b"")  # admission says what is wrong with it, as for a text that is empty
     (document,) = read_parts(source / "b.png")

@@ -1,0 +1,50 @@
+"""Standard input as a file: a pipeline reads it in pieces, and in other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from kimi_beam import images
+from kimi_beam.errors import InputError
+from kimi_beam.io.encodings import is_json_lines
+
+STDIN = "-"
+"""Names standard input among the inputs."""
+_COMPRESSED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
+_HEAD = 64
+
+
+def from_stdin(stack: contextlib.ExitStack, *, named: str | None = None) -> str:
+    """The path of a file with what stands in standard input.
+
+    Args:
+        stack: Removes it.
+        named: Its name. None: by its content: pictures and Parquet by their first bytes, JSON lines by their brace (and
+            what is compressed is taken for such), else a text.
+
+    Raises:
+        InputError: There is nothing.
+    """
+    head = sys.stdin.buffer.read(_HEAD)
+    if not head:
+        raise InputError("standard input is empty")
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="kimi_beam-"))
+    path = Path(directory) / (named or f"stdin{_suffix(head)}")
+    with path.open("wb") as f:
+        f.write(head)
+        shutil.copyfileobj(sys.stdin.buffer, f)
+    return str(path)
+
+
+def _suffix(head: bytes) -> str:
+    if head.startswith(b"PAR1"):
+        return ".parquet"
+    if media_type := images.media_type_of(head):
+        return next(suffix for suffix, kind in images.MEDIA_TYPES.items() if kind == media_type)
+    if packed := next((suffix for begin, suffix in _COMPRESSED.items() if head.startswith(begin)), None):
+        return f".jsonl{packed}"
+    return ".jsonl" if is_json_lines(head) else ".txt"
