@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from typing import Any
 
 import pictures
 import pytest
+from both_paths import both_paths, crossed, perhaps_crossed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,27 +120,38 @@ def _text_key(text: bytes) -> bytes:
 
 _strange: st.SearchStrategy[Any] = st.sampled_from([None, 5, b"x", "", " \n", "\ud800", "`", "a`` ```b", "\U0001f9fe"])
 _any_documents = st.lists(
-    st.builds(
-        Document,
-        id=st.text(min_size=1, max_size=5) | _strange,
-        text=st.text(min_size=1, max_size=20) | _strange,
-        source=st.sampled_from(["in/a.jsonl", "\udcff"]),
-        images=st.sampled_from([(), (PICTURE,)]),
-        metadata=st.sampled_from([{}, {}, {"a": 1}]),
-        failure=st.sampled_from([None, None, Failure("read", "not_json", "no")]),
-        earlier=st.sampled_from([Earlier(), Earlier(1)]),
+    perhaps_crossed(
+        st.builds(
+            Document,
+            id=st.text(min_size=1, max_size=5) | _strange,
+            text=st.text(min_size=1, max_size=20) | _strange,
+            source=st.sampled_from(["in/a.jsonl", "\udcff"]),
+            images=st.sampled_from([(), (PICTURE,)]),
+            metadata=st.sampled_from([{}, {}, {"a": 1}]),
+            failure=st.sampled_from([None, None, Failure("read", "not_json", "no")]),
+            earlier=st.sampled_from([Earlier(), Earlier(), Earlier(1)]),
+        )
     ),
     max_size=6,
 )
 
 
+def test_what_is_prepared_by_the_hundred_is_what_preparing_each_gives() -> None:
+    with both_paths("fast", "fast, with backticks", "careful") as taken:
+        _what_is_prepared_by_the_hundred(taken)
+
+
 @settings(derandomize=True, max_examples=1_000)
-@given(_any_documents, st.sampled_from([(), ("a",)]))
-def test_what_is_prepared_by_the_hundred_is_what_preparing_each_gives(
-    documents: list[Document], metadata_keys: tuple[str, ...]
+@given(_any_documents, st.sampled_from([(), (), (), ("a",)]))
+def _what_is_prepared_by_the_hundred(
+    taken: Counter[str], documents: list[Document], metadata_keys: tuple[str, ...]
 ) -> None:
     prompt = Prompt(OutputSchema({"type": "object"}), metadata_keys=metadata_keys)
     rows = prepare_texts(Documents.of(documents), prompt, _text_key)
+    for row in rows:
+        taken["careful" if row is None else "fast, with backticks" if b"`" in row[1] else "fast"] += 1
+    again = prepare_texts(Documents.of([crossed(document) for document in documents]), prompt, _text_key)
+    assert again == rows, "a document that came from another worker takes another path"
     expected = [prepare(document, prompt, _key) for document in documents]
     assert [row or batches.row(item) for row, item in zip(rows, expected, strict=True)] == list(
         map(batches.row, expected)

@@ -8,19 +8,21 @@ import pickle
 import re
 import subprocess
 import sys
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from both_paths import both_paths, perhaps_crossed
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kimi_beam import batches
 from kimi_beam.batches import Item
 from kimi_beam.columnar import Documents
 from kimi_beam.errors import ConfigError
-from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, fenced, fenced_json
+from kimi_beam.prompting import CLOSE, DEFAULT_INSTRUCTIONS, OPEN, Prompt, fenced, fenced_json
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
 
@@ -136,10 +138,19 @@ def test_the_size_is_never_below_the_request_and_hardly_above(document: Document
     assert length + 1 <= PROMPT.overhead + len(PROMPT.shown(document)) <= length + 40
 
 
+def test_the_requests_of_a_job_are_those_of_its_documents() -> None:
+    with both_paths("in pieces", "in pieces, with backticks", "as one") as taken:
+        _the_requests_of_a_job_are_those_of_its_documents(taken)
+
+
 @settings(derandomize=True, max_examples=500)
-@given(st.lists(_documents, max_size=4), st.sampled_from([(), ("date", "secret")]), st.sampled_from([0, 2]))
-def test_the_requests_of_a_job_are_those_of_its_documents(
-    documents: list[Document], metadata_keys: tuple[str, ...], form: int
+@given(
+    st.lists(perhaps_crossed(_documents | _texts.map(lambda text: Document("a", text))), max_size=4),
+    st.sampled_from([(), ("date", "secret")]),
+    st.sampled_from([0, 2]),
+)
+def _the_requests_of_a_job_are_those_of_its_documents(
+    taken: Counter[str], documents: list[Document], metadata_keys: tuple[str, ...], form: int
 ) -> None:
     prompt = Prompt(SCHEMA, metadata_keys=metadata_keys)
     sent = [document for document in documents if document.text]
@@ -147,12 +158,33 @@ def test_the_requests_of_a_job_are_those_of_its_documents(
     expected = [prompt.request(document, name, form=form) for document, name in zip(sent, names, strict=True)]
     travelled = batches.decode(batches.encode(Item(document, 1) for document in sent))
     for job in (Documents.of(sent), travelled):
-        assert [b"".join(pieces) for pieces in prompt.requests(job, names, form)] == expected
+        made = list(prompt.requests(job, names, form))
+        assert [b"".join(pieces) for pieces in made] == expected
+        for pieces in made:
+            if len(pieces) == 1:
+                taken["as one"] += 1
+            else:
+                taken["in pieces, with backticks" if b"`" in pieces[1] else "in pieces"] += 1
 
 
-@pytest.mark.parametrize("text", ["", "a\n`b`", "```\n````", 'é"\\\u2028 \x00'])
-def test_a_text_in_json_is_fenced_as_the_text_is(text: str) -> None:
-    assert orjson.loads(fenced_json(orjson.dumps(text)[1:-1])) == fenced(text)
+def test_a_text_in_json_is_fenced_as_the_text_is() -> None:
+    with both_paths("the usual fence", "a longer fence") as taken:
+        _a_text_in_json_is_fenced_as_the_text_is(taken)
+
+
+@settings(derandomize=True, max_examples=500)
+@given(st.text(alphabet=st.sampled_from('a`"\n\\é\u2028\0\U0001f9fe')) | _texts)
+@example("")
+@example("```\n````")
+def _a_text_in_json_is_fenced_as_the_text_is(taken: Counter[str], text: str) -> None:
+    try:
+        inner = orjson.dumps(text)[1:-1]
+    except TypeError:  # half a surrogate pair
+        return
+    assert orjson.loads(fenced_json(inner)) == fenced(text)
+    is_usual = fenced_json(inner) == OPEN + inner + CLOSE
+    assert is_usual or b"`" in inner, "what is put together in pieces would be fenced otherwise"
+    taken["the usual fence" if is_usual else "a longer fence"] += 1
 
 
 def test_images_stand_before_the_text_as_parts_of_the_users_message() -> None:

@@ -16,6 +16,7 @@ import pictures
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.testing import test_stream
+from both_paths import both_paths, crossed
 from harness import HASTY, QUICK, RECEIPT, Outcome, read_dataset, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,12 +157,19 @@ def test_the_journal_names_a_reference_as_it_names_the_same_text(source: Path) -
     assert keys.of(travelling) == keys.of(document) == keys.of(kb.Document("other", text_of(0)))
 
 
+def test_the_journal_names_a_text_that_has_no_value_as_it_names_its_document() -> None:
+    with both_paths("hashed in pieces", "put together") as taken:
+        _the_journal_names_a_text_as_its_document(taken)
+
+
 @settings(derandomize=True, max_examples=300)
 @given(st.text(alphabet=st.sampled_from('ab`" \n\\é\U0001f9fe'), min_size=1))
-def test_the_journal_names_a_text_that_has_no_value_as_it_names_its_document(text: str) -> None:
+def _the_journal_names_a_text_as_its_document(taken: Counter[str], text: str) -> None:
+    taken["put together" if "`" in text else "hashed in pieces"] += 1
     keys = Keys(Prompt(OutputSchema(RECEIPT)), service("http://127.0.0.1:1"))
+    document = crossed(kb.Document("a", text))
     named = keys.of_text(orjson.dumps(text)[1:-1])
-    assert named == keys.of(kb.Document("a", text)), "what another kimi_beam was answered would be paid for again"
+    assert named == keys.of(document), "what another kimi_beam was answered would be paid for again"
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])

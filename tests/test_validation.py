@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from both_paths import both_paths, perhaps_crossed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -490,14 +492,17 @@ _arrivals = st.none() | st.builds(
 )
 _valid = st.builds(
     Reply,
-    st.builds(
-        Document,
-        _words,
-        _words,
-        metadata=st.dictionaries(_words, st.integers(0, 9), max_size=2),
-        source=_words,
-        arrival=_arrivals,
-        earlier=st.builds(Earlier, st.integers(0, 3), st.integers(0, 3)),
+    perhaps_crossed(
+        st.builds(Document, _words, _words, source=_words)
+        | st.builds(
+            Document,
+            _words,
+            _words,
+            metadata=st.dictionaries(_words, st.integers(0, 9), max_size=2),
+            source=_words,
+            arrival=_arrivals,
+            earlier=st.builds(Earlier, st.integers(0, 3), st.integers(0, 3)),
+        )
     ),
     st.builds(Completion, st.just(GOOD), st.just("stop"), st.none() | st.integers(1, 2**31), st.none() | _words),
     st.builds(Usage, *[st.integers(0, 2**40)] * 3),
@@ -505,9 +510,20 @@ _valid = st.builds(
 )
 
 
+def test_a_row_says_the_same_whether_it_is_made_of_a_reply_or_of_an_extraction() -> None:
+    with both_paths("a text alone", "a text alone, pickled", "more than a text") as taken:
+        _a_row_says_the_same(taken)
+
+
+@settings(derandomize=True, max_examples=300)
 @given(st.lists(_valid, max_size=5))
-def test_a_row_says_the_same_whether_it_is_made_of_a_reply_or_of_an_extraction(given: list[Reply]) -> None:
+def _a_row_says_the_same(taken: Counter[str], given: list[Reply]) -> None:
     settled = settle(given, ASKED, NOW)
+    by_value = settled.replies.documents.others
+    for place, document in enumerate(settled.replies.documents):
+        was = ", pickled" if given[place].document.earlier is not Document("", "").earlier else ""
+        taken["more than a text" if place in by_value else f"a text alone{was}"] += 1
+        assert (place in by_value) == (not document.is_text_alone)
     each = list(extractions(settled, ASKED))
     again, bad = rows.convert(
         SCHEMA,

@@ -11,6 +11,7 @@ import lzma
 import os
 import pickle
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from both_paths import both_paths
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -656,12 +658,18 @@ _unusual = st.sampled_from(
 )
 
 
+def test_lines_that_are_read_at_once_are_what_each_of_them_is() -> None:
+    with both_paths("at once", "by themselves", at_least=100) as taken:
+        _lines_that_are_read_at_once(taken)
+
+
 @settings(derandomize=True, max_examples=2_000)
 @given(st.lists(_plain | _unusual, min_size=1, max_size=5))
 @example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"c"', b'"text":"t"}'])
 @example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"a}', b'{","text":"z"}'])
-def test_lines_that_are_read_at_once_are_what_each_of_them_is(some: list[bytes]) -> None:
+def _lines_that_are_read_at_once(taken: Counter[str], some: list[bytes]) -> None:
     block = texts_alone(some, "in/a.jsonl", USUAL)
+    taken["by themselves" if block is None else "at once"] += 1
     if block is not None:
         assert list(block) == [from_line(one, "in/a.jsonl") for one in some]
 
