@@ -7,7 +7,7 @@
 | `Prompt.requests` | `Prompt.request` | `test_prompting.py` |
 | `prompting.OPEN`, `CLOSE`, `fenced_json` | `prompting.fenced` | `test_prompting.py` |
 | `wire.usual_reply` | `wire.protocol`, `wire.completions` | `test_usual_reply.py` |
-| `protocol.match` of items in order | the rest of `protocol.match` | here |
+| `wire.matching.match` of items in order | the rest of `match` | here |
 | `jsontext.loads_whole` | `jsontext.loads_unambiguously` | `test_jsontext.py` |
 | `validation._provenance_columns` | `validation._provenance` | `test_validation.py` |
 | `io.json_lines.texts_alone` | `io.fields.from_line` | `io/test_documents.py` |
@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.columns import Record, Tuple
 from kimi_beam.transforms import make_batches
 from kimi_beam.types import Completion, Earlier, Failure, Ticket, Usage
-from kimi_beam.wire import protocol
+from kimi_beam.wire import matching
 
 # ------------------------------------------------------------------------------------------------ documents
 
@@ -127,7 +128,7 @@ _odd_items = st.lists(
 def test_items_in_order_are_matched_as_all_others_are() -> None:
     with both_paths("in order", "by their references") as taken, pytest.MonkeyPatch.context() as patch:
         looked: Counter[str] = Counter()
-        patch.setattr(protocol, "_position", counting(protocol._position, looked, "looked"))
+        patch.setattr(matching, "_disputed", counting(matching._disputed, looked, "looked"))
         _items_in_order_are_matched_as_all_others_are(taken, looked)
 
 
@@ -137,14 +138,14 @@ def _items_in_order_are_matched_as_all_others_are(
     taken: Counter[str], looked: Counter[str], items: list[dict[str, Any]]
 ) -> None:
     looked.clear()
-    found = protocol.match(items, _REFERENCES)
+    found = matching.match(items, _REFERENCES)
     is_fast = bool(items) and not looked
     taken["in order" if is_fast else "by their references"] += 1
     # One item more, a stranger, has the others matched one by one.
-    with_care, surplus = protocol.match([*items, {"external_reference": "stranger"}], _REFERENCES)
+    with_care = matching.match([*items, {"external_reference": "stranger"}], _REFERENCES)
     assert looked
     if is_fast:
-        assert found == (with_care, surplus - 1)
+        assert found == replace(with_care, surplus=with_care.surplus - 1)
 
 
 # ------------------------------------------------------------------------------------------------ columns
