@@ -305,7 +305,9 @@ def _was_sent(error: Exception) -> bool:
         aiohttp.ConnectionTimeoutError,
         aiohttp.InvalidURL,
     )
-    return not isinstance(error, never_sent)
+    # The alert by which a server says that it waits for TLS: it has not read a word of what was sent.
+    is_alert = isinstance(error, aiohttp.ClientResponseError) and "\\x15\\x03" in error.message
+    return not (is_alert or isinstance(error, never_sent))
 
 
 # ------------------------------------------------------------------------------------------------ one of a process

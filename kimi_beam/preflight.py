@@ -44,7 +44,8 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
 
     "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
     nothing is paid for. Trouble that passes (429, 5xx) is tried again for a few seconds and then left to the run, which
-    can wait longer.
+    can wait longer. Where nobody answers, or somebody else, the run would not fare better: its submits would be lost
+    without a word.
 
     Args:
         service: Where and whom to ask.
@@ -65,13 +66,16 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
             trouble = answer
             if (found := _refuse(trouble.error, service)) is not None:
                 return replace(found, emulated=emulated)
-            if isinstance(exchange, HttpReply) and exchange.status in (404, 405, 501) and _has_no_code(trouble.error):
-                raise ConfigError(f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}")
+            if isinstance(exchange, HttpReply) and _is_somebody_elses(exchange, trouble.error):
+                hint = _hint(service.root, trouble.message)
+                raise ConfigError(
+                    f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}{hint}"
+                )
             if attempt < _TRIES - 1:
                 told = trouble.error.retry_after if trouble.error else None
                 sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
-            elif isinstance(exchange, NoReply) and not exchange.sent:
-                raise ConfigError(f"cannot reach {service.root}: {trouble.message}")
+            elif isinstance(exchange, NoReply):
+                raise _unreachable(service.root, exchange)
         return Checked(service, f"could not make sure that the service takes this token and model: {trouble.message}")
     finally:
         client.close()
@@ -108,11 +112,13 @@ def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float],
                 pulled = refused
             trouble = pulled
             error = trouble.error
-            if error is not None and 400 <= error.status < 500 and error.status not in (408, 429):
+            if error is not None and 300 <= error.status < 500 and error.status not in (408, 429):
                 raise ConfigError(f"cannot pull events from the queue {events.queue}: {_reason(error)}")
             if attempt < _TRIES - 1:
                 told = error.retry_after if error is not None else None
                 sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+            elif isinstance(exchange, NoReply):
+                raise _unreachable(service.root, exchange)
     finally:
         client.close()
     return f"could not make sure that events can be pulled from the queue {events.queue}: {trouble.message}"
@@ -167,8 +173,39 @@ def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
     return None
 
 
-def _has_no_code(error: ServiceError | None) -> bool:
-    return error is None or error.code is None
+_MAY_PASS = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that say nothing of who answers."""
+
+
+def _is_somebody_elses(reply: HttpReply, error: ServiceError | None) -> bool:
+    """Whether a reply is none that the service gives: a page, or a status without a word of its own."""
+    if error is None:
+        return True
+    return error.code is None and (error.status < 500 or error.status == 501) and error.status not in _MAY_PASS
+
+
+def _unreachable(root: str, lost: NoReply) -> ConfigError:
+    return ConfigError(
+        f"cannot reach {root}: {lost.message}{_hint(root, lost.message)}; nothing was sent (--no-preflight starts all "
+        "the same)"
+    )
+
+
+_OF_TLS = ("\\x15\\x03", "HTTPS port", "HTTPS server", "Server disconnected")
+"""How a server that speaks TLS answers plain http: by an alert, a page of its own (nginx, Go), or by hanging up."""
+
+
+def _hint(root: str, message: str) -> str:
+    """What to look at first, by the words of OpenSSL and of web servers."""
+    if "CERTIFICATE_VERIFY_FAILED" in message:
+        if "ostname mismatch" in message or "IP address mismatch" in message:
+            return "; its certificate is another host's: is this the right name?"
+        return "; if an authority of your own has signed its certificate, name that by SSL_CERT_FILE"
+    if root.startswith("https:") and ("WRONG_VERSION_NUMBER" in message or "record layer" in message):
+        return "; it does not speak TLS there: is it http, or another port?"
+    if root.startswith("http:") and any(words in message for words in _OF_TLS):
+        return "; does it speak TLS there (https)?"
+    return ""
 
 
 def _speaker(service: WorkersAI) -> str:
