@@ -20,6 +20,7 @@ from typing import Any
 
 from apache_beam.io.localfilesystem import LocalFileSystem
 from harness import RECEIPT, receipts, service
+from patience import HANGS
 
 import kimi_beam as kb
 from kimi_beam import job
@@ -29,7 +30,7 @@ from kimi_beam.schema import OutputSchema
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["commands"])
 
-PATIENT = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=60.0)
+PATIENT = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=HANGS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Command:
         return ended(self.start())
 
 
-def ended(process: BaseProcess, within: float = 120.0) -> int:
+def ended(process: BaseProcess, within: float = HANGS) -> int:
     """Waits for a run; the exit code, negative for a signal."""
     try:
         process.join(within)

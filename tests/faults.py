@@ -15,6 +15,7 @@ from typing import Any
 from commands import PATIENT, Command, ended
 from door import Door
 from harness import Outcome, read_dataset, receipts, run_extract
+from patience import HANGS
 from scripted import error, reply
 
 import kimi_beam as kb
@@ -144,7 +145,7 @@ def _workers(pid: int) -> list[int]:
     return sorted(found)
 
 
-def _wait_for(condition: Callable[[], bool], within: float = 120.0) -> None:
+def _wait_for(condition: Callable[[], bool], within: float = HANGS) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "what was waited for did not come"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from patience import HANGS
 
 _ALL = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "*"}
 _READ = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*", "s3:Head*"], "Resource": "*"}
@@ -130,7 +131,7 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGS
     while True:
         try:
             with urllib.request.urlopen(f"{url}/moto-api/"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import ACCOUNT, read_dataset, receipts
+from patience import HANGS
 
 from kimi_beam import cli
 from kimi_beam.commands import console
@@ -336,7 +337,7 @@ def test_ctrl_c_says_how_many_batches_are_in_flight_and_leaves_no_half_output(
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANGS)
     assert process.returncode == 128 + number
     assert out == ""
     assert "1 batch is in flight" in err

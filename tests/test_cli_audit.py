@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from patience import HANGS
 from stream_files import document, write, write_came_in
 
 from kimi_beam import cli
@@ -118,5 +119,5 @@ def test_a_file_that_is_damaged_is_named(kind: str, out: Path, capsys: pytest.Ca
 def test_who_has_read_enough_of_it_is_told_nothing_more(tmp_path: Path) -> None:
     write_came_in(tmp_path, [replace(document(n), id="d" * 200) for n in range(5_000)])
     words = f"{sys.executable} -m kimi_beam.cli audit {tmp_path} | head -1"
-    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=HANGS, check=False)
     assert (done.stdout.split(), done.stderr) == (["came", "in", "5000"], "")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from harness import RECEIPT, read_dataset, receipts
+from patience import HANGS
 
 import kimi_beam as kb
 from kimi_beam import cli
@@ -199,7 +200,7 @@ def test_the_program_that_is_launched_does_the_same(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=HANGS,
     )
     assert done.returncode == 0, done.stderr
     assert len(read_dataset(tmp_path / "second").rows) == 10

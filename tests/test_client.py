@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import HANGS
 
 from kimi_beam import event_loop
 from kimi_beam.client import Client, Timeouts
@@ -212,7 +213,7 @@ def test_a_polls_reply_is_there_while_another_is_still_waited_for() -> None:
 
     def answer(request: bytes) -> bytes:
         if request.endswith(b'"slow"}'):
-            assert heard.wait(30), "the quick reply was kept back until the slow one came"
+            assert heard.wait(HANGS), "the quick reply was kept back until the slow one came"
         return OK
 
     with server(answer) as (url, _), client(url) as c:
@@ -236,7 +237,7 @@ def test_polls_that_nobody_reads_any_more_are_let_go() -> None:
 
     def answer(request: bytes) -> bytes:
         if request.endswith(b'"slow"}'):
-            gone.wait(30)
+            gone.wait(HANGS)
         return OK
 
     with server(answer) as (url, _), client(url) as c:

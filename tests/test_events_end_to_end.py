@@ -21,6 +21,7 @@ from apache_beam.transforms.window import TimestampedValue
 from conftest import ROOT
 from conservation import check, made
 from harness import RECEIPT, Outcome, read_dataset, receipts, run_extract, service
+from patience import HANGS
 from test_cli import run as run_cli
 
 import kimi_beam as kb
@@ -29,7 +30,7 @@ from kimi_beam.io.dead_letter_lines import encode
 
 QUEUE = "f1" * 16
 EVENTS = kb.Events(QUEUE, interval=0.1)
-POLLING = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=60)
+POLLING = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=HANGS)
 PACKED = kb.Batching(max_items=4, max_wait=0.0)
 
 
@@ -188,7 +189,7 @@ def command(inputs: tuple[str, str], tmp_path: Path, *more: str) -> list[str]:
 
 
 def launched(words: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_the_event_of_a_run_that_was_killed_while_it_fetched_comes_again(
@@ -198,13 +199,13 @@ def test_the_event_of_a_run_that_was_killed_while_it_fetched_comes_again(
 
     def answer(messages: object, schema: object) -> str:
         fetching.set()
-        assert killed.wait(60)
+        assert killed.wait(HANGS)
         return '{"company": "A", "total": 1}'
 
     with emulator(latency=0.5, answer=answer, clock=lambda: time.time() + ahead[0]) as served:
         words = command(inputs, tmp_path, "--base-url", served.base_url, "--events-queue", QUEUE)
         with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as victim:
-            assert fetching.wait(60)
+            assert fetching.wait(HANGS)
             before = served.stats()["events"]
             victim.send_signal(signal.SIGKILL)
         killed.set()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from apache_beam.transforms.window import TimestampedValue
 from harness import QUICK, RECEIPT, service
+from patience import HANGS
 
 import kimi_beam as kb
 from kimi_beam import batches
@@ -59,7 +60,7 @@ class Worker:
         return is_open
 
     def finish(self) -> None:
-        until = time.monotonic() + 20.0
+        until = time.monotonic() + HANGS
         while self.act():
             assert time.monotonic() < until, "it never ends"
             time.sleep(0.02)

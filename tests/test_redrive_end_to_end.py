@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 from harness import RECEIPT, Outcome, receipts, run_extract, run_redrive, service
+from patience import HANGS
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.io.dead_letter_lines import encode
 from kimi_beam.types import Arrival, DeadLetter
 
-PATIENT = kb.Polling(0.05, 1.5, 0.2, deadline=60)
+PATIENT = kb.Polling(0.05, 1.5, 0.2, deadline=HANGS)
 HASTY = kb.Polling(0.05, 1.5, 0.1, deadline=0.3)
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="

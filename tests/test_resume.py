@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from harness import RECEIPT, Outcome, receipts, run_extract, service
+from patience import HANGS
 
 import kimi_beam as kb
 from kimi_beam import cli
@@ -112,7 +113,7 @@ def test_a_ticket_is_polled_and_not_submitted_again(tmp_path: Path) -> None:
             tmp_path,
             receipts(40),
             "second",
-            polling=kb.Polling(0.1, 1.5, 0.2, deadline=60),
+            polling=kb.Polling(0.1, 1.5, 0.2, deadline=HANGS),
             batching=kb.Batching(max_items=9),
         )
         assert emulator.stats()["items"] == 40
@@ -127,7 +128,7 @@ def test_an_expired_ticket_is_submitted_again(tmp_path: Path) -> None:
         first = run(emulator, tmp_path, receipts(10), "first", polling=kb.Polling(0.05, 1.5, 0.1, deadline=0.3))
         assert first.codes == {"deadline": 10}
         ahead[0] = 100.0
-        patient = kb.Polling(0.1, 1.5, 0.2, deadline=60)
+        patient = kb.Polling(0.1, 1.5, 0.2, deadline=HANGS)
         second = run(emulator, tmp_path, receipts(10), "second", polling=patient)
         assert emulator.stats()["submits"] == 2
     assert len(second.rows) == 10
@@ -166,7 +167,7 @@ def test_two_documents_of_one_content_keep_their_own_ids(tmp_path: Path) -> None
     with Emulator(latency=2.0) as emulator:
         first = run(emulator, tmp_path, twins, "first", polling=kb.Polling(0.05, 1.5, 0.1, deadline=0.2))
         assert first.codes == {"deadline": 3}
-        second = run(emulator, tmp_path, twins, "second", polling=kb.Polling(0.1, 1.5, 0.2, deadline=60))
+        second = run(emulator, tmp_path, twins, "second", polling=kb.Polling(0.1, 1.5, 0.2, deadline=HANGS))
     assert {row["_document_id"] for row in second.rows} == {"twin-0", "twin-1", "twin-2"}
 
 
@@ -207,7 +208,7 @@ def test_a_killed_run_that_is_started_again_pays_for_nothing_twice(moment: str, 
         victim.send_signal(signal.SIGKILL)
         victim.wait()
         assert not (tmp_path / "out" / "summary.json").exists()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
         assert done.returncode == 0, done.stderr
         stats = emulator.stats()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -217,7 +218,9 @@ def test_a_killed_run_that_is_started_again_pays_for_nothing_twice(moment: str, 
 
 def test_a_second_run_on_the_same_directory_is_refused_while_the_first_is_alive(tmp_path: Path) -> None:
     with Emulator() as emulator, lease(str(tmp_path / "out")):
-        done = subprocess.run(_command(tmp_path, emulator, 3), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            _command(tmp_path, emulator, 3), capture_output=True, text=True, timeout=HANGS, check=False
+        )
         assert done.returncode == 2
         assert f"another run (process {os.getpid()}" in done.stderr
         assert emulator.stats()["submits"] == 0
@@ -228,7 +231,7 @@ def test_the_journal_is_kept_by_overwrite_and_left_out_on_demand(tmp_path: Path)
     with Emulator() as emulator:
         for more, paid_so_far in (((), 5), (("--overwrite",), 5), (("--overwrite", "--no-journal"), 10)):
             done = subprocess.run(
-                _command(tmp_path, emulator, 5, *more), capture_output=True, text=True, timeout=60, check=False
+                _command(tmp_path, emulator, 5, *more), capture_output=True, text=True, timeout=HANGS, check=False
             )
             assert done.returncode == 0, done.stderr
             assert emulator.stats()["items"] == paid_so_far
@@ -252,7 +255,7 @@ def test_a_journal_that_cannot_be_read_is_refused_in_a_line_and_nothing_is_sent(
     (journal / "00000000000000000001-a.submissions.json").write_text('{"kimi_beam.journal": 9, "submissions": []}')
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 3, "--journal", str(journal), *options)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
         assert emulator.stats()["submits"] == 0
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -263,7 +266,7 @@ def test_a_journal_in_the_output_itself_does_not_refuse_its_own_run(tmp_path: Pa
     with Emulator() as emulator:
         for more in ((), ("--overwrite",)):
             command = _command(tmp_path, emulator, 5, "--journal", f"{tmp_path}/./out/", *more)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
             assert done.returncode == 0, done.stderr
         assert emulator.stats()["items"] == 5
 
@@ -333,8 +336,8 @@ def test_what_is_older_than_the_ttl_is_forgotten_and_paid_for_again(how: str, tm
             if age:
                 _aged(journal, age)
             if age and how == "gc":
-                subprocess.run(gc, check=True, timeout=60, capture_output=True)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                subprocess.run(gc, check=True, timeout=HANGS, capture_output=True)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
             assert done.returncode == 0, done.stderr
             assert emulator.stats()["items"] == paid_so_far
     # What another run of this process has in its index is gone as well.
@@ -357,7 +360,7 @@ def test_a_run_of_the_same_process_does_not_look_for_what_was_forgotten(tmp_path
 def test_what_is_said_of_a_journal_needs_one(option: tuple[str, str], tmp_path: Path) -> None:
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 3, "--no-journal", *option)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
         assert emulator.stats()["submits"] == 0
     assert done.returncode == 2
     assert "need a journal" in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import ACCOUNT, receipts
+from patience import HANGS
 
 from kimi_beam.emulator import Emulator
 
@@ -67,7 +68,12 @@ def call(here: Path, way: str, *arguments: object) -> subprocess.CompletedProces
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     env |= {"CLOUDFLARE_ACCOUNT_ID": ACCOUNT, "CLOUDFLARE_API_TOKEN": "any"}
     return subprocess.run(
-        [sys.executable, *script, *map(str, arguments)], cwd=here, env=env, capture_output=True, text=True, timeout=120
+        [sys.executable, *script, *map(str, arguments)],
+        cwd=here,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=HANGS,
     )
 
 

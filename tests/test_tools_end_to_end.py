@@ -15,6 +15,7 @@ from typing import Any
 import pictures
 import pytest
 from harness import HASTY, RECEIPT, receipts, run_extract, service
+from patience import HANGS
 from scripted import Asked, Scripted, answered, completion, reply
 
 import kimi_beam as kb
@@ -209,7 +210,7 @@ try:
 except asyncio.TimeoutError:
     print("given up")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS, check=True)
     assert done.stdout == "given up\n"
 
 

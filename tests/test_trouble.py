@@ -16,6 +16,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing import test_stream
 from harness import HASTY, QUICK, RECEIPT, receipts, run_extract, service
+from patience import HANGS
 from scripted import Asked, Scripted, answered, completion, error, reply
 from test_synchronous import _arrived, stream_through
 
@@ -172,7 +173,7 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for(api: str, header: dict[str
     told = {"run": "refused", "batch": "refused", "poll": "deadline"}[api]
     with Scripted(poll_later if api == "poll" else lambda _: error(3021, 429, **header)) as server:
         where = service(server.url, api="run" if api == "run" else "batch")
-        outcome = within(60, lambda: run_extract(receipts(3), "", tmp_path, where=where, polling=HASTY))
+        outcome = within(HANGS, lambda: run_extract(receipts(3), "", tmp_path, where=where, polling=HASTY))
     assert outcome.codes == {told: 3}
 
 
@@ -196,7 +197,7 @@ def test_a_service_that_is_not_there_is_waited_for_until_the_deadline(tmp_path: 
 def test_trouble_of_the_service_is_tried_five_times_at_least_and_ends_at_the_deadline(tmp_path: Path) -> None:
     with Scripted(lambda _: error(8005, 500)) as server:
         where = service(server.url, api="run")
-        outcome = within(60, lambda: run_extract(receipts(2), "", tmp_path, where=where, polling=HASTY))
+        outcome = within(HANGS, lambda: run_extract(receipts(2), "", tmp_path, where=where, polling=HASTY))
         assert len(server.asked) >= 10
     assert outcome.codes == {"refused": 2}
     assert {letter["retryable"] for letter in outcome.letters} == {True}
@@ -257,7 +258,7 @@ def test_a_bundle_that_failed_leaves_nothing_behind_in_the_instance_that_is_used
 @pytest.mark.parametrize("count", [2, 80], ids=["while a bundle ends", "while documents wait for a place"])
 def test_an_answer_is_in_the_journal_while_others_are_waited_for(count: int, tmp_path: Path) -> None:
     """A worker that is killed then has no more to pay again than what was in flight."""
-    numbers, deadline = iter(range(1000)), time.monotonic() + 60
+    numbers, deadline = iter(range(1000)), time.monotonic() + HANGS
 
     async def answer(_: Asked) -> bytes:
         if next(numbers) > 0:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import orjson
+from patience import HANGS
 
 from kimi_beam.emulator import Emulator
 
@@ -72,7 +73,7 @@ class Peer:
 @contextmanager
 def serving(**options: Any) -> Iterator[Peer]:
     clock = Clock()
-    with Emulator(clock=clock, **options) as emulator, httpx.Client(trust_env=False) as http:
+    with Emulator(clock=clock, **options) as emulator, httpx.Client(trust_env=False, timeout=HANGS) as http:
         yield Peer(emulator, clock, http)
 
 

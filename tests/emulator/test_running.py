@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from patience import HANGS
 
 from kimi_beam.emulator import Emulator, command
 
@@ -27,7 +28,7 @@ PATH = "/accounts/a/ai/run/@cf/moonshotai/kimi-k2.6"
 
 
 def ask(url: str) -> httpx.Response:
-    return httpx.post(url + PATH, json=BODY, headers={"Authorization": "Bearer t"}, trust_env=False)
+    return httpx.post(url + PATH, json=BODY, headers={"Authorization": "Bearer t"}, trust_env=False, timeout=HANGS)
 
 
 def test_it_stops_with_connections_open_and_requests_under_way():
@@ -118,7 +119,7 @@ def test_the_program_prints_its_url_and_ends_quietly(number):
         assert ask(url).json()["result"]["choices"][0]["message"]["content"].startswith("```json")
         with socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0)):
             process.send_signal(number)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=HANGS)
     assert process.returncode == 0
     assert out == ""
     assert "Traceback" not in err
@@ -137,10 +138,10 @@ def test_verbose_is_a_line_a_request_without_tokens_or_documents():
             headers = {"Authorization": "Bearer secret-token"}
             with contextlib.suppress(httpx.RemoteProtocolError):
                 where = f"{url}{PATH}?queueRequest=true&token=secret-query"
-                httpx.post(where, json=body, headers=headers, trust_env=False)
-        httpx.get(url + "/a%1b%5b31m%20path", trust_env=False)
+                httpx.post(where, json=body, headers=headers, trust_env=False, timeout=HANGS)
+        httpx.get(url + "/a%1b%5b31m%20path", trust_env=False, timeout=HANGS)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANGS)
     lines = err.splitlines()[3:]
     assert out == ""
     path = re.sub(r"\d+", "N", f"/client/v4{PATH}")
@@ -156,7 +157,7 @@ def test_verbose_is_a_line_a_request_without_tokens_or_documents():
 
 def test_faults_that_are_not_understood_end_it_with_one_line(capsys):
     with program("--faults", "bogus=1") as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANGS)
     assert (process.returncode, out) == (2, "")
     assert err.count("\n") == 1
     assert "never_ends" in err

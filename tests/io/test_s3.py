@@ -19,6 +19,7 @@ import pytest
 from harness import ACCOUNT, RECEIPT, Outcome, read_dataset, receipts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import HANGS
 from s3_server import Keys, S3Server, s3_server
 
 from kimi_beam import cli
@@ -193,7 +194,7 @@ def test_a_journal_costs_a_request_a_file_and_several_are_read_at_once(bucket: S
     client = s3.S3(None).client
 
     def wait(**_: object) -> None:
-        at_once.wait(timeout=30)
+        at_once.wait(timeout=HANGS)
 
     client.meta.events.register("before-call.s3.GetObject", wait)
     try:

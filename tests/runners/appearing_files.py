@@ -69,7 +69,7 @@ class Stream:
             finally:
                 program.send_signal(signal.SIGINT)
                 try:
-                    program.wait(20)
+                    program.wait(60)
                 except subprocess.TimeoutExpired:
                     program.kill()
 

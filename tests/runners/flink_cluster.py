@@ -195,7 +195,7 @@ class FlinkCluster:
         """Ends every process, kindly at first."""
         for _, process, _ in reversed(self._processes):
             _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         for _, process, log in self._processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))

@@ -160,7 +160,7 @@ def _launched(command: Sequence[object]) -> tuple[int, str]:
         except BaseException:
             program.send_signal(signal.SIGINT)
             try:
-                program.wait(10)
+                program.wait(60)
             except subprocess.TimeoutExpired:
                 program.kill()
             raise
