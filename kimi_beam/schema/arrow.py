@@ -77,8 +77,13 @@ class Plan:
     leaves: Sequence[Leaf]
 
 
-def plan(shapes: Shapes, root: Term) -> Plan:
+def plan(shapes: Shapes, root: Term, *, keep_nulls: bool = True) -> Plan:
     """Decides the columns of a schema.
+
+    Args:
+        shapes: The schema's shapes.
+        root: Its root.
+        keep_nulls: Whether an explicit null is told apart from absence where a member may be either.
 
     Raises:
         SchemaError: An ``x-arrow-type`` is no type, or none for its place.
@@ -87,17 +92,18 @@ def plan(shapes: Shapes, root: Term) -> Plan:
     for depth, again in _ATTEMPTS:
         # An attempt that nothing would stop earlier than the last one ends as that did.
         if planner is None or depth <= planner.deepest or (again < planner.again and planner.recurses):
-            planner = _Planner(shapes, depth, again, _MAX_COLUMNS)
+            planner = _Planner(shapes, depth, again, _MAX_COLUMNS, keep_nulls=keep_nulls)
             try:
                 return planner.plan(root)
             except _TooManyError:
                 continue
     # One column a property, however many there are.
-    return _Planner(shapes, 1, 0, None).plan(root)
+    return _Planner(shapes, 1, 0, None, keep_nulls=keep_nulls).plan(root)
 
 
 class _Planner:
-    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None) -> None:
+    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None, *, keep_nulls: bool) -> None:
+        self._keep_nulls = keep_nulls
         self._shapes, self._depth, self.again, self._most = shapes, depth, again, most
         self._leaves: list[Leaf] = []
         self.deepest, self.recurses = 0, False
@@ -186,7 +192,8 @@ class _Planner:
             never = always and not inner.null and column.holds_all()
             metadata = _metadata(inner, name if names[name] != name else None)
             field = pa.field(names[name], column.type, nullable=not never, metadata=metadata)
-            members.append(Member(name, field, column, required, inner.null))
+            same = inner.null and name not in shape.needed and not self._keep_nulls
+            members.append(Member(name, field, column, required, inner.null, same))
         return members
 
     def _array(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:

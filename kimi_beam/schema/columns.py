@@ -1,7 +1,7 @@
 """Columns of objects and arrays: instances taken apart, column by column, and put together again.
 
 A null cell alone means that a member is absent; one that must be there is null by it. An explicit null where the member
-may also be absent stands aside.
+may also be absent stands aside, unless both mean the same.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Member:
         column: The column.
         required: Whether it is always there.
         null: Whether it may be null.
+        same: Whether null means the same as absent, so that its cell says enough of both.
     """
 
     name: Any
@@ -40,6 +41,7 @@ class Member:
     column: Column
     required: bool
     null: bool
+    same: bool = False
 
 
 class Record(Column):
@@ -147,6 +149,9 @@ class Record(Column):
                     raise ValueError("a member is missing, or null where it must not be")
                 keys -= nulls
         if keys:
+            # Nulls that mean what absence means have no need of more than their cell.
+            keys -= sum(o.get(m.name, o) is None for m in self.members if m.same for o in objects)
+        if keys:
             raise ValueError("a key without a column, or a null beside absence")
         arrays = [
             one if m.name in parts else m.column.build(one, member(place, m.name), aside)
@@ -171,6 +176,8 @@ class Record(Column):
     @staticmethod
     def _nulls(m: Member, items: Sequence[Any], objects: Sequence[Any] | None, place: Place, aside: Aside) -> None:
         """Keeps nulls that mean more than their cell. Without `objects`, each has the member."""
+        if m.same:
+            return
         must = m.null and m.required
         if objects is None and must:
             return

@@ -22,7 +22,8 @@ def both(one: Shape, other: Shape, *, hint: bool = False) -> Shape:
         return other if one is ANY else one
     if hint and not (one.kinds == ALL and not one.implied):
         members = _members(one, other, hint=True) if "object" in one.likely else one.members
-        return replace(one, members=members, sources=one.sources | other.sources)
+        sources, needed = one.sources | other.sources, one.needed | other.needed
+        return replace(one, members=members, sources=sources, needed=needed)
     kinds = _common(one.kinds, other.kinds)
     return Shape(
         kinds,
@@ -42,6 +43,7 @@ def both(one: Shape, other: Shape, *, hint: bool = False) -> Shape:
         one.arrow or other.arrow,
         {**other.facets, **one.facets},
         one.sources | other.sources,
+        one.needed | other.needed,
     )
 
 
@@ -125,6 +127,7 @@ def either(shapes: list[Shape]) -> Shape:
         if telling
         else {},
         frozenset().union(*(shape.sources for shape in telling)),
+        frozenset().union(*(shape.needed for shape in telling)),
     )
 
 

@@ -82,6 +82,7 @@ def own(node: Node) -> Shape:
         arrow if isinstance(arrow, str) else None,
         facets,
         frozenset([node.key]),
+        frozenset(required if isinstance(required, list) else ()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kimi_beam.schema.places import Shapes
@@ -10,6 +10,24 @@ from kimi_beam.schema.shapes import Shape, Term
 from kimi_beam.schema.violations import Violation, violation
 
 _MOST = 100
+_COUNT_MEMBERS = frozenset(
+    {"minProperties", "maxProperties", "dependentRequired", "dependentSchemas", "dependencies", "if", "not"}
+)
+_NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
+
+
+def counts_members(schemas: Iterable[Any]) -> bool:
+    """Whether some schemas say anything that holds or not by whether a member that may be absent is there."""
+    waiting: list[tuple[Any, bool]] = [(schema, False) for schema in schemas]
+    while waiting:
+        value, are_names = waiting.pop()
+        if isinstance(value, dict):
+            if not are_names and not _COUNT_MEMBERS.isdisjoint(value):
+                return True
+            waiting += [(one, not are_names and key in _NAMES) for key, one in value.items()]
+        elif isinstance(value, list):
+            waiting += [(one, False) for one in value]
+    return False
 
 
 def unnamed(shapes: Shapes, root: Term, instance: Any) -> list[Violation]:

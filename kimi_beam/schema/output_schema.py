@@ -20,7 +20,7 @@ from kimi_beam.schema.aside import Aside, at_root, put_back
 from kimi_beam.schema.cells import JSON, Array, Json
 from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
-from kimi_beam.schema.named import absent_nulls, unnamed
+from kimi_beam.schema.named import absent_nulls, counts_members, unnamed
 from kimi_beam.schema.nullable import with_nulls
 from kimi_beam.schema.own_validators import OwnValidators, RefusedError
 from kimi_beam.schema.places import Shapes
@@ -52,6 +52,10 @@ class OutputSchema:
             has an offset stands in ``_additional``.
         registry: Other schemas that it refers to, by URI; or a function that fetches the schema of a URI, which is
             called while the pipeline is built. None: nothing outside the schema may be referred to.
+        keep_nulls: Whether an explicit null of a property that may be null and may be absent is told apart from its
+            absence, by ``_additional``. Otherwise its null cell stands for both, and it comes back as absent; nulls are
+            kept all the same in a schema that counts members (``minProperties``, ``if``, ``not`` and the like), and
+            where a branch of a union requires the property.
         draft: 4, 6, 7, "2019-09" or "2020-12". None: as the schema's ``$schema`` says, else 2020-12.
 
     Raises:
@@ -66,12 +70,14 @@ class OutputSchema:
         formats: Formats = True,
         registry: RegistrySource | None = None,
         draft: Draft | None = None,
+        keep_nulls: bool = False,
     ) -> None:
         if isinstance(schema, OutputSchema):
             self.__dict__.update(schema.__dict__)  # nothing in it ever changes
             return
         if not isinstance(formats, bool) and formats != "local":
             raise SchemaError(f"formats is {formats!r}: True, False or 'local'")
+        self.keep_nulls = keep_nulls
         self.closed, self.formats, self.draft = closed, formats, draft_name(draft)
         found, model = definition(schema)
         # A copy: what the caller changes later would change the columns and not the validator.
@@ -94,9 +100,10 @@ class OutputSchema:
 
     def __getstate__(self) -> dict[str, Any]:
         """The schema and what was said of it: a compiled validator cannot travel."""
-        return {name: self.__dict__[name] for name in _STATE}
+        return {name: getattr(self, name) for name in _STATE}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.keep_nulls = True  # as it was before there was a choice
         self.__dict__.update(state)
         self._prepare()
 
@@ -110,7 +117,7 @@ class OutputSchema:
     def _identity(self) -> tuple[Any, ...]:
         # The order of properties counts: it is the order of the columns.
         documents = jsontext.dumps_any(self._documents)
-        return jsontext.dumps_any(self.json_schema), self.formats, self.closed, self.draft, documents
+        return jsontext.dumps_any(self.json_schema), self.formats, self.closed, self.draft, documents, self.keep_nulls
 
     def __repr__(self) -> str:
         return f"OutputSchema({self.name!r}, hash={self.hash!r})"
@@ -256,7 +263,8 @@ class OutputSchema:
 
     @cached_property
     def _plan(self) -> arrow.Plan:
-        return arrow.plan(self._shapes, self._root)
+        keep_nulls = self.keep_nulls or counts_members([self._meant, *self._meant_documents.values()])
+        return arrow.plan(self._shapes, self._root, keep_nulls=keep_nulls)
 
     @property
     def leaves(self) -> Sequence[arrow.Leaf]:
@@ -324,6 +332,8 @@ class OutputSchema:
     def from_arrow(self, table: pa.Table | pa.RecordBatch) -> list[Any]:
         """The instances that `to_arrow` made columns of: equal as JSON, date-times as instants.
 
+        Without `keep_nulls`, a null that means the same as absence comes back as absence.
+
         Args:
             table: Columns of `arrow_schema`, read by whatever; others beside them are not looked at.
 
@@ -345,7 +355,7 @@ class OutputSchema:
         return [value if beside is None else put_back(value, beside) for value, beside in zip(found, rest, strict=True)]
 
 
-_STATE = ("closed", "formats", "draft", "json_schema", "_documents", "_own")
+_STATE = ("closed", "formats", "draft", "keep_nulls", "json_schema", "_documents", "_own")
 
 
 def _rest(aside: Aside, count: int) -> Array:

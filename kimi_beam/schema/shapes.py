@@ -65,6 +65,7 @@ class Shape:
         closed_items: Whether nothing follows the prefix.
         arrow: ``x-arrow-type``; None where it is left to us.
         facets: Keywords of `FACETS`.
+        needed: Which of the members are there in some case at least, as one branch of a union requires them.
         sources: The schemas that this was read from, to notice a place that contains itself.
     """
 
@@ -85,6 +86,7 @@ class Shape:
     arrow: str | None = None
     facets: Mapping[str, Any] = field(default_factory=dict)
     sources: frozenset[Any] = frozenset()
+    needed: frozenset[str] = frozenset()
 
     @property
     def likely(self) -> frozenset[str]:

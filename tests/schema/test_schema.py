@@ -239,7 +239,7 @@ def test_every_valid_instance_is_read_back_from_its_row_unaltered(data: st.DataO
         if not isinstance(definition, dict):
             return
         definition = {**definition, "$defs": node.defs}
-    schema = OutputSchema(definition)
+    schema = OutputSchema(definition, keep_nulls=True)
     instances = data.draw(st.lists(node.instances, min_size=1, max_size=3))
     for instance in instances:
         assert schema.validate(instance) == []
@@ -492,10 +492,59 @@ def test_inside_an_object_our_names_are_names_like_any_other() -> None:
 
 
 def test_absent_null_and_overflowing_are_three_different_things() -> None:
-    schema = OutputSchema({"type": "object", "properties": {"n": {"type": ["integer", "null"]}}})
+    definition = {"type": "object", "properties": {"n": {"type": ["integer", "null"]}}}
+    schema = OutputSchema(definition, keep_nulls=True)
     batch, _ = schema.to_arrow([{}, {"n": None}, {"n": 1 << 64}, {"n": 5}])
     assert batch.column("n").to_pylist() == [None, None, None, 5]
     assert batch.column(ADDITIONAL).to_pylist() == [None, '{"/n":null}', '{"/n":18446744073709551616}', None]
+
+
+def test_a_null_that_means_the_same_as_absence_needs_no_more_than_its_cell() -> None:
+    ref = {"type": ["string", "null"]}
+    part = {"type": "object", "properties": {"ref": ref, "n": {"type": "integer"}}, "required": ["n"]}
+    definition = {"type": "object", "properties": {"ref": ref, "must": ref, "parts": {"items": part}}}
+    schema = OutputSchema({**definition, "required": ["must"]})
+    instances = [
+        {"ref": None, "must": None, "parts": [{"ref": None, "n": 1}, {"n": 2}]},
+        {"must": None},
+        {"ref": "x", "must": "y", "parts": [{"ref": "z", "n": 3}]},
+        {"ref": None, "must": "y"},
+    ]
+    for some in (instances, instances[:1], instances[3:]):
+        batch, bad = schema.to_arrow(some)
+        assert bad == []
+        assert batch.column(ADDITIONAL).null_count == len(some), "explicit nulls stand in _additional"
+        back = schema.from_arrow(batch)
+        assert all(map(schema.is_valid, back))
+    assert schema.from_arrow(schema.to_arrow(instances)[0]) == [
+        {"must": None, "parts": [{"n": 1}, {"n": 2}]},
+        {"must": None},
+        instances[2],
+        {"must": "y"},
+    ]
+    exact = OutputSchema(schema.json_schema, keep_nulls=True)
+    batch, _ = exact.to_arrow(instances)
+    assert exact.from_arrow(batch) == instances
+    assert exact != schema
+    assert pickle.loads(pickle.dumps(exact)).keep_nulls is True
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"minProperties": 1},
+        {"not": {"required": ["b"]}},
+        {"dependentRequired": {"b": ["a"]}},
+        {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        {"if": {"required": ["a"]}, "then": {"properties": {"b": {"const": "x"}}}},
+    ],
+)
+def test_a_null_is_kept_where_its_absence_would_mean_something_else(definition: Any) -> None:
+    nullable = {"type": ["string", "null"]}
+    schema = OutputSchema({"type": "object", "properties": {"a": nullable, "b": nullable}, **definition})
+    instances = [one for one in ({"a": None}, {"a": None, "b": "x"}) if schema.is_valid(one)]
+    assert instances
+    assert schema.from_arrow(schema.to_arrow(instances)[0]) == instances
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53, -(2**53), 2**63 - 1, -(2**63), 1.0, -0.0, 9.007199254740992e15])
@@ -881,7 +930,7 @@ _LINES: dict[str, Any] = {
 )
 def test_one_odd_row_among_plain_ones_comes_back_as_it_was(odd: dict[str, Any]) -> None:
     plain = {"count": 1, "price": 1.5, "of": {"a": 1, "b": ""}}
-    schema, rows = OutputSchema(_LINES), [plain, odd, plain]
+    schema, rows = OutputSchema(_LINES, keep_nulls=True), [plain, odd, plain]
     batch, bad = schema.to_arrow(rows)
     assert not bad
     assert schema.from_arrow(batch) == rows
@@ -938,7 +987,7 @@ def test_what_is_nested_is_made_a_column_once_however_its_objects_are_taken_apar
 @pytest.mark.parametrize("value", [{}, {"0": "a"}, "", "ab", [], ["a"], ["a", 1, None], 5, None])
 def test_what_is_no_array_is_never_read_back_as_one(value: Any) -> None:
     tuples = {"prefixItems": [{"type": "string"}, {"type": "integer"}]}
-    schema = OutputSchema({"type": "object", "properties": {"t": tuples}})
+    schema = OutputSchema({"type": "object", "properties": {"t": tuples}}, keep_nulls=True)
     for rows in ([{"t": value}], [{"t": value}, {}, {"t": None}]):
         batch, bad = schema.to_arrow(rows)
         assert bad == []

@@ -95,9 +95,27 @@ def test_every_schema_has_columns_and_always_the_same(real: list[Real]) -> None:
 
 def test_every_valid_instance_comes_back_equal_from_a_parquet_file(real: list[Real]) -> None:
     for r in real:
-        back = _through_a_file(OutputSchema(r.schema), r.valid)
+        back = _through_a_file(OutputSchema(r.schema, keep_nulls=True), r.valid)
         assert all(map(_same, back, r.valid)), r.name
         assert len(back) == len(r.valid)
+
+
+def test_without_keep_nulls_it_comes_back_valid_and_equal_but_for_nulls_that_mean_absent(real: list[Real]) -> None:
+    dropped = 0
+    for r in real:
+        schema = OutputSchema(r.schema)
+        back = _through_a_file(schema, r.valid)
+        assert all(map(schema.is_valid, back)), r.name
+        assert all(_same(_bare(one), _bare(other)) for one, other in zip(back, r.valid, strict=True)), r.name
+        dropped += sum(not _same(one, other) for one, other in zip(back, r.valid, strict=True))
+    assert dropped > 0, "no null of the real instances is one of an optional property"
+
+
+def _bare(value: Any) -> Any:
+    """The value without the null members of its objects."""
+    if isinstance(value, dict):
+        return {key: _bare(item) for key, item in value.items() if item is not None}
+    return [_bare(item) for item in value] if isinstance(value, list) else value
 
 
 def test_every_valid_instance_is_accepted_and_every_invalid_one_refused(real: list[Real]) -> None:
@@ -114,7 +132,7 @@ def test_every_valid_instance_is_accepted_and_every_invalid_one_refused(real: li
 
 def test_an_invalid_instance_never_costs_a_valid_one_its_row(real: list[Real]) -> None:
     for r in real:
-        schema = OutputSchema(r.schema)
+        schema = OutputSchema(r.schema, keep_nulls=True)
         mixed = [*r.invalid, *r.valid, *r.invalid]
         batch, bad = schema.to_arrow(mixed)
         refused = {index for index, _ in bad}
@@ -233,8 +251,10 @@ def test_what_a_conformance_test_holds_valid_comes_back_from_its_row(
 ) -> None:
     came_back = 0
     for case, definition, tests in _suite(shared_data, name):
-        schema = OutputSchema(definition, formats=False, registry=remotes, draft=draft)
+        schema = OutputSchema(definition, formats=False, registry=remotes, draft=draft, keep_nulls=True)
         valid = [test["data"] for test in tests if test["valid"]]
         assert all(map(_same, _through_a_file(schema, valid), valid)), case
+        usual = OutputSchema(definition, formats=False, registry=remotes, draft=draft)
+        assert all(map(usual.is_valid, _through_a_file(usual, valid))), case
         came_back += len(valid)
     assert came_back == count
