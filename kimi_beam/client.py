@@ -57,8 +57,9 @@ _WAIT_FOR_MESSAGES = 20.0
 _MAX_HEADER = 64 << 10
 """Bytes of a reply's header line: gateways add many."""
 
-_MAX_SUBMITS = 8
-"""Connections for submits: bodies are megabytes, and more at once would only share the same line."""
+SUBMITS_AT_ONCE = 8
+"""Submits in the air at once: bodies are megabytes, and more at once would only share the same line. Also what a
+worker that is killed may have submitted without a trace of the ticket."""
 
 _MAX_POLLS = 32
 
@@ -82,6 +83,7 @@ class Client:
         prefix: What all requests begin with. Equal prefixes of a machine go to the same model instance, whose cache
             knows them (``x-session-affinity``; prompt caching page).
         max_concurrency: Synchronous requests at once.
+        max_submits: Submits at once.
         timeouts: None: the usual ones.
     """
 
@@ -91,6 +93,7 @@ class Client:
         *,
         prefix: bytes = b"",
         max_concurrency: int = 64,
+        max_submits: int = SUBMITS_AT_ONCE,
         timeouts: Timeouts | None = None,
     ) -> None:
         self.service = service
@@ -98,6 +101,7 @@ class Client:
         self.quota = quota_of(service)
         self.slots = asyncio.BoundedSemaphore(max_concurrency)
         self._users = 1
+        self._max_submits = max_submits
         self._timeouts = timeouts or Timeouts()
         self._authorization = service.authorization()
         self._redaction = self._redacting()
@@ -200,7 +204,7 @@ class Client:
             return _Line(session, proxy)
 
         return (
-            line(self._timeouts.read, limit=_MAX_SUBMITS, force_close=True),
+            line(self._timeouts.read, limit=self._max_submits, force_close=True),
             line(self._timeouts.read, limit=_MAX_POLLS),
             line(self._timeouts.answer, limit=max_concurrency),
         )
@@ -316,18 +320,18 @@ _lock = threading.Lock()
 _clients: dict[object, Client] = {}
 
 
-def connect(service: WorkersAI, prefix: bytes, max_concurrency: int) -> Client:
+def connect(service: WorkersAI, prefix: bytes, max_concurrency: int, max_submits: int = SUBMITS_AT_ONCE) -> Client:
     """The client of this process for a service: made when it is first asked for. Give it back with `disconnect`."""
     # A secret manager's handle may not be hashable, and has no other name than itself.
     token = service.token_from if isinstance(service.token_from, str) else id(service.token_from)
     where = (service.root, repr(service.gateway), service.account_id, service.model, service.api, service.pace)
-    key = (os.getpid(), where, token, affinity(prefix), max_concurrency)
+    key = (os.getpid(), where, token, affinity(prefix), max_concurrency, max_submits)
     with _lock:
         client = _clients.get(key)
         if client is not None:
             client._users += 1
             return client
-    client = Client(service, prefix=prefix, max_concurrency=max_concurrency)
+    client = Client(service, prefix=prefix, max_concurrency=max_concurrency, max_submits=max_submits)
     with _lock:
         first = _clients.setdefault(key, client)
         if first is not client:

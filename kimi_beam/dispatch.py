@@ -252,6 +252,17 @@ def park(shard: Shard, error: ServiceError, until: float) -> tuple[Shard, list[E
     return without(replace(shard, parked_until=until), unsent), [GiveUp(job, _parked(job, error)) for job in unsent]
 
 
+def leave_unsent(shard: Shard, failure: Failure) -> tuple[Shard, list[Effect]]:
+    """Gives up what is unsent, because it is not worth while to send it."""
+    unsent = [job for job in shard.jobs if job.request_id is None]
+    given_up: list[Effect] = []
+    for job in unsent:
+        told = f"no word whether the submit was accepted, and then: {failure.message}"
+        doubtful = Failure("submit", "unknown_submit", told, retryable=True)
+        given_up.append(GiveUp(job, doubtful if job.unknown else failure))
+    return without(shard, unsent), given_up
+
+
 def _later(
     shard: Shard, job: Job, code: Any, message: str, retry_after: float | None, now: float, polling: Polling
 ) -> tuple[Shard, list[Effect]]:

@@ -10,6 +10,7 @@
     │   └── ConfigError      credentials, service or options are missing or contradict each other
     ├── StateError           the runner's state, or a batch in it, was written by another version of kimi_beam
     ├── ConservationError    more or fewer documents left than came in: the runner lost or doubled results
+    ├── UnmetSchemaError     the service cannot meet the schema with any document (5024): nothing more is sent
     └── AccountError         the service turns the whole account, token or model away: every submit would fail
 
 Exceptions are for the pipeline. What concerns a single document is a `kimi_beam.types.Failure`, never an exception.
@@ -58,6 +59,10 @@ class StateError(KimiBeamError):
 
 class ConservationError(KimiBeamError):
     """The documents that left are not as many as came in: the runner lost or doubled some. Nothing was written."""
+
+
+class UnmetSchemaError(KimiBeamError):
+    """The service cannot meet the schema in any way of asking for it, with no document that was tried."""
 
 
 class AccountError(KimiBeamError):

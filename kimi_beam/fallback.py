@@ -45,6 +45,18 @@ def part(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], b
     return [reply for place, reply in enumerate(replies) if place not in unmet], batch
 
 
+def asked_from(blob: bytes, form: int) -> bytes:
+    """The batch, asked for in a later way where its own is known to fail for every document.
+
+    Args:
+        blob: The batch.
+        form: The first way of asking that may not fail.
+    """
+    if batches.head(blob).form >= form:
+        return blob
+    return batches.encode(batches.items(blob), form=form, spent=batches.spent(blob))
+
+
 def given_up(
     blob: bytes, failure: Failure, ticket: Ticket | None = None, left_open: Sequence[OpenRequest] = ()
 ) -> Replies:

@@ -14,6 +14,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from kimi_beam import metrics
+from kimi_beam.client import SUBMITS_AT_ONCE
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.io import ReadDeadLetters, ReadDocuments, WriteDataset, staging
@@ -23,6 +24,7 @@ from kimi_beam.io.journal_files import forget
 from kimi_beam.io.lease import lease
 from kimi_beam.io.paths import absolute, check_reachable, is_local, listing, output
 from kimi_beam.journal import Journaling
+from kimi_beam.outcomes import StopAfter
 from kimi_beam.polling import Polling
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, StructuredOutput
@@ -48,6 +50,8 @@ class Asking:
     max_completion_tokens: int | None = None
     max_concurrency: int = 64
     max_in_flight: int = 128
+    max_submits_at_once: int = SUBMITS_AT_ONCE
+    stop_after: StopAfter | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
         instructions=job.instructions,
         prompt_metadata=job.prompt_metadata,
         polling=job.polling,
-        **asdict(job.asking),
+        **vars(job.asking),
         journal=job.journaling,
         events=job.events,
         record_batches=True,

@@ -21,6 +21,7 @@ from kimi_beam.asked_form import asked_form_of
 from kimi_beam.calling import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
 from kimi_beam.client import Client
 from kimi_beam.dispatch import MAX_ACCOUNT_TROUBLE, quota_failure
+from kimi_beam.outcomes import UNMET, Outcomes
 from kimi_beam.polling import Polling
 from kimi_beam.progress import PROGRESS
 from kimi_beam.prompting import Prompt
@@ -59,6 +60,7 @@ class Runs:
         halts: Whether trouble with the account ends the run. If not, it is tried again after the longest wait of
             `polling`: a stream outlives a revoked token.
         may_repeat: Whether a request that ended without a word may be repeated.
+        outcomes: How documents have fared before, and whether more are to be sent. None: nothing is known.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Runs:
         *,
         halts: bool,
         may_repeat: bool = True,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
         self._halts, self._may_repeat = halts, may_repeat
+        self._outcomes = outcomes or Outcomes()
         where = connection.service
         self._form = asked_form_of(where.root, prompt) if where.is_elsewhere else None
         self._tasks: set[asyncio.Task[Reply]] = set()
@@ -88,6 +92,7 @@ class Runs:
         self._cancelled = False
         self._broken: BaseException | None = None
         self._unsupported: Failure | None = None
+        self._is_unmet = False
         self._counts: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
 
@@ -153,11 +158,13 @@ class Runs:
         return count >= _GROUP or (count > 0 and time.monotonic() - self._ready_since >= _KEPT_BACK)
 
     def _check(self) -> None:
-        if self._halted is not None:
+        if self._halted is not None or self._is_unmet:
             # What is on its way is paid for, so it is waited for; nothing more is sent.
             with self._changed:
                 self._changed.wait_for(lambda: not self._unsettled)
-            raise self._client.service.turned_away(self._halted)
+            if self._halted is not None:
+                raise self._client.service.turned_away(self._halted)
+            self._outcomes.check_forms(len(self._prompt.forms))
         if self._broken is not None:
             self.cancel()
             raise self._broken
@@ -218,6 +225,7 @@ class Runs:
                     call = replace(call, since=clock.now())
                 if self._form is not None:
                     call = self._form.applied(call)
+                call = replace(call, form=max(call.form, min(self._outcomes.first_form(call.forms), call.forms - 1)))
                 request = self._prompt.request(document, form=call.form, turns=turns)
                 step = await self._asked(call, request, document.id)
             finally:
@@ -254,6 +262,13 @@ class Runs:
                 return quota_failure(str(spent))
             if self._unsupported is not None:
                 return self._unsupported
+            if self._outcomes.stopped is not None:
+                return self._outcomes.stopped
+            if self._outcomes.first_form(len(self._prompt.forms)) == len(self._prompt.forms):
+                if not self._halts:
+                    return UNMET
+                self._is_unmet = True
+                raise _Stopped
             if turn.done():
                 return None
             await asyncio.wait({turn}, timeout=_LONGEST_SLEEP)
@@ -273,6 +288,8 @@ class Runs:
         if step is None:
             self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
             step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
+        is_unmet = isinstance(result, Refused) and result.error.remedy is Remedy.OTHER_FORM
+        self._outcomes.asked(call.form, met=isinstance(result, Answered), unmet=is_unmet)
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
             gate.hold(time.monotonic() + min(wait, self._left(call)))

@@ -40,6 +40,7 @@ Code = Literal[
     "unknown_submit",
     "unreachable",
     "quota_exhausted",
+    "stopped",
     # poll
     "deadline",
     "expired",

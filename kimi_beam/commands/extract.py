@@ -32,6 +32,7 @@ from kimi_beam.io.paths import output
 from kimi_beam.job import Asking, Job, Run, check_stores
 from kimi_beam.journal import Journaling
 from kimi_beam.models import DEFAULT_MODEL, MODELS
+from kimi_beam.outcomes import StopAfter
 from kimi_beam.polling import Polling
 from kimi_beam.preflight import Checked, check_events, check_service
 from kimi_beam.pricing import Price
@@ -105,6 +106,9 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             raise
         return _fail(console.job_failed(e), 1)
     _report(args, summary)
+    if stopped := summary["dead_letters"].get("stopped"):
+        told = f"{stopped} of {summary['documents']} documents were not sent, as too many failed (--stop-after)"
+        return _fail(f"{told}; when that is mended: kimi-beam redrive {args.output}", 3)
     failed, documents = sum(summary["dead_letters"].values()), summary["documents"]
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
@@ -229,6 +233,8 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
             max_completion_tokens=args.max_completion_tokens,
             max_concurrency=args.max_concurrency,
             max_in_flight=args.max_in_flight,
+            max_submits_at_once=args.max_submits_at_once,
+            stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
         ),
         price=Price(*args.price) if args.price else None,
         journaling=_journaling(args),

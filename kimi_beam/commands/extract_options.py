@@ -35,6 +35,11 @@ def _add_failure_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     bound = "exit with code 3 when more documents failed than N, or than P%% of all; everything is written all the same"
     add("--max-dead-letters", type=values.bound, metavar="N|P%", help=bound)
+    early = (
+        "send nothing more once N documents have failed, or P%% of the first 200 or more: the others become stopped "
+        "dead letters, which redrive takes, and the exit code is 3; counted by each worker process for itself"
+    )
+    add("--stop-after", type=values.bound, metavar="N|P%", help=early)
 
 
 def _add_journal_options(group: argparse._ArgumentGroup) -> None:
@@ -85,6 +90,8 @@ def _add_pace_options(group: argparse._ArgumentGroup) -> None:
         "--max-concurrency", type=values.at_least_one, default=64, metavar="N", help="synchronous requests at once (64)"
     )
     in_flight = "jobs of the queue at once, a shard (128)"
+    at_once = "submits in the air at once, a worker process (8); a kill may have so many batches paid for twice"
+    add("--max-submits-at-once", type=values.at_least_one, default=8, metavar="N", help=at_once)
     add("--max-in-flight", type=values.at_least_one, default=128, metavar="N", help=in_flight)
     polls = "seconds between polls of a job (default: 1:60)"
     add("--poll-interval", type=values.interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)

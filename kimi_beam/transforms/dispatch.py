@@ -51,6 +51,8 @@ class _ForBounded(Slices):
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if halts and all(job.request_id in known for job in shard.jobs):
             raise self._service.turned_away(halts[0].error)
+        if all(job.request_id in known for job in shard.jobs):
+            self._outcomes.check_forms(len(self._prompt.forms))
         # By the quarter: a bag is read whole.
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
             shard = yield from self._top_up(shard, held, waiting, clock.now())

@@ -21,6 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.asked_form import forget_asked_forms
 from kimi_beam.batching import Batching
+from kimi_beam.client import SUBMITS_AT_ONCE
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
 from kimi_beam.flow import forget_quotas
@@ -30,6 +31,7 @@ from kimi_beam.io.staging import check_writable
 from kimi_beam.journal import Journaling
 from kimi_beam.models import MODELS
 from kimi_beam.notices import forget_notices
+from kimi_beam.outcomes import StopAfter, Watch
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
@@ -106,6 +108,11 @@ class Extract(TypedTransform):
             `Extraction`: that takes less CPU, and `WriteParquet` and `WriteDataset` take both. For bounded input.
         shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in where
             workers are processes of their own. None: by the runner's number of workers.
+        max_submits_at_once: Submits that a worker process has in the air at once. Of a worker that is killed, as many
+            may be paid for twice.
+        stop_after: How many documents have to fail, 200 say, or which share of the first 200 or more, ``"50%"``, for a
+            worker process to give up sending, by those that it has seen itself: the others are ``stopped`` dead
+            letters, which can be run again. For bounded input. None: never.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -113,6 +120,7 @@ class Extract(TypedTransform):
             named by an environment variable.
         ElementTypeError: When it is applied to elements that are no documents; where Beam does not know their type, in
             the running pipeline.
+        UnmetSchemaError: In a running bounded pipeline: the service can meet the schema with no document (5024).
         AccountError: In a running bounded pipeline: token, account or model are turned away.
         ConservationError: In a running bounded pipeline: the runner lost or doubled documents.
     """
@@ -136,11 +144,13 @@ class Extract(TypedTransform):
         events: str | Events | None = None,
         record_batches: bool = False,
         shards: int | None = None,
+        max_submits_at_once: int = SUBMITS_AT_ONCE,
+        stop_after: int | str | StopAfter | None = None,
     ) -> None:
         super().__init__()
-        numbers = (max_in_flight, max_concurrency, max_completion_tokens, shards)
+        numbers = (max_in_flight, max_concurrency, max_submits_at_once, max_completion_tokens, shards)
         if any(number is not None and number < 1 for number in numbers):
-            names = "max_in_flight, max_concurrency, max_completion_tokens and shards"
+            names = "max_in_flight, max_concurrency, max_submits_at_once, max_completion_tokens and shards"
             raise ConfigError(f"Extract: {names} must be at least 1")
         if not isinstance(service, WorkersAI):
             raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
@@ -173,7 +183,8 @@ class Extract(TypedTransform):
             service.check_events()
         self._record_batches = record_batches
         self._row_type = pa.RecordBatch if record_batches else Extraction
-        self._shards = shards
+        self._shards, self._submits_at_once = shards, max_submits_at_once
+        self._stop_after = None if stop_after is None else StopAfter.of(stop_after)
         self._handler: ErrorHandler | None = None
 
     def with_error_handler(self, handler: ErrorHandler | None) -> Extract:
@@ -184,6 +195,9 @@ class Extract(TypedTransform):
     def expand(self, documents: beam.PCollection) -> Any:
         if self._record_batches and not documents.is_bounded:
             raise ConfigError("Extract: record_batches is for bounded input: a stream's rows are filed one by one")
+        if self._stop_after is not None and not documents.is_bounded:
+            raise ConfigError("Extract: stop_after is for bounded input: a stream has no first documents")
+        self._watch = Watch(self._stop_after)
         windowing, is_bounded = documents.windowing, documents.is_bounded
         is_windowed = not isinstance(windowing.windowfn, GlobalWindows)
         if is_windowed:
@@ -222,7 +236,7 @@ class Extract(TypedTransform):
         parts = 1 if is_one_process(documents.pipeline) else shards
         asked = Asked(self._prompt.schema, self._service.model)
         given = Union[self._row_type, DeadLetter, Counts, WindowedValue]
-        settle = beam.ParDo(Settle(asked, record_batches=self._record_batches, counts=is_bounded))
+        settle = beam.ParDo(Settle(asked, record_batches=self._record_batches, counts=is_bounded, watch=self._watch))
         # Beam asks for the types of all outputs together, and again of the step that parts them. One of its checks of a
         # running pipeline sees the windowed value of the counts, as they are given out when a bundle is finished.
         parting = settle.with_output_types(given).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
@@ -250,24 +264,25 @@ class Extract(TypedTransform):
         kept = self._journaling, parts, self._events
         settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
         step = _label(batches)
+        named: dict[str, Any] = {"watch": self._watch, "submits_at_once": self._submits_at_once}
         if not batches.is_bounded:
-            return batches | "Dispatch" >> _asking(with_own_timers(DispatchUnbounded, step)(*settings))
+            return batches | "Dispatch" >> _asking(with_own_timers(DispatchUnbounded, step)(*settings, **named))
         if not keeps_state(batches.pipeline):
-            return batches | beam.GroupByKey() | "Dispatch" >> _asking(DispatchAtOnce(*settings))
-        return batches | "Dispatch" >> _asking(with_own_timers(DispatchBounded, step)(*settings))
+            return batches | beam.GroupByKey() | "Dispatch" >> _asking(DispatchAtOnce(*settings, **named))
+        return batches | "Dispatch" >> _asking(with_own_timers(DispatchBounded, step)(*settings, **named))
 
     def _request(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
         asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
         settings = *asking, self._journaling, parts
         if not batches.is_bounded:
-            return batches | Values() | "Request" >> _asking(Request(*settings, bounded=False))
+            return batches | Values() | "Request" >> _asking(Request(*settings, bounded=False, watch=self._watch))
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
         good = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_output_types(bytes)
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
         good.element_type = bytes
         # Nothing joins here: a Flatten ends the stage, and all answers would be pickled on their way to `Settle`.
-        return good | beam.Reshuffle() | "Request" >> _asking(Request(*settings, bounded=True))
+        return good | beam.Reshuffle() | "Request" >> _asking(Request(*settings, bounded=True, watch=self._watch))
 
 
 def _label(batches: beam.PCollection) -> str:

@@ -11,13 +11,14 @@ from apache_beam.metrics import Metrics
 
 from kimi_beam import batches, dispatch, metrics
 from kimi_beam.batching import Batching, Packer
-from kimi_beam.client import connect, disconnect
+from kimi_beam.client import SUBMITS_AT_ONCE, connect, disconnect
 from kimi_beam.columnar import Replies
 from kimi_beam.events import Events
-from kimi_beam.fallback import given_up
+from kimi_beam.fallback import asked_from, given_up
 from kimi_beam.jobs import Shard, admit, adopt
 from kimi_beam.journal import Journaling
 from kimi_beam.keyed_state import Held, Waiting
+from kimi_beam.outcomes import UNMET, Watch
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import DOUBTFUL, Recalled, resumed
@@ -26,7 +27,7 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.transforms.finished import TOGETHER
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
-from kimi_beam.types import Reply, Ticket
+from kimi_beam.types import Failure, Reply, Ticket
 
 
 class Refill(beam.DoFn):
@@ -43,6 +44,9 @@ class Refill(beam.DoFn):
         journaling: Journaling | None = None,
         parts: int = 1,
         events: Events | None = None,
+        *,
+        watch: Watch | None = None,
+        submits_at_once: int = SUBMITS_AT_ONCE,
     ) -> None:
         self._service, self._prompt, self._parts = service, prompt, parts
         self._batching, self._polling = batching, polling
@@ -50,6 +54,7 @@ class Refill(beam.DoFn):
         self._journaling = journaling
         self._may_repeat = journaling is None or journaling.may_repeat
         self._events = events
+        self._watch, self._submits_at_once = watch or Watch(), submits_at_once
         self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
@@ -60,7 +65,8 @@ class Refill(beam.DoFn):
 
     def setup(self) -> None:
         self._recorder = Recorder(self._journaling, self._prompt, self._service)  # which may refuse a journal
-        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
+        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency, self._submits_at_once)
+        self._outcomes = self._watch.outcomes
         self._admitted: set[str] = set()
         """Batches that this instance has admitted and not acted on: nobody else has."""
         pulled = functools.partial(self._count, metrics.EVENT_PULLS)
@@ -96,6 +102,11 @@ class Refill(beam.DoFn):
             for blob in waiting.take():
                 yield given_up(blob, failure)
             return shard
+        if (unsent := self._unsent) is not None:
+            for blob in waiting.take():
+                yield given_up(blob, unsent)
+            return shard
+        first_form = self._outcomes.first_form(len(self._prompt.forms))
         packers: dict[int, Packer[bytes]] = {}
         answered: list[Replies] = []
         taken: list[bytes] = []
@@ -104,6 +115,7 @@ class Refill(beam.DoFn):
         blobs = waiting.take()
         while len(shard.jobs) + len(taken) < self._max_in_flight:
             if (came := next(blobs, None)) is not None:
+                came = asked_from(came, first_form)
                 head = batches.head(came)
                 packer = packers.setdefault(head.form, Packer(self._batching))
                 group = packer.add(came, head.size_bytes, len(head.sizes))
@@ -145,6 +157,15 @@ class Refill(beam.DoFn):
         for blob in left:
             waiting.add(blob)
         return shard
+
+    @property
+    def _unsent(self) -> Failure | None:
+        """What is given up with that waits and need not be sent; None where it is worth while to send it."""
+        if self._outcomes.stopped is not None:
+            return self._outcomes.stopped
+        # Of input that ends the run ends, in one line.
+        nothing_works = self._outcomes.first_form(len(self._prompt.forms)) == len(self._prompt.forms)
+        return UNMET if nothing_works and not self._bounded else None
 
     def _adopt(
         self, shard: Shard, held: Held, recalled: Recalled, form: int, now: float

@@ -23,9 +23,10 @@ from kimi_beam.admission import separate
 from kimi_beam.batches import Item
 from kimi_beam.client import connect, disconnect
 from kimi_beam.columnar import Replies
-from kimi_beam.errors import AccountError
+from kimi_beam.errors import AccountError, UnmetSchemaError
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
 from kimi_beam.journal import Journaling
+from kimi_beam.outcomes import Watch
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.recall import Recalled
@@ -76,10 +77,11 @@ class Request(beam.DoFn):
         parts: int = 1,
         *,
         bounded: bool,
+        watch: Watch | None = None,
     ) -> None:
         self._service, self._prompt, self._polling, self._parts = service, prompt, polling, parts
         self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
-        self._journaling = journaling
+        self._journaling, self._watch = journaling, watch or Watch()
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     def setup(self) -> None:
@@ -98,6 +100,7 @@ class Request(beam.DoFn):
             self._tools,
             halts=self._bounded,
             may_repeat=self._journaling is None or self._journaling.may_repeat,
+            outcomes=self._watch.outcomes,
         )
 
     def process(self, element: bytes) -> Iterator[Any]:
@@ -151,7 +154,7 @@ class Request(beam.DoFn):
         """What was answered before a run is stopped has been paid for: the journal keeps it."""
         try:
             yield
-        except AccountError:
+        except (AccountError, UnmetSchemaError):
             self._recorder.replied(self._runs.left())
             raise
 

@@ -10,6 +10,7 @@ from kimi_beam import batches
 from kimi_beam.client import Client
 from kimi_beam.columnar import Replies
 from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
+from kimi_beam.outcomes import Outcomes
 from kimi_beam.polling import Polling
 from kimi_beam.prompting import Prompt
 from kimi_beam.synchronous import Runs
@@ -29,6 +30,7 @@ def run_instead(
     *,
     halts: bool,
     may_repeat: bool,
+    outcomes: Outcomes,
 ) -> Iterator[Sequence[Reply]]:
     """The replies to a batch's documents, some at a time; what was answered is in the journal before it is given.
 
@@ -40,13 +42,14 @@ def run_instead(
         recorder: Of the journal.
         count: Told what has been counted: the name of a metric, and how many.
         halts: Whether trouble with the account ends the run (`Runs`).
+        outcomes: How documents have fared before, and whether more are to be sent.
         may_repeat: Whether a request that ended without a word may be repeated.
 
     Raises:
         AccountError: Token, account or model are turned away.
     """
     # `api="run"` may stream, which the queue does not.
-    runs = Runs(client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat)
+    runs = Runs(client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat, outcomes=outcomes)
     for documents in _groups(batches.decode(blob), READ_AT_ONCE):
         whole, lost = parted(read_again(documents))
         if lost:

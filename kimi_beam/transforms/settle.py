@@ -11,6 +11,7 @@ from apache_beam.metrics import Metrics
 
 from kimi_beam import metrics
 from kimi_beam.io.contents import READ_AT_ONCE, read_again, restored
+from kimi_beam.outcomes import Watch
 from kimi_beam.progress import PROGRESS
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.types import DeadLetter, Reply
@@ -25,11 +26,15 @@ class Settle(beam.DoFn):
     Args:
         asked: What was asked.
         record_batches: Whether the rows of a job leave as one record batch, or each as an `Extraction`.
+        watch: Whose outcomes are counted.
         counts: Whether each bundle gives out how many documents it let go, by the tag `COUNTS`.
     """
 
-    def __init__(self, asked: Asked, *, record_batches: bool = False, counts: bool = False) -> None:
+    def __init__(
+        self, asked: Asked, *, record_batches: bool = False, counts: bool = False, watch: Watch | None = None
+    ) -> None:
         self._asked, self._record_batches, self._counts = asked, record_batches, counts
+        self._watch = watch or Watch()
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
@@ -40,6 +45,7 @@ class Settle(beam.DoFn):
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
+        self._watch.outcomes.settled(len(settled.good), [letter.failure for letter in settled.dead_letters])
         if not self._record_batches:
             yield from extractions(settled, self._asked)
         elif settled.good:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from kimi_beam import batches, clock, dispatch, metrics
 from kimi_beam.columnar import Documents, Replies
 from kimi_beam.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
-from kimi_beam.fallback import given_up, part
+from kimi_beam.fallback import asked_from, given_up, part
 from kimi_beam.flow import Places
 from kimi_beam.io.contents import read_again
 from kimi_beam.jobs import Job, Shard, adopt, hold, rebased, without
@@ -21,13 +21,12 @@ from kimi_beam.transforms.finished import closed, fit_together, parted
 from kimi_beam.transforms.refill import Refill
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.types import Reply
+from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.envelopes import Refused
 from kimi_beam.wire.matching import references
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
-from kimi_beam.wire.service_errors import Remedy
+from kimi_beam.wire.service_errors import UNMET, Remedy
 
-_SUBMITS_AT_ONCE = 8
-"""Bodies of up to 8 MB that are in memory together. Also what is sent past the first "come back later"."""
 _POLLS_AT_ONCE = 32
 _MISMATCH = (
     "the service sent answers with the reference of one document and the number of another (first in job {}): the "
@@ -58,6 +57,10 @@ class Slices(Refill):
         self._client.flow.hold(self._client, key, self._parts)
         shard = rebased(shard, now, self._polling.ceiling)
         shard, effects = self._parked(shard, now)
+        if (unsent := self._unsent) is not None:
+            shard, more = dispatch.leave_unsent(shard, unsent)
+            effects += more
+        shard = self._in_later_form(shard, held, waiting)
         jobs = self._listener.due(shard, now)
         to_submit = [job for job in jobs if job.request_id is None]
         shard, to_submit = self._not_submitted_yet(shard, to_submit, held, waiting)
@@ -89,6 +92,7 @@ class Slices(Refill):
                     self._count,
                     halts=self._bounded,
                     may_repeat=self._may_repeat,
+                    outcomes=self._outcomes,
                 )
             elif isinstance(effect, Split):
                 self._count(metrics.SPLITS)
@@ -113,12 +117,24 @@ class Slices(Refill):
             self._wait(held.take(job.batch_id), waiting)
         return without(shard, known), [job for job in jobs if job not in known]
 
+    def _in_later_form(self, shard: Shard, held: Held, waiting: Waiting) -> Shard:
+        """Has batches wait again that are about to be asked for in a way that has failed for every document."""
+        forms = len(self._prompt.forms)
+        first = min(self._outcomes.first_form(forms), forms - 1)
+        if not first:
+            return shard
+        unsent = [job for job in shard.jobs if job.request_id is None and not job.unknown]
+        stale = [job for job in unsent if batches.head(held[job.batch_id]).form < first]
+        for job in stale:
+            self._wait(asked_from(held.take(job.batch_id), first), waiting)
+        return without(shard, stale)
+
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
         while jobs:
             if max(shard.submits_from, shard.parked_until) > clock.now():
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
-            wanted, name = min(len(jobs), _SUBMITS_AT_ONCE), jobs[0].batch_id
+            wanted, name = min(len(jobs), self._submits_at_once), jobs[0].batch_id
             with Places(self._client.flow.submits, wanted, self._polling, name) as places:
                 shard = hold(shard, submits=places.next(clock.now()))
                 some, jobs = jobs[: places.count], jobs[places.count :]
@@ -263,6 +279,9 @@ class Slices(Refill):
 
     def _settled(self, blob: bytes, answered: Replies, waiting: Waiting) -> Sequence[Reply]:
         """The replies that are final; the other documents wait to be asked for again."""
+        unmet = sum(one.code == FAILURES[UNMET] for one in answered.results.failures.values())
+        met = sum(text is not None for text in answered.results.texts)
+        self._outcomes.asked(batches.head(blob).form, met=met, unmet=unmet)
         final, again = part(blob, answered, len(self._prompt.forms))
         if again is not None:
             self._count(metrics.FALLBACKS, len(answered) - len(final))
