@@ -33,6 +33,9 @@ PROPERTY = "json_property"
 _INT32, _INT64, _UINT64 = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1), (0, (1 << 64) - 1)
 _INT_FORMATS = {"int32": pa.int32(), "uint32": pa.int64(), "int64": pa.int64(), "uint64": pa.uint64()}
 _MAX_PRECISION = 38
+_DECIMAL = pa.decimal128(38, 9)
+"""The column of decimals of which nobody says how many places they have: BigQuery's NUMERIC. What has more of either
+stands aside."""
 _WHOLE_DIGITS = 29
 """As BigQuery's NUMERIC has before the point. A number of more stands aside, so that nothing is lost by it."""
 _MAX_PREFIX = 64
@@ -127,6 +130,8 @@ class _Planner:
                 at, forced(shape.arrow, shape, at, local=self._shapes.local_times), f"x-arrow-type {shape.arrow}"
             )
         kinds = shape.likely
+        if shape.format == "decimal" and "number" in kinds and kinds <= {"number", "string"} and shape.values is None:
+            return self._leaf(at, Digits(_DECIMAL, text="string" in kinds), "format decimal")
         if len(kinds) > 1 and shape.kinds != ALL:
             return self._union(shape, above, at)
         if len(kinds) != 1:

@@ -39,8 +39,9 @@ def json_schema(found: type) -> dict[str, Any]:
 class _Generator(GenerateJsonSchema):
     """Pydantic's own, but for two types.
 
-    A Decimal with so many places says so: its column is a decimal then. A datetime without an offset is not what
-    ``date-time`` means, which pydantic says of it; its column is one of local times.
+    A Decimal is said to be one (``format: decimal``, a name of the OpenAPI Initiative's registry), so that its column
+    is a decimal and not a number beside a string; one with so many places says so. A datetime without an offset is not
+    what ``date-time`` means, which pydantic says of it; its column is one of local times.
     """
 
     def datetime_schema(self, schema: Any) -> dict[str, Any]:
@@ -53,10 +54,10 @@ class _Generator(GenerateJsonSchema):
         found: dict[str, Any] = super().decimal_schema(schema)
         places = schema.get("decimal_places")
         if not isinstance(places, int) or not 0 < places <= 38:
-            return found
+            return {**found, "format": "decimal"}
         digits = min(38, max(schema.get("max_digits") or 29 + places, places))  # 29: as BigQuery's NUMERIC
         step = float(f"1e-{places}")
         for branch in found.get("anyOf", [found]):
             if branch.get("type") == "number":
                 branch.setdefault("multipleOf", step)
-        return {**found, "x-arrow-type": f"decimal128({digits}, {places})"}
+        return {**found, "format": "decimal", "x-arrow-type": f"decimal128({digits}, {places})"}

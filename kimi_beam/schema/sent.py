@@ -85,6 +85,8 @@ class _Writer:
             raise _TooManyError
         shape = self._shapes.of(term)
         kinds = shape.likely
+        if shape.format == "decimal" and "number" in kinds:
+            kinds -= {"string"}  # either is taken, and asking for one of them needs no union
         if shape.kinds == NULL:
             return {"type": "null", **self._about(shape, name)}
         null = bool(kinds) and ((optional and self._unions) or (shape.null and shape.kinds != ALL and not optional))

@@ -136,6 +136,38 @@ def test_a_decimal_with_places_is_a_decimal_column_from_its_digits() -> None:
     assert "x-arrow-type" not in json.dumps(schema.response_format)
 
 
+class _Free(BaseModel):
+    net: Decimal
+    tax: Decimal | None = None
+    parts: list[Decimal] = []
+
+
+def test_a_plain_decimal_is_one_decimal_column_that_alters_no_value() -> None:
+    schema = OutputSchema(_Free)
+    assert schema.arrow_schema.field("net").type == pa.decimal128(38, 9)
+    assert schema.arrow_schema.field("tax").type == pa.decimal128(38, 9)
+    assert schema.arrow_schema.field("parts").type.value_type == pa.decimal128(38, 9)
+    instances = [
+        {"net": 19.99, "tax": None, "parts": [1, 2.5]},
+        {"net": "19.90", "tax": 5},
+        {"net": Decimal("0.12345678901"), "tax": "12345678901234567890123456789012345"},
+    ]
+    assert all(map(schema.is_valid, instances))
+    batch, bad = schema.to_arrow(instances)
+    assert bad == []
+    assert batch.column("net").to_pylist() == [Decimal("19.99"), Decimal("19.9"), None]
+    assert json.loads(batch.column(ADDITIONAL).to_pylist()[2], parse_float=Decimal) == {
+        "/net": Decimal("0.12345678901"),
+        "/tax": "12345678901234567890123456789012345",
+    }
+    back = schema.from_arrow(batch)
+    assert (back[0]["net"], back[0]["parts"], back[1]["net"], back[1]["tax"]) == (19.99, [1, 2.5], 19.9, 5)
+    assert back[2] == {"net": 0.12345678901, "tax": instances[2]["tax"]}
+    sent = schema.response_format["json_schema"]["schema"]["properties"]
+    assert sent["net"] == {"type": "number"}, "a union is not needed to ask for a number"
+    assert sent["tax"] == {"anyOf": [{"type": "number"}, {"type": "null"}]}
+
+
 # ------------------------------------------------------------------------------------------------ drafts, registries
 
 INTEGER = {"$id": "http://example.com/integer", "type": "integer"}
