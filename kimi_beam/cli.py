@@ -118,6 +118,7 @@ def program() -> int:
 
     Python would look through all of it for garbage once more, which takes a seventh of a short run.
     """
+    sys.excepthook = console.show_error
     code = main()
     gc.disable()
     gc.freeze()

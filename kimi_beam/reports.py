@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
+from kimi_beam.printable import printable
 from kimi_beam.progress import PROGRESS, Progress
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Failed, Gone, Trouble
@@ -144,9 +145,7 @@ class Reports:
 
 def one_line(message: str) -> str:
     """The service's words as one line of characters that can be printed, so that they cannot steer a terminal."""
-    line = " ".join(message.split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
-    return shown[:_LONGEST]
+    return printable(" ".join(message.split()))[:_LONGEST]
 
 
 REPORTS = Reports()

@@ -385,7 +385,7 @@ def test_a_reader_that_has_gone_is_no_failure_of_any_command(arguments: list[str
 
 def test_what_it_says_holds_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("the service said \x1b[31mred\x07\x9b\nand more \u202e")
-    assert capsys.readouterr().err == "kimi-beam: the service said \\x1b[31mred\\x07\\x9b\nand more \\u202e\n"
+    assert capsys.readouterr().err == "kimi-beam: the service said \\x1b[31mred\\x07\\x9b\\nand more \\u202e\n"
 
 
 def test_help_teaches_and_needs_no_beam() -> None:

@@ -54,7 +54,7 @@ def test_documents_that_have_not_left_are_named_and_young_ones_are_in_flight(
     write_came_in(out, [replace(document(7), id="a\x1b[31m\tb")])
     code, counts, ((what, _, name, source, delivery),) = audit(capsys, out)
     assert (code, counts["neither"], what) == (1, 1, "neither")
-    assert (name, source, delivery) == ("a [31m b", "in", f"{7:032x}"), "a control character reached the terminal"
+    assert (name, source, delivery) == (r"a\x1b[31m\tb", "in", f"{7:032x}"), "a control character reached the terminal"
     code, counts, named = audit(capsys, out, "--older-than", "1h")
     assert (code, counts["neither"], counts["in flight"], named) == (0, 0, 1, [])
 

@@ -10,6 +10,7 @@ from kimi_beam.account import Account
 from kimi_beam.commands import console
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.io.account import account_of, files_without
+from kimi_beam.printable import printable
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     }
     for name, count in counts.items():
         print(f"{name:<20}{count}")
-    for line in (*_lines(found), *(f"not read\t{_plain(path)}" for path in unread or ())):
+    for line in (*_lines(found), *(f"not read\t{printable(path)}" for path in unread or ())):
         print(line)
     return 0 if found.adds_up and not unread else 1
 
@@ -52,9 +53,4 @@ def _lines(found: Account) -> Iterator[str]:
     for name in ("neither", "twice", "both"):
         for row in getattr(found, name).sort_by("read_at").to_pylist():
             words = (row["read_at"].isoformat(timespec="seconds"), row["document_id"], row["source"], row["delivery"])
-            yield "\t".join((name, *map(_plain, words)))
-
-
-def _plain(text: str) -> str:
-    """Names are untrusted: no control character reaches the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+            yield "\t".join((name, *map(printable, words)))

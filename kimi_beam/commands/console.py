@@ -8,21 +8,31 @@ import os
 import re
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import Any, TextIO
 
+from kimi_beam.printable import printable
 from kimi_beam.progress import PROGRESS
 
 
 def say(message: str) -> None:
-    """Writes to stderr, named as Unix programs name themselves.
-
-    What a service, a file or a name has said may stand in it, so control characters are shown escaped.
-    """
-    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
-    sys.stderr.write(f"kimi-beam: {shown}\n")
+    """Writes one line to stderr, named as Unix programs name themselves."""
+    sys.stderr.write(f"kimi-beam: {printable(message)}\n")
     sys.stderr.flush()
+
+
+def put(line: str) -> None:
+    """Writes one line of a result to stdout."""
+    print(printable(line))
+
+
+def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Writes a traceback to stderr, as Python itself does, but for what its messages could do to a terminal."""
+    for line in "".join(traceback.format_exception(kind, error, trace)).rstrip("\n").split("\n"):
+        sys.stderr.write(printable(line) + "\n")
 
 
 @contextlib.contextmanager
@@ -126,7 +136,7 @@ def job_failed(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     ours = [found[1] for line in lines if (found := _OURS.match(line))]
     said = without_place((ours or lines)[-1])[:500]
-    hint = "" if ours else "\n(--verbose shows the workers' own words)"
+    hint = "" if ours else " (--verbose shows the workers' own words)"
     return f"the job failed: {said}{hint}"
 
 
@@ -153,7 +163,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         *((f"  {code}", count) for code, count in (left or {}).items()),
         *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
-        *(("answered by", f"{plain(name)}: {count}") for name, count in summary["model_answered"].items()),
+        *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),
         ("cost", _cost(summary)),
         *((("maybe paid twice", f"{twice} documents (README: what is paid for, and when twice)"),) if twice else ()),
         *((("unnamed keys", f"in {unnamed} rows, kept in _additional (--closed refuses them)"),) if unnamed else ()),
@@ -161,7 +171,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         *(("written", path) for path in files),
     ]
     for name, value in lines:
-        print(f"{name:<20}{value}")
+        put(f"{name:<20}{value}")
 
 
 def _cost(summary: Mapping[str, Any]) -> str:
@@ -172,25 +182,19 @@ def _cost(summary: Mapping[str, Any]) -> str:
     return f"nothing: the emulator answered, which is not Kimi{price}"
 
 
-def plain(text: str) -> str:
-    """Names that others chose are untrusted: no control character reaches the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints rows as a table: the id and the schema's own columns."""
     names = [name for name in (rows[0] if rows else ()) if name not in ("_additional", "_metadata", "_provenance")]
-    lines = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    lines = [[*map(printable, names)], *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     print()
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        put("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
     text = f"[{len(value)}]" if isinstance(value, list) else str(value)
-    # An answer is untrusted: no control characters reach the terminal.
-    text = " ".join(plain(text).split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= 34 else f"{text[:33]}…"

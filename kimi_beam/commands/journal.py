@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         existing(args.directory)  # or the lease would make a directory of a name that was mistyped
         with contextlib.nullcontext() if args.dry_run else lease(args.directory):
             for path in forget(args.directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
-                print(path)
+                console.put(path)
         return 0
     except UserError as e:
         console.say(str(e))

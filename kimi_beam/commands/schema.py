@@ -40,10 +40,12 @@ def _show(source: str, *, sent: bool) -> int:
         raise SchemaError(f"no answer to this schema can be valid: {schema.contradiction}")
     if sent:
         # By way of text: numbers beyond a double keep their digits in it.
-        print(json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False))
+        text = json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False)
+        print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
         return 0
     fields = {field.name: field for field in schema.arrow_schema}
-    print(f"{schema.name}: {len(fields)} columns, schema hash {schema.hash}\n")
+    console.put(f"{schema.name}: {len(fields)} columns, schema hash {schema.hash}")
+    print()
     _table([("property", "becomes", "because"), *arrow.described(schema.leaves)])
     print()
     _table(
@@ -55,7 +57,9 @@ def _show(source: str, *, sent: bool) -> int:
         name = (field.metadata or {}).get(arrow.PROPERTY.encode())
         if name is None:
             continue
-        print(f"The property {name.decode()!r} is the column {column!r}: its own name is none that a column can have.")
+        console.put(
+            f"The property {name.decode()!r} is the column {column!r}: its own name is none that a column can have."
+        )
     return 0
 
 
@@ -67,7 +71,7 @@ def _type(kind: Any) -> str:
 def _table(rows: list[tuple[str, str, str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for row in rows:
-        print(f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}".rstrip())
+        console.put(f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}".rstrip())
 
 
 def _diff(old: str, new: str) -> int:
@@ -75,7 +79,7 @@ def _diff(old: str, new: str) -> int:
     found = verdict(changes)
     print(found.value)
     for change in changes:
-        print(f"  {change}")
+        console.put(f"  {change}")
     return 1 if found is Verdict.BREAKING else 0
 
 
