@@ -17,6 +17,7 @@ from kimi_beam.errors import SchemaError
 from kimi_beam.schema import arrow, sent, violations
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.aside import Aside, at_root, put_back
+from kimi_beam.schema.beside import BASE
 from kimi_beam.schema.cells import JSON, Array, Json
 from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
@@ -26,7 +27,7 @@ from kimi_beam.schema.own_validators import OwnValidators, RefusedError
 from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
 from kimi_beam.schema.shapes import Term, schema_term
-from kimi_beam.schema.source import Definition, definition, documents
+from kimi_beam.schema.source import Definition, definition, documents, with_files
 from kimi_beam.schema.violations import Formats, Violation
 
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
@@ -82,7 +83,8 @@ class OutputSchema:
         found, model = definition(schema)
         # A copy: what the caller changes later would change the columns and not the validator.
         self.json_schema: Definition = _copied(found)
-        self._documents = documents(self.json_schema, registry)
+        self.json_schema, files = with_files(schema, self.json_schema, has_registry=registry is not None)
+        self._documents = documents(self.json_schema, files, registry)
         self._own = None if model is None else OwnValidators.of(model, formats=bool(self.formats))
         self._prepare()
 
@@ -124,8 +126,13 @@ class OutputSchema:
 
     @cached_property
     def hash(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the schema, its keys in their own order: that of the columns."""
-        return hashlib.sha256(jsontext.dumps_any(self.json_schema)).hexdigest()[:16]
+        """16 hexadecimal digits of the SHA-256 of the schema, its keys in their own order: that of the columns.
+
+        The files beside it that it refers to are parts of it.
+        """
+        files = {uri: file for uri, file in self._documents.items() if uri.startswith(BASE)}
+        text = jsontext.dumps_any(self.json_schema) + (jsontext.dumps_any(files) if files else b"")
+        return hashlib.sha256(text).hexdigest()[:16]
 
     @property
     def doubts(self) -> list[str]:

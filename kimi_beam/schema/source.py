@@ -15,7 +15,7 @@ import jsonschema_rs
 
 from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema import lookalikes
+from kimi_beam.schema import beside, lookalikes
 from kimi_beam.schema.references import RegistrySource
 
 Definition: TypeAlias = "dict[str, Any] | bool"
@@ -55,6 +55,17 @@ def definition(source: Any) -> tuple[Definition, type | None]:
     return found, None
 
 
+def with_files(source: Any, schema: Definition, *, has_registry: bool) -> tuple[Definition, dict[str, Any]]:
+    """A schema and the files beside it that it refers to, by URI; none where it was not read from a file itself.
+
+    Raises:
+        SchemaError: A file is not there, or cannot be read.
+    """
+    if not isinstance(source, (str, os.PathLike)) or b'ef"' not in jsontext.dumps_any(schema):
+        return schema, {}
+    return beside.bundled(schema, os.fspath(source), _json, _is_there, has_registry=has_registry)
+
+
 def line(text: str, most: int) -> str:
     """The text as one line that is not longer."""
     found = " ".join(text[: 4 * most].split())
@@ -73,6 +84,10 @@ def _load(reference: str) -> Any:
     """The JSON value of a file, or the class that is named."""
     if is_class_reference(reference):
         return import_class(reference)
+    return _json(reference)
+
+
+def _json(reference: str) -> Any:
     try:
         text = _read(reference)
     except Exception as e:  # a remote filesystem may raise anything, an AssertionError for a missing extra among it
@@ -94,6 +109,17 @@ def _utf8(text: bytes) -> bytes:
         if text.startswith(mark):
             return text[len(mark) :].decode(encoding).encode()
     return text
+
+
+def _is_there(path: str) -> bool:
+    if "://" not in path:
+        return Path(path).is_file()
+    from kimi_beam.stores import FileSystems
+
+    try:
+        return bool(FileSystems.exists(path))
+    except Exception:  # a remote filesystem may raise anything; reading the file then says what
+        return True
 
 
 def import_class(reference: str) -> type:
@@ -152,11 +178,12 @@ def _of_class(found: type) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ registries
 
 
-def documents(schema: Definition, registry: RegistrySource | None) -> dict[str, Any]:
+def documents(schema: Definition, files: Mapping[str, Any], registry: RegistrySource | None) -> dict[str, Any]:
     """The other schemas that a schema may refer to, by URI.
 
     Args:
         schema: The schema.
+        files: Those that are known already, by URI.
         registry: None for none; schemas by URI; or a function that fetches what a URI names. It is called here, while
             the pipeline is built, and never on a worker.
 
@@ -164,9 +191,9 @@ def documents(schema: Definition, registry: RegistrySource | None) -> dict[str, 
         SchemaError: The registry is none, or the function failed.
     """
     if registry is None:
-        return {}
+        return dict(files)
     if callable(registry) and not isinstance(registry, Mapping):
-        return _fetched(schema, registry)
+        return {**files, **_fetched(schema, files, registry)}
     try:
         pairs: Iterable[Any] = registry.items() if isinstance(registry, Mapping) else registry
         found = {str(uri): getattr(document, "contents", document) for uri, document in pairs}
@@ -175,13 +202,15 @@ def documents(schema: Definition, registry: RegistrySource | None) -> dict[str, 
     for uri, document in found.items():
         if not isinstance(document, (dict, bool)):
             raise SchemaError(f"the registry's {uri} is no JSON Schema")
-    return found
+    return {**files, **found}
 
 
-def _fetched(schema: Definition, fetch: Callable[[str], Any]) -> dict[str, Any]:
+def _fetched(schema: Definition, files: Mapping[str, Any], fetch: Callable[[str], Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def retrieve(uri: str) -> Any:
+        if uri in files:
+            return files[uri]
         if len(found) >= _FETCHES:
             raise SchemaError(f"more than {_FETCHES} schemas are referred to")
         found[uri] = fetch(uri)

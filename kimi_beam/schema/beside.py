@@ -1,0 +1,130 @@
+"""The files that the references of a schema file lead to: read from its own filesystem, never from the network."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from kimi_beam.errors import SchemaError
+
+BASE = "https://files.kimi-beam.invalid/"
+"""What the files of a schema are called, as URIs: by a host that cannot exist (RFC 6761). Their paths on this machine
+mean nothing on another, and would change the schema's hash from directory to directory."""
+
+_MOST = 1_000
+_NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "schemas")
+_VALUES = ("enum", "const", "default", "examples", "example")
+_REFERENCES = ("$ref", "$dynamicRef")
+
+
+def bundled(
+    schema: Any, path: str, read: Callable[[str], Any], is_there: Callable[[str], bool], *, has_registry: bool
+) -> tuple[Any, dict[str, Any]]:
+    """A schema, and the files that its references lead to, and theirs.
+
+    Args:
+        schema: The schema.
+        path: Its file.
+        read: Gives the JSON value of another file of the same filesystem, or raises `SchemaError`.
+        is_there: Whether there is such a file.
+        has_registry: Whether what is no file may be found elsewhere.
+
+    Returns:
+        The schema with a URI under `BASE` in place of each reference to a file, itself where there is none; and the
+        files by these URIs, rewritten in the same way.
+
+    Raises:
+        SchemaError: There is no such file, it is no JSON object, or there are more than 1,000.
+    """
+    waiting: dict[str, str] = {}
+    files: dict[str, Any] = {}
+
+    def in_file(document: Any, file: str) -> Any:
+        ids = list(_ids(document))
+
+        def target(reference: str) -> str:
+            name, hash_, fragment = reference.partition("#")
+            # A part of the document that has a name of its own is meant before a file of that name.
+            if not name or any(one == name or one.endswith(f"/{name}") for one in ids):
+                return reference
+            beside = _file(name, file, ids[0] if ids else "")
+            if beside is None:
+                return reference
+            if not is_there(beside):
+                if has_registry or ids:
+                    return reference
+                raise SchemaError(f"the schema {file} refers to {name!r}, and there is no file {beside}")
+            uri = BASE + _uri_path(beside, path)
+            if uri not in files:
+                waiting[uri] = beside
+            return f"{uri}{hash_}{fragment}"
+
+        return _rewritten(document, target, are_names=False)
+
+    root = in_file(schema, path)
+    while waiting:
+        uri, file = waiting.popitem()
+        if len(files) >= _MOST:
+            raise SchemaError(f"the schema {path} refers to more than {_MOST} files")
+        files[uri] = document = read(file)
+        if not isinstance(document, (dict, bool)):
+            raise SchemaError(f"{file}, which the schema {path} refers to, is not a JSON object")
+        files[uri] = in_file(document, file)
+    return root, dict(sorted(files.items()))
+
+
+def _file(name: str, file: str, own_id: str) -> str | None:
+    """The file that a reference without its fragment names; None where it names none."""
+    parts = urlsplit(name)
+    if parts.scheme == "file":
+        return unquote(parts.path) if "://" not in file else None
+    if parts.scheme or parts.netloc:
+        # A schema that has a URI may call its neighbours by theirs.
+        directory = own_id.rpartition("/")[0] + "/"
+        return (
+            _joined(file, unquote(name[len(directory) :])) if "://" in own_id and name.startswith(directory) else None
+        )
+    return _joined(file, unquote(parts.path))
+
+
+def _joined(file: str, relative: str) -> str:
+    scheme, separator, way = file.rpartition("://")
+    return scheme + separator + posixpath.normpath(posixpath.join(posixpath.dirname(way), relative))
+
+
+def _uri_path(file: str, root: str) -> str:
+    """The way from the root's directory to a file; a URI cannot begin with two dots."""
+    start = posixpath.dirname(root.rpartition("://")[2]) or "."
+    relative = posixpath.relpath(file.rpartition("://")[2], start)
+    return "/".join("up" if part == ".." else quote(part) for part in relative.split("/"))
+
+
+def _ids(document: Any) -> Iterator[str]:
+    """The URIs of a document and of the parts of it that have one, its own first."""
+    waiting = [document]
+    for one in waiting:  # it grows meanwhile
+        if isinstance(one, dict):
+            for keyword in ("$id", "id"):
+                if isinstance(one.get(keyword), str):
+                    yield one[keyword].rstrip("#")
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _rewritten(value: Any, target: Callable[[str], str], *, are_names: bool) -> Any:
+    if isinstance(value, list):
+        return [_rewritten(one, target, are_names=False) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for key, one in value.items():
+        if not are_names and key in _REFERENCES and isinstance(one, str):
+            found[key] = target(one)
+        elif not are_names and key in _VALUES:
+            found[key] = one
+        else:
+            found[key] = _rewritten(one, target, are_names=not are_names and key in _NAMES)
+    return found
