@@ -285,7 +285,7 @@ def test_a_document_made_in_code_travels_whatever_it_holds(document: Document) -
     assert through(document).id == "a"
 
 
-@pytest.mark.parametrize("key", [None, 5, b"a", ""])
+@pytest.mark.parametrize("key", [None, 1.5, True, ["a"], b"a", ""])
 @pytest.mark.parametrize("text", [None, b"x", 5, "t"])
 def test_a_document_of_other_types_is_its_own_dead_letter(key: Any, text: Any) -> None:
     failure = through(Document(key, text)).failure
