@@ -206,6 +206,8 @@ def _add_schema_commands(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="what each property became and why", allow_abbrev=False)
     show.add_argument("file", metavar="FILE|module:Class", help="JSON Schema file, or a class")
+    formats = "columns as extract --formats makes them: local has date-times and times without an offset"
+    show.add_argument("--formats", type=values.formats, default=True, metavar="strict|local|off", help=formats)
     show.add_argument("--sent", action="store_true", help="print what the service gets instead")
     told = "Compares the columns. Exit codes: 0 compatible or widening, 1 breaking, 2 a mistake."
     diff = actions.add_parser("diff", help="compatible, widening or breaking", description=told, allow_abbrev=False)

@@ -64,3 +64,23 @@ def test_local_times_are_dead_letters_or_local_columns(tmp_path: Path, monkeypat
     (tmp_path / "off").mkdir()
     off = _run(answer, tmp_path / "off", monkeypatch, "--formats", "off")
     assert [json.loads(row["_additional"]) for row in off.rows] == [{"/at": "2026-03-01T12:30:00"}]
+
+
+def test_the_stand_in_gives_a_local_time_where_one_is_asked_for(tmp_path: Path) -> None:
+    schema, document = tmp_path / "s.json", tmp_path / "d.txt"
+    schema.write_text(json.dumps(SCHEMA).replace('"at"', '"date"'))
+    document.write_text("Shop: ACME\nDate: 2026-03-01 12:30\n")
+    out = tmp_path / "o"
+    command = ["extract", str(document), "--schema", str(schema), "--output", str(out), "--emulator"]
+    assert main([*command, "--formats", "local"]) == 0
+    assert [row["date"] for row in read_dataset(out).rows] == [datetime(2026, 3, 1, 12, 30)]
+
+
+def test_show_has_the_columns_of_the_formats_that_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = tmp_path / "s.json"
+    schema.write_text(json.dumps(SCHEMA))
+    assert main(["schema", "show", str(schema), "--formats", "local"]) == 0
+    assert "timestamp[us]  " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["schema", "show", str(schema), "--formats", "lax"])
+    assert "'lax' is none of strict, local, off" in capsys.readouterr().err

@@ -38,12 +38,9 @@ from kimi_beam.preflight import Checked, check_events, check_service
 from kimi_beam.pricing import Price
 from kimi_beam.prompting import DEFAULT_INSTRUCTIONS
 from kimi_beam.reports import REPORTS
-from kimi_beam.schema import Formats, OutputSchema
+from kimi_beam.schema import OutputSchema
 from kimi_beam.service import WorkersAI
 from kimi_beam.stores import FileSystems
-
-_FORMATS: dict[str, Formats] = {"strict": True, "local": "local", "off": False}
-"""What the words of ``--formats`` are to `OutputSchema`."""
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -203,7 +200,7 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
     """Turns arguments into values; everything that can be wrong without asking the service is found here."""
     if not inputs:
         raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
-    schema = OutputSchema(args.schema, closed=args.closed, formats=_FORMATS[args.formats])
+    schema = OutputSchema(args.schema, closed=args.closed, formats=args.formats)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
     reading = USUAL

@@ -135,7 +135,7 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
         "whether format asserts: strict (default), by which date-times and times need an offset; local: they may lack "
         "one, and their columns are local; off"
     )
-    add("--formats", choices=("strict", "local", "off"), default="strict", help=formats)
+    add("--formats", type=values.formats, default=True, metavar="strict|local|off", help=formats)
     form = (
         "how the shape is asked for: OpenAI's form (default), the bare schema, in the prompt alone, a forced tool call"
     )

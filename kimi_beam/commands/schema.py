@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from kimi_beam import jsontext
 from kimi_beam.commands import console, search_path
 from kimi_beam.errors import SchemaError, UserError
-from kimi_beam.schema import OutputSchema, arrow
+from kimi_beam.schema import Formats, OutputSchema, arrow
 from kimi_beam.schema.diff import Verdict, diff, verdict
 from kimi_beam.schema.source import line
 
@@ -26,14 +26,16 @@ def run(args: argparse.Namespace) -> int:
     sources = (args.old, args.new) if args.action == "diff" else (args.file,)
     try:
         with search_path.for_schemas(*sources):
-            return _diff(args.old, args.new) if args.action == "diff" else _show(args.file, sent=args.sent)
+            return (
+                _diff(args.old, args.new) if args.action == "diff" else _show(args.file, args.formats, sent=args.sent)
+            )
     except UserError as e:
         console.say(str(e))
         return 2
 
 
-def _show(source: str, *, sent: bool) -> int:
-    schema = OutputSchema(source)
+def _show(source: str, formats: Formats, *, sent: bool) -> int:
+    schema = OutputSchema(source, formats=formats)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
     if schema.contradiction is not None:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from typing import Literal
 
 
 def keys(text: str) -> list[str]:
     """``a,b`` as a list."""
     return [key for key in text.split(",") if key]
+
+
+_FORMATS: dict[str, Literal[True, False, "local"]] = {"strict": True, "local": "local", "off": False}
+
+
+def formats(text: str) -> Literal[True, False, "local"]:
+    """``strict``, ``local`` or ``off`` as `OutputSchema` takes it."""
+    if text not in _FORMATS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(_FORMATS)}")
+    return _FORMATS[text]
 
 
 def _number(text: str, wanted: str) -> float:

@@ -35,6 +35,7 @@ _BY_WORD: Final[dict[str, Kind]] = {
 _BY_FORMAT: Final[dict[str, Kind]] = {
     "date": "date",
     "date-time": "date",
+    "date-time-local": "date",
     "email": "email",
     "idn-email": "email",
     "uri": "url",

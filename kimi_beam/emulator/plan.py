@@ -181,6 +181,8 @@ class _Reader:
                 continue
             flat = self._flatten(rule) if isinstance(rule, Mapping) else {}
             title, description = flat.get("title"), flat.get("description")
+            if node.kind == "string" and not node.format and _is_local_time(description):
+                node = replace(node, format="date-time-local")
             label = label_for(
                 name,
                 title=title[:200] if isinstance(title, str) else "",
@@ -246,6 +248,13 @@ class _Reader:
             else:
                 return {}
         return here if reference == "#" or "/" in reference else {}
+
+
+def _is_local_time(description: object) -> bool:
+    """Whether a description asks for a date and time without an offset: JSON Schema has no format for one."""
+    return isinstance(description, str) and all(
+        part in description.lower() for part in ("date and time", "without an offset")
+    )
 
 
 def _is_text(value: object) -> bool:

@@ -55,19 +55,20 @@ def readings(node: Node, candidate: Candidate, page: Page) -> Iterator[Any]:
 def _spellings(node: Node, candidate: Candidate, page: Page) -> Iterator[str]:
     if isinstance(candidate, Date):
         iso = candidate.value.isoformat()
-        if node.format == "date-time":
-            # Midnight where no time is printed; the zone is never printed, and taken as UTC.
+        if node.format in ("date-time", "date-time-local"):
+            # Midnight where no time is printed; the zone is never printed, and taken as UTC where one is asked for.
             time = _TIME.match(page.text, candidate.end)
             hour, minute, second = (int(part or 0) for part in time.groups()) if time else (0, 0, 0)
             valid = hour < 24 and minute < 60 and second < 60
-            yield f"{iso}T{hour:02}:{minute:02}:{second:02}Z" if valid else f"{iso}T00:00:00Z"
+            zone = "Z" if node.format == "date-time" else ""
+            yield f"{iso}T{hour:02}:{minute:02}:{second:02}{zone}" if valid else f"{iso}T00:00:00{zone}"
         elif node.format == "date":
             yield iso
         else:
             yield from (candidate.text, iso)
     elif isinstance(candidate, Amount):
         yield from (candidate.text, f"{candidate.value:f}")
-    elif node.format in ("date", "date-time"):
+    elif node.format in ("date", "date-time", "date-time-local"):
         text = Page(candidate)
         for date in text.dates[:1]:
             yield from _spellings(node, date, text)
