@@ -25,7 +25,7 @@ from kimi_beam.pricing import Price
 from kimi_beam.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
-from kimi_beam.stores import FileSystems
+from kimi_beam.stores import FileSystems, in_one_line
 from kimi_beam.summary import FILE_NAME, Summary, to_json
 from kimi_beam.types import DeadLetter, Document, Extraction
 
@@ -279,8 +279,8 @@ def check_output(directory: str, *, overwrite: bool) -> str:
     path = output(directory)
     try:
         finished = FileSystems.exists(FileSystems.join(path, FILE_NAME))
-    except (OSError, BeamIOError, ValueError) as e:
-        raise OutputError(f"cannot write to {path}: {' '.join(str(e).split())[:300]}") from None
+    except Exception as e:  # a store raises what its own library does
+        raise OutputError(f"cannot write to {path}: {in_one_line(path, e)}") from None
     if finished and not overwrite:
         raise OutputError(f"{path} holds a finished run: name another directory, or replace it by --overwrite")
     staging.check_writable(path)

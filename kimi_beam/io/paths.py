@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes
 
 from kimi_beam.errors import InputError, OutputError
-from kimi_beam.stores import FileSystems
+from kimi_beam.stores import FileSystems, in_one_line
 
 _GLOB = "*?["
 
@@ -90,8 +90,11 @@ def check_reachable(patterns: Sequence[str]) -> None:
 def _matched(pattern: str, most: int | None) -> list[Any]:
     try:
         (result,) = FileSystems.match([pattern], [most])
-    except (BeamIOError, ValueError, OSError) as e:
-        raise InputError(f"cannot look for {pattern}: {' '.join(str(e).split())[:300]}") from None
+        if not result.metadata_list and not is_local(pattern) and not any(c in pattern for c in _GLOB):
+            # A store says of an object only that it is not there; of a listing, that there is no bucket.
+            FileSystems.match([f"{pattern}*"], [1])
+    except Exception as e:  # a store raises what its own library does
+        raise InputError(f"cannot look for {pattern}: {in_one_line(pattern, e)}") from None
     found: list[Any] = result.metadata_list
     return found
 

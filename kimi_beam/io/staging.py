@@ -25,7 +25,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.io.paths import is_local, listing, output
-from kimi_beam.stores import FileSystems
+from kimi_beam.stores import FileSystems, in_one_line
 from kimi_beam.summary import Summary
 
 T = TypeVar("T")
@@ -361,5 +361,5 @@ def check_writable(directory: str) -> None:
             FileSystems.rename([probe], [f"{probe}-"])
             probe += "-"
         FileSystems.delete([probe])
-    except (OSError, BeamIOError, ValueError) as e:
-        raise OutputError(f"cannot write to {directory}: {' '.join(str(e).split())[:300]}") from None
+    except Exception as e:  # a store raises what its own library does
+        raise OutputError(f"cannot write to {directory}: {in_one_line(directory, e)}") from None

@@ -4,5 +4,6 @@
 """
 
 from kimi_beam.stores.filesystems import FileSystems
+from kimi_beam.stores.told import in_one_line
 
-__all__ = ["FileSystems"]
+__all__ = ["FileSystems", "in_one_line"]

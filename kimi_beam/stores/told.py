@@ -1,0 +1,56 @@
+"""What any store raises, said in one line that names the bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apache_beam.io.filesystem import BeamIOError
+
+_LONGEST = 300
+
+
+def in_one_line(path: str, error: BaseException) -> str:
+    """Why a path cannot be used.
+
+    Args:
+        path: What was asked for.
+        error: Whatever the filesystem raised: Beam's wraps those of the stores' own libraries, or lets them through.
+    """
+    root = _root(error)
+    bucket, status = _bucket(path), _status(root)
+    if not bucket or isinstance(root, OSError):
+        return _line(error if isinstance(error, BeamIOError) and root is error else root)
+    if status == 404:
+        return f"{bucket} does not exist"
+    if status in (401, 403):
+        return f"{bucket} refuses access ({status}): its credentials must allow to list, read, write and delete"
+    return f"{bucket} cannot be used: {_line(root)}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that Beam has wrapped, perhaps several times."""
+    details = getattr(error, "exception_details", None) if isinstance(error, BeamIOError) else None
+    for inner in details.values() if isinstance(details, dict) else ():
+        if isinstance(inner, BaseException):
+            return _root(inner)
+    return error
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status in an error of Google's or Azure's libraries."""
+    places: tuple[Any, ...] = (error, getattr(error, "response", None))
+    found = (getattr(place, name, None) for place in places for name in ("status_code", "code"))
+    return next((int(status) for status in found if isinstance(status, int)), None)
+
+
+def _bucket(path: str) -> str:
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return ""
+    # Azure's paths begin with the account, then the container.
+    names = rest.split("/")[: 2 if scheme == "azfs" else 1]
+    return f"the {'container' if scheme == 'azfs' else 'bucket'} {scheme}://{'/'.join(names)}"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__
