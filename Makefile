@@ -1,4 +1,4 @@
-# make demo | test | check | bench | bench-check | bench-flink | test-prism | test-flink: each creates what it needs, is safe to repeat, and is quick
+# make demo | test | check | bench | bench-check | bench-flink | test-prism | test-flink | test-azure: each creates what it needs, is safe to repeat, and is quick
 # the second time. What the real runners need is kept outside the checkout, in KIMI_BEAM_CACHE.
 PYTHON ?= python3
 VENV := .venv
@@ -7,17 +7,19 @@ READY := $(VENV)/.installed
 
 PRISM_VERSION := 2.77.0
 FLINK_VERSION := 1.19.3
+AZURITE_VERSION := 3.35.0
 KIMI_BEAM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kimi_beam
 CACHE := $(abspath $(KIMI_BEAM_CACHE))
 PRISM := $(CACHE)/prism-$(PRISM_VERSION)/prism
 FLINK := $(CACHE)/flink-$(FLINK_VERSION)
+AZURITE := $(CACHE)/azurite-$(AZURITE_VERSION)
 FLINK_JARS := $(FLINK)/pyflink/lib/flink-dist-$(FLINK_VERSION).jar
 JOB_SERVER_POM := tests/runners/flink/pom.xml
 JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).jar
 TEST_PROCESSES ?= 4
 needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 
-.PHONY: demo test check bench bench-check bench-flink test-prism test-flink clean
+.PHONY: demo test check bench bench-check bench-flink test-prism test-flink test-azure clean
 .DELETE_ON_ERROR:
 
 $(READY): setup.py pyproject.toml
@@ -54,6 +56,10 @@ test-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER)
 	KIMI_BEAM_FLINK='$(dir $(FLINK_JARS))' KIMI_BEAM_FLINK_JOB_SERVER='$(JOB_SERVER)' \
 	  $(BIN)/python -m pytest tests/runners/test_flink.py
 
+test-azure: $(READY) $(AZURITE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[azure]'
+	KIMI_BEAM_AZURITE='$(AZURITE)/node_modules/.bin/azurite-blob' $(BIN)/python -m pytest tests/io/test_azure.py
+
 # Each is made aside and renamed: what stands under its name is whole.
 $(PRISM):
 	@$(call needs,go,Go: https://go.dev/dl)
@@ -61,6 +67,12 @@ $(PRISM):
 	aside=$$(mktemp -d $(CACHE)/.prism-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
 	  GOBIN="$$aside" go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(PRISM_VERSION) && \
 	  mkdir -p $(@D) && mv "$$aside/prism" $@
+
+$(AZURITE):
+	@$(call needs,npm,Node.js: https://nodejs.org)
+	@mkdir -p $(CACHE)
+	aside=$$(mktemp -d $(CACHE)/.azurite-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
+	  npm install --no-audit --no-fund --silent --prefix "$$aside" azurite@$(AZURITE_VERSION) && mv "$$aside" $@
 
 $(FLINK_JARS): | $(READY)
 	@mkdir -p $(CACHE)

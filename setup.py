@@ -33,6 +33,7 @@ setup(
     ],
     extras_require={
         "aws": ["boto3>=1.35,<2"],
+        "azure": ["apache-beam[azure]"],
         "gcp": ["apache-beam[gcp]"],
         "dev": [
             "apache-beam[gcp]",  # Dataflow's own translation

@@ -39,6 +39,12 @@ class FileSystems:
             except ImportError:
                 raise ValueError("s3:// needs an extra: pip install 'kimi-beam[aws]'") from None
             return S3(_BeamFileSystems._pipeline_options or RuntimeValueProvider.runtime_options)
+        if scheme == "azfs":
+            try:
+                from kimi_beam.stores.azure import Azure
+            except ImportError:
+                raise ValueError("azfs:// needs an extra: pip install 'kimi-beam[azure]'") from None
+            return Azure(_BeamFileSystems._pipeline_options)
         return _BeamFileSystems.get_filesystem(path)
 
     @staticmethod

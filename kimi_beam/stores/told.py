@@ -16,8 +16,7 @@ def in_one_line(path: str, error: BaseException) -> str:
         path: What was asked for.
         error: Whatever the filesystem raised: Beam's wraps those of the stores' own libraries, or lets them through.
     """
-    root = _root(error)
-    bucket, status = _bucket(path), _status(root)
+    root, bucket, status = _root(error), _bucket(path), status_of(error)
     if not bucket or isinstance(root, OSError):
         return _line(error if isinstance(error, BeamIOError) and root is error else root)
     if status == 404:
@@ -36,10 +35,11 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status in an error of Google's or Azure's libraries."""
-    places: tuple[Any, ...] = (error, getattr(error, "response", None))
-    found = (getattr(place, name, None) for place in places for name in ("status_code", "code"))
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status in an error of Google's or Azure's libraries, or of Beam's around it; None without one."""
+    root = _root(error)
+    places: tuple[Any, ...] = (root, getattr(root, "response", None))
+    found = [getattr(place, name, None) for place in places for name in ("status_code", "code")]
     return next((int(status) for status in found if isinstance(status, int)), None)
 
 
