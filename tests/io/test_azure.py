@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -58,6 +59,7 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     finally:
         server.kill()
         server.wait()
+        gc.collect()
 
 
 def _wait_for(port: int) -> None:
