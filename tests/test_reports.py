@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from harness import ACCOUNT, HASTY, QUICK, receipts, run_extract, service
-from scripted import Scripted, answered, error
+from scripted import Asked, Scripted, answered, error, reply
 
 import kimi_beam as kb
 from kimi_beam import reports
@@ -195,7 +195,14 @@ def test_neither_a_document_nor_a_token_is_logged(
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "a-secret-token")
     count = iter(range(1_000))
-    with Scripted(lambda _: error(8005, 500) if next(count) < 3 else answered()) as server:
+
+    def echo(asked: Asked) -> bytes:
+        if next(count) > 2:
+            return answered()
+        told = {"success": False, "errors": [{"code": 8005, "message": asked.headers.get("authorization", "")}]}
+        return reply(told, 500, cf_ai_req_id=asked.headers.get("authorization", "none"))
+
+    with Scripted(echo) as server:
         where = service(server.url, api="run")
         run_extract([kb.Document("a", "words of a document")], "", tmp_path, where=where)
     assert lines(log, logging.WARNING)
