@@ -19,13 +19,14 @@ from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.aside import Aside, at_root, put_back
 from kimi_beam.schema.beside import BASE
 from kimi_beam.schema.cells import JSON, Array, Json
+from kimi_beam.schema.explaining import Explainer
 from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
 from kimi_beam.schema.named import absent_nulls, counts_members, unnamed
 from kimi_beam.schema.nullable import with_nulls
 from kimi_beam.schema.own_validators import OwnValidators, RefusedError
 from kimi_beam.schema.places import Shapes
-from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of, recurses
+from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of
 from kimi_beam.schema.shapes import Term, schema_term
 from kimi_beam.schema.source import Definition, definition, documents, with_files
 from kimi_beam.schema.violations import Formats, Violation
@@ -203,7 +204,7 @@ class OutputSchema:
             The instance, itself where there is no such null; and how many there were.
         """
         found, count = absent_nulls(self._shapes, self._root, instance, nullable=False)
-        if self._validator.is_valid(found):
+        if count and self._validator.is_valid(found):
             return found, count
         bare, more = absent_nulls(self._shapes, self._root, instance, nullable=True)
         return (bare, more) if more > count and self._validator.is_valid(bare) else (found, count)
@@ -233,10 +234,13 @@ class OutputSchema:
         return not (self.closed or self._own) or not self._further(instance)
 
     def validate(self, instance: Any) -> list[Violation]:
-        """Each way in which the instance is not what the schema says; empty when it is valid."""
+        """Each way in which the instance is not what the schema says; empty when it is valid.
+
+        One of them, in bounded time, where the schema's unions might give reasons without end.
+        """
         if self._validator.is_valid(instance):
             return self._further(instance) if self.closed or self._own else []
-        return violations.all_of(self._validator, instance)
+        return self._explainer.violations(instance)
 
     def has_unnamed_keys(self, instance: Any) -> bool:
         """Whether an instance has a key that the schema allows but does not name: `closed` would refuse it."""
@@ -250,21 +254,18 @@ class OutputSchema:
     def explain(self, instance: Any) -> str:
         """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
 
-        In bounded time and memory, as answers are untrusted: `validate` builds every violation of a large instance too.
+        In bounded time and memory, as answers are untrusted: `validate` builds every violation of a large instance.
         """
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
-        recursive = self._unions_recurse
-        told = violations.explain(self._validator, self._meant, instance, recursive=recursive, draft=self.draft)
+        told = self._explainer.line(instance)
         if self.formats is True and any(f'is not a "{name}"' in told for name in ("date-time", "time")):
             told += " [it needs an offset from UTC, such as Z; formats='local', --formats local, takes it without one]"
         return told
 
     @cached_property
-    def _unions_recurse(self) -> bool:
-        text = jsontext.canonical(self._meant)
-        union = b'"anyOf"' in text or b'"oneOf"' in text
-        return union and recurses(self._scope)
+    def _explainer(self) -> Explainer:
+        return Explainer(self._validator, self._meant, self._meant_documents, lambda: self._scope, self.draft)
 
     # -------------------------------------------------------------------------------------------- Arrow
 
@@ -324,7 +325,7 @@ class OutputSchema:
                 suspects.update(row for row, there in enumerate(array.is_valid().to_pylist()) if not there)
         for row in suspects - bad.keys():
             try:
-                first = violations.first_of(self._validator, instances[row])
+                first = self._explainer.first(instances[row])
             except (ValueError, RecursionError, MemoryError) as e:
                 first = violations.violation((), "type", str(e))
             if first is not None:

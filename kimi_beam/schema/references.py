@@ -178,24 +178,31 @@ def unresolved(scope: Scope) -> str | None:
     return None
 
 
-def recurses(scope: Scope) -> bool:
-    """Whether following references can come back to where it started."""
+def size(scope: Scope, most: int) -> int:
+    """How many places a schema has, those behind a reference counted once for each reference to them.
+
+    Args:
+        scope: The schema.
+        most: What is given where there are as many or more, or where references come back to where they started.
+    """
+    sizes: dict[Any, int] = {}
     entered: set[Any] = set()
-    left: set[Any] = set()
-    # Each node is met twice: when it is entered, and when all that it leads to has been left.
-    waiting: list[tuple[Node, bool]] = [(scope.root, False)]
+    # Each node is met twice: when it is entered, and when all that it leads to is known.
+    waiting: list[tuple[Node, list[Node] | None]] = [(scope.root, None)]
     while waiting:
-        node, done = waiting.pop()
-        if done:
-            left.add(node.key)
-        elif node.key in entered:
-            if node.key not in left:
-                return True
-        else:
+        node, inner = waiting.pop()
+        if inner is not None:
+            sizes[node.key] = min(most, 1 + sum(sizes[one.key] for one in inner))
+            if sizes[node.key] >= most:
+                return most
+        elif node.key not in sizes:
+            if node.key in entered:
+                return most
             entered.add(node.key)
-            waiting.append((node, True))
-            waiting += [(inner, False) for inner in _leads_to(node, scope)]
-    return False
+            inner = list(_leads_to(node, scope))
+            waiting.append((node, inner))
+            waiting += [(one, None) for one in inner]
+    return sizes[scope.root.key]
 
 
 def _leads_to(node: Node, scope: Scope) -> Iterator[Node]:

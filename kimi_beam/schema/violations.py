@@ -1,4 +1,4 @@
-"""Validity: `jsonschema-rs` decides, `jsonschema` explains the unions that fail."""
+"""Validity, as `jsonschema-rs` decides it, and what it says against an instance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import jsonschema
 import jsonschema_rs
-from jsonschema.exceptions import best_match
-from jsonschema.validators import validator_for
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema.aside import pointer
 from kimi_beam.schema.references import Scope, draft_of, unresolved
@@ -24,13 +20,6 @@ VALIDATORS = {
     "7": jsonschema_rs.Draft7Validator,
     "2019-09": jsonschema_rs.Draft201909Validator,
     "2020-12": jsonschema_rs.Draft202012Validator,
-}
-_EXPLAINERS = {
-    "4": jsonschema.Draft4Validator,
-    "6": jsonschema.Draft6Validator,
-    "7": jsonschema.Draft7Validator,
-    "2019-09": jsonschema.Draft201909Validator,
-    "2020-12": jsonschema.Draft202012Validator,
 }
 
 
@@ -122,29 +111,6 @@ def compiled(
         raise SchemaError(f"not a usable JSON Schema: {line(str(e), 300)}") from None
 
 
-def explain(validator: Any, schema: Definition, instance: Any, *, recursive: bool, draft: str | None = None) -> str:
-    """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
-
-    In bounded time and memory, as answers are untrusted: every violation of a large instance is a great deal.
-
-    Args:
-        validator: What `compiled` gave.
-        schema: The schema.
-        instance: The instance.
-        recursive: Whether a union may contain itself: each level then doubles what an explanation looks at.
-        draft: Its draft where it does not say; None: 2020-12.
-    """
-    if recursive:
-        return "the answer is not what the schema says (a recursive union is not explained)"
-    first = first_of(validator, instance)
-    if first is None:
-        return ""
-    if first.keyword in ("anyOf", "oneOf"):
-        return str(_best_match(schema, instance, draft) or first)
-    small = len(jsontext.dumps_any(instance)) < 2_000
-    return "; ".join(map(str, all_of(validator, instance)[:3] if small else [first]))
-
-
 def first_of(validator: Any, instance: Any) -> Violation | None:
     """The first violation, found in bounded memory; None where the instance is valid."""
     try:
@@ -157,16 +123,3 @@ def first_of(validator: Any, instance: Any) -> Violation | None:
 def all_of(validator: Any, instance: Any) -> list[Violation]:
     """Each violation; none where the instance is valid."""
     return [violation(e.instance_path, e.kind.name, e.message) for e in validator.iter_errors(instance)]
-
-
-def _best_match(schema: Definition, instance: Any, draft: str | None) -> Violation | None:
-    """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
-    # Its patterns are Python's, which a hostile answer can keep busy for ever; its uniqueItems is quadratic.
-    canonical = jsontext.canonical(schema)
-    if b'"pattern' in canonical or b'"uniqueItems' in canonical or len(jsontext.dumps_any(instance)) > 20_000:
-        return None
-    try:
-        error = best_match(validator_for(schema, _EXPLAINERS[draft or "2020-12"])(schema).iter_errors(instance))
-    except Exception:  # whatever it raises on a schema that only the other validator can read
-        return None
-    return error and violation(error.absolute_path, str(error.validator), error.message)
