@@ -216,6 +216,15 @@ class OutputSchema:
         """Whether a class is asked about each answer, and may change it."""
         return self._own is not None and not self._own.only_with
 
+    def check_class(self) -> None:
+        """Makes sure that the class can be asked in this process.
+
+        Raises:
+            SchemaError: It cannot be imported.
+        """
+        if self._own is not None and self.has_class:
+            self._own.check()
+
     def given_back(self, instance: Any) -> Any:
         """What a row holds for an instance: what the schema's class makes of it, else the instance itself.
 

@@ -51,6 +51,14 @@ class OwnValidators:
         _CLASSES[found.reference] = model
         return found
 
+    def check(self) -> None:
+        """Makes sure that the class can be asked in this process.
+
+        Raises:
+            SchemaError: It cannot be imported here.
+        """
+        _values(self.reference)
+
     def violations(self, instance: Any) -> list[Violation]:
         """What the class says against an instance of its JSON Schema.
 
@@ -122,7 +130,7 @@ def _values(reference: str) -> ClassValues:
             model = import_class(reference)
         except SchemaError as e:
             raise SchemaError(
-                f"{reference} has validators of its own, so it must be importable on the workers: {e}"
+                f"{reference} is asked about each answer, so it must be importable on the workers: {e}"
             ) from None
     return ClassValues(TypeAdapter(model))
 

@@ -53,6 +53,7 @@ class MakeBatches(beam.DoFn):
         self._counts = counts
 
     def setup(self) -> None:
+        self._prompt.schema.check_class()  # here nothing has been paid for
         self._keys = Keys(self._prompt, self._service)
         self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 

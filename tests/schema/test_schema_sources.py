@@ -109,7 +109,7 @@ def test_a_class_that_no_worker_can_import_is_named(tmp_path: Path) -> None:
     )
     last = worker.stderr.strip().splitlines()[-1]
     assert "SchemaError" in last
-    assert "Local has validators of its own, so it must be importable on the workers" in last
+    assert "Local is asked about each answer, so it must be importable on the workers" in last
 
 
 def test_a_class_without_validators_need_not_be_importable(tmp_path: Path) -> None:
