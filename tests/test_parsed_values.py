@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,24 @@ def test_content_parts_stay_parts_and_texts_stay_texts() -> None:
 )
 def test_a_reply_that_is_cut_within_a_value_is_no_json(body: bytes) -> None:
     assert read_json(body) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"content":' + b'{"content":[' * 100_000,
+        b'{"content":[[' * 100_000 + b"]" * 200_000,
+        b"[" + b'{"content":{"a":1,}},' * 100_000,
+        b'[{"content":' + b"[" * 500_000 + b'],"content":[' * 50_000,
+        b'"content":\\"content":5' * 50_000,
+        b'"content":' + b" " * 1_000_000,
+    ],
+    ids=range(6),
+)
+def test_a_hostile_reply_takes_linear_time(body: bytes) -> None:
+    began = time.process_time()
+    read_json(body)
+    assert time.process_time() - began < 5
 
 
 # ------------------------------------------------------------------------------------------------ what cannot be read
