@@ -87,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--pubsub-subscription", "--pubsub_subscription", metavar="projects/P/…", help="read from Pub/Sub")
     add("--message", choices=["text", "json"], default="text", help="what a message is: the text, or {id, text, …}")
-    add("--id-field", "--id_field", metavar="KEY", help="of a JSON message; else the message's own key or id")
+    add("--id-field", "--id_field", metavar="KEY", help="of a line or a JSON message (id; else the message's own)")
+    add("--text-field", "--text_field", metavar="KEY", help="of a line or a JSON message (text)")
     add("--schema", required=True, help="JSON Schema file, or module:Class of a pydantic model")
     add("--output", required=True, help="directory for the result")
     add("--partition", choices=["hour", "day"], default="hour", help="of event time, that a directory holds (hour)")
@@ -119,8 +120,15 @@ def _source(args: argparse.Namespace) -> beam.PTransform:
         raise ConfigError("name one source: --input, --kafka-brokers with --kafka-topic, or --pubsub-subscription")
     if args.input:
         until = None if args.stop_after is None else time.time() + args.stop_after
-        return kb.ReadContinuously(args.input, interval=args.interval, quiet=args.quiet, until=until)
-    message = MessageFormat(args.message, args.id_field)
+        return kb.ReadContinuously(
+            args.input,
+            interval=args.interval,
+            quiet=args.quiet,
+            until=until,
+            id_field=args.id_field or "id",
+            text_field=args.text_field or "text",
+        )
+    message = MessageFormat(args.message, args.id_field, args.text_field)
     if args.pubsub_subscription:
         return _Messages(_pubsub(args.pubsub_subscription), from_pubsub, message)
     if not (args.kafka_brokers and args.kafka_topic):

@@ -35,7 +35,9 @@ class MessageFormat:
         if self.kind not in ("text", "json"):
             raise ConfigError(f"a message is text or json, not {self.kind!r}")
         if self.kind == "text" and (self.id_field is not None or self.text_field is not None):
-            raise ConfigError("a message that is text has no fields: leave the id and text fields out, or say json")
+            raise ConfigError(
+                "a message that is text has no fields: leave the id field out (and the text field), or say json"
+            )
         _ = self.reading
 
     @property
