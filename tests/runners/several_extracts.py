@@ -107,22 +107,12 @@ def chain_of_three(built: Built, documents: beam.PCollection) -> None:
         rows = given | f"Again{name}" >> beam.Map(_again).with_output_types(kb.Document)
 
 
-def between_steps_of_the_users_own(built: Built, documents: beam.PCollection) -> None:
-    before = built.user_step("Before", documents)
-    beside = built.user_step("Beside", documents)
-    rows = built.extract("A", before)
-    built.extract("B", beside)
-    again = rows | "Again" >> beam.Map(_again).with_output_types(kb.Document)
-    built.extract("C", built.user_step("After", again))
-
-
 SHAPES: dict[str, Callable[[Built, beam.PCollection], None]] = {
     "fork": fork,
     "three": three,
     "chain": chain,
     "chain of three": chain_of_three,
 }
-"""Those that every runner must run. With a user's own timers of one name FnApiRunner loses the user's own elements."""
 
 
 def check_shape(
