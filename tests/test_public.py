@@ -122,7 +122,7 @@ OWN = {
     redrive: {"--dead-letters", "--code", "--stage"},
     stream: {
         *("--input", "--interval", "--quiet", "--stop-after", "--kafka-brokers", "--kafka-topic", "--kafka-group"),
-        *("--kafka-expansion", "--pubsub-subscription", "--message", "--id-field"),
+        *("--kafka-expansion", "--pubsub-subscription", "--message", "--id-field", "--text-field"),
         *("--partition", "--max-rows", "--max-seconds", "--max-wait"),
     },
 }
