@@ -116,7 +116,7 @@ class _Search:
                 self._forget()
         elif not mark[0].rstrip(">▷|").endswith("/"):  # <think/> holds nothing
             name = (mark["name"] or "").lower()
-            if mark["end"] or mark["square_end"] or name.startswith("end_of"):
+            if mark["end"] or mark["square_end"] or name.startswith("end_"):
                 self._end_reasoning()
             else:
                 self.depth += 1

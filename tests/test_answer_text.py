@@ -77,6 +77,7 @@ def test_reasoning_is_no_answer_whatever_its_tag_and_whether_or_not_it_ends(tag:
         ("◁think▷", "◁/think▷"),
         ("[THINK]", "[/THINK]"),
         ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
         ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
     ],
 )

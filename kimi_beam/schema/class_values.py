@@ -8,6 +8,7 @@ it, so that no digit of a number changes. It is imported where a class is given.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import math
@@ -34,7 +35,9 @@ _PLAIN_NUMBERS = (int, float)
 _MOST_MOVED = 100
 """Places that are looked at for where an item of a list was before."""
 _AS_TEXT = (uuid.UUID, PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network)
-_IN_TIME = (datetime.date, datetime.time, datetime.timedelta)
+_IN_TIME = (datetime.date, datetime.time)
+_SECOND, _MICROSECOND = datetime.timedelta(seconds=1), datetime.timedelta(microseconds=1)
+_DURATIONS = TypeAdapter(datetime.timedelta)
 
 
 class _Fields(NamedTuple):
@@ -128,6 +131,8 @@ class ClassValues:
             return _number(value, before)
         if isinstance(value, BaseModel) and not isinstance(value, RootModel) and not isinstance(before, str):
             return self._object(value, before, dumped, dumped_once)
+        if isinstance(value, datetime.timedelta):
+            return _duration(value, before)
         if isinstance(value, _IN_TIME):
             # "10:00:00.500000": a column gives a fraction back without the zeros at its end.
             return _ZEROS.sub("", pydantic_core.to_jsonable_python(value), count=1)
@@ -278,7 +283,7 @@ def _fields(described: Any) -> _Fields:
     inputs: dict[str, tuple[str, ...]] = {}
     required = []
     for name, field in pairs:
-        if field.get("init_only") or field.get("init") is False:
+        if field.get("init_only"):
             continue
         alias = field.get("validation_alias", name)
         alias = alias if isinstance(alias, list) else [alias]
@@ -328,6 +333,22 @@ def _is_as_read(value: Any, before: Any) -> bool:
         return float(value) == float(before) and not isinstance(value, int)
     except (OverflowError, ValueError):
         return False
+
+
+def _duration(value: datetime.timedelta, before: Any) -> str:
+    """A duration as the model wrote it, unless the class changed it; pydantic would count years, of 365 days."""
+    if isinstance(before, str):
+        with contextlib.suppress(ValueError):
+            if _DURATIONS.validate_python(before) == value:
+                return before
+    seconds = abs(value) // _SECOND
+    fraction = f"{abs(value) % _SECOND // _MICROSECOND:06}".rstrip("0")
+    days, hours, minutes, seconds = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60, seconds % 60
+    clock = "".join(f"{count}{unit}" for count, unit in ((hours, "H"), (minutes, "M")) if count)
+    if seconds or fraction or not (days or clock):
+        clock += f"{seconds}{'.' if fraction else ''}{fraction}S"
+    sign = "-" if value < datetime.timedelta() else ""
+    return f"{sign}P{f'{days}D' if days else ''}{'T' if clock else ''}{clock}"
 
 
 def _decimal(text: str) -> Decimal | None:

@@ -6,6 +6,7 @@ is what the row holds.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,13 @@ class OwnValidators:
     Attributes:
         reference: ``module:Class``, to import it on a worker.
         only_with: It need be asked only where this stands in the answer's JSON; empty: always.
+        given_as: Tells the class from others of its name in the process that it was given in, as names need not be
+            unique: a notebook defines a class again, a function makes several. Empty: it is known by its name alone.
     """
 
     reference: str
     only_with: bytes = b""
+    given_as: str = ""
 
     @classmethod
     def of(cls, model: type, *, formats: bool) -> OwnValidators | None:
@@ -47,9 +51,9 @@ class OwnValidators:
         plain = is_plain(TypeAdapter(model).core_schema, formats=formats)
         if plain:
             return None
-        found = cls(f"{model.__module__}:{model.__qualname__}", b'"0000-' if plain is None else b"")
-        _CLASSES[found.reference] = model
-        return found
+        given_as = next((known for known, other in _CLASSES.items() if other is model), None) or uuid.uuid4().hex
+        _CLASSES[given_as] = model
+        return cls(f"{model.__module__}:{model.__qualname__}", b'"0000-' if plain is None else b"", given_as)
 
     def check(self) -> None:
         """Makes sure that the class can be asked in this process.
@@ -107,7 +111,7 @@ class OwnValidators:
         if self.only_with not in text:
             return None
         try:
-            return _values(self.reference)
+            return _values(self.reference, self.given_as)
         except SchemaError:
             if self.only_with:  # a class that is as good as plain need not be importable
                 return None
@@ -115,16 +119,16 @@ class OwnValidators:
 
 
 _CLASSES: dict[str, type] = {}
-"""Classes that were given in this process, which need not be imported, and may not be importable."""
+"""Classes that were given in this process, by `OwnValidators.given_as`: they need not be imported, nor be importable."""
 
 
 @cache
-def _values(reference: str) -> ClassValues:
+def _values(reference: str, given_as: str) -> ClassValues:
     from pydantic import TypeAdapter
 
     from kimi_beam.schema.class_values import ClassValues
 
-    model = _CLASSES.get(reference)
+    model = _CLASSES.get(given_as)
     if model is None:
         try:
             model = import_class(reference)

@@ -90,6 +90,15 @@ class Line:
     tags: list[str] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass
+class Counted:
+    word: str
+    letters: int = dataclasses.field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.letters = len(self.word)
+
+
 class Root(RootModel[list[PastDate]]):
     pass
 

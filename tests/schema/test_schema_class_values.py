@@ -7,14 +7,14 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import strict_models as models
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AfterValidator, BaseModel, TypeAdapter
 
 from kimi_beam import jsontext
 from kimi_beam.schema import ADDITIONAL, OutputSchema
@@ -223,6 +223,48 @@ def test_a_class_that_changes_nothing_leaves_the_row_as_it_is_without_it() -> No
     decimals = {"exact": None, "amount": None}
     assert {**found, **decimals} == {**expected, **decimals}
     assert (found["exact"], found["amount"]) == (Decimal("1.50"), Decimal("1.5")), "each decimal is one column"
+
+
+@pytest.mark.parametrize("text", ["P400D", "PT36H", "P1Y", "PT90M", "P2W", "PT0S", "PT1H30M"])
+def test_a_duration_stays_as_it_was_written(text: str) -> None:
+    assert given(models.Holder[timedelta], {"v": text}) == {"v": text}
+
+
+def test_a_duration_that_the_class_changes_is_one_of_json_schema_still() -> None:
+    doubled = models.Holder[Annotated[timedelta, AfterValidator(lambda found: found * 2)]]
+    for text, twice in [("P400D", "P800D"), ("PT18H", "P1DT12H"), ("PT0S", "PT0S"), ("PT45M30S", "PT1H31M")]:
+        assert given(doubled, {"v": text}) == {"v": twice}
+        assert OutputSchema(TypeAdapter(doubled).json_schema()).is_valid({"v": twice})
+    assert given(models.Holder[Annotated[timedelta, AfterValidator(lambda found: found / 4)]], {"v": "PT1S"}) == {
+        "v": "PT0.25S"
+    }
+
+
+def test_what_a_dataclass_works_out_for_itself_is_the_rows() -> None:
+    assert given(models.Counted, {"word": "abc", "letters": 9}) == {"word": "abc", "letters": 3}
+    assert given(models.Counted, {"word": "abc"}) == {"word": "abc", "letters": 3}
+    assert row(models.Counted, {"word": "abc"}) == {"word": "abc", "letters": 3, ADDITIONAL: None}
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    """A notebook defines a class again, a function makes several, and a generic class names its variants alike."""
+
+    def made(least: int) -> type[BaseModel]:
+        def add(n: int) -> int:
+            return n + least
+
+        class Made(BaseModel):
+            n: Annotated[int, AfterValidator(add)]
+
+        return Made
+
+    one, ten = made(1), made(10)
+    first, second = OutputSchema(one), OutputSchema(ten)
+    for schema, n in ((first, 1), (second, 10), (first, 1), (OutputSchema(one), 1)):
+        for travelled in (schema, pickle.loads(pickle.dumps(schema))):
+            found = judge('{"n": 0}', travelled)
+            assert not isinstance(found, Failure)
+            assert found.value == {"n": n}
 
 
 def test_a_set_has_one_order_in_each_process(tmp_path: Path) -> None:
