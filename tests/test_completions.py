@@ -408,3 +408,18 @@ def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[A
     assert 0 <= surplus <= len(items)
     settled = settle(found, ASKED, NOW)
     assert len(settled.good) + len(settled.dead_letters) == 3
+
+
+def test_an_answer_in_a_part_of_a_kind_that_is_not_known_stays_in_raw() -> None:
+    for content in ([{"type": "output_text", "text": "", "parsed": {"a": 1}}], [{"type": "image", "json": {"a": 1}}]):
+        failure = decode_completion({"choices": [{"message": {"role": "assistant", "content": content}}]})
+        assert isinstance(failure, Failure)
+        assert failure.code == "empty_answer"
+        assert '{"a":1}' in (failure.raw or "")
+
+
+def test_a_parsed_answer_beside_words_that_are_no_json_is_the_answer() -> None:
+    message = {"content": "Here it is:", "parsed": {"a": 1}}
+    found = decode_completion({"choices": [{"message": message}]})
+    assert isinstance(found, Completion)
+    assert found.text == '{"a":1}'

@@ -119,7 +119,7 @@ class OwnValidators:
 
 
 _CLASSES: dict[str, type] = {}
-"""Classes that were given in this process, by `OwnValidators.given_as`: they need not be imported, nor be importable."""
+"""Classes that were given in this process, by `OwnValidators.given_as`; they need not be importable."""
 
 
 @cache

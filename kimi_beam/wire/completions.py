@@ -271,7 +271,7 @@ def decode_completion(
         return _unexpected_call(called, message.get("tool_calls") or message.get("function_call"))
     if not (raw or "").strip():
         told = "the answer is empty; all that the model wrote is reasoning" if reasoning else "the answer is empty"
-        return Failure("infer", "empty_answer", told, retryable=True, raw=reasoning or raw)
+        return Failure("infer", "empty_answer", told, retryable=True, raw=reasoning or _unread(message) or raw)
     model = result.get("model")
     return Completion(
         raw or "",
@@ -297,10 +297,18 @@ def _text(message: Mapping[str, Any], response: Any) -> str:
     """
     text = text_of(message.get("content"))
     for beside in (message.get("parsed"), response):
-        if text.strip():
-            break
-        text = text_of(beside) or text
+        if not text.strip() or (isinstance(beside, (dict, list)) and "{" not in text and "[" not in text):
+            text = text_of(beside) or text
     return text
+
+
+def _unread(message: Mapping[str, Any]) -> str | None:
+    """What else a message without an answer holds: parts of a kind that is not known, fields that no page names."""
+    return as_raw({key: value for key, value in message.items() if key != "role" and _holds_more(value)})
+
+
+def _holds_more(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def _reasoning(message: Mapping[str, Any]) -> str:
