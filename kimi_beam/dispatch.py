@@ -20,8 +20,8 @@ The rules:
   may be sent at all meanwhile is the process's business (`pacing`), not the shard's.
 * A failed poll says nothing about the job; only the deadline ends it. Neither does a finished reply that holds other
   jobs' items alone.
-* Reading again is free: a finished reply that lacks items is read once more before they are called missing. Those that
-  came are settled meanwhile, and the others stay a job (Part).
+* Reading again is free: a finished reply that lacks items is read once more before they are called missing, and again
+  as long as each reading brings some of them. Those that came are settled meanwhile, and the others stay a job (Part).
 * The deadline is believed where the job was polled on the way to it. A job that nobody has looked at for long, or whose
   age is that of a clock that was set since, is polled for some minutes more.
 * A job that was accepted is submitted again at most once: because the service lost it (5504), or at the deadline where
@@ -87,7 +87,7 @@ MAX_ACCOUNT_TROUBLE = 3
 """Polls in a row that must meet account trouble before it is believed: what is in flight is paid for."""
 
 MAX_REREADS = 1
-"""Times that a job is read again because a finished reply lacked some of its items."""
+"""Times in a row that a job is read again although the last reading brought none of the items that it lacked."""
 
 WARN_EMPTY = 3
 """Polls in a row that call a job done and send no list of results, after which the user is told."""
@@ -353,10 +353,10 @@ def _done(
 ) -> tuple[Shard, list[Effect]]:
     """What follows from a finished reply that holds items of this job, or items that cannot be told apart."""
     finish = Finish(job, done.items, done.usage)
-    if lacking is None or job.rereads >= MAX_REREADS:
+    if lacking is None:
         return without(shard, [job]), [finish]
     came = [place for place, asked in enumerate(job.requests[2]) if lacking.items[asked] is not None]
-    if len(came) == job.count:
+    if len(came) == job.count or (job.rereads >= MAX_REREADS and not came):
         return without(shard, [job]), [finish]
     told = f"a finished reply lacks {job.count - len(came)} of {job.count} items"
     wait = polling.wait(job.batch_id, job.polls + 1)

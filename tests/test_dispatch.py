@@ -454,8 +454,24 @@ def test_an_item_is_missing_when_two_readings_lack_it_and_what_came_is_settled_a
     (again,) = shard.jobs
     assert (again.request_id, again.rereads) == ("r", 1)
     assert 1.0 < again.due <= 1.0 + POLLING.ceiling
-    shard, effects = dispatch.polled(shard, again, items(2, 0), again.due, POLLING)
+    left = replace(again, asked=("b", 3, [1]), count=1)
+    shard, effects = dispatch.polled(Shard((left,)), left, items(2, 0), left.due, POLLING)
     assert [type(effect) for effect in effects] == [Finish]
+    assert shard.jobs == ()
+
+
+def test_a_job_is_read_on_while_each_reading_brings_items() -> None:
+    shard, job = one_job(request_id="r", count=5)
+    settled: list[int] = []
+    for numbers in ([0], [0, 1], [0, 1, 2], [0, 1, 2, 3]):
+        shard, (effect,) = dispatch.polled(shard, job, items(*numbers), job.due + 1, POLLING)
+        assert isinstance(effect, Part)
+        settled += numbers[-1:]
+        (again,) = shard.jobs
+        job = replace(again, asked=("b", 5, [n for n in range(5) if n not in settled]), count=5 - len(settled))
+        shard = replace(shard, jobs=(job,))
+    shard, (effect,) = dispatch.polled(shard, job, items(0, 1, 2, 3), job.due + 1, POLLING)
+    assert isinstance(effect, Finish), "a reading without anything new"
     assert shard.jobs == ()
 
 

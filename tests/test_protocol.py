@@ -177,7 +177,8 @@ def test_without_a_code_only_401_is_the_accounts() -> None:
     assert ServiceError(401, None, "").remedy is Remedy.ACCOUNT
     assert ServiceError(401, 31337, "").remedy is Remedy.ACCOUNT
     assert ServiceError(413, None, "").remedy is Remedy.SPLIT
-    assert {ServiceError(status, None, "").remedy for status in (302, 400, 403, 404, 405, 410, 422)} == {Remedy.NEVER}
+    assert {ServiceError(status, None, "").remedy for status in (400, 403, 404, 405, 410, 422)} == {Remedy.NEVER}
+    assert ServiceError(302, None, "").remedy is Remedy.ACCOUNT, "a redirect is a wrong URL"
 
 
 def test_an_error_says_its_meaning_its_words_and_its_numbers() -> None:
@@ -377,7 +378,7 @@ def polled(result: Any, **envelope: Any) -> Any:
         *({"results": None}, {"results": {}}, {"results": {"0": {}}}, {"results": "[]"}, {"results": []}, {}, None, []),
         *({"responses": None}, {"results": None, "responses": []}, {"status": None}, {"status": ""}, {"status": 5}),
         *({"status": "done"}, {"status": "Completed", "results": None}, {"status": "complete", "results": []}),
-        *({"status": ["queued"]}, {"results": None, "usage": {"prompt_tokens": 3}}),
+        *({"status": ["queued"]}, {"results": None, "usage": {"prompt_tokens": 3}}, {"status": " DONE\n"}),
     ],
 )
 def test_a_job_that_is_done_and_has_no_list_of_results_is_not_taken_for_a_job_that_is_not_done(result: Any) -> None:
@@ -388,6 +389,38 @@ def test_a_job_that_is_done_and_has_no_list_of_results_is_not_taken_for_a_job_th
 @pytest.mark.parametrize("results", [{}, {"results": None}, {"results": []}])
 def test_a_job_with_any_other_status_is_not_done(status: str, results: dict[str, Any]) -> None:
     assert polled({"status": status, **results}) == Pending()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words", "is_gone"),
+    [
+        (404, 7000, "unknown request_id", True),
+        (404, None, "Job does not exist", True),
+        (410, 1, "async request not found", True),
+        (404, 7000, "No route for that URI", False),
+        (404, 7003, "Could not route to /client/v4/accounts/x, perhaps your object identifier is invalid?", False),
+        (500, 7000, "unknown request_id", False),
+        (429, 10000, "too many requests", False),
+    ],
+)
+def test_no_such_job_is_told_by_its_words_where_the_code_is_another(
+    status: int, code: int | None, words: str, is_gone: bool
+) -> None:
+    body = {"success": False, "errors": [{"code": code, "message": words}]}
+    assert isinstance(decode_poll(HttpReply(status, json.dumps(body).encode()), NOW), Gone) is is_gone
+
+
+@pytest.mark.parametrize("status", ["cancelled", "Canceled", "expired", "aborted ", "timed_out", "failure"])
+def test_a_status_that_can_only_mean_an_end_without_answers_is_a_failure(status: str) -> None:
+    assert isinstance(polled({"status": status, "results": None}), Failed)
+
+
+@pytest.mark.parametrize("status", ["archived", "done-ish", "pa\x1bused", "3"])
+def test_a_status_that_nobody_knows_is_polled_on_with_a_word(status: str) -> None:
+    found = polled({"status": status, "results": None})
+    assert isinstance(found, Trouble)
+    assert "a status that is not known" in found.message
+    assert isinstance(polled({"status": status, "results": [{"external_reference": "r-0"}]}), Done)
 
 
 @pytest.mark.parametrize("key", ["request_id", "requestId"])

@@ -8,6 +8,7 @@ untrusted: a reply of any shape decodes to one of the values below and never rai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -145,11 +146,28 @@ def encode_poll(request_id: str) -> bytes:
 _UNFINISHED = frozenset({"queued", "running"})
 """Statuses of a job that is not done (documented)."""
 
+_STILL_WAITING = _UNFINISHED | {
+    *("pending", "waiting", "scheduled", "created", "submitted", "accepted", "validating", "started", "starting"),
+    *("processing", "in_progress", "in-progress", "in progress", "active", "finalizing", "retrying"),
+}
+"""Statuses by which services say that a job is not done; a job with any other is polled too, and that is said."""
+
 _FINISHED = frozenset({"done", "complete", "completed", "finished", "success", "succeeded", "ok"})
 """Statuses that can only mean that a job is done (assumed: a captured job that was done had none)."""
 
-_FAILED = frozenset({"error", "errored", "failed"})
-"""Statuses that can only mean that a job failed (assumed)."""
+_FAILED = frozenset(
+    {"error", "errored", "failed", "failure", "cancelled", "canceled", "expired", "aborted", "rejected"}
+    | {"terminated", "timeout", "timed_out"}
+)
+"""Statuses that can only mean that a job has ended without answers (assumed)."""
+
+
+_ABOUT_JOB = re.compile(r"\b(?:async[ _-]?)?request(?:[ _-]?id\b| not found)|\bjob\b", re.IGNORECASE)
+
+
+def _denies_job(error: ServiceError) -> bool:
+    """Whether an error says that there is no such job: 5504 (captured), or a 404 or 410 that says so in its words."""
+    return error.code == EXPIRED or (error.status in (404, 410) and _ABOUT_JOB.search(error.message) is not None)
 
 
 def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -> PollResult:
@@ -167,7 +185,7 @@ def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -
     body = read_json(exchange.body)
     error = error_of(exchange, body, now)
     if error is not None:
-        return Gone(str(error)) if error.code == EXPIRED else Trouble(str(error), error)
+        return Gone(str(error)) if _denies_job(error) else Trouble(str(error), error)
     if not 200 <= exchange.status < 300:
         error = bare_error(exchange, now)
         return Trouble(str(error), error)
@@ -178,13 +196,15 @@ def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -
     if request_id is not None and isinstance(named, str) and named != request_id:
         return Trouble(f"the reply is about another job ({reason(named)})")
     status = result.get("status")
-    status = status.lower() if isinstance(status, str) else ""
+    status = status.strip().lower() if isinstance(status, str) else ""
     for spelling in ("results", "responses"):
         items = result.get(spelling)
         if isinstance(items, list) and items and status not in _UNFINISHED:
             return Done(items, decode_usage(result.get("usage")))
     if status in _FAILED:
         return Failed(f"the service says {status!r}: {excerpt(exchange.body)}")
-    if status and status not in _FINISHED:
+    if status in _STILL_WAITING:
         return Pending()
+    if status and status not in _FINISHED:
+        return Trouble(f"the job has a status that is not known, and no list of results: {excerpt(exchange.body)}")
     return NoResults(f"the service says that the job is done and sends no list of results: {excerpt(exchange.body)}")
