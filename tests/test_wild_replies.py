@@ -84,7 +84,8 @@ _streams = st.builds(
     st.lists(_chunks, max_size=4),
     st.sampled_from([b"", b"data: [DONE]\n\n", b"data: [DO", b": ping\n\n", b"event: x\r\rdata:\r\n\r\n"]),
 )
-_statuses = st.sampled_from([200, 200, 200, 200, 201, 204, 302, 400, 404, 408, 413, 422, 429, 500, 502, 524])
+# No redirects: those end the run, as the URL is wrong (test_redirects).
+_statuses = st.sampled_from([200, 200, 200, 200, 201, 204, 400, 404, 408, 413, 422, 429, 500, 502, 524])
 _waits = st.sampled_from(
     ["0", "-1", "nan", "inf", "0.01", "soon", "99999999999999999999", "Mon, 01 Jan 2001 00:00:00 GMT"]
 )
