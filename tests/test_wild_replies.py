@@ -200,10 +200,9 @@ HUGE = b'{"result":{"choices":[{"message":{"content":"' + b"x" * (1 << 20) + b'"
         reply(b"{}", content_length="1000000"),
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}",
-        b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n",
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_a_broken_reply_to_a_run_is_a_dead_letter_after_at_most_two_requests_that_may_be_paid(
     raw: bytes, form: Any, tmp_path: Path
