@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from kimi_beam.errors import SchemaError
+from kimi_beam.schema.lookalikes import targets_that_say_nothing
 
 BASE = "https://files.kimi-beam.invalid/"
 """What the files of a schema are called, as URIs: by a host that cannot exist (RFC 6761). Their paths on this machine
@@ -40,6 +41,8 @@ def bundled(
     """
     waiting: dict[str, str] = {}
     files: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    parts: dict[str, set[str]] = {}
 
     def in_file(document: Any, file: str) -> Any:
         ids = list(_ids(document))
@@ -59,6 +62,7 @@ def bundled(
             uri = BASE + _uri_path(beside, path)
             if uri not in files:
                 waiting[uri] = beside
+            parts.setdefault(beside, set()).add(f"#{unquote(fragment)}")
             return f"{uri}{hash_}{fragment}"
 
         return _rewritten(document, target, are_names=False)
@@ -68,10 +72,14 @@ def bundled(
         uri, file = waiting.popitem()
         if len(files) >= _MOST:
             raise SchemaError(f"the schema {path} refers to more than {_MOST} files")
+        names[file] = uri
         files[uri] = document = read(file)
         if not isinstance(document, (dict, bool)):
             raise SchemaError(f"{file}, which the schema {path} refers to, is not a JSON object")
         files[uri] = in_file(document, file)
+    for file, uri in names.items():
+        for reason in targets_that_say_nothing(files[uri], sorted(parts[file])):
+            raise SchemaError(f"{file}, which the schema {path} refers to, is no usable JSON Schema: {reason}")
     return root, dict(sorted(files.items()))
 
 

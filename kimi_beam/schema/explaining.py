@@ -18,7 +18,7 @@ from jsonschema.validators import extend, validator_for
 from kimi_beam import jsontext
 from kimi_beam.schema.references import Scope, size
 from kimi_beam.schema.source import Definition
-from kimi_beam.schema.violations import Violation, all_of, first_of, violation
+from kimi_beam.schema.violations import Formats, Violation, all_of, first_of, is_of_format, violation
 
 _EXPLAINERS = {
     "4": jsonschema.Draft4Validator,
@@ -63,6 +63,7 @@ class Explainer:
         documents: Other schemas by URI.
         scope: Gives where its references lead.
         draft: Its draft where it does not say; None: 2020-12.
+        formats: Whether ``format`` asserts, and how.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class Explainer:
         documents: Mapping[str, Any],
         scope: Callable[[], Scope],
         draft: str | None,
+        *,
+        formats: Formats,
     ) -> None:
         self._validator, self._schema, self._documents = validator, schema, documents
-        self._scope, self._draft = scope, draft
+        self._scope, self._draft, self._formats = scope, draft, formats
 
     def line(self, instance: Any) -> str:
         """The first violations of an instance that is not valid, or the one that tells most of a union's, as a line."""
@@ -150,7 +153,7 @@ class Explainer:
             return None
         try:
             kind = validator_for(self._schema, _EXPLAINERS[self._draft or "2020-12"])
-            error = best_match(_counted(kind, _MAX_STEPS)(self._schema).iter_errors(instance))
+            error = best_match(_counted(kind, _MAX_STEPS, self._formats)(self._schema).iter_errors(instance))
         except Exception:  # too many steps, or whatever it raises on a schema that only the other validator can read
             return None
         return error and violation(error.absolute_path, str(error.validator), error.message)
@@ -160,7 +163,7 @@ class _TooManyStepsError(Exception):
     """The explanation has looked at as many keywords as it may, or as deep."""
 
 
-def _counted(kind: Any, steps: int) -> Any:
+def _counted(kind: Any, steps: int, formats: Formats) -> Any:
     """The validator class, but that it looks at so many keywords and no more."""
     left, depth = [steps], [0]
 
@@ -178,7 +181,12 @@ def _counted(kind: Any, steps: int) -> Any:
 
         return check
 
-    checks = {name: counting(keyword) for name, keyword in kind.VALIDATORS.items()}
+    def format_(_: Any, name: Any, value: Any, __: Any) -> Iterator[Any]:
+        if formats and isinstance(name, str) and not is_of_format(name, value, formats=formats):
+            yield jsonschema.ValidationError(f'{jsontext.dumps_any(value).decode()} is not a "{name}"')
+
+    keywords = {**kind.VALIDATORS, "format": format_}
+    checks = {name: counting(keyword) for name, keyword in keywords.items()}
     return extend(kind, {**checks, **dict.fromkeys(_ENDLESS, _nothing_against)})
 
 

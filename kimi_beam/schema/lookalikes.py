@@ -8,7 +8,8 @@ is valid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -47,7 +48,9 @@ def refusal(schema: Any) -> str | None:
     if not all(isinstance(key, str) for key in schema):
         return "it has a key that is no string"
     if not schema or describes(schema):
-        return next(_places_that_say_nothing(schema), None)
+        return next(
+            chain(_places_that_say_nothing(schema), targets_that_say_nothing(schema, _references(schema))), None
+        )
     if unknown_keys(schema):
         return _of_unknown_keys(schema)
     if asserts(schema) or any(key in schema for key in ("type", "properties", "items")):
@@ -63,6 +66,29 @@ def refusal(schema: Any) -> str | None:
     if not any(key in schema for key in _TELLS_THE_MODEL):
         return f"it says nothing of the answer: {_listed(list(schema))} alone. To take any JSON, give {{}} or true"
     return None
+
+
+def targets_that_say_nothing(document: Any, references: Iterable[str]) -> Iterator[str]:
+    """Why parts of a document that are referred to are no schemas, of those that are none.
+
+    Args:
+        document: A JSON value that holds schemas.
+        references: What refers to its parts: ``#`` and a JSON Pointer, or ``#`` alone. Others are passed over.
+    """
+    for reference in dict.fromkeys(references):
+        target = _target(document, reference) if reference[:2] in ("#", "#/") else None
+        if isinstance(target, dict) and target and not describes(target) and _strange(target):
+            yield f"at '{reference[1:] or '/'}', which is referred to: {_of_unknown_keys(target)}"
+
+
+def _target(document: Any, reference: str) -> Any:
+    for token in reference.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, list) and key.isdecimal() and int(key) < len(document):
+            document = document[int(key)]
+        else:
+            document = document.get(key) if isinstance(document, dict) else None
+    return document
 
 
 def doubts(schema: Any) -> list[str]:

@@ -274,7 +274,9 @@ class OutputSchema:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self._validator, self._meant, self._meant_documents, lambda: self._scope, self.draft)
+        return Explainer(
+            self._validator, self._meant, self._meant_documents, lambda: self._scope, self.draft, formats=self.formats
+        )
 
     # -------------------------------------------------------------------------------------------- Arrow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import jsonschema_rs
@@ -37,6 +38,19 @@ _LOCAL_FORMATS: dict[str, Callable[[str], bool]] = {
     "date-time": lambda text: is_local_date_time(text) or _RFC_3339["date-time"].is_valid(text),
     "time": lambda text: is_local_time(text) or _RFC_3339["time"].is_valid(text),
 }
+
+
+def is_of_format(name: str, value: Any, *, formats: Formats) -> bool:
+    """Whether a value is what a ``format`` says, as the validator that `compiled` gives decides it."""
+    own = _LOCAL_FORMATS if formats == "local" else _OWN_FORMATS
+    if name in own:
+        return not isinstance(value, str) or own[name](value)
+    return bool(_validator_of_format(name).is_valid(value))
+
+
+@cache
+def _validator_of_format(name: str) -> Any:
+    return jsonschema_rs.validator_for({"format": name}, validate_formats=True, offline=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,3 +140,28 @@ def test_the_command_line_reads_a_relative_path_from_where_the_user_stands(tmp_p
     command = [sys.executable, "-m", "kimi_beam.cli", "schema", "show", "schemas/root.json"]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ}, capture_output=True, text=True, check=True)
     assert "/seller/name" in done.stdout
+
+
+def test_what_a_reference_leads_to_is_a_schema(tmp_path: Path) -> None:
+    """It would say nothing, as an unknown key is legal: each answer would be valid and paid for."""
+    receipt = {"type": "object", "properties": {"total": {"type": "number"}}}
+    wrapper = {"name": "receipt", "strict": True, "schema": receipt}
+    for name, reference, document, said in [
+        ("wrapped", "wrapped.json", wrapper, "wrapper.* at '/schema'"),
+        ("api", "api.json", {"openapi": "3.0.0", "components": {"schemas": {"R": receipt}}}, "OpenAPI"),
+        (
+            "api2",
+            "api2.json#/components/schemas",
+            {"components": {"schemas": {"R": receipt}}},
+            "seems to stand at '/R'",
+        ),
+        ("example", "example.json", {"total": 1.5, "name": "A"}, "example answer"),
+    ]:
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+        (tmp_path / "root.json").write_text(json.dumps({"type": "object", "properties": {"r": {"$ref": reference}}}))
+        with pytest.raises(SchemaError, match=f"(?s){name}.json.*{said}"):
+            OutputSchema(str(tmp_path / "root.json"))
+    with pytest.raises(SchemaError, match=r"/[$]defs/R.*wrapper"):
+        OutputSchema({"$ref": "#/$defs/R", "$defs": {"R": wrapper}})
+    for anything in ({}, {"title": "Anything"}, {"description": "Whatever it is"}):
+        OutputSchema({"$ref": "#/$defs/R", "$defs": {"R": anything}})

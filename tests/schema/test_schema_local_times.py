@@ -92,6 +92,16 @@ def test_by_default_an_offset_is_needed_and_the_reason_says_what_takes_it_withou
     assert OutputSchema(WHEN, formats="local") != schema
 
 
+def test_a_format_that_fails_in_a_union_is_named() -> None:
+    union = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
+    schema = OutputSchema({"type": "object", "properties": {"at": union}})
+    assert "--formats local" in schema.explain({"at": "2026-03-01T12:30"})
+    mail = OutputSchema({"anyOf": [{"type": "string", "format": "email"}, {"type": "null"}]})
+    assert 'is not a "email"' in mail.explain("nobody")
+    local = OutputSchema({"type": "object", "properties": {"at": union}}, formats="local")
+    assert 'is not a "date-time" (format)' in local.explain({"at": "2026-13-01T12:30"})
+
+
 def test_the_model_is_told_which_spelling_is_asked_for() -> None:
     def sent(definition: Any, formats: Any) -> Any:
         schema = OutputSchema(definition, formats=formats).response_format["json_schema"]["schema"]
