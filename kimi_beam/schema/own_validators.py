@@ -61,7 +61,7 @@ class OwnValidators:
         Raises:
             SchemaError: It cannot be imported here.
         """
-        _values(self.reference)
+        _values(self.reference, self.given_as)
 
     def violations(self, instance: Any) -> list[Violation]:
         """What the class says against an instance of its JSON Schema.
