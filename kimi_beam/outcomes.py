@@ -6,6 +6,7 @@ service cannot meet the schema in some way of asking for it (5024).
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import Counter
@@ -59,6 +60,11 @@ class StopAfter:
         except ValueError:
             raise ConfigError(f"stop_after: {text!r} is no number of documents, and no share such as 50%") from None
 
+    @property
+    def first(self) -> int:
+        """Documents that have to be settled before the bound can be reached."""
+        return FIRST if self.is_share else math.ceil(self.number)
+
     def is_reached(self, failed: int, settled: int) -> bool:
         """Whether enough has failed.
 
@@ -103,6 +109,16 @@ class Outcomes:
     def stopped(self) -> Failure | None:
         """What is not sent any more is given up with; None while documents are sent."""
         return self._stopped
+
+    def are_enough(self, in_flight: int) -> bool:
+        """Whether no more documents should be sent until it is known how the first ones have fared.
+
+        Args:
+            in_flight: Documents that are sent, or about to be, and not settled.
+        """
+        if self.stop_after is None or self._settled >= self.stop_after.first:
+            return False
+        return self._settled + in_flight >= self.stop_after.first
 
     def asked(self, form: int, *, met: int = 0, unmet: int = 0) -> None:
         """Counts documents by whether JSON mode could be met when they were asked for.

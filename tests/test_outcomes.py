@@ -170,6 +170,32 @@ def test_a_run_whose_first_documents_fail_stops_sending_and_the_others_can_be_ru
     assert len(again.rows) == 300
 
 
+def test_the_first_documents_are_waited_for_before_the_others_are_submitted(tmp_path: Path) -> None:
+    with Emulator(answer=bad, latency=0.2) as emulator:
+        where = service(emulator.base_url)
+        outcome = run_extract(receipts(300), "", tmp_path / "out", where=where, batching=SMALL, stop_after=20)
+    assert outcome.ids.total() == 300
+    assert 20 <= outcome.codes["schema_violation"] < 60, "all was submitted before anything was known"
+
+
+def test_documents_that_do_not_fail_go_on_all_at_once_after_the_first_ones(tmp_path: Path) -> None:
+    with Emulator(latency=0.2) as emulator:
+        where = service(emulator.base_url)
+        outcome = run_extract(receipts(300), "", tmp_path / "out", where=where, batching=SMALL, stop_after=20)
+    assert len(outcome.rows) == 300
+
+
+def test_enough_is_in_flight_until_the_first_are_settled() -> None:
+    outcomes = Outcomes(StopAfter(5))
+    assert [outcomes.are_enough(count) for count in (0, 4, 5, 500)] == [False, False, True, True]
+    outcomes.settled(2, [])
+    assert [outcomes.are_enough(count) for count in (2, 3)] == [False, True]
+    outcomes.settled(2, [BAD])
+    assert not outcomes.are_enough(500), "five are known"
+    assert not Outcomes().are_enough(500), "no bound was named"
+    assert Outcomes(StopAfter(50, is_share=True)).are_enough(FIRST)
+
+
 def test_the_command_stops_with_code_3_and_says_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

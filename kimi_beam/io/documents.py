@@ -196,7 +196,7 @@ def read_as(
         if _passes(e, part.path):
             raise  # the filesystem broke, not the file: the runner reads the part again, or the job fails and says so
         if is_broken_link(part.path):
-            message = f"cannot read {broken(part.path)}"
+            message = f"cannot read {part.path}: {broken(part.path)}"
         place = part.path if kind in WHOLE or is_broken_link(part.path) else f"{part.path}#{part.start}-"
         yield failed(place, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
 

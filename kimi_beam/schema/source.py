@@ -113,7 +113,7 @@ def _utf8(text: bytes) -> bytes:
 
 def _is_there(path: str) -> bool:
     if "://" not in path:
-        return Path(path).is_file()
+        return _local(path).is_file()
     from kimi_beam.stores import FileSystems
 
     try:
@@ -150,9 +150,15 @@ def import_class(reference: str) -> type:
     return found
 
 
+def _local(path: str) -> Path:
+    """A path on this machine, without ``~``, which a shell leaves where it is quoted or follows an equals sign."""
+    found = Path(path)
+    return found.expanduser() if path.startswith("~/") and not os.path.lexists(path) else found
+
+
 def _read(path: str) -> bytes:
     if "://" not in path:
-        return Path(path).read_bytes()
+        return _local(path).read_bytes()
     # A schema may lie on any filesystem that Beam knows. Late: nothing else here needs Beam.
     from kimi_beam.stores import FileSystems
 

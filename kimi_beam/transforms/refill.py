@@ -113,7 +113,8 @@ class Refill(beam.DoFn):
         left: list[bytes] = []
         fresh: list[bytes] = []
         blobs = waiting.take()
-        while len(shard.jobs) + len(taken) < self._max_in_flight:
+        in_flight = sum(job.count for job in shard.jobs)
+        while len(shard.jobs) + len(taken) < self._max_in_flight and not self._outcomes.are_enough(in_flight):
             if (came := next(blobs, None)) is not None:
                 came = asked_from(came, first_form)
                 head = batches.head(came)
@@ -143,6 +144,7 @@ class Refill(beam.DoFn):
                 left += group
             else:
                 taken.append(batch)
+                in_flight += len(batches.head(batch).sizes)
                 held[batches.head(batch).batch_id] = batch
         if answered:
             yield Replies.joined(answered)
