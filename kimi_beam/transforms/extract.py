@@ -112,8 +112,8 @@ class Extract(TypedTransform):
             may be paid for twice.
         stop_after: How many documents have to fail, 200 say, or which share of the first 200 or more, ``"50%"``, for a
             worker process to give up sending, by those that it has seen itself: the others are ``stopped`` dead
-            letters, which can be run again. Until as many are settled as can reach the bound, each shard of the queue has
-            no more than them in flight, in whole batches. For bounded input. None: never.
+            letters, which can be run again. Until as many are settled as can reach the bound, each shard of the queue
+            has no more than them in flight, in whole batches. For bounded input. None: never.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
