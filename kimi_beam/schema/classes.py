@@ -37,12 +37,19 @@ def json_schema(found: type) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's own, but for two types.
+    """Pydantic's own, but for three types.
 
     A Decimal is said to be one (``format: decimal``, a name of the OpenAPI Initiative's registry), so that its column
     is a decimal and not a number beside a string; one with so many places says so. A datetime without an offset is not
     what ``date-time`` means, which pydantic says of it; its column is one of local times.
+    Branches of a union among which a function of the user's chooses may overlap, which ``oneOf`` would refuse.
     """
+
+    def tagged_union_schema(self, schema: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().tagged_union_schema(schema)
+        if callable(schema["discriminator"]) and "oneOf" in found:
+            found["anyOf"] = found.pop("oneOf")
+        return found
 
     def datetime_schema(self, schema: Any) -> dict[str, Any]:
         if schema.get("tz_constraint") != "naive":

@@ -23,6 +23,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     FutureDatetime,
     HttpUrl,
@@ -77,6 +78,23 @@ class Dog(BaseModel):
 
 
 Pet = Holder[Annotated[Cat | Dog, Field(discriminator="kind")]]
+
+
+class Plain(BaseModel):
+    kind: str
+
+
+class Dated(BaseModel):
+    kind: str
+    day: PastDate
+
+
+def _which(value: Any) -> str:
+    kind: str = value["kind"] if isinstance(value, dict) else value.kind
+    return "dated" if kind == "dated" else "plain"
+
+
+Chosen = Holder[Annotated[Annotated[Plain, Tag("plain")] | Annotated[Dated, Tag("dated")], Discriminator(_which)]]
 
 
 class Row(TypedDict):
