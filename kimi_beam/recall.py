@@ -211,3 +211,16 @@ def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:
         if entry.state == TICKET and not (job.resubmitted and journal.submission(entry).request_id == job.replaces):
             return True
     return False
+
+
+def is_taken(keys: Sequence[bytes], journal: Known) -> bool:
+    """Whether the service has accepted or answered one of some documents that nobody had asked for when they came in.
+
+    Another `Extract` of the pipeline with the same journal may have. What it is only about to submit does not count:
+    whether that is accepted is written down a moment later, and waiting for it would take minutes.
+
+    Args:
+        keys: Of the documents.
+        journal: What is known.
+    """
+    return any(entry is not None and entry.state in (ANSWER, TICKET) for entry in journal.look_up(keys))

@@ -14,7 +14,7 @@ from kimi_beam.jobs import Job
 from kimi_beam.journal import Answers, Journaling, Submission
 from kimi_beam.journal_index import INTENT, TICKET, Entry
 from kimi_beam.prompting import CLOSE, OPEN, Prompt, fenced_json
-from kimi_beam.recall import Recalled, is_ahead, recall
+from kimi_beam.recall import Recalled, is_ahead, is_taken, recall
 from kimi_beam.service import WorkersAI
 from kimi_beam.types import Document, Failure, OpenRequest, Reply, Ticket
 from kimi_beam.wire.envelopes import Exchange, Unknown
@@ -98,6 +98,10 @@ class Recorder:
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         """Whether the journal knows more of a batch that is due than the runner's state does."""
         return self._journal is not None and is_ahead(job, self._of(blob), self._journal)
+
+    def is_taken(self, blob: bytes) -> bool:
+        """Whether another step of this process has asked for a document of a batch since it was admitted."""
+        return self._journal is not None and is_taken(self._of(blob), self._journal)
 
     def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted; without it a lost worker's submit would be made again."""

@@ -107,12 +107,17 @@ class Slices(Refill):
     def _not_submitted_yet(
         self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Waiting
     ) -> tuple[Shard, list[Job]]:
-        """Takes out the batches that a worker has submitted who was lost before its state was kept: they wait again."""
+        """Takes out the batches that have been submitted already, which wait again to be recalled.
+
+        A worker has that was lost before its state was kept, or another `Extract` that shares the journal.
+        """
+        own = [job for job in jobs if job.batch_id in self._admitted]
         others = [job for job in jobs if job.batch_id not in self._admitted]
-        self._admitted.difference_update(job.batch_id for job in jobs)
+        self._admitted.difference_update(job.batch_id for job in own)
         if others:
             self._recorder.refresh()
-        known = [job for job in others if self._recorder.is_ahead(job, held[job.batch_id])]
+        known = [job for job in own if self._recorder.is_taken(held[job.batch_id])]
+        known += [job for job in others if self._recorder.is_ahead(job, held[job.batch_id])]
         for job in known:
             self._wait(held.take(job.batch_id), waiting)
         return without(shard, known), [job for job in jobs if job not in known]

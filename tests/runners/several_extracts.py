@@ -58,15 +58,13 @@ def _again(extraction: kb.Extraction) -> kb.Document:
 class Built:
     """What a shape of a pipeline needs: documents, `Extract`s, and files for what each gives."""
 
-    def __init__(self, directory: Path, base_url: str, extract: dict[str, Any]) -> None:
-        self._directory, self._base_url, self._extract = directory, base_url, extract
+    def __init__(self, directory: Path, base_url: str, extract: dict[str, Any], **where: Any) -> None:
+        self._directory, self._service, self._extract = directory, service(base_url, **where), extract
         self.names: list[str] = []
 
     def extract(self, name: str, documents: beam.PCollection) -> beam.PCollection:
         self.names.append(name)
-        results = documents | name >> kb.Extract(
-            RECEIPT, service=service(self._base_url), polling=QUICK, **self._extract
-        )
+        results = documents | name >> kb.Extract(RECEIPT, service=self._service, polling=QUICK, **self._extract)
         results.extractions | f"{name}Rows" >> kb.WriteParquet(str(self._directory / name / "rows"), RECEIPT)
         results.dead_letters | f"{name}Letters" >> kb.WriteDeadLetters(str(self._directory / name / "letters"))
         return results.extractions
