@@ -25,15 +25,19 @@ _EARLIEST = (datetime.min.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
 _LATEST = (datetime.max.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
 
 
-def keep(document: Document, event_time: int, window: tuple[int, int] | None) -> Document:
+def keep(document: Document, event_time: int, window: tuple[int, int] | None, *, anew: bool = False) -> Document:
     """The document with its arrival.
 
     Args:
-        document: What it knows of its arrival already is left as it is.
+        document: What it knows of its arrival already is left as it is, unless it is `anew`.
         event_time: Unix microseconds. Beam's "no time" is far out of what a calendar can say.
         window: Start and end, None for the global window.
+        anew: Whether time and window take the place of those of an earlier arrival, as in the windows of another
+            `Extract`. The delivery stays the same.
     """
     known = document.arrival or Arrival()
+    if anew:
+        known = Arrival(None, None, known.delivery)
     at = event_time if known.event_time is None else known.event_time
     edges = known.window or window
     return document.arrived(

@@ -14,7 +14,14 @@ from kimi_beam.types import Document
 
 
 class KeepArrival(beam.DoFn):
-    """``Document -> Document``: with its event time, its window, and a name for this delivery."""
+    """``Document -> Document``: with its event time, its window, and a name for this delivery.
+
+    Args:
+        anew: Whether time and window take the place of those that a document has from an earlier pipeline or `Extract`.
+    """
+
+    def __init__(self, *, anew: bool = False) -> None:
+        self._anew = anew
 
     def process(
         self, document: Document, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
@@ -22,4 +29,4 @@ class KeepArrival(beam.DoFn):
         if not isinstance(document, Document):
             raise wrong_element("Extract", document, Document)
         edges = (window.start.micros, window.end.micros) if isinstance(window, IntervalWindow) else None
-        yield keep(document, timestamp.micros, edges)
+        yield keep(document, timestamp.micros, edges, anew=self._anew)

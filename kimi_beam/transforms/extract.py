@@ -221,7 +221,9 @@ class Extract(TypedTransform):
             documents.pipeline.options, holds_jobs=is_bounded and self._service.api == "batch"
         )
         if not is_bounded or is_windowed:
-            documents = documents | "KeepArrival" >> beam.ParDo(KeepArrival()).with_output_types(Document)
+            # Of bounded input the results are given back in these windows, whatever an earlier Extract has kept.
+            keep = KeepArrival(anew=gives_windows_back)
+            documents = documents | "KeepArrival" >> beam.ParDo(keep).with_output_types(Document)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         make = MakeBatchesOfMany if documents.element_type is Document else MakeBatches

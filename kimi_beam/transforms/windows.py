@@ -11,7 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.core import Windowing
-from apache_beam.transforms.window import IntervalWindow, WindowFn
+from apache_beam.transforms.window import IntervalWindow, SlidingWindows, WindowFn
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -51,17 +51,31 @@ def check_restorable(windowing: Windowing, pipeline: beam.Pipeline) -> None:
     assigned = _assigned(windowing.windowfn)
     if not assigned or not all(isinstance(window, IntervalWindow) for window in assigned):
         raise ConfigError(
-            f"Extract: cannot give the windows of {type(windowing.windowfn).__name__} back, which are no interval of "
-            "time: put WindowInto after Extract"
+            f"Extract: cannot give the windows of {type(windowing.windowfn).__name__} back, which are no intervals of "
+            "time that follow from a timestamp alone: put WindowInto after Extract"
         )
 
 
 def _assigned(window_fn: WindowFn) -> list[Any]:
-    """The windows of a moment; of a function that needs to see the element, none."""
-    try:
-        return list(window_fn.assign(WindowFn.AssignContext(Timestamp(0), element=None)))
-    except Exception:  # a user's own function may do anything with an element that it is not given
-        return []
+    """The most windows that a moment is in, of some moments; of a function that needs to see the element, none.
+
+    Where neither size nor offset of windows is a multiple of their period, some moments are in fewer than others.
+    """
+    most: list[Any] = []
+    for at in _moments(window_fn):
+        try:
+            windows = list(window_fn.assign(WindowFn.AssignContext(at, element=None)))
+        except Exception:  # a user's own function may do anything with an element that it is not given
+            return []
+        most = max(most, windows, key=len)
+    return most
+
+
+def _moments(window_fn: WindowFn) -> list[Timestamp]:
+    """The beginning of time as calendars count it, and for sliding windows when the next one begins."""
+    if not isinstance(window_fn, SlidingWindows):
+        return [Timestamp(0)]
+    return [Timestamp(0), Timestamp(micros=window_fn.offset.micros)]
 
 
 class RestoreWindows(beam.ParDo):

@@ -1,4 +1,4 @@
-"""Two `Extract`s of one pipeline that ask the same and share a journal: the second takes what the first has paid for."""
+"""Two `Extract`s of one pipeline that ask the same and share a journal: what one has paid for, the other takes."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.transforms.window import FixedWindows, Sessions, SlidingWindows
+from apache_beam.transforms.window import FixedWindows, Sessions, SlidingWindows, TimestampedValue
 from harness import QUICK, RECEIPT, receipts, service
 from windowed import EXPECTED, GROUPS, NameWindows, lines_of, run_windowed
 
@@ -43,6 +44,35 @@ def test_a_document_in_several_windows_is_refused_before_anything_is_paid_for(is
     documents.is_bounded = is_bounded
     with pytest.raises(ConfigError, match=r"SlidingWindows, each in 3 windows at once, .* WindowInto after Extract"):
         documents | kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize("windows", [SlidingWindows(120, 100, offset=50), SlidingWindows(110, 100, offset=20)])
+def test_windows_that_overlap_at_some_moments_only_are_refused_too(windows: SlidingWindows) -> None:
+    pipeline = beam.Pipeline("FnApiRunner", options=PipelineOptions([]))
+    documents = pipeline | beam.Create(receipts(1)) | beam.WindowInto(windows)
+    with pytest.raises(ConfigError, match="each in 2 windows at once"):
+        documents | kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"))
+
+
+def test_a_document_that_is_asked_for_again_is_in_the_windows_of_the_second_extract(tmp_path: Path) -> None:
+    empty = [TimestampedValue(kb.Document(f"doc-{i}", "", source="made"), 40 * i) for i in range(6)]
+    with Emulator(latency=0.05) as emulator, beam.Pipeline("FnApiRunner", options=PipelineOptions([])) as pipeline:
+        documents = (
+            pipeline | beam.Create(empty) | beam.Map(lambda document: document) | beam.WindowInto(FixedWindows(100))
+        )
+        where = service(emulator.base_url)
+        letters = (documents | "A" >> kb.Extract(RECEIPT, service=where, polling=QUICK)).dead_letters
+        mended = (
+            letters | beam.Map(_mended).with_output_types(kb.Document) | "W" >> beam.WindowInto(FixedWindows(1_000))
+        )
+        results = mended | "B" >> kb.Extract(RECEIPT, service=where, polling=QUICK)
+        lines = results.extractions | beam.ParDo(NameWindows()).with_output_types(str)
+        lines | beam.io.WriteToText(str(tmp_path / "lines"))
+    assert sorted(lines_of(tmp_path, "lines")) == [f"doc-{i} 0-1000 {40 * i}" for i in range(6)]
+
+
+def _mended(letter: kb.DeadLetter) -> kb.Document:
+    return replace(letter.document, text="COMPANY: Mended Ltd\nTOTAL: 1.00\n", failure=None)
 
 
 def test_record_batches_of_many_windows_are_refused() -> None:
