@@ -475,6 +475,13 @@ def test_a_job_is_read_on_while_each_reading_brings_items() -> None:
     assert shard.jobs == ()
 
 
+def test_a_job_that_answers_nothing_is_read_once_more_too() -> None:
+    shard, job = one_job(request_id="r")
+    shard, effects = dispatch.polled(shard, job, Done([], None), 1.0, POLLING)
+    assert effects == []
+    assert isinstance(dispatch.polled(shard, shard.jobs[0], Done([], None), 2.0, POLLING)[1][0], Finish)
+
+
 def test_of_a_job_under_anothers_name_only_its_own_items_are_waited_for() -> None:
     shard, job = one_job(request_id="r", count=2, asked=("b", 5, [1, 3]))
     assert [type(e) for e in dispatch.polled(shard, job, items(1, 3), 1.0, POLLING)[1]] == [Finish]

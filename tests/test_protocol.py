@@ -375,14 +375,21 @@ def polled(result: Any, **envelope: Any) -> Any:
 @pytest.mark.parametrize(
     "result",
     [
-        *({"results": None}, {"results": {}}, {"results": {"0": {}}}, {"results": "[]"}, {"results": []}, {}, None, []),
-        *({"responses": None}, {"results": None, "responses": []}, {"status": None}, {"status": ""}, {"status": 5}),
-        *({"status": "done"}, {"status": "Completed", "results": None}, {"status": "complete", "results": []}),
-        *({"status": ["queued"]}, {"results": None, "usage": {"prompt_tokens": 3}}, {"status": " DONE\n"}),
+        *({"results": None}, {"results": {}}, {"results": {"0": {}}}, {"results": "[]"}, {}, None, []),
+        *({"responses": None}, {"status": None}, {"status": ""}, {"status": 5}, {"status": " DONE\n"}),
+        *({"status": "done"}, {"status": "Completed", "results": None}),
+        *({"status": ["queued"]}, {"results": None, "usage": {"prompt_tokens": 3}}),
     ],
 )
 def test_a_job_that_is_done_and_has_no_list_of_results_is_not_taken_for_a_job_that_is_not_done(result: Any) -> None:
     assert isinstance(polled(result), NoResults)
+
+
+@pytest.mark.parametrize(
+    "result", [{"results": []}, {"results": None, "responses": []}, {"results": [], "status": "complete"}]
+)
+def test_an_empty_array_says_that_every_item_is_missing(result: Any) -> None:
+    assert polled(result) == Done([], None), "the job would be polled for ten minutes"
 
 
 @pytest.mark.parametrize("status", ["queued", "running", "Running", "pending", "in_progress", "validating"])

@@ -197,14 +197,16 @@ def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -
         return Trouble(f"the reply is about another job ({reason(named)})")
     status = result.get("status")
     status = status.strip().lower() if isinstance(status, str) else ""
-    for spelling in ("results", "responses"):
-        items = result.get(spelling)
-        if isinstance(items, list) and items and status not in _UNFINISHED:
-            return Done(items, decode_usage(result.get("usage")))
+    arrays = [items for items in map(result.get, ("results", "responses")) if isinstance(items, list)]
+    items = next(filter(None, arrays), None)
+    if items is not None and status not in _UNFINISHED:
+        return Done(items, decode_usage(result.get("usage")))
     if status in _FAILED:
         return Failed(f"the service says {status!r}: {excerpt(exchange.body)}")
     if status in _STILL_WAITING:
         return Pending()
     if status and status not in _FINISHED:
         return Trouble(f"the job has a status that is not known, and no list of results: {excerpt(exchange.body)}")
+    if arrays:  # an empty array is an answer too: that every item is missing
+        return Done([], decode_usage(result.get("usage")))
     return NoResults(f"the service says that the job is done and sends no list of results: {excerpt(exchange.body)}")
