@@ -18,6 +18,8 @@ setup(
         "aiohttp>=3.11,<4",
         "apache-beam>=2.77,<3",
         "certifi>=2024.2",
+        "httpx>=0.28,<1",
+        "httpx-aiohttp>=0.2,<0.3",  # the client reads what lies behind its response stream
         "jsonschema>=4.23,<5",
         "jsonschema-rs>=0.60,<1",
         "jsonschema-specifications>=2023.12",
@@ -44,7 +46,6 @@ setup(
             "flask>=3",
             "flask-cors>=5",
             "gcp-storage-emulator>=2026.7",
-            "httpx>=0.28,<1",
             "hypothesis>=6.120",
             "import-linter>=2.1",
             "moto[s3]>=5.1",  # with Flask, a server that speaks S3

@@ -8,6 +8,7 @@ it. All exchanges of a process run on one event loop (`event_loop`), and all tha
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 import socket
@@ -30,6 +31,7 @@ from kimi_beam.wire.protocol import encode_poll
 
 if TYPE_CHECKING:
     import aiohttp
+    import httpx
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,14 @@ _MAX_POLLS = 32
 
 
 class _Line(NamedTuple):
-    """Connections for one kind of exchange."""
+    """Connections for one kind of exchange.
 
-    session: aiohttp.ClientSession
-    proxy: str | None
+    httpx's transport over aiohttp's connections, without httpx's client: its cookies, redirects and merging of defaults
+    are of no use here, and took a third of the CPU of a synchronous request.
+    """
+
+    transport: httpx.AsyncBaseTransport
+    timeout: dict[str, float | None]
 
 
 class Client:
@@ -184,24 +190,26 @@ class Client:
         return Redaction([*tokens, *passwords_in(proxy_of(self.service.root))])
 
     async def _open(self, max_concurrency: int) -> tuple[_Line, _Line, _Line]:
-        # Late: the library takes a tenth of a second to import, and only a worker that makes requests needs it.
+        # Late: the libraries take half a second to import, and only a worker that makes requests needs them.
         import aiohttp
+        import httpx
+        from httpx_aiohttp import AiohttpTransport
 
         root = self.service.root
-        proxy = proxy_of(root)
-        checked = tls() if root.startswith("https:") or (proxy or "").startswith("https:") else True
+        address = proxy_of(root)
+        proxy = httpx.Proxy(address) if address else None
+        checked = tls() if root.startswith("https:") or (address or "").startswith("https:") else True
 
         def line(read: float, **connector: Any) -> _Line:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=checked, **connector),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect, sock_read=read),
                 max_line_size=_MAX_HEADER,
                 max_field_size=_MAX_HEADER,
             )
-            return _Line(session, proxy)
+            timeout = httpx.Timeout(read, connect=self._timeouts.connect, pool=None)
+            return _Line(AiohttpTransport(verify=False, client=session, proxy=proxy), timeout.as_dict())
 
         return (
             line(self._timeouts.read, limit=self._max_submits, force_close=True),
@@ -210,7 +218,7 @@ class Client:
         )
 
     async def _close(self) -> None:
-        await asyncio.gather(*(line.session.close() for line in (self._submits, self._polls, self._runs)))
+        await asyncio.gather(*(line.transport.aclose() for line in (self._submits, self._polls, self._runs)))
 
     async def _all(
         self,
@@ -282,21 +290,44 @@ class Client:
         except Exception as e:  # whatever ended it: a document's fate is decided by value
             if type(e) is asyncio.TimeoutError:
                 return NoReply(sent=True, message=f"no whole reply within {within:.0f} s")
-            told = self._redaction.of_text(f"{type(e).__name__}: {' '.join(str(e).split())}")
-            return NoReply(_was_sent(e), told[:300])
+            cause = _behind(e)
+            told = self._redaction.of_text(f"{type(cause).__name__}: {' '.join(str(cause).split())}")
+            return NoReply(_was_sent(cause), told[:300])
 
 
 async def _whole(line: _Line, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int) -> HttpReply:
-    response = await line.session.request(
-        method, url, headers=headers, data=body or None, proxy=line.proxy, allow_redirects=False
-    )
+    import httpx
+
+    timeout = {"timeout": line.timeout}
+    request = httpx.Request(method, _parsed(url), headers=dict(headers), content=body, extensions=timeout)
+    reply = await line.transport.handle_async_request(request)
+    # httpx gives out nothing of what arrived before a reply broke off; the aiohttp response behind its stream does.
+    response: aiohttp.ClientResponse = reply.stream._aiohttp_response  # type: ignore[union-attr]
     async with response:
         return await read_reply(response, most)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    import httpx
+
+    return httpx.URL(url)
 
 
 def affinity(prefix: bytes) -> str:
     """A name for what this machine asks with one prefix: the same in each of its processes and runs, and no secret."""
     return hashlib.blake2b(socket.gethostname().encode() + b"\0" + prefix, digest_size=12).hexdigest()
+
+
+def _behind(error: Exception) -> Exception:
+    """The aiohttp error behind one of httpx's.
+
+    The transport maps "server disconnected", which may well follow an accepted submit, to httpx's ConnectTimeout.
+    """
+    import httpx
+
+    cause = error.__cause__
+    return cause if isinstance(error, httpx.TransportError) and isinstance(cause, Exception) else error
 
 
 def _was_sent(error: Exception) -> bool:
