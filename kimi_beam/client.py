@@ -197,8 +197,9 @@ class Client:
 
         root = self.service.root
         address = proxy_of(root)
-        proxy = httpx.Proxy(address) if address else None
-        if proxy is not None:
+        proxy = None
+        if address is not None:
+            proxy = httpx.Proxy(address)
             # aiohttp reads the password from the URL; the class by which the transport would hand it on is deprecated.
             proxy.url, proxy.auth = httpx.URL(address), None
         checked = tls() if root.startswith("https:") or (address or "").startswith("https:") else True
