@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kimi_beam.wire.envelopes import HttpReply, read_json
+from kimi_beam.wire.envelopes import BOM, HttpReply, read_json
 
 if TYPE_CHECKING:
     import aiohttp
@@ -67,7 +67,8 @@ async def read_reply(response: aiohttp.ClientResponse, most: int) -> HttpReply:
         pieces.append(_left_in(content))
         response.close()
         # Of a stream that broke off it is told what it has cost; what it came to is for its reader to say.
-        if size > most or not (_has_come(pieces, encoding, most) or _has_begun_stream(response, pieces)):
+        is_whole = size <= most and _is_whole_when_unpacked(b"".join(pieces), encoding, most)
+        if size > most or not (is_whole or _has_begun_stream(response, pieces)):
             raise
     finally:
         timer.cancel()
@@ -102,8 +103,12 @@ def _has_come(pieces: Sequence[bytes], encoding: str, most: int) -> bool:
     """Whether what has come of a reply is all that its reader needs."""
     if not encoding and not b"".join(pieces[-2:]).rstrip().endswith((b"}", b"]")):
         return False
+    return _is_whole_when_unpacked(b"".join(pieces), encoding, most)
+
+
+def _is_whole_when_unpacked(raw: bytes, encoding: str, most: int) -> bool:
     try:
-        return _is_whole(_unpacked(b"".join(pieces), encoding, most))
+        return _is_whole(_unpacked(raw, encoding, most))
     except ValueError:
         return False
 
@@ -113,11 +118,11 @@ def _has_begun_stream(response: aiohttp.ClientResponse, pieces: Sequence[bytes])
 
 
 def _is_whole(body: bytes) -> bool:
-    """Whether a body is one JSON object, or a stream with its end mark."""
-    body = body.strip()
+    """Whether a body begins with a whole JSON object, or is a stream with its end mark."""
+    body = body.strip().removeprefix(BOM).lstrip()
     if body.startswith((b"data:", b"event:", b":")):
         return body.endswith(b"[DONE]")
-    return body.startswith(b"{") and body.endswith(b"}") and isinstance(read_json(body), dict)
+    return body.startswith(b"{") and isinstance(read_json(body), dict)
 
 
 def _unpacked(raw: bytes, encoding: str, most: int) -> bytes:

@@ -53,6 +53,10 @@ BROKEN = {
     "gzip with a wrong checksum": packed(GZIPPED[:-8] + b"\0" * 8, more=0),
     "deflate": packed(zlib.compress(TICKET), b"deflate"),
     "said to be gzip and is plain": packed(TICKET, more=0),
+    "after a mark of UTF-8": longer(b"\xef\xbb\xbf" + TICKET),
+    "after a mark, and all is there": longer(b"\xef\xbb\xbf" + TICKET, 0),
+    "before a proxy's own words": longer(TICKET + b"\n<!-- by proxy -->", 0),
+    "sent twice": longer(TICKET + TICKET, 0),
 }
 
 
@@ -107,6 +111,14 @@ def test_a_submits_reply_whose_json_is_a_whole_ticket_is_a_ticket(said: bytes, t
         (came,) = c.submit([b'{"requests":[]}'])
     assert decode_submit(came, 0.0) == Accepted("r-1"), "the ticket was in hand, and all is paid for twice"
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+def test_a_ticket_before_words_that_break_off_is_a_ticket(then: str) -> None:
+    said = longer(TICKET + b"\n<!-- by pro", 500)
+    with raw_server(lambda _: said, then) as (url, _), client(url) as c:
+        (came,) = c.submit([b'{"requests":[]}'])
+    assert decode_submit(came, 0.0) == Accepted("r-1")
 
 
 @pytest.mark.parametrize("then", ["close", "reset"])

@@ -6,6 +6,7 @@ seen to use once and other servers use always. Whatever comes in is untrusted: n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,6 +100,9 @@ class Unsent:
 
 # ------------------------------------------------------------------------------------------------ bodies
 
+BOM = b"\xef\xbb\xbf"
+"""A mark of UTF-8, which some proxies and servers write before JSON."""
+
 
 def excerpt(body: bytes) -> str:
     """The beginning of a body as one line for a message."""
@@ -116,13 +120,29 @@ def reason(value: Any) -> str:
 def read_json(body: bytes) -> Any:
     """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job.
 
-    An answer that was sent as a value is its text (see `parsed_values`).
+    An answer that was sent as a value is its text (see `parsed_values`). What a proxy added after a whole object is
+    passed over.
     """
     body = with_texts(body)
     try:
         return orjson.loads(body)
     except ValueError:
-        return jsontext.loads_leniently(body)
+        found = jsontext.loads_leniently(body)
+        if found is None and (whole := _whole_object(body)) is not None:
+            found = jsontext.loads_leniently(whole)
+        return found
+
+
+def _whole_object(body: bytes) -> bytes | None:
+    """The whole JSON object that a body begins with, without what follows it; None where there is none."""
+    text = body.removeprefix(BOM).decode("latin-1").lstrip()  # a character for each byte
+    if not text.startswith("{"):
+        return None
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return text[:end].encode("latin-1")
 
 
 def result_of(body: Any) -> Mapping[str, Any]:
