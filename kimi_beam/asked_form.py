@@ -22,6 +22,10 @@ from kimi_beam.wire.service_errors import ServiceError
 _LOG = logging.getLogger(__name__)
 
 
+_ENOUGH = 3
+"""Documents refused in each form, without a word of why, after which it is no document's fault."""
+
+
 @dataclass
 class AskedForm:
     """The way in which a server is asked, as far as this process knows what it takes. Used on one event loop.
@@ -39,6 +43,8 @@ class AskedForm:
     form: int = 0
     is_answered: bool = False
     _refusal: str = field(default="", repr=False)
+    _refused_in_each: int = field(default=0, repr=False)
+    """Documents that were refused in each form while none was answered."""
 
     def applied(self, call: Call) -> Call:
         """The call as it is to be made now: never in a way that is known to be refused."""
@@ -74,7 +80,8 @@ class AskedForm:
             if why is RefusedRequest.FORM and is_first:
                 self._move(following)
             return Again(replace(call, form=following), 0.0, message)
-        if why is RefusedRequest.FORM and not self.is_answered:
+        self._refused_in_each += may_be_the_form and not self.is_answered
+        if not self.is_answered and (why is RefusedRequest.FORM or self._refused_in_each >= _ENOUGH):
             told = (
                 "it refuses each way of asking for JSON that was tried; name another by --structured-output "
                 f"(structured_output in code): {error.message}"

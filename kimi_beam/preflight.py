@@ -191,7 +191,7 @@ def _unreachable(root: str, lost: NoReply) -> ConfigError:
     )
 
 
-_OF_TLS = ("\\x15\\x03", "HTTPS port", "HTTPS server", "Server disconnected")
+_OF_TLS = ("\\x15\\x03", "HTTPS port", "HTTPS server", "Server disconnected", "Connection reset")
 """How a server that speaks TLS answers plain http: by an alert, a page of its own (nginx, Go), or by hanging up."""
 
 

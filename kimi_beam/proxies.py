@@ -17,6 +17,12 @@ from urllib.request import getproxies, proxy_bypass
 
 from kimi_beam.errors import ConfigError
 
+_LOOPBACK_NAMES = frozenset(
+    {"localhost", "localhost.localdomain", "localhost4", "localhost6", "localhost6.localdomain6"}
+    | {"ip6-localhost", "ip6-loopback"}
+)
+"""Names of this machine in the hosts files of Linux distributions."""
+
 _PRIVATE_ENDINGS = (".local", ".internal", ".localdomain", ".home.arpa", ".svc")
 """Endings of names that no public server has (RFC 6762, RFC 8375, ICANN's reserved ``.internal``; Kubernetes)."""
 
@@ -102,7 +108,7 @@ def _is_excepted(host: str, port: int) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by its name or address: nothing that is sent there leaves it."""
     host = host.lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
+    if host in _LOOPBACK_NAMES or host.endswith(".localhost"):
         return True
     address = _address(host)
     return address is not None and (address.is_loopback or address.is_unspecified)

@@ -167,6 +167,24 @@ def test_answers_that_overtake_refusals_leave_the_stricter_form() -> None:
     assert form.form == 0, "an answer to one document moved all others"
 
 
+@pytest.mark.parametrize("said", [(400, {}), (400, {"error": "nope"}), (500, {"error": "1 validation error for X"})])
+def test_a_server_that_takes_no_document_in_any_form_ends_the_run(said: tuple[int, Any], tmp_path: Path) -> None:
+    server = Server(set(), said)
+    with pytest.raises(Exception, match="--structured-output"):
+        ask(server, tmp_path)
+    assert server.forms.total() < 60, "each of 60 documents was sent in each form"
+
+
+def test_documents_that_are_refused_beside_an_answered_one_end_nothing() -> None:
+    prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
+    form = AskedForm("http://s", prompt)
+    form.answered(0)
+    last = Call(1.0, len(prompt.forms), form=len(prompt.forms) - 1)
+    for _ in range(9):
+        step = form.refused(last, ServiceError(400, None, "nope"), RefusedRequest.UNSAID, halts=True)
+        assert isinstance(step, Settle)
+
+
 def test_an_outage_is_still_an_outage(tmp_path: Path) -> None:
     """500 without a word about the request: tried again in the same form."""
     failed: list[int] = []

@@ -423,3 +423,10 @@ def test_a_parsed_answer_beside_words_that_are_no_json_is_the_answer() -> None:
     found = decode_completion({"choices": [{"message": message}]})
     assert isinstance(found, Completion)
     assert found.text == '{"a":1}'
+
+
+def test_an_error_object_under_200_is_a_refusal() -> None:
+    body = b'{"object":"error","message":"guided_json unsupported","type":"BadRequestError","code":400}'
+    refused = decode_run(HttpReply(200, body), 0.0)
+    assert isinstance(refused, Refused)
+    assert (refused.error.status, refused.error.message) == (400, "guided_json unsupported")

@@ -59,6 +59,13 @@ def test_the_order_of_the_items_says_nothing(order: list[int], key: str) -> None
     assert matched.surplus == 0
 
 
+def test_a_reference_that_is_echoed_within_the_result_counts_more_than_the_number() -> None:
+    items = [{"index": 1 - n, "result": {"external_reference": f"b-{n}", "n": n}} for n in range(2)]
+    matched = match(items, ["b-0", "b-1"])
+    assert matched.items == items
+    assert matched.disputed == {0, 1}
+
+
 def test_a_strangers_item_is_not_taken_by_its_position() -> None:
     assert match([{"external_reference": "other", "index": 0}], REFERENCES) == Matched([None] * 3, 1, is_foreign=True)
 

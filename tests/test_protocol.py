@@ -244,6 +244,14 @@ def test_a_status_that_says_nothing_of_the_submit_leaves_it_unknown(status: int,
     assert isinstance(decode_submit(HttpReply(status, body), NOW), Unknown)
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_ticket_under_a_status_of_a_proxys_own_is_a_ticket(status: int) -> None:
+    ticket = b'{"result":{"status":"queued","request_id":"r-1"},"success":true,"errors":[]}'
+    assert decode_submit(HttpReply(status, ticket), NOW) == Accepted("r-1")
+    refused = b'{"result":{"status":"queued","request_id":"r-1"},"success":false,"errors":[{"code":3040}]}'
+    assert isinstance(decode_submit(HttpReply(status, refused), NOW), Refused)
+
+
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 413, 422, 429, 503, 521, 523])
 def test_a_bare_refusal_is_a_refusal(status: int) -> None:
     result = decode_submit(HttpReply(status, b"<html>no</html>"), NOW)

@@ -20,6 +20,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "host",
     [
+        *("localhost.localdomain", "ip6-localhost", "localhost6"),
         *("localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.9.8.7", "127.1", "0x7f000001"),
         *("2130706433", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"),
     ],

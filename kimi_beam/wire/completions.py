@@ -101,6 +101,8 @@ def decode_run(
     body = read_json(exchange.body)
     error = error_of(exchange, body, now)
     if error is None and (exchange.status >= 400 or "choices" not in result_of(body)):
+        if isinstance(body, dict) and body.get("object") == "error" and "error" not in body:
+            body = {"error": body}  # the form of older vLLM and of FastChat
         stated = body.get("error") if isinstance(body, dict) else None
         status = exchange.status if exchange.status >= 400 else _status_in(stated)
         error = openai_error_of(replace(exchange, status=status), body, now)

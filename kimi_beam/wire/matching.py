@@ -71,7 +71,7 @@ def match(items: Sequence[Any], references: Sequence[str]) -> Matched:
     unreferenced: list[Mapping[str, Any]] = []
     strangers = 0
     for item in items:
-        reference = item.get("external_reference") if isinstance(item, dict) else None
+        reference = _reference_of(item) if isinstance(item, dict) else None
         if isinstance(item, dict) and (reference is None or reference == ""):
             unreferenced.append(item)
         elif isinstance(reference, str) and reference in position:
@@ -93,6 +93,15 @@ def match(items: Sequence[Any], references: Sequence[str]) -> Matched:
     placed = sum(item is not None for item in found)
     is_foreign = 0 < strangers == len(items)
     return Matched(found, len(items) - placed, frozenset(disputed), unplaced, is_foreign)
+
+
+def _reference_of(item: Mapping[str, Any]) -> Any:
+    """The reference that an item echoes: beside its result, or in it; None where there is none."""
+    reference = item.get("external_reference")
+    if reference is None or reference == "":
+        result = item.get("result")
+        reference = result.get("external_reference") if isinstance(result, dict) else None
+    return reference
 
 
 def lacking(items: Sequence[Any], references: Sequence[str]) -> Matched | None:

@@ -124,14 +124,18 @@ def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
     if error is not None:
         # A timeout says that somebody gave up waiting, not that nothing was queued.
         return Unknown(str(error)) if error.remedy is Remedy.TIMEOUT else Refused(error)
+    result = result_of(body)
     if 200 <= exchange.status < 300:
-        result = result_of(body)
         if "choices" in result or "response" in result:
             return Unknown(f"an answer where a job was submitted: {excerpt(exchange.body)}")
         request_id = result.get("request_id") or result.get("requestId") or result.get("id")
         if isinstance(request_id, str) and request_id:
             return Accepted(request_id)
         return Unknown(f"a reply without a request id (HTTP {exchange.status}): {excerpt(exchange.body)}")
+    ticket = result.get("request_id")
+    if exchange.status >= 500 and isinstance(ticket, str) and ticket and result.get("status") in _UNFINISHED:
+        # A proxy has set its own status over a ticket: to poll it costs nothing, to submit again may cost all of it.
+        return Accepted(ticket)
     return unworded(exchange, now)
 
 
