@@ -133,7 +133,8 @@ def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
             return Accepted(request_id)
         return Unknown(f"a reply without a request id (HTTP {exchange.status}): {excerpt(exchange.body)}")
     ticket = result.get("request_id")
-    if exchange.status >= 500 and isinstance(ticket, str) and ticket and result.get("status") in _UNFINISHED:
+    is_queued = result.get("status") in _UNFINISHED
+    if exchange.status >= 500 and isinstance(ticket, str) and ticket and is_queued:
         # A proxy has set its own status over a ticket: to poll it costs nothing, to submit again may cost all of it.
         return Accepted(ticket)
     return unworded(exchange, now)
@@ -147,10 +148,11 @@ def encode_poll(request_id: str) -> bytes:
     return orjson.dumps({"request_id": request_id})
 
 
-_UNFINISHED = frozenset({"queued", "running"})
+_UNFINISHED = ("queued", "running")
 """Statuses of a job that is not done (documented)."""
 
-_STILL_WAITING = _UNFINISHED | {
+_STILL_WAITING = {
+    *_UNFINISHED,
     *("pending", "waiting", "scheduled", "created", "submitted", "accepted", "validating", "started", "starting"),
     *("processing", "in_progress", "in-progress", "in progress", "active", "finalizing", "retrying"),
 }
