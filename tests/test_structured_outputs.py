@@ -40,10 +40,11 @@ def test_json_mode_that_is_never_met_ends_in_rows_by_the_prompt(api: str, form: 
         stats = emulator.stats()
     assert outcome.ids == Counter(d.id for d in documents)
     assert (len(outcome.rows), outcome.letters) == (40, [])
-    assert stats["faults"]["json_mode"] == 80, "each document is asked for twice in its form, and then by the prompt"
+    in_form = stats["faults"]["json_mode"]
+    assert 4 <= in_form <= 80, "once two documents are unmet, those that are not in flight yet go by the prompt at once"
     assert stats["paid_twice"] == 0
     assert outcome.summary["usage"]["prompt_tokens"] == stats["prompt_tokens"]
-    assert {r["_provenance"]["attempts"] for r in outcome.rows} == {3}
+    assert {r["_provenance"]["attempts"] for r in outcome.rows} <= {1, 2, 3}
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -288,7 +288,8 @@ NULLS = OutputSchema(
         },
         "required": ["name", "day"],
         "$defs": {"n": {"type": "integer"}},
-    }
+    },
+    keep_nulls=True,
 )
 
 

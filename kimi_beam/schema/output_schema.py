@@ -200,6 +200,9 @@ class OutputSchema:
         all: where the instance is not valid otherwise, null means absent for an optional and nullable one too, which
         may have no place in the case at hand.
 
+        Args:
+            instance: One that is not valid as it stands.
+
         Returns:
             The instance, itself where there is no such null; and how many there were.
         """

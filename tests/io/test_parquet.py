@@ -342,7 +342,9 @@ def test_a_file_has_full_row_groups_and_tells_its_rows_and_tokens() -> None:
     summary = parquet.writer(SCHEMA)(f, iter(pieces * 3))  # 54,000 rows
     numbers = range(18_000)
     assert summary == Summary(
-        extractions=54_000, usage=Usage(3 * sum(100 + i for i in numbers), 540_000, 3 * sum(numbers))
+        extractions=54_000,
+        usage=Usage(3 * sum(100 + i for i in numbers), 540_000, 3 * sum(numbers)),
+        answered_by={"answered": 54_000},
     )
     footer = pq.ParquetFile(f).metadata
     assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [51_000, 3_000]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -81,8 +82,10 @@ def test_each_extract_of_a_pipeline_gives_each_document_once(shape: str, tmp_pat
     ],
 )
 def test_with_several_shards_and_on_other_runners_too(
-    shape: str, runner: str, options: tuple[str, ...], tmp_path: Path
+    shape: str, runner: str, options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")  # importable in other processes
     check_shape(SHAPES[shape], tmp_path, runner=runner, options=options, shards=3)
 
 

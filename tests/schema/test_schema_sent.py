@@ -280,7 +280,7 @@ def test_what_is_null_because_it_belongs_to_another_case_of_a_union_is_absent() 
 def test_a_null_that_is_a_value_stays_where_the_instance_is_valid_with_it() -> None:
     schema = OutputSchema(_Paid)
     instance = {"by": [{"kind": "cash", "change": None}], "tip": None}
-    assert schema.without_sent_nulls(instance) == (instance, 0)
+    assert list(schema.validate(instance)) == [], "it would not be taken as it stands"
     wrong = {"by": [{"kind": "cash", "change": "much"}], "tip": None}
     assert schema.without_sent_nulls(wrong) == (wrong, 0), "it would be no more valid without"
 
