@@ -101,15 +101,14 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a document came in by a stream: what Beam knew of it before the model was asked.
+    """How a document came in by a stream, or in a window: what Beam knew of it before the model was asked.
 
     Outputs of a stream carry the time of the answer, so this travels as fields.
 
     Attributes:
         event_time: Unix microseconds; None where the source gave no time.
         window: Start and end in Unix microseconds; None for the global window.
-        delivery: 32 hexadecimal digits that name this one arrival: what the source delivers once more, or a runner
-            repeats, has the same. Empty until `Extract` has named it.
+        delivery: 32 hexadecimal digits for this arrival, the same for its repetitions; empty until `Extract` names it.
     """
 
     event_time: int | None = None
