@@ -41,52 +41,64 @@ from importlib import import_module  # noqa: E402 - found on the search path as 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-    from kimi_beam.batching import Batching
-    from kimi_beam.events import Events
-    from kimi_beam.gateway import Gateway
-    from kimi_beam.io import (
-        ReadContinuously,
-        ReadDeadLetters,
-        ReadDocuments,
-        Rolling,
-        WriteDataset,
-        WriteDeadLetters,
-        WriteParquet,
-        WriteStream,
-    )
-    from kimi_beam.polling import Polling
-    from kimi_beam.pricing import Price
+    from kimi_beam.errors import AccountError, ConfigError, ConservationError, InputError, KimiBeamError, OutputError, SchemaError, StateError, UnmetSchemaError, UserError
+    from kimi_beam.input.read_dead_letters import ReadDeadLetters
+    from kimi_beam.input.read_documents import ReadDocuments
+    from kimi_beam.output.dataset import WriteDataset
+    from kimi_beam.output.dead_letters import WriteDeadLetters
+    from kimi_beam.output.parquet import WriteParquet
+    from kimi_beam.output.partitions import Rolling
+    from kimi_beam.queue.event_inbox import Events
+    from kimi_beam.request.packing import Batching
     from kimi_beam.schema import OutputSchema
-    from kimi_beam.service import WorkersAI
+    from kimi_beam.service.gateway import Gateway
+    from kimi_beam.service.polling import Polling
+    from kimi_beam.service.prices import Price
+    from kimi_beam.service.workers_ai import WorkersAI
+    from kimi_beam.stream.read_files import ReadContinuously
+    from kimi_beam.stream.write_stream import WriteStream
     from kimi_beam.transforms import Extract
     from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Usage
 
 _HOME = {
-    "Batching": "kimi_beam.batching",
+    "AccountError": "kimi_beam.errors",
+    "Batching": "kimi_beam.request.packing",
+    "ConfigError": "kimi_beam.errors",
+    "ConservationError": "kimi_beam.errors",
     "DeadLetter": "kimi_beam.types",
     "Document": "kimi_beam.types",
-    "Events": "kimi_beam.events",
+    "Events": "kimi_beam.queue.event_inbox",
     "Extract": "kimi_beam.transforms",
     "Extraction": "kimi_beam.types",
     "Failure": "kimi_beam.types",
+    "Gateway": "kimi_beam.service.gateway",
+    "InputError": "kimi_beam.errors",
+    "KimiBeamError": "kimi_beam.errors",
+    "OutputError": "kimi_beam.errors",
     "OutputSchema": "kimi_beam.schema",
-    "Polling": "kimi_beam.polling",
-    "Price": "kimi_beam.pricing",
-    "ReadContinuously": "kimi_beam.io",
-    "ReadDeadLetters": "kimi_beam.io",
-    "ReadDocuments": "kimi_beam.io",
-    "Rolling": "kimi_beam.io",
+    "Polling": "kimi_beam.service.polling",
+    "Price": "kimi_beam.service.prices",
+    "ReadContinuously": "kimi_beam.stream.read_files",
+    "ReadDeadLetters": "kimi_beam.input.read_dead_letters",
+    "ReadDocuments": "kimi_beam.input.read_documents",
+    "Rolling": "kimi_beam.output.partitions",
+    "SchemaError": "kimi_beam.errors",
+    "StateError": "kimi_beam.errors",
+    "UnmetSchemaError": "kimi_beam.errors",
     "Usage": "kimi_beam.types",
-    "Gateway": "kimi_beam.gateway",
-    "WorkersAI": "kimi_beam.service",
-    "WriteDataset": "kimi_beam.io",
-    "WriteDeadLetters": "kimi_beam.io",
-    "WriteParquet": "kimi_beam.io",
-    "WriteStream": "kimi_beam.io",
+    "UserError": "kimi_beam.errors",
+    "WorkersAI": "kimi_beam.service.workers_ai",
+    "WriteDataset": "kimi_beam.output.dataset",
+    "WriteDeadLetters": "kimi_beam.output.dead_letters",
+    "WriteParquet": "kimi_beam.output.parquet",
+    "WriteStream": "kimi_beam.stream.write_stream",
 }
 
 __all__ = [
+    "AccountError",
     "Batching",
+    "ConfigError",
+    "ConservationError",
     "DeadLetter",
     "Document",
     "Events",
@@ -94,6 +106,9 @@ __all__ = [
     "Extraction",
     "Failure",
     "Gateway",
+    "InputError",
+    "KimiBeamError",
+    "OutputError",
     "OutputSchema",
     "Polling",
     "Price",
@@ -101,7 +116,11 @@ __all__ = [
     "ReadDeadLetters",
     "ReadDocuments",
     "Rolling",
+    "SchemaError",
+    "StateError",
+    "UnmetSchemaError",
     "Usage",
+    "UserError",
     "WorkersAI",
     "WriteDataset",
     "WriteDeadLetters",

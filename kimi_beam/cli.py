@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from kimi_beam import __version__
-from kimi_beam.commands import console, values
-from kimi_beam.commands import models as models_command
+from kimi_beam.commands import console, option_values
+from kimi_beam.commands import list_models as models_command
 from kimi_beam.commands.extract_options import add_extract_options
 from kimi_beam.emulator import command as emulate
 
@@ -109,7 +109,7 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
                 from kimi_beam.commands import audit as audit_command
             return audit_command.run(args)
         with _importing():
-            from kimi_beam.commands import extract as extract_command
+            from kimi_beam.commands import run_extract as extract_command
         return extract_command.run(args, rest)
 
 
@@ -207,7 +207,7 @@ def _add_schema_commands(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="what each property became and why", allow_abbrev=False)
     show.add_argument("file", metavar="FILE|module:Class", help="JSON Schema file, or a class")
     formats = "columns as extract --formats makes them: local has date-times and times without an offset"
-    show.add_argument("--formats", type=values.formats, default=True, metavar="strict|local|off", help=formats)
+    show.add_argument("--formats", type=option_values.formats, default=True, metavar="strict|local|off", help=formats)
     show.add_argument("--sent", action="store_true", help="print what the service gets instead")
     told = "Compares the columns. Exit codes: 0 compatible or widening, 1 breaking, 2 a mistake."
     diff = actions.add_parser("diff", help="compatible, widening or breaking", description=told, allow_abbrev=False)
@@ -234,14 +234,14 @@ def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
     )
     removed.add_argument("directory", metavar="DIR")
-    removed.add_argument("--ttl", type=values.age, required=True, metavar="N[smhd]", help="age, such as 30d")
+    removed.add_argument("--ttl", type=option_values.age, required=True, metavar="N[smhd]", help="age, such as 30d")
     removed.add_argument("--dry-run", action="store_true", help="print what would be removed")
 
 
 def _add_audit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="what the stream was told to write to (--output)")
     young = "what was read less than that ago is taken to be in flight, such as 25h (default: none is)"
-    parser.add_argument("--older-than", type=values.age, default=0.0, metavar="N[smhd]", help=young)
+    parser.add_argument("--older-than", type=option_values.age, default=0.0, metavar="N[smhd]", help=young)
     files = "what the stream was told to read: names the files that no document came from, too"
     parser.add_argument("--input", nargs="+", default=[], metavar="PATH", help=files)
 

@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError, UserError
-from kimi_beam.io.messages import MessageFormat, from_kafka, from_pubsub
+from kimi_beam.stream.read_messages import MessageFormat, from_kafka, from_pubsub
 
 
 def main(argv: Sequence[str] | None = None) -> None:

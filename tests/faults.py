@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from commands import PATIENT, Command, ended
+from command_processes import PATIENT, Command, ended
 from door import Door
 from harness import Outcome, read_dataset, receipts, run_extract
 from patience import HANGS
@@ -20,9 +20,9 @@ from scripted import error, reply
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
-from kimi_beam.io.journal_files import Journal, contents
-from kimi_beam.journal import Journaling, decode_submissions
-from kimi_beam.journal_index import INTENT
+from kimi_beam.journal.files import Journal, contents
+from kimi_beam.journal.index import INTENT
+from kimi_beam.journal.records import Journaling, decode_submissions
 
 
 @dataclass(frozen=True)

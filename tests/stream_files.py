@@ -6,10 +6,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from kimi_beam.io import came_in, dead_letters, parquet, staging
-from kimi_beam.io.partitions import PartWriter
-from kimi_beam.io.staging import Target
+from kimi_beam.files import whole_files
+from kimi_beam.output import dead_letters, parquet
+from kimi_beam.output.partitions import PartWriter
+from kimi_beam.output.staging import Target
 from kimi_beam.schema import OutputSchema
+from kimi_beam.stream import came_in
 from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
@@ -37,7 +39,7 @@ def outcome(n: int) -> Extraction | DeadLetter:
 
 def write(directory: Path, kind: str, numbers: list[int]) -> Path:
     """Writes one file, as a stream does."""
-    target = Target(str(directory / kind), FORMS[kind].suffix, staging.new_staging(str(directory)))
+    target = Target(str(directory / kind), FORMS[kind].suffix, whole_files.new_staging(str(directory)))
     some: list[Any] = [outcome(n) for n in numbers]
     pieces = [parquet.encode(some, SCHEMA)] if kind == "extractions" else list(map(dead_letters.encode, some))
     return Path(PartWriter(target, FORMS[kind]).write(AT_NOON, pieces))
@@ -45,6 +47,6 @@ def write(directory: Path, kind: str, numbers: list[int]) -> Path:
 
 def write_came_in(directory: Path, documents: list[Document]) -> Path:
     """Writes down what came in, as a stream does."""
-    target = Target(str(directory / "documents"), came_in.PARTS.suffix, staging.new_staging(str(directory)))
+    target = Target(str(directory / "documents"), came_in.PARTS.suffix, whole_files.new_staging(str(directory)))
     came = [came_in._came(document) for document in documents]
     return Path(PartWriter(target, came_in.PARTS).write(AT_NOON, [came_in._encode(came)]))

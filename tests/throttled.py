@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kimi_beam.pacing import Gate
+from kimi_beam.network.pacing import Gate
 
 
 @dataclass

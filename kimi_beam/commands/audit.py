@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from kimi_beam.account import Account
 from kimi_beam.commands import console
 from kimi_beam.errors import KimiBeamError, UserError
-from kimi_beam.io.account import account_of, files_without
-from kimi_beam.printable import printable
+from kimi_beam.stream.account import Account
+from kimi_beam.stream.audit_files import account_of, files_without
+from kimi_beam.wire.printable import printable
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
-from kimi_beam.printable import printable
-from kimi_beam.progress import PROGRESS
+from kimi_beam.report.progress import PROGRESS
+from kimi_beam.wire.printable import printable
 
 
 def say(message: str) -> None:

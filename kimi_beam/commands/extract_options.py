@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kimi_beam.commands import values
+from kimi_beam.commands import option_values
 
 
 def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: bool) -> None:
@@ -18,8 +18,8 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
     add("--schema", required=True, metavar="FILE|module:Class", help="JSON Schema file, or a pydantic model")
     add("--output", required=True, metavar="DIR", help="directory for the result, on any filesystem that Beam knows")
     add("--overwrite", action="store_true", help="replace the finished run in DIR; the journal stays")
-    add("--limit", type=values.count, metavar="N", help="read only the first N documents")
-    add("--preview", type=values.count, default=0, metavar="N", help="print the first N rows as well")
+    add("--limit", type=option_values.count, metavar="N", help="read only the first N documents")
+    add("--preview", type=option_values.count, default=0, metavar="N", help="print the first N rows as well")
     add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
     if reads_documents:
         _add_reading_options(parser.add_argument_group("how documents are read"))
@@ -34,12 +34,12 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
 def _add_failure_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     bound = "exit with code 3 when more documents failed than N, or than P%% of all; everything is written all the same"
-    add("--max-dead-letters", type=values.bound, metavar="N|P%", help=bound)
+    add("--max-dead-letters", type=option_values.bound, metavar="N|P%", help=bound)
     early = (
         "send nothing more once N documents have failed, or P%% of the first 200 or more: the others become stopped "
         "dead letters, which redrive takes, and the exit code is 3; counted by each worker process for itself"
     )
-    add("--stop-after", type=values.bound, metavar="N|P%", help=early)
+    add("--stop-after", type=option_values.bound, metavar="N|P%", help=early)
 
 
 def _add_journal_options(group: argparse._ArgumentGroup) -> None:
@@ -49,7 +49,7 @@ def _add_journal_options(group: argparse._ArgumentGroup) -> None:
     kept.add_argument("--journal", metavar="DIR", help=where)
     kept.add_argument("--no-journal", action="store_true", help="keep no answers: what is repeated is paid for again")
     age = "forget answers that are older, such as 30d, before the run begins (default: keep all)"
-    add("--journal-ttl", type=values.age, metavar="N[smhd]", help=age)
+    add("--journal-ttl", type=option_values.age, metavar="N[smhd]", help=age)
     doubt = "documents whose submit ended without a word, so that it may have been taken: submit them again (default; "
     doubt += "they may be billed twice), or give them up"
     add("--on-unknown-submit", choices=("resubmit", "dead-letter"), default="resubmit", help=doubt)
@@ -73,7 +73,7 @@ def _add_service_options(group: argparse._ArgumentGroup) -> None:
     add("--no-preflight", action="store_true", help="do not ask the service first whether it takes token and model")
     add(
         "--price",
-        type=values.dollars,
+        type=option_values.dollars,
         metavar="PROMPT:CACHED:COMPLETION",
         help="dollars a million tokens, for the summary",
     )
@@ -85,20 +85,24 @@ def _add_pace_options(group: argparse._ArgumentGroup) -> None:
         "synchronous requests, or submits, a minute of the whole job; 0: no limit "
         "(default: on Cloudflare's hosts 20, of the queue 100; elsewhere none)"
     )
-    add("--requests-per-minute", type=values.count, metavar="N", help=pace)
+    add("--requests-per-minute", type=option_values.count, metavar="N", help=pace)
     add(
-        "--max-concurrency", type=values.at_least_one, default=64, metavar="N", help="synchronous requests at once (64)"
+        "--max-concurrency",
+        type=option_values.at_least_one,
+        default=64,
+        metavar="N",
+        help="synchronous requests at once (64)",
     )
     in_flight = "jobs of the queue at once, a shard (128)"
     at_once = "submits in the air at once, a worker process (8); a kill may have so many batches paid for twice"
-    add("--max-submits-at-once", type=values.at_least_one, default=8, metavar="N", help=at_once)
-    add("--max-in-flight", type=values.at_least_one, default=128, metavar="N", help=in_flight)
+    add("--max-submits-at-once", type=option_values.at_least_one, default=8, metavar="N", help=at_once)
+    add("--max-in-flight", type=option_values.at_least_one, default=128, metavar="N", help=in_flight)
     polls = "seconds between polls of a job (default: 1:60)"
-    add("--poll-interval", type=values.interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
+    add("--poll-interval", type=option_values.interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
     queue = "a Cloudflare Queue that the model's batch events are sent to: answers are fetched when they are there"
     add("--events-queue", metavar="QUEUE_ID", help=queue)
     deadline = "seconds after which a job, or a synchronous answer, is given up (default: 86400)"
-    add("--deadline", type=values.positive, default=86_400.0, metavar="SECONDS", help=deadline)
+    add("--deadline", type=option_values.positive, default=86_400.0, metavar="SECONDS", help=deadline)
     late = "a job that is not done by then: give it up (default), or submit it again, once; both may be billed"
     add("--on-deadline", choices=("resubmit", "dead-letter"), default="dead-letter", help=late)
     doubted = (
@@ -113,10 +117,15 @@ def _add_gateway_options(group: argparse._ArgumentGroup) -> None:
     add("--gateway", metavar="ID", help="AI Gateway of the account that everything goes through")
     older = "the older form, in which the gateway stands in the URL: its root (https://gateway.ai.cloudflare.com/v1)"
     add("--gateway-url", metavar="URL", help=older)
-    add("--gateway-metadata", type=values.pairs, metavar="KEY=VALUE,…", help="shown in the gateway's log; at most 5")
+    add(
+        "--gateway-metadata",
+        type=option_values.pairs,
+        metavar="KEY=VALUE,…",
+        help="shown in the gateway's log; at most 5",
+    )
     add(
         "--gateway-cache-ttl",
-        type=values.count,
+        type=option_values.count,
         metavar="SECONDS",
         help="how long equal synchronous requests are cached",
     )
@@ -128,21 +137,21 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--instructions", metavar="TEXT|@FILE", help="what to tell the model (@FILE: read it from a file)")
     seen = "metadata that the model may see (default: none)"
-    add("--prompt-metadata", type=values.keys, default=[], metavar="KEY,…", help=seen)
+    add("--prompt-metadata", type=option_values.keys, default=[], metavar="KEY,…", help=seen)
     closed = "a key that the schema does not name makes an answer a dead letter (default: it is kept in _additional)"
     add("--closed", action="store_true", help=closed)
     formats = (
         "whether format asserts: strict (default), by which date-times and times need an offset; local: they may lack "
         "one, and their columns are local; off"
     )
-    add("--formats", type=values.formats, default=True, metavar="strict|local|off", help=formats)
+    add("--formats", type=option_values.formats, default=True, metavar="strict|local|off", help=formats)
     form = (
         "how the shape is asked for: OpenAI's form (default), the bare schema, in the prompt alone, a forced tool call"
     )
     add("--structured-output", choices=("schema", "bare", "prompt", "tool"), default="schema", help=form)
     add("--thinking", action="store_true", help="let the model think first; billed as answer")
     bound = "tokens of an answer at most (default: read off the schema)"
-    add("--max-completion-tokens", type=values.at_least_one, metavar="N", help=bound)
+    add("--max-completion-tokens", type=option_values.at_least_one, metavar="N", help=bound)
 
 
 def _add_reading_options(group: argparse._ArgumentGroup) -> None:
@@ -151,4 +160,4 @@ def _add_reading_options(group: argparse._ArgumentGroup) -> None:
     add("--text-field", default="text", metavar="KEY", help="key or column that holds the text (default: text)")
     bound = "bytes of a line, a file or a row at most, uncompressed; what is larger is a dead letter "
     bound += "(default: 33554432)"
-    add("--max-document-bytes", type=values.at_least_one, default=32 << 20, metavar="N", help=bound)
+    add("--max-document-bytes", type=option_values.at_least_one, default=32 << 20, metavar="N", help=bound)

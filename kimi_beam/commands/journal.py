@@ -8,8 +8,8 @@ import time
 
 from kimi_beam.commands import console
 from kimi_beam.errors import KimiBeamError, UserError
-from kimi_beam.io.journal_files import contents, existing, forget
-from kimi_beam.io.lease import lease
+from kimi_beam.files.lease import lease
+from kimi_beam.journal.files import contents, existing, forget
 
 MEANINGS = {
     "documents": "that were asked for, by what is known of each last:",

@@ -9,10 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kimi_beam import jsontext
 from kimi_beam.commands import console, search_path
 from kimi_beam.errors import SchemaError, UserError
-from kimi_beam.schema import Formats, OutputSchema, arrow
+from kimi_beam.schema import Formats, OutputSchema, arrow, jsontext
 from kimi_beam.schema.diff import Verdict, diff, verdict
 from kimi_beam.schema.source import line
 

@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from kimi_beam import images
 from kimi_beam.errors import InputError
-from kimi_beam.io.encodings import is_json_lines
+from kimi_beam.input.encodings import is_json_lines
+from kimi_beam.wire import images
 
 STDIN = "-"
 """Names standard input among the inputs."""

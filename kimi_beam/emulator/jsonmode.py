@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from kimi_beam.emulator.behaviour import Behaviour
-from kimi_beam.emulator.prompt import unwrap
+from kimi_beam.emulator.chat import unwrap
 from kimi_beam.emulator.refusals import BadInput, Refused
 
 _MOST_NODES: Final = 20_000

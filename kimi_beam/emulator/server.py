@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from kimi_beam.emulator import replies
-from kimi_beam.emulator.call import Call, Surface
+from kimi_beam.emulator.received import Call, Surface
 from kimi_beam.emulator.replies import Reply
 from kimi_beam.emulator.service import Service
 

@@ -17,19 +17,19 @@ from typing import Literal
 from uuid import uuid4
 
 from kimi_beam.emulator import access, catalogue, replies, work
+from kimi_beam.emulator.ai_gateway import Gateway
 from kimi_beam.emulator.batch import Writer
 from kimi_beam.emulator.behaviour import Behaviour
-from kimi_beam.emulator.call import Call
 from kimi_beam.emulator.events import COUNTED, Events
 from kimi_beam.emulator.faults import Endpoint, Faults
-from kimi_beam.emulator.gateway import Gateway
-from kimi_beam.emulator.jobs import Jobs
 from kimi_beam.emulator.ledger import Ledger
 from kimi_beam.emulator.limits import MinuteLimit
 from kimi_beam.emulator.queue import Queue
+from kimi_beam.emulator.queue_requests import Jobs
+from kimi_beam.emulator.received import Call
 from kimi_beam.emulator.refusals import Refused
 from kimi_beam.emulator.replies import Json, Reply
-from kimi_beam.emulator.runs import Runs
+from kimi_beam.emulator.synchronous_requests import Runs
 from kimi_beam.emulator.work import Task
 
 

@@ -9,14 +9,15 @@ from typing import Any, Final
 
 import orjson
 
-from kimi_beam.emulator import jsonmode, model, prefixes, thinking, tokens, tools, vision
+from kimi_beam.emulator import jsonmode, prefixes, thinking, tokens, tool_calls, vision
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.catalogue import MODELS
+from kimi_beam.emulator.chat import Wanted, last_user_content, text_of, wanted
 from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.damage import shorten, spoil
-from kimi_beam.emulator.prompt import Wanted, last_user_content, text_of, wanted
 from kimi_beam.emulator.refusals import BadInput, Refused
 from kimi_beam.emulator.replies import Completion, ToolCall
+from kimi_beam.emulator.rules import model
 
 Answer = Callable[[list[Any], "dict[str, Any] | None"], str]
 """What may replace the rule-based model: messages and JSON Schema (None without one) to the answer's text."""
@@ -130,26 +131,26 @@ def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, a
     request = task.request()
     messages = _messages(request)
     thinks = thinking.is_on(request, asked, behaviour.thinking_switch)
-    declared = tools.read(request)
+    declared = tool_calls.read(request)
 
     def words(want: Wanted) -> str:
         if answer is not None:
             return answer(messages, want.schema if isinstance(want.schema, dict) else None)
-        return model.answer(messages, want, tools.results(messages))
+        return model.answer(messages, want, tool_calls.results(messages))
 
-    def arguments(function: tools.Function) -> str:
+    def arguments(function: tool_calls.Function) -> str:
         known = isinstance(function.parameters, Mapping) and function.parameters.get("properties")
         return words(Wanted("schema", function.parameters)) if known else "{}"
 
-    def fills(function: tools.Function) -> bool:
-        needed = tools.required(function)
+    def fills(function: tool_calls.Function) -> bool:
+        needed = tool_calls.required(function)
         if not needed or answer is not None:
             return False
         given = orjson.loads(arguments(function))
         return isinstance(given, dict) and all(given.get(name) is not None for name in needed)
 
     binding = behaviour.required_tools == "enforced" or not thinks
-    calls = tools.chosen(declared, messages, binding=binding, fills=fills)
+    calls = tool_calls.chosen(declared, messages, binding=binding, fills=fills)
     rule = request.get("response_format")
     want = wanted(messages, rule, enforce=jsonmode.enforced(rule, behaviour))
     if calls:
@@ -211,7 +212,7 @@ def _check_messages(messages: list[Any], behaviour: Behaviour) -> None:
 
 def _check_model(body: Mapping[str, Any], messages: Sequence[Any], asked: str, behaviour: Behaviour) -> None:
     """Check what the model, not the input schema, has to say."""
-    declared = tools.read(body)
+    declared = tool_calls.read(body)
     vision.check(messages, behaviour.image_urls)
     if behaviour.image_texts == "refused":
         vision.check_texts(messages)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kimi_beam import jsontext
+from kimi_beam.schema import jsontext
 from kimi_beam.schema.aside import Aside, Place
 
 JSON = pa.json_(pa.string())

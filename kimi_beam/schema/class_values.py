@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import pydantic_core
 from pydantic import BaseModel, RootModel, TypeAdapter
 
-from kimi_beam import jsontext
-from kimi_beam.jsontext import NoJsonError
+from kimi_beam.schema import jsontext
+from kimi_beam.schema.jsontext import NoJsonError
 
 _ABSENT: Any = object()
 _ZEROS = re.compile(

@@ -15,7 +15,7 @@ import jsonschema
 from jsonschema.exceptions import best_match
 from jsonschema.validators import extend, validator_for
 
-from kimi_beam import jsontext
+from kimi_beam.schema import jsontext
 from kimi_beam.schema.references import Scope, size
 from kimi_beam.schema.source import Definition
 from kimi_beam.schema.violations import Formats, Violation, all_of, first_of, is_of_format, violation

@@ -16,7 +16,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from kimi_beam import jsontext
+from kimi_beam.schema import jsontext
 from kimi_beam.schema.aside import pointer
 from kimi_beam.schema.keywords import decimal_of
 from kimi_beam.schema.places import Shapes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
+from kimi_beam.schema import jsontext
 
 _KEYWORDS = ("nullable", "x-nullable")
 """OpenAPI 3.0's, and what was written before it in Swagger 2.0."""

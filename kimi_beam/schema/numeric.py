@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kimi_beam import jsontext
+from kimi_beam.schema import jsontext
 from kimi_beam.schema.cells import UNFIT, Array, Cells, Values
 
 _FALSE, _TRUE = pa.scalar(0.0), pa.scalar(1.0)

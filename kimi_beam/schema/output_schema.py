@@ -12,9 +12,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema import arrow, sent, violations
+from kimi_beam.schema import arrow, jsontext, sent, violations
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.aside import Aside, at_root, put_back
 from kimi_beam.schema.beside import BASE

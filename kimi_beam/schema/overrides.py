@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
+from kimi_beam.schema import jsontext
 from kimi_beam.schema.aside import Aside, Place
 from kimi_beam.schema.cells import JSON, UNFIT, Array, Boolean, Bytes, Category, Cells, Column, Json, Text
 from kimi_beam.schema.numeric import Digits, Float, Integer

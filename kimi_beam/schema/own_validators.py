@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.jsontext import NoJsonError
+from kimi_beam.schema import jsontext
+from kimi_beam.schema.jsontext import NoJsonError
 from kimi_beam.schema.plain_classes import is_plain
 from kimi_beam.schema.source import import_class, line
 from kimi_beam.schema.violations import Violation, violation

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kimi_beam import jsontext
+from kimi_beam.schema import jsontext
 from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.shapes import ALL, NULL, Shape, Term, joined, kind_of
 

@@ -13,9 +13,8 @@ from typing import Any, TypeAlias
 
 import jsonschema_rs
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema import beside, lookalikes
+from kimi_beam.schema import beside, jsontext, lookalikes
 from kimi_beam.schema.references import RegistrySource
 
 Definition: TypeAlias = "dict[str, Any] | bool"
@@ -114,7 +113,7 @@ def _utf8(text: bytes) -> bytes:
 def _is_there(path: str) -> bool:
     if "://" not in path:
         return _local(path).is_file()
-    from kimi_beam.stores import FileSystems
+    from kimi_beam.files.filesystems import FileSystems
 
     try:
         return bool(FileSystems.exists(path))
@@ -160,7 +159,7 @@ def _read(path: str) -> bytes:
     if "://" not in path:
         return _local(path).read_bytes()
     # A schema may lie on any filesystem that Beam knows. Late: nothing else here needs Beam.
-    from kimi_beam.stores import FileSystems
+    from kimi_beam.files.filesystems import FileSystems
 
     with FileSystems.open(path) as f:
         content: bytes = f.read()

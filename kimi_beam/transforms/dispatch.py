@@ -23,11 +23,12 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from kimi_beam import clock, metrics
-from kimi_beam.admission import separate
 from kimi_beam.columnar import Replies
-from kimi_beam.jobs import Shard
-from kimi_beam.keyed_state import KeyedState
+from kimi_beam.queue.jobs import Shard
+from kimi_beam.queue.state_layout import KeyedState
+from kimi_beam.report import metrics
+from kimi_beam.request.checks import separate
+from kimi_beam.service import clock
 from kimi_beam.transforms.slices import Slices
 from kimi_beam.transforms.state import INBOX, in_memory, with_state
 from kimi_beam.types import Reply

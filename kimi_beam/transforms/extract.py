@@ -19,35 +19,35 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import KV, Union
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam.asked_form import forget_asked_forms
-from kimi_beam.batching import Batching
-from kimi_beam.client import SUBMITS_AT_ONCE
+from kimi_beam.beam_extensions.element_types import TypedTransform
+from kimi_beam.beam_extensions.reply_coder import Replies
+from kimi_beam.beam_extensions.timer_names import with_own_timers
 from kimi_beam.errors import ConfigError
-from kimi_beam.events import Events
-from kimi_beam.flow import forget_quotas
-from kimi_beam.io.element_types import TypedTransform
-from kimi_beam.io.paths import is_local
-from kimi_beam.io.staging import check_writable
-from kimi_beam.journal import Journaling
-from kimi_beam.models import MODELS
-from kimi_beam.notices import forget_notices
-from kimi_beam.outcomes import StopAfter, Watch
-from kimi_beam.polling import Polling
-from kimi_beam.prompting import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
+from kimi_beam.files.paths import is_local
+from kimi_beam.files.whole_files import check_writable
+from kimi_beam.journal.records import Journaling
+from kimi_beam.network.allowance import forget_quotas
+from kimi_beam.network.client import SUBMITS_AT_ONCE
+from kimi_beam.queue.event_inbox import Events
+from kimi_beam.report.notices import forget_notices
+from kimi_beam.report.outcomes import StopAfter, Watch
+from kimi_beam.request.packing import Batching
+from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
+from kimi_beam.results.settle_replies import Asked
 from kimi_beam.schema import OutputSchema, SchemaSource
-from kimi_beam.service import WorkersAI
-from kimi_beam.timers import with_own_timers
-from kimi_beam.tools import declared
-from kimi_beam.transforms.arrival import KeepArrival
+from kimi_beam.service.models import MODELS
+from kimi_beam.service.polling import Polling
+from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.stream.keep_arrival import KeepArrival
+from kimi_beam.synchronous.asked_form import forget_asked_forms
+from kimi_beam.synchronous.tools import declared
 from kimi_beam.transforms.conservation import COUNTS, CheckConservation, Counts
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
-from kimi_beam.transforms.replies import Replies
 from kimi_beam.transforms.request import Request, Separate, Values
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.transforms.windows import RestoreWindows, check_restorable, check_windows
 from kimi_beam.types import DeadLetter, Document, Extraction
-from kimi_beam.validation import Asked
 
 EXTRACTIONS = "extractions"
 _BATCHES = "batches"

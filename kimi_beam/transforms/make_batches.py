@@ -11,19 +11,20 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam import batches, metrics
-from kimi_beam.admission import prepare, prepare_texts
-from kimi_beam.batches import Row
-from kimi_beam.batching import Batching, Packer
+from kimi_beam.beam_extensions import document_coder
+from kimi_beam.beam_extensions.element_types import wrong_element
 from kimi_beam.columnar import Documents
-from kimi_beam.io import document_blocks
-from kimi_beam.io.element_types import wrong_element
-from kimi_beam.progress import PROGRESS
-from kimi_beam.prompting import Prompt
-from kimi_beam.reports import REPORTS
-from kimi_beam.service import WorkersAI
+from kimi_beam.journal.recorder import Keys
+from kimi_beam.report import metrics
+from kimi_beam.report.logging_reports import REPORTS
+from kimi_beam.report.progress import PROGRESS
+from kimi_beam.request import batches
+from kimi_beam.request.batches import Row
+from kimi_beam.request.checks import prepare, prepare_texts
+from kimi_beam.request.packing import Batching, Packer
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.transforms.conservation import counted
-from kimi_beam.transforms.record import Keys
 from kimi_beam.types import Document
 
 _MAX_HELD = 64 << 20
@@ -69,7 +70,7 @@ class MakeBatches(beam.DoFn):
         self._came_in += 1
         self._arrived.append(document)
         # One that is more than a text may be large: it does not wait for others.
-        if len(self._arrived) < document_blocks.TOGETHER and document.is_text_alone:
+        if len(self._arrived) < document_coder.TOGETHER and document.is_text_alone:
             return ()
         return self._packed(self._taken())
 
@@ -136,7 +137,7 @@ class MakeBatchesOfMany(MakeBatches):
         return self._packed(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return document_blocks.Documents  # Beam cannot read annotations that are put off
+        return document_coder.Documents  # Beam cannot read annotations that are put off
 
 
 _SIZE: Literal[3] = 3

@@ -9,24 +9,27 @@ from collections.abc import Generator, Iterable, Sequence
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from kimi_beam import batches, dispatch, metrics
-from kimi_beam.batching import Batching, Packer
-from kimi_beam.client import SUBMITS_AT_ONCE, connect, disconnect
 from kimi_beam.columnar import Replies
-from kimi_beam.events import Events
-from kimi_beam.fallback import asked_from, given_up
-from kimi_beam.jobs import Shard, admit, adopt
-from kimi_beam.journal import Journaling
-from kimi_beam.keyed_state import Held, Waiting
-from kimi_beam.outcomes import UNMET, Watch
-from kimi_beam.polling import Polling
-from kimi_beam.prompting import Prompt
-from kimi_beam.recall import DOUBTFUL, Recalled, resumed
-from kimi_beam.redrive import taken_over
-from kimi_beam.service import WorkersAI
-from kimi_beam.transforms.finished import TOGETHER
-from kimi_beam.transforms.listener import Listener
-from kimi_beam.transforms.record import Recorder
+from kimi_beam.input.redrive import taken_over
+from kimi_beam.journal.recall import DOUBTFUL, Recalled, resumed
+from kimi_beam.journal.recorder import Recorder
+from kimi_beam.journal.records import Journaling
+from kimi_beam.network.client import SUBMITS_AT_ONCE, connect, disconnect
+from kimi_beam.queue import state_machine
+from kimi_beam.queue.event_inbox import Events
+from kimi_beam.queue.event_listener import Listener
+from kimi_beam.queue.finished import TOGETHER
+from kimi_beam.queue.jobs import Shard, admit, adopt
+from kimi_beam.queue.next_form import asked_from, given_up
+from kimi_beam.queue.state_layout import Held, Waiting
+from kimi_beam.report import metrics
+from kimi_beam.report.outcomes import UNMET, Watch
+from kimi_beam.request import batches
+from kimi_beam.request.packing import Batching, Packer
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.service import retry_limits
+from kimi_beam.service.polling import Polling
+from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.types import Failure, Reply, Ticket
 
 
@@ -98,7 +101,7 @@ class Refill(beam.DoFn):
     ) -> Generator[Sequence[Reply], None, Shard]:
         """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
         if shard.parked_until > now:
-            failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
+            failure = retry_limits.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
             for blob in waiting.take():
                 yield given_up(blob, failure)
             return shard
@@ -193,7 +196,7 @@ class Refill(beam.DoFn):
                     yield given_up(blob, DOUBTFUL, Ticket(None, 1))
                     continue
             # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
-            believed = min(dispatch.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
+            believed = min(state_machine.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)
             grace = self._journaling.grace if self._journaling else 0.0
             held[batch_id] = blob
             shard = adopt(shard, resumed(again, batch_id, now, grace, believed))

@@ -18,23 +18,24 @@ from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam import batches, metrics
-from kimi_beam.admission import separate
-from kimi_beam.batches import Item
-from kimi_beam.client import connect, disconnect
 from kimi_beam.columnar import Replies
 from kimi_beam.errors import AccountError, UnmetSchemaError
-from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
-from kimi_beam.journal import Journaling
-from kimi_beam.outcomes import Watch
-from kimi_beam.polling import Polling
-from kimi_beam.prompting import Prompt
-from kimi_beam.recall import Recalled
-from kimi_beam.redrive import taken_over
-from kimi_beam.service import WorkersAI
-from kimi_beam.synchronous import Runs
-from kimi_beam.tools import Tool
-from kimi_beam.transforms.record import Recorder
+from kimi_beam.input.file_references import READ_AT_ONCE, parted, read_again
+from kimi_beam.input.redrive import taken_over
+from kimi_beam.journal.recall import Recalled
+from kimi_beam.journal.recorder import Recorder
+from kimi_beam.journal.records import Journaling
+from kimi_beam.network.client import connect, disconnect
+from kimi_beam.report import metrics
+from kimi_beam.report.outcomes import Watch
+from kimi_beam.request import batches
+from kimi_beam.request.batches import Item
+from kimi_beam.request.checks import separate
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.service.polling import Polling
+from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.synchronous.runs import Runs
+from kimi_beam.synchronous.tools import Tool
 from kimi_beam.types import Document, Failure, Reply
 
 

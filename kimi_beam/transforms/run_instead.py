@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from kimi_beam import batches
-from kimi_beam.client import Client
 from kimi_beam.columnar import Replies
-from kimi_beam.io.contents import READ_AT_ONCE, parted, read_again
-from kimi_beam.outcomes import Outcomes
-from kimi_beam.polling import Polling
-from kimi_beam.prompting import Prompt
-from kimi_beam.synchronous import Runs
-from kimi_beam.transforms.record import Recorder
+from kimi_beam.input.file_references import READ_AT_ONCE, parted, read_again
+from kimi_beam.journal.recorder import Recorder
+from kimi_beam.network.client import Client
+from kimi_beam.report.outcomes import Outcomes
+from kimi_beam.request import batches
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.service.polling import Polling
+from kimi_beam.synchronous.runs import Runs
 from kimi_beam.types import Reply
 
 T = TypeVar("T")

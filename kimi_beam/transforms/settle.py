@@ -9,13 +9,13 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from kimi_beam import metrics
-from kimi_beam.io.contents import READ_AT_ONCE, read_again, restored
-from kimi_beam.outcomes import Watch
-from kimi_beam.progress import PROGRESS
+from kimi_beam.input.file_references import READ_AT_ONCE, read_again, restored
+from kimi_beam.report import metrics
+from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.progress import PROGRESS
+from kimi_beam.results.settle_replies import Asked, extractions, rows_with_unnamed_keys, settle
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.types import DeadLetter, Reply
-from kimi_beam.validation import Asked, extractions, rows_with_unnamed_keys, settle
 
 DEAD_LETTERS = "dead_letters"
 

@@ -6,18 +6,21 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
-from kimi_beam import batches, clock, dispatch, metrics
 from kimi_beam.columnar import Documents, Replies
-from kimi_beam.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
-from kimi_beam.fallback import asked_from, given_up, part
-from kimi_beam.flow import Places
-from kimi_beam.io.contents import read_again
-from kimi_beam.jobs import Job, Shard, adopt, hold, rebased, without
-from kimi_beam.keyed_state import Held, Waiting
-from kimi_beam.notices import warn_once
-from kimi_beam.progress import PROGRESS
-from kimi_beam.reports import REPORTS
-from kimi_beam.transforms.finished import closed, fit_together, parted
+from kimi_beam.input.file_references import read_again
+from kimi_beam.network.allowance import Places
+from kimi_beam.queue import state_machine
+from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
+from kimi_beam.queue.finished import closed, fit_together, parted
+from kimi_beam.queue.jobs import Job, Shard, adopt, hold, rebased, without
+from kimi_beam.queue.next_form import asked_from, given_up, part
+from kimi_beam.queue.state_layout import Held, Waiting
+from kimi_beam.report import metrics
+from kimi_beam.report.logging_reports import REPORTS
+from kimi_beam.report.notices import warn_once
+from kimi_beam.report.progress import PROGRESS
+from kimi_beam.request import batches
+from kimi_beam.service import clock
 from kimi_beam.transforms.refill import Refill
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.types import Reply
@@ -58,7 +61,7 @@ class Slices(Refill):
         shard = rebased(shard, now, self._polling.ceiling)
         shard, effects = self._parked(shard, now)
         if (unsent := self._unsent) is not None:
-            shard, more = dispatch.leave_unsent(shard, unsent)
+            shard, more = state_machine.leave_unsent(shard, unsent)
             effects += more
         shard = self._in_later_form(shard, held, waiting)
         jobs = self._listener.due(shard, now)
@@ -157,9 +160,9 @@ class Slices(Refill):
             heard = [REPORTS.heard("submit", decode_submit(exchange, today)) for exchange in exchanges]
             results = list(zip(some, heard, strict=True))
             may_run = self._service.fallback_api is not None
-            for name, count in dispatch.counted(results).items():
+            for name, count in state_machine.counted(results).items():
                 self._count(name, count)
-            shard, more = dispatch.submitted_together(
+            shard, more = state_machine.submitted_together(
                 shard, results, now, self._polling, may_run=may_run, may_repeat=self._may_repeat
             )
             effects += more
@@ -189,7 +192,7 @@ class Slices(Refill):
                         finished = []
                     job = some[index]
                     result = REPORTS.heard("poll", decode_poll(exchange, today, job.request_id))
-                    shard, more = dispatch.polled(shard, job, result, now, self._polling)
+                    shard, more = state_machine.polled(shard, job, result, now, self._polling)
                     shard, more = self._parted(shard, more, held)
                     finished += [effect for effect in more if isinstance(effect, Finish)]
                     effects += [effect for effect in more if not isinstance(effect, Finish)]
@@ -223,7 +226,7 @@ class Slices(Refill):
         spent = self._client.quota.is_spent(now)
         if spent is None or shard.parked_until > now:
             return shard, []
-        return dispatch.park(shard, spent, self._client.quota.until)
+        return state_machine.park(shard, spent, self._client.quota.until)
 
     def _read_again(
         self, shard: Shard, pairs: Sequence[tuple[Job, bytes]], now: float
@@ -240,7 +243,7 @@ class Slices(Refill):
             lost = {index: document.failure for index, document in others.items() if document.failure}
             if lost:
                 del whole[job.batch_id]
-                shard, more = dispatch.unread(shard, job, lost, now, self._polling)
+                shard, more = state_machine.unread(shard, job, lost, now, self._polling)
                 effects += more
         return shard, whole, effects
 

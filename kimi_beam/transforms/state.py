@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.coders import BytesCoder, StrUtf8Coder, TupleCoder
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec
 
-from kimi_beam.keyed_state import HELD_CELLS, QUEUE_CELLS, KeyedState
+from kimi_beam.queue.state_layout import HELD_CELLS, QUEUE_CELLS, KeyedState
 
 F = TypeVar("F", bound=Callable[..., Any])
 

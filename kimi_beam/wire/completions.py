@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from kimi_beam import jsontext
 from kimi_beam.columnar import Results, Tokens, transposed
+from kimi_beam.schema import jsontext
 from kimi_beam.types import Code, Completion, Failure, Usage
 from kimi_beam.wire.envelopes import (
     Exchange,

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from kimi_beam import jsontext
+from kimi_beam.schema import jsontext
 
 # Each by itself, as a pattern that begins with a fixed text is searched for several times as fast.
 _KEYS = tuple(

@@ -29,8 +29,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kimi_beam.emulator.behaviour import Behaviour
-from kimi_beam.emulator.call import Call
 from kimi_beam.emulator.faults import Faults
+from kimi_beam.emulator.received import Call
 from kimi_beam.emulator.running import Protocol
 from kimi_beam.emulator.server import BASE_PATH, application
 from kimi_beam.emulator.service import Service

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from kimi_beam.emulator.kinds import is_title, kind_named, kind_of
-from kimi_beam.emulator.markup import plain
-from kimi_beam.emulator.model import answer
-from kimi_beam.emulator.page import Page
-from kimi_beam.emulator.prompt import Wanted
+from kimi_beam.emulator.chat import Wanted
+from kimi_beam.emulator.rules.kinds import is_title, kind_named, kind_of
+from kimi_beam.emulator.rules.markup import plain
+from kimi_beam.emulator.rules.model import answer
+from kimi_beam.emulator.rules.page import Page
 
 TEXT = {"type": ["string", "null"]}
 NUMBER = {"type": ["number", "null"]}

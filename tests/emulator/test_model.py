@@ -7,8 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kimi_beam.emulator.model import answer
-from kimi_beam.emulator.prompt import Wanted
+from kimi_beam.emulator.chat import Wanted
+from kimi_beam.emulator.rules.model import answer
 
 
 def optional(kind: str, **more: object) -> dict[str, object]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kimi_beam.emulator.plan import plan
+from kimi_beam.emulator.rules.plan import plan
 
 
 def properties(schema: dict[str, object]) -> dict[str, str]:

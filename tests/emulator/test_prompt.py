@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kimi_beam.emulator.prompt import document_in, last_user_content, text_of, wanted
+from kimi_beam.emulator.chat import document_in, last_user_content, text_of, wanted
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "string"}}}
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from kimi_beam.emulator import values
+from kimi_beam.emulator.rules import typed_text
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ from kimi_beam.emulator import values
     ],
 )
 def test_dates(text, iso):
-    found = values.dates(text, text.lower())
+    found = typed_text.dates(text, text.lower())
     assert [date.value.isoformat() for date in found] == ([iso] if iso else [])
     assert all(text[date.start : date.end] == date.text for date in found)
 
 
 def test_a_date_that_can_only_be_month_first_decides_for_the_others():
     text = "issued 03/04/2026, due 03/25/2026"
-    assert [date.value for date in values.dates(text, text)] == [dt.date(2026, 3, 4), dt.date(2026, 3, 25)]
+    assert [date.value for date in typed_text.dates(text, text)] == [dt.date(2026, 3, 4), dt.date(2026, 3, 25)]
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,26 @@ def test_a_date_that_can_only_be_month_first_decides_for_the_others():
     ],
 )
 def test_amounts(text, value, currency):
-    (amount,) = values.amounts(text, text.lower())
+    (amount,) = typed_text.amounts(text, text.lower())
     assert (amount.value, amount.currency) == (Decimal(value), currency)
 
 
 @pytest.mark.parametrize("text", ["17:58:00", "AB123", "A4", "25.12.2018", "12/3", "03-55250588", "3rd"])
 def test_what_is_no_amount(text):
-    assert list(values.amounts(text, text.lower())) == []
+    assert list(typed_text.amounts(text, text.lower())) == []
 
 
 def test_addresses_on_the_net_and_yes_and_no():
-    assert values.emails("write to a.b@c.example. or x@y.example") == ["a.b@c.example", "x@y.example"]
-    assert values.urls("see https://a.example/b?c=1, www.d.example.") == ["https://a.example/b?c=1", "www.d.example"]
-    assert [values.boolean(text) for text in ("Yes", "nein", "[x]", "maybe", "")] == [True, False, True, None, None]
+    assert typed_text.emails("write to a.b@c.example. or x@y.example") == ["a.b@c.example", "x@y.example"]
+    assert typed_text.urls("see https://a.example/b?c=1, www.d.example.") == [
+        "https://a.example/b?c=1",
+        "www.d.example",
+    ]
+    assert [typed_text.boolean(text) for text in ("Yes", "nein", "[x]", "maybe", "")] == [True, False, True, None, None]
 
 
 def test_hostile_text_takes_no_time():
     for text in ("1" * 200_000, "111 " * 50_000, "1.1" * 60_000, "a@" * 50_000, "1/1/" * 50_000, "jan " * 50_000):
-        values.dates(text, text)
-        list(values.amounts(text, text))
-        values.emails(text)
+        typed_text.dates(text, text)
+        list(typed_text.amounts(text, text))
+        typed_text.emails(text)

@@ -18,8 +18,8 @@ from conftest import ROOT
 from harness import ACCOUNT, receipts
 
 from kimi_beam.emulator import Emulator
-from kimi_beam.io.account import account_of, files_without
-from kimi_beam.io.journal_files import contents
+from kimi_beam.journal.files import contents
+from kimi_beam.stream.audit_files import account_of, files_without
 
 _PATIENCE = 240.0
 """Seconds until documents must have left: a busy machine takes one to start a job on Flink."""

@@ -23,8 +23,8 @@ from windowed import EXPECTED, GROUPS, run_windowed
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
-from kimi_beam.io.journal_files import contents
-from kimi_beam.journal import Journaling
+from kimi_beam.journal.files import contents
+from kimi_beam.journal.records import Journaling
 
 pytestmark = pytest.mark.skipif("KIMI_BEAM_FLINK" not in os.environ, reason="`make test-flink` brings it and runs this")
 

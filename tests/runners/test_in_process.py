@@ -13,8 +13,8 @@ from conservation import check, made
 from harness import RECEIPT, receipts, run_extract, service
 
 import kimi_beam as kb
-from kimi_beam import metrics
 from kimi_beam.emulator import Emulator
+from kimi_beam.report import metrics
 
 RUNNERS = {
     "one worker": ("FnApiRunner", ()),

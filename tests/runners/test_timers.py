@@ -21,7 +21,7 @@ from harness import RECEIPT, receipts, service
 from several_extracts import SHAPES, Built, UserStep, check_shape
 
 import kimi_beam as kb
-from kimi_beam.timers import with_own_timers
+from kimi_beam.beam_extensions.timer_names import with_own_timers
 
 
 def _step(timer: str) -> beam.DoFn:
@@ -59,7 +59,7 @@ def _beside_each_other(timers: tuple[str, str], directory: Path) -> Counter[str]
 
 
 def test_fnapirunner_loses_timers_of_steps_that_call_them_the_same(tmp_path: Path) -> None:
-    """If this fails, Beam has mended it: `kimi_beam.timers` can go, once that Beam is the oldest that is supported."""
+    """If this fails, Beam has mended it: `timer_names` can go, once that Beam is the oldest that is supported."""
     assert sum(_beside_each_other(("drain", "drain"), tmp_path).values()) == 1
 
 

@@ -17,7 +17,7 @@ from harness import QUICK, RECEIPT, receipts, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
-from kimi_beam.io.account import account_of
+from kimi_beam.stream.audit_files import account_of
 
 _arrived: list[tuple[str, object]] = []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_beam.commands.extract import _text
+from kimi_beam.commands.run_extract import _text
 from kimi_beam.schema import OutputSchema
 
 

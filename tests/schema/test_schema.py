@@ -22,9 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema import ADDITIONAL, RESERVED, OutputSchema, Violation
+from kimi_beam.schema import ADDITIONAL, RESERVED, OutputSchema, Violation, jsontext
 from kimi_beam.schema.cells import Json
 
 JSON = pa.json_(pa.string())

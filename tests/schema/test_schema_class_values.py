@@ -16,10 +16,9 @@ import pytest
 import strict_models as models
 from pydantic import AfterValidator, BaseModel, TypeAdapter
 
-from kimi_beam import jsontext
-from kimi_beam.schema import ADDITIONAL, OutputSchema
+from kimi_beam.results.settle_replies import Asked, extractions, judge, settle
+from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
-from kimi_beam.validation import Asked, extractions, judge, settle
 
 
 def given(model: Any, instance: Any) -> Any:

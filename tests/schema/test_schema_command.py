@@ -13,8 +13,8 @@ import pytest
 
 from kimi_beam.cli import main
 from kimi_beam.errors import OutputError
-from kimi_beam.io import dataset
-from kimi_beam.rows import file_schema
+from kimi_beam.output import dataset
+from kimi_beam.results.rows import file_schema
 from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.diff import Verdict, diff, verdict
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kimi_beam import rows
+from kimi_beam.results import rows
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Provenance, Usage
 

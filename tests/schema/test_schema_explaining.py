@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from kimi_beam.results.settle_replies import judge
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Failure
-from kimi_beam.validation import judge
 
 
 def doubling(levels: int, keyword: str) -> dict[str, Any]:

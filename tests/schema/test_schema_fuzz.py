@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kimi_beam import jsontext
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema import ADDITIONAL, OutputSchema
+from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
 
 _NAMES = st.sampled_from(["a", "b", "c", "", "a/b", "~", "_additional"])
 _SCALARS = st.one_of(

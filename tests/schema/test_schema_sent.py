@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from kimi_beam import jsontext
-from kimi_beam.schema import OutputSchema
+from kimi_beam.schema import OutputSchema, jsontext
 
 
 def _sent(definition: Any) -> Any:

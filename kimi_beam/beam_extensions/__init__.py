@@ -1,0 +1,1 @@
+"""How Beam carries this package's values: coders, element types, names of timers."""

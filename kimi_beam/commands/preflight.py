@@ -1,0 +1,212 @@
+"""Is the service there, and does it take this token, account and model? Asked before anything is paid for.
+
+And, where events are to tell of finished jobs: can they be pulled?
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from kimi_beam.errors import ConfigError
+from kimi_beam.network.client import Client, Timeouts
+from kimi_beam.queue.event_inbox import Events
+from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
+from kimi_beam.wire.protocol import Trouble, decode_poll
+from kimi_beam.wire.queues import decode_ack, decode_pull, encode_ack, encode_pull
+from kimi_beam.wire.service_errors import Remedy, ServiceError
+
+_TRIES = 4
+_EMULATOR = "kimi-beam-emulator"
+"""What the emulator calls itself; no code is shared with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the preflight found.
+
+    Attributes:
+        service: As it is to be asked: synchronously, where its model has no queue and the user allows it.
+        doubt: What could not be made sure of, or is worth knowing, in one line; empty where all is good.
+        emulated: Whether the emulator answered, by its ``Server`` header.
+    """
+
+    service: WorkersAI
+    doubt: str = ""
+    emulated: bool = False
+
+
+def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> Checked:
+    """Asks for what costs nothing: a job id that nobody has, or the models of another server.
+
+    "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
+    nothing is paid for. Trouble that passes (429, 5xx) is tried again for a few seconds and then left to the run, which
+    can wait longer. Where nobody answers, or somebody else, the run would not fare better: its submits would be lost
+    without a word.
+
+    Args:
+        service: Where and whom to ask.
+        sleep: How to wait between tries.
+
+    Raises:
+        ConfigError: The service cannot be reached, or turns token, account or model away.
+    """
+    client = Client(service, timeouts=Timeouts(connect=5.0, read=20.0))
+    try:
+        trouble = Trouble("")
+        for attempt in range(_TRIES):
+            exchange = _probe(client)
+            answer = _models(exchange, service) if service.is_elsewhere else decode_poll(exchange, time.time())
+            emulated = isinstance(exchange, HttpReply) and exchange.server == _EMULATOR
+            if not isinstance(answer, Trouble):
+                return Checked(service, answer if isinstance(answer, str) else "", emulated)
+            trouble = answer
+            if (found := _refuse(trouble.error, service)) is not None:
+                return replace(found, emulated=emulated)
+            if isinstance(exchange, HttpReply) and _is_somebody_elses(exchange, trouble.error):
+                hint = _hint(service.root, trouble.message)
+                raise ConfigError(
+                    f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}{hint}"
+                )
+            if attempt < _TRIES - 1:
+                told = trouble.error.retry_after if trouble.error else None
+                sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+            elif isinstance(exchange, NoReply):
+                raise _unreachable(service.root, exchange)
+        return Checked(service, f"could not make sure that the service takes this token and model: {trouble.message}")
+    finally:
+        client.close()
+
+
+def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Pulls from the queue of events, and hands back what came.
+
+    Args:
+        service: Whose account the queue is in.
+        events: How events are received.
+        sleep: How to wait between tries.
+
+    Returns:
+        What could not be made sure of, in one line; empty where all is good.
+
+    Raises:
+        ConfigError: There is no such queue, it cannot be pulled from, or the token may not do so.
+    """
+    service.check_events()
+    client = Client(service, timeouts=Timeouts(connect=5.0, read=20.0))
+    trouble = Trouble("")
+    try:
+        for attempt in range(_TRIES):
+            exchange = client.consume(events.queue, "pull", encode_pull(events.lease, most=1))
+            pulled = decode_pull(exchange, time.time())
+            if not isinstance(pulled, Trouble):
+                leases = [message.lease_id for message in pulled]
+                refused = decode_ack(client.consume(events.queue, "ack", encode_ack([], leases)), time.time())
+                # Where nothing came there is nothing to hand back. What that is answered is not documented, but a token
+                # that may only read is turned away.
+                if refused is None or (not leases and refused.error is not None and refused.error.status == 400):
+                    return ""
+                pulled = refused
+            trouble = pulled
+            error = trouble.error
+            if error is not None and 300 <= error.status < 500 and error.status not in (408, 429):
+                raise ConfigError(f"cannot pull events from the queue {events.queue}: {_reason(error)}")
+            if attempt < _TRIES - 1:
+                told = error.retry_after if error is not None else None
+                sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+            elif isinstance(exchange, NoReply):
+                raise _unreachable(service.root, exchange)
+    finally:
+        client.close()
+    return f"could not make sure that events can be pulled from the queue {events.queue}: {trouble.message}"
+
+
+def _reason(error: ServiceError) -> str:
+    """What a queue's refusal means and what helps (error codes of Queues; 405: bug reports)."""
+    if error.status in (401, 403) or (error.code == 10000 and error.remedy is Remedy.ACCOUNT):
+        return f"the token needs the permission Queues, Edit, beside Workers AI: {error}"
+    if error.status == 405:
+        return f"it has no pull consumer (wrangler queues consumer http add): {error}"
+    if error.code in (10104, 10107, 11000) or error.status == 404:
+        return f"the account has no queue of this id (wrangler queues list): {error}"
+    return str(error)
+
+
+def _probe(client: Client) -> Exchange:
+    if client.service.is_elsewhere:
+        return client.look_up(f"{client.service.root}/models")
+    ((_, exchange),) = client.poll([str(uuid.uuid4())])
+    return exchange
+
+
+def _models(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
+    """None where the server lists the model; else what is doubtful, or wrong."""
+    if isinstance(exchange, NoReply):
+        return Trouble(exchange.message)
+    if not 200 <= exchange.status < 300:
+        error = bare_error(exchange, time.time())
+        return Trouble(str(error), error)
+    body = read_json(exchange.body)
+    listed = body.get("data") if isinstance(body, dict) else None
+    names = [str(model.get("id")) for model in listed if isinstance(model, dict)] if isinstance(listed, list) else []
+    if not names or service.model in names:
+        return None
+    return f"{service.root} does not list the model {service.model}; it has {', '.join(names[:5])}"
+
+
+def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
+    """What a refusal means; None where it may pass."""
+    if error is None:
+        return None
+    if error.lacks_queue:
+        if service.api != "batch":
+            return Checked(service)
+        if service.fallback_api is not None:
+            told = f"{service.model} has no batch queue: each document is asked for by the synchronous run"
+            return Checked(replace(service, api=service.fallback_api), told)
+        raise ConfigError(f"{service.model} has no batch queue: choose --api run, or allow it by --fallback-api run")
+    if error.remedy is Remedy.ACCOUNT or error.status in (401, 402, 403):
+        raise ConfigError(str(service.turned_away(error)))
+    return None
+
+
+_MAY_PASS = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that say nothing of who answers."""
+
+
+def _is_somebody_elses(reply: HttpReply, error: ServiceError | None) -> bool:
+    """Whether a reply is none that the service gives: a page, or a status without a word of its own."""
+    if error is None:
+        return True
+    return error.code is None and (error.status < 500 or error.status == 501) and error.status not in _MAY_PASS
+
+
+def _unreachable(root: str, lost: NoReply) -> ConfigError:
+    return ConfigError(
+        f"cannot reach {root}: {lost.message}{_hint(root, lost.message)}; nothing was sent (--no-preflight starts all "
+        "the same)"
+    )
+
+
+_OF_TLS = ("\\x15\\x03", "HTTPS port", "HTTPS server", "Server disconnected", "Connection reset")
+"""How a server that speaks TLS answers plain http: by an alert, a page of its own (nginx, Go), or by hanging up."""
+
+
+def _hint(root: str, message: str) -> str:
+    """What to look at first, by the words of OpenSSL and of web servers."""
+    if "CERTIFICATE_VERIFY_FAILED" in message:
+        if "ostname mismatch" in message or "IP address mismatch" in message:
+            return "; its certificate is another host's: is this the right name?"
+        return "; if an authority of your own has signed its certificate, name that by SSL_CERT_FILE"
+    if root.startswith("https:") and ("WRONG_VERSION_NUMBER" in message or "record layer" in message):
+        return "; it does not speak TLS there: is it http, or another port?"
+    if root.startswith("http:") and any(words in message for words in _OF_TLS):
+        return "; does it speak TLS there (https)?"
+    return ""
+
+
+def _speaker(service: WorkersAI) -> str:
+    return "OpenAI's API" if service.is_elsewhere else "Workers AI"

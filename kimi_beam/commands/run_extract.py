@@ -1,0 +1,360 @@
+"""`kimi-beam extract` and `redrive`: from arguments to a job, from what becomes of it to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import gc
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from kimi_beam import emulator
+from kimi_beam.commands import console, run_redrive, search_path
+from kimi_beam.commands.preflight import Checked, check_events, check_service
+from kimi_beam.commands.stdin import STDIN, from_stdin
+from kimi_beam.errors import ConfigError, KimiBeamError, UserError
+from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.paths import output
+from kimi_beam.input.fields import USUAL, Reading
+from kimi_beam.input.read_documents import check_input
+from kimi_beam.journal.records import Journaling
+from kimi_beam.output.dataset import JOURNAL, check_output, parts
+from kimi_beam.output.parquet import first_rows
+from kimi_beam.queue.event_inbox import Events
+from kimi_beam.report.logging_reports import REPORTS
+from kimi_beam.report.outcomes import StopAfter
+from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS
+from kimi_beam.run import Asking, Job, Run, check_stores
+from kimi_beam.schema import OutputSchema
+from kimi_beam.service.credentials import TOKEN_VARIABLE
+from kimi_beam.service.gateway import GATEWAY_HOST, Gateway
+from kimi_beam.service.models import DEFAULT_MODEL, MODELS
+from kimi_beam.service.polling import Polling
+from kimi_beam.service.prices import Price
+from kimi_beam.service.workers_ai import WorkersAI
+
+
+def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        args: The command's own arguments.
+        rest: Inputs and Beam's options, as they stood.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(search_path.for_schemas(args.schema))
+            stack.enter_context(_collecting_less())
+            inputs, options = split(rest, args.command)
+            FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
+            remote = _on_dataflow(options)
+            if remote and args.emulator:
+                raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
+            wanted = _job(args, inputs, stack, remote=remote)
+            if args.command == "redrive":
+                wanted = run_redrive.as_redrive(wanted, args, stack, remote=remote)
+            if remote:
+                wanted.service.check_remote("Dataflow")
+            check_stores(wanted)
+            checked = _checked(wanted, ask=not args.no_preflight, remote=remote)
+            # Without a queue of jobs there is nothing that events could tell of.
+            wanted = replace(
+                wanted,
+                service=checked.service,
+                events=wanted.events if checked.service.api == "batch" else None,
+                emulated=args.emulator or checked.emulated,
+            )
+            if checked.emulated and not args.emulator:
+                console.say(f"the emulator answers at {wanted.service.root}: this is not Kimi, and nothing is paid for")
+            if checked.doubt:
+                console.say(f"{checked.doubt}; going on")
+            ready = Run(wanted, options)
+            if wanted.journaling is None and not ready.is_local:
+                console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
+            stack.enter_context(console.progress())
+            stack.enter_context(REPORTS.silenced())  # which would say the same once more
+            stack.enter_context(_interruptible(ready, args.output, journal=wanted.journaling is not None))
+            try:
+                summary = ready.run()
+            except Exception:
+                if ready.staged:
+                    console.say(f"what was extracted is kept, not named yet: {', '.join(ready.staged)}")
+                raise
+    except UserError as e:
+        return _fail(str(e), 2)
+    except KimiBeamError as e:
+        return _fail(console.without_place(str(e)), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted: nothing was sent", 130)
+    except Exception as e:  # whatever a runner raises
+        if args.verbose:
+            raise
+        return _fail(console.job_failed(e), 1)
+    _report(args, summary)
+    if stopped := summary["dead_letters"].get("stopped"):
+        told = f"{stopped} of {summary['documents']} documents were not sent, as too many failed (--stop-after)"
+        return _fail(f"{told}; when that is mended: kimi-beam redrive {args.output}", 3)
+    failed, documents = sum(summary["dead_letters"].values()), summary["documents"]
+    if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
+        return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
+    return 0
+
+
+@contextlib.contextmanager
+def _collecting_less() -> Iterator[None]:
+    """Has Python look for garbage seldom, and not in what is imported: it took a fifth of the CPU of a long run."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _on_dataflow(options: Sequence[str]) -> bool:
+    return "dataflow" in str(PipelineOptions(list(options)).get_all_options().get("runner") or "").lower()
+
+
+def _checked(wanted: Job, *, ask: bool, remote: bool) -> Checked:
+    """What can be made sure of before anything is sent.
+
+    Raises:
+        ConfigError: A token cannot be read, or the service turns it away, or events cannot be pulled.
+    """
+    service = wanted.service
+    try:
+        service.authorization()
+    except ConfigError as e:
+        if not remote:
+            raise
+        return Checked(service, f"{e} on this machine; the workers read it for themselves")
+    if not ask:
+        return Checked(service)
+    checked = check_service(service)
+    if wanted.events is None or checked.service.api != "batch":
+        return checked
+    doubts = [checked.doubt, check_events(checked.service, wanted.events)]
+    return replace(checked, doubt="; ".join(doubt for doubt in doubts if doubt))
+
+
+def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
+    files = [path for kind in ("extractions", "dead-letters", "summary") for path in parts(args.output, kind)]
+    console.print_summary(summary, files)
+    if args.preview:
+        console.print_rows(first_rows(parts(args.output, "extractions"), args.preview))
+
+
+def _fail(message: str, code: int) -> int:
+    console.say(message)
+    return code
+
+
+@contextlib.contextmanager
+def _interruptible(ready: Run, output: str, *, journal: bool) -> Iterator[None]:
+    """Ends this process at once on Ctrl-C or a kind kill, and says what it leaves behind.
+
+    By a handler, not by the exception: a runner takes a `KeyboardInterrupt` in one of its bundles for a failed bundle.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        console.say(console.interrupted(output, local=ready.is_local, counted=ready.is_in_process, journal=journal))
+        if ready.is_local:
+            ready.clear()
+        ready.release()
+        # Worker threads may be waiting for the service: nothing of theirs is kept. Runners end their own processes.
+        threading.Timer(3.0, os._exit, [128 + number]).start()
+        atexit._run_exitfuncs()
+        os._exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only there does Python handle signals
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
+    number, percent = bound
+    return failed * 100 > number * documents if percent else failed > number
+
+
+def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool) -> Job:
+    """Turns arguments into values; everything that can be wrong without asking the service is found here."""
+    if not inputs:
+        raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
+    schema = OutputSchema(args.schema, closed=args.closed, formats=args.formats)
+    for doubt in schema.doubts:
+        console.say(f"the schema: {doubt}")
+    reading = USUAL
+    if args.command == "extract":
+        reading = Reading(args.id_field, args.text_field, args.max_document_bytes)
+        if STDIN in inputs and remote:
+            raise ConfigError(
+                "standard input is this machine's: the workers of Dataflow need a file that they can reach"
+            )
+        inputs = check_input([from_stdin(stack) if name == STDIN else name for name in inputs])
+    check_output(args.output, overwrite=args.overwrite)
+    first, ceiling = args.poll_interval
+    events = Events(args.events_queue) if args.events_queue is not None else None
+    service = _service(args, stack)
+    if events is not None:
+        service.check_events()
+    return Job(
+        inputs=inputs,
+        reading=reading,
+        schema=schema,
+        service=service,
+        events=events,
+        output=args.output,
+        asking=Asking(
+            structured_output=args.structured_output,
+            thinking=args.thinking,
+            max_completion_tokens=args.max_completion_tokens,
+            max_concurrency=args.max_concurrency,
+            max_in_flight=args.max_in_flight,
+            max_submits_at_once=args.max_submits_at_once,
+            stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
+        ),
+        price=Price(*args.price) if args.price else None,
+        journaling=_journaling(args),
+        journal_ttl=args.journal_ttl,
+        instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
+        prompt_metadata=args.prompt_metadata,
+        limit=args.limit,
+        polling=Polling(
+            first=first,
+            ceiling=ceiling,
+            deadline=args.deadline,
+            on_deadline=args.on_deadline,
+            on_mismatch=args.on_mismatch,
+        ),
+        overwrite=args.overwrite,
+    )
+
+
+def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:
+    base_url = args.base_url
+    if args.openai_url and args.api in ("batch", "run"):
+        raise ConfigError(f"--openai-url: such a server has the chat API alone, not {args.api}")
+    if args.openai_url and not args.model:
+        raise ConfigError("--openai-url: name the model that the server serves (--model)")
+    if args.emulator:
+        behaviour = emulator.Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
+        base_url = stack.enter_context(emulator.Emulator(behaviour=behaviour)).base_url
+        console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
+    model = MODELS.get(args.model or DEFAULT_MODEL)
+    if model is not None and model.is_deprecated:
+        console.say(f"{model.id} is {model.note}")
+    return WorkersAI.from_env(
+        model=args.model or DEFAULT_MODEL,
+        account_id=args.account_id,
+        token_from=args.token_from or f"env:{TOKEN_VARIABLE}",
+        base_url=base_url,
+        api=args.api or "batch",
+        openai_url=args.openai_url,
+        gateway=_gateway(args),
+        requests_per_minute=args.requests_per_minute,
+        fallback_api=args.fallback_api,
+    )
+
+
+def _journaling(args: argparse.Namespace) -> Journaling | None:
+    # A stand-in that was started for this run has answered nothing before, and its answers are nobody else's.
+    if args.no_journal or (args.emulator and args.journal is None):
+        if args.journal_ttl is not None or args.on_unknown_submit == "dead-letter":
+            raise ConfigError("--journal-ttl and --on-unknown-submit need a journal: name it by --journal DIR")
+        return None
+    where = FileSystems.join(output(args.output), JOURNAL) if args.journal is None else args.journal
+    return Journaling(output(where), args.on_unknown_submit)
+
+
+def _gateway(args: argparse.Namespace) -> Gateway | None:
+    if args.gateway is None:
+        given = [value for name, value in vars(args).items() if name.startswith("gateway_")]
+        if any(value is not None and value is not False for value in given):
+            raise ConfigError("--gateway-…: name the gateway itself too (--gateway ID)")
+        return None
+    return Gateway(
+        args.gateway,
+        in_url=args.gateway_url is not None,
+        host=args.gateway_url or GATEWAY_HOST,
+        metadata=args.gateway_metadata or {},
+        cache_ttl=args.gateway_cache_ttl,
+        skip_cache=args.gateway_skip_cache,
+        token_from=args.gateway_token_from,
+    )
+
+
+def _text(value: str) -> str:
+    """TEXT, or the content of @FILE."""
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
+        raise ConfigError(f"cannot read the instructions from {value[1:]}: {reason}") from None
+
+
+# ------------------------------------------------------------------------------------------------ Beam's options
+
+
+_KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+"""Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
+
+
+def split(rest: Sequence[str], command: str = "extract") -> tuple[list[str], list[str]]:
+    """Parts inputs from Beam's options, wherever they stand.
+
+    Args:
+        rest: What the command's own parser left over, in order.
+        command: Whose help says what there is.
+
+    Returns:
+        The inputs; and the options with their values.
+
+    Raises:
+        ConfigError: An option that nobody knows, for a runner that would ignore it.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for declared in PipelineOptions.__subclasses__():
+        # Two libraries may declare one option; as in Beam's own parser the first stands.
+        with contextlib.suppress(argparse.ArgumentError):
+            declared._add_argparse_args(parser)
+    _, left = parser.parse_known_args(list(rest))
+    inputs = [word for word in left if not word.startswith("-") or word == "-"]
+    unknown = [word for word in left if word.startswith("-") and word != "-"]
+    waiting, options = list(inputs), []
+    for word in rest:
+        if waiting and word == waiting[0]:
+            waiting.pop(0)
+        else:
+            options.append(word)
+    runner = str(PipelineOptions(options).get_all_options().get("runner") or "")
+    if unknown and runner in _KNOWS_ALL_OPTIONS:
+        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam {command} --help)")
+    return inputs, options
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises where argparse would print and exit."""
+        raise ConfigError(message)

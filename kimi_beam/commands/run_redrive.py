@@ -1,0 +1,42 @@
+"""`kimi-beam redrive`: what it does otherwise than `extract`. Its input is dead letters, and their journal goes on."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from dataclasses import replace
+
+from kimi_beam.commands.stdin import STDIN, from_stdin
+from kimi_beam.errors import ConfigError, OutputError
+from kimi_beam.files.paths import absolute, directories_of, output
+from kimi_beam.input.read_dead_letters import letter_files
+from kimi_beam.input.redrive import Choice
+from kimi_beam.output.dataset import journal_of
+from kimi_beam.run import Job
+
+
+def as_redrive(job: Job, args: argparse.Namespace, stack: contextlib.ExitStack, *, remote: bool) -> Job:
+    """The job over dead letters.
+
+    Args:
+        job: As its arguments have it, its inputs being dead letters.
+        args: The command's arguments.
+        stack: Removes what was read from standard input.
+        remote: Whether the workers cannot see this machine's files.
+
+    Raises:
+        UserError: They are not there, no dead letters, or in the directory that would be written.
+    """
+    if remote and STDIN in job.inputs:
+        raise ConfigError("standard input is this machine's: the workers of Dataflow need a file that they can reach")
+    inputs = letter_files([from_stdin(stack, named="stdin.jsonl") if name == STDIN else name for name in job.inputs])
+    directories = directories_of(inputs)
+    if absolute(output(job.output)) in directories:
+        raise OutputError(
+            f"the dead letters are in {job.output} itself: name another directory for what becomes of them"
+        )
+    journaling = job.journaling
+    if journaling is not None and args.journal is None and len(directories) == 1:
+        # What the run that wrote them knows is not paid for again; where it is not to be found, the output has its own.
+        journaling = replace(journaling, directory=journal_of(directories.pop()) or journaling.directory)
+    return replace(job, inputs=inputs, redrive=Choice(args.code, args.stage), journaling=journaling)

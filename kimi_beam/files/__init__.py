@@ -1,0 +1,1 @@
+"""Whole files on any filesystem: paths, leases, object stores."""

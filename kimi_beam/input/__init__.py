@@ -1,0 +1,1 @@
+"""Files and dead letters into documents."""

@@ -1,0 +1,72 @@
+"""Files cut into pieces that workers can share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from kimi_beam.files.paths import is_compressed, open_input, uncompressed_name
+from kimi_beam.input.encodings import as_utf8
+from kimi_beam.input.finding import find_inputs
+from kimi_beam.wire import images
+
+TEXTS = (".txt", ".md")
+WHOLE = (*TEXTS, *images.MEDIA_TYPES)
+"""Kinds of files that are one document each."""
+LINES = (".jsonl", ".ndjson")
+"""Kinds of files of which each line is a document."""
+_SUFFIXES = (*WHOLE, *LINES, ".parquet")
+KINDS = ".txt, .md, .jsonl, .ndjson (each perhaps .gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif"
+"""What can be read, in words."""
+_PART_BYTES = 16 << 20
+
+
+class Part(NamedTuple):
+    """A piece of a file that one worker reads: bytes of JSON lines, one row group of a .parquet, or the whole file."""
+
+    path: str
+    start: int = 0
+    stop: int | None = None
+    """None: to the end."""
+
+
+def kind_of(path: str) -> str | None:
+    """The suffix that says how to read a file; None for a kind that cannot be read."""
+    kind = next((suffix for suffix in _SUFFIXES if uncompressed_name(path).endswith(suffix)), None)
+    return None if is_compressed(path) and kind not in (*TEXTS, *LINES) else kind
+
+
+def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
+    """Cuts the files that the patterns match into pieces that workers can share."""
+    for found in find_inputs(patterns):
+        yield from cut(found.path, found.size)
+
+
+def cut(path: str, size: int) -> Iterator[Part]:
+    """Cuts one file; none for a kind that cannot be read."""
+    kind = kind_of(path)
+    if kind in LINES and not is_compressed(path) and not (size > _PART_BYTES and _is_in_another_encoding(path)):
+        yield from (Part(path, at, min(at + _PART_BYTES, size) or None) for at in range(0, max(1, size), _PART_BYTES))
+    elif kind == ".parquet":
+        yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
+    elif kind:
+        yield Part(path)
+
+
+def _is_in_another_encoding(path: str) -> bool:
+    """Whether the bytes of a line feed do not end a line there."""
+    try:
+        with open_input(path) as f:
+            return as_utf8(f)[1]
+    except Exception:  # reading the part says what is wrong with it
+        return False
+
+
+def _row_groups(path: str) -> int:
+    try:
+        with open_input(path) as f:
+            return int(pq.ParquetFile(f).num_row_groups)
+    except Exception:  # reading the part says what is wrong with it
+        return 1

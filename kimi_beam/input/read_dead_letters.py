@@ -1,0 +1,163 @@
+"""`ReadDeadLetters`: dead letters back into a pipeline, as documents that are run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+
+from kimi_beam.errors import InputError
+from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.paths import find, normal, open_input, uncompressed_name
+from kimi_beam.input.fields import Reading, unreadable_line
+from kimi_beam.input.file_parts import Part, find_parts
+from kimi_beam.input.json_lines import read_lines
+from kimi_beam.input.read_documents import read_as
+from kimi_beam.input.redrive import Choice, again
+from kimi_beam.results.dead_letter_lines import SUFFIX, DeadLetterError, decode
+from kimi_beam.types import DeadLetter, Document, Failure
+
+LEFT = "left"
+_LETTERS = Reading(max_document_bytes=256 << 20)
+"""A dead letter holds a document that could be read, with its evidence in base64, and all of it once more escaped."""
+_DOCUMENTS = "documents"
+_FOUND = Document | DeadLetter
+
+
+@beam.typehints.with_output_types(Document, left=DeadLetter)
+class ReadDeadLetters(beam.PTransform):
+    """Reads dead letters to run their documents again.
+
+    ``PBegin -> documents: PCollection[Document], left: PCollection[DeadLetter]``
+
+    Use them as ``result.documents``, the input of `Extract`, and ``result.left``: the dead letters that were not
+    chosen. A document comes with its attempts so far; after a bad answer it is asked anew (the next *round*), and a
+    request that is still open is polled before anything is submitted. A line that is no dead letter is a `Document`
+    that carries its failure, with the id ``PATH#LINE``.
+
+    Args:
+        patterns: Paths and globs of JSON lines (which may be compressed: ``.gz``, ``.bz2``, ``.xz``, ``.zst``), and
+            directories that a run has written.
+        codes: Only dead letters with one of these codes, retryable or not; none: the retryable ones.
+        stages: Only those of one of these stages, retryable or not. Those of ``read`` are always left: what could not
+            be read is not in them.
+        limit: Run at most this many again, the first by path and position. None: all.
+
+    Raises:
+        InputError: When the pipeline is built: nothing matches, a file holds no dead letters, or those of a version
+            that is not known.
+        ConfigError: There is no such code or stage.
+        DeadLetterError: In the running pipeline: a version that is not known.
+    """
+
+    def __init__(
+        self,
+        patterns: str | Sequence[str],
+        *,
+        codes: Sequence[str] = (),
+        stages: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._patterns = letter_files((patterns,) if isinstance(patterns, str) else patterns)
+        self._choice = Choice(tuple(codes), tuple(stages))
+        self._limit = limit
+        if limit is not None and limit < 0:
+            raise InputError("ReadDeadLetters: limit must not be negative")
+
+    def expand(self, pipeline: Any) -> Any:
+        start = pipeline | beam.Create([self._patterns]).with_output_types(tuple[str, ...])
+        if self._limit is not None:
+            found = start | "ReadFirst" >> beam.FlatMap(_read_first, self._choice, self._limit).with_output_types(
+                _FOUND
+            )
+        else:
+            found = (
+                start
+                | "FindParts" >> beam.FlatMap(find_parts).with_output_types(Part)
+                | "Spread" >> beam.Reshuffle()
+                | "ReadPart" >> beam.FlatMap(_read, self._choice).with_output_types(_FOUND)
+            )
+        by_kind = beam.FlatMap(_by_kind).with_output_types(_FOUND)
+        parts = found | "Part" >> by_kind.with_outputs(LEFT, main=_DOCUMENTS).with_output_types(_FOUND)
+        parts[_DOCUMENTS].element_type = Document
+        parts[LEFT].element_type = DeadLetter
+        return parts
+
+
+def letter_files(patterns: Sequence[str]) -> tuple[str, ...]:
+    """The patterns of the files that are meant: that of a directory is of its dead letters.
+
+    Raises:
+        InputError: One matches nothing, or a file that begins with something else than a known dead letter.
+    """
+    if not patterns:
+        raise InputError("no dead letters: name at least one path, glob or directory")
+    meant: list[str] = []
+    for pattern in patterns:
+        named = pattern if find(pattern) else FileSystems.join(normal(pattern), f"dead-letters-*{SUFFIX}*")
+        paths = [found.path for found in find(named)]
+        if not paths:
+            raise InputError(f"no dead letters at {pattern}: no file matches, and no run has written there")
+        for path in paths:
+            _check(path)
+        meant.append(named)
+    return tuple(meant)
+
+
+def _check(path: str) -> None:
+    if not uncompressed_name(path).endswith(SUFFIX):
+        raise InputError(f"{path} holds no dead letters: those are JSON lines ({SUFFIX}, perhaps compressed)")
+    try:
+        with open_input(path) as f:
+            line = f.readline()
+    except Exception as e:  # whatever a filesystem or a decompressor raises
+        raise InputError(f"cannot read {path}: {' '.join(str(e).split())[:300] or type(e).__name__}") from None
+    try:
+        decode(line)
+    except DeadLetterError as e:
+        raise InputError(f"{path}: {e}") from None
+    except ValueError:
+        # One damaged line is told apart when all are read; a file of something else is a mistake.
+        if line.startswith(b"{") and line.rstrip().endswith(b"}") and b'"document_id"' not in line:
+            raise InputError(f"{path} holds no dead letters: its first line has no document_id") from None
+
+
+def _read(part: Part, choice: Choice) -> Iterator[Document | DeadLetter]:
+    return _chosen(_found(part), choice, None)
+
+
+def _read_first(patterns: tuple[str, ...], choice: Choice, limit: int) -> Iterator[Document | DeadLetter]:
+    return _chosen((found for part in find_parts(patterns) for found in _found(part)), choice, limit)
+
+
+def _found(part: Part) -> Iterator[Document | DeadLetter]:
+    return read_as(part, _LETTERS, partial(read_lines, parse=_parse))
+
+
+def _chosen(
+    every: Iterable[Document | DeadLetter], choice: Choice, limit: int | None
+) -> Iterator[Document | DeadLetter]:
+    """The documents that are run again or could not be read, and the dead letters that are left."""
+    taken = 0
+    for found in every:
+        if isinstance(found, DeadLetter) and choice.takes(found) and (limit is None or taken < limit):
+            taken += 1
+            yield again(found)
+        else:
+            yield found
+
+
+def _parse(line: bytes, path: str) -> DeadLetter | Failure:
+    try:
+        return decode(line)
+    except DeadLetterError as e:
+        raise DeadLetterError(f"{path}: {e}") from None
+    except ValueError as e:
+        return unreadable_line(line, f"the line is no dead letter: {e}", e)
+
+
+def _by_kind(found: Document | DeadLetter) -> Iterator[Any]:
+    yield beam.pvalue.TaggedOutput(LEFT, found) if isinstance(found, DeadLetter) else found

@@ -1,0 +1,1 @@
+"""What was paid for, so that it is not paid for again."""

@@ -1,0 +1,1 @@
+"""The one place with sockets, and how fast it may be used."""

@@ -1,0 +1,137 @@
+"""`WriteDeadLetters`: a file with one line for each document that did not become a row."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import apache_beam as beam
+import orjson
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from kimi_beam.beam_extensions.arrival import Partition, partition
+from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_element
+from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.whole_files import check_writable
+from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
+from kimi_beam.output.staging import Commit, Stage, Target, Window
+from kimi_beam.report.summary import Summary
+from kimi_beam.results.dead_letter_lines import SUFFIX, encode
+from kimi_beam.types import DeadLetter, Usage
+
+_PIECE_BYTES = 1 << 20
+
+
+@beam.typehints.with_input_types(DeadLetter)
+@beam.typehints.with_output_types(str)
+class WriteDeadLetters(TypedTransform):
+    """Writes dead letters as JSON lines.
+
+    ``PCollection[DeadLetter] -> PCollection[str]`` (the paths)
+
+    Bounded input gives ``PREFIX-00000-of-00001.jsonl``, also when there is none. Unbounded input gives directories by
+    the documents' event time, as `WriteParquet` does. Works as the consumer of a Beam ``ErrorHandler``.
+
+    Args:
+        prefix: Path and beginning of the names.
+        rolling: When files of unbounded input are closed, and what a directory holds.
+
+    Raises:
+        OutputError: When the pipeline is built: the prefix cannot be written to.
+        ElementTypeError: When it is applied to other elements.
+    """
+
+    def __init__(self, prefix: str, *, rolling: Rolling = DEFAULT_ROLLING) -> None:
+        super().__init__()
+        self._target = Target.of(prefix, SUFFIX)
+        check_writable(FileSystems.split(self._target.prefix)[0] or ".")
+        self._rolling = rolling
+
+    def expand(self, dead_letters: beam.PCollection) -> beam.PCollection:
+        if not dead_letters.is_bounded:
+            written = write_parts(dead_letters, self._target, self._rolling)
+            return written | "Paths" >> beam.FlatMap(paths).with_output_types(str)
+        staged = stage_dead_letters(dead_letters, self._target)
+        return staged | "Commit" >> Commit(self._target, write)
+
+
+def stage_dead_letters(dead_letters: beam.PCollection, target: Target) -> beam.PCollection:
+    """``PCollection[DeadLetter] -> PCollection[Staged]``: the files, whole but not named yet."""
+    return (
+        dead_letters
+        | "Window" >> Window()
+        | "Encode" >> beam.ParDo(_Encode()).with_output_types(bytes)
+        | "Files" >> Stage(target, write, 1)
+    )
+
+
+def write_parts(dead_letters: beam.PCollection, target: Target, rolling: Rolling) -> beam.PCollection:
+    """``PCollection[DeadLetter] -> PCollection[Part]``, for unbounded input."""
+    return (
+        dead_letters
+        | "Window" >> Window()
+        | "Encode" >> beam.Map(_piece, rolling.partition).with_output_types(Piece)
+        | "Parts" >> WriteParts(target, PARTS, rolling)
+    )
+
+
+def _piece(dead_letter: DeadLetter, by: Partition) -> Piece:
+    return partition(dead_letter.document.arrival, by), (1, encode(dead_letter))
+
+
+class _Encode(beam.DoFn):
+    """``DeadLetter -> bytes``: some lines at a time."""
+
+    def start_bundle(self) -> None:
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def process(self, dead_letter: DeadLetter) -> Iterator[bytes]:
+        if not isinstance(dead_letter, DeadLetter):
+            raise wrong_element("WriteDeadLetters", dead_letter, DeadLetter)
+        line = encode(dead_letter)
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= _PIECE_BYTES:
+            yield self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._lines:
+            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _flush(self) -> bytes:
+        lines, self._lines, self._bytes = self._lines, [], 0
+        return b"".join(lines)
+
+
+def write(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
+    """Writes one file of encoded lines."""
+    codes: Counter[str] = Counter()
+    usage = Usage()
+    for piece in pieces:
+        f.write(piece)
+        for line in piece.splitlines():
+            content = orjson.loads(line)
+            codes[content["code"]] += 1
+            usage += Usage(**content["usage"])
+    return Summary(0, dict(codes), usage)
+
+
+def _names(piece: bytes) -> list[str | None]:
+    return [orjson.loads(line).get("delivery") for line in piece.splitlines()]
+
+
+def _select(piece: bytes, mask: list[bool]) -> bytes:
+    return b"".join(line for line, keep in zip(piece.splitlines(keepends=True), mask, strict=True) if keep)
+
+
+def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
+    content = f.read()
+    return _names(content), write(io.BytesIO(), [content])
+
+
+PARTS = Format(SUFFIX, write, _names, _select, _read)
+"""JSON lines, as files of a stream."""

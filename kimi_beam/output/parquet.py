@@ -1,0 +1,345 @@
+"""`WriteParquet`: extractions into typed Parquet files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from kimi_beam.beam_extensions.arrival import Partition, partition
+from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_element
+from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.whole_files import check_writable
+from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
+from kimi_beam.output.staging import Commit, Stage, Target, Window, WriteFile
+from kimi_beam.report.summary import Summary
+from kimi_beam.results import rows
+from kimi_beam.schema import OutputSchema, SchemaSource
+from kimi_beam.types import Arrival, Extraction, Usage
+
+SUFFIX = ".parquet"
+_PIECE_ROWS = 5_000
+_GROUP_ROWS = 50_000
+_GROUP_BYTES = 128 << 20
+
+
+@beam.typehints.with_input_types(Extraction | pa.RecordBatch)
+@beam.typehints.with_output_types(str)
+class WriteParquet(TypedTransform):
+    """Writes extractions to zstd-compressed Parquet files, their columns typed by the schema.
+
+    ``PCollection[Extraction] -> PCollection[str]`` (the paths); bounded input may be the record batches of
+    ``Extract(record_batches=True)`` as well.
+
+    Bounded input gives ``PREFIX-00000-of-00001.parquet`` and so on, all of them at the end, and one file of 0 rows
+    where there is no extraction. Unbounded input gives directories by the documents' event time,
+    ``PREFIX/event_date=2026-03-01/event_hour=07/part-….parquet``, whose files appear as answers come; a row whose
+    delivery stands there already is not written again. The columns: ``_document_id``, one for each property of the
+    schema, ``_additional`` (JSON: what no typed column holds, by JSON Pointer), ``_metadata`` (JSON), ``_provenance``.
+    The footer carries the JSON Schema and its hash.
+
+    Args:
+        prefix: Path and beginning of the names.
+        schema: The schema that the extractions were made with.
+        files: How many files at most, for bounded input. None: one for each of the runner's workers.
+        rolling: When files of unbounded input are closed, and what a directory holds.
+
+    Raises:
+        OutputError: When the pipeline is built: the prefix cannot be written to.
+        ElementTypeError: When it is applied to other elements.
+    """
+
+    def __init__(
+        self, prefix: str, schema: SchemaSource, *, files: int | None = None, rolling: Rolling = DEFAULT_ROLLING
+    ) -> None:
+        super().__init__()
+        self._target = Target.of(prefix, SUFFIX)
+        check_writable(FileSystems.split(self._target.prefix)[0] or ".")
+        self._schema = OutputSchema(schema)
+        self._files, self._rolling = files, rolling
+
+    def expand(self, extractions: beam.PCollection) -> beam.PCollection:
+        if not extractions.is_bounded:
+            written = write_parts(extractions, self._target, self._schema, self._rolling)
+            return written | "Paths" >> beam.FlatMap(paths).with_output_types(str)
+        staged = stage_parquet(extractions, self._target, self._schema, self._files)
+        return staged | "Commit" >> Commit(self._target, writer(self._schema))
+
+
+def stage_parquet(
+    extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None
+) -> beam.PCollection:
+    """``PCollection[Extraction | RecordBatch] -> PCollection[Staged]``: the files, whole but not named yet."""
+    encode_all = _EncodeBatches(schema) if extractions.element_type is pa.RecordBatch else _Encode(schema)
+    return (
+        extractions
+        | "Window" >> Window()
+        | "Encode" >> beam.ParDo(encode_all).with_output_types(bytes)
+        | "Files" >> Stage(target, writer(schema), _files(extractions) if files is None else files)
+    )
+
+
+def write_parts(
+    extractions: beam.PCollection, target: Target, schema: OutputSchema, rolling: Rolling
+) -> beam.PCollection:
+    """``PCollection[Extraction] -> PCollection[Part]``, for unbounded input."""
+    return (
+        extractions
+        | "Window" >> Window()
+        | "Encode"
+        >> beam.ParDo(EncodeParts(_arrival, partial(encode, schema=schema), rolling.partition)).with_output_types(Piece)
+        | "Parts" >> WriteParts(target, parts_format(schema), rolling)
+    )
+
+
+def _files(extractions: beam.PCollection) -> int:
+    known = extractions.pipeline.options.get_all_options()
+    return max(1, *(int(known.get(name) or 1) for name in ("direct_num_workers", "parallelism", "max_num_workers")))
+
+
+class _Encode(beam.DoFn):
+    """``Extraction -> bytes``: some rows as an Arrow IPC stream; rows that settling made are taken as they are."""
+
+    def __init__(self, schema: OutputSchema) -> None:
+        self._schema = schema
+
+    def start_bundle(self) -> None:
+        self._pending: list[Extraction] = []
+
+    def process(self, extraction: Extraction) -> Iterator[bytes]:
+        if not isinstance(extraction, Extraction):
+            raise wrong_element("WriteParquet", extraction, Extraction)
+        self._pending.append(extraction)
+        if len(self._pending) >= _PIECE_ROWS:
+            yield self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._pending:
+            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _flush(self) -> bytes:
+        pending, self._pending = self._pending, []
+        return encode(pending, self._schema)
+
+
+class _EncodeBatches(beam.DoFn):
+    """``RecordBatch -> bytes``: some rows as an Arrow IPC stream."""
+
+    def __init__(self, schema: OutputSchema) -> None:
+        self._schema = schema
+
+    def start_bundle(self) -> None:
+        self._pending: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[bytes]:
+        self._pending.append(batch)
+        self._rows += batch.num_rows
+        if self._rows >= _PIECE_ROWS:
+            yield self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._pending:
+            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def _flush(self) -> bytes:
+        pending, self._pending, self._rows = self._pending, [], 0
+        return as_stream(pa.Table.from_batches(pending, rows.file_schema(self._schema)).combine_chunks())
+
+
+class EncodeParts(beam.DoFn):
+    """``T -> Piece``: what a bundle holds, by its partition.
+
+    Args:
+        arrival: How each came in.
+        encode: Some of them as an Arrow IPC stream.
+        by: What a partition is.
+    """
+
+    def __init__(
+        self, arrival: Callable[[Any], Arrival | None], encode: Callable[[list[Any]], bytes], by: Partition
+    ) -> None:
+        self._arrival, self._encode, self._by = arrival, encode, by
+
+    def start_bundle(self) -> None:
+        self._pending: dict[str, list[Any]] = {}
+
+    def process(self, element: Any) -> Iterator[Piece]:
+        key = partition(self._arrival(element), self._by)
+        pending = self._pending.setdefault(key, [])
+        pending.append(element)
+        if len(pending) >= _PIECE_ROWS:
+            yield self._flush(key)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for key in list(self._pending):
+            yield WindowedValue(self._flush(key), Timestamp.of(time.time()), [GlobalWindow()])
+
+    def _flush(self, key: str) -> Piece:
+        pending = self._pending.pop(key)
+        return key, (len(pending), self._encode(pending))
+
+
+def _arrival(extraction: Extraction) -> Arrival | None:
+    return extraction.provenance.arrival
+
+
+def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
+    """Extractions as an Arrow IPC stream of `rows.file_schema`.
+
+    Raises:
+        ValueError: A row that a user's own transform changed does not fit the schema's columns.
+    """
+    return as_stream(
+        pa.Table.from_batches(list(_batches(extractions, schema)), rows.file_schema(schema)).combine_chunks()
+    )
+
+
+# Columns of some hundred rows are not worth a thread: to hand them over took half of the time.
+_PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_UNPACKED = pa.ipc.IpcReadOptions(use_threads=False)
+
+
+def as_stream(table: pa.Table) -> bytes:
+    """A table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_PACKED) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _batches(extractions: list[Extraction], schema: OutputSchema) -> Iterator[pa.RecordBatch]:
+    run: list[Extraction] = []
+    for extraction in extractions:
+        if run and not _same_batch(run[0], extraction):
+            yield _batch(run, schema)
+            run = []
+        run.append(extraction)
+    if run:
+        yield _batch(run, schema)
+
+
+def _same_batch(one: Extraction, other: Extraction) -> bool:
+    if one.row is None or other.row is None:
+        return one.row is other.row
+    return one.row.batch is other.row.batch
+
+
+def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
+    """The rows of extractions that share a record batch, or have none."""
+    indices = [extraction.row.index for extraction in run if extraction.row is not None]
+    if run[0].row is not None and run[0].row.batch.schema.equals(rows.file_schema(schema)):
+        whole = run[0].row.batch
+        return whole if indices == list(range(whole.num_rows)) else whole.take(pa.array(indices))
+    batch, bad = rows.convert(
+        schema,
+        [extraction.document_id for extraction in run],
+        [extraction.fields for extraction in run],
+        [extraction.metadata for extraction in run],
+        rows.provenance_columns([extraction.provenance for extraction in run]),
+    )
+    if bad:
+        index, violation = bad[0]
+        raise ValueError(f"the extraction of {run[index].document_id!r} does not fit its schema's columns: {violation}")
+    return batch
+
+
+class _Writer:
+    """Writes one Parquet file of IPC streams."""
+
+    def __init__(self, schema: OutputSchema) -> None:
+        self._schema = schema
+
+    def __call__(self, f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
+        group: list[pa.RecordBatch] = []
+        summary = Summary()
+        with pq.ParquetWriter(f, rows.file_schema(self._schema), compression="zstd") as parquet:
+            for piece in pieces:
+                group += pa.ipc.open_stream(piece, options=_UNPACKED)
+                if sum(b.num_rows for b in group) >= _GROUP_ROWS or sum(b.nbytes for b in group) >= _GROUP_BYTES:
+                    summary += self._write(parquet, group)
+                    group = []
+            return summary + self._write(parquet, group)
+
+    def _write(self, parquet: pq.ParquetWriter, group: list[pa.RecordBatch]) -> Summary:
+        table = pa.Table.from_batches(group, rows.file_schema(self._schema))
+        if table.num_rows:
+            parquet.write_table(table, row_group_size=max(1, table.num_rows))
+        return _summary(table)
+
+
+def writer(schema: OutputSchema) -> WriteFile:
+    """Writes one Parquet file of IPC streams that `encode` made."""
+    return _Writer(schema)
+
+
+def parts_format(schema: OutputSchema) -> Format:
+    """Parquet, as files of a stream."""
+    return Format(SUFFIX, writer(schema), _names, select, read)
+
+
+def _names(piece: bytes) -> list[str | None]:
+    with pa.ipc.open_stream(piece) as stream:
+        return _deliveries(stream.read_all())
+
+
+def select(piece: bytes, mask: list[bool]) -> bytes:
+    """The rows of an Arrow IPC stream that are kept."""
+    with pa.ipc.open_stream(piece) as stream:
+        table = stream.read_all().filter(pa.array(mask))
+    return as_stream(table)
+
+
+def read(f: BinaryIO) -> tuple[list[str | None], Summary]:
+    """The delivery of each row of a file, whatever its schema, and all of it summed up."""
+    file = pq.ParquetFile(f)
+    if "_provenance" not in file.schema_arrow.names:
+        return [], Summary(file.metadata.num_rows)  # somebody else's
+    table = file.read(columns=["_provenance"])
+    return _deliveries(table), _summary(table)
+
+
+def _deliveries(table: pa.Table) -> list[str | None]:
+    column = pc.struct_field(table.column("_provenance"), "delivery")
+    names: list[str | None] = column.to_pylist()
+    return names
+
+
+def _summary(table: pa.Table) -> Summary:
+    counted = pc.value_counts(pc.struct_field(table.column("_provenance"), "model_answered")).to_pylist()
+    answered_by = {one["values"] or "": one["counts"] for one in counted}
+    return Summary(table.num_rows, {}, _usage(table), answered_by=answered_by)
+
+
+def _usage(table: pa.Table) -> Usage:
+    provenance = table.column("_provenance")
+    return Usage(
+        *(
+            pc.sum(pc.struct_field(provenance, name)).as_py() or 0
+            for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+        )
+    )
+
+
+def first_rows(paths: Iterable[str], count: int) -> list[dict[str, Any]]:
+    """The first rows of some Parquet files, in their order."""
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        with FileSystems.open(path) as f:
+            parquet = pq.ParquetFile(f)
+            if not parquet.num_row_groups:
+                continue
+            for batch in parquet.iter_batches(batch_size=max(1, count)):
+                found += batch.to_pylist()
+                if len(found) >= count:
+                    return found[:count]
+    return found

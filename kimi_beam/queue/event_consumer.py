@@ -1,0 +1,139 @@
+"""The pull consumer of a process: one for all its shards, without a thread of its own.
+
+Whichever shard has its turn first, when the time has come, pulls for all of them; the others look at what is there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kimi_beam.network.client import Client
+from kimi_beam.queue.event_inbox import Events, Inbox
+from kimi_beam.report.logging_reports import REPORTS
+from kimi_beam.service.clock import now
+from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.wire.protocol import Trouble
+from kimi_beam.wire.queues import MOST_MESSAGES, decode_ack, decode_pull, encode_ack, encode_pull
+
+_PULLS_AT_ONCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a shard's turn came to.
+
+    Attributes:
+        ended: Those of the shard's tickets whose event is here.
+        patience: Seconds that polls of the others are put off for.
+        look_again: When it is worth while to take the next turn, Unix seconds.
+        pulls: Requests that were made for messages.
+    """
+
+    ended: frozenset[str]
+    patience: float
+    look_again: float
+    pulls: int
+
+
+class Consumer:
+    """Receives events for all shards of a process. Safe to use from several threads.
+
+    Args:
+        settings: How events are received.
+        clock: Returns the time in Unix seconds.
+    """
+
+    def __init__(self, settings: Events, *, clock: Callable[[], float] = now) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._inbox = Inbox(settings)
+        self._lock = threading.Lock()
+        self._exchanging = threading.Lock()
+
+    def turn(self, client: Client, shard: object, tickets: frozenset[str]) -> Heard:
+        """Pulls if it is time, and says what there is for a shard.
+
+        Args:
+            client: Makes the exchange.
+            shard: Who asks.
+            tickets: What the shard has in flight by its committed state.
+        """
+        with self._lock:
+            self._inbox.watch(shard, tickets, self._clock())
+            is_last = self._inbox.is_answer_due(pulled=False)
+        pulls = 0
+        # If another shard is pulling, it does so for this one too. But nobody comes after the last.
+        if self._exchanging.acquire(blocking=is_last):
+            try:
+                pulls = self._exchange(client)
+            finally:
+                self._exchanging.release()
+        with self._lock:
+            inbox = self._inbox
+            return Heard(inbox.ended(tickets), inbox.patience, inbox.next_pull, pulls)
+
+    def expect(self, shard: object, tickets: frozenset[str]) -> bool:
+        """Adds what a shard has got in flight since its turn.
+
+        Args:
+            shard: Who got it.
+            tickets: What it has in flight by the state that it is about to commit.
+
+        Returns:
+            Whether the shard should take another turn even if nothing is in flight, to have its events acknowledged.
+        """
+        with self._lock:
+            self._inbox.expect(shard, tickets, self._clock())
+            return self._inbox.awaits_commit(shard, tickets)
+
+    @property
+    def trouble(self) -> str:
+        """Why no events come; empty where they can."""
+        return self._inbox.trouble
+
+    def _exchange(self, client: Client) -> int:
+        pulls = 0
+        while pulls < _PULLS_AT_ONCE:
+            with self._lock:
+                is_due = self._inbox.is_pull_due(self._clock())
+            if not is_due:
+                break
+            pulls += 1
+            pulled = decode_pull(
+                client.consume(self._settings.queue, "pull", encode_pull(self._settings.lease)), self._clock()
+            )
+            with self._lock:
+                if isinstance(pulled, Trouble):
+                    self._inbox.failed(pulled.message, pulled.error, self._clock())
+                    REPORTS.no_events(pulled.message)
+                    break
+                self._inbox.received(pulled, self._clock())
+            if len(pulled) < MOST_MESSAGES:
+                break
+        with self._lock:
+            acks, retries = self._inbox.answers() if self._inbox.is_answer_due(pulled=pulls > 0) else ([], [])
+        for start in range(0, max(len(acks), len(retries)), MOST_MESSAGES):
+            some = slice(start, start + MOST_MESSAGES)
+            body = encode_ack(acks[some], retries[some])
+            answered = decode_ack(client.consume(self._settings.queue, "ack", body), self._clock())
+            if answered is not None:
+                with self._lock:
+                    self._inbox.failed(answered.message, answered.error, self._clock())
+                break
+        return pulls
+
+
+# ------------------------------------------------------------------------------------------------ one of a process
+
+_lock = threading.Lock()
+_consumers: dict[object, Consumer] = {}
+
+
+def consumer_of(service: WorkersAI, settings: Events) -> Consumer:
+    """The consumer of this process for a queue. It holds nothing that needs closing."""
+    key = (os.getpid(), service.base_url, service.account_id, settings)
+    with _lock:
+        return _consumers.setdefault(key, Consumer(settings))

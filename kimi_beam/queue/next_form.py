@@ -1,0 +1,82 @@
+"""Documents of the queue that are asked for again in another form, because JSON mode could not be met (5024).
+
+They wait as a batch of their own, with what they have cost so far: it counts, whatever becomes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kimi_beam.columnar import Replies
+from kimi_beam.request import batches
+from kimi_beam.request.batches import Item, Spent
+from kimi_beam.types import Failure, OpenRequest, Reply, Ticket
+from kimi_beam.wire.completions import FAILURES
+from kimi_beam.wire.service_errors import UNMET
+
+
+def part(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], bytes | None]:
+    """Parts the replies of a batch that are final from the documents that are asked for again.
+
+    Args:
+        blob: The batch.
+        answered: A reply for each of its documents, in their order.
+        forms: How many ways of asking there are.
+
+    Returns:
+        The final replies; and the batch to ask for again, None where there is none.
+    """
+    head = batches.head(blob)
+    unmet = {place for place, failure in answered.results.failures.items() if failure.code == FAILURES[UNMET]}
+    again = sorted(unmet) if head.form + 1 < forms else []
+    if not head.form and not again:
+        return answered, None
+    spent = batches.spent(blob) if head.form else [Spent()] * len(answered)
+    replies = [_with(reply, before) for reply, before in zip(answered, spent, strict=True)]
+    if not again:
+        return replies, None
+    keys = head.keys
+    batch = batches.encode(
+        [Item(replies[place].document, head.sizes[place], keys[place]) for place in again],
+        form=head.form + 1,
+        spent=[Spent(replies[place].usage, replies[place].ticket.attempts) for place in again],
+    )
+    return [reply for place, reply in enumerate(replies) if place not in unmet], batch
+
+
+def asked_from(blob: bytes, form: int) -> bytes:
+    """The batch, asked for in a later way where its own is known to fail for every document.
+
+    Args:
+        blob: The batch.
+        form: The first way of asking that may not fail.
+    """
+    if batches.head(blob).form >= form:
+        return blob
+    return batches.encode(batches.items(blob), form=form, spent=batches.spent(blob))
+
+
+def given_up(
+    blob: bytes, failure: Failure, ticket: Ticket | None = None, left_open: Sequence[OpenRequest] = ()
+) -> Replies:
+    """A reply with one failure for each document of a batch.
+
+    Args:
+        blob: The batch.
+        failure: Why.
+        ticket: Of its job.
+        left_open: The request of each document, where the job may still be answered.
+    """
+    replies = [
+        Reply(document, failure, ticket=ticket or Ticket(), open=left_open[index] if left_open else None)
+        for index, document in enumerate(batches.decode(blob))
+    ]
+    if not batches.head(blob).form:
+        return Replies.of(replies)
+    return Replies.of(_with(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True))
+
+
+def _with(reply: Reply, before: Spent) -> Reply:
+    ticket = replace(reply.ticket, attempts=reply.ticket.attempts + before.attempts)
+    return replace(reply, usage=reply.usage + before.usage, ticket=ticket)

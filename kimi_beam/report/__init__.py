@@ -1,0 +1,1 @@
+"""What a run says of itself: counters, progress, notices, its summary."""

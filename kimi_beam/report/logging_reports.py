@@ -1,0 +1,152 @@
+"""What a pipeline says of its run by `logging`, under the name ``kimi_beam``: how far it is, and what goes wrong.
+
+A pipeline of one's own has no command line that prints progress. So each worker process logs
+
+* at INFO how far it is, at its first sign of life and then once a minute;
+* at WARNING each kind of trouble with the service once a minute, with the number of times that it was met since.
+
+Nothing of a document and no token is in these lines: they hold counts and the service's own words.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+from kimi_beam.report.progress import PROGRESS, Progress
+from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
+from kimi_beam.wire.printable import printable
+from kimi_beam.wire.protocol import Failed, Gone, Trouble
+from kimi_beam.wire.service_errors import Remedy
+
+T = TypeVar("T")
+
+LOGGER = logging.getLogger("kimi_beam")
+EVERY = 60.0
+"""Seconds between two lines of progress, and between two lines of one kind of trouble."""
+_LONGEST = 300
+"""Characters of the service's words in a line."""
+
+Asked = Literal["submit", "poll", "request"]
+"""What was sent: a batch, a question for its answers, or a synchronous request."""
+
+_FOLLOWS = {
+    Remedy.WAIT: "the service says to come back later: it is asked more slowly, and no document is lost by it",
+    Remedy.RETRY: "the service has trouble of its own: the {asked} is repeated later",
+    Remedy.TIMEOUT: "no answer in time: the {asked} is repeated where that is allowed, and may be paid for twice",
+    Remedy.OTHER_FORM: "JSON mode could not be met: these documents are asked for in another form",
+    Remedy.TOMORROW: "the quota is spent: what is not sent yet becomes dead letters until it is renewed",
+    Remedy.SPLIT: "a {asked} is too large: it is cut in two where that is possible",
+    Remedy.NEVER: "a {asked} is refused for good: a batch is cut in two until what is wrong stands alone",
+    Remedy.ACCOUNT: "the token, account or model is turned away",
+}
+_DOUBTFUL = "a {asked} ended without a word: it may have been paid for, and is repeated once where that is allowed"
+_UNREACHABLE = "the service cannot be reached: it is tried again until the deadline"
+_GONE = "the service does not know a job any more: it is submitted once more if that is so at the next poll too"
+_FAILED = "the service says that a job failed: its documents become dead letters"
+_UNREAD = "a poll failed: the job is polled again"
+_NO_EVENTS = "events cannot be pulled: jobs are polled meanwhile"
+
+
+class Reports:
+    """Logs what one process does, each kind of thing once in a while. Safe to use from several threads.
+
+    Args:
+        counts: What the process is doing.
+        clock: Seconds of a clock that only goes forward.
+    """
+
+    def __init__(self, counts: Progress = PROGRESS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._counts, self._clock = counts, clock
+        self._lock = threading.Lock()
+        self._silent = 0
+        self._next: dict[str, float] = {}
+        """When each kind of line may be logged again."""
+        self._unsaid: Counter[str] = Counter()
+
+    def progress(self) -> None:
+        """Logs how far this process is, where a minute has passed since the last time."""
+        if self._clock() < self._next.get("", 0.0) or not self._is_due(""):
+            return
+        now = self._counts.snapshot()
+        if not now["documents"] and not now["settled"] and not now["in_flight"]:
+            self._next[""] = 0.0
+            return
+        unit = self._counts.unit
+        units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+        LOGGER.info(
+            "in this process: %d documents in, %d settled, %d %s in flight",
+            *(now["documents"], now["settled"], now["in_flight"], units),
+        )
+
+    def heard(self, asked: Asked, result: T) -> T:
+        """Logs the trouble that a reply tells of, if it does, and hands the result on.
+
+        Args:
+            asked: What was sent.
+            result: What the reply was decoded to.
+        """
+        if isinstance(result, Refused):
+            remedy = result.error.remedy
+            self._trouble(f"{asked} {remedy.name}", _FOLLOWS[remedy].format(asked=asked), str(result.error))
+        elif isinstance(result, Unknown):
+            self._trouble(f"{asked} unknown", _DOUBTFUL.format(asked=asked), result.message)
+        elif isinstance(result, Unsent):
+            self._trouble("unsent", _UNREACHABLE, result.message)
+        elif isinstance(result, Gone):
+            self._trouble("gone", _GONE, result.message)
+        elif isinstance(result, Failed):
+            self._trouble("failed", _FAILED, result.message)
+        elif isinstance(result, Trouble):
+            remedy = result.error.remedy if result.error is not None else Remedy.RETRY
+            follows = _FOLLOWS[remedy].format(asked=asked) if remedy in (Remedy.WAIT, Remedy.ACCOUNT) else _UNREAD
+            self._trouble(f"{asked} {remedy.name}", follows, result.message)
+        return result
+
+    def no_events(self, message: str) -> None:
+        """Logs that events could not be pulled."""
+        self._trouble("events", _NO_EVENTS, message)
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Logs nothing meanwhile: the command line says the same itself."""
+        with self._lock:
+            self._silent += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._silent -= 1
+
+    def _trouble(self, kind: str, follows: str, message: str) -> None:
+        if not self._is_due(kind):
+            return
+        more = self._unsaid.pop(kind, 0)
+        since = f" ({more} more of this kind since it was last told)" if more else ""
+        LOGGER.warning("%s%s: %s", follows, since, one_line(message))
+
+    def _is_due(self, kind: str) -> bool:
+        with self._lock:
+            now = self._clock()
+            if self._silent:
+                return False
+            if now < self._next.get(kind, now):
+                if kind:
+                    self._unsaid[kind] += 1
+                return False
+            self._next[kind] = now + EVERY
+            return True
+
+
+def one_line(message: str) -> str:
+    """The service's words as one line of characters that can be printed, so that they cannot steer a terminal."""
+    return printable(" ".join(message.split()))[:_LONGEST]
+
+
+REPORTS = Reports()
+"""Those of this process."""

@@ -1,0 +1,195 @@
+"""What is turned away before anything is paid for: documents that cannot be sent, and ids that stand more than once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import orjson
+
+from kimi_beam.columnar import Documents
+from kimi_beam.ids import id_text
+from kimi_beam.request import batches
+from kimi_beam.request.batches import NO_KEY, Item, Row
+from kimi_beam.request.prompt import CLOSE, OPEN, Prompt, fenced_json
+from kimi_beam.schema import jsontext
+from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.wire import images, size_limits
+
+Name: TypeAlias = "Callable[[bytes, int], bytes]"
+"""What the journal names a document by, of what the model is shown of it and the round."""
+
+
+def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _round: NO_KEY) -> Item:
+    """Checks a document before anything is paid for.
+
+    Args:
+        document: Which.
+        prompt: What is asked of it.
+        name: See `Name`.
+
+    Returns:
+        The document, with a failure where it cannot be sent, and the bytes of its request: 0 where it fails.
+    """
+    if type(document.id) is not str and (key := id_text(document.id)) is not None:
+        document = _with_id(document, key)
+    is_plain = type(document.text) is str and type(document.id) is str and document.id and document.images == ()
+    failure = document.failure or (None if is_plain else _mistyped(document))
+    size = 0
+    if failure is None and document.images:
+        document = _with_images_by_content(document)
+    if failure is None:
+        try:
+            shown = prompt.shown(document)
+            size = prompt.overhead + len(shown)
+            document.id.encode()
+            document.source.encode()
+        except (TypeError, UnicodeEncodeError):
+            told = "the id, text or source holds half a surrogate pair, which is no text"
+            failure = Failure("prompt", "not_utf8", told)
+        else:
+            failure = _unsendable(document, size, prompt)
+    if failure is None:
+        return Item(document, size, name(shown, document.earlier.round))
+    i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
+    given = document.images if isinstance(document.images, (tuple, list)) else ()
+    pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
+    failure = replace(failure, message=jsontext.legible(failure.message))
+    metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
+    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
+
+
+def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], bytes]) -> list[Row | None]:
+    """Checks those of some documents that are a text alone, as `prepare` does, without making a value of any.
+
+    Args:
+        documents: Which.
+        prompt: What is asked of each.
+        name: What the journal names a text alone by, of the text as JSON has it between its quotes.
+
+    Returns:
+        For each what is written of it into a batch; None where it takes `prepare` to say what becomes of it.
+    """
+    if prompt.metadata_keys:  # which are shown with every text
+        return [None] * len(documents)
+    others, around = documents.others, prompt.overhead + len(OPEN) + len(CLOSE)
+    most = size_limits.HARD_MAX_BYTES if prompt.room is None else min(size_limits.HARD_MAX_BYTES, around + prompt.room)
+    rows: list[Row | None] = []
+    for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
+        if place in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
+            rows.append(None)
+            continue
+        try:
+            source.encode()
+            inner = orjson.dumps(text)[1:-1]
+            digest = batches.digest(i)
+        except (TypeError, UnicodeEncodeError):  # half a surrogate pair
+            rows.append(None)
+            continue
+        size = around + len(inner) if b"`" not in inner else prompt.overhead + len(fenced_json(inner))
+        rows.append((i, inner, source, size, digest, name(inner), None) if size <= most else None)
+    return rows
+
+
+def _with_id(document: Document, key: str) -> Document:
+    other = replace(document, id=key)
+    return other if document.file is None else other.with_file(document.file)
+
+
+def _with_images_by_content(document: Document) -> Document:
+    """The document whose data URIs say what their bytes are: a PNG that is named .jpg is sent as a PNG."""
+    pictures = tuple(map(images.by_content, document.images))
+    return document if pictures == tuple(document.images) else replace(document, images=pictures)
+
+
+def _mistyped(document: Document) -> Failure | None:
+    """Types are hints to Python: a document made of a database's row may hold anything."""
+    if not isinstance(document.id, str) or not document.id:
+        return Failure("prompt", "missing_id", f"the id is {document.id!r:.100}, not a string that names the document")
+    if not isinstance(document.text, str):
+        return Failure("prompt", "missing_text", f"the text is of type {type(document.text).__name__}, not a string")
+    if not isinstance(document.images, (tuple, list)):
+        return Failure("prompt", "bad_image", f"the images are of type {type(document.images).__name__}, not a tuple")
+    if not all(isinstance(uri, str) for uri in document.images):
+        return Failure("prompt", "bad_image", "images are data URIs, and one of these is no string")
+    return None
+
+
+def _str(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
+    if (not document.text or document.text.isspace()) and not document.images:
+        return Failure("prompt", "empty_document", "the document has no text")
+    if "\0" in document.text and document.text.count("\0") * 3 >= len(document.text):
+        nuls = "a NUL stands beside each letter of the text: it is UTF-16 or UTF-32 that was read as UTF-8"
+        return Failure("prompt", "not_utf8", nuls)
+    for number, uri in enumerate(document.images, 1):
+        if told := images.problem(uri):
+            return Failure("prompt", "bad_image", f"image {number}: {told}")
+    if size > size_limits.HARD_MAX_BYTES:
+        told = f"its request of {size} bytes exceeds {size_limits.HARD_MAX_BYTES}, the most that a job may hold"
+        return Failure("prompt", "too_large", told)
+    if told := prompt.past_the_window(document.text):
+        return Failure("prompt", "too_large", told)
+    return None
+
+
+def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[bytes], list[Reply]]:
+    """Parts the batches that can be sent from the documents that cannot.
+
+    Args:
+        blobs: All batches of a shard.
+        compare: Whether documents of one id are refused: every holder of it. Not those that a stream delivered, each by
+            itself: there ids are not compared, and they come here as the dead letters that they became.
+
+    Returns:
+        The batches to send, and a reply for each document that failed before it could be sent.
+    """
+    twice = _repeated(blobs) if compare else frozenset[int]()
+    twice -= _told_apart(blobs, twice)
+    good: list[bytes] = []
+    failed: list[Reply] = []
+    for blob in blobs:
+        head = batches.head(blob)
+        if not head.failed and twice.isdisjoint(head.digests):
+            good.append(blob)
+            continue
+        keep = []
+        for item, digest in zip(batches.items(blob), head.digests, strict=True):
+            document, failure = item.document, item.document.failure
+            if digest in twice:
+                told = f"{failure.message}; and " if failure else ""
+                failure = Failure("prompt", "duplicate_id", f"{told}more than one document has the id {document.id!r}")
+            if failure is None:
+                keep.append(item)
+            else:
+                failed.append(Reply(document, failure))
+        if keep:
+            good.append(batches.encode(keep))
+    return good, failed
+
+
+def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
+    """Digests of the ids that more than one document has."""
+    digests = [digest for blob in blobs for digest in batches.head(blob).digests]
+    if len(set(digests)) == len(digests):
+        return frozenset()
+    return frozenset(digest for digest, count in Counter(digests).items() if count > 1)
+
+
+def _told_apart(blobs: Sequence[bytes], twice: frozenset[int]) -> frozenset[int]:
+    """Digests of the ids whose documents are deliveries of a stream, each another one."""
+    deliveries: dict[int, list[str]] = {}
+    for blob in blobs:
+        digests = batches.head(blob).digests
+        if twice.isdisjoint(digests):
+            continue
+        for document, digest in zip(batches.decode(blob), digests, strict=True):
+            if digest in twice:
+                name = document.arrival.delivery if document.arrival is not None else ""
+                deliveries.setdefault(digest, []).append(name)
+    return frozenset(i for i, names in deliveries.items() if all(names) and len(set(names)) == len(names))

@@ -1,0 +1,1 @@
+"""Where good and bad part, and how each looks."""

@@ -1,0 +1,197 @@
+"""The JSON value in an answer's text, past the habits of models: fences, prose around it, reasoning between tags.
+
+The text is read as a whole first. Only where it is no JSON as a whole is it searched for values, and then nothing is
+guessed: values that disagree, a value that is broken off, and reasoning that does not end make the text no answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from kimi_beam.schema import jsontext
+
+# Of values, and of what begins like one and is none: each may have to be looked at as far as the text's end.
+_MAX_VALUES = 100
+_NAMES = (
+    "think|thought|reason|reflect|analys|analyz|scratch|draft|monolog|rationale|deliberat|brainstorm|ponder|"
+    "chain_of|cot\\b|plan(?:ning)?\\b|思考|推理"
+)
+# Where something begins that is not prose. Repetitions are bounded, so that a search takes linear time on any text.
+_MARK = re.compile(
+    # <think>, </thinking>, <ns:thought x="y">, <|begin_of_thought|>, ◁think▷
+    rf"[<◁]\|?(?P<end>/)?(?:[\w.-]{{1,40}}:)?(?P<name>\w{{0,40}}?(?:{_NAMES})\w{{0,40}})(?:\s[^<>▷]{{0,200}})?\|?[>▷]"
+    r"|\[(?P<square_end>/)?(?P<square>THINK|THINKING|REASONING)\]"
+    r"|<\|channel\|>\s{0,9}(?P<channel>\w{1,20})"
+    r"|(?P<fence>`{3,}[A-Za-z0-9]{0,20})"
+    r"|(?P<open>[{\[])"
+    r"|(?P<close>[}\]])",
+    re.IGNORECASE,
+)
+_TAG = re.compile(_MARK.pattern.partition("|(?P<fence>")[0], re.IGNORECASE)
+_SPACE = re.compile(r"[ \t\r\n]*")
+_FENCE_END = re.compile(r"[ \t\r\n]*(?:`{3,}|\Z)")
+# "[as asked]", "[1]", "{no. 5}": most brackets of the prose hold no value. No string in them can hold the last bracket.
+_SHORT = re.compile(r'\[[^\[\]{}"]{0,300}\]|\{[^\[\]{}":]{0,300}\}')
+_QUOTED = re.compile(r"\[[^\[\]{}]{0,300}\]")
+# An object that was closed too early goes on after its end.
+_GOES_ON = re.compile(r'\s{0,99},\s{0,99}"[^"\n]{0,200}"\s{0,99}:')
+_VALUE = json.JSONDecoder()
+
+
+def parse(text: str) -> Any:
+    """Reads the one JSON value of an answer.
+
+    Args:
+        text: What the model wrote. A byte order mark, fences, prose, and reasoning between tags may stand around the
+            value. The same value said several times is one.
+
+    Raises:
+        ValueError: There is no value, the values disagree, one is broken off, or the text ends within its reasoning.
+        jsontext.RepeatedKeyError: An object has a key twice.
+    """
+    text = text.strip().removeprefix("\ufeff").strip()
+    try:
+        return jsontext.loads_unambiguously(text)
+    except jsontext.RepeatedKeyError:
+        raise
+    except ValueError as e:
+        try:
+            found = _Search(text)
+        except _TooManyError as many:
+            raise ValueError(str(many)) from None
+        if found.depth:
+            raise ValueError("the text ends within its reasoning") from None
+        if found.broken is not None:
+            raise found.broken from None
+        if not found.values:
+            raise e
+    return _agreed(found.values)
+
+
+class _TooManyError(Exception):
+    """The text holds more that looks like JSON than any answer does."""
+
+
+class _Value(NamedTuple):
+    value: Any
+    may_be_prose: bool
+    """Whether it is an array without objects, which beside an object is "[1]" of the prose."""
+
+
+class _Search:
+    """What stands in a text that is no JSON as a whole, outside of its reasoning.
+
+    Attributes:
+        values: JSON values.
+        broken: Why something that begins like a value is none; None where all are whole.
+        depth: How many tags of reasoning are open at the end.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._forget()
+        self.depth = self._looked_at = 0
+        at = 0
+        while mark := (_TAG if self.depth or self.broken else _MARK).search(text, at):
+            at = self._after(mark)
+
+    def _forget(self) -> None:
+        self.values: list[_Value] = []
+        self.broken: ValueError | None = None
+
+    def _after(self, mark: re.Match[str]) -> int:
+        """Notes what a mark stands for; returns where to search on."""
+        kind = mark.lastgroup
+        if kind == "fence":
+            return self._fence(mark.end())
+        if kind == "open":
+            return self._bracket(mark.start())
+        if kind == "close":
+            self.broken = ValueError(f"{mark[0]!r} at character {mark.start()} closes nothing")
+        elif mark["channel"]:  # of gpt-oss's format: each channel begins by its name
+            self.depth = int(mark["channel"].lower() != "final")
+            if not self.depth:
+                self._forget()
+        elif not mark[0].rstrip(">▷|").endswith("/"):  # <think/> holds nothing
+            name = (mark["name"] or "").lower()
+            if mark["end"] or mark["square_end"] or name.startswith("end_"):
+                self._end_reasoning()
+            else:
+                self.depth += 1
+        return mark.end()
+
+    def _end_reasoning(self) -> None:
+        if self.depth:
+            self.depth -= 1
+        else:  # the beginning stood in the prompt's template: all before it was reasoning
+            self._forget()
+
+    def _fence(self, at: int) -> int:
+        """Within a fence a value need not be an object or an array."""
+        start = _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # it matches anywhere
+        if self._text[start : start + 1] in ("", "{", "[", "`", "<", "◁"):
+            return at
+        try:
+            end = self._end_of_value(start)
+        except ValueError:
+            return at
+        closed = _FENCE_END.match(self._text, end)
+        if closed is None:
+            return at
+        self._add(start, end)
+        return closed.end()
+
+    def _bracket(self, start: int) -> int:
+        short = _SHORT.match(self._text, start)
+        if short is not None:
+            try:
+                json.loads(short[0])
+            except ValueError:
+                return short.end()
+            self._add(start, short.end())
+            return short.end()
+        try:
+            end = self._end_of_value(start)
+        except ValueError as e:
+            quoted = _QUOTED.match(self._text, start)
+            if quoted is not None:
+                return quoted.end()
+            self.broken = e
+            return start + 1
+        self._add(start, end)
+        if self._text[start] == "{" and _GOES_ON.match(self._text, end):
+            self.broken = ValueError(f"the object that ends at character {end} goes on after its end")
+        return end
+
+    def _end_of_value(self, start: int) -> int:
+        self._look_at_one_more()
+        try:
+            return _VALUE.raw_decode(self._text, start)[1]
+        except (ValueError, RecursionError) as e:
+            raise ValueError(f"what begins at character {start} is no JSON: {e}") from None
+
+    def _look_at_one_more(self) -> None:
+        self._looked_at += 1
+        if self._looked_at > 2 * _MAX_VALUES:
+            raise _TooManyError(f"more than {_MAX_VALUES} places in it look like JSON")
+
+    def _add(self, start: int, end: int) -> None:
+        self._look_at_one_more()
+        try:
+            value = jsontext.loads_unambiguously(self._text[start:end])
+        except ValueError as e:
+            self.broken = e
+            return
+        may_be_prose = isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value)
+        self.values.append(_Value(value, may_be_prose))
+
+
+def _agreed(values: list[_Value]) -> Any:
+    if any(isinstance(one.value, (dict, list)) and not one.may_be_prose for one in values):
+        values = [one for one in values if not one.may_be_prose]
+    first = values[0].value
+    if not all(jsontext.same(first, other.value) for other in values[1:]):
+        raise ValueError(f"it holds {len(values)} JSON values that disagree")
+    return first

@@ -1,0 +1,167 @@
+"""A dead letter as one JSON line, every key on every line, and the line as a dead letter again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from kimi_beam.beam_extensions.arrival import micros, moment
+from kimi_beam.errors import KimiBeamError
+from kimi_beam.schema import jsontext
+from kimi_beam.types import Arrival, DeadLetter, Document, Failure, OpenRequest, Usage
+from kimi_beam.wire.size_limits import BEGINNING, HARD_MAX_BYTES, MAX_DOCUMENT_BYTES
+
+SUFFIX = ".jsonl"
+
+
+if TYPE_CHECKING:
+    from kimi_beam.results.dead_letter_fields import Line
+
+VERSION = 2
+"""Of the line's format. A reader refuses one that it does not know."""
+
+
+def encode(dead_letter: DeadLetter) -> bytes:
+    """The line of a dead letter, its line feed included."""
+    document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
+    held = _Held.of(document)
+    arrival = document.arrival or Arrival()
+    line: dict[str, Any] = {
+        "document_id": document.id,
+        "document": {
+            "id": document.id,
+            "text": held.text,
+            "images": held.images,
+            "metadata": orjson.Fragment(held.metadata),
+            "truncated": held.truncated or dead_letter.truncated or _was_cut_by_reading(failure),
+        },
+        "source": document.source,
+        "stage": failure.stage,
+        "code": failure.code,
+        "message": failure.message,
+        "retryable": failure.retryable,
+        "attempts": dead_letter.attempts,
+        "request_id": dead_letter.request_id,
+        "raw": failure.raw,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+        },
+        "model": dead_letter.model,
+        "schema_hash": dead_letter.schema_hash,
+        "failed_at": datetime.fromtimestamp(dead_letter.failed_at, timezone.utc).isoformat(timespec="milliseconds"),
+        "event_time": _iso(arrival.event_time),
+        "window": arrival.window and [_iso(edge) for edge in arrival.window],
+        "delivery": arrival.delivery or None,
+        "round": dead_letter.round,
+        "open_request": dead_letter.open and asdict(dead_letter.open),
+        "version": VERSION,
+    }
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _Held(NamedTuple):
+    """What a line holds of a document: all of one that can be sent, else the beginning."""
+
+    text: str
+    images: list[str]
+    metadata: bytes
+    truncated: bool
+
+    @classmethod
+    def of(cls, document: Document) -> _Held:
+        """Of a text that no request can hold, its beginning; of such pictures and metadata, nothing."""
+        text, images = document.text, list(document.images)
+        metadata = jsontext.dumps_any(dict(document.metadata))
+        # A letter has four bytes at most, so that most texts need no look.
+        if len(text) * 4 > HARD_MAX_BYTES and len(encoded := text.encode("utf-8", "surrogatepass")) > HARD_MAX_BYTES:
+            text = encoded[:BEGINNING].decode("utf-8", "ignore")
+        if sum(map(len, images)) > HARD_MAX_BYTES:
+            images = []
+        if len(metadata) > MAX_DOCUMENT_BYTES:
+            metadata = b"{}"
+        is_cut = (
+            text is not document.text
+            or len(images) < len(document.images)
+            or (metadata == b"{}" and bool(document.metadata))
+        )
+        return cls(text, images, metadata, is_cut)
+
+
+def _was_cut_by_reading(failure: Failure) -> bool:
+    return failure.stage == "read" and failure.code == "too_large"
+
+
+def _iso(micros: int | None) -> str | None:
+    at = moment(micros)
+    return at.isoformat(timespec="microseconds") if at else None
+
+
+class DeadLetterError(KimiBeamError):
+    """A dead letter is of a version that is not known."""
+
+
+def decode(line: bytes) -> DeadLetter:
+    """The dead letter of a line.
+
+    Raises:
+        DeadLetterError: Another version of kimi_beam wrote it.
+        ValueError: It is no dead letter, or a damaged one.
+    """
+    content = jsontext.loads_unambiguously(line)
+    if not isinstance(content, dict) or "version" not in content:
+        raise ValueError("it has no version, as each dead letter has")
+    if content["version"] != VERSION:
+        told = f"a dead letter of version {content['version']!r:.40}; this kimi_beam reads {VERSION}"
+        raise DeadLetterError(told)
+    from kimi_beam.results.dead_letter_fields import checked
+
+    read = checked(content)
+    try:
+        failed_at = datetime.fromisoformat(read["failed_at"]).timestamp()
+    except OverflowError:
+        raise ValueError("/failed_at: no moment that can be counted") from None
+    document, open_request = read["document"], read["open_request"]
+    if open_request is not None and open_request["position"] >= open_request["count"]:
+        raise ValueError("/open_request/position: not below the count")
+    return DeadLetter(
+        Document(
+            document["id"],
+            document["text"],
+            tuple(document["images"]),
+            document["metadata"],
+            read["source"],
+            arrival=_arrival(read),
+        ),
+        Failure(read["stage"], read["code"], read["message"], read["retryable"], read["raw"]),
+        read["attempts"],
+        read["request_id"],
+        Usage(**read["usage"]),
+        read["model"],
+        read["schema_hash"],
+        failed_at,
+        read["round"],
+        OpenRequest(**open_request) if open_request else None,
+        document.get("truncated", False),
+    )
+
+
+def _arrival(read: Line) -> Arrival | None:
+    """How the document came in, None where it did not come by a stream.
+
+    Raises:
+        ValueError: A time is none.
+    """
+    if read["delivery"] is None:
+        return None
+    at, window = read["event_time"], read["window"]
+    edges = [micros(datetime.fromisoformat(edge)) for edge in window or ()]
+    return Arrival(
+        None if at is None else micros(datetime.fromisoformat(at)),
+        (edges[0], edges[1]) if edges else None,
+        read["delivery"],
+    )

@@ -1,0 +1,116 @@
+"""The row as it is written: the schema's columns with the document's id, metadata and provenance around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from kimi_beam.columnar import arrow_column
+from kimi_beam.schema import OutputSchema, Violation, jsontext
+from kimi_beam.schema.cells import JSON
+from kimi_beam.types import Arrival, Provenance
+
+PROVENANCE = pa.struct(
+    [
+        ("source", pa.string()),
+        ("model_asked", pa.string()),
+        ("model_answered", pa.string()),
+        ("request_id", pa.string()),
+        ("attempts", pa.int32()),
+        ("prompt_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("schema_hash", pa.string()),
+        ("extracted_at", pa.timestamp("us", "UTC")),
+        ("event_time", pa.timestamp("us", "UTC")),
+        ("window_start", pa.timestamp("us", "UTC")),
+        ("window_end", pa.timestamp("us", "UTC")),
+        ("delivery", pa.string()),
+    ]
+)
+_NO_ARRIVAL = Arrival()
+
+
+def file_schema(schema: OutputSchema) -> pa.Schema:
+    """The Arrow schema of a Parquet file. Its metadata, which is the footer's, carries the JSON Schema and its hash."""
+    return pa.schema(
+        [
+            pa.field("_document_id", pa.string(), nullable=False),
+            *schema.arrow_schema,
+            pa.field("_metadata", JSON),
+            pa.field("_provenance", PROVENANCE, nullable=False),
+        ],
+        metadata={
+            "kimi_beam.json_schema": jsontext.dumps_any(schema.json_schema),
+            "kimi_beam.schema_hash": schema.hash.encode(),
+        },
+    )
+
+
+def convert(
+    schema: OutputSchema,
+    ids: Sequence[str],
+    fields: Sequence[Any],
+    metadata: Sequence[Mapping[str, Any]],
+    provenance: Sequence[Sequence[Any]],
+) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
+    """Converts extractions, given column by column.
+
+    Args:
+        schema: Of the fields.
+        ids: Of the documents.
+        fields: The answers.
+        metadata: Of the documents.
+        provenance: A column for each field of `PROVENANCE`; times in seconds since 1970 and microseconds.
+
+    Returns:
+        A record batch of `file_schema` with a row for each extraction that could be converted, in order; and the index
+        and reason of each that could not.
+    """
+    typed, bad = schema.to_arrow(fields)
+    if bad:
+        skip = {index for index, _ in bad}
+        keep = [index for index in range(len(ids)) if index not in skip]
+        ids, metadata = [ids[i] for i in keep], [metadata[i] for i in keep]
+        provenance = [[column[i] for i in keep] for column in provenance]
+    origins = [arrow_column(column, field.type) for column, field in zip(provenance, PROVENANCE, strict=True)]
+    arrays = [
+        pa.array(ids, pa.string()),
+        *typed.columns,
+        arrow_column([jsontext.dumps_any(one).decode() if one else None for one in metadata], pa.string()).cast(JSON),
+        pa.StructArray.from_arrays(origins, fields=list(PROVENANCE)),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=file_schema(schema)), bad
+
+
+def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
+    """The columns of `PROVENANCE`."""
+    usages = [row.usage for row in rows]
+    return [
+        [row.source for row in rows],
+        [row.model_asked for row in rows],
+        [row.model_answered for row in rows],
+        [row.request_id for row in rows],
+        [row.attempts for row in rows],
+        [usage.prompt_tokens for usage in usages],
+        [usage.cached_tokens for usage in usages],
+        [usage.completion_tokens for usage in usages],
+        [row.schema_hash for row in rows],
+        [None if row.extracted_at is None else row.extracted_at * 1_000_000 for row in rows],
+        *arrival_columns([row.arrival for row in rows]),
+    ]
+
+
+def arrival_columns(given: Sequence[Arrival | None]) -> list[list[Any]]:
+    """The last columns of `PROVENANCE`, which only a stream's documents fill."""
+    if not any(given):
+        return [[None] * len(given)] * 4
+    arrivals = [arrival or _NO_ARRIVAL for arrival in given]
+    return [
+        [arrival.event_time for arrival in arrivals],
+        [arrival.window and arrival.window[0] for arrival in arrivals],
+        [arrival.window and arrival.window[1] for arrival in arrivals],
+        [arrival.delivery or None for arrival in arrivals],
+    ]

@@ -1,0 +1,1 @@
+"""What only input without an end needs."""

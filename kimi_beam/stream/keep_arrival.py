@@ -1,0 +1,32 @@
+"""`KeepArrival`: what Beam knows of a document that comes in by a stream becomes a field of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import IntervalWindow
+
+from kimi_beam.beam_extensions.arrival import keep
+from kimi_beam.beam_extensions.element_types import wrong_element
+from kimi_beam.types import Document
+
+
+class KeepArrival(beam.DoFn):
+    """``Document -> Document``: with its event time, its window, and a name for this delivery.
+
+    Args:
+        anew: Whether time and window take the place of those that a document has from an earlier pipeline or `Extract`.
+    """
+
+    def __init__(self, *, anew: bool = False) -> None:
+        self._anew = anew
+
+    def process(
+        self, document: Document, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
+    ) -> Iterator[Document]:
+        if not isinstance(document, Document):
+            raise wrong_element("Extract", document, Document)
+        edges = (window.start.micros, window.end.micros) if isinstance(window, IntervalWindow) else None
+        yield keep(document, timestamp.micros, edges, anew=self._anew)

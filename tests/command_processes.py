@@ -1,0 +1,130 @@
+"""`kimi-beam extract`, from files to a dataset, in processes of their own that can be killed.
+
+They are forked from a server that has Beam imported already, so that one begins within milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from apache_beam.io.localfilesystem import LocalFileSystem
+from harness import RECEIPT, receipts, service
+from patience import HANGS
+
+import kimi_beam as kb
+from kimi_beam import run as job
+from kimi_beam.journal.records import Journaling
+from kimi_beam.schema import OutputSchema
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["commands"])
+
+PATIENT = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=HANGS)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A run over some receipts; the same value is the same command.
+
+    Attributes:
+        directory: Holds the input.
+        url: Of the service.
+        documents: How many.
+        output: Where the result and the journal are; None: beside the input.
+        polling: When finished jobs are looked for.
+        on_unknown_submit: See `Journaling`.
+        options: Beam's.
+        dies_at: The process kills itself when it is about to touch a file for so many times; 0: it does not.
+        file_size: Bytes that a file may have; 0: any.
+        without_lease: Whether it takes what another run holds.
+    """
+
+    directory: Path
+    url: str
+    documents: int = 600
+    output: Path | None = None
+    polling: kb.Polling = PATIENT
+    on_unknown_submit: Any = "resubmit"
+    options: Sequence[str] = ()
+    dies_at: int = 0
+    file_size: int = 0
+    without_lease: bool = False
+
+    @property
+    def result(self) -> Path:
+        return self.output or self.directory / "out"
+
+    @property
+    def journal(self) -> Path:
+        return self.result / "_journal"
+
+    def start(self) -> BaseProcess:
+        """Begins the run."""
+        lines = [json.dumps({"id": d.id, "text": d.text}) for d in receipts(self.documents)]
+        (self.directory / "docs.jsonl").write_text("\n".join(lines) + "\n")
+        process = _processes.Process(target=_run, args=(self,))
+        process.start()
+        return process
+
+    def run(self) -> int:
+        """Runs it to its end; the exit code, negative for a signal."""
+        return ended(self.start())
+
+
+def ended(process: BaseProcess, within: float = HANGS) -> int:
+    """Waits for a run; the exit code, negative for a signal."""
+    try:
+        process.join(within)
+        assert process.exitcode is not None, f"not done after {within} s"
+        return process.exitcode
+    finally:
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+
+
+def _run(command: Command) -> None:
+    if command.dies_at:
+        _count_down(command.dies_at)
+    if command.file_size:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (command.file_size, resource.RLIM_INFINITY))
+    if command.without_lease:
+        job.lease = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment]
+    wanted = job.Job(
+        inputs=[str(command.directory / "docs.jsonl")],
+        schema=OutputSchema(RECEIPT),
+        service=service(command.url),
+        output=str(command.result),
+        polling=command.polling,
+        journaling=Journaling(str(command.journal), command.on_unknown_submit, grace=0.3),
+    )
+    job.Run(wanted, command.options).run()
+
+
+def _count_down(count: int) -> None:
+    left, lock = [count], threading.Lock()
+
+    def deadly(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def touched(*args: Any, **kwargs: Any) -> Any:
+            with lock:
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return operation(*args, **kwargs)
+
+        return touched
+
+    for name in ("create", "rename", "delete", "mkdirs"):
+        setattr(LocalFileSystem, name, deadly(getattr(LocalFileSystem, name)))

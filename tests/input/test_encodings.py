@@ -1,0 +1,173 @@
+"""Texts in other encodings: read where it is certain which, else a dead letter; never letters with NULs between."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import contextlib
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_beam.input.encodings import NotTextError, text_of
+from kimi_beam.input.file_parts import find_parts
+from kimi_beam.input.read_documents import read_part
+from kimi_beam.request.checks import prepare
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Document
+
+MARKED = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+CYRILLIC = "\u0418\u0442\u043e\u0433\u043e"
+RECEIPT = "COMPANY: Größe & Söhne\r\nDate: 2026-03-01\r\nTOTAL: 10.50 €\r\n"
+
+
+def read(path: Path) -> list[Document]:
+    return [document for part in find_parts((str(path),)) for document in read_part(part)]
+
+
+@pytest.mark.parametrize("encoding", MARKED)
+@pytest.mark.parametrize("text", [RECEIPT, "東京 🧾\n", "", "a"])
+@pytest.mark.parametrize("suffix", [".txt", ".md", ".txt.gz"])
+def test_a_text_with_a_mark_is_read(tmp_path: Path, encoding: str, text: str, suffix: str) -> None:
+    content = MARKED[encoding] + text.encode(encoding)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    (document,) = read(path)
+    assert (document.failure, document.text) == (None, text)
+
+
+@pytest.mark.parametrize("encoding", [name for name in MARKED if name != "utf-8"])
+def test_a_text_without_a_mark_is_read_where_its_nuls_leave_no_doubt(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes(RECEIPT.encode(encoding))
+    (document,) = read(tmp_path / "a.txt")
+    assert (document.failure, document.text) == (None, RECEIPT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{CYRILLIC}\n{CYRILLIC}: 5\n".encode("utf-16-le"),  # few NULs
+        f"{CYRILLIC} {CYRILLIC}".encode("utf-16-be"),
+        CYRILLIC.encode("utf-16-le"),  # none, but control characters between ASCII
+        RECEIPT.encode("utf-16-le")[:-1],
+        b"plain\0",
+        b"one\0two\0three\0",
+        b"\0" * 100,
+        b"\0",
+        codecs.BOM_UTF16_LE + b"a",
+        codecs.BOM_UTF16_LE + "a\0b".encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + b"\xd8\x00\x00\x41",
+        RECEIPT.encode("latin-1", "replace"),
+        b"\xff",
+    ],
+)
+def test_anything_else_is_a_dead_letter_with_its_bytes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    (document,) = read(tmp_path / "a.txt")
+    assert document.failure is not None
+    assert (document.failure.stage, document.failure.code) == ("read", "not_utf8")
+    assert document.failure.raw == base64.b64encode(content).decode()
+    assert document.text == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n", "a PDF"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n\0\1", "a PDF"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0word/document.xml\xff", "a ZIP"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "a JPEG"),
+        (b"GIF89a\1\0\1\0\x80\0\0", "a GIF"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "older Microsoft Office"),
+        (gzip.compress(b"text", mtime=0), "gzip"),
+        (b"SQLite format 3\0\x10", "SQLite"),
+    ],
+)
+def test_a_file_of_another_kind_under_the_name_of_a_text_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    (document,) = read(tmp_path / "a.txt")
+    assert document.failure is not None
+    assert document.failure.code == "not_text"
+    assert kind in document.failure.message
+
+
+@pytest.mark.parametrize(
+    "text", ["GIF89a is a format.", "PAR1 and PK are marks", "BZh is one too", "PDF", "\x1b[1mbold\x0c"]
+)
+def test_texts_about_other_kinds_are_texts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    (document,) = read(tmp_path / "a.txt")
+    assert (document.failure, document.text) == (None, text)
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30))
+def test_what_is_utf8_is_read_as_that_and_nothing_else(text: str) -> None:
+    if not text.startswith("\ufeff"):
+        assert text_of(text.encode()) == text
+
+
+@settings(derandomize=True, max_examples=1_000)
+@given(st.binary(max_size=40) | st.lists(st.sampled_from([b"\0", b"a", b"\4", b"\xd8"]), max_size=12).map(b"".join))
+def test_no_bytes_become_a_text_with_nuls(content: bytes) -> None:
+    with contextlib.suppress(NotTextError):
+        assert "\0" not in text_of(content)
+
+
+# ------------------------------------------------------------------------------------------------ JSON lines
+
+
+@pytest.mark.parametrize("encoding", MARKED)
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".jsonl.gz"])
+def test_json_lines_in_any_encoding_are_read(
+    tmp_path: Path, encoding: str, marked: bool, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [{"id": f"d{n}", "text": f"Größe 東京 🧾 \u0a0a {n}", "n": n} for n in range(20)]
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n{bad\n"
+    content = (MARKED[encoding] if marked else b"") + text.encode(encoding)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    for size in (16 << 20, 64):
+        monkeypatch.setattr("kimi_beam.input.file_parts._PART_BYTES", size)
+        *good, bad = read(path)
+        assert [(one.id, one.text, one.metadata) for one in good] == [
+            (line["id"], line["text"], {"n": line["n"]}) for line in lines
+        ]
+        assert bad.id == f"{path}#21"
+        assert bad.failure is not None
+        assert bad.failure.code == "not_json"
+
+
+def test_a_line_with_half_a_pair_costs_that_line_alone(tmp_path: Path) -> None:
+    lines = ['{"id": "a", "text": "x"}\n', '{"id": "b", "text": "', '"}\n', '{"id": "c", "text": "x"}\n']
+    a, b, rest, c = (line.encode("utf-16-le") for line in lines)
+    (tmp_path / "a.jsonl").write_bytes(codecs.BOM_UTF16_LE + a + b + b"\x3d\xd8" + rest + c)
+    found = read(tmp_path / "a.jsonl")
+    assert [one.failure and one.failure.code for one in found] == [None, "not_utf8", None]
+
+
+# ------------------------------------------------------------------------------------------------ documents of code
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_text_that_somebody_has_read_as_utf8_is_not_sent(encoding: str) -> None:
+    text = "TOTAL: 10.50".encode(encoding).decode()
+    prepared = prepare(Document("a", text), Prompt(OutputSchema({"type": "object"}))).document
+    assert prepared.failure is not None
+    assert (prepared.failure.stage, prepared.failure.code) == ("prompt", "not_utf8")
+    assert "UTF-16" in prepared.failure.message
+    some = prepare(Document("a", "one NUL\0 in a text"), Prompt(OutputSchema({"type": "object"}))).document
+    assert some.failure is None

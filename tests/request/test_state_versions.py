@@ -1,0 +1,380 @@
+"""What lies in the state of a running job is read by the kimi_beam that takes it over, or refused in as many words.
+
+The bytes here were written by the versions that they name. Where one of them is not read any more, a job that is being
+updated on Dataflow or Flink is lost: add what a new version writes, and take nothing away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import orjson
+import pyarrow as pa
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2 as proto
+from conftest import ROOT
+from harness import ACCOUNT, RECEIPT, service
+
+import kimi_beam as kb
+from kimi_beam.errors import StateError
+from kimi_beam.journal.recorder import Keys
+from kimi_beam.queue import jobs
+from kimi_beam.queue.jobs import Job, Shard
+from kimi_beam.queue.state_layout import Layout
+from kimi_beam.request import batches
+from kimi_beam.request.batches import NO_KEY, Item, Spent
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
+from pipelines import stream
+
+BATCH_2 = bytes.fromhex(
+    "02010000000200000000000000aa780000000000000000000000000000002f42665b399ef840754f854de3c2728428b52ffd"
+    "20aa7d040052c91f248035ea330435413b8880b16c7f3eedc55cb3e4947fdb6fb24e4a100bc496edc7d4c0bc25ceb976e6cb"
+    "9b2e121f5a71a55b6170361e9beb7b20cdcb302b091556fb8ef6f97ed63ba79cf9f2a68ff19277769ce7794000ad7d844926"
+    "12382d826a766e64bd1f0d511a43d290c377949575403691946f80003619b0e07bad1a040063411cce23940667c09419"
+)
+BATCH_3 = bytes.fromhex(
+    "03010000000400000000000001bb78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b528b52ffd60bb004508004650352a60b56d0e300c1a04"
+    "41a0ffa0949ff62352aa5d48d448aaeec80d837e54fb7f7bb3bd6216d3b90ec300042b0027002a00cf83ac1368c807f31a6b"
+    "20413b3732bb276a51c80be985c477940e48c1b28c947c0308a04c8437e07bcd580b6f55de4c70ca5cdf07382304d321df64"
+    "66dfd13adfceec4ddf7c5db1c718916f4e24148a3b01666f936608557dc31731dc220e86a7e0344ba9afaa6a60905f94a025"
+    "6fab211f0b8391923a60fc078901ad4d5a5b57776e55ab710a8fe18058c7881ef40dd5f70a98ccde7c31c8d393e2b4cf92b7"
+    "66fa8e021300e5c201c6414bc01e0b16a64d3bc66c267aae32a016bed02026820c0b86cd58a4bd0bcde1148432c0cd5b2f19"
+    "6614"
+)
+BATCH_3_OF_A_STREAM = bytes.fromhex(
+    "030000000001000000000000006a09000000000000004f1d2fb024a5d81028b52ffd206af5010004035b5b2265222c227422"
+    "2c22222c6e756c6c7b226172726976616c223a5b31302c5b302c3336305d2c226162225d7d5d5d040039a1813370820aa42c"
+    "01"
+)
+BATCH_4 = bytes.fromhex(
+    "04810000000400000000000001df78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b56b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b000000000000"
+    "0000000000000000000000ff00ff00ff00ff00ff00ff00ff00ff000102030405060708090a0b0c0d0e0f28b52ffd60df003d"
+    "0900b6d33d2a60256e0e300c1a0441a066416be3b660506bc688a46da9b323720b750425e211bb89d822a6730441c0053200"
+    "33003200ef39ef239290a9a0a08a84d691249069faf6fd68e31b4000c29cecc09cecf4a11fdf0e1929388a847c37bed5cf79"
+    "7a20530110b9929ff34a9208d268eaec1d56d08b058371e6b09336020e19519c4e7d1cfa807c57acb09c1bd20dcace3af5d1"
+    "b90f535f015024e99afa12e35abee33e4ea38a04e2606096c696bfd65a88e7bc11144dbd1928fe4e91c67b11761e3484a9be"
+    "13714a086615844b635fded697b7b3f79ca7dcc8e4435841d8cecedc8bb585311c10098536ceb3d1775cbe5b80e4f7e5ed39"
+    "4b1b1100a08856e94858172417be3118d8314633e80d20b96bde3d99a61f61fc4d073cc180a1061975053056d2aa27"
+)
+BATCH_4_OF_A_STREAM = bytes.fromhex(
+    "040000000001000000000000007d09000000000000004f1d2fb024a5d8107373737373737373737373737373737328b52ffd"
+    "207d8d0200e284101780a92d06fcc2a0973a0c36d0ec2263a0801c41ec44a6472933e58271a50500655856e05d180862cc18"
+    "9521de6a287bfdbd3a3087b2577e4e42cf95eb782f818c02040039a18133c24911d7b403"
+)
+BATCH_5 = bytes.fromhex(
+    "05810000000400000000000001be78000000000000000000000000000000187301000000000007000000000000002f42665b"
+    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b56b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b000000000000"
+    "0000000000000000000000ff00ff00ff00ff00ff00ff00ff00ff000102030405060708090a0b0c0d0e0f0000011200000000"
+    "0000000e28b52ffd60be00450800b652382130a75807a858ba206eb1c36c05a8f453868141695d51d427db672e37301818a8"
+    "122e0030002f000cc9ce3ab5d1b90e4b57ef39afc3f7231fd1004113e92c03451e910fddf86e48088149a4e37bf1ad7ece51"
+    "e3580a3722ce88c07c48df8d2ee4e7bc50e471345afa7a8713b442b1585c316ca44b40434212a7539b863a1cdfd322286786"
+    "74ced03a0fa46be92d46a57cc76d9845138883a1a034b694af945287e7bc8f132d9d1124fe468fc65b0d76162c83a90e1384"
+    "8dadb733f576f6f59ef3940b897c082708d9d7955b2dd69482e18048e8c2341b7d47e59b01407e6f672f0d00a08856e94858"
+    "172417be3118d8314633e817009391b9ef111ed4d4603925ff8da09e28b52ffd200e7100005465787420c3a90a6261640a0a"
+    "74"
+)
+BATCH_5_OF_A_STREAM = bytes.fromhex(
+    "050000000001000000000000006f09000000000000004f1d2fb024a5d810737373737373737373737373737373730000004e"
+    "000000000000000128b52ffd206f2d020052440e1490b9c512560dcf80179fedbb8b8dff8698b1db4b4b75e943d9f484c02e"
+    "ed80c48d929c94caca2e133707daedf1354442d06eba39f12dce2a030039a1813323002828b52ffd200109000074"
+)
+INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
+FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
+ELSEWHERE = Document("in/c.png", "", source="in/c.png")
+AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
+ARRIVED = Document("e", "t", arrival=Arrival(1_000_000, (0, 3_600_000_000), "ab" * 16))
+FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
+ITEMS = [
+    Item(INLINE, 120, b"k" * 16),
+    Item(FAILED, 0),
+    Item(ELSEWHERE.with_file(FILE), 95_000, bytes.fromhex(FILE.key)),
+    Item(AGAIN, 7, bytes(range(16))),
+]
+SPENT = [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
+
+SHARD = Shard(
+    (
+        Job(
+            *("0123456789abcdef", 2, 10.0, 9.5, "r-1", 3),
+            unknown=1,
+            attempts=2,
+            trouble="é",
+            asked=("fedcba9876543210", 4, [1, 3]),
+        ),
+        Job("0000000000000000", 1, 1.0, 1.0),
+    ),
+    *(5.0, 6.0, 7.0, 8),
+)
+SHARD_2 = (
+    '[2,5.0,6.0,7.0,8,[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]]],'
+    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null]]]'
+).encode()
+SHARD_3 = (
+    '[3,{"submits_from":5.0,"polls_from":6.0,"parked_until":7.0,"vain_refusals":8},["batch_id","count","due","since",'
+    '"request_id","polls","delays","refusals","unknown","attempts","gone","resubmitted","turned_away","trouble","asked",'
+    '"told"],'
+    '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false],'
+    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false]]]'
+).encode()
+WITH_REPLACES = (
+    SHARD_3.replace(b'"told"]', b'"told","replaces"]')
+    .replace(b"[1,3]],false]", b"[1,3]],false,null]")
+    .replace(b"null,false]]]", b"null,false,null]]]")
+)
+WITH_REREADS = (
+    WITH_REPLACES.replace(b'"replaces"]', b'"replaces","rereads","empty","empty_since","grace_until"]')
+    .replace(b"[1,3]],false,null]", b"[1,3]],false,null,0,0,0.0,0.0]")
+    .replace(b"null,false,null]]]", b"null,false,null,0,0,0.0,0.0]]]")
+)
+LAYOUT_1 = b'[1,[[3,16],[0,2]],{"0123456789abcdef":[0,"0123456789abcdef"],"00ff":[5,"7"]},[[5,2]],7]'
+
+
+def test_a_batch_of_version_2_is_read() -> None:
+    assert repr(batches.decode(BATCH_2)) == repr([INLINE, FAILED])
+    assert batches.spent(BATCH_2) == [Spent(Usage(1, 2, 3), 0), Spent(Usage(1, 2, 3), 1)]
+    head = batches.head(BATCH_2)
+    assert (list(head.sizes), head.form) == ([120, 0], 1)
+    assert list(head.digests) == [batches.digest("a"), batches.digest("b")]
+
+
+def test_a_batch_of_version_3_is_read() -> None:
+    documents = batches.decode(BATCH_3)
+    assert repr(documents) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert [document.file for document in documents] == [None, None, FILE, None]
+    assert batches.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
+    head = batches.head(BATCH_3)
+    assert (list(head.sizes), head.form) == ([120, 0, 95_000, 7], 1)
+
+
+def test_a_batch_of_a_stream_is_read() -> None:
+    assert batches.decode(BATCH_3_OF_A_STREAM) == [ARRIVED]
+
+
+def test_a_batch_of_version_4_is_read() -> None:
+    assert repr(batches.decode(BATCH_4)) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert batches.decode(BATCH_4)[2].file == FILE
+    assert batches.spent(BATCH_4) == SPENT
+    head = batches.head(BATCH_4)
+    assert (list(head.sizes), head.form, head.has_open) == ([120, 0, 95_000, 7], 1, True)
+    assert head.keys == [b"k" * 16, NO_KEY, bytes.fromhex(FILE.key), bytes(range(16))]
+    assert batches.decode(BATCH_4_OF_A_STREAM) == [ARRIVED]
+    assert not batches.head(BATCH_4_OF_A_STREAM).has_open
+
+
+def test_a_batch_of_version_5_is_read() -> None:
+    assert repr(batches.decode(BATCH_5)) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
+    assert batches.decode(BATCH_5)[2].file == FILE
+    assert batches.spent(BATCH_5) == SPENT
+    assert batches.head(BATCH_5) == batches.head(BATCH_4)
+    assert batches.decode(BATCH_5_OF_A_STREAM) == [ARRIVED]
+    assert not batches.head(BATCH_5_OF_A_STREAM).has_open
+
+
+def test_a_batch_is_written_as_version_5_has_it() -> None:
+    def plain(blob: bytes) -> tuple[bytes, bytes, bytes]:
+        # Version, form, count and length; sizes, digests and keys; two lengths. The rest is compressed.
+        at = 14 + 32 * blob[5] + 12
+        packed, lines = (int.from_bytes(blob[begin:end], "big") for begin, end in ((at - 12, at - 8), (at - 8, at)))
+        columns = blob[at : at + packed], int.from_bytes(blob[6:14], "big")
+        parts = (columns, (blob[at + packed :], lines))
+        return blob[: at - 12], *(pa.Codec("zstd").decompress(part, size, asbytes=True) for part, size in parts)
+
+    assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_5_OF_A_STREAM)
+    assert plain(batches.encode(ITEMS, form=1, spent=SPENT)) == plain(BATCH_5), "another format: another version"
+    assert plain(BATCH_5)[2] == b"Text \xc3\xa9\nbad\n\nt"
+
+
+def test_batches_of_all_versions_are_merged_into_one() -> None:
+    merged = batches.merge([BATCH_2, BATCH_3, BATCH_4, BATCH_5])
+    each = [INLINE, FAILED, ELSEWHERE, AGAIN]
+    assert batches.decode(merged) == [INLINE, FAILED, *each, *each, *each]
+    assert [item.document.file for item in batches.items(merged) if item.document.is_reference] == [FILE] * 3
+    assert [spent.attempts for spent in batches.spent(merged)] == [0, 1, *range(4), *range(4), *range(4)]
+    assert batches.head(merged).keys == [NO_KEY] * 6 + 2 * batches.head(BATCH_4).keys
+
+
+def test_keys_that_an_earlier_version_did_not_write_are_found_out() -> None:
+    prompt = Prompt(OutputSchema({"type": "object"}))
+    keys = Keys(prompt, service("http://localhost"))
+    of_batch = keys.of_batch(BATCH_3, batches.head(BATCH_3))
+    assert of_batch == [keys.of(document) for document in batches.decode(BATCH_3)]
+    assert len(set(of_batch)) == 4
+
+
+@pytest.mark.parametrize("read", [batches.head, batches.decode, batches.spent])
+def test_a_batch_of_another_version_is_refused_and_not_misread(read: Any) -> None:
+    for version in (1, 99):
+        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2, 3, 4 and 5: .*drain the job"):
+            read(bytes((version,)) + BATCH_3[1:])
+
+
+@pytest.mark.parametrize("state", [SHARD_2, SHARD_3, WITH_REPLACES, WITH_REREADS])
+def test_jobs_of_each_version_are_read(state: bytes) -> None:
+    read = jobs.decode(state)
+    assert jobs.encode(read) == WITH_REREADS
+    assert read.jobs[1] == SHARD.jobs[1]
+
+
+def test_jobs_are_written_as_version_3_has_them() -> None:
+    assert jobs.encode(SHARD) == WITH_REREADS, "a field is new: add what is written now, and keep what was"
+
+
+def test_a_field_that_was_added_later_has_its_default_where_it_is_missing() -> None:
+    assert jobs.decode(b'[3,{"polls_from":6.0},["batch_id","count","due","since"],[["a",1,2.0,3.0]]]') == Shard(
+        (Job("a", 1, 2.0, 3.0),), polls_from=6.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (b"[99,0,0,0,0,[]]", "jobs of version 99, .* reads 2 and 3: .*drain the job"),
+        (b"[1,[]]", "jobs of version 1,"),
+        (b'[3,{"later":1},[],[]]', "jobs of version 3 with another's fields .*later"),
+        (b'[3,{},["batch_id","count","due","since","later"],[["a",1,2.0,3.0,4]]]', "fields .*later"),
+    ],
+)
+def test_jobs_of_another_version_are_refused_and_not_misread(state: bytes, told: str) -> None:
+    with pytest.raises(StateError, match=told):
+        jobs.decode(state)
+
+
+def test_a_layout_of_version_1_is_read_and_written() -> None:
+    layout = Layout.decode(LAYOUT_1, Shard())
+    assert layout.queue == [[3, 16], [0, 2]]
+    assert layout.held == {"0123456789abcdef": (0, "0123456789abcdef"), "00ff": (5, "7")}
+    assert (layout.left, layout.serial) == ({5: 2}, 7)
+    assert layout.encode() == LAYOUT_1
+
+
+def test_a_layout_of_another_version_is_refused() -> None:
+    with pytest.raises(StateError, match=r"a layout of version 2, .* reads 1: "):
+        Layout.decode(b"[2]", Shard())
+
+
+def test_a_documents_extras_of_another_version_are_refused() -> None:
+    codec = pa.Codec("zstd", 1)
+    rows = orjson.dumps([["a", "t", "", None, None, None, None, {"later": 1}]])
+    blob = bytes((3, 0)) + (1).to_bytes(4, "big") + len(rows).to_bytes(8, "big") + bytes(16)
+    with pytest.raises(StateError, match="a batch of version 3 with another's later"):
+        batches.decode(blob + codec.compress(rows, asbytes=True))
+
+
+# ------------------------------------------------------------------------------------------------ what Beam knows of it
+
+QUEUE = {f"queue_{number}" for number in range(16)}
+HELD = {"held", *(f"held_{number}" for number in range(1, 16))}
+BAGS = {"waiting", *QUEUE, *HELD}
+
+
+def _pipeline(tmp_path: Path, **extract: Any) -> proto.Pipeline:
+    (tmp_path / "a.txt").write_text("a")
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+    documents = pipeline | "Read" >> kb.ReadDocuments(str(tmp_path / "*.txt"))
+    results = documents | "Extract" >> kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"), **extract)
+    results.extractions | "Write" >> kb.WriteParquet(str(tmp_path / "rows"), RECEIPT)
+    built: proto.Pipeline = pipeline.to_runner_api()
+    return built
+
+
+def _urns(coder: str, of: proto.Pipeline) -> Any:
+    known = of.components.coders[coder]
+    inner = [_urns(part, of) for part in known.component_coder_ids]
+    return (known.spec.urn, *inner) if inner else known.spec.urn
+
+
+def test_an_update_finds_names_and_coders_as_they_were(tmp_path: Path) -> None:
+    """Dataflow and Flink match the state of a job that is updated by them."""
+    built = _pipeline(tmp_path)
+    steps = {step.unique_name: step for step in built.components.transforms.values()}
+    assert {"Read/ReadPart", "Extract/MakeBatches", "Extract/Dispatch", "Extract/Settle"} <= steps.keys()
+    payload = proto.ParDoPayload.FromString(steps["Extract/Dispatch"].spec.payload)
+    assert set(payload.state_specs) == {"checked", "jobs", "layout", *BAGS}
+    assert set(payload.timer_family_specs) == {"ts-drain-260e156c"}
+    coders = {
+        name: _urns(spec.bag_spec.element_coder_id or spec.read_modify_write_spec.coder_id, built)
+        for name, spec in payload.state_specs.items()
+    }
+    pair = ("beam:coder:kv:v1", "beam:coder:string_utf8:v1", "beam:coder:bytes:v1")
+    assert {coders[name] for name in HELD} == {pair}
+    assert {coders[name] for name in ("jobs", "layout", "waiting", *QUEUE)} == {"beam:coder:bytes:v1"}
+    assert coders["checked"] == "beam:coder:bool:v1"
+    (came_in,) = steps["Extract/Dispatch"].inputs.values()
+    assert _urns(built.components.pcollections[came_in].coder_id, built) == pair
+
+
+WRITTEN = {"waiting", "size"}
+
+
+def _own(label: str, *timers: str) -> set[str]:
+    """Timers as they are called that carry a hash of the label of their step, or of the one before."""
+    return {f"ts-{timer}-{hashlib.blake2b(label.encode(), digest_size=4).hexdigest()}" for timer in timers}
+
+
+STREAM = {
+    "Read-New_5": ("Read/Look", {"seen"}, set()),
+    "Extract-Dispatch_18": (
+        "Extract/MakeBatches",
+        {"lingering", "jobs", "layout", *BAGS},
+        _own("Extract", "linger", "tick", "drain"),
+    ),
+    "WriteStream-Extractions-Parts-Collect_27": (
+        "WriteStream/Extractions/Encode",
+        WRITTEN,
+        _own("WriteStream/Extractions/Encode", "roll", "drain"),
+    ),
+    "WriteStream-DeadLetters-Parts-Collect_33": (
+        "WriteStream/DeadLetters/Encode",
+        WRITTEN,
+        _own("WriteStream/DeadLetters/Encode", "roll", "drain"),
+    ),
+    "WriteStream-Documents-Parts-Collect_41": (
+        "WriteStream/Documents/Encode",
+        WRITTEN,
+        _own("WriteStream/Documents/Encode", "roll", "drain"),
+    ),
+    "WriteStream-Summarise_44": ("WriteStream/ByPartition", {"turn"}, set()),
+}
+"""The steps with state of `pipelines/stream.py`: the step before each, its state and its timers.
+
+Dataflow finds state by the name of its step. Flink's runner does by that of the step before, and timers by the step's
+name and number, which Beam's Python gives out in order: a step that is added before one with timers makes a savepoint
+useless ("No receiver found for timer", measured), one after all of them does not.
+"""
+
+
+def test_a_stream_that_is_updated_finds_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[proto.Pipeline] = []
+
+    class Ended:
+        def wait_until_finish(self) -> None:
+            pass
+
+    def run(pipeline: beam.Pipeline) -> Ended:
+        built.append(pipeline.to_runner_api())
+        return Ended()
+
+    monkeypatch.setattr(beam.Pipeline, "run", run)
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "t")
+    schema = ("--schema", str(ROOT / "schemas" / "receipt.json"))
+    stream.main(["--input", "in/*", *schema, "--output", str(tmp_path / "out"), "--runner=PortableRunner"])
+    (known,) = (pipeline.components for pipeline in built)
+    found = {}
+    for name, step in known.transforms.items():
+        if step.spec.urn == "beam:transform:pardo:v1":
+            payload = proto.ParDoPayload.FromString(step.spec.payload)
+            if payload.state_specs:
+                (before,) = (known.pcollections[given].unique_name for given in step.inputs.values())
+                cells = set(payload.state_specs), set(payload.timer_family_specs)
+                which = name.removeprefix("ref_AppliedPTransform_")
+                found[which] = before.lstrip("0123456789").removesuffix(".None"), *cells
+    assert found == STREAM, "a running job that is updated would not find its state: say so in CHANGELOG.md"

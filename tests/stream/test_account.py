@@ -1,0 +1,112 @@
+"""The account of a stream: documents that are lost or doubled are named, whatever order they came in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kimi_beam.stream.account import CAME_IN, NOTHING, Account, account
+
+READ = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+_names = st.lists(st.integers(0, 30), max_size=40)
+
+
+def came_in(numbers: list[int]) -> pa.Table:
+    rows = [
+        {
+            "document_id": f"doc-{n}",
+            "source": f"in/{n}.txt",
+            "event_time": READ,
+            "delivery": f"{n:032x}",
+            "read_at": READ + timedelta(minutes=n),
+        }
+        for n in numbers
+    ]
+    return pa.Table.from_pylist(rows, CAME_IN)
+
+
+def deliveries(numbers: list[int | None]) -> pa.ChunkedArray:
+    return pa.chunked_array([[None if n is None else f"{n:032x}" for n in numbers]], pa.string())
+
+
+def of(came: list[int], rows: list[int], letters: list[int]) -> Account:
+    return account(came_in(came), deliveries(rows), deliveries(letters))
+
+
+def ids(table: pa.Table) -> list[str]:
+    return sorted(table["document_id"].to_pylist())
+
+
+def test_each_document_that_has_left_once_is_no_matter() -> None:
+    found = of([1, 2, 3], [1, 3], [2])
+    assert (found.came_in, found.rows, found.dead_letters, found.strangers) == (3, 2, 1, 0)
+    assert found.adds_up
+
+
+def test_what_is_lost_or_doubled_is_named() -> None:
+    found = of([1, 2, 3, 4, 5], [2, 2, 3, 9], [3, 4, 4])
+    assert ids(found.neither) == ["doc-1", "doc-5"]
+    assert ids(found.twice) == ["doc-2", "doc-4"]
+    assert ids(found.both) == ["doc-3"]
+    assert found.strangers == 1
+    assert not found.adds_up
+
+
+def test_a_row_beside_an_earlier_dead_letter_is_told_and_no_fault() -> None:
+    assert of([1], [1], [1]).adds_up
+
+
+def test_a_row_that_names_no_delivery_is_a_stranger_each_time() -> None:
+    assert account(came_in([1]), deliveries([1, None, None]), deliveries([None])).strangers == 3
+
+
+def test_a_document_that_was_written_down_twice_is_one() -> None:
+    assert of([1, 1, 2], [1, 2], []).came_in == 2
+
+
+def test_what_was_read_a_moment_ago_is_in_flight() -> None:
+    found = of([1, 30], [], []).read_until(READ + timedelta(minutes=29))
+    assert ids(found.neither) == ["doc-1"]
+    assert of([30], [], []).read_until(READ + timedelta(minutes=29)).adds_up
+
+
+def test_no_documents_add_up_to_nothing() -> None:
+    assert of([], [], []) == NOTHING
+    assert NOTHING.adds_up
+
+
+@settings(derandomize=True)
+@given(_names, _names, _names)
+def test_every_document_is_in_one_place(came: list[int], rows: list[int], letters: list[int]) -> None:
+    found = of(came, rows, letters)
+    left = Counter(rows) + Counter(letters)
+    assert found.came_in == len(set(came))
+    assert ids(found.neither) == sorted(f"doc-{n}" for n in set(came) - left.keys())
+    assert ids(found.twice) == sorted(f"doc-{n}" for n in set(came) if Counter(rows)[n] > 1 or Counter(letters)[n] > 1)
+    assert ids(found.both) == sorted(f"doc-{n}" for n in set(came) & set(rows) & set(letters))
+    assert found.strangers == sum(count for n, count in left.items() if n not in came)
+    assert found.adds_up == (
+        set(came) == left.keys()
+        and max(Counter(rows).values(), default=1) == 1
+        and max(Counter(letters).values(), default=1) == 1
+    )
+
+
+@settings(derandomize=True)
+@given(_names, _names, _names)
+def test_the_parts_add_up(came: list[int], rows: list[int], letters: list[int]) -> None:
+    def half(numbers: list[int], odd: int) -> list[int]:
+        return [n for n in numbers if n % 2 == odd]
+
+    whole = of(came, rows, letters)
+    parts = [of(half(came, odd), half(rows, odd), half(letters, odd)) for odd in (0, 1)]
+    total = parts[0] + parts[1] + NOTHING
+    for name in ("came_in", "rows", "dead_letters", "strangers", "adds_up"):
+        assert getattr(total, name) == getattr(whole, name)
+    for name in ("neither", "twice", "both"):
+        assert ids(getattr(total, name)) == ids(getattr(whole, name))
