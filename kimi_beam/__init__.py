@@ -41,7 +41,18 @@ from importlib import import_module  # noqa: E402 - found on the search path as 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-    from kimi_beam.errors import AccountError, ConfigError, ConservationError, InputError, KimiBeamError, OutputError, SchemaError, StateError, UnmetSchemaError, UserError
+    from kimi_beam.errors import (
+        AccountError,
+        ConfigError,
+        ConservationError,
+        InputError,
+        KimiBeamError,
+        OutputError,
+        SchemaError,
+        StateError,
+        UnmetSchemaError,
+        UserError,
+    )
     from kimi_beam.input.read_dead_letters import ReadDeadLetters
     from kimi_beam.input.read_documents import ReadDocuments
     from kimi_beam.output.dataset import WriteDataset

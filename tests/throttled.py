@@ -95,7 +95,7 @@ def simulate(
                 else:
                     gate.throttled(now, then, lambda k: min(60.0, 2.0**k) * (0.1 + 0.9 * chance.random()))
                     if wait is not None:
-                        gate.hold(then + wait)
+                        gate.block_until(then + wait)
                     waiting.appendleft(document)
                 gate.leave()
                 fill()

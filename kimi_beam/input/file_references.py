@@ -66,7 +66,7 @@ def read_again(documents: Sequence[Document]) -> list[Document]:
     return found
 
 
-def parted(documents: Iterable[Document]) -> tuple[list[Document], list[Reply]]:
+def split_unreadable(documents: Iterable[Document]) -> tuple[list[Document], list[Reply]]:
     """Parts the documents that could be read from the replies of those that could not."""
     whole, lost = list[Document](), list[Reply]()
     for document in documents:

@@ -59,7 +59,7 @@ def again(letter: DeadLetter) -> Document:
     return replace(letter.document, failure=None, earlier=earlier)
 
 
-def taken_over(document: Document, request_id: str | None = None) -> Document:
+def with_open_request(document: Document, request_id: str | None = None) -> Document:
     """The document once it is decided what becomes of its open request.
 
     Args:

@@ -106,7 +106,7 @@ class Journal:
             with self._lock:
                 self._add(path, _of_submissions(submissions, len(self._files)))
 
-    def hold_room(self, submissions: Sequence[Submission]) -> str:
+    def reserve_room(self, submissions: Sequence[Submission]) -> str:
         """Takes the room that the tickets of submissions will need, so that a disk is full before they are made.
 
         Returns:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.redrive import taken_over
+from kimi_beam.input.redrive import with_open_request
 from kimi_beam.journal.index import ANSWER, INTENT, TICKET, Entry
 from kimi_beam.journal.records import Answer, Answers, Submission
 from kimi_beam.queue.jobs import Job
@@ -48,7 +48,7 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class EarlierSubmission:
     """Documents of one earlier submission that are asked for again.
 
     Attributes:
@@ -84,8 +84,8 @@ class Recalled:
     """
 
     answered: Sequence[Reply]
-    in_flight: list[Part]
-    doubtful: list[Part]
+    in_flight: list[EarlierSubmission]
+    doubtful: list[EarlierSubmission]
     fresh: bytes | None
 
 
@@ -112,7 +112,7 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalle
     if not any(known) and all(item.document.earlier.open is None for item in items):
         return Recalled([], [], [], blob)
     answered: list[Reply] = []
-    parts: dict[Hashable, Part] = {}
+    parts: dict[Hashable, EarlierSubmission] = {}
     fresh: list[Item] = []
     fresh_spent: list[Spent] = []
     spent = batches.spent(blob) if head.form else [_NOTHING] * len(items)
@@ -122,7 +122,7 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalle
         if journal is not None and entry is not None and entry.state == ANSWER:
             answer = journal.answer(entry)
             assert answer.result is not None
-            same = taken_over(document, answer.ticket.request_id)
+            same = with_open_request(document, answer.ticket.request_id)
             answered.append(Reply(same, answer.result, *_with(answer, before)))
             continue
         if journal is not None and entry is not None:
@@ -132,14 +132,14 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: Known | None) -> Recalle
             position = entry.position
         elif open_ is not None and open_.key == key.hex():
             place, position = (open_.request_id, open_.form), open_.position
-            parts.setdefault(place, _left_open(open_))
+            parts.setdefault(place, _open_request(open_))
         else:
-            fresh.append(item._replace(document=taken_over(document), key=key))
+            fresh.append(item._replace(document=with_open_request(document), key=key))
             fresh_spent.append(before)
             continue
         part = parts[place]
         if position in part.positions:  # two documents of one content: the second is asked for by itself
-            fresh.append(item._replace(document=taken_over(document), key=key))
+            fresh.append(item._replace(document=with_open_request(document), key=key))
             fresh_spent.append(before)
             continue
         part.items.append(item._replace(key=key))
@@ -161,17 +161,17 @@ def _with(answer: Answer, before: Spent) -> tuple[Usage, Ticket]:
     return answer.usage + before.usage, ticket
 
 
-def _submitted(submission: Submission, *, given_up: bool) -> Part:
+def _submitted(submission: Submission, *, given_up: bool) -> EarlierSubmission:
     request_id = submission.request_id
     at = None if given_up and request_id is not None else submission.at
-    return Part(request_id, submission.name, submission.form, len(submission.keys), at)
+    return EarlierSubmission(request_id, submission.name, submission.form, len(submission.keys), at)
 
 
-def _left_open(request: OpenRequest) -> Part:
-    return Part(request.request_id, request.name, request.form, request.count, None)
+def _open_request(request: OpenRequest) -> EarlierSubmission:
+    return EarlierSubmission(request.request_id, request.name, request.form, request.count, None)
 
 
-def resumed(part: Part, batch_id: str, now: float, grace: float, believed: float) -> Job:
+def resumed(part: EarlierSubmission, batch_id: str, now: float, grace: float, believed: float) -> Job:
     """The job that goes on with an earlier submission.
 
     Args:
@@ -186,9 +186,9 @@ def resumed(part: Part, batch_id: str, now: float, grace: float, believed: float
     if part.request_id is None:
         # A clock that was set back since makes nobody wait for longer.
         return Job(batch_id, count, max(now, min(at, now) + grace), now, unknown=1, attempts=1)
-    asked = part.name, part.count, tuple(part.positions)
+    submitted_as = part.name, part.count, tuple(part.positions)
     # Told by an event that went to another worker, for all that is known.
-    return Job(batch_id, count, now, at, part.request_id, attempts=1, asked=asked, told=True)
+    return Job(batch_id, count, now, at, part.request_id, attempts=1, submitted_as=submitted_as, event_seen=True)
 
 
 def is_ahead(job: Job, keys: Sequence[bytes], journal: Known) -> bool:

@@ -111,14 +111,14 @@ class Recorder:
         if self._journal is not None:
             now = clock.now()
             self._submitting = [self._submission(job, blob, now) for job, blob in batches]
-            self._room = self._journal.hold_room(self._submitting)
+            self._room = self._journal.reserve_room(self._submitting)
             try:
                 self._journal.write_submissions(self._submitting)
             except BaseException:
                 self._journal.free_room(self._room)
                 raise
 
-    def heard(self, index: int, exchange: Exchange) -> None:
+    def reply_came(self, index: int, exchange: Exchange) -> None:
         """Writes down what became of one submit, as soon as it is known; one without a word stays as it is.
 
         Args:
@@ -169,18 +169,18 @@ class Recorder:
             return True
         return self._journal.submission(entry).request_id == ticket.request_id
 
-    def given_up(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:
+    def record_failure(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:
         """Writes down that nothing of a batch is in flight any more, unless something may be."""
         if failure.code not in answer_codes.OPEN:
             self.replied(replies, blob)
 
-    def left_open(self, job: Job, blob: bytes, failure: Failure) -> list[OpenRequest]:
+    def open_requests(self, job: Job, blob: bytes, failure: Failure) -> list[OpenRequest]:
         """The requests of a job that is given up and may be answered all the same; none where it will not."""
         if job.request_id is None or failure.code not in answer_codes.OPEN:
             return []
         head = batches.head(blob)
         keys, form = self._keys.of_batch(blob, head), head.form
-        name, count, positions = job.asked or (job.batch_id, len(keys), range(len(keys)))
+        name, count, positions = job.submitted_as or (job.batch_id, len(keys), range(len(keys)))
         return [
             OpenRequest(job.request_id, key.hex(), name, count, position, form)
             for key, position in zip(keys, positions, strict=True)

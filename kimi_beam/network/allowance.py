@@ -63,19 +63,19 @@ class Flow:
         self._held: dict[Hashable, tuple[int, set[Hashable]]] = {}
         self._lock = threading.Lock()
 
-    def hold(self, step: Hashable, shard: Hashable, of: int) -> None:
-        """This process works on a shard, and has a part of the job's requests a minute for it until it says `release`.
+    def claim_share(self, step: Hashable, shard: Hashable, total_shards: int) -> None:
+        """Claims a shard's share of the requests a minute for this process, until `release_share`.
 
         Args:
             step: Whose shard it is: the steps of a pipeline have the same number of requests between them.
             shard: Which; what may be worked on in one place at a time only.
-            of: How many parts the whole job has.
+            total_shards: How many parts the whole job has.
         """
         with self._lock:
-            self._held.setdefault(step, (of, set()))[1].add(shard)
+            self._held.setdefault(step, (total_shards, set()))[1].add(shard)
             self._share()
 
-    def release(self, step: Hashable, shard: Hashable) -> None:
+    def release_share(self, step: Hashable, shard: Hashable) -> None:
         """The shard is done, or worked on elsewhere."""
         with self._lock:
             if step in self._held:
@@ -120,13 +120,13 @@ class Places:
         wait = self._wait if self._wait < math.inf else self._polling.backoff(self._name, 0)
         return wait and now + wait
 
-    def heard(self, reply: Exchange, now: float) -> None:
+    def observe(self, reply: Exchange, now: float) -> None:
         """Tells the whole process what it has to know of a reply."""
         if not isinstance(reply, HttpReply):
             return
         longest = self._polling.deadline
         if wait := spent_for(reply):
-            self._gate.hold(time.monotonic() + min(wait, longest))
+            self._gate.block_until(time.monotonic() + min(wait, longest))
         error = plain_error(reply, now)
         if error is None and reply.status == 200:
             self._gate.answered(self._sent)

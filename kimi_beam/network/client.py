@@ -125,7 +125,7 @@ class Client:
     def submit(
         self,
         bodies: Sequence[bytes],
-        heard: Callable[[int, Exchange], None] | None = None,
+        on_reply: Callable[[int, Exchange], None] | None = None,
         *,
         at_once: bool = False,
     ) -> list[Exchange]:
@@ -133,16 +133,16 @@ class Client:
 
         Args:
             bodies: One for each submit.
-            heard: Called with the index of a submit and its reply as soon as that is there.
+            on_reply: Called with the index of a submit and its reply as soon as that is there.
             at_once: Whether it takes no longer than a write to a disk; else it has a thread of its own.
 
         Returns:
             The replies in the order of the bodies.
 
         Raises:
-            Exception: What `heard` raised, after it has heard of every submit.
+            Exception: What `on_reply` raised, after it has heard of every submit.
         """
-        return run(self._all(self._submits, bodies, heard, at_once=at_once))
+        return run(self._all(self._submits, bodies, on_reply, at_once=at_once))
 
     def poll(self, request_ids: Sequence[str]) -> Iterator[tuple[int, Exchange]]:
         """Polls all jobs at once.
@@ -228,16 +228,16 @@ class Client:
         self,
         line: _Line,
         bodies: Sequence[bytes],
-        heard: Callable[[int, Exchange], None] | None = None,
+        on_reply: Callable[[int, Exchange], None] | None = None,
         *,
         at_once: bool = False,
     ) -> list[Exchange]:
         async def one(index: int, body: bytes) -> Exchange:
             exchange = await self._exchange(line, "POST", self.service.queue_url, self._queue_headers, body)
-            if heard is not None and at_once:
-                heard(index, exchange)
-            elif heard is not None:
-                await asyncio.to_thread(heard, index, exchange)
+            if on_reply is not None and at_once:
+                on_reply(index, exchange)
+            elif on_reply is not None:
+                await asyncio.to_thread(on_reply, index, exchange)
             return exchange
 
         # Not by the first that fails: the others have been accepted meanwhile, and must be heard of.

@@ -163,7 +163,7 @@ class Gate:
                 wait = max(wait, retry_after + backoff(0))
             self._from = max(self._from, now + min(wait, longest))
 
-    def hold(self, until: float) -> None:
+    def block_until(self, until: float) -> None:
         """Nothing before this time."""
         with self._lock:
             self._from = max(self._from, until)

@@ -79,7 +79,7 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FinishSome:
     """A finished reply holds the items of some documents: they are to be settled, and the others to be read again.
 
     Attributes:
@@ -98,4 +98,4 @@ class Warn:
     message: str
 
 
-Effect: TypeAlias = Finish | Part | Warn | GiveUp | Split | Halt | AskAgain | RunInstead | Drop
+Effect: TypeAlias = Finish | FinishSome | Warn | GiveUp | Split | Halt | AskAgain | RunInstead | Drop

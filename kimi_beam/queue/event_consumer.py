@@ -22,7 +22,7 @@ _PULLS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PulledEvents:
     """What a shard's turn came to.
 
     Attributes:
@@ -53,7 +53,7 @@ class Consumer:
         self._lock = threading.Lock()
         self._exchanging = threading.Lock()
 
-    def turn(self, client: Client, shard: object, tickets: frozenset[str]) -> Heard:
+    def pull(self, client: Client, shard: object, tickets: frozenset[str]) -> PulledEvents:
         """Pulls if it is time, and says what there is for a shard.
 
         Args:
@@ -73,7 +73,7 @@ class Consumer:
                 self._exchanging.release()
         with self._lock:
             inbox = self._inbox
-            return Heard(inbox.ended(tickets), inbox.patience, inbox.next_pull, pulls)
+            return PulledEvents(inbox.ended(tickets), inbox.patience, inbox.next_pull, pulls)
 
     def expect(self, shard: object, tickets: frozenset[str]) -> bool:
         """Adds what a shard has got in flight since its turn.

@@ -34,7 +34,7 @@ class Listener:
         self._pulled = pulled
         self._patience, self._look_again = 0.0, math.inf
 
-    def hear(self, key: str, shard: Shard) -> Shard:
+    def apply_events(self, key: str, shard: Shard) -> Shard:
         """Lets a shard know which of its jobs have ended.
 
         Args:
@@ -43,10 +43,10 @@ class Listener:
         """
         if self._consumer is None:
             return shard
-        heard = self._consumer.turn(self._client, (self._name, key), _tickets(shard))
-        self._pulled(heard.pulls)
-        self._patience, self._look_again = heard.patience, heard.look_again
-        return jobs.told(shard, heard.ended, clock.now())
+        events = self._consumer.pull(self._client, (self._name, key), _tickets(shard))
+        self._pulled(events.pulls)
+        self._patience, self._look_again = events.patience, events.look_again
+        return jobs.mark_event_seen(shard, events.ended, clock.now())
 
     def expect(self, key: str, shard: Shard) -> bool:
         """Announces what a shard will have in flight by the state that it is about to commit.

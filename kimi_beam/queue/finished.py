@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kimi_beam.queue.effects import Finish, Part
+from kimi_beam.queue.effects import Finish, FinishSome
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
 from kimi_beam.results.settle_replies import Closed, replies
@@ -41,12 +41,12 @@ def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: On
         effect.usage,
         job.ticket,
         answer_tool=answer_tool,
-        asked=job.asked,
+        asked=job.submitted_as,
         on_mismatch=on_mismatch,
     )
 
 
-def parted(effect: Part, blob: bytes) -> tuple[tuple[Finish, bytes], tuple[Job, bytes]]:
+def split_job(effect: FinishSome, blob: bytes) -> tuple[tuple[Finish, bytes], tuple[Job, bytes]]:
     """A job of which some answers have come as two: what is to be settled, and what is to be read again.
 
     Args:
@@ -62,5 +62,5 @@ def parted(effect: Part, blob: bytes) -> tuple[tuple[Finish, bytes], tuple[Job, 
 def _some(job: Job, blob: bytes, places: Sequence[int]) -> tuple[Job, bytes]:
     some = batches.select(blob, places)
     name, count, positions = job.requests
-    asked = name, count, [positions[place] for place in places]
-    return replace(job, batch_id=batches.head(some).batch_id, count=len(places), asked=asked), some
+    submitted_as = name, count, [positions[place] for place in places]
+    return replace(job, batch_id=batches.head(some).batch_id, count=len(places), submitted_as=submitted_as), some

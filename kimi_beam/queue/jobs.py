@@ -32,14 +32,15 @@ class Job:
         turned_away: Polls in a row that met account trouble.
         trouble: What went wrong last, for the dead letter.
         replaces: The request id whose place it then takes.
-        told: Whether its event has come, or may have gone to a worker that was lost: it is polled at the usual pace.
+        event_seen: Whether its event has come, or may have gone to a worker that was lost. It is polled at the usual
+            pace then.
         rereads: Times that it was read again because a finished reply lacked some of its items.
         empty: Polls in a row that called it done and sent no list of results.
         empty_since: When the first of those was made.
         grace_until: To when the deadline was put off, as nobody had looked at the job for long when it was found past
             it; 0 where it was not.
-        asked: Of a job that an earlier run submitted: the name its requests go by, how many they were, and which of
-            them these documents are. None: all of the batch's own.
+        submitted_as: For a job that an earlier run submitted: the name in its references, the number of its requests,
+            and which of them are this batch's documents. None: the batch is the job's own, whole.
     """
 
     batch_id: str
@@ -56,8 +57,8 @@ class Job:
     resubmitted: bool = False
     turned_away: int = 0
     trouble: str = ""
-    asked: tuple[str, int, Sequence[int]] | None = None
-    told: bool = False
+    submitted_as: tuple[str, int, Sequence[int]] | None = None
+    event_seen: bool = False
     replaces: str | None = None
     rereads: int = 0
     empty: int = 0
@@ -67,7 +68,7 @@ class Job:
     @property
     def requests(self) -> tuple[str, int, Sequence[int]]:
         """What the references of its requests begin with, how many they are, and which of them its documents are."""
-        return self.asked or (self.batch_id, self.count, range(self.count))
+        return self.submitted_as or (self.batch_id, self.count, range(self.count))
 
     @property
     def ticket(self) -> Ticket:
@@ -104,12 +105,14 @@ def adopt(shard: Shard, job: Job) -> Shard:
     return replace(shard, jobs=(*shard.jobs, job))
 
 
-def told(shard: Shard, ended: Set[str], now: float) -> Shard:
+def mark_event_seen(shard: Shard, ended: Set[str], now: float) -> Shard:
     """Has the jobs polled now whose event has come (by request id). What was told before changes nothing."""
     return replace(
         shard,
         jobs=tuple(
-            replace(job, told=True, due=min(job.due, now)) if job.request_id in ended and not job.told else job
+            replace(job, event_seen=True, due=min(job.due, now))
+            if job.request_id in ended and not job.event_seen
+            else job
             for job in shard.jobs
         ),
     )
@@ -136,14 +139,14 @@ def wake(shard: Shard, patience: float = 0.0, deadline: float = math.inf) -> flo
 def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
     if job.request_id is None:
         return max(job.due, shard.submits_from)
-    late = job.due if job.told else max(job.due, min(job.due + patience, job.since + deadline))
+    late = job.due if job.event_seen else max(job.due, min(job.due + patience, job.since + deadline))
     return max(late, shard.polls_from)
 
 
 _LONGEST_WAIT = 600.0
 """Seconds from now beyond which no batch is due that waits for nothing else: longer waits stand at the shard."""
 
-_LONGEST_HOLD = 86_400.0
+_LONGEST_DELAY = 86_400.0
 """Seconds that a ``Retry-After`` or a spent quota may hold a shard back."""
 
 
@@ -155,10 +158,12 @@ def rebased(shard: Shard, now: float, ceiling: float) -> Shard:
         now: Unix seconds.
         ceiling: The longest wait between two polls, in seconds.
     """
-    hold = now + _LONGEST_HOLD
-    if max(shard.submits_from, shard.polls_from, shard.parked_until) > hold:
-        submits, polls = min(shard.submits_from, hold), min(shard.polls_from, hold)
-        shard = replace(shard, submits_from=submits, polls_from=polls, parked_until=min(shard.parked_until, hold))
+    latest_delay = now + _LONGEST_DELAY
+    if max(shard.submits_from, shard.polls_from, shard.parked_until) > latest_delay:
+        submits, polls = min(shard.submits_from, latest_delay), min(shard.polls_from, latest_delay)
+        shard = replace(
+            shard, submits_from=submits, polls_from=polls, parked_until=min(shard.parked_until, latest_delay)
+        )
     latest = now + max(2 * ceiling, _LONGEST_WAIT)
     if all(job.since <= now and job.due <= (now + ceiling if job.request_id else latest) for job in shard.jobs):
         return shard
@@ -171,7 +176,7 @@ def _rebased(job: Job, now: float, latest: float) -> Job:
     return replace(job, since=min(job.since, now), due=now if job.due > latest else job.due)
 
 
-def hold(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
+def delay_until(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
     """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
     return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
 
@@ -192,7 +197,7 @@ def without(shard: Shard, jobs: Sequence[Job]) -> Shard:
 _VERSION = 3
 _JOB_2 = (
     *("batch_id", "count", "due", "since", "request_id", "polls", "delays", "refusals", "unknown", "attempts", "gone"),
-    *("resubmitted", "turned_away", "trouble", "asked"),
+    *("resubmitted", "turned_away", "trouble", "submitted_as"),
 )
 """The fields of a job in version 2, in their order."""
 

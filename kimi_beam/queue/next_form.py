@@ -16,7 +16,7 @@ from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
 
 
-def part(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], bytes | None]:
+def split_unmet(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], bytes | None]:
     """Parts the replies of a batch that are final from the documents that are asked for again.
 
     Args:
@@ -45,7 +45,7 @@ def part(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], b
     return [reply for place, reply in enumerate(replies) if place not in unmet], batch
 
 
-def asked_from(blob: bytes, form: int) -> bytes:
+def in_form_from(blob: bytes, form: int) -> bytes:
     """The batch, asked for in a later way where its own is known to fail for every document.
 
     Args:
@@ -57,8 +57,8 @@ def asked_from(blob: bytes, form: int) -> bytes:
     return batches.encode(batches.items(blob), form=form, spent=batches.spent(blob))
 
 
-def given_up(
-    blob: bytes, failure: Failure, ticket: Ticket | None = None, left_open: Sequence[OpenRequest] = ()
+def give_up_all(
+    blob: bytes, failure: Failure, ticket: Ticket | None = None, open_requests: Sequence[OpenRequest] = ()
 ) -> Replies:
     """A reply with one failure for each document of a batch.
 
@@ -66,10 +66,10 @@ def given_up(
         blob: The batch.
         failure: Why.
         ticket: Of its job.
-        left_open: The request of each document, where the job may still be answered.
+        open_requests: The request of each document, where the job may still be answered.
     """
     replies = [
-        Reply(document, failure, ticket=ticket or Ticket(), open=left_open[index] if left_open else None)
+        Reply(document, failure, ticket=ticket or Ticket(), open=open_requests[index] if open_requests else None)
         for index, document in enumerate(batches.decode(blob))
     ]
     if not batches.head(blob).form:

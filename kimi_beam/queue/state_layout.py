@@ -194,7 +194,7 @@ class Waiting:
             queue += self._spread(blobs)
 
 
-class Held:
+class BatchStore:
     """The batches of the jobs, by their ids.
 
     Args:
@@ -287,7 +287,7 @@ class KeyedState:
         self._before = layout.read()
         self._now = Layout.decode(self._before, self.shard)
         self.waiting = Waiting(inbox, queue, self._now)
-        self.held = Held(held, self._now)
+        self.held = BatchStore(held, self._now)
 
     def write(self, shard: Shard) -> None:
         """Brings state to what is known now."""

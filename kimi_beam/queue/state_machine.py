@@ -21,7 +21,8 @@ The rules:
 * A failed poll says nothing about the job; only the deadline ends it. Neither does a finished reply that holds other
   jobs' items alone.
 * Reading again is free: a finished reply that lacks items is read once more before they are called missing, and again
-  as long as each reading brings some of them. Those that came are settled meanwhile, and the others stay a job (Part).
+  as long as each reading brings some of them. Those that came are settled meanwhile, and the others stay a job
+  (FinishSome).
 * The deadline is believed where the job was polled on the way to it. A job that nobody has looked at for long, or whose
   age is that of a clock that was set since, is polled for some minutes more.
 * A job that was accepted is submitted again at most once: because the service lost it (5504), or at the deadline where
@@ -36,8 +37,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
-from kimi_beam.queue.jobs import Job, Shard, hold, put, without
+from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, GiveUp, Halt, RunInstead, Split, Warn
+from kimi_beam.queue.jobs import Job, Shard, delay_until, put, without
 from kimi_beam.report import metrics
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.retry_limits import MAX_ACCOUNT_TROUBLE, MAX_UNKNOWN, OUTAGE, outlasted, quota_failure
@@ -163,7 +164,7 @@ def submitted(
             delays=0,
             gone=0,
             trouble="",
-            told=False,
+            event_seen=False,
         )
         return replace(put(shard, accepted), vain_refusals=0), []
     if isinstance(result, Unknown):
@@ -240,7 +241,7 @@ def _later(
     wait = retry_after or polling.backoff(job.batch_id, job.delays if code == "unreachable" else 0)
     wait = _patience(job, wait, now, polling)
     if retry_after or code == "unreachable":
-        shard = hold(shard, submits=now + wait)
+        shard = delay_until(shard, submits=now + wait)
     return put(shard, replace(job, due=now + wait, delays=job.delays + 1, trouble=message)), []
 
 
@@ -319,8 +320,8 @@ def _done(
         return without(shard, [job]), [finish]
     told = f"a finished reply lacks {job.count - len(came)} of {job.count} items"
     wait = polling.wait(job.batch_id, job.polls + 1)
-    again = replace(job, rereads=job.rereads + 1, polls=job.polls + 1, due=now + wait, told=True, trouble=told)
-    return put(shard, again), [Part(finish, came)] if came else []
+    again = replace(job, rereads=job.rereads + 1, polls=job.polls + 1, due=now + wait, event_seen=True, trouble=told)
+    return put(shard, again), [FinishSome(finish, came)] if came else []
 
 
 def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list[Effect]]:
@@ -331,7 +332,7 @@ def _gone(shard: Shard, job: Job, result: Gone, now: float) -> tuple[Shard, list
 
 
 def _again(shard: Shard, job: Job, now: float) -> Shard:
-    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, asked=None, told=False)
+    again = replace(job, request_id=None, since=now, due=now, polls=0, gone=0, submitted_as=None, event_seen=False)
     again = replace(again, rereads=0, empty=0, grace_until=0.0, resubmitted=True, replaces=job.request_id)
     return put(shard, again)
 
@@ -349,7 +350,7 @@ def _trouble(
     job = replace(job, turned_away=0)
     if not error.retry_after:
         return shard, job, []
-    return hold(shard, polls=now + _patience(job, error.retry_after, now, polling)), job, []
+    return delay_until(shard, polls=now + _patience(job, error.retry_after, now, polling)), job, []
 
 
 def _give_up(shard: Shard, job: Job, failure: Failure) -> tuple[Shard, list[Effect]]:

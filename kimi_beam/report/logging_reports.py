@@ -32,20 +32,20 @@ EVERY = 60.0
 _LONGEST = 300
 """Characters of the service's words in a line."""
 
-Asked = Literal["submit", "poll", "request"]
+RequestKind = Literal["submit", "poll", "request"]
 """What was sent: a batch, a question for its answers, or a synchronous request."""
 
 _FOLLOWS = {
-    Remedy.WAIT: "the service says to come back later: it is asked more slowly, and no document is lost by it",
-    Remedy.RETRY: "the service has trouble of its own: the {asked} is repeated later",
-    Remedy.TIMEOUT: "no answer in time: the {asked} is repeated where that is allowed, and may be paid for twice",
-    Remedy.OTHER_FORM: "JSON mode could not be met: these documents are asked for in another form",
+    Remedy.WAIT: "the service says to come back later: it is kind more slowly, and no document is lost by it",
+    Remedy.RETRY: "the service has trouble of its own: the {kind} is repeated later",
+    Remedy.TIMEOUT: "no answer in time: the {kind} is repeated where that is allowed, and may be paid for twice",
+    Remedy.OTHER_FORM: "JSON mode could not be met: these documents are kind for in another form",
     Remedy.TOMORROW: "the quota is spent: what is not sent yet becomes dead letters until it is renewed",
-    Remedy.SPLIT: "a {asked} is too large: it is cut in two where that is possible",
-    Remedy.NEVER: "a {asked} is refused for good: a batch is cut in two until what is wrong stands alone",
+    Remedy.SPLIT: "a {kind} is too large: it is cut in two where that is possible",
+    Remedy.NEVER: "a {kind} is refused for good: a batch is cut in two until what is wrong stands alone",
     Remedy.ACCOUNT: "the token, account or model is turned away",
 }
-_DOUBTFUL = "a {asked} ended without a word: it may have been paid for, and is repeated once where that is allowed"
+_DOUBTFUL = "a {kind} ended without a word: it may have been paid for, and is repeated once where that is allowed"
 _UNREACHABLE = "the service cannot be reached: it is tried again until the deadline"
 _GONE = "the service does not know a job any more: it is submitted once more if that is so at the next poll too"
 _FAILED = "the service says that a job failed: its documents become dead letters"
@@ -84,18 +84,18 @@ class Reports:
             *(now["documents"], now["settled"], now["in_flight"], units),
         )
 
-    def heard(self, asked: Asked, result: T) -> T:
+    def log_trouble(self, kind: RequestKind, result: T) -> T:
         """Logs the trouble that a reply tells of, if it does, and hands the result on.
 
         Args:
-            asked: What was sent.
+            kind: What was sent.
             result: What the reply was decoded to.
         """
         if isinstance(result, Refused):
             remedy = result.error.remedy
-            self._trouble(f"{asked} {remedy.name}", _FOLLOWS[remedy].format(asked=asked), str(result.error))
+            self._trouble(f"{kind} {remedy.name}", _FOLLOWS[remedy].format(kind=kind), str(result.error))
         elif isinstance(result, Unknown):
-            self._trouble(f"{asked} unknown", _DOUBTFUL.format(asked=asked), result.message)
+            self._trouble(f"{kind} unknown", _DOUBTFUL.format(kind=kind), result.message)
         elif isinstance(result, Unsent):
             self._trouble("unsent", _UNREACHABLE, result.message)
         elif isinstance(result, Gone):
@@ -104,8 +104,8 @@ class Reports:
             self._trouble("failed", _FAILED, result.message)
         elif isinstance(result, Trouble):
             remedy = result.error.remedy if result.error is not None else Remedy.RETRY
-            follows = _FOLLOWS[remedy].format(asked=asked) if remedy in (Remedy.WAIT, Remedy.ACCOUNT) else _UNREAD
-            self._trouble(f"{asked} {remedy.name}", follows, result.message)
+            follows = _FOLLOWS[remedy].format(kind=kind) if remedy in (Remedy.WAIT, Remedy.ACCOUNT) else _UNREAD
+            self._trouble(f"{kind} {remedy.name}", follows, result.message)
         return result
 
     def no_events(self, message: str) -> None:

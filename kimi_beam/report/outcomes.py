@@ -120,7 +120,7 @@ class Outcomes:
             return False
         return self._settled + in_flight >= self.stop_after.first
 
-    def asked(self, form: int, *, met: int = 0, unmet: int = 0) -> None:
+    def count_form(self, form: int, *, met: int = 0, unmet: int = 0) -> None:
         """Counts documents by whether JSON mode could be met when they were asked for.
 
         Args:

@@ -45,7 +45,7 @@ class Progress:
             found, self._notices = self._notices, []
         return found
 
-    def hold(self, owner: object, count: int, unit: str = "batch") -> None:
+    def set_in_flight(self, owner: object, count: int, unit: str = "batch") -> None:
         """States how much an owner, a shard or a bundle, has in flight."""
         with self._lock:
             self._in_flight[owner] = count

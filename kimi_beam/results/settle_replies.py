@@ -113,7 +113,7 @@ def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asking:
     """What was asked of whom: the same for all replies of a run."""
 
     schema: OutputSchema
@@ -135,7 +135,7 @@ class Settled(NamedTuple):
 
 
 def settle(
-    all_replies: Iterable[Reply], asked: Asked, now: float, count_nulls: Callable[[int], None] = lambda _: None
+    all_replies: Iterable[Reply], asked: Asking, now: float, count_nulls: Callable[[int], None] = lambda _: None
 ) -> Settled:
     """Turns each reply into exactly one typed row or dead letter.
 
@@ -200,7 +200,7 @@ def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
     )
 
 
-def extractions(settled: Settled, asked: Asked) -> Iterator[Extraction]:
+def extractions(settled: Settled, asked: Asking) -> Iterator[Extraction]:
     """What was settled, row by row; each comes with its typed row."""
     for index, (place, instance) in enumerate(zip(settled.good, settled.instances, strict=True)):
         reply = settled.replies[place]
@@ -240,7 +240,7 @@ def judge(text: str, schema: OutputSchema) -> Instance | Failure:
     return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
 
 
-def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> DeadLetter:
+def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> DeadLetter:
     """The dead letter of a reply."""
     earlier, ticket = reply.document.earlier, reply.ticket
     if earlier.open is not None:  # nobody has got round to it: it is as open as before
@@ -259,7 +259,7 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asked, now: float) -> Dea
     )
 
 
-def _provenance_columns(replies_: Replies, asked: Asked) -> list[Sequence[Any]]:
+def _provenance_columns(replies_: Replies, asked: Asking) -> list[Sequence[Any]]:
     """What `rows.provenance_columns` makes of the provenances, without making them."""
     documents, results, tokens, count = replies_.documents, replies_.results, replies_.tokens, len(replies_)
     tickets = replies_.tickets
@@ -279,7 +279,7 @@ def _provenance_columns(replies_: Replies, asked: Asked) -> list[Sequence[Any]]:
     ]
 
 
-def _provenance(reply: Reply, completion: Completion, asked: Asked) -> Provenance:
+def _provenance(reply: Reply, completion: Completion, asked: Asking) -> Provenance:
     return Provenance(
         reply.document.source,
         asked.model,

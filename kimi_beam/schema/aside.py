@@ -63,7 +63,7 @@ class Aside:
         self.suspects: set[int] = set()
         self.refused: dict[int, tuple[str, str, str]] = {}
 
-    def hold(self, where: tuple[int, str], value: Any, *, suspect: bool) -> None:
+    def set_aside(self, where: tuple[int, str], value: Any, *, suspect: bool) -> None:
         """Keeps a value beside its cell."""
         row, at = where
         self.rest.setdefault(row, {})[at] = value

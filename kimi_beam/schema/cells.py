@@ -100,7 +100,7 @@ class Cells(Column):
 
     def unfit(self, value: Any, where: tuple[int, str], aside: Aside) -> None:
         """What becomes of a value that has no cell."""
-        aside.hold(where, value, suspect=True)
+        aside.set_aside(where, value, suspect=True)
 
     def read(self, array: Array) -> list[Any]:
         values: list[Any] = array.to_pylist()

@@ -171,7 +171,7 @@ class Record(Column):
                 row, at = place(index)
                 for name, item in value.items():
                     if name not in self._known:
-                        aside.hold((row, pointer(at, name)), item, suspect=False)
+                        aside.set_aside((row, pointer(at, name)), item, suspect=False)
 
     @staticmethod
     def _nulls(m: Member, items: Sequence[Any], objects: Sequence[Any] | None, place: Place, aside: Aside) -> None:
@@ -186,7 +186,7 @@ class Record(Column):
                 continue
             if objects is None or m.name in objects[index]:
                 if not must:
-                    aside.hold(place(index), None, suspect=not m.null)
+                    aside.set_aside(place(index), None, suspect=not m.null)
             elif m.required:
                 aside.suspects.add(place(index)[0])
 
@@ -328,7 +328,7 @@ class Union(Column):
             arrays.append(column.build(mine, place, aside))
         for index, kind in enumerate(kinds):
             if kind is not None and kind not in self._members:
-                aside.hold(place(index), values[index], suspect=True)
+                aside.set_aside(place(index), values[index], suspect=True)
         mask = pa.array([kind is None for kind in kinds], pa.bool_()) if None in kinds else None
         return pa.StructArray.from_arrays(arrays, fields=list(self.type), mask=mask)
 
@@ -359,6 +359,6 @@ def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tupl
         if isinstance(value, kind):
             fitting[index] = kind(value)
         elif value is not None:
-            aside.hold(place(index), value, suspect=True)
+            aside.set_aside(place(index), value, suspect=True)
             fitting[index] = None
     return fitting, True

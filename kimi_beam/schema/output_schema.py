@@ -327,7 +327,7 @@ class OutputSchema:
             return aside, [whole.column.build(instances, at_root, aside)]
         arrays, gaps = root.arrays(instances, at_root, aside)
         for row in (row for row, instance in enumerate(instances) if instance is None) if gaps else ():
-            aside.hold(at_root(row), None, suspect=True)
+            aside.set_aside(at_root(row), None, suspect=True)
         return aside, arrays
 
     def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[Array]) -> dict[int, Violation]:

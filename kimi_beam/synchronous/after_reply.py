@@ -73,7 +73,7 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class AskAgain:
     """The same document again.
 
     Attributes:
@@ -88,7 +88,7 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Delay:
     """The service is too busy: the same document again, when the process may send (`pacing`). Others wait as well.
 
     Attributes:
@@ -134,10 +134,12 @@ class Halt:
     is_certain: bool = False
 
 
-Step: TypeAlias = Settle | Again | Wait | Turn | Park | Halt
+Step: TypeAlias = Settle | AskAgain | Delay | Turn | Park | Halt
 
 
-def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling, *, may_repeat: bool = True) -> Step:
+def next_step(
+    call: Call, result: RunResult, name: str, now: float, polling: Polling, *, may_repeat: bool = True
+) -> Step:
     """What follows from a reply.
 
     Args:
@@ -159,7 +161,7 @@ def heard(call: Call, result: RunResult, name: str, now: float, polling: Polling
         return _refused(call, result.error, name, now, polling)
     if now - call.since >= polling.deadline:
         return _too_late(call, "unreachable", result.message)
-    return Again(replace(call, delays=call.delays + 1), polling.backoff(name, call.delays), result.message)
+    return AskAgain(replace(call, delays=call.delays + 1), polling.backoff(name, call.delays), result.message)
 
 
 def parked(call: Call, failure: Failure) -> Failure:
@@ -186,7 +188,7 @@ def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: 
         times = "twice " if call.unknown >= MAX_UNKNOWN else ""
         told = f"{times}no word whether the request was answered, so it may have been paid for: {message}"
         return Settle(call, Failure("submit", "unknown_submit", told, retryable=True, raw=call.raw))
-    return Again(call, polling.backoff(name, call.attempts), message)
+    return AskAgain(call, polling.backoff(name, call.attempts), message)
 
 
 def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> Step:
@@ -205,10 +207,10 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
     if remedy is Remedy.WAIT:
         if now - call.since >= polling.deadline:
             return _too_late(call, "refused", message)
-        return Wait(call, error.retry_after, message)
+        return Delay(call, error.retry_after, message)
     call = replace(call, attempts=call.attempts + 1)
     if remedy is Remedy.OTHER_FORM and call.form + 1 < call.forms:
-        return Again(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
+        return AskAgain(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
     if error.code in FAILURES and not error.concerns_image:
         failure = failed(error, "the service refused the request")
         # What the model cannot do at all is refused for every document alike.
@@ -219,7 +221,7 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
     call = replace(call, refusals=call.refusals + 1)
     if outlasted(call.refusals, now - call.since, polling):
         return Settle(call, Failure("submit", "refused", message, retryable=True))
-    return Again(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
+    return AskAgain(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
 
 
 def _too_late(call: Call, code: Code, message: str) -> Settle:

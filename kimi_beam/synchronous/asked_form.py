@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request.prompt import FORM_NAMES, Prompt
-from kimi_beam.synchronous.after_reply import Again, Call, Halt, Settle
+from kimi_beam.synchronous.after_reply import AskAgain, Call, Halt, Settle
 from kimi_beam.types import Failure
 from kimi_beam.wire.form_refusals import RefusedRequest
 from kimi_beam.wire.service_errors import ServiceError
@@ -59,7 +59,7 @@ class AskedForm:
             self.form = form
         self.is_answered = True
 
-    def refused(self, call: Call, error: ServiceError, why: RefusedRequest, *, halts: bool) -> Again | Settle | Halt:
+    def refused(self, call: Call, error: ServiceError, why: RefusedRequest, *, halts: bool) -> AskAgain | Settle | Halt:
         """What follows where the server does not take a request as it is.
 
         Args:
@@ -79,7 +79,7 @@ class AskedForm:
         if may_be_the_form and following < call.forms:
             if why is RefusedRequest.FORM and is_first:
                 self._move(following)
-            return Again(replace(call, form=following), 0.0, message)
+            return AskAgain(replace(call, form=following), 0.0, message)
         self._refused_in_each += may_be_the_form and not self.is_answered
         if not self.is_answered and (why is RefusedRequest.FORM or self._refused_in_each >= _ENOUGH):
             told = (

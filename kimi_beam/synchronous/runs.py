@@ -27,7 +27,7 @@ from kimi_beam.service import clock
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.retry_limits import MAX_ACCOUNT_TROUBLE, quota_failure
 from kimi_beam.synchronous import tools
-from kimi_beam.synchronous.after_reply import Again, Call, Halt, Park, Settle, Step, Turn, Wait, heard, parked
+from kimi_beam.synchronous.after_reply import AskAgain, Call, Delay, Halt, Park, Settle, Step, Turn, next_step, parked
 from kimi_beam.synchronous.asked_form import asked_form_of
 from kimi_beam.synchronous.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
@@ -208,18 +208,18 @@ class Runs:
                 if self._waiting == _AHEAD - 1:
                     self._changed.notify_all()
             self._in_flight += 1
-            PROGRESS.hold(self, self._in_flight, "request")
+            PROGRESS.set_in_flight(self, self._in_flight, "request")
             try:
                 return await self._settled(document)
             finally:
                 self._in_flight -= 1
-                PROGRESS.hold(self, self._in_flight, "request")
+                PROGRESS.set_in_flight(self, self._in_flight, "request")
 
     async def _settled(self, document: Document) -> Reply:
         call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()
         line, step = self._client.flow.runs, None
         while True:
-            turn = line.join(again=isinstance(step, Wait))
+            turn = line.join(again=isinstance(step, Delay))
             try:
                 failure = await self._may_send(turn)
                 if failure is not None:
@@ -245,7 +245,7 @@ class Runs:
                 except asyncio.TimeoutError:
                     told = "the functions that the model called were not done by the deadline"
                     return _reply(document, call, Failure("infer", "deadline", told, retryable=True))
-            elif isinstance(step, Again):
+            elif isinstance(step, AskAgain):
                 PROGRESS.trouble = step.trouble
                 # The deadline is met by a last request, not passed by a long wait.
                 await asyncio.sleep(min(step.wait, self._left(call)))
@@ -286,23 +286,23 @@ class Runs:
         if call.unknown and isinstance(result, (Answered, Unknown)):
             self._counts[metrics.RESUBMITS] += 1
             self._counts[metrics.MAYBE_PAID_TWICE] += 1
-        REPORTS.heard("request", result)
+        REPORTS.log_trouble("request", result)
         step = self._refused_form(call, exchange, result, today) if self._form is not None else None
         if step is None:
             self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
-            step = heard(call, result, name, now, self._polling, may_repeat=self._may_repeat)
+            step = next_step(call, result, name, now, self._polling, may_repeat=self._may_repeat)
         is_unmet = isinstance(result, Refused) and result.error.remedy is Remedy.OTHER_FORM
-        self._outcomes.asked(call.form, met=isinstance(result, Answered), unmet=is_unmet)
+        self._outcomes.count_form(call.form, met=isinstance(result, Answered), unmet=is_unmet)
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
-            gate.hold(time.monotonic() + min(wait, self._left(call)))
+            gate.block_until(time.monotonic() + min(wait, self._left(call)))
         if isinstance(result, Answered):
             gate.answered(sent)
         elif isinstance(result, Refused) and result.error.remedy is Remedy.WAIT:
             self._counts[metrics.DELAYS] += 1
             backoff = functools.partial(self._polling.backoff, name)
             gate.throttled(sent, time.monotonic(), backoff, result.error.retry_after, self._left(call))
-        if isinstance(step, Wait):
+        if isinstance(step, Delay):
             PROGRESS.trouble = step.trouble
         elif isinstance(step, Park) and step.until < math.inf and isinstance(result, Refused):
             self._client.quota.spend(result.error, step.until)

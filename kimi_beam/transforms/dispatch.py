@@ -223,7 +223,7 @@ class DispatchUnbounded(Slices):
         Returns:
             The shard, and whether its events are to be acknowledged by another turn.
         """
-        shard = self._listener.hear(key, state.shard)
+        shard = self._listener.apply_events(key, state.shard)
         shard, halts = yield from _all_now(self._act(key, shard, state.held, state.waiting, clock.now()))
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
         self._count(metrics.ACCOUNT_TROUBLE, len(halts))

@@ -33,7 +33,7 @@ from kimi_beam.report.notices import forget_notices
 from kimi_beam.report.outcomes import StopAfter, Watch
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
-from kimi_beam.results.settle_replies import Asked
+from kimi_beam.results.settle_replies import Asking
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.models import MODELS
 from kimi_beam.service.polling import Polling
@@ -237,7 +237,7 @@ class Extract(TypedTransform):
         else:  # by its one output, as Flink finds the state of a running job by the name of it
             batches = documents | "MakeBatches" >> packing.with_output_types(tuple[str, bytes])
         parts = 1 if is_one_process(documents.pipeline) else shards
-        asked = Asked(self._prompt.schema, self._service.model)
+        asked = Asking(self._prompt.schema, self._service.model)
         given = Union[self._row_type, DeadLetter, Counts, WindowedValue]
         settle = beam.ParDo(Settle(asked, record_batches=self._record_batches, counts=is_bounded, watch=self._watch))
         # Beam asks for the types of all outputs together, and again of the step that parts them. One of its checks of a

@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.redrive import taken_over
+from kimi_beam.input.redrive import with_open_request
 from kimi_beam.journal.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.journal.recorder import Recorder
 from kimi_beam.journal.records import Journaling
@@ -20,8 +20,8 @@ from kimi_beam.queue.event_inbox import Events
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.finished import TOGETHER
 from kimi_beam.queue.jobs import Shard, admit, adopt
-from kimi_beam.queue.next_form import asked_from, given_up
-from kimi_beam.queue.state_layout import Held, Waiting
+from kimi_beam.queue.next_form import give_up_all, in_form_from
+from kimi_beam.queue.state_layout import BatchStore, Waiting
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import UNMET, Watch
 from kimi_beam.request import batches
@@ -86,7 +86,7 @@ class Refill(beam.DoFn):
         waiting.add(blob)
         self._put_back = True
 
-    def _admit(self, shard: Shard, held: Held, blobs: Iterable[bytes], now: float) -> Shard:
+    def _admit(self, shard: Shard, held: BatchStore, blobs: Iterable[bytes], now: float) -> Shard:
         """Makes jobs of batches. They are acted on from the next firing on, when they are committed state."""
         admitted = []
         for blob in blobs:
@@ -97,17 +97,17 @@ class Refill(beam.DoFn):
         return admit(shard, admitted, now)
 
     def _top_up(
-        self, shard: Shard, held: Held, waiting: Waiting, now: float
+        self, shard: Shard, held: BatchStore, waiting: Waiting, now: float
     ) -> Generator[Sequence[Reply], None, Shard]:
         """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
         if shard.parked_until > now:
             failure = retry_limits.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
             for blob in waiting.take():
-                yield given_up(blob, failure)
+                yield give_up_all(blob, failure)
             return shard
         if (unsent := self._unsent) is not None:
             for blob in waiting.take():
-                yield given_up(blob, unsent)
+                yield give_up_all(blob, unsent)
             return shard
         first_form = self._outcomes.first_form(len(self._prompt.forms))
         packers: dict[int, Packer[bytes]] = {}
@@ -119,7 +119,7 @@ class Refill(beam.DoFn):
         in_flight = sum(job.count for job in shard.jobs)
         while len(shard.jobs) + len(taken) < self._max_in_flight and not self._outcomes.are_enough(in_flight):
             if (came := next(blobs, None)) is not None:
-                came = asked_from(came, first_form)
+                came = in_form_from(came, first_form)
                 head = batches.head(came)
                 packer = packers.setdefault(head.form, Packer(self._batching))
                 group = packer.add(came, head.size_bytes, len(head.sizes))
@@ -173,7 +173,7 @@ class Refill(beam.DoFn):
         return UNMET if nothing_works and not self._bounded else None
 
     def _adopt(
-        self, shard: Shard, held: Held, recalled: Recalled, form: int, now: float
+        self, shard: Shard, held: BatchStore, recalled: Recalled, form: int, now: float
     ) -> Generator[Sequence[Reply], None, tuple[Shard, list[bytes]]]:
         """Takes jobs in that an earlier run, or a worker that died, has submitted, or may have.
 
@@ -182,7 +182,7 @@ class Refill(beam.DoFn):
         """
         left: list[bytes] = []
         for again in (*recalled.in_flight, *recalled.doubtful):
-            items = [item._replace(document=taken_over(item.document, again.request_id)) for item in again.items]
+            items = [item._replace(document=with_open_request(item.document, again.request_id)) for item in again.items]
             blob = batches.encode(items, form=again.form, spent=again.spent if again.form else ())
             batch_id = batches.head(blob).batch_id
             if batch_id in held:
@@ -193,7 +193,7 @@ class Refill(beam.DoFn):
             else:
                 self._count(metrics.UNKNOWN_SUBMITS)
                 if not self._may_repeat:
-                    yield given_up(blob, DOUBTFUL, Ticket(None, 1))
+                    yield give_up_all(blob, DOUBTFUL, Ticket(None, 1))
                     continue
             # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
             believed = min(state_machine.GONE_AFTER, self._polling.ceiling, self._polling.deadline / 2)

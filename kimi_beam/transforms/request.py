@@ -20,8 +20,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.columnar import Replies
 from kimi_beam.errors import AccountError, UnmetSchemaError
-from kimi_beam.input.file_references import READ_AT_ONCE, parted, read_again
-from kimi_beam.input.redrive import taken_over
+from kimi_beam.input.file_references import READ_AT_ONCE, read_again, split_unreadable
+from kimi_beam.input.redrive import with_open_request
 from kimi_beam.journal.recall import Recalled
 from kimi_beam.journal.recorder import Recorder
 from kimi_beam.journal.records import Journaling
@@ -93,7 +93,7 @@ class Request(beam.DoFn):
         self._cancel()
         self._recorder.refresh()
         # A bundle is worked on in one place at a time, and no more of them at once than there are workers.
-        self._client.flow.hold(self._client, id(self), self._parts)
+        self._client.flow.claim_share(self._client, id(self), self._parts)
         self._runs = Runs(
             self._client,
             self._prompt,
@@ -116,7 +116,7 @@ class Request(beam.DoFn):
                 yield self._stamped(recalled.answered)
             unanswered = list(_unanswered(recalled))
             for at in range(0, len(unanswered), READ_AT_ONCE):
-                whole, lost = parted(read_again(unanswered[at : at + READ_AT_ONCE]))
+                whole, lost = split_unreadable(read_again(unanswered[at : at + READ_AT_ONCE]))
                 if lost:
                     yield self._stamped(self._given_up(lost))
                 with self._kept():
@@ -132,13 +132,13 @@ class Request(beam.DoFn):
                 self._recorder.replied(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(Replies.of(replies), moment, [window])
-        self._client.flow.release(self._client, id(self))
+        self._client.flow.release_share(self._client, id(self))
         self._count()
 
     def teardown(self) -> None:
         self._cancel()
         if hasattr(self, "_client"):  # not where set-up failed
-            self._client.flow.release(self._client, id(self))
+            self._client.flow.release_share(self._client, id(self))
             disconnect(self._client)
 
     def _given_up(self, lost: list[Reply]) -> list[Reply]:
@@ -186,6 +186,6 @@ def _with_failure(reply: Reply) -> Document:
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
     """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
     for earlier in (*recalled.in_flight, *recalled.doubtful):
-        yield from (taken_over(item.document) for item in earlier.items)
+        yield from (with_open_request(item.document) for item in earlier.items)
     if recalled.fresh is not None:
         yield from batches.decode(recalled.fresh)

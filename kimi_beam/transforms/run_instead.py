@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.file_references import READ_AT_ONCE, parted, read_again
+from kimi_beam.input.file_references import READ_AT_ONCE, read_again, split_unreadable
 from kimi_beam.journal.recorder import Recorder
 from kimi_beam.network.client import Client
 from kimi_beam.report.outcomes import Outcomes
@@ -51,7 +51,7 @@ def run_instead(
     # `api="run"` may stream, which the queue does not.
     runs = Runs(client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat, outcomes=outcomes)
     for documents in _groups(batches.decode(blob), READ_AT_ONCE):
-        whole, lost = parted(read_again(documents))
+        whole, lost = split_unreadable(read_again(documents))
         if lost:
             yield Replies.of(lost)
         for answered in runs.put(whole):

@@ -13,7 +13,7 @@ from kimi_beam.input.file_references import READ_AT_ONCE, read_again, restored
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import Watch
 from kimi_beam.report.progress import PROGRESS
-from kimi_beam.results.settle_replies import Asked, extractions, rows_with_unnamed_keys, settle
+from kimi_beam.results.settle_replies import Asking, extractions, rows_with_unnamed_keys, settle
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.types import DeadLetter, Reply
 
@@ -31,7 +31,7 @@ class Settle(beam.DoFn):
     """
 
     def __init__(
-        self, asked: Asked, *, record_batches: bool = False, counts: bool = False, watch: Watch | None = None
+        self, asked: Asking, *, record_batches: bool = False, counts: bool = False, watch: Watch | None = None
     ) -> None:
         self._asked, self._record_batches, self._counts = asked, record_batches, counts
         self._watch = watch or Watch()

@@ -10,11 +10,11 @@ from kimi_beam.columnar import Documents, Replies
 from kimi_beam.input.file_references import read_again
 from kimi_beam.network.allowance import Places
 from kimi_beam.queue import state_machine
-from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, GiveUp, Halt, Part, RunInstead, Split, Warn
-from kimi_beam.queue.finished import closed, fit_together, parted
-from kimi_beam.queue.jobs import Job, Shard, adopt, hold, rebased, without
-from kimi_beam.queue.next_form import asked_from, given_up, part
-from kimi_beam.queue.state_layout import Held, Waiting
+from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, GiveUp, Halt, RunInstead, Split, Warn
+from kimi_beam.queue.finished import closed, fit_together, split_job
+from kimi_beam.queue.jobs import Job, Shard, adopt, delay_until, rebased, without
+from kimi_beam.queue.next_form import give_up_all, in_form_from, split_unmet
+from kimi_beam.queue.state_layout import BatchStore, Waiting
 from kimi_beam.report import metrics
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.notices import warn_once
@@ -47,17 +47,17 @@ class Slices(Refill):
         until = clock.now() + _MAX_BLOCK
         shard = rebased(shard, clock.now(), self._polling.ceiling)
         while True:
-            shard = self._listener.hear(key, shard)
+            shard = self._listener.apply_events(key, shard)
             wake, now = self._listener.wake(shard), clock.now()
             if wake is None or now >= until or self._listener.due(shard, now):
                 return shard
             clock.pause(max(0.01, min(wake, until) - now))
 
     def _act(
-        self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float
+        self, key: str, shard: Shard, held: BatchStore, waiting: Waiting, now: float
     ) -> Generator[Sequence[Reply], None, tuple[Shard, list[Halt]]]:
         """Submits and polls what is due, and lets go of what has ended."""
-        self._client.flow.hold(self._client, key, self._parts)
+        self._client.flow.claim_share(self._client, key, self._parts)
         shard = rebased(shard, now, self._polling.ceiling)
         shard, effects = self._parked(shard, now)
         if (unsent := self._unsent) is not None:
@@ -75,9 +75,9 @@ class Slices(Refill):
         for effect in effects:
             if isinstance(effect, GiveUp):
                 blob = held.take(effect.job.batch_id)
-                left_open = self._recorder.left_open(effect.job, blob, effect.failure)
-                lost = given_up(blob, effect.failure, effect.job.ticket, left_open)
-                self._recorder.given_up(lost, effect.failure, blob)
+                open_requests = self._recorder.open_requests(effect.job, blob, effect.failure)
+                lost = give_up_all(blob, effect.failure, effect.job.ticket, open_requests)
+                self._recorder.record_failure(lost, effect.failure, blob)
                 yield lost
             elif isinstance(effect, AskAgain):
                 blob, ticket = held.take(effect.job.batch_id), effect.job.ticket
@@ -108,7 +108,7 @@ class Slices(Refill):
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
     def _not_submitted_yet(
-        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Waiting
+        self, shard: Shard, jobs: Sequence[Job], held: BatchStore, waiting: Waiting
     ) -> tuple[Shard, list[Job]]:
         """Takes out the batches that have been submitted already, which wait again to be recalled.
 
@@ -125,7 +125,7 @@ class Slices(Refill):
             self._wait(held.take(job.batch_id), waiting)
         return without(shard, known), [job for job in jobs if job not in known]
 
-    def _in_later_form(self, shard: Shard, held: Held, waiting: Waiting) -> Shard:
+    def _in_later_form(self, shard: Shard, held: BatchStore, waiting: Waiting) -> Shard:
         """Has batches wait again that are about to be asked for in a way that has failed for every document."""
         forms = len(self._prompt.forms)
         first = min(self._outcomes.first_form(forms), forms - 1)
@@ -134,17 +134,17 @@ class Slices(Refill):
         unsent = [job for job in shard.jobs if job.request_id is None and not job.unknown]
         stale = [job for job in unsent if batches.head(held[job.batch_id]).form < first]
         for job in stale:
-            self._wait(asked_from(held.take(job.batch_id), first), waiting)
+            self._wait(in_form_from(held.take(job.batch_id), first), waiting)
         return without(shard, stale)
 
-    def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
+    def _submit(self, shard: Shard, jobs: Sequence[Job], held: BatchStore) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
         while jobs:
             if max(shard.submits_from, shard.parked_until) > clock.now():
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             wanted, name = min(len(jobs), self._submits_at_once), jobs[0].batch_id
             with Places(self._client.flow.submits, wanted, self._polling, name) as places:
-                shard = hold(shard, submits=places.next(clock.now()))
+                shard = delay_until(shard, submits=places.next(clock.now()))
                 some, jobs = jobs[: places.count], jobs[places.count :]
                 shard, whole, lost = self._read_again(shard, [(job, held[job.batch_id]) for job in some], clock.now())
                 effects += lost
@@ -153,12 +153,12 @@ class Slices(Refill):
                 pairs = [(job, held[job.batch_id]) for job in some]
                 self._recorder.about_to_submit(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
-                exchanges = self._client.submit(bodies, self._recorder.heard, at_once=self._recorder.is_quick)
+                exchanges = self._client.submit(bodies, self._recorder.reply_came, at_once=self._recorder.is_quick)
                 now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
                 for exchange in exchanges:
-                    places.heard(exchange, today)
-            heard = [REPORTS.heard("submit", decode_submit(exchange, today)) for exchange in exchanges]
-            results = list(zip(some, heard, strict=True))
+                    places.observe(exchange, today)
+            decoded = [REPORTS.log_trouble("submit", decode_submit(exchange, today)) for exchange in exchanges]
+            results = list(zip(some, decoded, strict=True))
             may_run = self._service.fallback_api is not None
             for name, count in state_machine.counted(results).items():
                 self._count(name, count)
@@ -172,51 +172,51 @@ class Slices(Refill):
         return shard, effects
 
     def _poll(
-        self, shard: Shard, jobs: Sequence[Job], held: Held, waiting: Waiting
+        self, shard: Shard, jobs: Sequence[Job], held: BatchStore, waiting: Waiting
     ) -> Generator[Sequence[Reply], None, tuple[Shard, list[Effect]]]:
         """Polls jobs and lets those go that have finished, some while the others' replies are still coming."""
         effects: list[Effect] = []
         while jobs and shard.polls_from <= clock.now():  # told to wait: the others are polled then
             wanted, name = min(len(jobs), _POLLS_AT_ONCE), jobs[0].batch_id
             with Places(self._client.flow.polls, wanted, self._polling, name) as places:
-                shard = hold(shard, polls=places.next(clock.now()))
+                shard = delay_until(shard, polls=places.next(clock.now()))
                 some, jobs = jobs[: places.count], jobs[places.count :]
                 self._count(metrics.POLLS, len(some))
                 finished: list[Finish] = []
                 for index, exchange in self._client.poll([job.request_id or "" for job in some]):
                     now, today = clock.now(), time.time()
-                    places.heard(exchange, today)
+                    places.observe(exchange, today)
                     # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
                     if finished and not fit_together(finished, exchange):
                         yield from self._finished(finished, held, waiting)
                         finished = []
                     job = some[index]
-                    result = REPORTS.heard("poll", decode_poll(exchange, today, job.request_id))
+                    result = REPORTS.log_trouble("poll", decode_poll(exchange, today, job.request_id))
                     shard, more = state_machine.polled(shard, job, result, now, self._polling)
-                    shard, more = self._parted(shard, more, held)
+                    shard, more = self._finish_some(shard, more, held)
                     finished += [effect for effect in more if isinstance(effect, Finish)]
                     effects += [effect for effect in more if not isinstance(effect, Finish)]
                 yield from self._finished(finished, held, waiting)
         return shard, effects
 
-    def _parted(self, shard: Shard, effects: list[Effect], held: Held) -> tuple[Shard, list[Effect]]:
+    def _finish_some(self, shard: Shard, effects: list[Effect], held: BatchStore) -> tuple[Shard, list[Effect]]:
         """Has what came of a job settled, and makes a job of the rest, which is read again."""
         left: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Warn):
                 warn_once(effect.message, effect.message)
                 continue
-            if not isinstance(effect, Part):
+            if not isinstance(effect, FinishSome):
                 left.append(effect)
                 continue
             batch_id = effect.finish.job.batch_id
-            (finish, came), (rest, others) = parted(effect, held[batch_id])
+            (finish, came), (rest, others) = split_job(effect, held[batch_id])
             if finish.job.batch_id in held or rest.batch_id in held:
                 continue  # a stream has brought the same documents again: the job stays whole, and is read again whole
             held.take(batch_id)
             held[finish.job.batch_id], held[rest.batch_id] = came, others
             job = next(job for job in shard.jobs if job.batch_id == batch_id)
-            open_ = replace(job, batch_id=rest.batch_id, count=rest.count, asked=rest.asked)
+            open_ = replace(job, batch_id=rest.batch_id, count=rest.count, submitted_as=rest.submitted_as)
             shard = adopt(without(shard, [job]), open_)
             left.append(finish)
         return shard, left
@@ -248,12 +248,12 @@ class Slices(Refill):
         return shard, whole, effects
 
     def _drop(
-        self, shard: Shard, effect: Drop, held: Held, waiting: Waiting
+        self, shard: Shard, effect: Drop, held: BatchStore, waiting: Waiting
     ) -> Generator[Sequence[Reply], None, Shard]:
         """Gives up what is lost of a batch; the others are a job of their own, acted on from the next firing on."""
         job, blob = effect.job, held.take(effect.job.batch_id)
         for position, failure in effect.lost.items():
-            yield given_up(batches.select(blob, [position]), failure, job.ticket)
+            yield give_up_all(batches.select(blob, [position]), failure, job.ticket)
         others = batches.select(blob, (i for i in range(job.count) if i not in effect.lost))
         batch_id, count = batches.head(others).batch_id, job.count - len(effect.lost)
         if not count:
@@ -268,7 +268,7 @@ class Slices(Refill):
         names = references(job.batch_id, len(documents))
         return encode_submit(self._prompt.requests(documents, names, batches.head(blob).form))
 
-    def _finished(self, jobs: Sequence[Finish], held: Held, waiting: Waiting) -> Iterator[Sequence[Reply]]:
+    def _finished(self, jobs: Sequence[Finish], held: BatchStore, waiting: Waiting) -> Iterator[Sequence[Reply]]:
         """The replies of finished jobs, written down together and settled together."""
         blobs = [held.take(effect.job.batch_id) for effect in jobs]
         answered: list[Replies] = []
@@ -289,8 +289,8 @@ class Slices(Refill):
         """The replies that are final; the other documents wait to be asked for again."""
         unmet = sum(one.code == FAILURES[UNMET] for one in answered.results.failures.values())
         met = sum(text is not None for text in answered.results.texts)
-        self._outcomes.asked(batches.head(blob).form, met=met, unmet=unmet)
-        final, again = part(blob, answered, len(self._prompt.forms))
+        self._outcomes.count_form(batches.head(blob).form, met=met, unmet=unmet)
+        final, again = split_unmet(blob, answered, len(self._prompt.forms))
         if again is not None:
             self._count(metrics.FALLBACKS, len(answered) - len(final))
             self._wait(again, waiting)
@@ -298,7 +298,7 @@ class Slices(Refill):
 
     def _report(self, key: str, shard: Shard) -> None:
         if not shard.jobs:
-            self._client.flow.release(self._client, key)
+            self._client.flow.release_share(self._client, key)
         REPORTS.progress()
-        PROGRESS.hold(key, sum(job.request_id is not None for job in shard.jobs))
+        PROGRESS.set_in_flight(key, sum(job.request_id is not None for job in shard.jobs))
         PROGRESS.trouble = next((job.trouble for job in shard.jobs if job.trouble), self._listener.trouble)

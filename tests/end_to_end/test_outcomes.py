@@ -63,15 +63,15 @@ def test_a_bound_is_a_number_or_a_share() -> None:
 
 def test_a_way_of_asking_is_refused_after_two_documents_and_none_that_it_was_met_for() -> None:
     outcomes = Outcomes()
-    outcomes.asked(0, unmet=1)
+    outcomes.count_form(0, unmet=1)
     assert outcomes.first_form(3) == 0
-    outcomes.asked(0, unmet=1)
+    outcomes.count_form(0, unmet=1)
     assert outcomes.first_form(3) == 1
-    outcomes.asked(1, unmet=250)
+    outcomes.count_form(1, unmet=250)
     assert outcomes.first_form(3) == 2
-    outcomes.asked(0, met=1)
+    outcomes.count_form(0, met=1)
     assert outcomes.first_form(3) == 0, "an answer that came late shows that it can be met"
-    outcomes.asked(2, unmet=2)
+    outcomes.count_form(2, unmet=2)
     outcomes.check_forms(3)
     with pytest.raises(UnmetSchemaError, match="5024"):
         outcomes.check_forms(0)

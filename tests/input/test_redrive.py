@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.input.redrive import Choice, again, taken_over
+from kimi_beam.input.redrive import Choice, again, with_open_request
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.journal.recall import Recalled, recall
@@ -113,11 +113,11 @@ def test_without_an_answer_the_question_is_the_same(stage: Any, code: Any) -> No
 def test_the_submit_of_an_open_request_is_counted_by_whoever_takes_it_over() -> None:
     document = again(letter("poll", "deadline", attempts=3, open=OPEN))
     assert document.earlier == Earlier(0, 2, OPEN)
-    assert taken_over(document, "job-1").earlier == Earlier(0, 2), "the job that is polled counts its submit"
-    assert taken_over(document, "job-2").earlier == Earlier(0, 3), "another job has its own"
-    assert taken_over(document).earlier == Earlier(0, 3)
+    assert with_open_request(document, "job-1").earlier == Earlier(0, 2), "the job that is polled counts its submit"
+    assert with_open_request(document, "job-2").earlier == Earlier(0, 3), "another job has its own"
+    assert with_open_request(document).earlier == Earlier(0, 3)
     plain = Document("a", "t")
-    assert taken_over(plain, "job-1") is plain
+    assert with_open_request(plain, "job-1") is plain
 
 
 def test_a_letter_that_nobody_got_round_to_is_as_open_as_before() -> None:

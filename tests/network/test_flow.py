@@ -371,7 +371,7 @@ def test_a_line_that_is_held_moves_when_the_hold_ends() -> None:
         line = Line(Gate())
         loop = asyncio.get_running_loop()
         until = loop.time() + 0.1
-        line.gate.hold(until)
+        line.gate.block_until(until)
         turns = [line.join() for _ in range(3)]
         assert not any(turn.done() for turn in turns)
         await asyncio.wait_for(asyncio.gather(*turns), 30)

@@ -32,7 +32,7 @@ def test_no_minute_ever_sees_more_than_the_limit_and_nothing_is_sent_while_it_is
     for passed, hold in steps:
         now += passed
         if hold is not None:
-            gate.hold(now + hold)
+            gate.block_until(now + hold)
             held = max(held, now + hold)
         wait = gate.take(now)
         assert wait >= 0
@@ -102,15 +102,15 @@ def test_a_part_of_less_than_a_request_a_minute_is_one_in_several_minutes() -> N
 def test_without_a_limit_nothing_waits_and_a_hold_counts_all_the_same() -> None:
     for gate in (Gate(), Gate(None), Gate(0)):
         assert {gate.take(5.0) for _ in range(1_000)} == {0.0}
-        gate.hold(35.0)
+        gate.block_until(35.0)
         assert gate.take(5.0) == 30.0
         assert gate.take(35.0) == 0.0
 
 
 def test_a_shorter_hold_does_not_lift_a_longer_one() -> None:
     gate = Gate(3)
-    gate.hold(100.0)
-    gate.hold(10.0)
+    gate.block_until(100.0)
+    gate.block_until(10.0)
     assert gate.take(50.0) == 50.0
 
 
@@ -127,9 +127,9 @@ def test_the_longer_of_hold_and_limit_is_waited_for(limit: int) -> None:
     gate = Gate(limit)
     for _ in range(limit):
         assert gate.take(0.0) == 0.0
-    gate.hold(30.0)
+    gate.block_until(30.0)
     assert gate.take(0.0) == 60.0
-    gate.hold(90.0)
+    gate.block_until(90.0)
     assert gate.take(0.0) == 90.0
 
 

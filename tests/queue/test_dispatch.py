@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.queue import state_machine
-from kimi_beam.queue.effects import Drop, Finish, GiveUp, Halt, Part, Split, Warn
-from kimi_beam.queue.jobs import Job, Shard, admit, decode, due, encode, hold, told, wake
+from kimi_beam.queue.effects import Drop, Finish, FinishSome, GiveUp, Halt, Split, Warn
+from kimi_beam.queue.jobs import Job, Shard, admit, decode, delay_until, due, encode, mark_event_seen, wake
 from kimi_beam.service import retry_limits
 from kimi_beam.service.polling import Polling
 from kimi_beam.types import Failure
@@ -65,20 +65,20 @@ def test_a_job_is_polled_at_once_when_its_event_has_come_and_late_without() -> N
     shard = in_flight("r", "s")
     assert wake(shard, 180.0, POLLING.deadline) == 181.0
     assert polled_now(shard, 180.9) == []
-    shard = told(shard, {"s", "nobody's"}, 0.5)
+    shard = mark_event_seen(shard, {"s", "nobody's"}, 0.5)
     assert polled_now(shard, 0.5) == ["s"]
     assert wake(shard, 180.0, POLLING.deadline) == 0.5
     assert polled_now(shard, 181.0) == ["s", "r"]
 
 
 def test_an_event_that_comes_again_has_nothing_fetched_again() -> None:
-    shard = told(in_flight("r"), {"r"}, 10.0)
+    shard = mark_event_seen(in_flight("r"), {"r"}, 10.0)
     shard, _ = state_machine.polled(shard, shard.jobs[0], Trouble("x"), 11.0, POLLING)
-    assert polled_now(told(shard, {"r"}, 11.1), 11.1) == []
+    assert polled_now(mark_event_seen(shard, {"r"}, 11.1), 11.1) == []
 
 
 def test_a_fetch_that_failed_is_made_again_at_the_usual_pace() -> None:
-    shard = told(in_flight("r"), {"r"}, 10.0)
+    shard = mark_event_seen(in_flight("r"), {"r"}, 10.0)
     for result in (Trouble("x"), Pending()):
         shard, _ = state_machine.polled(shard, shard.jobs[0], result, 10.0, POLLING)
         assert wake(shard, 180.0, POLLING.deadline) == wake(shard)
@@ -94,7 +94,7 @@ def test_waiting_for_events_goes_on_to_the_deadline_and_no_further() -> None:
 
 
 def test_a_job_that_is_submitted_again_has_an_event_of_its_own() -> None:
-    shard = told(in_flight("r"), {"r"}, 100.0)
+    shard = mark_event_seen(in_flight("r"), {"r"}, 100.0)
     for now in (100.0, 200.0):
         shard, _ = state_machine.polled(shard, shard.jobs[0], Gone("x"), now, POLLING)
     assert shard.jobs[0].request_id is None
@@ -103,14 +103,14 @@ def test_a_job_that_is_submitted_again_has_an_event_of_its_own() -> None:
 
 
 def test_told_to_come_back_later_a_shard_waits_for_all_its_events() -> None:
-    shard = told(replace(in_flight("r"), polls_from=50.0), {"r"}, 10.0)
+    shard = mark_event_seen(replace(in_flight("r"), polls_from=50.0), {"r"}, 10.0)
     assert polled_now(shard, 49.0) == []
     assert polled_now(shard, 50.0) == ["r"]
 
 
 def test_an_event_says_nothing_of_what_is_not_submitted() -> None:
     shard = admit(Shard(), [("b", 1)], 0.0)
-    assert told(shard, {"r"}, 0.0) == shard
+    assert mark_event_seen(shard, {"r"}, 0.0) == shard
     assert [job.batch_id for job in due(shard, 0.0, 180.0, POLLING.deadline)] == ["b"]
 
 
@@ -149,9 +149,9 @@ def test_who_is_too_busy_for_one_batch_and_names_no_time_holds_that_one_back() -
 def test_a_shard_is_held_as_long_as_its_process_may_not_send_and_no_shorter() -> None:
     shard = admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard = replace(shard, jobs=(shard.jobs[0], replace(shard.jobs[1], request_id="s")))
-    shard = hold(shard, submits=10.0, polls=20.0)
+    shard = delay_until(shard, submits=10.0, polls=20.0)
     assert [job.batch_id for job in due(shard, 10.0)] == ["a"]
-    assert hold(shard, submits=3.0) == shard, "a shorter hold lifts a longer one"
+    assert delay_until(shard, submits=3.0) == shard, "a shorter hold lifts a longer one"
     assert len(due(shard, 20.0)) == 2
 
 
@@ -455,7 +455,7 @@ def items(*numbers: int, of: str = "b") -> Done:
 def test_an_item_is_missing_when_two_readings_lack_it_and_what_came_is_settled_at_the_first() -> None:
     shard, job = one_job(request_id="r")
     shard, effects = state_machine.polled(shard, job, items(2, 0), 1.0, POLLING)
-    assert effects == [Part(Finish(job, items(2, 0).items, None), [0, 2])]
+    assert effects == [FinishSome(Finish(job, items(2, 0).items, None), [0, 2])]
     (again,) = shard.jobs
     assert (again.request_id, again.rereads) == ("r", 1)
     assert 1.0 < again.due <= 1.0 + POLLING.ceiling
@@ -470,7 +470,7 @@ def test_a_job_is_read_on_while_each_reading_brings_items() -> None:
     settled: list[int] = []
     for numbers in ([0], [0, 1], [0, 1, 2], [0, 1, 2, 3]):
         shard, (effect,) = state_machine.polled(shard, job, items(*numbers), job.due + 1, POLLING)
-        assert isinstance(effect, Part)
+        assert isinstance(effect, FinishSome)
         settled += numbers[-1:]
         (again,) = shard.jobs
         job = replace(again, asked=("b", 5, [n for n in range(5) if n not in settled]), count=5 - len(settled))
@@ -491,7 +491,7 @@ def test_of_a_job_under_anothers_name_only_its_own_items_are_waited_for() -> Non
     shard, job = one_job(request_id="r", count=2, asked=("b", 5, [1, 3]))
     assert [type(e) for e in state_machine.polled(shard, job, items(1, 3), 1.0, POLLING)[1]] == [Finish]
     _, (effect,) = state_machine.polled(shard, job, items(0, 2, 3, 4), 1.0, POLLING)
-    assert isinstance(effect, Part)
+    assert isinstance(effect, FinishSome)
     assert effect.came == [1]
 
 
@@ -512,7 +512,7 @@ def test_a_reply_of_another_job_does_not_use_up_the_second_reading() -> None:
     shard, _ = one_job(request_id="r")
     for result in (items(7, of="c"), items(8, of="c"), items(0, 1)):
         shard, effects = state_machine.polled(shard, shard.jobs[0], result, 1.0, POLLING)
-    assert isinstance(effects[0], Part)
+    assert isinstance(effects[0], FinishSome)
     assert len(shard.jobs) == 1
 
 

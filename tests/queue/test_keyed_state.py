@@ -183,7 +183,7 @@ def test_a_stream_that_is_far_behind_fills_bags_and_spreads_the_last_when_it_com
 # ------------------------------------------------------------------------------------------------ what is held
 
 
-class Held:
+class BatchStore:
     """A shard with jobs, against a dict that knows what should be there."""
 
     def __init__(self, store: Store) -> None:
@@ -207,7 +207,7 @@ class Held:
 def test_a_batch_is_held_until_its_job_ends_also_when_one_of_its_name_comes_again(
     steps: list[tuple[int, bool]], at_once: int
 ) -> None:
-    held = Held(Store())
+    held = BatchStore(Store())
     for at in range(0, len(steps), at_once):
         some = steps[at : at + at_once]
         ending = {str(name) for name, ends in some if ends and str(name) in held.expected}
@@ -227,7 +227,7 @@ def test_what_is_admitted_and_ends_in_one_firing_leaves_nothing() -> None:
 @pytest.mark.parametrize("together", [1, 4, 16])
 def test_a_job_that_ends_costs_no_more_than_a_few_batches(together: int) -> None:
     """One bag would have all 64 read and 63 written for each that ends alone."""
-    held, rounds = Held(Store()), 100
+    held, rounds = BatchStore(Store()), 100
     state = held.store.fire()
     names = [str(number) for number in range(64)]
     for name in names:

@@ -65,7 +65,7 @@ def test_progress_is_told_at_first_and_then_once_a_minute(clock: Clock, log: pyt
     told.progress()
     assert not lines(log, logging.INFO), "nothing has happened"
     counts.read(7)
-    counts.hold("0", 2)
+    counts.set_in_flight("0", 2)
     for _ in range(100):
         told.progress()
     assert lines(log, logging.INFO) == ["in this process: 7 documents in, 0 settled, 2 batches in flight"]
@@ -81,12 +81,12 @@ def test_progress_is_told_at_first_and_then_once_a_minute(clock: Clock, log: pyt
 def test_each_kind_of_trouble_is_told_once_a_minute_with_how_often(clock: Clock, log: pytest.LogCaptureFixture) -> None:
     told = Reports(Progress(), clock)
     for _ in range(1_000):
-        told.heard("submit", BUSY)
-        told.heard("submit", Unknown("the server hung up"))
+        told.log_trouble("submit", BUSY)
+        told.log_trouble("submit", Unknown("the server hung up"))
     assert len(lines(log, logging.WARNING)) == 2
     clock.now += 61
-    told.heard("submit", BUSY)
-    told.heard("submit", Unsent("refused"))
+    told.log_trouble("submit", BUSY)
+    told.log_trouble("submit", Unsent("refused"))
     third, fourth = lines(log, logging.WARNING)[2:]
     assert "(999 more of this kind" in third
     assert "more of this kind" not in fourth
@@ -117,19 +117,19 @@ def test_each_kind_of_trouble_is_told_once_a_minute_with_how_often(clock: Clock,
 def test_what_is_told_says_what_follows(
     asked: Any, result: Any, words: str, clock: Clock, log: pytest.LogCaptureFixture
 ) -> None:
-    assert Reports(Progress(), clock).heard(asked, result) is result
+    assert Reports(Progress(), clock).log_trouble(asked, result) is result
     (line,) = lines(log, logging.WARNING)
     assert words in line
 
 
 @pytest.mark.parametrize("result", [Accepted("id"), Pending(), Done([], None)])
 def test_what_goes_well_is_no_trouble(result: Any, clock: Clock, log: pytest.LogCaptureFixture) -> None:
-    Reports(Progress(), clock).heard("poll", result)
+    Reports(Progress(), clock).log_trouble("poll", result)
     assert not lines(log, logging.WARNING)
 
 
 def test_the_services_words_cannot_steer_a_terminal_or_fill_a_log(clock: Clock, log: pytest.LogCaptureFixture) -> None:
-    Reports(Progress(), clock).heard("submit", Unknown("\x1b[2J\nline\x07\u202e \ud800" + "x" * 10_000))
+    Reports(Progress(), clock).log_trouble("submit", Unknown("\x1b[2J\nline\x07\u202e \ud800" + "x" * 10_000))
     (line,) = lines(log, logging.WARNING)
     assert line.isprintable()
     assert len(line) < 600

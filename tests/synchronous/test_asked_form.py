@@ -18,7 +18,7 @@ import kimi_beam as kb
 from kimi_beam import cli
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.synchronous.after_reply import Again, Call, Settle
+from kimi_beam.synchronous.after_reply import AskAgain, Call, Settle
 from kimi_beam.synchronous.asked_form import AskedForm
 from kimi_beam.types import Failure
 from kimi_beam.wire.form_refusals import RefusedRequest
@@ -144,7 +144,7 @@ def test_a_stream_gives_the_documents_up_where_a_server_takes_none() -> None:
     form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
     error = ServiceError(400, None, "response_format is not supported")
     step = form.refused(call, error, RefusedRequest.FORM, halts=False)
-    assert isinstance(step, Again)
+    assert isinstance(step, AskAgain)
     assert (step.wait, step.call.form, form.form) == (0.0, 1, 1)
     step = form.refused(step.call, error, RefusedRequest.FORM, halts=False)
     assert isinstance(step, Settle)
@@ -157,7 +157,7 @@ def test_answers_that_overtake_refusals_leave_the_stricter_form() -> None:
     prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
     form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
     unsaid = form.refused(call, ServiceError(400, None, ""), RefusedRequest.UNSAID, halts=True)
-    assert isinstance(unsaid, Again)
+    assert isinstance(unsaid, AskAgain)
     assert (unsaid.call.form, form.form) == (1, 0), "the others were moved without evidence"
     form.answered(1)
     assert form.form == 1

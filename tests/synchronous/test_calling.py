@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.retry_limits import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE
 from kimi_beam.synchronous import after_reply
-from kimi_beam.synchronous.after_reply import MAX_TURNS, Again, Call, Halt, Park, Settle, Turn, Wait, heard
+from kimi_beam.synchronous.after_reply import MAX_TURNS, AskAgain, Call, Delay, Halt, Park, Settle, Turn, next_step
 from kimi_beam.types import Completion, Failure, Usage
 from kimi_beam.wire.completions import Answered, ToolCall, ToolCalls
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
@@ -30,7 +30,7 @@ def refused(code: int | None, status: int = 400, retry_after: float | None = Non
 
 
 def hear(call: Call, result: Any, now: float = NOW) -> after_reply.Step:
-    return heard(call, result, "doc", now, POLLING)
+    return next_step(call, result, "doc", now, POLLING)
 
 
 def new(**more: Any) -> Call:
@@ -121,9 +121,9 @@ def test_each_error_does_what_the_contract_says(code: int | None, status: int, d
         wanted = {"no": "refused", "split": "too_large", "truncated": "truncated"}[does]
         assert (step.result.code, step.result.retryable, step.call.attempts) == (wanted, False, 1)
     elif does == "wait":
-        assert step == Wait(call, None, step.trouble)
+        assert step == Delay(call, None, step.trouble)
     else:
-        assert isinstance(step, Again)
+        assert isinstance(step, AskAgain)
         assert step.wait > 0
         assert step.call.form == (1 if does == "form" else 0)
         assert step.call.attempts == 1
@@ -138,7 +138,7 @@ def test_each_error_does_what_the_contract_says(code: int | None, status: int, d
 def test_come_back_later_uses_no_attempt(code: int | None, status: int, retry_after: float | None) -> None:
     call = new(attempts=2, refusals=4, unknown=1, delays=3)
     step = hear(call, refused(code, status, retry_after))
-    assert isinstance(step, Wait)
+    assert isinstance(step, Delay)
     assert (step.call, step.retry_after) == (call, retry_after)
 
 
@@ -146,7 +146,7 @@ def test_while_nobody_is_there_the_waits_grow() -> None:
     call, waits = new(), []
     for _ in range(20):
         step = hear(call, Unsent("no route"))
-        assert isinstance(step, Again)
+        assert isinstance(step, AskAgain)
         waits.append(step.wait)
         call = step.call
     assert all(0 < wait <= POLLING.ceiling for wait in waits), "at once for ever"
@@ -159,8 +159,8 @@ def test_politeness_is_ended_by_the_deadline_alone() -> None:
         call, now = new(), NOW
         while now < NOW + POLLING.deadline:
             step = hear(call, result, now)
-            assert isinstance(step, (Again, Wait))
-            call, now = step.call, now + (step.wait if isinstance(step, Again) else 30.0)
+            assert isinstance(step, (AskAgain, Delay))
+            call, now = step.call, now + (step.wait if isinstance(step, AskAgain) else 30.0)
         step = hear(call, result, now)
         assert isinstance(step, Settle)
         assert isinstance(step.result, Failure)
@@ -170,7 +170,7 @@ def test_politeness_is_ended_by_the_deadline_alone() -> None:
 
 def test_a_request_that_could_not_be_sent_costs_nothing_and_holds_nobody() -> None:
     step = hear(new(), Unsent("connection refused"))
-    assert isinstance(step, Again)
+    assert isinstance(step, AskAgain)
     assert (step.call.attempts, step.trouble) == (0, "connection refused")
 
 
@@ -181,11 +181,11 @@ def test_trouble_of_the_service_ends_a_call_at_the_fifth_time_if_it_lasts() -> N
     assert MAX_REFUSALS == 5
     call = new()
     for _ in range(4):
-        step = heard(call, refused(8005, 500), "doc", NOW + OUTAGE, POLLING)
-        assert isinstance(step, Again)
+        step = next_step(call, refused(8005, 500), "doc", NOW + OUTAGE, POLLING)
+        assert isinstance(step, AskAgain)
         call = step.call
-    assert isinstance(hear(call, refused(None, 503)), Again), "an outage of some minutes costs nobody a document"
-    step = heard(call, refused(None, 503), "doc", NOW + OUTAGE, POLLING)
+    assert isinstance(hear(call, refused(None, 503)), AskAgain), "an outage of some minutes costs nobody a document"
+    step = next_step(call, refused(None, 503), "doc", NOW + OUTAGE, POLLING)
     assert isinstance(step, Settle)
     assert isinstance(step.result, Failure)
     assert (step.result.code, step.result.retryable, step.call.attempts) == ("refused", True, 5)
@@ -193,13 +193,13 @@ def test_trouble_of_the_service_ends_a_call_at_the_fifth_time_if_it_lasts() -> N
 
 def test_trouble_with_a_word_how_long_is_waited_for_as_long() -> None:
     step = hear(new(), refused(None, 503, 45.0))
-    assert isinstance(step, Again)
+    assert isinstance(step, AskAgain)
     assert step.wait >= 45.0
 
 
 @pytest.mark.parametrize("result", [Unknown("reset"), refused(3046, 408), refused(2014, 504)])
 def test_no_word_is_not_repeated_at_all_where_the_user_wants_that(result: Any) -> None:
-    step = heard(new(), result, "doc", 0.0, POLLING, may_repeat=False)
+    step = next_step(new(), result, "doc", 0.0, POLLING, may_repeat=False)
     assert isinstance(step, Settle)
     assert isinstance(step.result, Failure)
     assert (step.result.code, step.result.retryable) == ("unknown_submit", True)
@@ -209,9 +209,9 @@ def test_no_word_is_not_repeated_at_all_where_the_user_wants_that(result: Any) -
 def test_no_word_is_repeated_once_whatever_comes_between(result: Any) -> None:
     assert MAX_UNKNOWN == 2
     step = hear(new(), result)
-    assert isinstance(step, Again)
+    assert isinstance(step, AskAgain)
     between = hear(step.call, refused(8005, 500))
-    assert isinstance(between, Again)
+    assert isinstance(between, AskAgain)
     step = hear(between.call, result)
     assert isinstance(step, Settle)
     assert isinstance(step.result, Failure)
@@ -226,7 +226,7 @@ def test_json_mode_that_cannot_be_met_is_asked_for_once_more_then_in_the_prompt_
     call = new(forms=3)
     for form in (1, 2):
         step = hear(call, refused(5024))
-        assert isinstance(step, Again)
+        assert isinstance(step, AskAgain)
         assert (step.call.form, step.call.attempts, step.call.refusals) == (form, form, 0)
         call = step.call
     step = hear(call, refused(5024))
@@ -332,10 +332,10 @@ def test_whatever_the_service_says_a_call_ends_and_counts_what_it_was_told(data:
         assert step.call.turns <= MAX_TURNS
         saw += isinstance(result, Unknown)
         assert saw <= MAX_UNKNOWN
-        assert heard(call, result, "doc", now, POLLING) == step, "a replayed bundle would do something else"
+        assert next_step(call, result, "doc", now, POLLING) == step, "a replayed bundle would do something else"
         if isinstance(step, (Settle, Park, Halt)):
             return
-        if isinstance(step, Again):
+        if isinstance(step, AskAgain):
             assert 0 < step.wait <= 86_400 + POLLING.first
             assert step.trouble
             now += step.wait
