@@ -1,4 +1,4 @@
-"""The command line: arguments to function calls, nothing else. Each command is imported when it is used.
+"""The command line ``kimi-beam``: turns arguments into calls of the functions in `commands`, and does nothing else.
 
 Exit codes: 0 the job ran, whatever was dead-lettered; 1 the job failed; 2 the user's mistake, nothing was sent; 3 more
 dead letters than `--max-dead-letters` allows, after everything is written; 130 interrupted.
@@ -77,19 +77,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         code = _run(args, rest)
-        sys.stdout.flush()  # here, where a reader that has gone can be told from a failure
+        sys.stdout.flush()  # here, where a reader that closed the pipe is told apart from a failure
         return code
     except KeyboardInterrupt:
         console.say("interrupted: nothing was sent" if args.command in ("extract", "redrive") else "interrupted")
         return 130
     except BrokenPipeError:
-        # Whoever read the result has seen enough. Python would complain once more when it closes the stream.
+        # The reader of the pipe (`head`, say) has closed it. Python would report that again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Imports a command and runs it. Late: Beam takes a second to import, and it talks while it is imported."""
+    """Imports a command and runs it. Beam takes a second to import and prints warnings, so it is imported this late."""
     if args.command == "emulate":
         return emulate.run(args)
     if args.command == "models":
@@ -114,9 +114,9 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def program() -> int:
-    """`main` as a process of its own: what it leaves goes back to the system whole.
+    """`main` as a process of its own, without the garbage collection at its end.
 
-    Python would look through all of it for garbage once more, which takes a seventh of a short run.
+    The system takes the memory back anyway, and that collection takes a seventh of a short run.
     """
     sys.excepthook = console.show_error
     code = main()
@@ -127,7 +127,7 @@ def program() -> int:
 
 @contextlib.contextmanager
 def _importing() -> Iterator[None]:
-    """Has Python not look for garbage meanwhile, nor later in what was made: an import's results stay."""
+    """Switches garbage collection off for imports, and leaves what they create out of later collections."""
     gc.disable()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The exceptions of kimi_beam: whose fault is it, and would doing it again help?
+"""The exceptions of kimi_beam, sorted by whose fault it is and whether running again would help.
 
 ::
 
@@ -13,8 +13,8 @@
     ├── UnmetSchemaError     the service cannot meet the schema with any document (5024): nothing more is sent
     └── AccountError         the service turns the whole account, token or model away: every submit would fail
 
-Exceptions are for the pipeline. What concerns a single document is a `kimi_beam.types.Failure`, never an exception.
-No message holds a token.
+An exception concerns the whole pipeline. Trouble with a single document is a `kimi_beam.types.Failure`, which is a
+value. No message holds a token.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ class StateError(KimiBeamError):
 
     @classmethod
     def of(cls, what: str, version: object, known: tuple[int, ...]) -> StateError:
-        """The error about something of a version that is not known."""
+        """The error for a piece of state whose version this kimi_beam does not read.
+
+        Args:
+            what: A name for the piece, such as "a batch".
+            version: The version that was found in it.
+            known: The versions that this kimi_beam reads, in ascending order.
+        """
         reads = " and ".join((", ".join(map(str, known[:-1])), str(known[-1]))) if len(known) > 1 else str(known[0])
         return cls(
             f"the pipeline's state holds {what} of version {version}, and this kimi_beam reads {reads}: go on with the "
@@ -58,18 +64,18 @@ class StateError(KimiBeamError):
 
 
 class ConservationError(KimiBeamError):
-    """The documents that left are not as many as came in: the runner lost or doubled some. Nothing was written."""
+    """More or fewer documents left than came in, so the runner lost or doubled some. Nothing was written."""
 
 
 class UnmetSchemaError(KimiBeamError):
-    """The service cannot meet the schema in any way of asking for it, with no document that was tried."""
+    """The service met the schema for none of the documents that were tried, in no way of asking for JSON (5024)."""
 
 
 class AccountError(KimiBeamError):
-    """The service turns every request of this token, account or model away.
+    """The service refuses every request of this token, account or model.
 
     Attributes:
-        code: Cloudflare's internal code, None for a bare HTTP 401.
+        code: Cloudflare's internal code, None if there was only an HTTP status, such as 401.
         status: The HTTP status.
     """
 

@@ -1,4 +1,4 @@
-"""What may name a document: a string, or what has one canonical text."""
+"""Document ids from other types than strings: whole numbers and UUIDs have one canonical text."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any
 
 
 def id_text(value: Any) -> str | None:
-    """The id that a value stands for, None where it stands for none.
+    """The id that a value stands for, None if the value cannot be an id.
 
-    Strings that are not empty stand for themselves; whole numbers for their decimal digits; a `uuid.UUID`, or its 16
-    bytes, for the text of RFC 9562: lower case with four hyphens.
+    A string that is not empty is its own id. A whole number becomes its decimal digits. A `uuid.UUID`, or its 16 bytes,
+    becomes the text of RFC 9562: lower case with four hyphens.
+
+    Example:
+        >>> id_text("a"), id_text(7), id_text(1.5)
+        ('a', '7', None)
     """
     if isinstance(value, str):
         return str(value) or None

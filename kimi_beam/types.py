@@ -4,8 +4,8 @@
 
     Document ─▶ Batch ─▶ Ticket ─▶ Reply ─▶ Extraction │ DeadLetter
 
-Exceptions are for the pipeline (the runner retries the bundle); a `Failure` value is for one document (it goes on to
-the dead letters). A document leaves exactly once, as an `Extraction` or as a `DeadLetter`.
+An exception stops the pipeline (the runner retries the bundle). A `Failure` is a value and concerns one document, which
+it sends to the dead letters. Each document leaves exactly once, as an `Extraction` or as a `DeadLetter`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Stage = Literal["read", "prompt", "submit", "poll", "infer", "parse", "validate", "type"]
-"""Where a document failed: the step of the flow that found it out."""
+"""The step of the flow in which a document failed."""
 
 Code = Literal[
     # read
@@ -62,7 +62,7 @@ Code = Literal[
     "schema_violation",
     "type_mismatch",
 ]
-"""Why a document failed: a closed set. ``not_json`` is the input's in stage ``read``, the answer's in ``parse``."""
+"""Why a document failed: a closed set. ``not_json`` means the input file in stage ``read``, the answer in ``parse``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class Failure:
     """Why one document did not become a row.
 
     Attributes:
-        stage: The step that found it out.
-        code: One of a closed set, for grouping and for choosing what to run again.
-        message: One line for a person.
+        stage: The step of the flow in which it failed.
+        code: The reason, from a closed set: dead letters are grouped and redriven by it.
+        message: The reason as one line for a person.
         retryable: Whether the same document may succeed when it is run again unchanged.
-        raw: The evidence: the model's answer, or the bytes of an unreadable line in base64. None where there is none.
+        raw: The evidence: the model's answer, or the bytes of an unreadable line in base64. None if there is none.
     """
 
     stage: Stage
@@ -86,12 +86,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What the whole of a file held when it was first read.
+    """The fingerprint of a file when it was first read, by which a second reading notices a change.
 
     Attributes:
         size: Bytes, uncompressed.
         checksum: BLAKE2b of these bytes, 32 hexadecimal digits.
-        key: What the journal names the document by, in hexadecimal digits; empty where that is not known yet.
+        key: The document's key in the journal, in hexadecimal digits; empty until it has been computed.
     """
 
     size: int
@@ -101,14 +101,14 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a document came in by a stream, or in a window: what Beam knew of it before the model was asked.
+    """The event time and the window with which a document entered the pipeline.
 
-    Outputs of a stream carry the time of the answer, so this travels as fields.
+    They travel as fields because Beam's own timestamp of a result is the time of the answer.
 
     Attributes:
-        event_time: Unix microseconds; None where the source gave no time.
+        event_time: Unix microseconds; None if the source gave no time.
         window: Start and end in Unix microseconds; None for the global window.
-        delivery: 32 hexadecimal digits for this arrival, the same for its repetitions; empty until `Extract` names it.
+        delivery: 32 hexadecimal digits, the same for repeated deliveries of one message; empty until `Extract` sets it.
     """
 
     event_time: int | None = None
@@ -118,15 +118,15 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A request that the service has accepted and whose answer nobody has seen.
+    """A request that the service has accepted and whose answer has not been fetched.
 
     Attributes:
-        request_id: Of its job.
-        key: What was asked of whom, as the journal names it, in hexadecimal digits: it is no answer to anything else.
-        name: What the references of the job's requests begin with.
-        count: The requests of the job.
-        position: Which of them it is.
-        form: Which way of asking (`Prompt.forms`).
+        request_id: The id of its job.
+        key: Its key in the journal, in hexadecimal digits, so that its answer is never used for another request.
+        name: The prefix of the references of the job's requests.
+        count: How many requests the job holds.
+        position: The index of this request in its job, from 0.
+        form: The index in `Prompt.forms` of the way in which JSON was asked for.
     """
 
     request_id: str
@@ -139,12 +139,12 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What a document has come to in earlier runs.
+    """What earlier runs have done with a document.
 
     Attributes:
-        round: Bad answers that were put aside, so that it is asked anew.
-        attempts: Submits that the service saw for it, but for the one of `open`: whoever takes that over counts it.
-        open: The request whose answer is still to be fetched, None where there is none.
+        round: How many bad answers were discarded, each so that the model is asked anew.
+        attempts: Submits that the service saw for it, without that of `open`, which counts once its answer is fetched.
+        open: The request whose answer is still to be fetched, None if there is none.
     """
 
     round: int = 0
@@ -161,16 +161,16 @@ class Document:
 
     Attributes:
         id: Unique within a run; becomes ``_document_id``.
-        text: What the model reads, unescaped and uncut.
+        text: The text that the model reads, unescaped and uncut.
         images: Data URIs (``data:image/png;base64,…``).
         metadata: JSON values that travel beside the document into ``_metadata``. Never sent to the model unless the
             user names the keys (``Extract(prompt_metadata=…)``).
-        source: Where it was read from (a path); becomes ``_provenance.source``.
-        failure: Set when reading failed already; such a document passes through to the dead letters.
-        arrival: Of a stream's documents, filled in by `Extract` where the source has not. None otherwise.
-        earlier: What it has come to in earlier runs: set by `ReadDeadLetters`, and never sent to the model.
-        file: Set by `ReadDocuments` where text or image are all that the file `source` holds, and worth reading twice.
-            An optimisation only: it is not compared, and a changed document has none.
+        source: The path that it was read from; becomes ``_provenance.source``.
+        failure: Set if reading failed; such a document passes through to the dead letters.
+        arrival: Event time and window of a stream's document; `Extract` fills it in. None in a bounded pipeline.
+        earlier: What earlier runs have done with it: set by `ReadDeadLetters`, and never sent to the model.
+        file: The fingerprint of the file `source`, set by `ReadDocuments` if the file holds this document alone and is
+            worth reading twice. An optimisation only: it is not compared, and `dataclasses.replace` drops it.
     """
 
     id: str
@@ -185,12 +185,12 @@ class Document:
 
     @property
     def is_reference(self) -> bool:
-        """Whether text and image are in the file alone, and not here."""
+        """Whether text and image have to be read from `source` again, because they were left out here."""
         return self.file is not None and not self.text and not self.images
 
     @property
     def is_text_alone(self) -> bool:
-        """Whether it is an id, a text and where that was read, and nothing else."""
+        """Whether it has an id, a text and a source, and nothing else: most documents, which have a fast path."""
         earlier = self.earlier
         return (
             not self.metadata
@@ -198,26 +198,26 @@ class Document:
             and self.failure is None
             and self.arrival is None
             and self.file is None
-            # Identity is the cheap answer for most. A document that was pickled holds an equal copy of its own.
+            # Identity is quick and true of most documents. One that was pickled holds an equal copy.
             and (earlier is _NOTHING_EARLIER or earlier == _NOTHING_EARLIER)
         )
 
     def with_file(self, file: FileContent) -> Document:
-        """The same that can be read again. `dataclasses.replace` leaves the file behind, as text may be changed."""
+        """A copy with the fingerprint of its file, which `dataclasses.replace` drops because it may change the text."""
         other = replace(self)
         object.__setattr__(other, "file", file)
         return other
 
     def arrived(self, arrival: Arrival) -> Document:
-        """The same with its arrival, and still with its file."""
+        """A copy with this arrival, which keeps the fingerprint of its file."""
         other = replace(self, arrival=arrival)
         return other if self.file is None else other.with_file(self.file)
 
     def as_reference(self, key: str) -> Document:
-        """The same without what is in its file.
+        """A copy without text and images, which are read from the file again when they are needed.
 
         Args:
-            key: What the journal names it by: it cannot be told without the text.
+            key: The document's key in the journal. It is kept because it cannot be computed without the text.
         """
         assert self.file is not None
         return replace(self, text="", images=()).with_file(replace(self.file, key=key))
@@ -238,7 +238,7 @@ class Usage:
     completion_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        """The sum; `Usage()` is its zero."""
+        """Adds field by field; `Usage()` is the zero."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.cached_tokens + other.cached_tokens,
@@ -252,9 +252,9 @@ class Completion:
 
     Attributes:
         text: The content of the assistant's message.
-        finish_reason: Why the model stopped (``stop``), None where the service does not say.
-        created: Unix seconds at which the service made it, None where it does not say.
-        model: The model that the service says answered, None where it does not say.
+        finish_reason: Why the model stopped (``stop``), None if the service does not say.
+        created: Unix seconds at which the service made it, None if the service does not say.
+        model: The model that the service says answered, None if it does not say.
     """
 
     text: str
@@ -265,10 +265,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """How far a document's batch got with the service. `Ticket()` is the one of a batch that was never sent.
+    """The job that a batch was submitted as. `Ticket()` is that of a batch that was never sent.
 
     Attributes:
-        request_id: The service's id of the job; None where there is none, or none that is known.
+        request_id: The service's id of the job; None if the batch was not accepted, or its id was lost.
         attempts: Submits that the service saw, or may have seen, for the batch.
     """
 
@@ -278,14 +278,14 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One document with what came back for it: a completion, or the failure that stands in its place.
+    """One document with the model's answer, or with the failure that stands in its place.
 
     Attributes:
-        document: Which.
-        result: What came back.
-        usage: Tokens.
-        ticket: The job.
-        open: The request that it was, where the job may still be answered; else None.
+        document: The document that was asked about.
+        result: The answer or the failure.
+        usage: The tokens billed for this document, its share of the job's.
+        ticket: The job that the document was part of.
+        open: The request, if the service may still answer it; else None.
     """
 
     document: Document
@@ -297,15 +297,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a row comes from.
+    """Which document, model, job and schema a row comes from.
 
     Attributes:
-        source: The document's `Document.source`.
+        source: `Document.source`.
         model_asked: The model that was asked for.
-        model_answered: The model that the service says answered; an alias can hide here (K2.5 is served by K2.6).
-        request_id: The job's id.
+        model_answered: The model that the service says answered (K2.6 answers for K2.5); None if it does not say.
+        request_id: The id of the job; None if the request was synchronous.
         attempts: Submits that the service saw for the document's batch, those of earlier runs included.
-        usage: Tokens.
+        usage: The tokens billed for the document.
         schema_hash: `OutputSchema.hash`.
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
         arrival: The document's `Document.arrival`.
@@ -324,7 +324,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class ArrowRow:
-    """A row of a record batch that holds an extraction already in its final types."""
+    """The row of a record batch in which an extraction has its final types."""
 
     batch: pa.RecordBatch
     index: int
@@ -342,9 +342,9 @@ class Extraction:
         document_id: `Document.id`.
         fields: The answer, an instance of the schema (an object for all but exotic schemas).
         metadata: `Document.metadata`.
-        provenance: Where the row comes from.
-        row: The row that the typed conversion already made, so that writing does not convert again. An optimisation
-            only: it is not compared, and it does not survive pickling.
+        provenance: The document, model, job and schema that the row comes from.
+        row: The row in its final types, so that writing does not convert it again. An optimisation only: it is not
+            compared, and it does not survive pickling.
     """
 
     document_id: str
@@ -354,37 +354,37 @@ class Extraction:
     row: ArrowRow | None = field(init=False, default=None, compare=False, repr=False)
 
     def with_row(self, row: ArrowRow) -> Extraction:
-        """The same with its row. `dataclasses.replace` leaves the row behind, so that a changed value is converted."""
+        """A copy with its typed row, which `dataclasses.replace` drops so that changed fields are converted anew."""
         other = Extraction(self.document_id, self.fields, self.metadata, self.provenance)
         object.__setattr__(other, "row", row)
         return other
 
     def __reduce__(self) -> tuple[type[Extraction], tuple[Any, ...]]:
-        """Pickles the values and leaves the Arrow row behind: it would drag its whole batch along."""
+        """Pickles the values without the Arrow row, as that would pickle its whole record batch."""
         return Extraction, (self.document_id, self.fields, self.metadata, self.provenance)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A document that did not become a row: the whole document and why; enough to run it again.
+    """A document that did not become a row, with the reason and all that is needed to run it again.
 
     Example:
         >>> results.dead_letters | beam.Map(lambda d: (d.document.id, d.failure.code, d.failure.retryable))
         ('in/receipt-02.txt', 'schema_violation', False)
 
     Attributes:
-        document: As it came in.
-        failure: Why.
-        attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 where it was
+        document: The document as it came in.
+        failure: Why it did not become a row.
+        attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 if it was
             never sent.
-        request_id: The job it was part of, None where there was none.
-        usage: What it cost all the same.
+        request_id: The id of the job that it was part of, None if there was none.
+        usage: The tokens billed for it although it failed.
         model: The model that was asked for.
         schema_hash: `OutputSchema.hash`.
         failed_at: Unix seconds.
         round: `Earlier.round` of the document.
-        open: The request whose answer may still be fetched, None where there is none.
-        truncated: Whether `document` holds the beginning only, as its file of dead letters did: it cannot be run again.
+        open: The request whose answer may still be fetched, None if there is none.
+        truncated: Whether `document` holds only the beginning of the text, so that it cannot be run again.
     """
 
     document: Document
