@@ -29,6 +29,8 @@ The rules:
   the user wants that.
 * Where events tell of jobs that have ended, polls are put off, and a job whose event has come is polled at once.
 * Trouble with the account, token or model is no batch's fault: it halts the shard and keeps every job.
+
+What follows from each kind of refusal stands in `kimi_beam.service.remedies`; here it is done to a batch.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, 
 from kimi_beam.queue.jobs import Job, Shard, delay_until, put, without
 from kimi_beam.report import metrics
 from kimi_beam.service.polling import Polling
+from kimi_beam.service.remedies import RULES, Halving, Reach, Repeat
 from kimi_beam.service.retry_limits import MAX_ACCOUNT_TROUBLE, MAX_UNKNOWN, OUTAGE, outlasted, quota_failure
 from kimi_beam.types import Failure
 from kimi_beam.wire import matching
@@ -127,7 +130,7 @@ def counted(results: Sequence[tuple[Job, SubmitResult]]) -> Mapping[str, int]:
 
 
 def _spends_quota(result: SubmitResult) -> bool:
-    return isinstance(result, Refused) and result.error.remedy is Remedy.TOMORROW
+    return isinstance(result, Refused) and RULES[result.error.remedy].reach is Reach.UNSENT
 
 
 def submitted(
@@ -168,47 +171,52 @@ def submitted(
         )
         return replace(put(shard, accepted), vain_refusals=0), []
     if isinstance(result, Unknown):
-        job = replace(job, unknown=job.unknown + 1, attempts=job.attempts + 1, trouble=result.message)
-        if job.unknown >= MAX_UNKNOWN or not may_repeat:
-            times = "twice " if job.unknown >= MAX_UNKNOWN else ""
-            message = f"{times}no word whether the submit was accepted, so it may have been paid for: {result.message}"
-            return _give_up(shard, job, Failure("submit", "unknown_submit", message, retryable=True))
-        # The one repetition is made when what ails the service may be over, not at once.
-        return put(shard, replace(job, due=now + 2 * polling.ceiling)), []
+        return _unknown(shard, job, result.message, now, polling, may_repeat)
     if isinstance(result, Unsent):
         return _later(shard, job, "unreachable", result.message, None, now, polling)
+    if RULES[result.error.remedy].repeat is Repeat.ONCE:
+        return _unknown(shard, job, str(result.error), now, polling, may_repeat)
     return _refused(shard, job, result.error, now, polling)
 
 
+def _unknown(
+    shard: Shard, job: Job, message: str, now: float, polling: Polling, may_repeat: bool
+) -> tuple[Shard, list[Effect]]:
+    """What follows from a submit that may have been accepted."""
+    rule = RULES[Remedy.TIMEOUT]
+    job = replace(job, unknown=job.unknown + 1, attempts=job.attempts + rule.is_attempt, trouble=message)
+    if job.unknown >= MAX_UNKNOWN or not may_repeat:
+        times = "twice " if job.unknown >= MAX_UNKNOWN else ""
+        told = f"{times}no word whether the submit was accepted, so it may have been paid for: {message}"
+        return _give_up(shard, job, rule.failure(told))
+    # The one repetition is made when what ails the service may be over, not at once.
+    return put(shard, replace(job, due=now + 2 * polling.ceiling)), []
+
+
 def _refused(shard: Shard, job: Job, error: ServiceError, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
-    message = f"the service refused the submit: {error}"
-    remedy = error.remedy
-    if remedy is Remedy.ACCOUNT:
+    """What follows from a refusal, as `RULES` has it."""
+    rule, message = RULES[error.remedy], f"the service refused the submit: {error}"
+    if rule.reach is Reach.EVERYTHING:
         held = replace(shard, submits_from=now + polling.ceiling, polls_from=now + polling.ceiling)
         return put(held, replace(job, trouble=message)), [Halt(error)]
-    if remedy is Remedy.TOMORROW:
+    if rule.reach is Reach.UNSENT:
         return park(shard, error, renewal(now))
-    if remedy is Remedy.OTHER_FORM:
-        job = replace(job, attempts=job.attempts + 1)
-        failure = Failure("infer", "json_mode_unmet", message, retryable=True)
-        return without(shard, [job]), [AskAgain(job, failure)]
-    if remedy is Remedy.SPLIT:
-        if job.count > 1:
-            return without(shard, [job]), [Split(job)]
-        return _give_up(shard, job, Failure("submit", "too_large", message))
-    if remedy is Remedy.NEVER:
+    if rule.repeat is Repeat.UNTIL_DEADLINE:
+        return _later(shard, job, rule.code, message, error.retry_after, now, polling)
+    job = replace(job, attempts=job.attempts + rule.is_attempt)
+    if rule.repeat is Repeat.IN_NEXT_FORM:
+        return without(shard, [job]), [AskAgain(job, rule.failure(message))]
+    if rule.repeat is Repeat.A_FEW_TIMES:
+        job = replace(job, refusals=job.refusals + 1, trouble=message)
+        if not outlasted(job.refusals, now - job.since, polling):
+            wait = max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals))
+            return put(shard, replace(job, due=now + _patience(job, wait, now, polling))), []
+    if rule.halving is Halving.UNTIL_FOUND:
         shard = replace(shard, vain_refusals=shard.vain_refusals + 1)
-        job = replace(job, attempts=job.attempts + 1)
-        if job.count > 1 and shard.vain_refusals <= MAX_SPLITS_IN_VAIN:
-            return without(shard, [job]), [Split(job)]
-        return _give_up(shard, job, Failure("submit", "refused", message))
-    if remedy is Remedy.WAIT:
-        return _later(shard, job, "refused", message, error.retry_after, now, polling)
-    job = replace(job, refusals=job.refusals + 1, attempts=job.attempts + 1, trouble=message)
-    if outlasted(job.refusals, now - job.since, polling):
-        return _give_up(shard, job, Failure("submit", "refused", message, retryable=True))
-    wait = _patience(job, max(error.retry_after or 0.0, polling.backoff(job.batch_id, job.refusals)), now, polling)
-    return put(shard, replace(job, due=now + wait)), []
+    is_in_vain = rule.halving is Halving.UNTIL_FOUND and shard.vain_refusals > MAX_SPLITS_IN_VAIN
+    if job.count > 1 and rule.halving is not Halving.NONE and not is_in_vain:
+        return without(shard, [job]), [Split(job)]
+    return _give_up(shard, job, rule.failure(message))
 
 
 def park(shard: Shard, error: ServiceError, until: float) -> tuple[Shard, list[Effect]]:
@@ -342,7 +350,7 @@ def _trouble(
 ) -> tuple[Shard, Job, list[Effect]]:
     if error is None:
         return shard, job, []
-    if error.remedy is Remedy.ACCOUNT:
+    if RULES[error.remedy].reach is Reach.EVERYTHING:
         job = replace(job, turned_away=job.turned_away + 1)
         if job.turned_away >= MAX_ACCOUNT_TROUBLE:
             return replace(shard, polls_from=now + polling.ceiling), job, [Halt(error)]

@@ -9,9 +9,11 @@ A call is all that is asked about one document, until it is settled::
       │ └─a server that is not Cloudflare's does not know how JSON is asked for: at once, in another way (`asked_form`)
       └─5xx: five times; no word: once; JSON mode not met: once, and then without it
 
-The rules are those of the queue (`dispatch`): an error in the service's own words was not paid for and may be repeated;
-a request that ended without a word, or with a timeout's, may have been paid for and is repeated once; trouble with the
-account, token or model is no document's fault and stops the run; a spent quota gives up what is unsent.
+The rules are those of the queue (`kimi_beam.queue.state_machine`): an error in the service's own words was not paid for
+and may be repeated; a request that ended without a word, or with a timeout's, may have been paid for and is repeated
+once; trouble with the account, token or model is no document's fault and stops the run; a spent quota gives up what is
+unsent. What follows from each kind of refusal stands in `kimi_beam.service.remedies`, which both go by; here it is done
+to one document.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from kimi_beam.service.polling import Polling
+from kimi_beam.service.remedies import RULES, Reach, Repeat
 from kimi_beam.service.retry_limits import MAX_REFUSALS, MAX_UNKNOWN, outlasted, quota_failure
 from kimi_beam.types import Code, Completion, Failure, Usage
 from kimi_beam.wire.completions import FAILURES, Answered, RunResult, ToolCalls, failed
@@ -156,7 +159,7 @@ def next_step(
         call = replace(call, usage=call.usage + (result.usage or Usage()), raw=result.raw or call.raw)
         return _unknown(call, result.message, name, polling, may_repeat)
     if isinstance(result, Refused):
-        if result.error.remedy is Remedy.TIMEOUT:
+        if RULES[result.error.remedy].repeat is Repeat.ONCE:
             return _unknown(call, str(result.error), name, polling, may_repeat)
         return _refused(call, result.error, name, now, polling)
     if now - call.since >= polling.deadline:
@@ -183,18 +186,18 @@ def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step
 
 
 def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: bool) -> Step:
-    call = replace(call, unknown=call.unknown + 1, attempts=call.attempts + 1)
+    rule = RULES[Remedy.TIMEOUT]
+    call = replace(call, unknown=call.unknown + 1, attempts=call.attempts + rule.is_attempt)
     if call.unknown >= MAX_UNKNOWN or not may_repeat:
         times = "twice " if call.unknown >= MAX_UNKNOWN else ""
         told = f"{times}no word whether the request was answered, so it may have been paid for: {message}"
-        return Settle(call, Failure("submit", "unknown_submit", told, retryable=True, raw=call.raw))
+        return Settle(call, replace(rule.failure(told), raw=call.raw))
     return AskAgain(call, polling.backoff(name, call.attempts), message)
 
 
 def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> Step:
-    message = f"the service refused the request: {error}"
-    remedy = error.remedy
-    if remedy is Remedy.ACCOUNT:
+    rule, message = RULES[error.remedy], f"the service refused the request: {error}"
+    if rule.reach is Reach.EVERYTHING:
         return Halt(call, error)
     if error.status in _TURNED_AWAY and error.code not in ERRORS:
         # Or a firewall dislikes this one document: then it is all that goes.
@@ -202,26 +205,24 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
         if call.refusals >= MAX_REFUSALS:
             return Settle(call, Failure("submit", "refused", message, retryable=True))
         return Halt(call, error)
-    if remedy is Remedy.TOMORROW:
+    if rule.reach is Reach.UNSENT:
         return Park(call, quota_failure(str(error)), renewal(now))
-    if remedy is Remedy.WAIT:
+    if rule.repeat is Repeat.UNTIL_DEADLINE:
         if now - call.since >= polling.deadline:
-            return _too_late(call, "refused", message)
+            return _too_late(call, rule.failure(message).code, message)
         return Delay(call, error.retry_after, message)
-    call = replace(call, attempts=call.attempts + 1)
-    if remedy is Remedy.OTHER_FORM and call.form + 1 < call.forms:
+    call = replace(call, attempts=call.attempts + rule.is_attempt)
+    if rule.repeat is Repeat.IN_NEXT_FORM and call.form + 1 < call.forms:
         return AskAgain(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
     if error.code in FAILURES and not error.concerns_image:
         failure = failed(error, "the service refused the request")
         # What the model cannot do at all is refused for every document alike.
         return Park(call, failure, math.inf) if failure.code == "json_mode_unsupported" else Settle(call, failure)
-    if remedy in (Remedy.NEVER, Remedy.SPLIT):
-        code: Code = "too_large" if remedy is Remedy.SPLIT else "refused"
-        return Settle(call, Failure("submit", code, message))
-    call = replace(call, refusals=call.refusals + 1)
-    if outlasted(call.refusals, now - call.since, polling):
-        return Settle(call, Failure("submit", "refused", message, retryable=True))
-    return AskAgain(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
+    if rule.repeat is Repeat.A_FEW_TIMES:
+        call = replace(call, refusals=call.refusals + 1)
+        if not outlasted(call.refusals, now - call.since, polling):
+            return AskAgain(call, max(error.retry_after or 0.0, polling.backoff(name, call.refusals)), message)
+    return Settle(call, rule.failure(message))
 
 
 def _too_late(call: Call, code: Code, message: str) -> Settle:

@@ -459,7 +459,7 @@ def test_an_item_is_missing_when_two_readings_lack_it_and_what_came_is_settled_a
     (again,) = shard.jobs
     assert (again.request_id, again.rereads) == ("r", 1)
     assert 1.0 < again.due <= 1.0 + POLLING.ceiling
-    left = replace(again, asked=("b", 3, [1]), count=1)
+    left = replace(again, submitted_as=("b", 3, [1]), count=1)
     shard, effects = state_machine.polled(Shard((left,)), left, items(2, 0), left.due, POLLING)
     assert [type(effect) for effect in effects] == [Finish]
     assert shard.jobs == ()
@@ -473,7 +473,7 @@ def test_a_job_is_read_on_while_each_reading_brings_items() -> None:
         assert isinstance(effect, FinishSome)
         settled += numbers[-1:]
         (again,) = shard.jobs
-        job = replace(again, asked=("b", 5, [n for n in range(5) if n not in settled]), count=5 - len(settled))
+        job = replace(again, submitted_as=("b", 5, [n for n in range(5) if n not in settled]), count=5 - len(settled))
         shard = replace(shard, jobs=(job,))
     shard, (effect,) = state_machine.polled(shard, job, items(0, 1, 2, 3), job.due + 1, POLLING)
     assert isinstance(effect, Finish), "a reading without anything new"
@@ -488,7 +488,7 @@ def test_a_job_that_answers_nothing_is_read_once_more_too() -> None:
 
 
 def test_of_a_job_under_anothers_name_only_its_own_items_are_waited_for() -> None:
-    shard, job = one_job(request_id="r", count=2, asked=("b", 5, [1, 3]))
+    shard, job = one_job(request_id="r", count=2, submitted_as=("b", 5, [1, 3]))
     assert [type(e) for e in state_machine.polled(shard, job, items(1, 3), 1.0, POLLING)[1]] == [Finish]
     _, (effect,) = state_machine.polled(shard, job, items(0, 2, 3, 4), 1.0, POLLING)
     assert isinstance(effect, FinishSome)

@@ -107,7 +107,7 @@ SHARD = Shard(
             unknown=1,
             attempts=2,
             trouble="é",
-            asked=("fedcba9876543210", 4, [1, 3]),
+            submitted_as=("fedcba9876543210", 4, [1, 3]),
         ),
         Job("0000000000000000", 1, 1.0, 1.0),
     ),
@@ -120,12 +120,12 @@ SHARD_2 = (
 SHARD_3 = (
     '[3,{"submits_from":5.0,"polls_from":6.0,"parked_until":7.0,"vain_refusals":8},["batch_id","count","due","since",'
     '"request_id","polls","delays","refusals","unknown","attempts","gone","resubmitted","turned_away","trouble","submitted_as",'
-    '"told"],'
+    '"event_seen"],'
     '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false],'
     '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false]]]'
 ).encode()
 WITH_REPLACES = (
-    SHARD_3.replace(b'"told"]', b'"told","replaces"]')
+    SHARD_3.replace(b'"event_seen"]', b'"event_seen","replaces"]')
     .replace(b"[1,3]],false]", b"[1,3]],false,null]")
     .replace(b"null,false]]]", b"null,false,null]]]")
 )
