@@ -1,7 +1,7 @@
-"""The documents, answers and tokens of one job, column by column.
+"""Columnar lists of documents, results, tokens and replies: one list for each field, values made when they are read.
 
-To make a value of each costs about half a microsecond, several times a document.
-So what belongs together flows as a list a field, and whoever wants one value has it made.
+To make a frozen value costs about half a microsecond, and a document would need several on its way. So the steps hand
+on whole columns, and only the code that reads a single `Document` or `Reply` pays for it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest,
 
 T = TypeVar("T")
 
-_NOTHING: Mapping[str, Any] = {}
+_NO_METADATA: Mapping[str, Any] = {}
 
 
 class _Values(Sequence[T]):
-    """A sequence whose values are made when they are asked for; it equals a list of the same."""
+    """A sequence that makes its values when they are read. It equals a list of the same values."""
 
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]
 
-    def _value(self, place: int) -> T:
+    def _value(self, index: int) -> T:
         raise NotImplementedError
 
     @overload
-    def __getitem__(self, place: int) -> T: ...
+    def __getitem__(self, index: int) -> T: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, index: slice) -> list[T]: ...
 
-    def __getitem__(self, place: int | slice) -> T | list[T]:
-        places = range(len(self))[place]
-        return self._value(places) if isinstance(places, int) else [self._value(one) for one in places]
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        indices = range(len(self))[index]
+        return self._value(indices) if isinstance(indices, int) else [self._value(one) for one in indices]
 
     def __iter__(self) -> Iterator[T]:
         return map(self._value, range(len(self)))
@@ -51,11 +51,11 @@ class _Values(Sequence[T]):
 
 
 class Texts(_Values[str]):
-    """Texts as JSON has them: what is sent needs no text, and few answers need the text that they answer.
+    """Texts in their JSON spelling, which a request holds as it is. They are decoded only when one is read.
 
     Args:
-        inner: Each as it stands between the quotes of its JSON string, or how to get at them.
-        count: How many.
+        inner: The inside of each text's JSON string, without the quotes; or a function that returns these.
+        count: How many texts there are.
     """
 
     __slots__ = ("_count", "_inner")
@@ -65,16 +65,16 @@ class Texts(_Values[str]):
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Texts:
-        """The same texts as JSON.
+        """Encodes texts.
 
         Raises:
-            TypeError: One is no Unicode (it holds half a surrogate pair).
+            TypeError: A text holds half a surrogate pair, which UTF-8 cannot encode.
         """
         return texts if isinstance(texts, cls) else cls([orjson.dumps(text)[1:-1] for text in texts], len(texts))
 
     @property
     def inner(self) -> Sequence[bytes]:
-        """Each as it stands between the quotes of its JSON string."""
+        """The inside of each text's JSON string, without the quotes."""
         if callable(self._inner):
             self._inner = self._inner()
         return self._inner
@@ -82,19 +82,24 @@ class Texts(_Values[str]):
     def __len__(self) -> int:
         return self._count
 
-    def _value(self, place: int) -> str:
-        text: str = orjson.loads(b'"' + self.inner[place] + b'"')
+    def _value(self, index: int) -> str:
+        text: str = orjson.loads(b'"' + self.inner[index] + b'"')
         return text
 
 
 class Documents(_Values[Document]):
-    """Documents that mostly are an id, a text and where they were read, and nothing else.
+    """Documents by column. Most have an id, a text and a source and nothing else; the columns hold these.
 
     Args:
-        ids: Of each.
-        texts: Of each.
-        sources: Of each.
-        others: Those that have more than that, by their places.
+        ids: `Document.id` of each document.
+        texts: `Document.text` of each document.
+        sources: `Document.source` of each document.
+        others: By index, the documents that have more than these three fields.
+
+    Example:
+        >>> documents = Documents.of([Document("a", "Total: 3"), Document("b", "Total: 4", metadata={"page": 2})])
+        >>> documents.texts, list(documents.others)
+        (['Total: 3', 'Total: 4'], [1])
     """
 
     __slots__ = ("ids", "others", "sources", "texts")
@@ -106,132 +111,133 @@ class Documents(_Values[Document]):
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> Documents:
-        """The same documents by column."""
+        """Puts documents into columns; `Documents` are returned as they are."""
         if isinstance(documents, cls):
             return documents
         each = list(documents)
-        others = {place: one for place, one in enumerate(each) if not one.is_text_alone}
+        others = {index: one for index, one in enumerate(each) if not one.is_text_alone}
         return cls([one.id for one in each], [one.text for one in each], [one.source for one in each], others)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def _value(self, place: int) -> Document:
-        if (other := self.others.get(place)) is not None:
+    def _value(self, index: int) -> Document:
+        if (other := self.others.get(index)) is not None:
             return other
-        return Document(self.ids[place], self.texts[place], (), {}, self.sources[place])
+        return Document(self.ids[index], self.texts[index], (), {}, self.sources[index])
 
     def with_others(self, others: Mapping[int, Document]) -> Documents:
-        """The same with other values at some places."""
+        """A copy with other values at some indices; these replace all `others` of this one."""
         return Documents(self.ids, self.texts, self.sources, others)
 
     @classmethod
     def joined(cls, parts: Sequence[Documents]) -> Documents:
-        """The documents of several, in their order."""
-        ids, sources = _chained(one.ids for one in parts), _chained(one.sources for one in parts)
-        texts = Texts(partial(_inner, [one.texts for one in parts]), len(ids))
-        return cls(ids, texts, sources, _placed([(len(one), one.others) for one in parts]))
+        """Concatenates."""
+        ids, sources = _join(one.ids for one in parts), _join(one.sources for one in parts)
+        texts = Texts(partial(_join_texts, [one.texts for one in parts]), len(ids))
+        return cls(ids, texts, sources, _join_sparse([(len(one), one.others) for one in parts]))
 
     def metadata(self) -> list[Mapping[str, Any]]:
-        """`Document.metadata` of each."""
-        return self._of_others(_NOTHING, lambda document: document.metadata)
+        """`Document.metadata` of each document."""
+        return self._column(_NO_METADATA, lambda document: document.metadata)
 
     def arrivals(self) -> list[Arrival | None]:
-        """`Document.arrival` of each."""
-        return self._of_others(None, lambda document: document.arrival)
+        """`Document.arrival` of each document."""
+        return self._column(None, lambda document: document.arrival)
 
     def attempts(self) -> list[int]:
-        """Submits of earlier runs for each."""
-        return self._of_others(0, lambda document: document.earlier.attempts)
+        """`Earlier.attempts` of each document."""
+        return self._column(0, lambda document: document.earlier.attempts)
 
-    def _of_others(self, usual: T, told: Callable[[Document], T]) -> list[T]:
+    def _column(self, usual: T, field_of: Callable[[Document], T]) -> list[T]:
+        """A field of each document: `usual` for the plain documents, which do not have it."""
         column = [usual] * len(self.ids)
-        for place, document in self.others.items():
-            column[place] = told(document)
+        for index, document in self.others.items():
+            column[index] = field_of(document)
         return column
 
 
-def _inner(parts: Sequence[Sequence[str]]) -> list[bytes]:
-    return _chained(Texts.of(texts).inner for texts in parts)
+def _join_texts(parts: Sequence[Sequence[str]]) -> list[bytes]:
+    return _join(Texts.of(texts).inner for texts in parts)
 
 
-def _chained(parts: Iterable[Sequence[T]]) -> list[T]:
+def _join(parts: Iterable[Sequence[T]]) -> list[T]:
     return list(chain.from_iterable(parts))
 
 
-def _placed(parts: Iterable[tuple[int, Mapping[int, T]]]) -> dict[int, T]:
-    """What stands at some places of several sequences, each given with its length, as places of all of them."""
-    found: dict[int, T] = {}
-    before = 0
-    for count, some in parts:
-        for place, value in some.items():
-            found[before + place] = value
-        before += count
-    return found
+def _join_sparse(parts: Iterable[tuple[int, Mapping[int, T]]]) -> dict[int, T]:
+    """Joins sparse columns: each part is its length, and its values by index. Indices count on through all parts."""
+    joined: dict[int, T] = {}
+    offset = 0
+    for count, values in parts:
+        for index, value in values.items():
+            joined[offset + index] = value
+        offset += count
+    return joined
 
 
 def transposed(rows: Sequence[tuple[Any, ...]], width: int) -> tuple[Any, ...]:
-    """The columns of rows, also where there is no row."""
+    """The columns of rows of this width; `width` empty columns if there is no row."""
     return tuple(zip(*rows, strict=True)) if rows else ((),) * width
 
 
-def arrow_column(values: Sequence[Any], of: pa.DataType) -> Any:
-    """A column of Arrow; of what is the same in each row, one value is converted."""
+def arrow_column(values: Sequence[Any], data_type: pa.DataType) -> Any:
+    """Converts a column to an Arrow array. If all values are equal, only one of them is converted."""
     if len(values) > 1 and values[0] == values[-1] and values.count(values[0]) == len(values):
         first: Any = values[0]
         if first is None:
             nulls: Any = pa.nulls
-            return nulls(len(values), of)
-        same: Any = pa.scalar(first, of)
+            return nulls(len(values), data_type)
+        same: Any = pa.scalar(first, data_type)
         return pa.repeat(same, len(values))
-    return pa.array(values, of)
+    return pa.array(values, data_type)
 
 
 class Results(NamedTuple):
-    """What came back for some documents: `Completion` by column, and what stands in the place of one."""
+    """The results of requests by column: for each a completion, a failure, or nothing."""
 
     texts: Sequence[str | None]
-    """None where there is no completion."""
+    """`Completion.text` of each result; None for a failure, and if there is no result."""
     finish_reasons: Sequence[str | None]
     created: Sequence[int | None]
     models: Sequence[str | None]
     failures: Mapping[int, Failure]
-    """By place. Neither text nor failure: there is nothing."""
+    """By index, the failures. An index that has neither a text nor a failure has no result."""
 
     @classmethod
     def of(cls, results: Sequence[Completion | Failure | None]) -> Results:
-        """The same results by column."""
+        """Puts results into columns; None stands for a request without a result."""
         rows = [
             (one.text, one.finish_reason, one.created, one.model) if isinstance(one, Completion) else _NO_COMPLETION
             for one in results
         ]
-        failures = {place: one for place, one in enumerate(results) if isinstance(one, Failure)}
+        failures = {index: one for index, one in enumerate(results) if isinstance(one, Failure)}
         texts, finish_reasons, created, models = transposed(rows, 4)
         return cls(texts, finish_reasons, created, models, failures)
 
-    def at(self, place: int) -> Completion | Failure | None:
-        """One of them."""
-        text = self.texts[place]
+    def result_at(self, index: int) -> Completion | Failure | None:
+        """The completion or the failure at an index, None if there is no result."""
+        text = self.texts[index]
         if text is None:
-            return self.failures.get(place)
-        return Completion(text, self.finish_reasons[place], self.created[place], self.models[place])
+            return self.failures.get(index)
+        return Completion(text, self.finish_reasons[index], self.created[index], self.models[index])
 
     @classmethod
     def joined(cls, parts: Sequence[Results]) -> Results:
-        """Those of several, in their order."""
-        failures = _placed([(len(one.texts), one.failures) for one in parts])
-        texts, finish_reasons = _chained(one.texts for one in parts), _chained(one.finish_reasons for one in parts)
-        created, models = _chained(one.created for one in parts), _chained(one.models for one in parts)
+        """Concatenates."""
+        failures = _join_sparse([(len(one.texts), one.failures) for one in parts])
+        texts, finish_reasons = _join(one.texts for one in parts), _join(one.finish_reasons for one in parts)
+        created, models = _join(one.created for one in parts), _join(one.models for one in parts)
         return cls(texts, finish_reasons, created, models, failures)
 
-    def select(self, places: Sequence[int]) -> Results:
-        """Some of them."""
-        failures = {new: self.failures[old] for new, old in enumerate(places) if old in self.failures}
+    def select(self, indices: Sequence[int]) -> Results:
+        """The results at these indices, in this order."""
+        failures = {new: self.failures[old] for new, old in enumerate(indices) if old in self.failures}
         return Results(
-            [self.texts[place] for place in places],
-            [self.finish_reasons[place] for place in places],
-            [self.created[place] for place in places],
-            [self.models[place] for place in places],
+            [self.texts[index] for index in indices],
+            [self.finish_reasons[index] for index in indices],
+            [self.created[index] for index in indices],
+            [self.models[index] for index in indices],
             failures,
         )
 
@@ -240,7 +246,7 @@ _NO_COMPLETION = (None, None, None, None)
 
 
 class Tokens(NamedTuple):
-    """`Usage` by column."""
+    """Billed tokens by column: see `Usage`."""
 
     prompt: Sequence[int]
     cached: Sequence[int]
@@ -248,39 +254,39 @@ class Tokens(NamedTuple):
 
     @classmethod
     def of(cls, usages: Sequence[Usage]) -> Tokens:
-        """The same tokens by column."""
+        """Puts usages into columns."""
         return cls(
             [usage.prompt_tokens for usage in usages],
             [usage.cached_tokens for usage in usages],
             [usage.completion_tokens for usage in usages],
         )
 
-    def at(self, place: int) -> Usage:
-        """One of them."""
-        return Usage(self.prompt[place], self.cached[place], self.completion[place])
+    def usage_at(self, index: int) -> Usage:
+        """The tokens at an index."""
+        return Usage(self.prompt[index], self.cached[index], self.completion[index])
 
     @classmethod
     def joined(cls, parts: Sequence[Tokens]) -> Tokens:
-        """Those of several, in their order."""
-        return cls(*(_chained(one[column] for one in parts) for column in range(3)))
+        """Concatenates."""
+        return cls(*(_join(one[column] for one in parts) for column in range(3)))
 
-    def select(self, places: Sequence[int]) -> Tokens:
-        """Some of them."""
-        return Tokens(*([column[place] for place in places] for column in self))
+    def select(self, indices: Sequence[int]) -> Tokens:
+        """The tokens at these indices, in this order."""
+        return Tokens(*([column[index] for index in indices] for column in self))
 
 
 class Replies(_Values[Reply]):
     """Replies by column: see `Reply`.
 
     Args:
-        documents: Which.
-        results: What came back, for each something.
-        tokens: Of each.
-        tickets: Of each.
-        left_open: By place: the request of a reply whose job may still be answered.
+        documents: `Reply.document` of each reply.
+        results: `Reply.result` of each reply; every one has a completion or a failure.
+        tokens: `Reply.usage` of each reply.
+        tickets: `Reply.ticket` of each reply.
+        open_requests: `Reply.open` by index, for the replies whose request the service may still answer.
     """
 
-    __slots__ = ("documents", "left_open", "results", "tickets", "tokens")
+    __slots__ = ("documents", "open_requests", "results", "tickets", "tokens")
 
     def __init__(
         self,
@@ -288,14 +294,14 @@ class Replies(_Values[Reply]):
         results: Results,
         tokens: Tokens,
         tickets: Sequence[Ticket],
-        left_open: Mapping[int, OpenRequest] | None = None,
+        open_requests: Mapping[int, OpenRequest] | None = None,
     ) -> None:
         self.documents, self.results, self.tokens, self.tickets = documents, results, tokens, tickets
-        self.left_open = left_open or {}
+        self.open_requests = open_requests or {}
 
     @classmethod
     def of(cls, replies: Iterable[Reply]) -> Replies:
-        """The same replies by column."""
+        """Puts replies into columns; `Replies` are returned as they are."""
         if isinstance(replies, cls):
             return replies
         each = list(replies)
@@ -304,28 +310,27 @@ class Replies(_Values[Reply]):
             Results.of([one.result for one in each]),
             Tokens.of([one.usage for one in each]),
             [one.ticket for one in each],
-            {place: one.open for place, one in enumerate(each) if one.open is not None},
+            {index: one.open for index, one in enumerate(each) if one.open is not None},
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Replies]) -> Replies:
-        """Those of several jobs, in their order."""
+        """Concatenates the replies of several jobs."""
         if len(parts) == 1:
             return parts[0]
         return cls(
             Documents.joined([one.documents for one in parts]),
             Results.joined([one.results for one in parts]),
             Tokens.joined([one.tokens for one in parts]),
-            _chained(one.tickets for one in parts),
-            _placed([(len(one), one.left_open) for one in parts]),
+            _join(one.tickets for one in parts),
+            _join_sparse([(len(one), one.open_requests) for one in parts]),
         )
 
     def __len__(self) -> int:
         return len(self.documents)
 
-    def _value(self, place: int) -> Reply:
-        result = self.results.at(place)
+    def _value(self, index: int) -> Reply:
+        result = self.results.result_at(index)
         assert result is not None
-        return Reply(
-            self.documents[place], result, self.tokens.at(place), self.tickets[place], self.left_open.get(place)
-        )
+        usage, ticket = self.tokens.usage_at(index), self.tickets[index]
+        return Reply(self.documents[index], result, usage, ticket, self.open_requests.get(index))

@@ -90,7 +90,7 @@ class Journal:
     def answer(self, entry: Entry) -> Answer:
         """The answer that an entry stands for."""
         with self._lock:
-            return _cached(self._answers, entry.file, self._read_answers).at(entry.position)
+            return _cached(self._answers, entry.file, self._read_answers).answer_at(entry.position)
 
     def answers(self, entries: Sequence[Entry]) -> Answers:
         """The answers that some entries stand for."""

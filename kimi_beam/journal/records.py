@@ -127,9 +127,9 @@ class Answers(NamedTuple):
     tokens: Tokens
     tickets: Sequence[Ticket]
 
-    def at(self, row: int) -> Answer:
+    def answer_at(self, row: int) -> Answer:
         """One of them."""
-        return Answer(self.results.at(row), self.tokens.at(row), self.tickets[row])
+        return Answer(self.results.result_at(row), self.tokens.usage_at(row), self.tickets[row])
 
     def answered(self) -> list[bool]:
         """Whether there is an answer, for each."""
@@ -158,7 +158,7 @@ class Answers(NamedTuple):
         sources = list({id(answers): answers for answers, _ in places}.values())
         if len(sources) == 1:
             return sources[0].select([row for _, row in places])
-        each = [answers.at(row) for answers, row in places]
+        each = [answers.answer_at(row) for answers, row in places]
         return cls(
             [answers.keys[row] for answers, row in places],
             Results.of([one.result for one in each]),

@@ -107,7 +107,7 @@ def _disputed(matched: Matched, results: Results, place: int) -> Failure:
 
 def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
     """The same results with failures in some places."""
-    each = [None if place in failures else results.at(place) for place in range(len(results.texts))]
+    each = [None if place in failures else results.result_at(place) for place in range(len(results.texts))]
     same = Results.of(each)
     return same._replace(failures={**results.failures, **failures})
 

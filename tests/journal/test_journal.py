@@ -51,8 +51,8 @@ def test_answers_come_back_as_they_were(pairs: list[tuple[bytes, Answer]]) -> No
     content = journal.encode_answers(Answers(keys, Results.of(results), Tokens.of(usages), tickets))
     read = journal.decode_answers(content)
     assert read.keys == keys
-    assert [read.at(row) for row in range(len(keys))] == answers
-    assert read.select([len(keys) - 1]).at(0) == answers[-1]
+    assert [read.answer_at(row) for row in range(len(keys))] == answers
+    assert read.select([len(keys) - 1]).answer_at(0) == answers[-1]
     assert journal.decode_answer_keys(content) == (keys, [answer.result is not None for answer in answers])
 
 
@@ -76,7 +76,7 @@ def test_answers_that_version_1_wrote_are_read() -> None:
     content = sink.getvalue().to_pybytes()
     assert journal.decode_answer_keys(content) == ([bytes([n]) * 16 for n in range(3)], [True, False, True])
     answers = journal.decode_answers(content)
-    assert [answers.at(row) for row in range(3)] == [
+    assert [answers.answer_at(row) for row in range(3)] == [
         Answer(completion, Usage(5, 1, 2), Ticket("r", 1)),
         Answer(None, Usage(6, 0, 3), Ticket(None, 0)),
         Answer(failure, Usage(7, 0, 4), Ticket("r", 2)),

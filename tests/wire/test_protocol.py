@@ -93,7 +93,7 @@ def test_a_poll_is_what_the_contract_says(exchange: dict[str, Any]) -> None:
         assert matched.surplus == expected["surplus"]
         decoded = [decode_item(item) for item in found]
         results, stated = decode_items(found)
-        assert [results.at(place) for place in range(len(found))] == [got for got, _ in decoded]
+        assert [results.result_at(place) for place in range(len(found))] == [got for got, _ in decoded]
         shared = as_values(share_usage(result.usage, stated))
         for answer, (got, usage), share in zip(answers, decoded, shared, strict=True):
             assert_answer(answer, got)
