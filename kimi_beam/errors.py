@@ -25,7 +25,15 @@ class KimiBeamError(Exception):
 
 
 class UserError(KimiBeamError):
-    """The user's mistake: nothing was sent, nothing was paid for."""
+    """The user's mistake: nothing was sent, nothing was paid for.
+
+    Example:
+        >>> try:
+        ...     kb.Polling(first=0.0)
+        ... except kb.UserError as mistake:
+        ...     print(mistake)
+        Polling: first must be above 0 and at most ceiling, and ceiling finite
+    """
 
 
 class SchemaError(UserError):

@@ -20,48 +20,23 @@ if TYPE_CHECKING:
 Stage = Literal["read", "prompt", "submit", "poll", "infer", "parse", "validate", "type"]
 """The step of the flow in which a document failed."""
 
+# fmt: off
 Code = Literal[
     # read
-    "not_utf8",
-    "not_text",
-    "not_json",
-    "repeated_key",
-    "missing_id",
-    "missing_text",
-    "unreadable",
-    "file_changed",
+    "not_utf8", "not_text", "not_json", "repeated_key", "missing_id", "missing_text", "unreadable", "file_changed",
     # prompt
-    "empty_document",
-    "too_large",
-    "duplicate_id",
-    "bad_image",
+    "empty_document", "too_large", "duplicate_id", "bad_image",
     # submit
-    "refused",
-    "unknown_submit",
-    "unreachable",
-    "quota_exhausted",
-    "stopped",
+    "refused", "unknown_submit", "unreachable", "quota_exhausted", "stopped",
     # poll
-    "deadline",
-    "expired",
-    "job_failed",
-    "no_results",
+    "deadline", "expired", "job_failed", "no_results",
     # infer
-    "item_failed",
-    "missing_item",
-    "malformed_item",
-    "truncated",
-    "empty_answer",
-    "refusal",
-    "content_filter",
-    "tool_call",
-    "too_many_turns",
-    "json_mode_unmet",
-    "json_mode_unsupported",
+    "item_failed", "missing_item", "malformed_item", "truncated", "empty_answer", "refusal", "content_filter",
+    "tool_call", "too_many_turns", "json_mode_unmet", "json_mode_unsupported",
     # validate, type
-    "schema_violation",
-    "type_mismatch",
+    "schema_violation", "type_mismatch",
 ]
+# fmt: on
 """Why a document failed: a closed set. ``not_json`` means the input file in stage ``read``, the answer in ``parse``."""
 
 
@@ -75,6 +50,10 @@ class Failure:
         message: The reason as one line for a person.
         retryable: Whether the same document may succeed when it is run again unchanged.
         raw: The evidence: the model's answer, or the bytes of an unreadable line in base64. None if there is none.
+
+    Example:
+        >>> kb.Failure("parse", "not_json", "the answer is not JSON", retryable=True, raw="Sorry, I cannot").code
+        'not_json'
     """
 
     stage: Stage
@@ -159,6 +138,12 @@ _NOTHING_EARLIER = Earlier()
 class Document:
     """One document to extract from.
 
+    Example:
+        >>> receipt = kb.Document("receipt-1", "Total: 24.80 EUR", metadata={"shop": 7})
+        >>> receipt.id, receipt.metadata["shop"]
+        ('receipt-1', 7)
+        >>> scan = kb.Document("receipt-2", text="", images=("data:image/png;base64,iVBORw0KGgo…",))
+
     Attributes:
         id: Unique within a run; becomes ``_document_id``.
         text: The text that the model reads, unescaped and uncut.
@@ -226,6 +211,10 @@ class Document:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens as billed.
+
+    Example:
+        >>> kb.Usage(prompt_tokens=900, completion_tokens=40) + kb.Usage(prompt_tokens=100, cached_tokens=80)
+        Usage(prompt_tokens=1000, cached_tokens=80, completion_tokens=40)
 
     Attributes:
         prompt_tokens: Tokens read, cached ones included.
@@ -335,8 +324,11 @@ class Extraction:
     """A document whose answer is valid and fits the typed columns.
 
     Example:
-        >>> results.extractions | beam.Map(lambda e: (e.document_id, e.fields["total"], e.provenance.attempts))
-        ('in/receipt-01.txt', 24.8, 1)
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | beam.Create([kb.Document("receipt-1", "Total: 24.80")])
+        ...     rows = (documents | kb.Extract("receipt.json", service=service)).extractions
+        ...     _ = rows | beam.Map(lambda row: print(row.document_id, row.fields["total"], row.provenance.attempts))
+        receipt-1 24.8 1
 
     Attributes:
         document_id: `Document.id`.
@@ -369,8 +361,11 @@ class DeadLetter:
     """A document that did not become a row, with the reason and all that is needed to run it again.
 
     Example:
-        >>> results.dead_letters | beam.Map(lambda d: (d.document.id, d.failure.code, d.failure.retryable))
-        ('in/receipt-02.txt', 'schema_violation', False)
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | beam.Create([kb.Document("receipt-3", " ")])
+        ...     dead = (documents | kb.Extract("receipt.json", service=service)).dead_letters
+        ...     _ = dead | beam.Map(lambda letter: print(letter.document.id, letter.failure.code, letter.attempts))
+        receipt-3 empty_document 0
 
     Attributes:
         document: The document as it came in.

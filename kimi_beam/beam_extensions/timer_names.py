@@ -1,9 +1,9 @@
-"""Names of timers: each step has its own, as one of Beam's runners mixes up timers of different steps by their names.
+"""Gives the timers of each step names of their own, because one of Beam's runners mixes up timers of the same name.
 
-Beam 2.77's FnApiRunner keeps the timers that the steps of a pipeline have set in buffers that are found by the timer's
-name alone. Of two steps whose timers have one name, those of one are handed to the other or to nobody: two `Extract`s
-of one pipeline lost the documents of one of them without a word (``tests/runners/test_timers_of_runners.py`` shows it
-with plain Beam). A name that is made from the step's own name cannot meet another's, not even that of a user's step.
+Beam 2.77's FnApiRunner keeps the timers of all steps in buffers that it finds by the timer's name alone. If two steps
+have timers of the same name, it hands those of one step to the other or drops them: a pipeline with two `Extract`s lost
+the documents of one of them without an error (``tests/runners/test_timers.py`` shows it with plain Beam). So the name
+of a timer holds a hash of its step's own label, which no other step of the pipeline has.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ Step = TypeVar("Step", bound=beam.DoFn)
 
 
 def with_own_timers(do_fn: type[Step], owner: str) -> type[Step]:
-    """A subclass of a `DoFn` whose timers are named after one step of a pipeline.
+    """Makes a subclass of a `DoFn` whose timers are named after one step of a pipeline.
 
-    The names are the same each time the same pipeline is built: Dataflow and Flink find the timers of a running job by
-    them.
+    The names are the same each time the same pipeline is built, because Dataflow and Flink find the timers of a running
+    job by their names.
 
     Args:
         do_fn: A class that can be imported, with `TimerSpec`s as defaults of its methods' parameters.
-        owner: What no other step of the pipeline is called: the full label of the step, or of the one before it.
+        owner: The full label of the step, or of the step before it: a text that no other step of the pipeline has.
 
     Example:
-        >>> with_own_timers(DispatchBounded, "Invoices/MakeBatches")(service, prompt)  # its timer: drain-1c0e5a9b
+        >>> from kimi_beam.transforms.dispatch import DispatchBounded
+        >>> invoices = with_own_timers(DispatchBounded, "Invoices/MakeBatches")
+        >>> receipts = with_own_timers(DispatchBounded, "Receipts/MakeBatches")
+        >>> issubclass(invoices, DispatchBounded), invoices is receipts
+        (True, False)
     """
     named: type[Step] = _named(cast(Any, do_fn), owner)
     return named
@@ -65,7 +69,7 @@ def _timers_of(do_fn: type[beam.DoFn]) -> list[TimerSpec]:
 
 
 def _with_defaults(method: Callable[..., Any], timers: dict[str, TimerSpec]) -> Callable[..., Any]:
-    """The same method, with other timers as the defaults of its parameters: Beam reads those from its signature."""
+    """A method with these timers as the defaults of its parameters. Beam reads the timers from the signature."""
     known = inspect.signature(method)
     parameters = [
         one.replace(default=beam.DoFn.TimerParam(timers[one.name])) if one.name in timers else one
@@ -81,5 +85,5 @@ def _with_defaults(method: Callable[..., Any], timers: dict[str, TimerSpec]) -> 
 
 
 def _restored(do_fn: Any, owner: str) -> Any:
-    """What a pickled step begins as on a worker, before it gets its fields back."""
+    """Creates the empty object into which a worker unpickles the fields of a step."""
     return object.__new__(_named(do_fn, owner))

@@ -37,6 +37,14 @@ class ReadDeadLetters(beam.PTransform):
     request that is still open is polled before anything is submitted. A line that is no dead letter is a `Document`
     that carries its failure, with the id ``PATH#LINE``.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     letters = pipeline | kb.ReadDeadLetters("out", codes=["schema_violation"])
+        ...     _ = letters.documents | beam.Map(lambda document: print(document.id, document.earlier.round))
+        ...     results = letters.documents | kb.Extract("receipt.json", service=service)
+        ...     _ = results | kb.WriteDataset("out2", "receipt.json", model=service.model, left=letters.left)
+        receipt-2 1
+
     Args:
         patterns: Paths and globs of JSON lines (which may be compressed: ``.gz``, ``.bz2``, ``.xz``, ``.zst``), and
             directories that a run has written.

@@ -41,6 +41,13 @@ class ReadDocuments(beam.PTransform):
     (``.gz``, ``.bz2``, ``.xz``, ``.zst``). What cannot be read is a `Document` that carries its
     `Failure`; a line that is no document has the id ``PATH#LINE``.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | kb.ReadDocuments(["in/*.txt", "in/more.jsonl"])
+        ...     _ = documents | beam.Map(lambda document: print(document.id, document.text, document.metadata))
+        in/receipt-1.txt Total: 24.80 {}
+        receipt-2 Total: 3.10 {'shop': 7}
+
     Args:
         patterns: A path, a directory (all below it) or a glob, or several. A file that two of them match is read once.
             Hidden ones, which begin with a dot or an underscore, are passed over unless they are named.

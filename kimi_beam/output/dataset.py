@@ -46,6 +46,14 @@ class WriteDataset(TypedTransform):
     The directory receives ``extractions-*.parquet``, ``dead-letters-*.jsonl`` and, last, ``summary.json``, which marks
     a finished run. Nothing appears before everything is written. For bounded input.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | kb.ReadDocuments("in/*.txt")
+        ...     results = documents | kb.Extract("receipt.json", service=service)
+        ...     _ = results | kb.WriteDataset("out3", "receipt.json", model=service.model, documents=documents)
+        >>> sorted(path.name for path in Path("out3").iterdir())
+        ['dead-letters-00000-of-00001.jsonl', 'extractions-00000-of-00001.parquet', 'summary.json']
+
     Args:
         directory: On any filesystem that Beam knows; created where it is missing.
         schema: The schema that the extractions were made with.

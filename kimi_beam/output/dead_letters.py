@@ -35,6 +35,13 @@ class WriteDeadLetters(TypedTransform):
     Bounded input gives ``PREFIX-00000-of-00001.jsonl``, also when there is none. Unbounded input gives directories by
     the documents' event time, as `WriteParquet` does. Works as the consumer of a Beam ``ErrorHandler``.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | beam.Create([kb.Document("empty", "")])
+        ...     results = documents | kb.Extract("receipt.json", service=service)
+        ...     _ = results.dead_letters | kb.WriteDeadLetters("out4/dead") | beam.Map(print)
+        out4/dead-00000-of-00001.jsonl
+
     Args:
         prefix: Path and beginning of the names.
         rolling: When files of unbounded input are closed, and what a directory holds.

@@ -47,6 +47,15 @@ class WriteParquet(TypedTransform):
     schema, ``_additional`` (JSON: what no typed column holds, by JSON Pointer), ``_metadata`` (JSON), ``_provenance``.
     The footer carries the JSON Schema and its hash.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | kb.ReadDocuments("in/*.txt")
+        ...     results = documents | kb.Extract("receipt.json", service=service)
+        ...     _ = results.extractions | kb.WriteParquet("out5/rows", "receipt.json") | beam.Map(print)
+        out5/rows-00000-of-00001.parquet
+        >>> pq.read_table("out5/rows-00000-of-00001.parquet", columns=["_document_id", "total"]).to_pylist()
+        [{'_document_id': 'in/receipt-1.txt', 'total': 24.8}]
+
     Args:
         prefix: Path and beginning of the names.
         schema: The schema that the extractions were made with.

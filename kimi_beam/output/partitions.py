@@ -47,6 +47,10 @@ _MAX_NAMES = 1_000_000
 class Rolling:
     """When a stream's files are closed, and what a directory holds.
 
+    Example:
+        >>> rolling = kb.Rolling(partition="day", max_rows=1_000_000, max_seconds=900.0)
+        >>> write = kb.WriteParquet("out/rows", "receipt.json", rolling=rolling)
+
     Attributes:
         partition: An ``hour`` or a ``day`` of event time.
         max_rows: A file is closed once it has so many rows; it may have a batch more.

@@ -38,6 +38,10 @@ _QUEUE = re.compile(r"[0-9A-Za-z_-]+")
 class Events:
     """How completion events are received.
 
+    Example:
+        >>> events = kb.Events("0123456789abcdef0123456789abcdef", safety_net=600.0)
+        >>> extract = kb.Extract({"type": "object"}, service=service, events=events)
+
     Attributes:
         queue: Id of a Cloudflare Queue with a pull consumer, subscribed to the model's batch events. One for each job
             that runs at a time: an event that another job has pulled may be lost to this one.

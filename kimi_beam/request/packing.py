@@ -20,6 +20,10 @@ BYTES_PER_TOKEN = 4
 class Batching:
     """How documents are packed into one submit.
 
+    Example:
+        >>> kb.Batching(max_items=50, max_bytes=1_000_000)
+        Batching(max_items=50, max_bytes=1000000, max_tokens=None, max_wait=5.0)
+
     Attributes:
         max_items: Documents a batch.
         max_bytes: Bytes of the submit's JSON. A document larger than this goes alone; one larger than 8 MB is a

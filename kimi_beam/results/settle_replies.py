@@ -227,11 +227,11 @@ def judge(text: str, schema: OutputSchema) -> Instance | Failure:
         return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=text)
     try:
         with contextlib.suppress(RefusedError):
-            return Instance(schema.given_back(instance), 0)
+            return Instance(schema.row_value(instance), 0)
         instance, nulls = schema.without_sent_nulls(instance)
         if nulls:
             with contextlib.suppress(RefusedError):
-                return Instance(schema.given_back(instance), nulls)
+                return Instance(schema.row_value(instance), nulls)
         reason = schema.explain(instance)
     except jsontext.NoJsonError as e:
         return Failure("type", "type_mismatch", str(e), raw=text)

@@ -1,4 +1,4 @@
-"""One JSON Schema, seen three ways: as what the model is asked for, as the validator of its answer, as columns."""
+"""`OutputSchema`: a JSON Schema as the request for the model, as the validator of its answers and as Arrow columns."""
 
 from __future__ import annotations
 
@@ -33,34 +33,38 @@ from kimi_beam.schema.violations import Formats, Violation
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
 
 SchemaSource: TypeAlias = "OutputSchema | dict[str, Any] | bool | str | os.PathLike[str] | type"
-"""What a user may give: a JSON Schema, its file on any Beam filesystem, ``module:Class``, or a class: a pydantic model,
-a dataclass or a TypedDict."""
+"""A schema in any form that a user may pass: a JSON Schema, the path of its file on any filesystem of Beam, a class (a
+pydantic model, a dataclass or a TypedDict) or its ``module:Class``, or an `OutputSchema`."""
 
 
 class OutputSchema:
-    """What each document shall become.
+    """The schema of the rows that documents become.
 
-    Values only: it pickles as its JSON Schema; the compiled validator and the columns are made where they are used.
+    It pickles as its JSON Schema. The compiled validator and the columns are made in the process that uses them.
+
+    Example:
+        >>> schema = kb.OutputSchema({"type": "object", "properties": {"total": {"type": "number"}}})
+        >>> schema.is_valid({"total": 24.8}), schema.explain({"total": "24.80"})
+        (True, '/total: "24.80" is not of type "number" (type)')
 
     Args:
         schema: A JSON Schema as dict or bool, the path of its file (local, or on a filesystem that Beam knows), a
             pydantic model, dataclass or TypedDict or its ``module:Class``, or another `OutputSchema` (returned as an
             equal one, whatever the other arguments say).
-        closed: Whether a key that the schema allows but does not name is a violation. Otherwise it is kept in
+        closed: Whether a key that the schema allows but does not name is a violation. If not, it is kept in
             ``_additional``.
-        formats: Whether ``format`` asserts: an ill-formed ``date`` is then a violation. ``"local"``: it does, and
-            date-times and times may lack an offset, as they do on receipts; their columns are local then, and one that
-            has an offset stands in ``_additional``.
-        registry: Other schemas that it refers to, by URI; or a function that fetches the schema of a URI, which is
-            called while the pipeline is built. None: nothing outside the schema may be referred to.
-        keep_nulls: Whether an explicit null of a property that may be null and may be absent is told apart from its
-            absence, by ``_additional``. Otherwise its null cell stands for both, and it comes back as absent; nulls are
-            kept all the same in a schema that counts members (``minProperties``, ``if``, ``not`` and the like), and
-            where a branch of a union requires the property.
+        formats: Whether ``format`` asserts, so that an ill-formed ``date`` is a violation. ``"local"``: it asserts, but
+            date-times and times may lack an offset, as on receipts. Their columns are then local times, and a value
+            that has an offset is kept in ``_additional``.
+        registry: Other schemas that this one refers to, by URI; or a function that fetches the schema of a URI, called
+            while the pipeline is built. None: the schema may refer to nothing outside itself.
+        keep_nulls: Whether ``_additional`` tells an explicit null from an absent property, where both are allowed. If
+            not, a null cell stands for both and is read back as absent. Nulls are always kept if the schema counts
+            members (``minProperties``, ``if``, ``not``, …) or a branch of a union requires the property.
         draft: 4, 6, 7, "2019-09" or "2020-12". None: as the schema's ``$schema`` says, else 2020-12.
 
     Raises:
-        SchemaError: It cannot be read, is no valid JSON Schema, or has a reference or pattern that cannot be compiled.
+        SchemaError: The schema cannot be read, is invalid, or has a reference or pattern that cannot be compiled.
     """
 
     def __init__(
@@ -74,14 +78,14 @@ class OutputSchema:
         keep_nulls: bool = False,
     ) -> None:
         if isinstance(schema, OutputSchema):
-            self.__dict__.update(schema.__dict__)  # nothing in it ever changes
+            self.__dict__.update(schema.__dict__)  # a schema never changes, so the parts can be shared
             return
         if not isinstance(formats, bool) and formats != "local":
             raise SchemaError(f"formats is {formats!r}: True, False or 'local'")
         self.keep_nulls = keep_nulls
         self.closed, self.formats, self.draft = closed, formats, draft_name(draft)
         found, model = definition(schema)
-        # A copy: what the caller changes later would change the columns and not the validator.
+        # A copy, because a later change by the caller would change the columns but not the compiled validator.
         self.json_schema: Definition = _copied(found)
         self.json_schema, files = with_files(schema, self.json_schema, has_registry=registry is not None)
         self._documents = documents(self.json_schema, files, registry)
@@ -90,22 +94,22 @@ class OutputSchema:
 
     def _prepare(self) -> None:
         self._shapes = Shapes(self.formats)
-        # The schema and those that it refers to as they are understood: without OpenAPI's `nullable`.
+        # In these OpenAPI's `nullable` is replaced by the type "null"; validator and columns are made from them.
         self._meant = with_nulls(self.json_schema)
         self._meant_documents = {uri: with_nulls(document) for uri, document in self._documents.items()}
         self._validator = violations.compiled(
             self._meant, self.draft, self._meant_documents, lambda: self._scope, formats=self.formats
         )
-        # An x-arrow-type that is none is found while the pipeline is built.
+        # The columns are planned now so that a wrong x-arrow-type is refused while the pipeline is built.
         if b'"x-arrow-type"' in jsontext.dumps_any(self.json_schema):
             self._plan  # noqa: B018
 
     def __getstate__(self) -> dict[str, Any]:
-        """The schema and what was said of it: a compiled validator cannot travel."""
+        """The schema and its settings, because a compiled validator cannot be pickled."""
         return {name: getattr(self, name) for name in _STATE}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.keep_nulls = True  # as it was before there was a choice
+        self.keep_nulls = True  # for a state from before the setting existed, when nulls were always kept
         self.__dict__.update(state)
         self._prepare()
 
@@ -126,9 +130,9 @@ class OutputSchema:
 
     @cached_property
     def hash(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the schema, its keys in their own order: that of the columns.
+        """16 hexadecimal digits of the SHA-256 of the schema and of the files beside it that it refers to.
 
-        The files beside it that it refers to are parts of it.
+        The order of keys counts, because the order of properties is that of the columns.
         """
         files = {uri: file for uri, file in self._documents.items() if uri.startswith(BASE)}
         text = jsontext.dumps_any(self.json_schema) + (jsontext.dumps_any(files) if files else b"")
@@ -136,19 +140,15 @@ class OutputSchema:
 
     @property
     def doubts(self) -> list[str]:
-        """What looks like a mistake in the schema and stops nothing: a line each for a person.
-
-        Keys that look misspelt and are not heeded, and optional places that no value can have.
-        """
+        """Warnings about the schema, one line each: keys that look misspelt, and properties that no value can fit."""
         never = (f"{one} (an answer that has it is never valid)" for one in self._contradictions if not one.is_certain)
         return [*doubts(self.json_schema), *islice(never, 5)]
 
     @property
     def contradiction(self) -> str | None:
-        """Why no answer can be valid, where that is certain; None where one may be.
+        """The reason why certainly no answer can be valid; None if one may be.
 
-        What is sent counts too: it is closed, so a required property that the schema does not describe is never asked
-        for.
+        One such reason is a required property that the schema does not describe: `response_format` cannot ask for it.
         """
         found = next((one for one in self._contradictions if one.is_certain), None)
         return None if found is None else str(found)
@@ -170,40 +170,37 @@ class OutputSchema:
 
     @cached_property
     def name(self) -> str:
-        """The name that the service is given for it: the schema's title as far as it is allowed there."""
+        """The name of the schema in requests: its title, reduced to the characters that the service allows."""
         return sent.name_of(self.json_schema)
 
     @cached_property
     def response_format(self) -> dict[str, Any]:
         """``response_format`` as Kimi's own input schema has it (form A: ``{name, schema, strict}``).
 
-        The schema in it is simpler than this one: closed, without references, each property required, an optional one
-        nullable. Source: Workers AI model schema of ``@cf/moonshotai/kimi-k2.6``; that it is enforced is assumed, so
-        every answer is validated here, by the whole schema.
+        The schema in it is simpler than this one: closed, without references, with all properties required and the
+        optional ones nullable. Source: Workers AI model schema of ``@cf/moonshotai/kimi-k2.6``. That the service
+        enforces it is assumed, so every answer is validated here by the full schema.
         """
         return sent.response_format(self.name, sent.nullable_form(self._shapes, self._root))
 
     @cached_property
     def simple_response_format(self) -> dict[str, Any]:
-        """`response_format` without a single union, for a service that refuses them (5024).
-
-        Optional properties are left out of ``required`` instead.
-        """
+        """`response_format` without unions, for a service that refuses them (5024); optional properties not required."""
         return sent.response_format(self.name, sent.plain_form(self._shapes, self._root))
 
     def without_sent_nulls(self, instance: Any) -> tuple[Any, int]:
-        """The instance without the nulls that stand for absent.
+        """Removes the nulls by which the model says that an optional property is absent.
 
-        What is sent asks for each optional property as required and nullable; a null that comes back for one that is
-        optional and not nullable means that it is absent. A union of objects is sent as one that has the members of
-        all: where the instance is not valid otherwise, null means absent for an optional and nullable one too, which
-        may have no place in the case at hand.
+        `response_format` makes every property required and optional ones nullable, so a null for a property that is
+        optional and not nullable means absent. A union of objects is sent as one object with the members of all its
+        branches, so if the instance is still invalid, a null means absent for optional nullable properties too: they
+        may belong to another branch.
 
         Args:
-            instance: One that is not valid as it stands.
+            instance: An instance that is invalid as it stands.
 
         Returns:
-            The instance, itself where there is no such null; and how many there were.
+            The instance without these nulls (the same object if there are none), and how many were removed.
         """
         found, count = absent_nulls(self._shapes, self._root, instance, nullable=False)
         if count and self._validator.is_valid(found):
@@ -215,39 +212,41 @@ class OutputSchema:
 
     @property
     def has_class(self) -> bool:
-        """Whether a class is asked about each answer, and may change it."""
+        """Whether each answer is also validated by a class, which may change the value."""
         return self._own is not None and not self._own.only_with
 
     def check_class(self) -> None:
-        """Makes sure that the class can be asked in this process.
+        """Imports the schema's class.
 
         Raises:
-            SchemaError: It cannot be imported.
+            SchemaError: The class cannot be imported in this process.
         """
         if self._own is not None and self.has_class:
             self._own.check()
 
-    def given_back(self, instance: Any) -> Any:
-        """What a row holds for an instance: what the schema's class makes of it, else the instance itself.
+    def row_value(self, instance: Any) -> Any:
+        """Validates an answer, and returns what its row holds: the value that the schema's class makes of it.
+
+        Without a class this is the instance itself.
 
         Raises:
-            jsontext.NoJsonError: The class makes something of it that JSON has no form for.
-            RefusedError: It is not valid; `explain` says why.
+            jsontext.NoJsonError: The class makes a value of it that cannot be written as JSON.
+            RefusedError: The answer is invalid; `explain` says why.
         """
         if not self._validator.is_valid(instance) or (self.closed and unnamed(self._shapes, self._root, instance)):
             raise RefusedError
-        return self._own.given_back(instance) if self._own else instance
+        return self._own.class_value(instance) if self._own else instance
 
     def is_valid(self, instance: Any) -> bool:
-        """Whether the instance is what the schema says."""
+        """Whether the instance is valid."""
         if not self._validator.is_valid(instance):
             return False
         return not (self.closed or self._own) or not self._further(instance)
 
     def validate(self, instance: Any) -> list[Violation]:
-        """Each way in which the instance is not what the schema says; empty when it is valid.
+        """All violations of an instance, none if it is valid.
 
-        One of them, in bounded time, where the schema's unions might give reasons without end.
+        Only one is given if the schema's unions would give reasons without end, so that the time is bounded.
         """
         if self._validator.is_valid(instance):
             return self._further(instance) if self.closed or self._own else []
@@ -258,14 +257,14 @@ class OutputSchema:
         return bool(unnamed(self._shapes, self._root, instance))
 
     def _further(self, instance: Any) -> list[Violation]:
-        """What is wrong with an instance of the JSON Schema all the same."""
+        """The violations that the JSON Schema does not know: unnamed keys if `closed`, and those of the class."""
         found = unnamed(self._shapes, self._root, instance) if self.closed else []
         return found or (self._own.violations(instance) if self._own else [])
 
     def explain(self, instance: Any) -> str:
-        """Why an instance is not valid, in one line: its first violations, or the one that tells most of a union's.
+        """Why an instance is invalid, in one line: its first violations, or the most telling one of a union.
 
-        In bounded time and memory, as answers are untrusted: `validate` builds every violation of a large instance.
+        Time and memory are bounded, because answers are untrusted. `validate` builds every violation of an instance.
         """
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
@@ -289,14 +288,14 @@ class OutputSchema:
 
     @property
     def leaves(self) -> Sequence[arrow.Leaf]:
-        """What each place of the schema became, and why."""
+        """The column type of each property of the schema, with the reason for it."""
         return self._plan.leaves
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
-        """One field a property, then ``_additional``: what no typed column holds, as JSON.
+        """One field for each property, then ``_additional``: JSON with everything that no typed column holds.
 
-        Instances that are not objects with named members have one column ``_value``, or none where it would be JSON.
+        Instances that are not objects with named members have one column ``_value``, or none if it would be JSON.
         """
         return pa.schema([*(m.field for m in self._plan.root.members), pa.field(ADDITIONAL, JSON)])
 
@@ -304,7 +303,7 @@ class OutputSchema:
         """Converts valid instances.
 
         Args:
-            instances: Instances of the schema; one that is not may end up as a violation.
+            instances: Valid instances; an invalid one may be returned as a violation.
 
         Returns:
             A record batch of `arrow_schema` with a row for each instance that could be converted, in order, and the
@@ -351,15 +350,15 @@ class OutputSchema:
         return bad
 
     def from_arrow(self, table: pa.Table | pa.RecordBatch) -> list[Any]:
-        """The instances that `to_arrow` made columns of: equal as JSON, date-times as instants.
+        """Converts columns of `to_arrow` back to instances: equal as JSON, with date-times equal as instants.
 
-        Without `keep_nulls`, a null that means the same as absence comes back as absence.
+        Without `keep_nulls`, a null that means the same as absence is read back as absence.
 
         Args:
-            table: Columns of `arrow_schema`, read by whatever; others beside them are not looked at.
+            table: A table with the columns of `arrow_schema`, such as a Parquet file's. Other columns are ignored.
 
         Raises:
-            ValueError: The columns are not this schema's.
+            ValueError: A column of `arrow_schema` is missing.
         """
         batch = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         missing = set(self.arrow_schema.names) - set(batch.column_names)

@@ -88,7 +88,7 @@ class OwnValidators:
             return [violation((), "validator", f"the validators of {self.reference} raised {type(e).__name__}: {e}")]
         return []
 
-    def given_back(self, instance: Any) -> Any:
+    def class_value(self, instance: Any) -> Any:
         """What the class makes of an instance of its JSON Schema, as an instance of the same.
 
         Raises:

@@ -25,6 +25,10 @@ _MONTH = 31 * 86_400
 class Gateway:
     """An AI Gateway of the account, through which everything goes.
 
+    Example:
+        >>> gateway = kb.Gateway("invoices", metadata={"team": "finance"})
+        >>> service = kb.WorkersAI.from_env(gateway=gateway)
+
     Attributes:
         id: Its name; ``default`` is one that every account has.
         in_url: Whether the older form is used, in which the gateway stands in the URL instead of a header.

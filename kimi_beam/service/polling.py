@@ -26,6 +26,13 @@ class Polling:
     The service documents no interval; its own tests finished "usually within 5 minutes", a captured K2.6 job of two
     tiny items took 10 minutes and one of 14.8 MB took 40 (changelog 2026-03-19; captures).
 
+    Example:
+        >>> polling = kb.Polling(first=10.0, factor=2.0, ceiling=300.0, deadline=6 * 3600.0)
+        >>> polling.wait("a job's id", polls=0)
+        10.0
+        >>> 240.0 <= polling.wait("a job's id", polls=20) <= 300.0
+        True
+
     Attributes:
         first: Seconds from the submit to the first poll.
         factor: How much longer each wait is than the one before.

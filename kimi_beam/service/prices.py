@@ -12,6 +12,11 @@ from kimi_beam.types import Usage
 class Price:
     """US dollars a million tokens. No batch discount is documented.
 
+    Example:
+        >>> price = kb.Price(prompt=0.95, cached=0.16, completion=4.00)
+        >>> price.cost(kb.Usage(prompt_tokens=1_000_000, completion_tokens=10_000))
+        0.99
+
     Attributes:
         prompt: For tokens that were read.
         cached: For those of them that the prefix cache knew.

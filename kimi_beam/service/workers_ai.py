@@ -42,6 +42,14 @@ _DEFAULT_TOKEN = f"env:{TOKEN_VARIABLE}"
 class WorkersAI:
     """Where the service is, which model is asked, and how. Says where its token is, and never holds it.
 
+    Example:
+        >>> service = kb.WorkersAI.from_env()  # CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN
+        >>> service.model, service.api
+        ('@cf/moonshotai/kimi-k2.6', 'batch')
+        >>> local = kb.WorkersAI(model="qwen3:8b", openai_url="http://localhost:11434/v1")
+        >>> local.chat_url
+        'http://localhost:11434/v1/chat/completions'
+
     Attributes:
         account_id: Cloudflare's account id, 32 hexadecimal digits. None is needed with `openai_url`.
         model: The model's id.

@@ -46,6 +46,11 @@ class ReadContinuously(beam.PTransform):
     it is whole (write it aside and rename it). A file that changes after it was read is not read again. The event time
     of its documents is its time of change. What cannot be read is a `Document` that carries its `Failure`.
 
+    Example:
+        >>> documents = beam.Pipeline() | kb.ReadContinuously(["in/*.txt", "in/*.jsonl"], interval=60.0)
+        >>> documents.is_bounded
+        False
+
     Args:
         patterns: A path or glob, or several. Nothing has to match yet.
         interval: Seconds between two looks. Each lists all files that match: move what is done out of the way, or name

@@ -49,6 +49,12 @@ class WriteStream(TypedTransform):
     as an answer can come long after its document. The last is written where `documents` are given: what came in, a row
     for each delivery, so that ``kimi-beam audit`` can tell which have not left.
 
+    Example:
+        >>> pipeline = beam.Pipeline("FlinkRunner", argv=[])  # one of the runners that write streams
+        >>> documents = pipeline | kb.ReadContinuously("in/*.txt")
+        >>> results = documents | kb.Extract("receipt.json", service=service)
+        >>> paths = results | kb.WriteStream("out", "receipt.json", model=service.model, documents=documents)
+
     Args:
         directory: On any filesystem that Beam knows; created where it is missing. One that an earlier job has written
             to is continued.

@@ -86,6 +86,18 @@ class Extract(TypedTransform):
     In unbounded input ids are not compared, and outputs carry the time of the answer; as a Python timer cannot
     hold the watermark for a job in flight, group them in the global window or allow lateness.
 
+    Example:
+        >>> from kimi_beam.emulator import Emulator
+        >>> receipt = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
+        >>> with Emulator() as emulator, beam.Pipeline() as pipeline:
+        ...     documents = pipeline | beam.Create([kb.Document("a", "Total: 24.80"), kb.Document("b", "")])
+        ...     service = kb.WorkersAI.from_env(base_url=emulator.base_url)
+        ...     results = documents | kb.Extract(receipt, service=service)
+        ...     _ = results.extractions | "rows" >> beam.Map(lambda row: print(row.document_id, row.fields))
+        ...     _ = results.dead_letters | "dead" >> beam.Map(lambda dead: print(dead.document.id, dead.failure.code))
+        b empty_document
+        a {'total': 24.8}
+
     Args:
         schema: What each document shall become: a JSON Schema (dict or file), a pydantic model, or an `OutputSchema`.
         service: Where the service is and which model is asked.
