@@ -185,7 +185,7 @@ class OutputSchema:
 
     @cached_property
     def simple_response_format(self) -> dict[str, Any]:
-        """`response_format` without unions, for a service that refuses them (5024); optional properties not required."""
+        """`response_format` without unions, for a service that refuses them (5024); optional means not required."""
         return sent.response_format(self.name, sent.plain_form(self._shapes, self._root))
 
     def without_sent_nulls(self, instance: Any) -> tuple[Any, int]:
