@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -23,19 +23,12 @@ from kimi_beam.input.read_dead_letters import ReadDeadLetters
 from kimi_beam.input.read_documents import ReadDocuments
 from kimi_beam.input.redrive import Choice
 from kimi_beam.journal.files import forget
-from kimi_beam.journal.records import Journaling
-from kimi_beam.network.client import SUBMITS_AT_ONCE
 from kimi_beam.output.dataset import WriteDataset, check_output
-from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report import metrics
-from kimi_beam.report.outcomes import StopAfter
 from kimi_beam.report.summary import COUNTERS, FILE_NAME
-from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, StructuredOutput
-from kimi_beam.schema import OutputSchema
-from kimi_beam.service.polling import Polling
 from kimi_beam.service.prices import Price
-from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.transforms import Extract
+from kimi_beam.transforms.settings import ExtractSettings
 
 DEFAULT_RUNNER = "FnApiRunner"
 """Beam's in-process runner by name: its default, DirectRunner, downloads a binary at first use."""
@@ -44,73 +37,46 @@ _LOCAL = ("FnApiRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "Pr
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How the model is asked: see `Extract`."""
-
-    structured_output: StructuredOutput = "schema"
-    thinking: bool = False
-    max_completion_tokens: int | None = None
-    max_concurrency: int = 64
-    max_in_flight: int = 128
-    max_submits_at_once: int = SUBMITS_AT_ONCE
-    stop_after: StopAfter | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What `kimi-beam extract` was asked for.
+class RunSettings:
+    """What `kimi-beam extract` or `redrive` was asked for.
 
     Attributes:
         inputs: Paths and globs.
-        schema: What each document becomes.
-        service: Where the service is.
-        output: The directory.
-        instructions: To the model.
-        prompt_metadata: Keys of the metadata that the model may see.
+        output: The directory that the dataset is written to.
+        extract: How documents are extracted.
         reading: How the inputs become documents.
-        limit: Documents at most; None for all.
-        polling: When to look for answers.
-        overwrite: Replace a finished run.
-        asking: How the model is asked.
-        price: Takes the place of what is known of the model's.
-        journaling: Where answers are kept; None for nowhere.
-        journal_ttl: Seconds after which they are forgotten, before the run begins; None for never.
-        events: How it is told of finished jobs; None where it polls.
-        emulated: It is known that the emulator answers.
-        redrive: The inputs are dead letters: which of them are run again. None: the inputs are documents.
+        limit: Documents that are read, at most. None: all.
+        overwrite: Whether a finished run in `output` is replaced.
+        price: Takes the place of the model's known price. None: the known one, if there is one.
+        journal_ttl: Seconds after which answers in the journal are forgotten, before the run begins. None: never.
+        redrive: Which of the dead letters in the inputs are run again. None: the inputs are documents.
+        emulated: Whether it is known that the emulator answers, so that the summary says so.
     """
 
     inputs: Sequence[str]
-    schema: OutputSchema
-    service: WorkersAI
     output: str
-    instructions: str = DEFAULT_INSTRUCTIONS
-    prompt_metadata: Sequence[str] = ()
+    extract: ExtractSettings
     reading: Reading = USUAL
     limit: int | None = None
-    polling: Polling = field(default_factory=Polling)
     overwrite: bool = False
-    asking: Asking = field(default_factory=Asking)
     price: Price | None = None
-    journaling: Journaling | None = None
     journal_ttl: float | None = None
-    events: Events | None = None
     redrive: Choice | None = None
     emulated: bool = False
 
 
 class Run:
-    """A job with its pipeline, built and ready.
+    """A run with its pipeline, built and ready.
 
     Args:
-        job: What to do.
+        settings: What to do.
         options: Beam's own, as on a command line.
 
     Raises:
         UserError: A mistake that was found before anything was sent.
     """
 
-    def __init__(self, job: Job, options: Sequence[str] = ()) -> None:
+    def __init__(self, settings: RunSettings, options: Sequence[str] = ()) -> None:
         beam_options = PipelineOptions(list(options))
         standard = beam_options.view_as(StandardOptions)
         standard.runner = standard.runner or DEFAULT_RUNNER
@@ -118,9 +84,9 @@ class Run:
             self._pipeline = beam.Pipeline(options=beam_options)
         except ValueError as e:  # an unknown runner, or options that contradict each other
             raise ConfigError(" ".join(str(e).split())[:300]) from None
-        self._job = job
+        self._settings = settings
         self._held = contextlib.ExitStack()
-        self._write = build(self._pipeline, job)
+        self._write = build(self._pipeline, settings)
 
     @property
     def is_in_process(self) -> bool:
@@ -143,14 +109,15 @@ class Run:
             Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
         """
         started = time.monotonic()
+        settings, journaling = self._settings, self._settings.extract.journaling
         with self._held:
-            self._held.enter_context(lease(self._job.output))
-            if self._job.journaling is not None:
-                if absolute(self._job.journaling.directory) != absolute(output(self._job.output)):
-                    self._held.enter_context(lease(self._job.journaling.directory, private=True))
-                if self._job.journal_ttl is not None:
-                    oldest = time.time() - self._job.journal_ttl
-                    forget(self._job.journaling.directory, older_than=oldest, missing_ok=True)
+            self._held.enter_context(lease(settings.output))
+            if journaling is not None:
+                if absolute(journaling.directory) != absolute(output(settings.output)):
+                    self._held.enter_context(lease(journaling.directory, private=True))
+                if settings.journal_ttl is not None:
+                    oldest = time.time() - settings.journal_ttl
+                    forget(journaling.directory, older_than=oldest, missing_ok=True)
             self._write.clear_unfinished()
             try:
                 result = self._pipeline.run()
@@ -160,9 +127,9 @@ class Run:
                     self.clear()
                 raise
         measured: dict[str, Any] = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
-        if self._job.journaling is not None:
-            measured["journal"] = absolute(self._job.journaling.directory)
-        return _complete(self._job.output, measured)
+        if journaling is not None:
+            measured["journal"] = absolute(journaling.directory)
+        return _complete(settings.output, measured)
 
     def release(self) -> None:
         """Lets go of the directories, where the process ends without leaving `run`."""
@@ -179,7 +146,7 @@ class Run:
         return [file.path for file in listing(self._write.staging)]
 
 
-def check_stores(job: Job) -> None:
+def check_stores(settings: RunSettings) -> None:
     """Refuses object stores that cannot be used, before the service is asked for anything.
 
     Paths of this machine are looked at when the pipeline is built.
@@ -187,52 +154,46 @@ def check_stores(job: Job) -> None:
     Raises:
         UserError: Naming the bucket, and what is wrong with it.
     """
-    check_reachable(job.inputs)
-    if not is_local(output(job.output)):
-        check_output(job.output, overwrite=job.overwrite)
-    if job.journaling is not None and not is_local(job.journaling.directory):
-        whole_files.check_writable(job.journaling.directory)
+    check_reachable(settings.inputs)
+    if not is_local(output(settings.output)):
+        check_output(settings.output, overwrite=settings.overwrite)
+    journaling = settings.extract.journaling
+    if journaling is not None and not is_local(journaling.directory):
+        whole_files.check_writable(journaling.directory)
 
 
-def build(pipeline: beam.Pipeline, job: Job) -> WriteDataset:
-    """Adds the job to a pipeline.
+def build(pipeline: beam.Pipeline, settings: RunSettings) -> WriteDataset:
+    """Adds the run to a pipeline.
 
     Raises:
         InputError: The input matches nothing.
         OutputError: The output cannot be written, or holds a finished run.
     """
-    documents, left = _read(pipeline, job)
+    documents, left = _read(pipeline, settings)
     write = WriteDataset(
-        job.output,
-        job.schema,
-        model=job.service.model,
-        price=job.price,
-        overwrite=job.overwrite,
+        settings.output,
+        settings.extract.schema,
+        model=settings.extract.service.model,
+        price=settings.price,
+        overwrite=settings.overwrite,
         documents=documents,
         left=left,
-        emulated=job.emulated,
+        emulated=settings.emulated,
     )
-    results = documents | "Extract" >> Extract(
-        job.schema,
-        service=job.service,
-        instructions=job.instructions,
-        prompt_metadata=job.prompt_metadata,
-        polling=job.polling,
-        **vars(job.asking),
-        journal=job.journaling,
-        events=job.events,
-        record_batches=True,
-    )
+    results = documents | "Extract" >> Extract.from_settings(settings.extract)
     (results.extractions, results.dead_letters) | "Write" >> write
     return write
 
 
-def _read(pipeline: beam.Pipeline, job: Job) -> tuple[beam.PCollection, beam.PCollection | None]:
+def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollection, beam.PCollection | None]:
     """What is extracted from; and the dead letters that are not run again."""
-    if job.redrive is None:
-        return pipeline | "Read" >> ReadDocuments(job.inputs, limit=job.limit, **asdict(job.reading)), None
-    chosen = {"codes": tuple(job.redrive.codes), "stages": tuple(job.redrive.stages)}
-    letters = pipeline | "Read" >> ReadDeadLetters(job.inputs, **chosen, limit=job.limit)
+    choice = settings.redrive
+    if choice is None:
+        read = ReadDocuments(settings.inputs, limit=settings.limit, **asdict(settings.reading))
+        return pipeline | "Read" >> read, None
+    letters = pipeline | "Read" >> ReadDeadLetters(
+        settings.inputs, codes=tuple(choice.codes), stages=tuple(choice.stages), limit=settings.limit
+    )
     return letters.documents, letters.left
 
 

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from apache_beam.io.localfilesystem import LocalFileSystem
-from harness import RECEIPT, receipts, service
+from harness import extract_settings, receipts, service
 from patience import HANGS
 
 import kimi_beam as kb
-from kimi_beam import run as job
+from kimi_beam import run
 from kimi_beam.journal.records import Journaling
-from kimi_beam.schema import OutputSchema
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["commands"])
@@ -101,16 +100,15 @@ def _run(command: Command) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (command.file_size, resource.RLIM_INFINITY))
     if command.without_lease:
-        job.lease = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment]
-    wanted = job.Job(
-        inputs=[str(command.directory / "docs.jsonl")],
-        schema=OutputSchema(RECEIPT),
-        service=service(command.url),
-        output=str(command.result),
+        run.lease = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment]
+    extract = extract_settings(
+        service(command.url),
         polling=command.polling,
         journaling=Journaling(str(command.journal), command.on_unknown_submit, grace=0.3),
+        record_batches=True,
     )
-    job.Run(wanted, command.options).run()
+    inputs = [str(command.directory / "docs.jsonl")]
+    run.Run(run.RunSettings(inputs, str(command.result), extract), command.options).run()
 
 
 def _count_down(count: int) -> None:

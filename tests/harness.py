@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import kimi_beam as kb
+from kimi_beam.schema import OutputSchema
+from kimi_beam.transforms.settings import ExtractSettings
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 RECEIPT = {
@@ -59,6 +61,11 @@ def read_dataset(directory: Path) -> Outcome:
 
 def service(base_url: str, **changes: Any) -> kb.WorkersAI:
     return kb.WorkersAI(ACCOUNT, base_url=base_url, **changes)
+
+
+def extract_settings(where: kb.WorkersAI, **changes: Any) -> ExtractSettings:
+    """What `Extract` would tell its steps: receipts, asked for of `where`."""
+    return ExtractSettings(**{"schema": OutputSchema(RECEIPT), "service": where, "polling": QUICK, **changes})
 
 
 def run_extract(

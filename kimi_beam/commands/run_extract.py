@@ -1,4 +1,4 @@
-"""`kimi-beam extract` and `redrive`: from arguments to a job, from what becomes of it to an exit code."""
+"""`kimi-beam extract` and `redrive`: from arguments to settings, and from what becomes of the run to an exit code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.outcomes import StopAfter
 from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS
-from kimi_beam.run import Asking, Job, Run, check_stores
+from kimi_beam.run import Run, RunSettings, check_stores
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.credentials import TOKEN_VARIABLE
 from kimi_beam.service.gateway import GATEWAY_HOST, Gateway
@@ -41,6 +41,7 @@ from kimi_beam.service.models import DEFAULT_MODEL, MODELS
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.prices import Price
 from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.transforms.settings import ExtractSettings
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -62,30 +63,28 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             remote = _on_dataflow(options)
             if remote and args.emulator:
                 raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
-            wanted = _job(args, inputs, stack, remote=remote)
+            settings = _settings(args, inputs, stack, remote=remote)
             if args.command == "redrive":
-                wanted = run_redrive.as_redrive(wanted, args, stack, remote=remote)
+                settings = run_redrive.as_redrive(settings, args, stack, remote=remote)
             if remote:
-                wanted.service.check_remote("Dataflow")
-            check_stores(wanted)
-            checked = _checked(wanted, ask=not args.no_preflight, remote=remote)
+                settings.extract.service.check_remote("Dataflow")
+            check_stores(settings)
+            checked = _checked(settings, ask=not args.no_preflight, remote=remote)
             # Without a queue of jobs there is nothing that events could tell of.
-            wanted = replace(
-                wanted,
-                service=checked.service,
-                events=wanted.events if checked.service.api == "batch" else None,
-                emulated=args.emulator or checked.emulated,
-            )
+            events = settings.extract.events if checked.service.api == "batch" else None
+            extract = replace(settings.extract, service=checked.service, events=events)
+            settings = replace(settings, extract=extract, emulated=args.emulator or checked.emulated)
             if checked.emulated and not args.emulator:
-                console.say(f"the emulator answers at {wanted.service.root}: this is not Kimi, and nothing is paid for")
+                root = checked.service.root
+                console.say(f"the emulator answers at {root}: this is not Kimi, and nothing is paid for")
             if checked.doubt:
                 console.say(f"{checked.doubt}; going on")
-            ready = Run(wanted, options)
-            if wanted.journaling is None and not ready.is_local:
+            ready = Run(settings, options)
+            if extract.journaling is None and not ready.is_local:
                 console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
             stack.enter_context(console.progress())
             stack.enter_context(REPORTS.silenced())  # which would say the same once more
-            stack.enter_context(_interruptible(ready, args.output, journal=wanted.journaling is not None))
+            stack.enter_context(_interruptible(ready, args.output, journal=extract.journaling is not None))
             try:
                 summary = ready.run()
             except Exception:
@@ -129,13 +128,13 @@ def _on_dataflow(options: Sequence[str]) -> bool:
     return "dataflow" in str(PipelineOptions(list(options)).get_all_options().get("runner") or "").lower()
 
 
-def _checked(wanted: Job, *, ask: bool, remote: bool) -> Checked:
+def _checked(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
     """What can be made sure of before anything is sent.
 
     Raises:
         ConfigError: A token cannot be read, or the service turns it away, or events cannot be pulled.
     """
-    service = wanted.service
+    service, events = settings.extract.service, settings.extract.events
     try:
         service.authorization()
     except ConfigError as e:
@@ -145,9 +144,9 @@ def _checked(wanted: Job, *, ask: bool, remote: bool) -> Checked:
     if not ask:
         return Checked(service)
     checked = check_service(service)
-    if wanted.events is None or checked.service.api != "batch":
+    if events is None or checked.service.api != "batch":
         return checked
-    doubts = [checked.doubt, check_events(checked.service, wanted.events)]
+    doubts = [checked.doubt, check_events(checked.service, events)]
     return replace(checked, doubt="; ".join(doubt for doubt in doubts if doubt))
 
 
@@ -196,7 +195,9 @@ def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
     return failed * 100 > number * documents if percent else failed > number
 
 
-def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool) -> Job:
+def _settings(
+    args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool
+) -> RunSettings:
     """Turns arguments into values; everything that can be wrong without asking the service is found here."""
     if not inputs:
         raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
@@ -213,32 +214,11 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
         inputs = check_input([from_stdin(stack) if name == STDIN else name for name in inputs])
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
-    events = Events(args.events_queue) if args.events_queue is not None else None
-    service = _service(args, stack)
-    if events is not None:
-        service.check_events()
-    return Job(
-        inputs=inputs,
-        reading=reading,
+    extract = ExtractSettings(
         schema=schema,
-        service=service,
-        events=events,
-        output=args.output,
-        asking=Asking(
-            structured_output=args.structured_output,
-            thinking=args.thinking,
-            max_completion_tokens=args.max_completion_tokens,
-            max_concurrency=args.max_concurrency,
-            max_in_flight=args.max_in_flight,
-            max_submits_at_once=args.max_submits_at_once,
-            stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
-        ),
-        price=Price(*args.price) if args.price else None,
-        journaling=_journaling(args),
-        journal_ttl=args.journal_ttl,
+        service=_service(args, stack),
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
-        prompt_metadata=args.prompt_metadata,
-        limit=args.limit,
+        prompt_metadata=tuple(args.prompt_metadata),
         polling=Polling(
             first=first,
             ceiling=ceiling,
@@ -246,7 +226,26 @@ def _job(args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.Exit
             on_deadline=args.on_deadline,
             on_mismatch=args.on_mismatch,
         ),
+        max_in_flight=args.max_in_flight,
+        max_concurrency=args.max_concurrency,
+        max_completion_tokens=args.max_completion_tokens,
+        structured_output=args.structured_output,
+        thinking=args.thinking,
+        journaling=_journaling(args),
+        events=Events(args.events_queue) if args.events_queue is not None else None,
+        record_batches=True,
+        max_submits_at_once=args.max_submits_at_once,
+        stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
+    )
+    return RunSettings(
+        inputs=inputs,
+        output=args.output,
+        extract=extract,
+        reading=reading,
+        limit=args.limit,
         overwrite=args.overwrite,
+        price=Price(*args.price) if args.price else None,
+        journal_ttl=args.journal_ttl,
     )
 
 

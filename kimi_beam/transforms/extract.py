@@ -32,8 +32,7 @@ from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.notices import forget_notices
 from kimi_beam.report.outcomes import StopAfter, Watch
 from kimi_beam.request.packing import Batching
-from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
-from kimi_beam.results.settle_replies import Asking
+from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.models import MODELS
 from kimi_beam.service.polling import Polling
@@ -45,6 +44,7 @@ from kimi_beam.transforms.conservation import COUNTS, CheckConservation, Counts
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
 from kimi_beam.transforms.request import Request, Separate, Values
+from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.transforms.windows import RestoreWindows, check_restorable, check_windows
 from kimi_beam.types import DeadLetter, Document, Extraction
@@ -161,44 +161,37 @@ class Extract(TypedTransform):
         stop_after: int | str | StopAfter | None = None,
     ) -> None:
         super().__init__()
-        numbers = (max_in_flight, max_concurrency, max_submits_at_once, max_completion_tokens, shards)
-        if any(number is not None and number < 1 for number in numbers):
-            names = "max_in_flight, max_concurrency, max_submits_at_once, max_completion_tokens and shards"
-            raise ConfigError(f"Extract: {names} must be at least 1")
-        if not isinstance(service, WorkersAI):
-            raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
-        if tools and service.api == "batch":
-            raise ConfigError("Extract: tools need turns, which the queue has not: WorkersAI(api='run') or 'chat'")
-        self._tools = declared(tools)
-        self._prompt = Prompt(
-            OutputSchema(schema),
-            instructions,
-            tuple(prompt_metadata),
-            max_completion_tokens,
-            structured_output,
-            thinking,
-            service.model,
-            service.api,
-            service.is_elsewhere,
-            tuple(tool.declaration for tool in self._tools),
+        self._settings = ExtractSettings(
+            schema=OutputSchema(schema),
+            service=service,
+            instructions=instructions,
+            prompt_metadata=tuple(prompt_metadata),
+            batching=batching or Batching(),
+            polling=polling or Polling(),
+            max_in_flight=max_in_flight,
+            max_concurrency=max_concurrency,
+            max_completion_tokens=max_completion_tokens,
+            structured_output=structured_output,
+            thinking=thinking,
+            tools=declared(tools),
+            journaling=Journaling(journal) if isinstance(journal, str) else journal,
+            events=Events(events) if isinstance(events, str) else events,
+            record_batches=record_batches,
+            shards=shards,
+            max_submits_at_once=max_submits_at_once,
+            stop_after=None if stop_after is None else StopAfter.of(stop_after),
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:
             warnings.warn(f"{model.id} is {model.note}", stacklevel=2)
-        self._service = service
-        self._batching = batching or Batching()
-        self._polling = polling or Polling()
-        self._max_in_flight = max_in_flight
-        self._max_concurrency = max_concurrency
-        self._journaling = Journaling(journal) if isinstance(journal, str) else journal
-        self._events = Events(events) if isinstance(events, str) else events
-        if self._events is not None:
-            service.check_events()
-        self._record_batches = record_batches
-        self._row_type = pa.RecordBatch if record_batches else Extraction
-        self._shards, self._submits_at_once = shards, max_submits_at_once
-        self._stop_after = None if stop_after is None else StopAfter.of(stop_after)
         self._handler: ErrorHandler | None = None
+
+    @classmethod
+    def from_settings(cls, settings: ExtractSettings) -> Extract:
+        """The transform for settings that were made elsewhere, as the command line makes them."""
+        extract = cls(settings.schema, service=settings.service)
+        extract._settings = settings
+        return extract
 
     def with_error_handler(self, handler: ErrorHandler | None) -> Extract:
         """Sends the dead letters to a Beam error handler; the output is then the extractions alone."""
@@ -206,18 +199,20 @@ class Extract(TypedTransform):
         return self
 
     def expand(self, documents: beam.PCollection) -> Any:
-        if self._record_batches and not documents.is_bounded:
+        settings = self._settings
+        row_type = pa.RecordBatch if settings.record_batches else Extraction
+        if settings.record_batches and not documents.is_bounded:
             raise ConfigError("Extract: record_batches is for bounded input: a stream's rows are filed one by one")
-        if self._stop_after is not None and not documents.is_bounded:
+        if settings.stop_after is not None and not documents.is_bounded:
             raise ConfigError("Extract: stop_after is for bounded input: a stream has no first documents")
-        self._watch = Watch(self._stop_after)
+        watch = Watch(settings.stop_after)
         windowing, is_bounded = documents.windowing, documents.is_bounded
         is_windowed = not isinstance(windowing.windowfn, GlobalWindows)
         if is_windowed:
             check_windows(windowing)
         gives_windows_back = is_windowed and is_bounded
         if gives_windows_back:
-            if self._record_batches:
+            if settings.record_batches:
                 raise ConfigError(
                     "Extract: record_batches is for the global window: a batch holds rows of many windows"
                 )
@@ -226,11 +221,11 @@ class Extract(TypedTransform):
         forget_asked_forms()
         forget_notices()
         if "Dataflow" in type(documents.pipeline.runner).__name__:
-            self._service.check_remote("Dataflow")
-        if self._journaling is not None and not is_local(self._journaling.directory):
-            check_writable(self._journaling.directory)
-        shards = self._shards or default_shards(
-            documents.pipeline.options, holds_jobs=is_bounded and self._service.api == "batch"
+            settings.service.check_remote("Dataflow")
+        if settings.journaling is not None and not is_local(settings.journaling.directory):
+            check_writable(settings.journaling.directory)
+        shards = settings.shards or default_shards(
+            documents.pipeline.options, holds_jobs=is_bounded and settings.service.api == "batch"
         )
         if not is_bounded or is_windowed:
             # Of bounded input the results are given back in these windows, whatever an earlier Extract has kept.
@@ -239,7 +234,7 @@ class Extract(TypedTransform):
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         make = MakeBatchesOfMany if documents.element_type is Document else MakeBatches
-        packing = beam.ParDo(make(self._prompt, self._service, self._batching, shards, counts=is_bounded))
+        packing = beam.ParDo(make(settings, shards, counts=is_bounded))
         if is_bounded:
             given = Union[KV[str, bytes], Counts, WindowedValue]
             parted = packing.with_output_types(given).with_outputs(COUNTS, main=_BATCHES).with_output_types(given)
@@ -249,14 +244,13 @@ class Extract(TypedTransform):
         else:  # by its one output, as Flink finds the state of a running job by the name of it
             batches = documents | "MakeBatches" >> packing.with_output_types(tuple[str, bytes])
         parts = 1 if is_one_process(documents.pipeline) else shards
-        asked = Asking(self._prompt.schema, self._service.model)
-        given = Union[self._row_type, DeadLetter, Counts, WindowedValue]
-        settle = beam.ParDo(Settle(asked, record_batches=self._record_batches, counts=is_bounded, watch=self._watch))
+        given = Union[row_type, DeadLetter, Counts, WindowedValue]
+        settle = beam.ParDo(Settle(settings, watch, counts=is_bounded))
         # Beam asks for the types of all outputs together, and again of the step that parts them. One of its checks of a
         # running pipeline sees the windowed value of the counts, as they are given out when a bundle is finished.
         parting = settle.with_output_types(given).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
-        settled = self._dispatch(batches, parts) | "Settle" >> parting.with_output_types(given)
-        settled[EXTRACTIONS].element_type = self._row_type
+        settled = self._dispatch(batches, watch, parts) | "Settle" >> parting.with_output_types(given)
+        settled[EXTRACTIONS].element_type = row_type
         settled[DEAD_LETTERS].element_type = DeadLetter
         if is_bounded:
             packed[COUNTS].element_type = settled[COUNTS].element_type = Counts
@@ -272,32 +266,31 @@ class Extract(TypedTransform):
         self._handler.add_error_pcollection(results.dead_letters)
         return results.extractions
 
-    def _dispatch(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
-        if self._service.api != "batch":
-            return self._request(batches, parts)
-        bounds = self._max_in_flight, self._max_concurrency
-        kept = self._journaling, parts, self._events
-        settings = self._service, self._prompt, self._batching, self._polling, *bounds, *kept
+    def _dispatch(self, batches: beam.PCollection, watch: Watch, parts: int) -> beam.PCollection:
+        """Through the queue, or by a request for each document, as the service's API is."""
+        if self._settings.service.api != "batch":
+            return self._request(batches, watch, parts)
         step = _label(batches)
-        named: dict[str, Any] = {"watch": self._watch, "submits_at_once": self._submits_at_once}
         if not batches.is_bounded:
-            return batches | "Dispatch" >> _asking(with_own_timers(DispatchUnbounded, step)(*settings, **named))
+            dispatch = with_own_timers(DispatchUnbounded, step)(self._settings, watch, parts)
+            return batches | "Dispatch" >> _giving_replies(dispatch)
         if not keeps_state(batches.pipeline):
-            return batches | beam.GroupByKey() | "Dispatch" >> _asking(DispatchAtOnce(*settings, **named))
-        return batches | "Dispatch" >> _asking(with_own_timers(DispatchBounded, step)(*settings, **named))
+            at_once = DispatchAtOnce(self._settings, watch, parts)
+            return batches | beam.GroupByKey() | "Dispatch" >> _giving_replies(at_once)
+        bounded = with_own_timers(DispatchBounded, step)(self._settings, watch, parts)
+        return batches | "Dispatch" >> _giving_replies(bounded)
 
-    def _request(self, batches: beam.PCollection, parts: int) -> beam.PCollection:
+    def _request(self, batches: beam.PCollection, watch: Watch, parts: int) -> beam.PCollection:
         """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
-        asking = self._service, self._prompt, self._polling, self._max_concurrency, self._tools
-        settings = *asking, self._journaling, parts
+        request = Request(self._settings, watch, parts, bounded=batches.is_bounded)
         if not batches.is_bounded:
-            return batches | Values() | "Request" >> _asking(Request(*settings, bounded=False, watch=self._watch))
+            return batches | Values() | "Request" >> _giving_replies(request)
         # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
         good = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_output_types(bytes)
         # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
         good.element_type = bytes
         # Nothing joins here: a Flatten ends the stage, and all answers would be pickled on their way to `Settle`.
-        return good | beam.Reshuffle() | "Request" >> _asking(Request(*settings, bounded=True, watch=self._watch))
+        return good | beam.Reshuffle() | "Request" >> _giving_replies(request)
 
 
 def _label(batches: beam.PCollection) -> str:
@@ -306,7 +299,7 @@ def _label(batches: beam.PCollection) -> str:
     return label.rpartition("/MakeBatches")[0]
 
 
-def _asking(do: beam.DoFn) -> beam.ParDo:
+def _giving_replies(do: beam.DoFn) -> beam.ParDo:
     return beam.ParDo(do).with_output_types(Replies)
 
 

@@ -21,10 +21,9 @@ from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Row
 from kimi_beam.request.checks import prepare, prepare_texts
-from kimi_beam.request.packing import Batching, Packer
-from kimi_beam.request.prompt import Prompt
-from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.request.packing import Packer
 from kimi_beam.transforms.conservation import counted
+from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document
 
 _MAX_HELD = 64 << 20
@@ -40,22 +39,18 @@ class MakeBatches(beam.DoFn):
     a file of its own only the reference goes on.
 
     Args:
-        prompt: What each request says.
-        service: Where it goes.
-        batching: How documents are packed.
+        settings: How documents are extracted.
         shards: Keys that they are spread over.
         counts: Whether each bundle gives out how many documents it took in, by the tag `COUNTS`.
     """
 
-    def __init__(
-        self, prompt: Prompt, service: WorkersAI, batching: Batching, shards: int, *, counts: bool = False
-    ) -> None:
-        self._prompt, self._service, self._batching, self._shards = prompt, service, batching, shards
-        self._counts = counts
+    def __init__(self, settings: ExtractSettings, shards: int, *, counts: bool = False) -> None:
+        self._settings, self._shards, self._counts = settings, shards, counts
 
     def setup(self) -> None:
+        self._prompt = self._settings.prompt
         self._prompt.schema.check_class()  # here nothing has been paid for
-        self._keys = Keys(self._prompt, self._service)
+        self._keys = Keys(self._prompt, self._settings.service)
         self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 
     def start_bundle(self) -> None:
@@ -91,7 +86,7 @@ class MakeBatches(beam.DoFn):
         for (shard, is_good), some in self._spread(rows).items():
             packer = self._packers.get((shard, is_good))
             if packer is None:
-                packer = self._packers[shard, is_good] = Packer(self._batching)
+                packer = self._packers[shard, is_good] = Packer(self._settings.batching)
             self._held += _weight(some)
             for closed in packer.extend(some, [row[_SIZE] if is_good else _weight([row]) for row in some]):
                 self._held -= _weight(closed)

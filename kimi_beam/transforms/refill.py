@@ -13,10 +13,8 @@ from kimi_beam.columnar import Replies
 from kimi_beam.input.redrive import with_open_request
 from kimi_beam.journal.recall import DOUBTFUL, Recalled, resumed
 from kimi_beam.journal.recorder import Recorder
-from kimi_beam.journal.records import Journaling
-from kimi_beam.network.client import SUBMITS_AT_ONCE, connect, disconnect
+from kimi_beam.network.client import connect, disconnect
 from kimi_beam.queue import state_machine
-from kimi_beam.queue.event_inbox import Events
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.finished import TOGETHER
 from kimi_beam.queue.jobs import Shard, admit, adopt
@@ -25,39 +23,23 @@ from kimi_beam.queue.state_layout import BatchStore, Waiting
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import UNMET, Watch
 from kimi_beam.request import batches
-from kimi_beam.request.packing import Batching, Packer
-from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.packing import Packer
 from kimi_beam.service import retry_limits
-from kimi_beam.service.polling import Polling
-from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Failure, Reply, Ticket
 
 
 class Refill(beam.DoFn):
-    """The settings of a step that works on the queue, and how its shards are filled with jobs."""
+    """The settings of a step that works on the queue, and how its shards are filled with jobs.
 
-    def __init__(
-        self,
-        service: WorkersAI,
-        prompt: Prompt,
-        batching: Batching,
-        polling: Polling,
-        max_in_flight: int,
-        max_concurrency: int,
-        journaling: Journaling | None = None,
-        parts: int = 1,
-        events: Events | None = None,
-        *,
-        watch: Watch | None = None,
-        submits_at_once: int = SUBMITS_AT_ONCE,
-    ) -> None:
-        self._service, self._prompt, self._parts = service, prompt, parts
-        self._batching, self._polling = batching, polling
-        self._max_in_flight, self._max_concurrency = max_in_flight, max_concurrency
-        self._journaling = journaling
-        self._may_repeat = journaling is None or journaling.may_repeat
-        self._events = events
-        self._watch, self._submits_at_once = watch or Watch(), submits_at_once
+    Args:
+        settings: How documents are extracted.
+        watch: Names the outcomes that this `Extract` counts.
+        parts: Parts that the job's requests a minute are shared out in.
+    """
+
+    def __init__(self, settings: ExtractSettings, watch: Watch, parts: int) -> None:
+        self._settings, self._watch, self._parts = settings, watch, parts
         self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
@@ -67,13 +49,20 @@ class Refill(beam.DoFn):
     """Whether the last slice has put something into WAITING that came from a job."""
 
     def setup(self) -> None:
-        self._recorder = Recorder(self._journaling, self._prompt, self._service)  # which may refuse a journal
-        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency, self._submits_at_once)
+        settings = self._settings
+        self._service, self._prompt = settings.service, settings.prompt
+        self._batching, self._polling = settings.batching, settings.polling
+        self._max_in_flight, self._submits_at_once = settings.max_in_flight, settings.max_submits_at_once
+        self._journaling, self._may_repeat = settings.journaling, settings.may_repeat
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)  # which may refuse a journal
+        self._client = connect(
+            settings.service, settings.prompt.prefix, settings.max_concurrency, settings.max_submits_at_once
+        )
         self._outcomes = self._watch.outcomes
         self._admitted: set[str] = set()
         """Batches that this instance has admitted and not acted on: nobody else has."""
         pulled = functools.partial(self._count, metrics.EVENT_PULLS)
-        self._listener = Listener(self._events, self._client, self._identity, self._polling.deadline, pulled)
+        self._listener = Listener(settings.events, self._client, self._identity, self._polling.deadline, pulled)
 
     def teardown(self) -> None:
         if hasattr(self, "_client"):  # not where set-up failed

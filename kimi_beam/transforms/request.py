@@ -24,18 +24,14 @@ from kimi_beam.input.file_references import READ_AT_ONCE, read_again, split_unre
 from kimi_beam.input.redrive import with_open_request
 from kimi_beam.journal.recall import Recalled
 from kimi_beam.journal.recorder import Recorder
-from kimi_beam.journal.records import Journaling
 from kimi_beam.network.client import connect, disconnect
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import Watch
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
-from kimi_beam.request.prompt import Prompt
-from kimi_beam.service.polling import Polling
-from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.synchronous.runs import Runs
-from kimi_beam.synchronous.tools import Tool
+from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document, Failure, Reply
 
 
@@ -65,29 +61,23 @@ class Separate(beam.DoFn):
 
 
 class Request(beam.DoFn):
-    """``batch as bytes -> Sequence[Reply]``, through a synchronous API."""
+    """``batch as bytes -> Sequence[Reply]``, through a synchronous API.
 
-    def __init__(
-        self,
-        service: WorkersAI,
-        prompt: Prompt,
-        polling: Polling,
-        max_concurrency: int,
-        tools: Sequence[Tool],
-        journaling: Journaling | None = None,
-        parts: int = 1,
-        *,
-        bounded: bool,
-        watch: Watch | None = None,
-    ) -> None:
-        self._service, self._prompt, self._polling, self._parts = service, prompt, polling, parts
-        self._max_concurrency, self._tools, self._bounded = max_concurrency, tools, bounded
-        self._journaling, self._watch = journaling, watch or Watch()
+    Args:
+        settings: How documents are extracted.
+        watch: Names the outcomes that this `Extract` counts.
+        parts: Parts that the job's requests a minute are shared out in.
+        bounded: Whether the input ends: trouble with the account then ends the job.
+    """
+
+    def __init__(self, settings: ExtractSettings, watch: Watch, parts: int, *, bounded: bool) -> None:
+        self._settings, self._watch, self._parts, self._bounded = settings, watch, parts, bounded
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     def setup(self) -> None:
-        self._recorder = Recorder(self._journaling, self._prompt, self._service)  # which may refuse a journal
-        self._client = connect(self._service, self._prompt.prefix, self._max_concurrency)
+        settings = self._settings
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)  # which may refuse a journal
+        self._client = connect(settings.service, settings.prompt.prefix, settings.max_concurrency)
 
     def start_bundle(self) -> None:
         self._cancel()
@@ -96,11 +86,11 @@ class Request(beam.DoFn):
         self._client.flow.claim_share(self._client, id(self), self._parts)
         self._runs = Runs(
             self._client,
-            self._prompt,
-            self._polling,
-            self._tools,
+            self._settings.prompt,
+            self._settings.polling,
+            self._settings.tools,
             halts=self._bounded,
-            may_repeat=self._journaling is None or self._journaling.may_repeat,
+            may_repeat=self._settings.may_repeat,
             outcomes=self._watch.outcomes,
         )
 

@@ -15,6 +15,7 @@ from kimi_beam.report.outcomes import Watch
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.results.settle_replies import Asking, extractions, rows_with_unnamed_keys, settle
 from kimi_beam.transforms.conservation import counted
+from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import DeadLetter, Reply
 
 DEAD_LETTERS = "dead_letters"
@@ -24,17 +25,14 @@ class Settle(beam.DoFn):
     """``Sequence[Reply] -> Extraction | RecordBatch``, and ``DeadLetter`` by its own tag.
 
     Args:
-        asked: What was asked.
-        record_batches: Whether the rows of a job leave as one record batch, or each as an `Extraction`.
+        settings: How documents are extracted.
         watch: Whose outcomes are counted.
         counts: Whether each bundle gives out how many documents it let go, by the tag `COUNTS`.
     """
 
-    def __init__(
-        self, asked: Asking, *, record_batches: bool = False, counts: bool = False, watch: Watch | None = None
-    ) -> None:
-        self._asked, self._record_batches, self._counts = asked, record_batches, counts
-        self._watch = watch or Watch()
+    def __init__(self, settings: ExtractSettings, watch: Watch, *, counts: bool = False) -> None:
+        self._settings, self._watch, self._counts = settings, watch, counts
+        self._asked = Asking(settings.schema, settings.service.model)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
@@ -46,7 +44,7 @@ class Settle(beam.DoFn):
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
         self._watch.outcomes.settled(len(settled.good), [letter.failure for letter in settled.dead_letters])
-        if not self._record_batches:
+        if not self._settings.record_batches:
             yield from extractions(settled, self._asked)
         elif settled.good:
             yield settled.rows

@@ -15,7 +15,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.testing import test_stream
-from harness import HASTY, QUICK, RECEIPT, receipts, run_extract, service
+from harness import HASTY, QUICK, RECEIPT, extract_settings, receipts, run_extract, service
 from patience import HANGS
 from scripted import Asked, Scripted, answered, completion, error, reply
 from streams_through_beam import _arrived, stream_through
@@ -25,6 +25,7 @@ from kimi_beam.emulator import Emulator
 from kimi_beam.errors import AccountError
 from kimi_beam.journal.records import ANSWERS_SUFFIX, Journaling
 from kimi_beam.network import client, pacing
+from kimi_beam.report.outcomes import Watch
 from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
@@ -232,7 +233,8 @@ def work(step: Request, *batches: bytes) -> list[Reply]:
 
 def step(url: str, *, max_concurrency: int = 4, journal: Path | None = None, **changes: Any) -> Request:
     journaling = None if journal is None else Journaling(str(journal))
-    made = Request(service(url, api="run", **changes), PROMPT, QUICK, max_concurrency, (), journaling, bounded=True)
+    asked = extract_settings(service(url, api="run", **changes), max_concurrency=max_concurrency, journaling=journaling)
+    made = Request(asked, Watch(), 1, bounded=True)
     made.setup()
     return made
 
@@ -326,7 +328,8 @@ def test_one_of_two_instances_may_leave_while_the_other_works() -> None:
 
 def test_an_instance_whose_set_up_failed_can_be_torn_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOWHERE", raising=False)
-    made = Request(service("http://x", api="run", token_from="env:NOWHERE"), PROMPT, QUICK, 4, (), bounded=True)
+    asked = extract_settings(service("http://x", api="run", token_from="env:NOWHERE"))
+    made = Request(asked, Watch(), 1, bounded=True)
     with pytest.raises(Exception, match="NOWHERE"):
         made.setup()
     made.teardown()

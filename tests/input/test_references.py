@@ -17,7 +17,7 @@ import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.testing import test_stream
 from both_paths import both_paths, crossed
-from harness import HASTY, QUICK, RECEIPT, Outcome, read_dataset, service
+from harness import HASTY, QUICK, RECEIPT, Outcome, extract_settings, read_dataset, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams_through_beam import _arrived, stream_through
@@ -79,7 +79,7 @@ def extract(
 
 
 def packed(documents: list[kb.Document]) -> list[bytes]:
-    make = MakeBatches(Prompt(OutputSchema(RECEIPT)), service("http://127.0.0.1:1"), kb.Batching(), 1)
+    make = MakeBatches(extract_settings(service("http://127.0.0.1:1")), 1)
     make.setup()
     make.start_bundle()
     found = [batch for document in documents for _, batch in make.process(document)]

@@ -17,7 +17,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from counting import most_within
-from harness import QUICK, RECEIPT, receipts, run_extract, service
+from harness import QUICK, RECEIPT, extract_settings, receipts, run_extract, service
 from scripted import Asked, Scripted, answered, completion, error, reply
 from streams_through_beam import _arrived, stream_through
 
@@ -26,6 +26,7 @@ from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.network import client, pacing
 from kimi_beam.network.allowance import Flow, Line, Places, Quota
 from kimi_beam.network.pacing import Gate, Window
+from kimi_beam.report.outcomes import Watch
 from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
@@ -203,7 +204,8 @@ def test_a_process_has_the_parts_of_the_shards_that_it_holds() -> None:
 
 
 def step(url: str, shards: int, **changes: Any) -> Request:
-    made = Request(service(url, api="run", **changes), PROMPT, QUICK, 8, (), None, shards, bounded=True)
+    where = service(url, api="run", **changes)
+    made = Request(extract_settings(where, max_concurrency=8), Watch(), shards, bounded=True)
     made.setup()
     return made
 
@@ -235,11 +237,10 @@ def test_a_shard_keeps_to_its_part_of_the_submits(
 ) -> None:
     monkeypatch.setattr(pacing, "MINUTE", 0.5)
     with Scripted(lambda asked: queued(asked, lambda _: True)) as server:
-        where, prompt = service(server.url, requests_per_minute=8), Prompt(OutputSchema(RECEIPT))
-        singly = kb.Batching(max_items=1)
-        shard = DispatchAtOnce(where, prompt, singly, QUICK, 64, 64, None, 4)
+        asked = extract_settings(service(server.url, requests_per_minute=8), batching=kb.Batching(max_items=1))
+        shard = DispatchAtOnce(asked, Watch(), 4)
         shard.setup()
-        replies = list(shard.process(("0", [batches.encode([prepare(d, prompt)]) for d in receipts(6)])))
+        replies = list(shard.process(("0", [batches.encode([prepare(d, asked.prompt)]) for d in receipts(6)])))
         shard.teardown()
     assert sum(map(len, replies)) == 6
     (submits,) = paced.values()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import QUICK, RECEIPT, receipts, service
+from harness import QUICK, RECEIPT, extract_settings, receipts, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -20,6 +20,7 @@ from kimi_beam.journal.recall import FinishSome, is_ahead, resumed
 from kimi_beam.journal.records import Journaling, Submission
 from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.state_layout import KeyedState
+from kimi_beam.report.outcomes import Watch
 from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
@@ -37,8 +38,10 @@ class Worker:
 
     def __init__(self, url: str, journal: Journaling, polling: kb.Polling) -> None:
         files._journals.clear()  # another process has an index of its own
-        batches = kb.Batching(max_items=4)
-        self._step = DispatchBounded(service(url), PROMPT, batches, polling, 4, 4, journal)
+        asked = extract_settings(
+            service(url), batching=kb.Batching(max_items=4), polling=polling, max_in_flight=4, journaling=journal
+        )
+        self._step = DispatchBounded(asked, Watch(), 1)
         self._step.setup()
 
     def slices(self, cells: Cells) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from apache_beam.transforms.window import TimestampedValue
-from harness import QUICK, RECEIPT, service
+from harness import RECEIPT, extract_settings, service
 from patience import HANGS
 
 import kimi_beam as kb
@@ -18,6 +18,7 @@ from kimi_beam.emulator import Emulator
 from kimi_beam.journal import files
 from kimi_beam.journal.records import Journaling
 from kimi_beam.queue.state_layout import KeyedState
+from kimi_beam.report.outcomes import Watch
 from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
@@ -37,7 +38,8 @@ class Worker:
     def __init__(self, url: str, journal: Path | None) -> None:
         files._journals.clear()  # another process has an index of its own
         kept = None if journal is None else Journaling(str(journal), grace=0.0)
-        self._step = DispatchUnbounded(service(url), PROMPT, kb.Batching(max_wait=0.0), QUICK, 8, 8, kept)
+        asked = extract_settings(service(url), batching=kb.Batching(max_wait=0.0), max_in_flight=8, journaling=kept)
+        self._step = DispatchUnbounded(asked, Watch(), 1)
         self._step.setup()
         self._cells = _Value(), _Value(), _Bag(), [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
         self.left = Counter[str]()

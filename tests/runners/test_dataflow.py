@@ -99,7 +99,7 @@ def test_the_program_becomes_a_job_that_workers_elsewhere_can_run(bucket: storag
     (make_batches, *_) = pickler.loads(by_name[packing].do_fn.payload)
     assert make_batches._shards == 12, "4 shards for each of the most workers there may be"
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
-    assert dofn._service.token_from == place
+    assert dofn._settings.service.token_from == place
 
 
 def test_messages_of_pubsub_become_a_streaming_job(bucket: storage.Bucket) -> None:
@@ -158,7 +158,7 @@ def test_the_template_has_the_parameters_that_the_program_takes(bucket: storage.
     extract.main([*given, *DATAFLOW, f"--setup_file={ROOT / 'setup.py'}", "--template_location=gs://bucket/job.json"])
     dispatch = steps(proto.Pipeline.FromString(staged(bucket, "pipeline.pb")))["Extract/Dispatch"]
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
-    assert (dofn._service.account_id, dofn._service.token_from) == ("f" * 32, SECRET)
+    assert (dofn._settings.service.account_id, dofn._settings.service.token_from) == ("f" * 32, SECRET)
     assert dofn._prompt.instructions == "Read the receipt."
     assert dofn._events.queue == "f1" * 16
 
