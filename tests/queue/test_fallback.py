@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.columnar import Replies
-from kimi_beam.queue.next_form import given_up, part
+from kimi_beam.queue.next_form import give_up_all, split_unmet
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
@@ -45,7 +45,7 @@ def test_final_and_again_are_all_and_nothing_spent_is_lost_or_doubled(
         Reply(document, result, data.draw(_usages), Ticket("r", data.draw(st.integers(0, 3))))
         for document, result in zip(batches.decode(blob), results, strict=True)
     ]
-    final, again = part(blob, Replies.of(answered), forms)
+    final, again = split_unmet(blob, Replies.of(answered), forms)
     waiting = batches.decode(again) if again is not None else []
     assert sorted([reply.document.id for reply in final] + [d.id for d in waiting]) == [f"d{n}" for n in range(count)]
     assert [reply.document for reply in final] == [r.document for r in answered if r.document not in waiting]
@@ -71,7 +71,7 @@ def test_a_document_that_is_never_met_costs_the_sum_of_its_three_rounds(usages: 
         (document,) = batches.decode(blob)
         reply = Reply(document, UNMET_FAILURE, usages[rounds], Ticket(f"r{rounds}", 1))
         rounds += 1
-        final, again = part(blob, Replies.of([reply]), 3)
+        final, again = split_unmet(blob, Replies.of([reply]), 3)
         blob = again or blob
     assert rounds == 3
     assert (final[0].usage, final[0].ticket) == (total(usages), Ticket("r2", 3))
@@ -80,7 +80,7 @@ def test_a_document_that_is_never_met_costs_the_sum_of_its_three_rounds(usages: 
 def test_a_round_in_which_all_was_met_goes_out_as_it_came() -> None:
     blob = batch(3)
     answered = [Reply(document, ANSWER, Usage(1, 0, 1), Ticket("r", 1)) for document in batches.decode(blob)]
-    assert part(blob, Replies.of(answered), 3) == (answered, None)
+    assert split_unmet(blob, Replies.of(answered), 3) == (answered, None)
 
 
 def test_documents_that_are_asked_for_again_keep_their_order_and_all_they_hold() -> None:
@@ -88,7 +88,7 @@ def test_documents_that_are_asked_for_again_keep_their_order_and_all_they_hold()
     documents = batches.decode(blob)
     results = [UNMET_FAILURE, ANSWER, UNMET_FAILURE, OTHER]
     answered = [Reply(d, result, Usage(), Ticket("r", 1)) for d, result in zip(documents, results, strict=True)]
-    final, again = part(blob, Replies.of(answered), 3)
+    final, again = split_unmet(blob, Replies.of(answered), 3)
     assert again is not None
     assert batches.decode(again) == [documents[0], documents[2]]
     assert [reply.document for reply in final] == [documents[1], documents[3]]
@@ -98,12 +98,12 @@ def test_documents_that_are_asked_for_again_keep_their_order_and_all_they_hold()
 @pytest.mark.parametrize("form", [0, 1, 2])
 def test_a_batch_that_is_given_up_says_what_it_cost_before(form: int) -> None:
     before = [Spent(Usage(5, 2, 1), 1), Spent(Usage(7, 0, 0), 2)]
-    replies = given_up(batch(2, form, before), OTHER, Ticket("r", 1))
+    replies = give_up_all(batch(2, form, before), OTHER, Ticket("r", 1))
     assert [reply.document.id for reply in replies] == ["d0", "d1"]
     assert {reply.result for reply in replies} == {OTHER}
     expected = [(Usage(5, 2, 1), 2), (Usage(7, 0, 0), 3)] if form else [(Usage(), 1)] * 2
     assert [(reply.usage, reply.ticket.attempts) for reply in replies] == expected
-    assert [reply.ticket.attempts for reply in given_up(batch(2), OTHER)] == [0, 0]
+    assert [reply.ticket.attempts for reply in give_up_all(batch(2), OTHER)] == [0, 0]
 
 
 def test_the_code_is_the_one_that_failures_have() -> None:

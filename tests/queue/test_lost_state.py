@@ -16,7 +16,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.journal import files
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry
-from kimi_beam.journal.recall import FinishSome, is_ahead, resumed
+from kimi_beam.journal.recall import EarlierSubmission, is_ahead, resumed
 from kimi_beam.journal.records import Journaling, Submission
 from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.state_layout import KeyedState
@@ -94,7 +94,7 @@ def test_what_was_done_since_the_state_was_kept_is_not_done_again(
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_for_a_submit_of_the_future() -> None:
-    doubtful = FinishSome(None, "b", 0, 1, at=5_000.0)
+    doubtful = EarlierSubmission(None, "b", 0, 1, at=5_000.0)
     assert resumed(doubtful, "b", 1_000.0, 60.0, 0.0).due == 1_060.0
     assert resumed(replace(doubtful, at=990.0), "b", 1_000.0, 60.0, 0.0).due == 1_050.0
     assert resumed(replace(doubtful, at=10.0), "b", 1_000.0, 60.0, 0.0).due == 1_000.0

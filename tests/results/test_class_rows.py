@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from harness import Outcome, run_extract, service
-from scripted import Asking, Scripted, answered
+from scripted import Asked, Scripted, answered
 
 import kimi_beam as kb
 from kimi_beam.schema import own_validators
@@ -25,7 +25,7 @@ ANSWERS = [
 
 
 def test_a_resumed_run_pays_nothing_and_gives_the_same_rows(tmp_path: Path) -> None:
-    def answer(asked: Asking) -> bytes:
+    def answer(asked: Asked) -> bytes:
         text = asked.json["messages"][-1]["content"]
         return answered(next(found for n, found in enumerate(ANSWERS) if f"document {n}" in json.dumps(text)))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from harness import HASTY, RECEIPT, receipts, run_extract, service
-from scripted import Asking, Scripted, answered, completion, error, reply
+from scripted import Asked, Scripted, answered, completion, error, reply
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
@@ -67,7 +67,7 @@ def test_json_mode_that_is_met_now_and_then_loses_and_pays_nothing_twice(api: st
 def test_what_a_failed_form_has_cost_is_part_of_the_documents_usage(api: str, tmp_path: Path) -> None:
     """A service that bills 5024 all the same: the row's tokens are those of all requests."""
 
-    def answer(asked: Asking) -> bytes:
+    def answer(asked: Asked) -> bytes:
         if "queueRequest=true" not in asked.path:
             return error(5024, 400) if asked.json.get("response_format", {}).get("json_schema") else answered()
         if "request_id" not in asked.json:
@@ -201,7 +201,7 @@ def test_each_form_is_sent_as_the_contract_has_it(form: Any, tmp_path: Path) -> 
     call = {"id": "c", "type": "function", "function": {"name": "Receipt", "arguments": arguments}}
     called = {"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
 
-    def answer(asked: Asking) -> bytes:
+    def answer(asked: Asked) -> bytes:
         return answered(**called) if "tools" in asked.json else answered()
 
     with Scripted(answer) as server:

@@ -36,7 +36,7 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "instructions": ("Read it.", "Read it."),
     "prompt_metadata": (["source"], ("source",)),
     "batching": (kb.Batching(max_items=3), kb.Batching(max_items=3)),
-    "polling": (kb.Polling(first=1.0), kb.Polling(first=1.0)),
+    "polling": (kb.Polling(first=3.0), kb.Polling(first=3.0)),
     "max_in_flight": (7, 7),
     "max_concurrency": (8, 8),
     "max_completion_tokens": (99, 99),

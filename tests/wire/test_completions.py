@@ -10,7 +10,7 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import Asked, extractions, judge, replies, settle
+from kimi_beam.results.settle_replies import Asking, extractions, judge, replies, settle
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
 from kimi_beam.wire.completions import Answered, ToolCall, ToolCalls, decode_completion, decode_item, decode_run, failed
@@ -18,7 +18,7 @@ from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsen
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]})
-ASKED = Asked(SCHEMA, "m")
+ASKED = Asking(SCHEMA, "m")
 LOOK = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"q": 1}'}}
 DOC = {"id": "c2", "type": "function", "function": {"name": "doc", "arguments": '{"total": 1}'}}
 
