@@ -15,7 +15,7 @@ from patience import HANGS
 
 from kimi_beam.emulator import Emulator
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "schemas" / "receipt.json"
 INSTALLED = (
     "aiohttp", "apache_beam",

@@ -73,7 +73,11 @@ def test_a_thousand_documents_in_three_processes_and_runs_share_one_prefix() -> 
     for seed in ("0", "1", "4242"):
         done = subprocess.run(
             [sys.executable, "-c", "import json, test_prefix; print(json.dumps(test_prefix.prefixes(50)))"],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE.parent.parent}"},
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": os.pathsep.join(map(str, (HERE, *HERE.parents[:2]))),
+            },
             capture_output=True,
             check=True,
         )

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import strict_models
 from harness import Outcome, run_extract, service
 from scripted import Asked, Scripted, answered
 
 import kimi_beam as kb
 from kimi_beam.schema import own_validators
-
-sys.path.insert(0, str(Path(__file__).parent / "schema"))
-import strict_models
 
 ANSWERS = [
     '{"name": " acme ", "tags": ["b", "a"], "unknown": 1}',

@@ -269,10 +269,10 @@ def test_classes_of_one_name_are_told_apart() -> None:
 
 
 def test_a_set_has_one_order_in_each_process(tmp_path: Path) -> None:
-    code = "import sys, json; sys.path.insert(0, sys.argv[1]); import test_schema_class_values as t; t.print_bag()"
+    code = "import sys, json; sys.path[:0] = sys.argv[1:]; import test_schema_class_values as t; t.print_bag()"
     orders = {
         subprocess.run(
-            [sys.executable, "-c", code, Path(__file__).parent],
+            [sys.executable, "-c", code, Path(__file__).parent, Path(__file__).parents[1]],
             env={"PYTHONHASHSEED": seed, "PATH": ""},
             capture_output=True,
             text=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -239,7 +240,9 @@ def shop(company: str) -> str:
 
 
 def test_functions_reach_worker_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # importable on the workers, as is asked for
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(map(str, Path(__file__).parents[:2]))
+    )  # importable on the workers, as is asked for
     with Emulator() as emulator:
         outcome = run_extract(
             receipts(20),
