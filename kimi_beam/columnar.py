@@ -95,14 +95,20 @@ class Documents(_Values[Document]):
         texts: Of each.
         sources: Of each.
         others: Those that have more than that, by their places.
+        digests: `batches.digest` of each id, where it is known already; else None.
     """
 
-    __slots__ = ("ids", "others", "sources", "texts")
+    __slots__ = ("digests", "ids", "others", "sources", "texts")
 
     def __init__(
-        self, ids: Sequence[str], texts: Sequence[str], sources: Sequence[str], others: Mapping[int, Document]
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        sources: Sequence[str],
+        others: Mapping[int, Document],
+        digests: Sequence[int] | None = None,
     ) -> None:
-        self.ids, self.texts, self.sources, self.others = ids, texts, sources, others
+        self.ids, self.texts, self.sources, self.others, self.digests = ids, texts, sources, others, digests
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> Documents:
@@ -123,14 +129,16 @@ class Documents(_Values[Document]):
 
     def with_others(self, others: Mapping[int, Document]) -> Documents:
         """The same with other values at some places."""
-        return Documents(self.ids, self.texts, self.sources, others)
+        return Documents(self.ids, self.texts, self.sources, others, self.digests)
 
     @classmethod
     def joined(cls, parts: Sequence[Documents]) -> Documents:
         """The documents of several, in their order."""
         ids, sources = _chained(one.ids for one in parts), _chained(one.sources for one in parts)
         texts = Texts(partial(_inner, [one.texts for one in parts]), len(ids))
-        return cls(ids, texts, sources, _placed([(len(one), one.others) for one in parts]))
+        known = [one.digests for one in parts if one.digests is not None]
+        digests = _chained(known) if len(known) == len(parts) else None
+        return cls(ids, texts, sources, _placed([(len(one), one.others) for one in parts]), digests)
 
     def metadata(self) -> list[Mapping[str, Any]]:
         """`Document.metadata` of each."""
