@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 
 import apache_beam as beam
@@ -15,7 +16,7 @@ from kimi_beam.client import SUBMITS_AT_ONCE, connect, disconnect
 from kimi_beam.columnar import Replies
 from kimi_beam.events import Events
 from kimi_beam.fallback import asked_from, given_up
-from kimi_beam.jobs import Shard, admit, adopt
+from kimi_beam.jobs import Job, Shard, admit, adopt
 from kimi_beam.journal import Journaling
 from kimi_beam.keyed_state import Held, Waiting
 from kimi_beam.outcomes import UNMET, Watch
@@ -27,6 +28,7 @@ from kimi_beam.service import WorkersAI
 from kimi_beam.transforms.finished import TOGETHER
 from kimi_beam.transforms.listener import Listener
 from kimi_beam.transforms.record import Recorder
+from kimi_beam.trials import Turn
 from kimi_beam.types import Failure, Reply, Ticket
 
 
@@ -94,9 +96,12 @@ class Refill(beam.DoFn):
         return admit(shard, admitted, now)
 
     def _top_up(
-        self, shard: Shard, held: Held, waiting: Waiting, now: float
+        self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float
     ) -> Generator[Sequence[Reply], None, Shard]:
-        """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
+        """Admits what waits, as far as there is room; gives it up unsent while the quota is spent.
+
+        What would be asked for in a form that has not worked yet goes on waiting while another batch tries that form.
+        """
         if shard.parked_until > now:
             failure = dispatch.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
             for blob in waiting.take():
@@ -107,6 +112,9 @@ class Refill(beam.DoFn):
                 yield given_up(blob, unsent)
             return shard
         first_form = self._outcomes.first_form(len(self._prompt.forms))
+        turn = self._turn(key, shard, held, now)
+        if first_form == len(self._prompt.forms) or turn.is_closed(first_form):
+            return shard  # no form works, which ends the run in the next slice; or one is being tried
         packers: dict[int, Packer[bytes]] = {}
         answered: list[Replies] = []
         taken: list[bytes] = []
@@ -115,9 +123,13 @@ class Refill(beam.DoFn):
         blobs = waiting.take()
         in_flight = sum(job.count for job in shard.jobs)
         while len(shard.jobs) + len(taken) < self._max_in_flight and not self._outcomes.are_enough(in_flight):
-            if (came := next(blobs, None)) is not None:
+            came = None if turn.is_closed(first_form) else next(blobs, None)
+            if came is not None:
                 came = asked_from(came, first_form)
                 head = batches.head(came)
+                if turn.is_closed(head.form):
+                    left.append(came)
+                    continue
                 packer = packers.setdefault(head.form, Packer(self._batching))
                 group = packer.add(came, head.size_bytes, len(head.sizes))
             elif packers:
@@ -140,7 +152,7 @@ class Refill(beam.DoFn):
                 # What is new in it waits for company: a few new documents among many known ones are one batch.
                 fresh += [recalled.fresh] if recalled.fresh is not None else []
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            elif batches.head(batch).batch_id in held:
+            elif batches.head(batch).batch_id in held or not turn.take(batches.head(batch).form):
                 left += group
             else:
                 taken.append(batch)
@@ -155,10 +167,14 @@ class Refill(beam.DoFn):
         shard = self._admit(shard, held, taken, now)
         if fresh:
             # Each round sorts out all that is known of what it looks at, so that the next finds less.
-            shard = yield from self._top_up(shard, held, waiting, now)
+            shard = yield from self._top_up(key, shard, held, waiting, now)
         for blob in left:
             waiting.add(blob)
         return shard
+
+    def _turn(self, key: str, shard: Shard, held: Held, now: float) -> Turn:
+        counts = functools.partial(by_form, shard.jobs, held)
+        return Turn(self._outcomes.trials, self._outcomes.is_on_trial, key, counts, now)
 
     @property
     def _unsent(self) -> Failure | None:
@@ -198,3 +214,8 @@ class Refill(beam.DoFn):
             held[batch_id] = blob
             shard = adopt(shard, resumed(again, batch_id, now, grace, believed))
         return shard, left
+
+
+def by_form(jobs: Iterable[Job], held: Held) -> Counter[int]:
+    """How many jobs there are of each form."""
+    return Counter(batches.head(held[job.batch_id]).form for job in jobs)

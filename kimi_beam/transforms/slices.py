@@ -18,7 +18,7 @@ from kimi_beam.notices import warn_once
 from kimi_beam.progress import PROGRESS
 from kimi_beam.reports import REPORTS
 from kimi_beam.transforms.finished import closed, fit_together, parted
-from kimi_beam.transforms.refill import Refill
+from kimi_beam.transforms.refill import Refill, by_form
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.types import Reply
 from kimi_beam.wire.completions import FAILURES
@@ -60,7 +60,7 @@ class Slices(Refill):
         if (unsent := self._unsent) is not None:
             shard, more = dispatch.leave_unsent(shard, unsent)
             effects += more
-        shard = self._in_later_form(shard, held, waiting)
+        shard = self._held_back(key, shard, held, waiting, now)
         jobs = self._listener.due(shard, now)
         to_submit = [job for job in jobs if job.request_id is None]
         shard, to_submit = self._not_submitted_yet(shard, to_submit, held, waiting)
@@ -72,6 +72,8 @@ class Slices(Refill):
         for effect in effects:
             if isinstance(effect, GiveUp):
                 blob = held.take(effect.job.batch_id)
+                if effect.job.attempts:
+                    self._outcomes.ended_without_verdict(batches.head(blob).form)
                 left_open = self._recorder.left_open(effect.job, blob, effect.failure)
                 lost = given_up(blob, effect.failure, effect.job.ticket, left_open)
                 self._recorder.given_up(lost, effect.failure, blob)
@@ -102,6 +104,7 @@ class Slices(Refill):
                         self._wait(half, waiting)
                     else:
                         shard = self._admit(shard, held, [half], now)
+        self._say_what_is_tried(key, shard, held)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
     def _not_submitted_yet(
@@ -122,17 +125,31 @@ class Slices(Refill):
             self._wait(held.take(job.batch_id), waiting)
         return without(shard, known), [job for job in jobs if job not in known]
 
-    def _in_later_form(self, shard: Shard, held: Held, waiting: Waiting) -> Shard:
-        """Has batches wait again that are about to be asked for in a way that has failed for every document."""
+    def _held_back(self, key: str, shard: Shard, held: Held, waiting: Waiting, now: float) -> Shard:
+        """Has batches wait again that are about to be asked for in a form that has failed, or that others try already.
+
+        The former wait for the next form, the latter for the outcome.
+        """
+        if not self._outcomes.has_unmet:
+            return shard
         forms = len(self._prompt.forms)
         first = min(self._outcomes.first_form(forms), forms - 1)
-        if not first:
-            return shard
         unsent = [job for job in shard.jobs if job.request_id is None and not job.unknown]
-        stale = [job for job in unsent if batches.head(held[job.batch_id]).form < first]
-        for job in stale:
-            self._wait(asked_from(held.take(job.batch_id), first), waiting)
-        return without(shard, stale)
+        if not unsent:
+            return shard
+        turn = self._turn(key, without(shard, unsent), held, now)
+        back = []
+        for job in unsent:
+            form = batches.head(held[job.batch_id]).form
+            if form < first or not turn.take(form):
+                self._wait(asked_from(held.take(job.batch_id), first), waiting)
+                back.append(job)
+        return without(shard, back)
+
+    def _say_what_is_tried(self, key: str, shard: Shard, held: Held) -> None:
+        """Lets the other shards of this process know which forms this one still tries."""
+        if self._outcomes.trials.has_claims(key):
+            self._outcomes.trials.renew(key, by_form(shard.jobs, held), clock.now())
 
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: Held) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
@@ -286,7 +303,10 @@ class Slices(Refill):
         """The replies that are final; the other documents wait to be asked for again."""
         unmet = sum(one.code == FAILURES[UNMET] for one in answered.results.failures.values())
         met = sum(text is not None for text in answered.results.texts)
-        self._outcomes.asked(batches.head(blob).form, met=met, unmet=unmet)
+        form = batches.head(blob).form
+        self._outcomes.asked(form, met=met, unmet=unmet)
+        if not met and not unmet:
+            self._outcomes.ended_without_verdict(form)
         final, again = part(blob, answered, len(self._prompt.forms))
         if again is not None:
             self._count(metrics.FALLBACKS, len(answered) - len(final))
