@@ -266,7 +266,7 @@ def _check(holds: bool, message: str) -> None:
 
 def _matches(shown: str, printed: str) -> bool:
     """Whether the lines shown stand one after another in what was printed, ``…`` standing for anything."""
-    pattern = "".join(".*?" if piece == "…" else re.escape(piece) for piece in re.split("(…)", shown.strip()))
+    pattern = "".join(".*?" if piece == "…" else re.escape(piece) for piece in re.split("(…)", shown.strip("\n")))
     lines = "\n".join(line.rstrip() for line in printed.splitlines())
     return re.search(rf"(?:^|\n){pattern}(?:\n|$)", lines, re.DOTALL) is not None
 
