@@ -28,7 +28,7 @@ from conftest import ROOT
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 
 _COMMENT = r"^[ ]*<!--(?P<comment>.*?)-->[ ]*$"
-_FENCE = r"^[ ]*(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^[ ]*(?P=fence)[ ]*$"
+_FENCE = r"^(?P<indent>[ ]*)(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^[ ]*(?P=fence)[ ]*$"
 _PIECE = re.compile(f"{_COMMENT}|{_FENCE}", re.DOTALL | re.MULTILINE)
 _INSTRUCTION = re.compile(r"(not run|output|row of|line of|file|exit code|hidden)(?::\s*(.*))?", re.DOTALL)
 
@@ -79,7 +79,7 @@ def _blocks(page: Path, text: str) -> Iterator[Block]:
             continue
         language = piece["language"].strip()
         if not language.startswith("{"):
-            content = textwrap.dedent(piece["text"])
+            content = re.sub(f"^{piece['indent']}", "", piece["text"], flags=re.MULTILINE)
             yield Block(page, text.count("\n", 0, piece.start()) + 1, language, content, tuple(above))
         above = []
 
