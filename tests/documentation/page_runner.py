@@ -148,7 +148,9 @@ class PageRunner:
         first, *rest = words(line)
         command = ours(line)
         if first == "export":
-            os.environ.update(dict(word.partition("=")[::2] for word in rest))
+            # An account id, or a token, that the page leaves out.
+            values = dict(word.partition("=")[::2] for word in rest)
+            os.environ.update({name: "0" * 32 if "…" in value else value for name, value in values.items()})
             return 0
         if command == "make":
             return self._run_demo() if rest == ["demo"] else 0  # the Makefile has the targets: `unknown_options`
