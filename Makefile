@@ -1,4 +1,4 @@
-# make demo | test | check | bench | bench-check | bench-flink | test-prism | test-flink | test-azure: each creates what it needs, is safe to repeat, and is quick
+# make demo | test | check | docs | bench | bench-check | bench-flink | test-prism | test-flink | test-azure: each creates what it needs, is safe to repeat, and is quick
 # the second time. What the real runners need is kept outside the checkout, in KIMI_BEAM_CACHE.
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).
 TEST_PROCESSES ?= 4
 needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 
-.PHONY: demo test check bench bench-check bench-flink test-prism test-flink test-azure clean
+.PHONY: demo test check docs bench bench-check bench-flink test-prism test-flink test-azure clean
 .DELETE_ON_ERROR:
 
 $(READY): setup.py pyproject.toml
@@ -96,5 +96,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The site, in docs/_build/html. Nothing is fetched, neither by the build nor by its readers.
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) demo-out build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) demo-out build docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

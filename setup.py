@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
+
 setup(
     name="kimi-beam",
     version="0.1.0",
@@ -13,7 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["kimi_beam", "kimi_beam.*"]),
-    package_data={"kimi_beam": ["py.typed", "DESIGN.md"]},
+    package_data={"kimi_beam": ["py.typed"]},
     install_requires=[
         "aiohttp>=3.11,<4",
         "apache-beam>=2.77,<3",
@@ -37,7 +39,9 @@ setup(
         "aws": ["boto3>=1.35,<2"],
         "azure": ["apache-beam[azure]"],
         "gcp": ["apache-beam[gcp]"],
+        "docs": _DOCS,
         "dev": [
+            *_DOCS,
             "apache-beam[gcp]",  # Dataflow's own translation
             "boto3>=1.35,<2",
             "cloudflare>=5.9",

@@ -95,6 +95,7 @@ class Documents(_Values[Document]):
         texts: `Document.text` of each document.
         sources: `Document.source` of each document.
         others: By index, the documents that have more than these three fields.
+        digests: `batches.digest` of each id where it is known already; else None.
 
     Example:
         >>> documents = Documents.of([Document("a", "Total: 3"), Document("b", "Total: 4", metadata={"page": 2})])
@@ -102,12 +103,17 @@ class Documents(_Values[Document]):
         (['Total: 3', 'Total: 4'], [1])
     """
 
-    __slots__ = ("ids", "others", "sources", "texts")
+    __slots__ = ("digests", "ids", "others", "sources", "texts")
 
     def __init__(
-        self, ids: Sequence[str], texts: Sequence[str], sources: Sequence[str], others: Mapping[int, Document]
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        sources: Sequence[str],
+        others: Mapping[int, Document],
+        digests: Sequence[int] | None = None,
     ) -> None:
-        self.ids, self.texts, self.sources, self.others = ids, texts, sources, others
+        self.ids, self.texts, self.sources, self.others, self.digests = ids, texts, sources, others, digests
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> Documents:
@@ -128,14 +134,16 @@ class Documents(_Values[Document]):
 
     def with_others(self, others: Mapping[int, Document]) -> Documents:
         """A copy with other values at some indices; these replace all `others` of this one."""
-        return Documents(self.ids, self.texts, self.sources, others)
+        return Documents(self.ids, self.texts, self.sources, others, self.digests)
 
     @classmethod
     def joined(cls, parts: Sequence[Documents]) -> Documents:
         """Concatenates."""
         ids, sources = _join(one.ids for one in parts), _join(one.sources for one in parts)
         texts = Texts(partial(_join_texts, [one.texts for one in parts]), len(ids))
-        return cls(ids, texts, sources, _join_sparse([(len(one), one.others) for one in parts]))
+        known = [one.digests for one in parts if one.digests is not None]
+        digests = _join(known) if len(known) == len(parts) else None
+        return cls(ids, texts, sources, _join_sparse([(len(one), one.others) for one in parts]), digests)
 
     def metadata(self) -> list[Mapping[str, Any]]:
         """`Document.metadata` of each document."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from apache_beam.io.localfilesystem import LocalFileSystem
 from harness import extract_settings, receipts, service
+from moments import MOMENTS, Standing
 from patience import HANGS
 
 import kimi_beam as kb
@@ -44,7 +45,10 @@ class Command:
         polling: When finished jobs are looked for.
         on_unknown_submit: See `Journaling`.
         options: Beam's.
-        dies_at: The process kills itself when it is about to touch a file for so many times; 0: it does not.
+        blank: How many documents have no text, and so become dead letters, beside the `documents`.
+        max_in_flight: Jobs that are submitted and not finished.
+        overwrite: Whether it replaces a finished result.
+        dies_when: The process kills itself at this one of the `MOMENTS`; empty: at none.
         file_size: Bytes that a file may have; 0: any.
         without_lease: Whether it takes what another run holds.
     """
@@ -56,7 +60,10 @@ class Command:
     polling: kb.Polling = PATIENT
     on_unknown_submit: Any = "resubmit"
     options: Sequence[str] = ()
-    dies_at: int = 0
+    blank: int = 0
+    max_in_flight: int = 128
+    overwrite: bool = False
+    dies_when: str = ""
     file_size: int = 0
     without_lease: bool = False
 
@@ -71,6 +78,7 @@ class Command:
     def start(self) -> BaseProcess:
         """Begins the run."""
         lines = [json.dumps({"id": d.id, "text": d.text}) for d in receipts(self.documents)]
+        lines += [json.dumps({"id": f"blank-{i}", "text": ""}) for i in range(self.blank)]
         (self.directory / "docs.jsonl").write_text("\n".join(lines) + "\n")
         process = _processes.Process(target=_run, args=(self,))
         process.start()
@@ -94,8 +102,8 @@ def ended(process: BaseProcess, within: float = HANGS) -> int:
 
 
 def _run(command: Command) -> None:
-    if command.dies_at:
-        _count_down(command.dies_at)
+    if command.dies_when:
+        _die(MOMENTS[command.dies_when], command.result)
     if command.file_size:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (command.file_size, resource.RLIM_INFINITY))
@@ -104,23 +112,29 @@ def _run(command: Command) -> None:
     extract = extract_settings(
         service(command.url),
         polling=command.polling,
+        max_in_flight=command.max_in_flight,
         journaling=Journaling(str(command.journal), command.on_unknown_submit, grace=0.3),
         record_batches=True,
     )
     inputs = [str(command.directory / "docs.jsonl")]
-    run.Run(run.RunSettings(inputs, str(command.result), extract), command.options).run()
+    run.Run(run.RunSettings(inputs, str(command.result), extract, overwrite=command.overwrite), command.options).run()
 
 
-def _count_down(count: int) -> None:
-    left, lock = [count], threading.Lock()
+def _die(moment: Callable[[Standing], bool], output: Path) -> None:
+    """Kills this process as soon as a moment has come: it is looked before and after each touch of a file."""
+    lock = threading.RLock()  # what is touched while others look would be half there for them
+
+    def look() -> None:
+        if moment(Standing.of(output)):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def deadly(operation: Callable[..., Any]) -> Callable[..., Any]:
         def touched(*args: Any, **kwargs: Any) -> Any:
             with lock:
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return operation(*args, **kwargs)
+                look()
+                result = operation(*args, **kwargs)
+                look()
+            return result
 
         return touched
 

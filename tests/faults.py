@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from command_processes import PATIENT, Command, ended
 from door import Door
 from harness import Outcome, read_dataset, receipts, run_extract
+from moments import MOMENTS, Standing
 from patience import HANGS
 from scripted import error, reply
 
@@ -57,8 +60,12 @@ Fault = Callable[[int, Path], Figures]
 """Makes it happen at a moment, a whole number from 0 on, with all files in an empty directory."""
 
 
-def _figures(outcome: Outcome, documents: int, emulator: Emulator, unknown: int = 0) -> Figures:
-    assert outcome.ids.keys() == {f"doc-{i}" for i in range(documents)}
+def _figures(outcome: Outcome, asked: Command | int, emulator: Emulator, unknown: int = 0) -> Figures:
+    """What a result holds, held against what was asked for: a command's documents, or so many of `receipts`."""
+    texts, blank = (asked, 0) if isinstance(asked, int) else (asked.documents, asked.blank)
+    documents = texts + blank
+    assert outcome.ids.keys() == {f"doc-{i}" for i in range(texts)} | {f"blank-{i}" for i in range(blank)}
+    assert outcome.codes.get("empty_document", 0) == blank
     assert outcome.summary["documents"] == documents
     assert outcome.summary["extractions"] == len(outcome.rows)
     doubles = outcome.ids.total() - len(outcome.ids)
@@ -89,26 +96,41 @@ def _again(command: Command, emulator: Emulator) -> Figures:
     """Runs a command again that was killed."""
     assert not (command.result / "summary.json").exists(), "it was done before it was killed"
     unknown = _doubtful(command)
-    assert replace(command, dies_at=0, file_size=0).run() == 0
+    assert replace(command, dies_when="", file_size=0).run() == 0
     given_up = 0 if command.on_unknown_submit == "resubmit" else unknown
-    figures = _figures(read_dataset(command.result), command.documents, emulator, unknown - given_up)
+    figures = _figures(read_dataset(command.result), command, emulator, unknown - given_up)
     assert figures.dead_letters.get("unknown_submit", 0) == given_up
     return figures
 
 
-def killed_at_a_file(moment: int, directory: Path) -> Figures:
-    """Files are touched in the order of the work: the lease, the intent, tickets, answers, rows, their names."""
-    with Emulator(latency=0.1, seed=moment) as emulator:
-        command = Command(directory, emulator.base_url, dies_at=7 + moment)
-        assert command.run() == -9
+def _killed(moment: str, seed: int, directory: Path, on_unknown_submit: str = "resubmit") -> Figures:
+    """Kills a run at one of the `MOMENTS` by what stands on disk, and runs it again."""
+    with Emulator(latency=0.1, seed=seed) as emulator:
+        command = Command(
+            directory,
+            emulator.base_url,
+            blank=3,
+            max_in_flight=2,
+            dies_when=moment,
+            on_unknown_submit=on_unknown_submit,
+        )
+        assert command.run() == -signal.SIGKILL, "the moment never came"
+        assert MOMENTS[moment](Standing.of(command.result)), "it was killed at another moment"
+        if moment == "summary_written":
+            return _again_after_the_summary(command, emulator)
         return _again(command, emulator)
 
 
-def killed_at_a_file_and_what_is_doubtful_given_up(moment: int, directory: Path) -> Figures:
-    with Emulator(latency=0.1, seed=moment) as emulator:
-        command = Command(directory, emulator.base_url, dies_at=7 + moment, on_unknown_submit="dead-letter")
-        assert command.run() == -9
-        return _again(command, emulator)
+def _again_after_the_summary(command: Command, emulator: Emulator) -> Figures:
+    """The result is whole already: it is not replaced unasked, and when it is, nothing is paid for."""
+    figures = _figures(read_dataset(command.result), command, emulator)
+    submits = emulator.stats()["submits"]
+    alive = replace(command, dies_when="")
+    assert alive.run() == 1, "a finished result was replaced"
+    assert _figures(read_dataset(command.result), command, emulator) == figures
+    assert replace(alive, overwrite=True).run() == 0
+    assert emulator.stats()["submits"] == submits
+    return _figures(read_dataset(command.result), command, emulator)
 
 
 def killed_while_it_polls(moment: int, directory: Path) -> Figures:
@@ -320,7 +342,7 @@ def two_runs(moment: int, directory: Path) -> Figures:
         assert codes in ([0, 1], [1, 1]), f"none was refused: {codes}"
         if codes == [1, 1]:
             assert command.run() == 0
-        return _figures(read_dataset(command.result), command.documents, emulator)
+        return _figures(read_dataset(command.result), command, emulator)
 
 
 def two_runs_that_both_hold_the_lease(moment: int, directory: Path) -> Figures:
@@ -332,16 +354,24 @@ def two_runs_that_both_hold_the_lease(moment: int, directory: Path) -> Figures:
         codes = sorted(ended(run) for run in runs)
         assert codes[0] == 0, "neither came to its end"
         again = int(contents(str(command.journal))["  submitted again"])
-        figures = _figures(read_dataset(command.result), command.documents, emulator, again)
+        figures = _figures(read_dataset(command.result), command, emulator, again)
     assert figures.paid_twice == again, "it was not counted"
     return figures
 
 
-FAULTS: dict[str, Fault] = {
+KILLED: dict[str, Fault] = {
+    **{f"killed_at_{name}": partial(_killed, name) for name in MOMENTS},
+    **{
+        f"killed_at_{name}_and_what_is_doubtful_given_up": partial(_killed, name, on_unknown_submit="dead-letter")
+        for name in ("intents_and_no_ticket", "some_tickets")
+    },
+}
+"""Its moment is a matter of its name; the number is only the seed."""
+
+FAULTS: dict[str, Fault] = KILLED | {
     f.__name__: f
     for f in (
-        *(killed_at_a_file, killed_at_a_file_and_what_is_doubtful_given_up, killed_while_it_polls),
-        worker_process_killed,
+        *(killed_while_it_polls, worker_process_killed),
         *(service_away, service_says_500, edge_says_502),
         *(drops_after_it_accepted, drops_after_it_accepted_and_what_is_doubtful_given_up),
         *(tickets_expire, jobs_never_end, jobs_never_end_and_are_submitted_again),

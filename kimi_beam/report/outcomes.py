@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from kimi_beam.errors import ConfigError, UnmetSchemaError
+from kimi_beam.report.trials import Trials
 from kimi_beam.types import Failure
 
 FIRST = 200
@@ -83,9 +84,11 @@ class Outcomes:
 
     Attributes:
         stop_after: When no more is sent; None: never.
+        trials: The batches that try a form which has not worked yet.
     """
 
     stop_after: StopAfter | None = None
+    trials: Trials = field(default_factory=Trials)
     _settled: int = 0
     _failed: int = 0
     _met: Counter[int] = field(default_factory=Counter)
@@ -131,6 +134,24 @@ class Outcomes:
         with self._lock:
             self._met[form] += met
             self._unmet[form] += unmet
+
+    def ended_without_verdict(self, form: int) -> None:
+        """A batch has ended, and none of its documents shows whether JSON mode can be met in this form."""
+        if self.is_on_trial(form):
+            self.trials.ended_without_verdict(form)
+
+    @property
+    def has_unmet(self) -> bool:
+        """Whether there was any document that JSON mode could not be met for."""
+        return any(self._unmet.values())
+
+    def is_on_trial(self, form: int) -> bool:
+        """Whether a form has met no document yet and there is reason to doubt it.
+
+        The first form is assumed to work until a document has got 5024 in it; a later one is only used because an
+        earlier one failed, so it has to show first that it works.
+        """
+        return not self._met[form] and (form > 0 or self._unmet[form] > 0)
 
     def first_form(self, forms: int) -> int:
         """The first way of asking that is not known to fail for every document; `forms` where each of them is."""

@@ -194,7 +194,7 @@ def decode(blob: bytes) -> Documents:
         place: _document(blob[0], ids[place], texts[place], each[place], rest)
         for place, rest in columns.get("some", ())
     }
-    return Documents(ids, texts, each, others)
+    return Documents(ids, texts, each, others, head(blob).digests)
 
 
 def items(blob: bytes) -> list[Item]:

@@ -35,6 +35,9 @@ from kimi_beam.types import Reply
 
 T = TypeVar("T")
 
+_LOOK_AGAIN = 0.25
+"""Seconds after which a shard that waits for another one's trial looks again. The other may need the same thread."""
+
 
 class _ForBounded(Slices):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
@@ -56,10 +59,13 @@ class _ForBounded(Slices):
             self._outcomes.check_forms(len(self._prompt.forms))
         # By the quarter: a bag is read whole.
         if len(shard.jobs) <= self._max_in_flight * 3 // 4:
-            shard = yield from self._top_up(shard, held, waiting, clock.now())
+            shard = yield from self._top_up(key, shard, held, waiting, clock.now())
+        must_wait = not shard.jobs and bool(waiting)  # another shard tries the form that these would be asked for in
         state.write(shard)
         self._report(key, shard)
-        return self._listener.expect(key, shard) or bool(shard.jobs)
+        if must_wait:
+            clock.pause(min(_LOOK_AGAIN, self._polling.first))
+        return self._listener.expect(key, shard) or bool(shard.jobs) or must_wait
 
 
 class DispatchBounded(_ForBounded):
@@ -157,12 +163,13 @@ class DispatchUnbounded(Slices):
     def on_linger(
         self,
         state: KeyedState,
+        key: Any = beam.DoFn.KeyParam,
         lingering: Any = beam.DoFn.StateParam(LINGERING),
         linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Admits what waited long enough."""
-        shard = yield from _all_now(self._top_up(state.shard, state.held, state.waiting, clock.now()))
+        shard = yield from _all_now(self._top_up(key, state.shard, state.held, state.waiting, clock.now()))
         if state.waiting:
             linger.set(_in(max(1.0, self._batching.max_wait)))
         else:
@@ -212,9 +219,12 @@ class DispatchUnbounded(Slices):
         tick.clear()
         self._await_due(key, state.shard)
         shard, owes_turn = yield from self._slice(key, state)
-        shard = yield from _all_now(self._top_up(shard, state.held, state.waiting, clock.now()))
+        shard = yield from _all_now(self._top_up(key, shard, state.held, state.waiting, clock.now()))
+        must_wait = not shard.jobs and bool(state.waiting)
         state.write(shard)
-        if shard.jobs or owes_turn:
+        if must_wait:
+            clock.pause(min(_LOOK_AGAIN, self._polling.first))
+        if shard.jobs or owes_turn or must_wait:
             drain.set(window.max_timestamp())
 
     def _slice(self, key: str, state: KeyedState) -> Generator[Any, None, tuple[Shard, bool]]:

@@ -41,7 +41,7 @@ class MakeBatches(beam.DoFn):
     Args:
         settings: How documents are extracted.
         shards: Keys that they are spread over.
-        counts: Whether each bundle gives out how many documents it took in, by the tag `COUNTS`.
+        counts: Whether each bundle gives out which documents it took in (`counted`), by the tag `COUNTS`.
     """
 
     def __init__(self, settings: ExtractSettings, shards: int, *, counts: bool = False) -> None:
@@ -58,6 +58,7 @@ class MakeBatches(beam.DoFn):
         self._arrived: list[Document] = []
         self._held = 0
         self._came_in = 0
+        self._digests = 0
 
     def process(self, document: Document) -> Iterable[tuple[str, bytes]]:
         if not isinstance(document, Document):
@@ -73,7 +74,7 @@ class MakeBatches(beam.DoFn):
         for batch in (*self._packed(self._taken()), *self._flush()):
             yield WindowedValue(batch, GlobalWindow().max_timestamp(), [GlobalWindow()])
         if self._counts and self._came_in:
-            yield counted(came_in=self._came_in)
+            yield counted(came_in=(self._came_in, self._digests))
 
     def _taken(self) -> Documents:
         arrived, self._arrived = self._arrived, []
@@ -83,6 +84,8 @@ class MakeBatches(beam.DoFn):
         """The batches that are full with these documents."""
         prepared = prepare_texts(documents, self._prompt, self._keys.of_text)
         rows = [row or self._prepared(documents[place]) for place, row in enumerate(prepared)]
+        if self._counts:
+            self._digests += sum(map(_DIGEST_OF, rows))
         for (shard, is_good), some in self._spread(rows).items():
             packer = self._packers.get((shard, is_good))
             if packer is None:
@@ -137,7 +140,7 @@ class MakeBatchesOfMany(MakeBatches):
 
 _SIZE: Literal[3] = 3
 _DIGEST: Literal[4] = 4
-_TEXT, _DOCUMENT = itemgetter(1), itemgetter(6)
+_TEXT, _DIGEST_OF, _DOCUMENT = itemgetter(1), itemgetter(_DIGEST), itemgetter(6)
 """Of a `Row`."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 
 import apache_beam as beam
@@ -17,11 +18,12 @@ from kimi_beam.network.client import connect, disconnect
 from kimi_beam.queue import state_machine
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.finished import TOGETHER
-from kimi_beam.queue.jobs import Shard, admit, adopt
+from kimi_beam.queue.jobs import Job, Shard, admit, adopt
 from kimi_beam.queue.next_form import give_up_all, in_form_from
 from kimi_beam.queue.state_layout import BatchStore, Waiting
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import UNMET, Watch
+from kimi_beam.report.trials import Turn
 from kimi_beam.request import batches
 from kimi_beam.request.packing import Packer
 from kimi_beam.service import retry_limits
@@ -86,9 +88,12 @@ class Refill(beam.DoFn):
         return admit(shard, admitted, now)
 
     def _top_up(
-        self, shard: Shard, held: BatchStore, waiting: Waiting, now: float
+        self, key: str, shard: Shard, held: BatchStore, waiting: Waiting, now: float
     ) -> Generator[Sequence[Reply], None, Shard]:
-        """Admits what waits, as far as there is room; gives it up unsent while the quota is spent."""
+        """Admits what waits, as far as there is room; gives it up unsent while the quota is spent.
+
+        What would be asked for in a form that has not worked yet goes on waiting while another batch tries that form.
+        """
         if shard.parked_until > now:
             failure = retry_limits.quota_failure("the day's allocation is spent; it is renewed at 00:00 UTC")
             for blob in waiting.take():
@@ -99,6 +104,9 @@ class Refill(beam.DoFn):
                 yield give_up_all(blob, unsent)
             return shard
         first_form = self._outcomes.first_form(len(self._prompt.forms))
+        turn = self._turn(key, shard, held, now)
+        if first_form == len(self._prompt.forms) or turn.is_closed(first_form):
+            return shard  # no form works, which ends the run in the next slice; or one is being tried
         packers: dict[int, Packer[bytes]] = {}
         answered: list[Replies] = []
         taken: list[bytes] = []
@@ -107,9 +115,13 @@ class Refill(beam.DoFn):
         blobs = waiting.take()
         in_flight = sum(job.count for job in shard.jobs)
         while len(shard.jobs) + len(taken) < self._max_in_flight and not self._outcomes.are_enough(in_flight):
-            if (came := next(blobs, None)) is not None:
+            came = None if turn.is_closed(first_form) else next(blobs, None)
+            if came is not None:
                 came = in_form_from(came, first_form)
                 head = batches.head(came)
+                if turn.is_closed(head.form):
+                    left.append(came)
+                    continue
                 packer = packers.setdefault(head.form, Packer(self._batching))
                 group = packer.add(came, head.size_bytes, len(head.sizes))
             elif packers:
@@ -132,7 +144,7 @@ class Refill(beam.DoFn):
                 # What is new in it waits for company: a few new documents among many known ones are one batch.
                 fresh += [recalled.fresh] if recalled.fresh is not None else []
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            elif batches.head(batch).batch_id in held:
+            elif batches.head(batch).batch_id in held or not turn.take(batches.head(batch).form):
                 left += group
             else:
                 taken.append(batch)
@@ -147,10 +159,14 @@ class Refill(beam.DoFn):
         shard = self._admit(shard, held, taken, now)
         if fresh:
             # Each round sorts out all that is known of what it looks at, so that the next finds less.
-            shard = yield from self._top_up(shard, held, waiting, now)
+            shard = yield from self._top_up(key, shard, held, waiting, now)
         for blob in left:
             waiting.add(blob)
         return shard
+
+    def _turn(self, key: str, shard: Shard, held: BatchStore, now: float) -> Turn:
+        counts = functools.partial(by_form, shard.jobs, held)
+        return Turn(self._outcomes.trials, self._outcomes.is_on_trial, key, counts, now)
 
     @property
     def _unsent(self) -> Failure | None:
@@ -190,3 +206,8 @@ class Refill(beam.DoFn):
             held[batch_id] = blob
             shard = adopt(shard, resumed(again, batch_id, now, grace, believed))
         return shard, left
+
+
+def by_form(jobs: Iterable[Job], held: BatchStore) -> Counter[int]:
+    """How many jobs there are of each form."""
+    return Counter(batches.head(held[job.batch_id]).form for job in jobs)

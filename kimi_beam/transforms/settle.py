@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -13,7 +13,8 @@ from kimi_beam.input.file_references import READ_AT_ONCE, read_again, restored
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import Watch
 from kimi_beam.report.progress import PROGRESS
-from kimi_beam.results.settle_replies import Asking, extractions, rows_with_unnamed_keys, settle
+from kimi_beam.request import batches
+from kimi_beam.results.settle_replies import Asking, Settled, extractions, rows_with_unnamed_keys, settle
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import DeadLetter, Reply
@@ -27,7 +28,7 @@ class Settle(beam.DoFn):
     Args:
         settings: How documents are extracted.
         watch: Whose outcomes are counted.
-        counts: Whether each bundle gives out how many documents it let go, by the tag `COUNTS`.
+        counts: Whether each bundle gives out which documents it let go (`counted`), by the tag `COUNTS`.
     """
 
     def __init__(self, settings: ExtractSettings, watch: Watch, *, counts: bool = False) -> None:
@@ -39,7 +40,7 @@ class Settle(beam.DoFn):
         self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
 
     def start_bundle(self) -> None:
-        self._left = 0
+        self._left = self._digests = 0
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
@@ -61,9 +62,24 @@ class Settle(beam.DoFn):
         self._extractions.inc(len(settled.good))
         self._unnamed.inc(rows_with_unnamed_keys(settled, self._asked.schema))
         self._dead_letters.inc(len(settled.dead_letters))
-        self._left += len(settled.good) + len(settled.dead_letters)
+        if self._counts:
+            self._left += len(settled.good) + len(settled.dead_letters)
+            self._digests += sum(_digests(settled))
         PROGRESS.settle(len(element))
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._counts and self._left:
-            yield counted(left=self._left)
+            yield counted(left=(self._left, self._digests))
+
+
+def _digests(settled: Settled) -> Iterable[int]:
+    """`batches.digest` of the id of each document that leaves."""
+    documents, letters, good = settled.replies.documents, settled.dead_letters, settled.good
+    known = documents.digests
+    if known is None:
+        of_rows = [batches.digest(documents.ids[place]) for place in good]
+    elif not letters and len(good) == len(known):
+        return known
+    else:
+        of_rows = [known[place] for place in good]
+    return [*of_rows, *(batches.digest(letter.document.id) for letter in letters)]

@@ -21,7 +21,7 @@ from kimi_beam.report.notices import warn_once
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
 from kimi_beam.service import clock
-from kimi_beam.transforms.refill import Refill
+from kimi_beam.transforms.refill import Refill, by_form
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.types import Reply
 from kimi_beam.wire.completions import FAILURES
@@ -63,7 +63,7 @@ class Slices(Refill):
         if (unsent := self._unsent) is not None:
             shard, more = state_machine.leave_unsent(shard, unsent)
             effects += more
-        shard = self._in_later_form(shard, held, waiting)
+        shard = self._held_back(key, shard, held, waiting, now)
         jobs = self._listener.due(shard, now)
         to_submit = [job for job in jobs if job.request_id is None]
         shard, to_submit = self._not_submitted_yet(shard, to_submit, held, waiting)
@@ -75,6 +75,8 @@ class Slices(Refill):
         for effect in effects:
             if isinstance(effect, GiveUp):
                 blob = held.take(effect.job.batch_id)
+                if effect.job.attempts:
+                    self._outcomes.ended_without_verdict(batches.head(blob).form)
                 open_requests = self._recorder.open_requests(effect.job, blob, effect.failure)
                 lost = give_up_all(blob, effect.failure, effect.job.ticket, open_requests)
                 self._recorder.record_failure(lost, effect.failure, blob)
@@ -105,6 +107,7 @@ class Slices(Refill):
                         self._wait(half, waiting)
                     else:
                         shard = self._admit(shard, held, [half], now)
+        self._say_what_is_tried(key, shard, held)
         return shard, [effect for effect in effects if isinstance(effect, Halt)]
 
     def _not_submitted_yet(
@@ -125,17 +128,31 @@ class Slices(Refill):
             self._wait(held.take(job.batch_id), waiting)
         return without(shard, known), [job for job in jobs if job not in known]
 
-    def _in_later_form(self, shard: Shard, held: BatchStore, waiting: Waiting) -> Shard:
-        """Has batches wait again that are about to be asked for in a way that has failed for every document."""
+    def _held_back(self, key: str, shard: Shard, held: BatchStore, waiting: Waiting, now: float) -> Shard:
+        """Has batches wait again that are about to be asked for in a form that has failed, or that others try already.
+
+        The former wait for the next form, the latter for the outcome.
+        """
+        if not self._outcomes.has_unmet:
+            return shard
         forms = len(self._prompt.forms)
         first = min(self._outcomes.first_form(forms), forms - 1)
-        if not first:
-            return shard
         unsent = [job for job in shard.jobs if job.request_id is None and not job.unknown]
-        stale = [job for job in unsent if batches.head(held[job.batch_id]).form < first]
-        for job in stale:
-            self._wait(in_form_from(held.take(job.batch_id), first), waiting)
-        return without(shard, stale)
+        if not unsent:
+            return shard
+        turn = self._turn(key, without(shard, unsent), held, now)
+        back = []
+        for job in unsent:
+            form = batches.head(held[job.batch_id]).form
+            if form < first or not turn.take(form):
+                self._wait(in_form_from(held.take(job.batch_id), first), waiting)
+                back.append(job)
+        return without(shard, back)
+
+    def _say_what_is_tried(self, key: str, shard: Shard, held: BatchStore) -> None:
+        """Lets the other shards of this process know which forms this one still tries."""
+        if self._outcomes.trials.has_claims(key):
+            self._outcomes.trials.renew(key, by_form(shard.jobs, held), clock.now())
 
     def _submit(self, shard: Shard, jobs: Sequence[Job], held: BatchStore) -> tuple[Shard, list[Effect]]:
         effects: list[Effect] = []
@@ -289,7 +306,10 @@ class Slices(Refill):
         """The replies that are final; the other documents wait to be asked for again."""
         unmet = sum(one.code == FAILURES[UNMET] for one in answered.results.failures.values())
         met = sum(text is not None for text in answered.results.texts)
-        self._outcomes.count_form(batches.head(blob).form, met=met, unmet=unmet)
+        form = batches.head(blob).form
+        self._outcomes.count_form(form, met=met, unmet=unmet)
+        if not met and not unmet:
+            self._outcomes.ended_without_verdict(form)
         final, again = split_unmet(blob, answered, len(self._prompt.forms))
         if again is not None:
             self._count(metrics.FALLBACKS, len(answered) - len(final))

@@ -41,7 +41,7 @@ def bounded(answer: str, schema: str) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 
     code = f"""
-from kimi_beam.validation import judge
+from kimi_beam.results.settle_replies import judge
 from kimi_beam.schema import OutputSchema
 judge({answer}, OutputSchema({schema}))
 """

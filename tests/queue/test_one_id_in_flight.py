@@ -46,13 +46,22 @@ class Worker:
 
     def take(self, *documents: kb.Document) -> None:
         """Takes documents in, packed as one batch, and looks after them once."""
-        self._cells[2].add(batches.encode([prepare(d, PROMPT) for d in documents]))
+        self.put(batches.encode([prepare(d, PROMPT) for d in documents]))
         self.admit()
         self.act()
 
+    def put(self, blob: bytes) -> None:
+        """Has a batch wait."""
+        self._cells[2].add(blob)
+
+    @property
+    def jobs(self) -> list[int]:
+        """How many documents each job has."""
+        return [job.count for job in KeyedState(*self._cells).shard.jobs]
+
     def admit(self) -> None:
         state = KeyedState(*self._cells)
-        state.write(self._all(self._step._top_up(state.shard, state.held, state.waiting, time.time())))
+        state.write(self._all(self._step._top_up("0", state.shard, state.held, state.waiting, time.time())))
 
     def act(self) -> bool:
         state = KeyedState(*self._cells)

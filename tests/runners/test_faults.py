@@ -11,9 +11,6 @@ import pytest
 from faults import FAULTS, Fault
 
 MOMENTS = {
-    # An intent without a ticket; some tickets of four; answers; files that wait for their names.
-    "killed_at_a_file": (5, 9, 15, 17),
-    "killed_at_a_file_and_what_is_doubtful_given_up": (9,),
     # From a submit on.
     "service_away": (2,),
     "service_says_500": (2,),
