@@ -19,8 +19,8 @@ from harness import QUICK, receipts, run_extract, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Asked, Scripted, reply
-from test_one_id_in_flight import PROMPT, Worker
 from streams_through_beam import _arrived, stream_through
+from test_one_id_in_flight import PROMPT, Worker
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
