@@ -19,8 +19,8 @@ from harness import QUICK, receipts, run_extract, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Asked, Scripted, reply
+from stream_worker import PROMPT, Worker
 from streams_through_beam import _arrived, stream_through
-from test_one_id_in_flight import PROMPT, Worker
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
@@ -216,11 +216,11 @@ def test_the_first_form_is_not_on_trial_until_a_document_was_unmet_in_it() -> No
     outcomes = Outcomes()
     assert [outcomes.is_on_trial(form) for form in range(3)] == [False, True, True]
     assert all(turn(outcomes, "a", [0] * n).take(0) for n in range(50))
-    outcomes.asked(0, unmet=1)
+    outcomes.count_form(0, unmet=1)
     assert outcomes.is_on_trial(0)
     assert not turn(outcomes, "a", [0]).take(0)
     assert turn(outcomes, "b").take(0)
-    outcomes.asked(0, met=1)
+    outcomes.count_form(0, met=1)
     assert not outcomes.is_on_trial(0)
     assert turn(outcomes, "a", [0, 0]).take(0)
 
@@ -264,7 +264,7 @@ def test_trials_that_show_nothing_let_twice_as_many_try() -> None:
         outcomes.ended_without_verdict(1)
         for n in range(10):
             outcomes.trials.renew(f"shard {n}", Counter(), 0.0)
-    outcomes.asked(2, met=1)
+    outcomes.count_form(2, met=1)
     outcomes.ended_without_verdict(2)
     for _ in range(1_000):
         outcomes.ended_without_verdict(1)
