@@ -1,5 +1,5 @@
-# make demo | test | check | docs | bench | bench-check | bench-flink | test-prism | test-flink | test-azure: each creates what it needs, is safe to repeat, and is quick
-# the second time. What the real runners need is kept outside the checkout, in KIMI_BEAM_CACHE.
+# `make help` lists the targets. Each creates what it needs, is safe to repeat, and is quick the second time. What the
+# real runners need is kept outside the checkout, in KIMI_BEAM_CACHE.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,44 +19,62 @@ JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).
 TEST_PROCESSES ?= 4
 needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 
-.PHONY: demo test check docs bench bench-check bench-flink test-prism test-flink test-azure clean
+# Where nothing compiled is kept, each process of the tests compiles all that it imports again: that is a quarter of the time.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast coverage check fix docs bench bench-check bench-flink test-prism test-flink test-azure clean
 .DELETE_ON_ERROR:
 
-$(READY): setup.py pyproject.toml
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# The version stands in kimi_beam/__init__.py.
+$(READY): setup.py pyproject.toml kimi_beam/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit("kimi_beam needs Python 3.10 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)
+demo: $(READY) ## run the main job over the samples, against the emulator
 	$(BIN)/kimi-beam extract 'pipelines/samples/*' --schema schemas.business_document:BusinessDocument \
 	  --instructions 'Extract the fields of this business document.' \
 	  --emulator --output demo-out --overwrite --preview 8
 
 # Several at once, for they mostly wait: for processes to start, for a service that takes its time, for deadlines.
-test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+test: $(READY) ## all tests, TEST_PROCESSES (4) at once
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(TESTS)
+
+test-fast: $(READY) ## the tests of modules without Beam, servers and other processes
+	$(BIN)/python -m pytest --fast --quiet --numprocesses 2 --dist worksteal $(TESTS)
+
+# Other processes that a test starts measure themselves too: see [tool.coverage.run] in pyproject.toml.
+coverage: $(READY) ## which lines the tests reach: TESTS='tests/queue' for some of them
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --quiet --numprocesses $(TEST_PROCESSES) --dist worksteal $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --skip-empty --sort cover
 
 # Both take what they shall measure in BENCH, as in: make bench BENCH='--only cost,start'
-bench: $(READY) $(PRISM)
+bench: $(READY) $(PRISM) ## measure what a document costs, and write it down (BENCH='--only cost,start')
 	$(BIN)/python -m pytest -s -q tests/benchmarks/bench_*.py
 	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m tests.benchmarks --record $(BENCH)
 
-bench-check: $(READY) $(PRISM)
+bench-check: $(READY) $(PRISM) ## measure again, and fail where it has become slower
 	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m tests.benchmarks --check $(BENCH)
 
-bench-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER)
+bench-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER) ## measure on a real Flink cluster, and write it down
 	KIMI_BEAM_FLINK='$(dir $(FLINK_JARS))' KIMI_BEAM_FLINK_JOB_SERVER='$(JOB_SERVER)' \
 	  $(BIN)/python -m tests.benchmarks --only flink,scale-out --record $(BENCH)
 
-test-prism: $(READY) $(PRISM)
+test-prism: $(READY) $(PRISM) ## tests on Beam's Prism runner (needs Go)
 	KIMI_BEAM_PRISM='$(PRISM)' $(BIN)/python -m pytest tests/runners/test_prism.py
 
-test-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER)
+test-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER) ## tests on a real Flink cluster (needs a JDK and Maven)
 	KIMI_BEAM_FLINK='$(dir $(FLINK_JARS))' KIMI_BEAM_FLINK_JOB_SERVER='$(JOB_SERVER)' \
 	  $(BIN)/python -m pytest tests/runners/test_flink.py
 
-test-azure: $(READY) $(AZURITE)
+test-azure: $(READY) $(AZURITE) ## tests of Azure's object store (needs Node.js)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[azure]'
 	KIMI_BEAM_AZURITE='$(AZURITE)/node_modules/.bin/azurite-blob' $(BIN)/python -m pytest tests/io/test_azure.py
 
@@ -90,15 +108,18 @@ $(JOB_SERVER):
 	  mvn --quiet --batch-mode --no-transfer-progress --file $(JOB_SERVER_POM) -Dinto="$$aside" package && \
 	  mv "$$aside/job-server.jar" $@
 
-check: $(READY)
+check: $(READY) ## lint, format, types and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The site, in docs/_build/html. Nothing is fetched, neither by the build nor by its readers.
-docs: $(READY)
+fix: $(READY) ## mend what ruff can mend, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## the site, in docs/_build/html; nothing is fetched, neither by the build nor by its readers
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-clean:
-	rm -rf $(VENV) demo-out build docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+clean: ## remove what the targets made in this checkout
+	rm -rf $(VENV) demo-out build docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.*

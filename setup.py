@@ -1,16 +1,20 @@
 """What kimi_beam is and needs. Also what Dataflow's ``--setup_file`` takes to build the package for its workers."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "kimi_beam" / "__init__.py").read_text(encoding="utf-8"), re.M)
+assert VERSION, "kimi_beam/__init__.py names no version"
 
 setup(
     name="kimi-beam",
-    version="0.1.0",
+    version=VERSION[1],
     description="Structured extraction at scale: an Apache Beam plugin for Kimi on Cloudflare Workers AI.",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -1,4 +1,4 @@
-"""What all tests share: where the real data lies, and a profile that prints its seed and has no deadline."""
+"""What all tests share: where the real data lies, `--fast`, and a profile that prints its seed and has no deadline."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ import os
 from pathlib import Path
 
 import pytest
+from fast_tests import why_slow
 from hypothesis import settings
 
 settings.register_profile("kimi_beam", deadline=None, print_blob=True)
 settings.load_profile("kimi_beam")
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--fast`, by which `make test-fast` chooses."""
+    parser.addoption("--fast", action="store_true", help="only modules without Beam, servers and other processes")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--fast`, passes over the modules that are not fast before they import anything."""
+    if config.getoption("--fast") and collection_path.match("test_*.py") and why_slow(collection_path):
+        return True
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ class Worker:
     """One that holds a shard of a stream, and commits after each step."""
 
     def __init__(self, url: str, journal: Path | None) -> None:
-        files._journals.clear()  # another process has an index of its own
+        files._journals.forget_all()  # another process has an index of its own
         kept = None if journal is None else Journaling(str(journal), grace=0.0)
         asked = extract_settings(service(url), batching=kb.Batching(max_wait=0.0), max_in_flight=8, journaling=kept)
         self._step = DispatchUnbounded(asked, Watch(), 1)

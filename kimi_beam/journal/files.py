@@ -22,6 +22,7 @@ from kimi_beam.files.whole_files import make_directory, whole, write_whole
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 from kimi_beam.journal.records import ANSWERS_SUFFIX, SUBMISSIONS_SUFFIX, Answer, Answers, JournalError, Submission
+from kimi_beam.service.per_process import PerProcess
 
 T = TypeVar("T")
 
@@ -322,8 +323,7 @@ def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_
     old += [file.path for file in listing(output(directory)) if _is_litter(file.path, older_than)]
     if old and not dry_run:
         FileSystems.delete(old)
-        with _lock:
-            _journals.pop((os.getpid(), output(directory)), None)
+        _journals.forget(output(directory))
     return old
 
 
@@ -333,14 +333,9 @@ def _is_litter(path: str, older_than: float) -> bool:
 
 # ------------------------------------------------------------------------------------------------ one of a process
 
-_lock = threading.Lock()
-_journals: dict[tuple[int, str], Journal] = {}
+_journals = PerProcess[Journal]()
 
 
 def open_journal(directory: str) -> Journal:
     """The journal of this process for a directory: its index is read once."""
-    with _lock:
-        name = (os.getpid(), output(directory))
-        if name not in _journals:
-            _journals[name] = Journal(directory)
-        return _journals[name]
+    return _journals.get(output(directory), lambda: Journal(directory))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from kimi_beam.network.pacing import Gate
+from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, plain_error, spent_for
@@ -186,29 +186,25 @@ class Line:
             self._waiting.popleft()
 
 
-_lock = threading.Lock()
-_flows: dict[Hashable, Flow] = {}
-_quotas: dict[Hashable, Quota] = {}
+_flows = PerProcess[Flow]()
+_quotas = PerProcess[Quota]()
 
 
 def flow_of(service: WorkersAI) -> Flow:
     """The flow of this process to a model: an account is counted by model, whatever it is asked and by whom."""
     paces = service.pace, service.submit_pace, service.poll_pace
-    with _lock:
-        return _flows.setdefault((*_account(service), service.model, paces), Flow(service))
+    return _flows.get((_account(service), service.model, paces), lambda: Flow(service))
 
 
 def quota_of(service: WorkersAI) -> Quota:
     """The quota of an account, as this process knows it."""
-    with _lock:
-        return _quotas.setdefault(_account(service), Quota())
+    return _quotas.get(_account(service), Quota)
 
 
 def forget_quotas() -> None:
     """The next pipeline of this process asks anew: meanwhile an account may have got another plan."""
-    with _lock:
-        _quotas.clear()
+    _quotas.forget_all()
 
 
 def _account(service: WorkersAI) -> tuple[Hashable, ...]:
-    return os.getpid(), service.root, service.account_id
+    return service.root, service.account_id

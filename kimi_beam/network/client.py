@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import os
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -24,6 +22,7 @@ from kimi_beam.network.certificates import tls
 from kimi_beam.network.event_loop import run, start
 from kimi_beam.network.http_replies import read_reply
 from kimi_beam.network.redaction import Redaction
+from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.proxies import passwords_in, proxy_of
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
@@ -106,7 +105,7 @@ class Client:
         self.flow = flow_of(service)
         self.quota = quota_of(service)
         self.slots = asyncio.BoundedSemaphore(max_concurrency)
-        self._users = 1
+        self._users = 0
         self._max_submits = max_submits
         self._timeouts = timeouts or Timeouts()
         self._authorization = service.authorization()
@@ -351,8 +350,7 @@ def _was_sent(error: Exception) -> bool:
 
 # ------------------------------------------------------------------------------------------------ one of a process
 
-_lock = threading.Lock()
-_clients: dict[object, Client] = {}
+_clients = PerProcess[Client]()
 
 
 def connect(service: WorkersAI, prefix: bytes, max_concurrency: int, max_submits: int = SUBMITS_AT_ONCE) -> Client:
@@ -360,29 +358,23 @@ def connect(service: WorkersAI, prefix: bytes, max_concurrency: int, max_submits
     # A secret manager's handle may not be hashable, and has no other name than itself.
     token = service.token_from if isinstance(service.token_from, str) else id(service.token_from)
     where = (service.root, repr(service.gateway), service.account_id, service.model, service.api, service.pace)
-    key = (os.getpid(), where, token, affinity(prefix), max_concurrency, max_submits)
-    with _lock:
-        client = _clients.get(key)
-        if client is not None:
-            client._users += 1
-            return client
-    client = Client(service, prefix=prefix, max_concurrency=max_concurrency, max_submits=max_submits)
-    with _lock:
-        first = _clients.setdefault(key, client)
-        if first is not client:
-            first._users += 1
-    if first is not client:
-        client.close()
-    return first
+    key = (where, token, affinity(prefix), max_concurrency, max_submits)
+
+    def make() -> Client:
+        return Client(service, prefix=prefix, max_concurrency=max_concurrency, max_submits=max_submits)
+
+    with _clients.lock:  # or the last user might close it before this one is counted
+        client = _clients.get(key, make)
+        client._users += 1
+    return client
 
 
 def disconnect(client: Client) -> None:
     """Gives a client back; the last user closes it."""
-    with _lock:
+    with _clients.lock:
         client._users -= 1
         if client._users:
             return
-        for key in [key for key, known in _clients.items() if known is client]:
-            del _clients[key]
+        _clients.forget_value(client)
     client.flow.forget(client)
     client.close()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from kimi_beam.service.per_process import PerProcess
+
 T = TypeVar("T")
 
-_lock = threading.Lock()
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_loops = PerProcess[asyncio.AbstractEventLoop]()
+_ONLY = "the process's own"
 
 
 def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -36,14 +37,17 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of this process; a forked child starts its own."""
-    pid = os.getpid()
-    with _lock:
-        if pid not in _loops or not _loops[pid].is_running():
-            loop = asyncio.new_event_loop()
-            ready = threading.Event()
-            loop.call_soon(ready.set)
-            threading.Thread(target=loop.run_forever, name="kimi_beam-http", daemon=True).start()
-            ready.wait()
-            _loops[pid] = loop
-        return _loops[pid]
+    """The event loop of this process, which runs."""
+    with _loops.lock:
+        if not _loops.get(_ONLY, _started).is_running():
+            _loops.forget(_ONLY)
+        return _loops.get(_ONLY, _started)
+
+
+def _started() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    loop.call_soon(ready.set)
+    threading.Thread(target=loop.run_forever, name="kimi_beam-http", daemon=True).start()
+    ready.wait()
+    return loop

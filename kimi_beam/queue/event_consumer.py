@@ -5,7 +5,6 @@ Whichever shard has its turn first, when the time has come, pulls for all of the
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from kimi_beam.network.client import Client
 from kimi_beam.queue.event_inbox import Events, Inbox
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.service.clock import now
+from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.wire.protocol import Trouble
 from kimi_beam.wire.queues import MOST_MESSAGES, decode_ack, decode_pull, encode_ack, encode_pull
@@ -128,12 +128,9 @@ class Consumer:
 
 # ------------------------------------------------------------------------------------------------ one of a process
 
-_lock = threading.Lock()
-_consumers: dict[object, Consumer] = {}
+_consumers = PerProcess[Consumer]()
 
 
 def consumer_of(service: WorkersAI, settings: Events) -> Consumer:
     """The consumer of this process for a queue. It holds nothing that needs closing."""
-    key = (os.getpid(), service.base_url, service.account_id, settings)
-    with _lock:
-        return _consumers.setdefault(key, Consumer(settings))
+    return _consumers.get((service.base_url, service.account_id, settings), lambda: Consumer(settings))

@@ -7,15 +7,15 @@ service cannot meet the schema in some way of asking for it (5024).
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 from kimi_beam.errors import ConfigError, UnmetSchemaError
 from kimi_beam.report.trials import Trials
+from kimi_beam.service.per_process import PerProcess
 from kimi_beam.types import Failure
 
 FIRST = 200
@@ -194,9 +194,7 @@ class Watch:
     @property
     def outcomes(self) -> Outcomes:
         """Those of this process."""
-        with _lock:
-            return _known.setdefault((os.getpid(), self.name), Outcomes(self.stop_after))
+        return _outcomes.get(self.name, lambda: Outcomes(self.stop_after))
 
 
-_lock = threading.Lock()
-_known: dict[Hashable, Outcomes] = {}
+_outcomes = PerProcess[Outcomes]()

@@ -1,8 +1,8 @@
-"""JSON Schema to Arrow: which column each place of a schema becomes, and why.
+"""Chooses the Arrow column of each place of a schema, and records the reason.
 
-A column says as much as the schema does and no more than an instance can be given back from. What has no faithful type
-(a place that may hold anything, an object that names nothing, a reference that leads back to itself) is a column of
-Arrow's canonical JSON type, at the smallest place that needs it.
+A column is as specific as the schema, as long as every value can be read back unaltered. A place without such a type
+(one that may hold anything, an object without named members, a recursive reference) becomes a column of Arrow's
+canonical JSON type; the places around it keep their types.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from kimi_beam.schema.temporal import Date, DateTime, LocalDateTime, LocalTime
 
 ADDITIONAL = "_additional"
 VALUE = "_value"
-"""The one column of a schema whose instances are not objects with named members."""
+"""The name of the only column of a schema whose instances are not objects with named members."""
 RESERVED = frozenset({"_document_id", ADDITIONAL, "_metadata", "_provenance"})
-"""The columns that kimi_beam writes beside the schema's own. A property of such a name has a column of another name."""
+"""The columns that kimi_beam adds to the schema's own. A property of such a name gets a column of another name."""
 
 PROPERTY = "json_property"
-"""The key of a field's metadata that holds the property's name, where the column cannot have it."""
+"""The key in a field's metadata for the property's name, if the column cannot have this name."""
 
 _INT32, _INT64, _UINT64 = (-(1 << 31), (1 << 31) - 1), (-(1 << 63), (1 << 63) - 1), (0, (1 << 64) - 1)
 _INT_FORMATS = {"int32": pa.int32(), "uint32": pa.int64(), "int64": pa.int64(), "uint64": pa.uint64()}
 _MAX_PRECISION = 38
 _DECIMAL = pa.decimal128(38, 9)
-"""The column of decimals of which nobody says how many places they have: BigQuery's NUMERIC. What has more of either
-stands aside."""
+"""The type of decimals whose digits the schema does not limit, as BigQuery's NUMERIC. A longer number is set aside."""
 _WHOLE_DIGITS = 29
-"""As BigQuery's NUMERIC has before the point. A number of more stands aside, so that nothing is lost by it."""
+"""Digits before the point, as in BigQuery's NUMERIC. A longer number is set aside, so that nothing is lost."""
 _MAX_PREFIX = 64
 _ATTEMPTS = ((40, 1), (40, 0), (12, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
-"""How deep columns may be nested, and how often a place may contain itself: the first is taken under which a schema has
-no more than `_MAX_COLUMNS` columns. References that lead to each other multiply at each level."""
+"""Pairs of the nesting depth of columns, and of how often a recursive place is repeated inside itself. The first pair
+is taken that gives at most `_MAX_COLUMNS` columns, because references that lead to each other multiply at each
+level."""
 _MAX_COLUMNS = 3_000
 _KINDS = ("string", "number", "integer", "boolean", "object", "array")
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What one place became.
+    """The column type of one place, for `kimi-beam schema show`.
 
     Attributes:
-        path: Its JSON Pointer, with ``*`` for any item or key.
+        path: The place's JSON Pointer, with ``*`` for any item or key.
         type: The Arrow type.
-        why: The keywords that decided, in words.
+        why: The keywords that decided it, in words.
     """
 
     path: str
@@ -62,7 +62,7 @@ class Leaf:
 
 
 class _TooManyError(Exception):
-    """The schema has too many columns when it is followed so far."""
+    """The schema has too many columns at this depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Plan:
 
     Attributes:
         root: The record whose members are the table's columns.
-        whole: Whether the one member of the root is the whole instance.
-        leaves: What each place became, in order.
+        whole: Whether the only member of the root is the whole instance (the column ``_value``).
+        leaves: The type of each place, in order.
     """
 
     root: Record
@@ -81,26 +81,26 @@ class Plan:
 
 
 def plan(shapes: Shapes, root: Term, *, keep_nulls: bool = True) -> Plan:
-    """Decides the columns of a schema.
+    """Chooses the columns of a schema.
 
     Args:
         shapes: The schema's shapes.
-        root: Its root.
-        keep_nulls: Whether an explicit null is told apart from absence where a member may be either.
+        root: The schema's root.
+        keep_nulls: Whether an explicit null is told from absence if a member may be either.
 
     Raises:
-        SchemaError: An ``x-arrow-type`` is no type, or none for its place.
+        SchemaError: An ``x-arrow-type`` is unknown, or does not fit its place.
     """
     planner = None
     for depth, again in _ATTEMPTS:
-        # An attempt that nothing would stop earlier than the last one ends as that did.
+        # An attempt whose limits the last one did not reach would end in the same way.
         if planner is None or depth <= planner.deepest or (again < planner.again and planner.recurses):
             planner = _Planner(shapes, depth, again, _MAX_COLUMNS, keep_nulls=keep_nulls)
             try:
                 return planner.plan(root)
             except _TooManyError:
                 continue
-    # One column a property, however many there are.
+    # As a last resort the root's own properties each get a column, however many there are.
     return _Planner(shapes, 1, 0, None, keep_nulls=keep_nulls).plan(root)
 
 
@@ -163,7 +163,7 @@ class _Planner:
         return self._leaf(at, Json(), why)
 
     def _union(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
-        """A column for each JSON type, where one of them says more than JSON text would."""
+        """A struct with a field for each JSON type, if one of the types is more specific than JSON text."""
         before = len(self._leaves)
         columns = {
             kind: self._of_kind(kind, replace(shape, kinds=frozenset([kind])), above, at)
@@ -192,7 +192,7 @@ class _Planner:
             column = self._column(term, above, f"{at}/{name.replace('~', '~0').replace('/', '~1')}")
             inner = self._shapes.of(term)
             required = name in shape.required
-            # Only at the root: inside, an object that is null itself has null cells.
+            # Only at the root: cells inside a struct are null if the struct itself is null.
             always = not above[1:] and required and above[0].kinds == {"object"}
             never = always and not inner.null and column.holds_all()
             metadata = _metadata(inner, name if names[name] != name else None)
@@ -222,12 +222,12 @@ class _Planner:
 
 
 def _times(shape: Shape, above: tuple[Shape, ...]) -> int:
-    """How often a place stands above itself."""
+    """How often a recursive place is repeated above this one."""
     return sum(1 for other in above if not shape.sources.isdisjoint(other.sources))
 
 
 def _says_more(kind: pa.DataType) -> bool:
-    """Whether a type has a part that is not JSON."""
+    """Whether a type has a part of another type than JSON, and so is more specific than JSON text."""
     if isinstance(kind, pa.ExtensionType):
         return False
     if pa.types.is_map(kind):
@@ -288,7 +288,7 @@ def _integer(shape: Shape) -> tuple[pa.DataType, str]:
 
 
 def _decimal(shape: Shape) -> pa.DataType | None:
-    """The decimal type of numbers that are multiples of 0.01 and the like; None for other numbers."""
+    """The decimal type of numbers that are multiples of 0.01 or the like; None for other numbers."""
     if shape.step is None or shape.step <= 0:
         return None
     scale = max(0, -int(shape.step.normalize().as_tuple().exponent))
@@ -306,10 +306,10 @@ def _decimal(shape: Shape) -> pa.DataType | None:
 
 
 def _names(properties: Mapping[str, Any], taken: frozenset[str]) -> dict[str, str]:
-    """The column of each property: its own name wherever Parquet and SQL engines can hold it.
+    """The column name of each property: its own name if Parquet and SQL engines can hold it.
 
-    A name that is ours, that is empty (DuckDB makes a tuple of such a struct) or that holds a NUL (at which engines cut
-    it) is replaced by one that nothing else has.
+    Another, unused name is taken for a property with a name of `RESERVED`, with an empty name (DuckDB reads such a
+    struct as a tuple) or with a NUL in its name (where engines cut it).
     """
     names = {}
     used = {*properties, *taken}
@@ -332,17 +332,17 @@ def _metadata(shape: Shape, name: str | None) -> dict[str, str] | None:
 
 
 def is_json(kind: pa.DataType) -> bool:
-    """Whether a column is of JSON text."""
+    """Whether a type is Arrow's JSON type."""
     return bool(kind == Json.type)
 
 
 def json_share(leaves: Sequence[Leaf]) -> tuple[int, int]:
-    """How many leaves are JSON, and how many there are."""
+    """The number of leaves with JSON columns, and of all leaves."""
     return sum(is_json(leaf.type) for leaf in leaves), len(leaves)
 
 
 def described(leaves: Sequence[Leaf]) -> Iterator[tuple[str, str, str]]:
-    """Path, type and reason of each leaf, for a person."""
+    """Path, type and reason of each leaf in words."""
     for leaf in leaves:
         yield leaf.path or "/", "json" if is_json(leaf.type) else str(leaf.type), leaf.why
 

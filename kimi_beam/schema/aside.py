@@ -1,4 +1,4 @@
-"""What typed cells cannot hold: kept beside them under its JSON Pointer, and put back from there."""
+"""Values that typed cells cannot hold: kept in ``_additional`` under their JSON Pointers, and put back when read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 Place: TypeAlias = Callable[[int], "tuple[int, str]"]
-"""The row and the JSON Pointer of a column's n-th value."""
+"""A function that gives the row and the JSON Pointer of a column's n-th value."""
 
 
 def pointer(parent: str, token: str | int) -> str:
@@ -16,12 +16,12 @@ def pointer(parent: str, token: str | int) -> str:
 
 
 def at_root(index: int) -> tuple[int, str]:
-    """The place of a whole instance."""
+    """The row and pointer of a whole instance, the n-th of a batch."""
     return index, ""
 
 
 def member(parent: Place, token: str | int) -> Place:
-    """The place of one member of each of some objects."""
+    """The places of one member of a column of objects."""
 
     def place(index: int) -> tuple[int, str]:
         row, at = parent(index)
@@ -31,16 +31,16 @@ def member(parent: Place, token: str | int) -> Place:
 
 
 def entry(parent: Place, starts: Sequence[int], keys: Sequence[str] | None) -> Place:
-    """The place of the items of some lists, or of the entries of some maps.
+    """The places of the items of a column of lists, or of the entries of a column of maps.
 
     Args:
-        parent: The place of the lists.
-        starts: Where each list starts among all items.
-        keys: The key of each entry; None where an item's token is its position.
+        parent: The places of the lists or maps.
+        starts: The index of each list's first item among the items of all lists.
+        keys: The key of each entry of maps; None for lists, whose items are numbered.
     """
 
     def place(index: int) -> tuple[int, str]:
-        # The last list that starts here: those before it that start here too are empty.
+        # Of several lists that start at the same index all but the last are empty, so the last one has the item.
         owner = bisect_right(starts, index) - 1
         row, at = parent(owner)
         return row, pointer(at, index - starts[owner] if keys is None else keys[index])
@@ -49,13 +49,13 @@ def entry(parent: Place, starts: Sequence[int], keys: Sequence[str] | None) -> P
 
 
 class Aside:
-    """What the cells of a batch do not hold.
+    """The values of a batch that its typed cells do not hold.
 
     Attributes:
-        rest: By row, JSON Pointer → value.
-        suspects: Rows with a value that no cell of its kind could hold: either the schema says more than its columns
-            or the instance is not valid.
-        refused: Rows with a value that may not stand aside: its pointer, the keyword, and why.
+        rest: By row, a mapping of JSON Pointer to value: the content of ``_additional``.
+        suspects: Rows with a value of a wrong type for its column. Either the instance is invalid, or the schema allows
+            more than its columns do; the validator decides.
+        refused: By row, the pointer, keyword and reason of a value that may not be set aside, so that the row fails.
     """
 
     def __init__(self) -> None:
@@ -64,14 +64,20 @@ class Aside:
         self.refused: dict[int, tuple[str, str, str]] = {}
 
     def set_aside(self, where: tuple[int, str], value: Any, *, suspect: bool) -> None:
-        """Keeps a value beside its cell."""
+        """Keeps a value in ``_additional`` because its cell cannot hold it.
+
+        Args:
+            where: The row and the JSON Pointer of the value.
+            value: The value.
+            suspect: Whether the value may make the instance invalid.
+        """
         row, at = where
         self.rest.setdefault(row, {})[at] = value
         if suspect:
             self.suspects.add(row)
 
     def add(self, other: Aside) -> None:
-        """Takes in what another one holds."""
+        """Adds the values of another batch part."""
         for row, values in other.rest.items():
             self.rest.setdefault(row, {}).update(values)
         self.suspects |= other.suspects
@@ -79,15 +85,15 @@ class Aside:
             self.refused.setdefault(row, reason)
 
     def refuse(self, where: tuple[int, str], keyword: str, reason: str) -> None:
-        """Gives up a row, whose first reason counts."""
+        """Fails a row; the first reason given for a row is kept."""
         self.refused.setdefault(where[0], (where[1], keyword, reason))
 
 
 def put_back(instance: Any, rest: dict[str, Any]) -> Any:
-    """The instance with what stood beside its cells.
+    """Puts the values of ``_additional`` back into the instance that was read from the typed columns.
 
     Raises:
-        ValueError: A pointer leads nowhere: the rest is of another instance.
+        ValueError: A pointer leads nowhere, so the values belong to another instance.
     """
     if "" in rest:
         return rest[""]
@@ -107,6 +113,6 @@ def _put(container: Any, tokens: list[str], value: Any) -> None:
         container[last] = value
         return
     index = int(last)
-    # Items of a tuple that has no cell for them come one after the other.
+    # Items beyond the cells of a tuple follow each other, so the list grows one by one.
     container.extend([None] * (index + 1 - len(container)))
     container[index] = value

@@ -1,4 +1,4 @@
-"""The files that the references of a schema file lead to: read from its own filesystem, never from the network."""
+"""Bundles a schema file with the files that its ``$ref``s lead to, read from the same filesystem, never by HTTP."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kimi_beam.errors import SchemaError
 from kimi_beam.schema.lookalikes import targets_that_say_nothing
 
 BASE = "https://files.kimi-beam.invalid/"
-"""What the files of a schema are called, as URIs: by a host that cannot exist (RFC 6761). Their paths on this machine
-mean nothing on another, and would change the schema's hash from directory to directory."""
+"""The URI under which a schema's files are known, of a host that cannot exist (RFC 6761). Their real paths mean nothing
+on another machine, and would make the schema's hash depend on the directory."""
 
 _MOST = 1_000
 _NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "schemas")
@@ -23,21 +23,21 @@ _REFERENCES = ("$ref", "$dynamicRef")
 def bundled(
     schema: Any, path: str, read: Callable[[str], Any], is_there: Callable[[str], bool], *, has_registry: bool
 ) -> tuple[Any, dict[str, Any]]:
-    """A schema, and the files that its references lead to, and theirs.
+    """Collects the files that a schema refers to, directly and through other files.
 
     Args:
         schema: The schema.
-        path: Its file.
-        read: Gives the JSON value of another file of the same filesystem, or raises `SchemaError`.
-        is_there: Whether there is such a file.
-        has_registry: Whether what is no file may be found elsewhere.
+        path: The path of its file.
+        read: Returns the JSON value of another file of the same filesystem, or raises `SchemaError`.
+        is_there: Whether a file exists.
+        has_registry: Whether a reference to a missing file may be found in the user's registry instead.
 
     Returns:
-        The schema with a URI under `BASE` in place of each reference to a file, itself where there is none; and the
-        files by these URIs, rewritten in the same way.
+        The schema with a URI under `BASE` in place of each reference to a file (the same object if it has none), and
+        the files by these URIs, rewritten in the same way.
 
     Raises:
-        SchemaError: There is no such file, it is no JSON object, or there are more than 1,000.
+        SchemaError: A file is missing or no JSON object, or there are more than 1,000.
     """
     waiting: dict[str, str] = {}
     files: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def bundled(
 
         def target(reference: str) -> str:
             name, hash_, fragment = reference.partition("#")
-            # A part of the document that has a name of its own is meant before a file of that name.
+            # If a part of this document has that URI as its `$id`, the reference means the part and not a file.
             if not name or any(one == name or one.endswith(f"/{name}") for one in ids):
                 return reference
             beside = _file(name, file, ids[0] if ids else "")
@@ -84,12 +84,12 @@ def bundled(
 
 
 def _file(name: str, file: str, own_id: str) -> str | None:
-    """The file that a reference without its fragment names; None where it names none."""
+    """The file that a reference (without its fragment) names; None if it names no file."""
     parts = urlsplit(name)
     if parts.scheme == "file":
         return unquote(parts.path) if "://" not in file else None
     if parts.scheme or parts.netloc:
-        # A schema that has a URI may call its neighbours by theirs.
+        # A schema with an `$id` may refer to the files next to it by URIs next to that `$id`.
         directory = own_id.rpartition("/")[0] + "/"
         return (
             _joined(file, unquote(name[len(directory) :])) if "://" in own_id and name.startswith(directory) else None
@@ -103,14 +103,14 @@ def _joined(file: str, relative: str) -> str:
 
 
 def _uri_path(file: str, root: str) -> str:
-    """The way from the root's directory to a file; a URI cannot begin with two dots."""
+    """The path of a file relative to the root schema's directory, as a URI can hold it (without leading dots)."""
     start = posixpath.dirname(root.rpartition("://")[2]) or "."
     relative = posixpath.relpath(file.rpartition("://")[2], start)
     return "/".join("up" if part == ".." else quote(part) for part in relative.split("/"))
 
 
 def _ids(document: Any) -> Iterator[str]:
-    """The URIs of a document and of the parts of it that have one, its own first."""
+    """The `$id`s of a document and of its parts, the document's own first."""
     waiting = [document]
     for one in waiting:  # it grows meanwhile
         if isinstance(one, dict):

@@ -1,8 +1,8 @@
-"""Columns of single values: JSON values to an Arrow array and back, without altering one.
+"""Columns of scalars: convert JSON values to an Arrow array and back without altering any.
 
-Arrow first takes all values at once, as `Cells.raw`, which is fast; `Cells.finish` makes cells of that and finds out
-what Arrow altered. Where one value does not fit, all are looked at one by one, and what a cell cannot give back goes
-aside.
+The fast way converts all values at once to the Arrow type `Cells.raw`; `Cells.finish` makes the final array of that and
+notices if Arrow altered a value. If a value does not fit, all are converted one by one by `Cells.cell`, and a value
+that its cell cannot give back is set aside.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from kimi_beam.schema.aside import Aside, Place
 
 JSON = pa.json_(pa.string())
 Array: TypeAlias = Any
-"""A `pyarrow.Array`. The stubs give each type's a class of its own; which it is, is known here when the schema is."""
+"""A `pyarrow.Array`. Pyarrow's stubs have a class for each type, but the type is known only at run time."""
 UNFIT: Any = object()
-"""Instead of a cell: the value has none."""
+"""Returned by `Cells.cell` for a value that has no cell."""
 
 Values: TypeAlias = Callable[[], Sequence[Any]]
-"""The values of which Arrow made an array: taken out of their objects only where somebody has to look at them."""
+"""Returns the values of which Arrow made an array. They are taken out of their objects only if they are needed."""
 REFUSES = (pa.ArrowException, ArithmeticError, LookupError, AttributeError, ValueError, TypeError)
-"""What is raised where values do not fit."""
+"""The exceptions that pyarrow and the conversions here raise if a value does not fit."""
 
 
 class Column(ABC):
-    """What one place of a schema becomes.
+    """The column of one place of a schema.
 
     Attributes:
         type: The Arrow type.
@@ -42,23 +42,23 @@ class Column(ABC):
 
     @abstractmethod
     def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        """An array of `type` with a cell for each value; None and what goes aside are null cells."""
+        """Converts values to an array of `type`. None, and values that are set aside, become null cells."""
 
     @abstractmethod
     def read(self, array: Array) -> list[Any]:
-        """The values of an array; None for a null cell."""
+        """Converts an array back to values; a null cell gives None."""
 
     def holds_all(self) -> bool:
-        """Whether each value of its JSON type has a cell, so that none is ever null for want of room."""
+        """Whether each value of its JSON type has a cell, so that none is ever set aside."""
         return False
 
 
 class Cells(Column):
-    """A column whose values have no parts.
+    """A column of scalars.
 
     Attributes:
-        raw: The Arrow type that all values are taken as at once: `pyarrow.array` refuses what is no such value, or
-            `finish` does. None: there is none, they have to be looked at.
+        raw: The Arrow type to which all values are converted at once; `pyarrow.array` or `finish` refuses a value that
+            does not fit. None: there is no such type, so the values are converted one by one.
     """
 
     raw: Any = None
@@ -79,27 +79,27 @@ class Cells(Column):
         return self.array_of_cells(cells)
 
     def finish(self, raw: Array, values: Values) -> Array:
-        """An array of `type` of what `pyarrow.array` made of the values.
+        """Makes the array of `type` from the array of type `raw`.
 
         Args:
-            raw: An array of the type `raw`.
-            values: Of which it was made; null cells of `raw` are None there.
+            raw: The values converted at once.
+            values: Returns the values themselves; null cells of `raw` are None among them.
 
         Raises:
-            ValueError: One of them does not fit, or anything else of `REFUSES`: `build` looks at each.
+            ValueError: A value does not fit (or another exception of `REFUSES`); `build` then converts one by one.
         """
         return raw
 
     def array_of_cells(self, cells: list[Any]) -> Array:
-        """An array of what `cell` gave."""
+        """Makes an array of the results of `cell`."""
         return pa.array(cells, self.type)
 
     def cell(self, value: Any) -> Any:
-        """What Arrow takes for a value; `UNFIT` where the cell would not give it back."""
+        """The value in the form that `pyarrow.array` takes; `UNFIT` if the cell would not give the value back."""
         raise NotImplementedError
 
     def unfit(self, value: Any, where: tuple[int, str], aside: Aside) -> None:
-        """What becomes of a value that has no cell."""
+        """Sets a value aside that has no cell; some columns refuse it instead."""
         aside.set_aside(where, value, suspect=True)
 
     def read(self, array: Array) -> list[Any]:
@@ -139,7 +139,7 @@ class Boolean(Cells):
 
 
 class Bytes(Cells):
-    """Bytes in base64, in its one plain spelling."""
+    """Bytes in base64. Only the canonical spelling is accepted, as values are read back in it."""
 
     type = pa.binary()
 
@@ -155,7 +155,7 @@ class Bytes(Cells):
 
 
 class Category(Cells):
-    """Strings of a closed list. The dictionary is the whole list, so that all batches have the same."""
+    """Strings of a closed list. The dictionary holds the whole list, so that it is the same in all batches."""
 
     type = pa.dictionary(pa.int32(), pa.string())
     raw = pa.string()
@@ -193,7 +193,7 @@ class Json(Cells):
             except (TypeError, ValueError, RecursionError) as e:
                 aside.refuse(place(index), "type", f"has no JSON text: {e}")
                 texts.append(None)
-        # Binary first: orjson's bytes are UTF-8, which is then checked once for all of them.
+        # Made as binary and cast, because the UTF-8 of orjson is then checked once for the whole column.
         storage = pa.array(texts, pa.binary()).cast(pa.string())
         return pa.ExtensionArray.from_storage(JSON, storage)
 

@@ -1,9 +1,9 @@
-"""What a class gives back for an answer, as JSON in the shape of the class's validation schema.
+"""Turns the object that the user's class makes of an answer into JSON that fits the class's validation schema.
 
-`model_dump` would not do: it has the shape of the serialization schema, with computed fields, without excluded ones,
-under other aliases, and through the class's serializers, so that it does not fit the columns. Here objects are read by
-their fields, under the names that the validation schema has. What the class leaves as it was stays as the model wrote
-it, so that no digit of a number changes. It is imported where a class is given.
+`model_dump` cannot be used: it follows the serialization schema, with computed fields, without excluded ones, with
+other aliases and through the class's serializers, so that its result does not fit the columns. Here the fields of
+objects are read under the names of the validation schema. A value that the class does not change stays as the model
+wrote it, so that no digit of a number changes. Imported only if the user's schema is a class.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ZEROS = re.compile(
 )
 _PLAIN_NUMBERS = (int, float)
 _MOST_MOVED = 100
-"""Places that are looked at for where an item of a list was before."""
+"""How many positions of a list are searched for the original of an item that may have moved."""
 _AS_TEXT = (uuid.UUID, PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network)
 _IN_TIME = (datetime.date, datetime.time)
 _SECOND, _MICROSECOND = datetime.timedelta(seconds=1), datetime.timedelta(microseconds=1)
@@ -41,22 +41,22 @@ _DURATIONS = TypeAdapter(datetime.timedelta)
 
 
 class _Fields(NamedTuple):
-    """The fields of a class, or of a TypedDict."""
+    """The fields of a class or a TypedDict, and their keys in JSON."""
 
     names: Mapping[str, str]
     """The key of each field in the validation schema, by its name in Python."""
     inputs: Mapping[str, tuple[str, ...]]
-    """The keys that each field may be read from."""
+    """By field name, the keys that the field may be read from."""
     required: frozenset[str]
     taken: frozenset[str]
-    """All keys that fields may be read from."""
+    """All keys that any field may be read from."""
 
 
 class ClassValues:
-    """Turns what a class gives back into JSON.
+    """Turns the objects of a class into JSON.
 
     Args:
-        adapter: Of the class.
+        adapter: Pydantic's adapter of the class.
     """
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
@@ -68,18 +68,18 @@ class ClassValues:
         self._collect(adapter.core_schema)
 
     def json_of(self, text: bytes, instance: Any) -> Any:
-        """What the class gives back for an instance, as JSON.
+        """Validates an instance by the class, and returns the class's object as JSON.
 
         Args:
             text: The instance as JSON text.
-            instance: The same; keys of it that the class takes no notice of are kept.
+            instance: The same instance as values. Keys that the class ignores are kept.
 
         Returns:
-            The instance itself where the class leaves it as it is.
+            The JSON value; `instance` itself if the class does not change it.
 
         Raises:
-            NoJsonError: Something in what it gives back has no JSON form.
-            Exception: What its validators raise.
+            NoJsonError: The class's object cannot be written as JSON.
+            Exception: Any exception of the class's validators.
         """
         value = self._adapter.validate_json(text)
         if self._is_dumped_alike and self._dumps_alike(value, instance):
@@ -87,7 +87,7 @@ class ClassValues:
         try:
             found = self._json(value, instance, _ABSENT)
         except _NeedsDumpError:
-            if self._is_lazy:  # what was read of it is gone
+            if self._is_lazy:  # a lazy iterable can be read only once, so it is made again
                 value = self._adapter.validate_json(text)
             dumped = self._dumped(value)
             if self._is_lazy:
@@ -96,7 +96,7 @@ class ClassValues:
         return instance if jsontext.same(found, instance) else found
 
     def _dumps_alike(self, value: Any, instance: Any) -> bool:
-        """Whether the class left the instance as it is, told in a fraction of the time; False: perhaps not."""
+        """A fast check whether the class left the instance unchanged; False means that it may have changed it."""
         try:
             dumped = self._adapter.dump_python(
                 value, mode="json", by_alias=True, exclude_unset=self._has_null_defaults, warnings="none"
@@ -112,7 +112,7 @@ class ClassValues:
             )
         except NoJsonError:
             raise
-        except Exception as e:  # serializers are the user's, and may raise anything
+        except Exception as e:  # a user's serializers may raise anything
             raise NoJsonError(f"what the class gave back has no JSON form: {e}") from None
 
     # -------------------------------------------------------------------------------------------- values
@@ -134,7 +134,7 @@ class ClassValues:
         if isinstance(value, datetime.timedelta):
             return _duration(value, before)
         if isinstance(value, _IN_TIME):
-            # "10:00:00.500000": a column gives a fraction back without the zeros at its end.
+            # "10:00:00.500000" loses its last zeros, because columns give fractions back without them.
             return _ZEROS.sub("", pydantic_core.to_jsonable_python(value), count=1)
         if isinstance(value, _AS_TEXT):
             return str(value)
@@ -143,7 +143,7 @@ class ClassValues:
         if hasattr(value, "get_secret_value"):
             return self._json(value.get_secret_value(), before, _ABSENT, dumped_once=dumped_once)
         if isinstance(dumped, str) and isinstance(before, str) and not isinstance(value, bytes):
-            return _json_text(dumped, before)  # Json[…]: the field is a text
+            return _json_text(dumped, before)  # a field of pydantic's type Json, whose JSON is a string
         if isinstance(before, str) and isinstance(value, (BaseModel, Mapping, list, tuple, Set)) and not dumped_once:
             raise _NeedsDumpError
         if isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
@@ -170,7 +170,7 @@ class ClassValues:
         found = [against(place, _at(olds, place)) for place in range(len(items))]
         if not any(isinstance(old, dict) for old in olds):
             return found
-        # An item that moved takes the keys along that the class takes no notice of, and none of another's.
+        # A moved item keeps the keys that the class ignores, so each item has to be matched with its own original.
         still = [place < len(olds) and jsontext.same(one, olds[place]) for place, one in enumerate(found)]
         if len(items) == len(olds) and all(still):
             return found
@@ -195,7 +195,7 @@ class ClassValues:
         old = before if isinstance(before, dict) else {}
         dumps = dumped if isinstance(dumped, dict) else {}
         taken = fields.taken
-        # In the order of the answer, and then of the class: a row that the class leaves alone stays as it was.
+        # The keys keep the order of the answer, then follow new ones, so that an unchanged object stays the same.
         found: dict[str, Any] = {key: item for key, item in old.items() if key not in taken and key not in extra}
         for name, item in (*given.items(), *extra.items()):
             key = fields.names.get(name, name)
@@ -203,7 +203,7 @@ class ClassValues:
             if was is _ABSENT and len(inputs := fields.inputs.get(name, ())) > 1:
                 was = next((old[one] for one in inputs if one in old), _ABSENT)
             new = self._json(item, was, dumps.get(name, _ABSENT), dumped_once=once)
-            if new is not None or was is not _ABSENT:  # a default of null is no more than an absent value
+            if new is not None or was is not _ABSENT:  # a default of None is left out, as it means absent
                 found[key] = new
         return found
 
@@ -258,7 +258,7 @@ class ClassValues:
             self._has_null_defaults = self._has_null_defaults and node.get("default", _ABSENT) is None
         elif kind == "dataclass" and node.get("post_init"):
             self._has_null_defaults = False
-        # What a serializer changes back would look as if the class had changed nothing.
+        # A serializer may undo the class's change, so that a dump would look as if nothing had changed.
         if isinstance(node.get("serialization"), dict) or node.get("serialization_alias") != node.get(
             "validation_alias"
         ):
@@ -266,7 +266,7 @@ class ClassValues:
 
 
 class _NeedsDumpError(Exception):
-    """A value is of a type whose form in JSON its field knows."""
+    """A value has a type that only its field's serializer can write as JSON."""
 
 
 def _innermost(node: Any) -> Mapping[str, Any]:
@@ -288,7 +288,7 @@ def _fields(described: Any) -> _Fields:
         alias = field.get("validation_alias", name)
         alias = alias if isinstance(alias, list) else [alias]
         paths = alias if isinstance(alias[0], list) else [alias]
-        # As pydantic names it in the JSON Schema: by the first alias that is no path into something.
+        # The key is the first alias that is not a path, as in pydantic's JSON Schema.
         names[name] = next((path[0] for path in paths if len(path) == 1 and isinstance(path[0], str)), name)
         inputs[name] = (*dict.fromkeys((*(path[0] for path in paths if isinstance(path[0], str)), name)),)
         if field.get("required", True):
@@ -311,7 +311,7 @@ def _text(value: str) -> str:
 
 
 def _number(value: Any, before: Any) -> Any:
-    """A number as the model wrote it, unless the class changed it."""
+    """The number as the model wrote it, unless the class changed it."""
     if isinstance(before, (int, float, Decimal)) and not isinstance(before, bool) and _is_as_read(value, before):
         return before
     if isinstance(value, Decimal):
@@ -326,7 +326,7 @@ def _number(value: Any, before: Any) -> Any:
 
 
 def _is_as_read(value: Any, before: Any) -> bool:
-    """Whether a number is what pydantic reads: it reads the digits of a decimal as a float, too."""
+    """Whether the number is just what pydantic reads from the answer; it may read a decimal's digits as a float."""
     if bool(value == before):
         return True
     try:
@@ -336,7 +336,7 @@ def _is_as_read(value: Any, before: Any) -> bool:
 
 
 def _duration(value: datetime.timedelta, before: Any) -> str:
-    """A duration as the model wrote it, unless the class changed it; pydantic would count years, of 365 days."""
+    """The duration as the model wrote it, unless the class changed it: pydantic would write years of 365 days."""
     if isinstance(before, str):
         with contextlib.suppress(ValueError):
             if _DURATIONS.validate_python(before) == value:
@@ -367,7 +367,7 @@ def _json_text(dumped: str, before: str) -> str:
 
 
 def _in_order(items: list[Any], before: Any) -> list[Any]:
-    """The items of a set in the order of the answer, others after them: a set has another order in each process."""
+    """The items of a set in the order of the answer, new items last. A set's own order differs between processes."""
     places = {jsontext.canonical(item): place for place, item in enumerate(before if isinstance(before, list) else ())}
     return sorted(items, key=lambda item: (places.get(key := jsontext.canonical(item), len(places)), key))
 

@@ -1,6 +1,6 @@
-"""The JSON Schema of a class, by pydantic.
+"""The JSON Schema of a class, made by pydantic.
 
-Imported where a class is given: pydantic takes a tenth of a second, which a schema in a file need not wait for.
+Imported only if the user's schema is a class: importing pydantic takes a tenth of a second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing_extensions import is_typeddict as is_typeddict_extension
 
 
 def has_schema(found: type) -> bool:
-    """Whether it is a class of a kind that has one."""
+    """Whether it is a pydantic model, a dataclass or a TypedDict."""
     return (
         issubclass(found, BaseModel)
         or dataclasses.is_dataclass(found)
@@ -25,10 +25,10 @@ def has_schema(found: type) -> bool:
 
 
 def json_schema(found: type) -> dict[str, Any]:
-    """Its JSON Schema.
+    """The JSON Schema of a class.
 
     Raises:
-        ValueError: It has none.
+        ValueError: Pydantic cannot make one.
     """
     try:
         return TypeAdapter(found).json_schema(schema_generator=_Generator)
@@ -37,12 +37,12 @@ def json_schema(found: type) -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's own, but for three types.
+    """Pydantic's generator with other schemas for three types.
 
-    A Decimal is said to be one (``format: decimal``, a name of the OpenAPI Initiative's registry), so that its column
-    is a decimal and not a number beside a string; one with so many places says so. A datetime without an offset is not
-    what ``date-time`` means, which pydantic says of it; its column is one of local times.
-    Branches of a union among which a function of the user's chooses may overlap, which ``oneOf`` would refuse.
+    A Decimal gets ``format: decimal`` (a name of the OpenAPI Initiative's registry) and its number of decimal places,
+    so that its column is a decimal instead of a union of number and string. A naive datetime gets ``date-time-local``,
+    because ``date-time``, which pydantic gives it, requires an offset. A union whose branch is chosen by a function
+    gets ``anyOf``, because ``oneOf`` would refuse values that fit several branches.
     """
 
     def tagged_union_schema(self, schema: Any) -> dict[str, Any]:

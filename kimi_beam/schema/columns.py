@@ -1,7 +1,7 @@
-"""Columns of objects and arrays: instances taken apart, column by column, and put together again.
+"""Columns of objects, arrays, maps and unions: split instances into columns, and build them again from the columns.
 
-A null cell alone means that a member is absent; one that must be there is null by it. An explicit null where the member
-may also be absent stands aside, unless both mean the same.
+A null cell means that the member is absent, or null if the member is required. An explicit null of an optional member
+is set aside, unless both mean the same (`Member.same`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Member:
     """One member of an object and its column.
 
     Attributes:
-        name: The property; of a tuple, the position.
+        name: The name of the property; in a tuple, the position.
         field: The Arrow field.
         column: The column.
-        required: Whether it is always there.
-        null: Whether it may be null.
-        same: Whether null means the same as absent, so that its cell says enough of both.
+        required: Whether the member is always present.
+        null: Whether the member may be null.
+        same: Whether null means the same as absent, so that a null cell stands for both.
     """
 
     name: Any
@@ -45,10 +45,10 @@ class Member:
 
 
 class Record(Column):
-    """Objects with named members: a struct. At the root, the columns of the table.
+    """Objects with named members: a struct, or the columns of the table for the root.
 
     Args:
-        members: The members in their order.
+        members: The members in the order of the columns.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -68,9 +68,9 @@ class Record(Column):
         return pa.StructArray.from_arrays(arrays, fields=[m.field for m in self.members], mask=mask)
 
     def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], Sequence[bool] | None]:
-        """The column of each member, and which values are no objects, if some are: their cells are null."""
-        # Each way finds out whether it may go before it builds a column that has parts: what is nested would otherwise
-        # be built by each, and again by each at every level.
+        """The array of each member, and which values are no objects; None if all are. Their cells are null."""
+        # Each fast way decides whether it applies before it builds a nested column. Otherwise every way would build the
+        # nested columns again, and so at every level.
         for way in (self._of_full_objects, self._of_plain_objects):
             mine = Aside()
             try:
@@ -91,14 +91,14 @@ class Record(Column):
         return arrays, [o is None for o in objects] if gaps else None
 
     def _of_full_objects(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], None]:
-        """The columns of objects that have each member and no other, as most answers have.
+        """The arrays of objects that have every member and no other key, as most answers do.
 
-        It does not ask what a value is: only a dict has both a length and these keys. And nothing here makes an object
-        a row: the garbage collector would take longer to look at them than all the rest does.
+        No type is checked, because only a dict has both a length and these keys. No Python object is made per row,
+        because the garbage collector would take longer to look at them than all the rest takes.
         """
         if not self.members or sum(map(len, values)) != len(values) * len(self.members):
             raise ValueError("not each object has each member and no other")
-        # A parser gives equal keys as one string, and that very string is found faster than one that is only equal.
+        # The parser uses one string object for equal keys, and a dict finds a key faster by the same object.
         keys = {key: key for key in values[0]} if values and type(values[0]) is dict else {}
         found: dict[Any, Array] = {}
 
@@ -111,7 +111,7 @@ class Record(Column):
         for m in self.members:
             items = list(map(itemgetter(keys.get(m.name, m.name)), values))
             if m.name in self._cells:
-                build(m, items)  # at once, so that no two such lists take memory
+                build(m, items)  # built at once, so that only one such list is in memory at a time
             else:
                 last.append((m, items))
         for m, items in last:
@@ -121,9 +121,9 @@ class Record(Column):
     def _of_plain_objects(
         self, values: Sequence[Any], place: Place, aside: Aside
     ) -> tuple[list[Array], Sequence[bool] | None]:
-        """The columns of objects that have no key without a column and no null that means more than its cell.
+        """The arrays of objects without unnamed keys and without nulls that have to be set aside, split by Arrow.
 
-        Arrow takes them apart. That nothing is lost is known by counting: each key has become a cell.
+        That nothing was lost is proved by counting: there are as many cells as keys.
         """
         types = set(map(type, values))
         if not types <= {dict, NoneType}:
@@ -149,7 +149,7 @@ class Record(Column):
                     raise ValueError("a member is missing, or null where it must not be")
                 keys -= nulls
         if keys:
-            # Nulls that mean what absence means have no need of more than their cell.
+            # A null that means the same as absence needs only its null cell, so it is not counted.
             keys -= sum(o.get(m.name, o) is None for m in self.members if m.same for o in objects)
         if keys:
             raise ValueError("a key without a column, or a null beside absence")
@@ -160,7 +160,7 @@ class Record(Column):
         return arrays, [o is None for o in values] if NoneType in types else None
 
     def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
-        """The objects as dicts, and whether there are gaps: what is none goes aside and leaves None."""
+        """The objects as dicts, and whether there are gaps: a value that is no object is set aside and leaves None."""
         return _only(dict, values, place, aside)
 
     def _unnamed(self, objects: Sequence[Any], place: Place, aside: Aside) -> None:
@@ -175,7 +175,7 @@ class Record(Column):
 
     @staticmethod
     def _nulls(m: Member, items: Sequence[Any], objects: Sequence[Any] | None, place: Place, aside: Aside) -> None:
-        """Keeps nulls that mean more than their cell. Without `objects`, each has the member."""
+        """Sets explicit nulls aside that differ from absence. If `objects` is None, every object has the member."""
         if m.same:
             return
         must = m.null and m.required
@@ -196,7 +196,7 @@ class Record(Column):
         return found if present is None else [o if there else None for o, there in zip(found, present, strict=True)]
 
     def objects(self, arrays: Mapping[str, Array], count: int) -> list[dict[Any, Any]]:
-        """The objects of some columns, by their field's name; a column that is missing is one of absent members."""
+        """Builds objects from the arrays of fields, by field name. A missing array means that the member is absent."""
         found: list[dict[Any, Any]] = [{} for _ in range(count)]
         for m in self.members:
             array = arrays.get(m.field.name)
@@ -209,7 +209,7 @@ class Record(Column):
 
 
 class Tuple(Record):
-    """Arrays whose items differ by position: a struct."""
+    """Arrays whose items have a schema for each position: a struct."""
 
     def _of_full_objects(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], None]:
         if not set(map(type, values)) <= {list}:
@@ -238,7 +238,7 @@ def _in_order(items: dict[int, Any]) -> list[Any]:
 
 
 class List(Column):
-    """Arrays of one kind of item."""
+    """Arrays whose items have one schema."""
 
     def __init__(self, item: Column, field: Any) -> None:
         self.item, self.type = item, pa.list_(field)
@@ -264,7 +264,7 @@ class List(Column):
 
 
 class Map(Column):
-    """Objects whose keys are not named and whose values are of one kind."""
+    """Objects with arbitrary keys whose values have one schema."""
 
     def __init__(self, item: Column, field: Any) -> None:
         key: Any = pa.field("key", pa.string(), nullable=False)
@@ -281,7 +281,7 @@ class Map(Column):
         keys = list(chain.from_iterable(filled))
         items = list(chain.from_iterable(value.values() for value in filled))
         array = self.item.build(items, entry(place, starts[:-1], keys), aside)
-        # A null offset is a null map.
+        # In Arrow a null offset makes a null map.
         offsets = [None if value is None else start for value, start in zip(values, starts, strict=False)]
         ends: Array = pa.array([*offsets, starts[-1]], pa.int32())
         return pa.MapArray.from_arrays(ends, pa.array(keys, pa.string()), array, type=self.type)
@@ -310,10 +310,10 @@ _KINDS: dict[type, str] = {
 
 
 class Union(Column):
-    """Values of several JSON types: a struct of which one field is filled.
+    """Values of several JSON types: a struct with a field for each type, of which one is filled.
 
     Args:
-        members: The column of each type, by its name.
+        members: The column of each type, by the name of the type.
     """
 
     def __init__(self, members: Mapping[str, Column]) -> None:
@@ -350,7 +350,7 @@ def _unwritable(key: str) -> bool:
 
 
 def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
-    """The values that are of a kind, and whether there are gaps: others go aside and leave None."""
+    """The values of a Python type, and whether there are gaps: other values are set aside and leave None."""
     types = set(map(type, values))
     if types <= {kind, NoneType}:
         return values, NoneType in types

@@ -1,4 +1,4 @@
-"""Several shapes in one: ``allOf`` and what is like it, ``anyOf`` and what is like it."""
+"""Merges shapes: `both` for ``allOf`` and references, `either` for ``anyOf``, ``oneOf`` and conditions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from kimi_beam.schema.shapes import ALL, ANY, NEVER, NULL, Rest, Shape, Term, jo
 
 
 def both(one: Shape, other: Shape, *, hint: bool = False) -> Shape:
-    """What is known of values that both shapes describe.
+    """The shape of values that fit both shapes.
 
     Args:
         one: A shape.
-        other: Another.
-        hint: The other holds in some cases only: it may name members, and tell of values that `one` says nothing of.
+        other: Another shape.
+        hint: Whether `other` holds only under a condition. It then names members, and describes values about which
+            `one` says nothing, but narrows nothing.
     """
     if one is ANY or other is ANY:
         return other if one is ANY else one
@@ -93,7 +94,7 @@ def _common_rest(one: Shape, other: Shape) -> Rest:
 
 
 def either(shapes: list[Shape]) -> Shape:
-    """What is known of values that one of the shapes describes."""
+    """The shape of values that fit at least one of the shapes."""
     shapes = [shape for shape in shapes if shape.kinds]
     if not shapes:
         return NEVER
@@ -168,7 +169,7 @@ def _either_members(objects: list[Shape]) -> dict[str, Term]:
     members = {}
     for name, terms in found.items():
         term = joined("either", terms)
-        # Where a case does not name it, it may hold what another part of the schema says of it.
+        # If a branch does not name the member, another part of the schema may describe it.
         everywhere = len(terms) == sum(shape.rest is not False or name in shape.members for shape in objects)
         members[name] = term if everywhere or term.how == "maybe" else Term("maybe", (term,))
     return members

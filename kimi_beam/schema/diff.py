@@ -1,4 +1,4 @@
-"""What becomes of a dataset's readers when its schema changes: the columns of two Arrow schemas compared."""
+"""Compares the columns of two schemas: can a reader of the old dataset read the new one?"""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-_Type: TypeAlias = Any  # the stubs give each type a class of its own
+_Type: TypeAlias = Any  # a `pyarrow.DataType`; pyarrow's stubs have a class for each type
 
 
 class Verdict(Enum):
-    """What a change does to those who read old and new files together, by their severity."""
+    """What a change means for a reader of old and new files together, in order of severity."""
 
     COMPATIBLE = "compatible"
     """The columns are the same."""
     WIDENING = "widening"
-    """Old files can be read as new ones: columns were added, or hold more than they did."""
+    """Old files can be read as new ones: columns were added, or have a wider type."""
     BREAKING = "breaking"
-    """A column is gone, or holds what it did not."""
+    """A column was removed, or its new type does not hold all old values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Change:
 
     Attributes:
         path: The column, with a dot before each field in it and ``[]`` for items.
-        verdict: What it does to readers.
-        what: In words.
+        verdict: Whether readers break.
+        what: The difference in words.
     """
 
     path: str
@@ -42,12 +42,12 @@ class Change:
 
 
 def diff(old: pa.Schema, new: pa.Schema) -> list[Change]:
-    """Each difference between the columns, in the old one's order; none where they are the same in whatever order."""
+    """The differences between the columns, in the order of the old ones. The order of columns is no difference."""
     return list(_fields("", old, new))
 
 
 def verdict(changes: Iterable[Change]) -> Verdict:
-    """The severest of some changes."""
+    """The most severe verdict of some changes; compatible if there are none."""
     found = {change.verdict for change in changes}
     return next((v for v in (Verdict.BREAKING, Verdict.WIDENING) if v in found), Verdict.COMPATIBLE)
 
@@ -83,7 +83,7 @@ def _types(path: str, old: _Type, new: _Type) -> Iterator[Change]:
 
 
 def _holds(old: _Type, new: _Type) -> bool:
-    """Whether each value of the old type is one of the new, under the same SQL."""
+    """Whether the new type holds every value of the old one, so that the same SQL still works."""
     if pa.types.is_dictionary(old):
         return bool(pa.types.is_string(new))
     if pa.types.is_integer(old) and pa.types.is_integer(new):

@@ -1,8 +1,9 @@
-"""Why an instance is not valid, in bounded time and memory: validity decides, and the explanation is cut short.
+"""Explains why an instance is invalid, in bounded time and memory, because answers are untrusted.
 
-An answer is untrusted, and a union's explanation says why each of its branches failed. Where unions stand in unions
-that doubles with each level, and each failed value of a large answer is one more: at 18 levels it takes minutes where
-validity is known in hundredths of a second. So what may grow like that is explained by counted steps, or not at all.
+The explanation of a union says why each of its branches failed. With unions inside unions it doubles at each level, and
+grows with each invalid value of a large answer: at 18 levels it takes minutes, while validity itself is decided in
+hundredths of a second. So an explanation that may grow like that is searched in a limited number of steps, and given up
+after these.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ _EXPLAINERS = {
     "2020-12": jsonschema.Draft202012Validator,
 }
 _MAX_SIZE = 10_000
-"""Places of a schema, those behind references once for each reference, that an explanation may look at."""
+"""The size of a schema up to which everything is explained: its subschemas, counted again for each reference."""
 _MAX_VALUES = 10_000
-"""Values of an instance of which each may be a reason why a branch of a union failed."""
+"""The number of values in an instance up to which everything is explained."""
 _MAX_WORK = 50_000_000
-"""Places of the schema times bytes of the instance: each reason holds the value that it is about."""
+"""Size of the schema times bytes of the instance up to which everything is explained: a reason quotes its value."""
 _MAX_STEPS = 3_000
-"""Keywords that are looked at, some 20 µs each, where an explanation goes by counted steps."""
+"""Keywords that a limited explanation looks at; each takes some 20 µs."""
 _MAX_DEPTH = 100
-"""Keywords within keywords, of some four Python calls each, where an explanation goes by counted steps."""
+"""Nesting of keywords that a limited explanation follows; each level takes some four Python calls."""
 _SMALL = 2_000
 _MEDIUM = 20_000
 _NOT_EXPLAINED = Violation(
@@ -55,15 +56,15 @@ def _is_leaf(branch: Any) -> bool:
 
 
 class Explainer:
-    """Explains what one schema says against instances.
+    """Explains why instances violate one schema.
 
     Args:
-        validator: What `violations.compiled` gave.
+        validator: The validator that `violations.compiled` returned.
         schema: The schema.
-        documents: Other schemas by URI.
-        scope: Gives where its references lead.
-        draft: Its draft where it does not say; None: 2020-12.
-        formats: Whether ``format`` asserts, and how.
+        documents: The other schemas that it may refer to, by URI.
+        scope: Returns the resolver of its references.
+        draft: Its draft, if the schema has no ``$schema``; None: 2020-12.
+        formats: Whether ``format`` asserts, and whether date-times and times may then lack an offset.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Explainer:
         self._scope, self._draft, self._formats = scope, draft, formats
 
     def line(self, instance: Any) -> str:
-        """The first violations of an instance that is not valid, or the one that tells most of a union's, as a line."""
+        """The first violations of an invalid instance, or the most relevant one of a union, as one line."""
         text = jsontext.dumps_any(instance)
         if self._may_explode(text):
             return str(self._best_match(instance, text) or _NOT_EXPLAINED)
@@ -93,7 +94,7 @@ class Explainer:
         return "; ".join(map(str, all_of(self._validator, instance)[:3] if is_small else [first]))
 
     def violations(self, instance: Any) -> list[Violation]:
-        """Each violation of an instance that is not valid; one where all of them might be too many."""
+        """All violations of an invalid instance; only one if there might be too many."""
         text = jsontext.dumps_any(instance)
         if self._may_explode(text):
             return [self._best_match(instance, text) or _NOT_EXPLAINED]
@@ -103,7 +104,7 @@ class Explainer:
         return [] if first is None else [first]
 
     def first(self, instance: Any) -> Violation | None:
-        """The first violation; None where the instance is valid."""
+        """The first violation; None if the instance is valid."""
         if self._validator.is_valid(instance):
             return None
         text = jsontext.dumps_any(instance)
@@ -112,7 +113,7 @@ class Explainer:
         return first_of(self._validator, instance)
 
     def _may_explode(self, text: bytes) -> bool:
-        """Whether the reasons why a union fails may be too many; without one the first violation ends the search."""
+        """Whether there may be too many reasons why a union fails. Without unions the first violation is enough."""
         return self._has_deep_unions and (
             self._size >= _MAX_SIZE
             or text.count(b",") + text.count(b":") > _MAX_VALUES
@@ -125,7 +126,7 @@ class Explainer:
 
     @cached_property
     def _has_deep_unions(self) -> bool:
-        """Whether a union has a branch with places of its own: a leaf fails once, however large the instance is."""
+        """Whether a branch of a union has subschemas. One without them fails only once, however large the value is."""
         if b'"anyOf"' not in self._canonical and b'"oneOf"' not in self._canonical:
             return False
         waiting: list[Any] = [self._schema, *self._documents.values()]
@@ -144,33 +145,33 @@ class Explainer:
     @cached_property
     def _size(self) -> int:
         combines = any(word in self._canonical for word in (b'"anyOf"', b'"oneOf"', b'"allOf"', b'"depend', b'"then"'))
-        # Otherwise each value is looked at by one schema at a time, however often that leads back to itself.
+        # Without combinations each value is looked at by one schema only, also if the schema is recursive.
         return size(self._scope(), _MAX_SIZE) if combines else 1
 
     def _best_match(self, instance: Any, text: bytes) -> Violation | None:
-        """The violation that `jsonschema` holds most relevant; it looks into the branches of a union."""
+        """The violation that `jsonschema` finds most relevant, as it looks into the branches of a union."""
         if b'"patternProperties"' in self._canonical or len(text) > _MEDIUM:
             return None
         try:
             kind = validator_for(self._schema, _EXPLAINERS[self._draft or "2020-12"])
             error = best_match(_counted(kind, _MAX_STEPS, self._formats)(self._schema).iter_errors(instance))
-        except Exception:  # too many steps, or whatever it raises on a schema that only the other validator can read
+        except Exception:  # too many steps, or anything that it raises on a schema that only `jsonschema-rs` can read
             return None
         return error and violation(error.absolute_path, str(error.validator), error.message)
 
 
 class _TooManyStepsError(Exception):
-    """The explanation has looked at as many keywords as it may, or as deep."""
+    """The explanation has reached its limit of keywords or of nesting."""
 
 
 def _counted(kind: Any, steps: int, formats: Formats) -> Any:
-    """The validator class, but that it looks at so many keywords and no more."""
+    """A subclass of a validator class that raises `_TooManyStepsError` after this many keywords."""
     left, depth = [steps], [0]
 
     def counting(keyword: Callable[..., Iterator[Any] | None]) -> Callable[..., Iterator[Any]]:
         def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
             left[0] -= 1
-            # Python's own bound on depth is no help: where a library in Rust meets it, that ends in a panic.
+            # Python's own recursion limit does not help, because a library in Rust panics when it is reached.
             if left[0] < 0 or depth[0] == _MAX_DEPTH:
                 raise _TooManyStepsError
             depth[0] += 1
@@ -190,7 +191,7 @@ def _counted(kind: Any, steps: int, formats: Formats) -> Any:
     return extend(kind, {**checks, **dict.fromkeys(_ENDLESS, _nothing_against)})
 
 
-# Its patterns are Python's, which a hostile answer can keep busy for ever; its uniqueItems is quadratic.
+# A hostile answer can keep `jsonschema` busy for ever: its patterns are Python's, and its uniqueItems is quadratic.
 _ENDLESS = ("pattern", "uniqueItems")
 
 

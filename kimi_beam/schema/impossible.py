@@ -1,7 +1,7 @@
-"""What no answer can meet: a schema that contradicts itself, so that each document would be paid for in vain.
+"""Finds contradictions in a schema, by which no answer can be valid and every document would be paid for in vain.
 
-Only what is certain is found: every reason here is a proof, and many contradictions have none here. What is sent counts
-too: it is closed, so a required property of which the schema says nothing is never asked for.
+Each contradiction that is reported is proved; many others are not found. A required property that the schema does not
+describe is one too: the schema that is sent is closed, so that the model is never asked for it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ _ELSEWHERE = (
     "$ref", "$dynamicRef", "$recursiveRef", "allOf", "$schema", "$id", "id", "$anchor", "$dynamicAnchor",
     "$recursiveAnchor", "$defs", "definitions",
 )  # fmt: skip
-"""Keywords that a schema's own part can be judged without."""
+"""Keywords that are left out when a value is validated against a schema's own keywords alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """A place that no value can have.
+    """A place for which no value is valid.
 
     Attributes:
-        path: Its JSON Pointer in the answer, with ``*`` for any item.
-        reason: Why, in words.
-        is_certain: Whether every answer has the place, so that none is valid; otherwise those that have it.
+        path: The place's JSON Pointer in the answer, with ``*`` for any item.
+        reason: The proof in words.
+        is_certain: Whether every answer has this place, so that no answer is valid. If not, only answers that have the
+            place are invalid.
     """
 
     path: str
@@ -53,12 +54,12 @@ class Contradiction:
 
 
 def contradictions(shapes: Shapes, root: Term, draft: str, *, formats: bool) -> Iterator[Contradiction]:
-    """The places of a schema that no value can have.
+    """The places of a schema for which no value is valid.
 
     Args:
         shapes: The schema's shapes.
-        root: Its root.
-        draft: Its draft, by whose rules values are judged.
+        root: The schema's root.
+        draft: The schema's draft, by whose rules values are validated.
         formats: Whether ``format`` asserts.
     """
     return _Search(shapes, draft, formats=formats).found(root, "", (), set(), is_certain=True)
@@ -72,14 +73,14 @@ class _Search:
     def found(
         self, term: Term, at: str, above: tuple[Term, ...], seen: set[Term], *, is_certain: bool
     ) -> Iterator[Contradiction]:
-        """The contradictions at a place and below it; nothing below one that is contradictory itself.
+        """The contradictions at a place and below it; if the place itself is contradictory, only this one.
 
         Args:
             term: The place.
             at: Its JSON Pointer.
-            above: The places from which each value has this one.
-            seen: The places that have been looked at.
-            is_certain: Whether every answer has it.
+            above: The places above this one whose every value contains it.
+            seen: The places that have been searched already.
+            is_certain: Whether every answer has the place.
         """
         self._places += 1
         if term in above:
@@ -116,7 +117,7 @@ class _Search:
         return (one for one in self.found(term, at, above, set(seen), is_certain=True) if one.is_certain)
 
     def _own(self, nodes: Sequence[Node], shape: Shape) -> str | None:
-        """Why no value is what all of some schemas say of one place."""
+        """Why no value can fit all of these schemas, which apply to one place."""
         kinds = shape.kinds
         reason = None
         if _is_object(shape):
@@ -142,7 +143,7 @@ class _Search:
         return None
 
     def _of_values(self, nodes: Sequence[Node], values: Sequence[Any]) -> str | None:
-        """Why none of the only values is valid; None where one may be."""
+        """Why none of the listed values (``enum``, ``const``) is valid; None if one may be."""
         if len(values) > _MOST_VALUES:
             return None
         validators = []
@@ -160,7 +161,7 @@ class _Search:
 
 
 def _is_object(shape: Shape) -> bool:
-    """Whether objects alone are asked for: what is sent says ``object`` where the schema implies it."""
+    """Whether the model is asked for objects only: `sent` writes ``object`` also if the schema only implies it."""
     return shape.likely == {"object"} and (shape.kinds == ALL or not shape.null)
 
 
@@ -196,7 +197,7 @@ def _of_objects(nodes: Sequence[Node], shape: Shape) -> str | None:
 
 
 def _required(nodes: Sequence[Node]) -> dict[str, None]:
-    """The names that are required, those among them that others require."""
+    """The names of required properties, and of those that they require in turn (``dependentRequired``)."""
     required = {name: None for node in nodes for name in _list(node, "required") if isinstance(name, str)}
     waiting = list(required)
     while waiting:
@@ -271,7 +272,7 @@ def _parts(term: Term) -> list[Node]:
 
 
 def _conjuncts(node: Node) -> list[Node]:
-    """The schemas that all hold where one holds: itself, what it refers to, and what it has in ``allOf``."""
+    """The schemas that apply together with a schema: itself, the targets of its references, and its ``allOf``."""
     found: dict[Any, Node] = {}
     waiting = [node]
     while waiting and len(found) < 200:
@@ -289,7 +290,7 @@ def _conjuncts(node: Node) -> list[Node]:
 
 
 def _choices(nodes: Iterable[Node]) -> Iterator[list[Node]]:
-    """The branches of each union."""
+    """The branches of each ``anyOf`` and ``oneOf``."""
     for node in nodes:
         for keyword in ("anyOf", "oneOf"):
             branches = _list(node, keyword)
@@ -298,7 +299,7 @@ def _choices(nodes: Iterable[Node]) -> Iterator[list[Node]]:
 
 
 def _inside(shape: Shape) -> Iterator[tuple[Term, str, bool]]:
-    """The places below one: the term, the token, and whether each value of this place has it."""
+    """The places directly below one: term, pointer token, and whether every value of this place has it."""
     if _is_object(shape):
         for name, term in shape.members.items():
             yield term, name, name in shape.required
@@ -330,7 +331,7 @@ def _fraction(number: Any) -> Fraction | None:
 
 
 def _matches(patterns: Iterable[str], name: str) -> bool:
-    """Whether a key may be one that a pattern describes; a pattern that Python cannot read may describe any."""
+    """Whether a pattern may match a name. One that Python cannot compile may match any name."""
     for pattern in patterns:
         try:
             if re.search(pattern, name):

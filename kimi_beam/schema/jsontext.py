@@ -1,8 +1,8 @@
-"""JSON text read and written without losing a digit.
+"""Reads and writes JSON without altering numbers: `loads`, `dumps`, and variants for other demands.
 
 orjson is an order of magnitude faster than the standard library, but it reads an integer beyond 64 bits as a float and
-a number with more digits than a double holds as the nearest double. Both are altered values, so text that may hold such
-a number takes the slower way: integers of any size, and `decimal.Decimal` where a float would not give the digits back.
+a number with more digits than a double holds as the nearest double. A text that may hold such a number is therefore
+read by the standard library, with integers of any size and `decimal.Decimal` where a float would lose digits.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 import orjson
 
-# Beyond this exponent a number says nothing about a document, and arithmetic on it can take all memory.
+# A number with a larger exponent comes from no real document, and arithmetic on it can take all memory.
 _MAX_EXPONENT = 6144
-# Of an integer that Python writes in decimal: it refuses more than 4,300 digits.
+# Python refuses to write integers of more than 4,300 decimal digits, which have at least this many bits.
 _MAX_BITS = 14_000
-# orjson writes no deeper than 254 levels, and a value stands inside others when it is written.
+# orjson writes at most 254 levels; the rest is room for the objects around a value when it is written.
 _MAX_DEPTH = 200
-# Each byte by what it may be part of: "0" a number's digits, "e" and "+" its exponent, ":" a key's end, "," what else
-# may stand before a value, " " white space. An order of magnitude faster than a regular expression.
+# A class for each byte: "0" digits and point of a number, "e" and "+" its exponent, ":" the end of a key, "," what else
+# may precede a value, " " white space. Searching the translated text is ten times as fast as a regular expression.
 _KINDS = {**dict.fromkeys("0123456789.", "0"), **dict.fromkeys("eE", "e"), **dict.fromkeys("+-", "+"), ":": ":"}
 _KINDS |= {**dict.fromkeys(",[", ","), **dict.fromkeys(" \t\n\r", " ")}
 _MARKS = bytes(ord(_KINDS.get(chr(byte), "x")) for byte in range(256))
-# 16 digits or more in a row (a point among them), or an exponent of three digits: what a double may not give back.
+# A double may lose digits of a number with 16 digits or more (the point counts) or with an exponent of three digits.
 _MAY_EXCEED_DOUBLE = (b"0" * 16, b"0e000", b"0e+000")
 _WHITE = b" \t\n\r"
 _NO_DIGIT = re.compile(rb"[^0e+]")
@@ -44,29 +44,33 @@ def loads(text: str | bytes) -> Any:
 
 
 def _read(text: bytes, *, digits_alone: bool = False) -> tuple[Any, bool]:
-    """The value, and whether it is known to hold all that the text says: each digit, and each key.
+    """Reads JSON, and finds out whether the value provably holds every digit and every key of the text.
 
     Args:
         text: JSON.
-        digits_alone: Nobody asks for the keys.
+        digits_alone: Whether repeated keys are of no interest, so that an object of strings needs no check.
+
+    Returns:
+        The value, and whether it is proved to lack nothing; if not, a key may be repeated.
     """
     is_whole = False
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as e:
-        # It also refuses a number beyond a double that others take; whatever else is wrong is refused below as well.
+        # orjson also refuses numbers that are too large for a double. The standard library reads those, and refuses
+        # the text if anything else is wrong with it.
         if "number" not in str(e):
             _check_utf8(text)
             raise
         value = _loads_exactly(text.decode())
     else:
-        # An object of strings alone, as most lines of documents are, has no digit to lose, and no depth.
+        # An object of strings, which most lines of documents are, has no digits to lose and no depth.
         if digits_alone and type(value) is dict and all(type(one) is str for one in value.values()):
             return value, False
         is_whole = _gives_back(value, text)
         if not is_whole and may_exceed_double(text):
             value = _loads_exactly(text.decode())
-    # Each level has its bracket: few brackets need no look.
+    # Each level needs a bracket, so that a text with few of them cannot be too deep.
     if text.count(b"[") + text.count(b"{") > _MAX_DEPTH:
         _check_depth(value)
     return value, is_whole
@@ -80,7 +84,7 @@ def _check_utf8(text: bytes) -> None:
 
 
 def _gives_back(value: Any, text: bytes) -> bool:
-    """Whether the value, written again, is the text but for white space: the cheapest proof that nothing was lost."""
+    """Whether writing the value gives the text again, except for white space: a fast proof that nothing was lost."""
     try:
         written = orjson.dumps(value)
     except orjson.JSONEncodeError:  # too deep
@@ -89,31 +93,32 @@ def _gives_back(value: Any, text: bytes) -> bool:
 
 
 def loads_whole(text: str) -> Any:
-    """Reads JSON of which it is plain at a glance that all it says is in the value: each digit, and each key.
+    """Reads JSON on the fast path: only if it is cheap to prove that the value lacks no digit and no key of the text.
 
     Returns:
-        The value; None where a closer look is needed, at what is no JSON as well.
+        The value; None if there is no such proof or the text is no JSON, so that `loads_without_repeats` has to read
+        it.
     """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
     encoded = text.encode()
-    # Each level takes two characters, so that a short text needs no look.
+    # Each level takes two characters, so that a short text cannot be too deep.
     is_shallow = len(encoded) <= 2 * _MAX_DEPTH or encoded.count(b"[") + encoded.count(b"{") <= _MAX_DEPTH
     return value if is_shallow and _gives_back(value, encoded) else None
 
 
 class NoJsonError(ValueError):
-    """A value has no form in JSON."""
+    """A value cannot be written as JSON."""
 
 
 class RepeatedKeyError(ValueError):
-    """An object has one key twice, of which readers take the first or the last."""
+    """An object has a key twice. Some readers of JSON would take the first value and others the last."""
 
 
 def loads_unambiguously(text: str | bytes) -> Any:
-    """As `loads`, for text of which nobody shall read anything else.
+    """Reads JSON as `loads` does, but refuses objects with repeated keys, which other readers would read differently.
 
     Raises:
         RepeatedKeyError: An object has a key twice.
@@ -123,8 +128,8 @@ def loads_unambiguously(text: str | bytes) -> Any:
     value, is_whole = _read(encoded)
     if is_whole:
         return value
-    # Written again, the text has as many keys unless one was lost. Only where they may be spelt otherwise, or do not
-    # add up, is each object looked at.
+    # If no key was lost, the written value has as many keys as the text. The objects are looked at one by one only if
+    # the counts differ, or if the text may spell the end of a key in a way that is not counted.
     spaced = any(end in encoded for end in (b'" ', b'"\n', b'"\t', b'"\r'))
     odd = b"\\u0022" in encoded or (spaced and b" :" in encoded.translate(_MARKS))
     if odd or encoded.count(b'":') != dumps(value).count(b'":'):
@@ -141,13 +146,13 @@ def _each_once(pairs: list[tuple[str, Any]]) -> None:
 
 
 def may_exceed_double(text: bytes) -> bool:
-    """Whether the text may hold a number that a double would alter."""
+    """Whether the text may hold a number that a double would alter; it may also say so of digits inside a string."""
     marks = text.translate(_MARKS)
     return any(_begins_a_value(marks, mark) for mark in _MAY_EXCEED_DOUBLE)
 
 
 def _begins_a_value(marks: bytes, mark: bytes) -> bool:
-    """Whether digits that hold the mark stand where a value may begin: before those of an id is a quote or a letter."""
+    """Whether such digits stand where a value may begin. Before the digits of an id stands a quote or a letter."""
     end = 0
     while (found := marks.find(mark, end)) >= 0:
         start = found
@@ -161,9 +166,9 @@ def _begins_a_value(marks: bytes, mark: bytes) -> bool:
 
 
 def loads_leniently(body: bytes) -> Any:
-    """Reads what a service sends, where one odd value must not cost the others: None for what is no JSON at all.
+    r"""Reads a reply of the service, in which one odd value must not spoil the others; None if it is no JSON at all.
 
-    NaN and infinities become null, halves of surrogate pairs are spelt out, numbers keep their digits.
+    NaN and infinities become null, halves of surrogate pairs become escapes (``\ud83d``), numbers keep their digits.
     """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_float=_any_float, parse_constant=lambda _: None)
@@ -211,7 +216,7 @@ def _check_depth(value: Any) -> None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal as JSON: 1 is 1.0, but true is not 1; the order of keys does not count."""
+    """Whether two values are equal as JSON: 1 equals 1.0, true does not equal 1, and the order of keys is no matter."""
     if isinstance(one, dict):
         return (
             isinstance(other, dict)
@@ -228,10 +233,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 def dumps(value: Any) -> bytes:
-    """Writes JSON as compact UTF-8, the keys in their own order.
+    """Writes JSON as compact UTF-8 with the keys in their own order.
 
     Raises:
-        TypeError: The value holds something that JSON has no form for.
+        TypeError: The value holds something that cannot be written as JSON.
     """
     try:
         return orjson.dumps(value, default=_number)
@@ -240,7 +245,7 @@ def dumps(value: Any) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys: equal values give equal bytes, in every process."""
+    """Writes JSON with sorted keys, so that equal values give equal bytes in every process."""
     try:
         return orjson.dumps(value, default=_number, option=orjson.OPT_SORT_KEYS)
     except TypeError:
@@ -248,14 +253,14 @@ def canonical(value: Any) -> bytes:
 
 
 def dumps_any(value: Any) -> bytes:
-    """Writes whatever a user put into metadata, so that `loads` reads it again and nothing fails.
+    """Writes any value that a user may put into metadata, so that `loads` can read it; never fails.
 
-    What JSON has no form for, or what `loads` would refuse, is written as its ``str()``: other types, NaN, numbers out
-    of range, what is nested deeper than 200 levels.
+    Values of other types, NaN, numbers out of range and values nested deeper than 200 levels are written as their
+    ``str()``.
     """
     try:
         written = dumps(value)
-        if b"null" not in written:  # which is what orjson makes of NaN
+        if b"null" not in written:  # orjson writes NaN as null
             loads(written)
             return written
     except (TypeError, ValueError, RecursionError):
@@ -272,7 +277,7 @@ def _float_or_decimal(digits: str) -> float | Decimal:
 
 
 def number(exact: Decimal) -> float | Decimal:
-    """A float where it gives the digits back, as `loads` would read them."""
+    """The number as `loads` would read it: a float if that keeps all digits, else the decimal."""
     near = float(exact)
     return near if math.isfinite(near) and Decimal(repr(near)) == exact else exact
 
@@ -288,7 +293,7 @@ def _number(value: Any) -> Any:
 
 
 def legible(text: str) -> str:
-    """The text with halves of surrogate pairs, which UTF-8 cannot hold, spelt out."""
+    """The text with halves of surrogate pairs, which UTF-8 cannot hold, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -330,7 +335,7 @@ def _any_str(value: Any) -> str:
 
 
 def _exact(value: Any) -> Any:
-    """The value with the integers that orjson refuses written out."""
+    """The value with integers beyond 64 bits, which orjson refuses, as fragments of JSON."""
     if type(value) is int:
         return value if -(1 << 63) <= value < (1 << 64) else orjson.Fragment(str(value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What one schema says itself, without its references and the schemas that it is combined with."""
+"""Reads the shape of one schema object, without its references and the schemas that it is combined with."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _IMPLIED = {
 }
 FACETS = ("title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems")
 _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
-"""Keywords that say nothing about a column and much to a model."""
+"""Keywords that do not affect the column but are sent to the model."""
 
 
 def own(node: Node) -> Shape:
-    """What a schema says itself, without its references and the schemas that it is combined with."""
+    """The shape of one schema object, without its references and the schemas that it is combined with."""
     schema = node.schema
     values = _values(schema)
     kinds = _kinds(schema)
@@ -108,7 +108,7 @@ def _values(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def decimal_of(number: Any) -> Decimal | None:
-    """A number of a schema by its digits; None where it is none, or beyond what can be reckoned with."""
+    """A number in a schema as a decimal with all its digits; None if it is no number or out of the decimals' range."""
     if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
         return None
     exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
@@ -116,7 +116,7 @@ def decimal_of(number: Any) -> Decimal | None:
 
 
 def _exclusive(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The bounds that a number does not reach, as numbers also in draft 4, which says true of the inclusive one."""
+    """The exclusive bounds as numbers. In draft 4 they are booleans that make the inclusive bound exclusive."""
     found = {
         key: schema.get(inclusive) if schema.get(key) is True else schema.get(key) for key, inclusive in _EXCLUSIVE
     }
@@ -124,7 +124,7 @@ def _exclusive(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bounds(schema: Mapping[str, Any], *, whole: bool) -> tuple[Decimal | None, Decimal | None]:
-    """Inclusive bounds. Of integers, an exclusive bound is taken for the next one inside it, where it is one."""
+    """Inclusive bounds. For integers an exclusive bound becomes the next integer inside it."""
     low, high = decimal_of(schema.get("minimum")), decimal_of(schema.get("maximum"))
     exclusive = _exclusive(schema)
     above, below = decimal_of(exclusive.get("exclusiveMinimum")), decimal_of(exclusive.get("exclusiveMaximum"))
@@ -151,7 +151,7 @@ def _rest(node: Node) -> Rest:
     if isinstance(more, dict) and more:
         terms.append(schema_term(node.child(more)))
     elif more is not False:
-        # Beside patterns, keys that match none may still hold anything; what is said is said of those that match.
+        # Keys that match no pattern may hold anything, but the patterns' schemas are still the best guess for a column.
         return joined("either", terms) if terms else True
     return joined("either", terms) if terms else False
 

@@ -1,9 +1,9 @@
-"""What is given for a JSON Schema and is none: a wrapper around one, bare properties, an example answer, a misspelling.
+"""Refuses values that look like a JSON Schema: a wrapper around one, bare properties, an example answer, a misspelling.
 
-An unknown key is legal in a schema and says nothing. So all of these would compile, each answer would be valid, and
-each document would be paid for. Refused is only what says nothing by that, at its root or at one of its places;
-whatever else looks misspelt is a doubt, which is shown and stops nothing. ``{}`` and true say on purpose that anything
-is valid.
+JSON Schema allows unknown keys and ignores them. So all of these would compile, every answer would be valid, and every
+document would be paid for. A schema is refused if its root or one of its subschemas restricts nothing because of such a
+key. Other keys that look misspelt are doubts: they are shown and stop nothing. ``{}`` and true are accepted, because
+they allow anything on purpose.
 """
 
 from __future__ import annotations
@@ -38,11 +38,7 @@ _API_DESCRIPTIONS = {
 
 
 def refusal(schema: Any) -> str | None:
-    """Why something that compiles as a schema is not taken for one; None where it is taken.
-
-    Args:
-        schema: A JSON value.
-    """
+    """Why a JSON value that compiles as a schema is refused, in one line; None if it is accepted."""
     if not isinstance(schema, dict):
         return _of_another_kind(schema)
     if not all(isinstance(key, str) for key in schema):
@@ -54,7 +50,7 @@ def refusal(schema: Any) -> str | None:
     if unknown_keys(schema):
         return _of_unknown_keys(schema)
     if asserts(schema) or any(key in schema for key in ("type", "properties", "items")):
-        return None  # a keyword with a wrong value is said better by the validator
+        return None  # a keyword with a wrong value is better explained by the validator
     names = [f"#/{keyword}/{name}" for keyword in _DEFINITIONS for name in _names(schema.get(keyword))]
     if names:
         return (
@@ -69,11 +65,11 @@ def refusal(schema: Any) -> str | None:
 
 
 def targets_that_say_nothing(document: Any, references: Iterable[str]) -> Iterator[str]:
-    """Why parts of a document that are referred to are no schemas, of those that are none.
+    """Why parts of a document that are referred to are no schemas, one line for each such part.
 
     Args:
         document: A JSON value that holds schemas.
-        references: What refers to its parts: ``#`` and a JSON Pointer, or ``#`` alone. Others are passed over.
+        references: References to its parts: ``#`` and a JSON Pointer, or ``#`` alone. Other references are ignored.
     """
     for reference in dict.fromkeys(references):
         target = _target(document, reference) if reference[:2] in ("#", "#/") else None
@@ -92,7 +88,7 @@ def _target(document: Any, reference: str) -> Any:
 
 
 def doubts(schema: Any) -> list[str]:
-    """What looks misspelt in a schema and is not heeded: a line each, at most 20."""
+    """The keys of a schema that look misspelt and are therefore ignored: a line for each, at most 20."""
     found: list[str] = []
     for at, place, _ in _places(schema) if isinstance(schema, dict) else ():
         for key in _strange(place):
@@ -125,7 +121,7 @@ def _of_another_kind(value: Any) -> str | None:
 
 
 def _of_unknown_keys(schema: dict[str, Any]) -> str:
-    """What an object looks like of whose keys none says which values there are."""
+    """What an object whose keys restrict no values seems to be, for the refusal."""
     for key, words in _API_DESCRIPTIONS.items():
         if key in schema:
             return f"it looks like {words}{_components(schema)}"
@@ -182,15 +178,15 @@ def _components(schema: dict[str, Any]) -> str:
 
 
 def _where(value: Any, *, objects_only: bool = False) -> str | None:
-    """The JSON Pointer of the schema inside a value that is none: the nearest to the top, objects first.
+    """The JSON Pointer of the topmost schema inside a value that is no schema; schemas of objects come first.
 
     Args:
         value: A JSON value.
-        objects_only: Whether only what describes objects, or refers to a definition, counts.
+        objects_only: Whether to find only schemas of objects, and references to a definition.
     """
     waiting: list[tuple[str, Any]] = [("", value)]
     first: str | None = None
-    for at, one in waiting:  # it grows meanwhile: breadth first
+    for at, one in waiting:  # a search breadth first: the list grows while it is read
         if at and isinstance(one, dict):
             members = one.get("properties")
             if (isinstance(members, dict) and fits("properties", members)) or isinstance(one.get("$ref"), str):
@@ -217,7 +213,7 @@ def _places_that_say_nothing(schema: dict[str, Any]) -> Iterator[str]:
             continue
         reason = _misspelling(place)
         if reason is None and not is_definition and (bare := _bare(place)):
-            # Who refers to an unknown key knows that it is none of the keywords.
+            # A part that the schema itself refers to is known to its author not to be a keyword.
             referred = list(_references(schema)) if referred is None else referred
             if not any(one.startswith(f"#{pointer(at, key)}") for one in referred for key in bare):
                 reason = _would_stand(place, bare)
@@ -226,7 +222,7 @@ def _places_that_say_nothing(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _misspelling(place: dict[str, Any]) -> str | None:
-    """The misspelt keyword without which a place says nothing, or nothing but its type."""
+    """The misspelt keyword because of which a place restricts nothing, or nothing but the type."""
     silent, content = not asserts(place), _has_content(place)
     for key in _strange(place):
         keyword = meant(key)
@@ -244,7 +240,7 @@ def _has_content(place: dict[str, Any]) -> bool:
 
 
 def _bare(place: dict[str, Any]) -> list[str]:
-    """The unknown keys of an object or an array that hold schemas, where it says nothing else of what is in it."""
+    """The unknown keys that hold schemas, of an object or array whose members or items are not described otherwise."""
     kinds = place.get("type", "object")
     if _has_content(place) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
         return []
@@ -277,12 +273,12 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def _strange(place: dict[str, Any]) -> list[str]:
-    """Keys that are no keywords; one that begins with ``_`` was put out of use on purpose."""
+    """Keys that are no keywords. A leading ``_`` disables a keyword on purpose and is accepted."""
     return [key for key in unknown_keys(place) if not key.startswith("_")]
 
 
 def _places(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Each schema in a schema: its JSON Pointer, itself, and whether it is a definition, which may hold others."""
+    """Each subschema with its JSON Pointer, and whether it is a definition, which may hold others."""
     waiting: list[tuple[str, Any, bool]] = [("", schema, False)]
     for _ in range(_MOST_PLACES):
         if not waiting:

@@ -1,4 +1,4 @@
-"""An instance held against the members that its schema names: keys without a name, nulls that stand for absent."""
+"""Compares an instance with the members that its schema names: finds unnamed keys, removes nulls that mean absent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentS
 
 
 def counts_members(schemas: Iterable[Any]) -> bool:
-    """Whether some schemas say anything that holds or not by whether a member that may be absent is there."""
+    """Whether any of the schemas has a keyword that depends on which members are present, such as ``minProperties``."""
     waiting: list[tuple[Any, bool]] = [(schema, False) for schema in schemas]
     while waiting:
         value, are_names = waiting.pop()
@@ -31,10 +31,10 @@ def counts_members(schemas: Iterable[Any]) -> bool:
 
 
 def unnamed(shapes: Shapes, root: Term, instance: Any) -> list[Violation]:
-    """A violation for each key that the schema allows but does not name; the first hundred.
+    """A violation for each key that the schema allows but does not name, for at most the first hundred.
 
-    Keys of objects that name no member at all, and keys that a pattern or a schema for further ones describes, are as
-    good as named.
+    A key also counts as named if ``patternProperties`` or ``additionalProperties`` describe it, or if its object has no
+    named member at all.
     """
     found: list[Violation] = []
     waiting: list[tuple[Term, Any, tuple[str | int, ...]]] = [(root, instance, ())]
@@ -52,7 +52,7 @@ def unnamed(shapes: Shapes, root: Term, instance: Any) -> list[Violation]:
 
 
 def _inside(shape: Shape, value: Any) -> Iterator[tuple[Term, Any, str | int]]:
-    """The terms of an object's or an array's parts; nothing for parts of which nothing is known."""
+    """The term, value and key of each member or item that the schema describes."""
     if isinstance(value, dict):
         for key, item in value.items():
             term = shape.members.get(key, shape.rest)
@@ -66,13 +66,13 @@ def _inside(shape: Shape, value: Any) -> Iterator[tuple[Term, Any, str | int]]:
 
 
 def absent_nulls(shapes: Shapes, term: Term, value: Any, *, nullable: bool) -> tuple[Any, int]:
-    """The value without the nulls of members that may be absent and not null, and how many they were.
+    """Removes the nulls of optional members, and counts them.
 
     Args:
         shapes: The schema's shapes.
         term: The place of the value.
-        value: The value.
-        nullable: Whether the nulls go of those too that may be null.
+        value: The value, which is not changed.
+        nullable: Whether to remove nulls also where the schema allows null.
     """
     if not isinstance(value, (dict, list)):
         return value, 0

@@ -1,4 +1,4 @@
-"""OpenAPI's ``nullable: true``, which no draft of JSON Schema knows: rewritten as null beside the rest."""
+"""Rewrites OpenAPI's ``nullable: true``, which no draft of JSON Schema knows, as a type that allows null."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from kimi_beam.errors import SchemaError
 from kimi_beam.schema import jsontext
 
 _KEYWORDS = ("nullable", "x-nullable")
-"""OpenAPI 3.0's, and what was written before it in Swagger 2.0."""
+"""The keyword of OpenAPI 3.0, and its predecessor in Swagger 2.0."""
 _NAMES = (
     "properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies", "schemas",
 )  # fmt: skip
-"""Keywords whose keys are names, not keywords; ``schemas`` is that of an OpenAPI document's components."""
+"""Keywords whose value maps names to schemas; ``schemas`` is the one in an OpenAPI document's components."""
 _VALUES = ("enum", "const", "default", "examples", "example")
 _MOVED = ("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if", "then", "else")
 _NULL = {"type": "null"}
 
 
 def with_nulls(schema: Any) -> Any:
-    """The schema in which each place that is ``nullable: true`` allows null by the keywords of JSON Schema.
+    """Rewrites each subschema that has ``nullable: true``.
 
-    Pointers into the schema lead where they did, except into the parts of a combination (``allOf``, ``anyOf``,
-    ``oneOf``) that is nullable itself.
+    JSON Pointers into the schema stay right, except into the branches of an ``allOf``, ``anyOf`` or ``oneOf`` that is
+    nullable itself.
 
     Args:
-        schema: A JSON Schema, or a document that holds some; itself where nothing in it is nullable.
+        schema: A JSON Schema, or a document that holds some.
+
+    Returns:
+        The rewritten schema; the same object if nothing in it is nullable.
+
 
     Raises:
         SchemaError: ``nullable`` is neither true nor false.

@@ -1,4 +1,4 @@
-"""Columns of numbers: whole ones, doubles and decimals, none of which may lose a digit."""
+"""Columns of integers, floats and decimals. A number that its column would alter by a digit gets no cell."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kimi_beam.schema.cells import UNFIT, Array, Cells, Values
 
 _FALSE, _TRUE = pa.scalar(0.0), pa.scalar(1.0)
 _EXACT = 1 << 53
-"""Beyond it a double is not the integer that its digits spell."""
+"""2**53: above it a double cannot hold every integer."""
 
 
 class Integer(Cells):
-    """Whole numbers, 1.0 among them."""
+    """Integers; 1.0 is one in JSON Schema."""
 
     def __init__(self, kind: Any) -> None:
         self.type = self.raw = kind
@@ -29,7 +29,7 @@ class Integer(Cells):
     def finish(self, raw: Array, values: Values) -> Array:
         items = values()
         try:
-            # Integers alone have a sum that is one (so have booleans, which Arrow refuses): faster than to ask each.
+            # The sum is an int only if all are (or booleans, which Arrow refuses): faster than to look at each.
             whole = type(sum(items)) is int
         except (TypeError, ArithmeticError):
             whole = set(map(type, items)) <= {int, NoneType}
@@ -46,7 +46,7 @@ class Integer(Cells):
 
 
 class Float(Cells):
-    """Numbers that a double gives back."""
+    """Numbers of which a double keeps all digits."""
 
     type: Any = pa.float64()
     raw: Any = pa.float64()
@@ -64,18 +64,18 @@ class Float(Cells):
             number = float(value)
         except OverflowError:
             return UNFIT
-        # By its digits: 2**63 is a double too, but one that is written 9.223372036854776e+18. And an integer exactly:
-        # the double that is written like 1192092895507812500000000000000000 is another number.
+        # The digits are compared, because 2**63 is a double that is written 9.223372036854776e+18. An integer has to be
+        # equal as well, because 1192092895507812500000000000000000 are the digits of a double with another value.
         return number if Decimal(repr(number)) == value and (type(value) is Decimal or number == value) else UNFIT
 
 
 class Digits(Cells):
-    """Decimal numbers, from their digits.
+    """Decimal numbers, made from the digits as they are written.
 
     Args:
         kind: decimal128 or decimal256.
-        text: Whether strings of digits are numbers too. They come back as numbers unless `as_text`.
-        as_text: Whether the numbers come back as strings.
+        text: Whether strings of digits are accepted too. They are read back as numbers unless `as_text`.
+        as_text: Whether all numbers are read back as strings.
     """
 
     def __init__(self, kind: Any, *, text: bool = False, as_text: bool = False) -> None:
@@ -88,7 +88,7 @@ class Digits(Cells):
 
     def finish(self, raw: Array, values: Values) -> Array:
         _no_booleans(raw, values)
-        # A double of up to 15 digits is the nearest one to them: its digits are those that, divided, give it again.
+        # A double that was written with up to 15 digits is found again by dividing the rounded digits.
         digits = pc.round(pc.multiply(raw, self._shift))
         same = pc.equal(pc.divide(digits, self._shift), raw)
         if beyond(digits, -(10**self._digits) + 1, 10**self._digits - 1) or pc.all(same).as_py() is False:
@@ -100,7 +100,7 @@ class Digits(Cells):
         if type(value) is float:
             if abs(value) > _EXACT:
                 return UNFIT
-            value = Decimal(repr(value))  # the digits that were written: `jsontext` reads longer ones as Decimal
+            value = Decimal(repr(value))  # the digits as written, because `jsontext` reads longer ones as Decimal
         elif type(value) is str and self._text:
             try:
                 value = Decimal(value)
@@ -133,6 +133,6 @@ def beyond(numbers: Array, low: float, high: float) -> bool:
 
 
 def _no_booleans(numbers: Array, values: Values) -> None:
-    """Refuses booleans, of which Arrow has made 0.0 and 1.0: only where there are such numbers are values looked at."""
+    """Refuses booleans, which Arrow converts to 0.0 and 1.0. Only if there are such numbers are values looked at."""
     if pc.any(pc.or_(pc.equal(numbers, _FALSE), pc.equal(numbers, _TRUE))).as_py() and bool in set(map(type, values())):
         raise TypeError("a boolean among the numbers")

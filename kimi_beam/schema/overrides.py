@@ -1,4 +1,4 @@
-"""``x-arrow-type``: a column that the user has chosen. A value that it cannot give back fails its row."""
+"""``x-arrow-type``: the column type that the user has chosen. A value that it would alter fails its row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 class _Strict(Column):
-    """A column that refuses what it cannot hold, where others would keep it beside the cell."""
+    """A column that refuses a value that it cannot hold, which other columns would set aside."""
 
     def __init__(self, column: Column, name: str) -> None:
         self._column, self._name, self.type = column, name, column.type
@@ -46,7 +46,7 @@ class _Strict(Column):
 
 
 class _Instants(DateTime):
-    """Date-times of another precision than microseconds, or without a time zone: in UTC, then."""
+    """Date-times of another precision than microseconds, or without a time zone, which are then in UTC."""
 
     raw = None
 
@@ -63,7 +63,7 @@ class _Instants(DateTime):
 
 
 class _LocalTimes(_Instants):
-    """``YYYY-MM-DDTHH:MM:SS`` without an offset, in the spelling that they are read back in."""
+    """``YYYY-MM-DDTHH:MM:SS`` without an offset. Only this spelling is accepted, as values are read back in it."""
 
     def cell(self, value: Any) -> Any:
         trimmed = type(value) is str and not value.endswith(("Z", "z")) and not ("." in value and value[-1] in "0.")
@@ -74,7 +74,7 @@ class _LocalTimes(_Instants):
 
 
 class _Numerals(Integer):
-    """Strings of digits, without a plus sign or leading zeros."""
+    """Strings of digits as integers; a plus sign or leading zeros would be lost and are refused."""
 
     raw = None
 
@@ -88,7 +88,7 @@ class _Numerals(Integer):
 
 
 class _Spelt(Text):
-    """Numbers as text, all their digits in it."""
+    """Numbers as text with all their digits."""
 
     raw = None
 
@@ -100,7 +100,7 @@ class _Spelt(Text):
 
 
 class _Single(Float):
-    """Numbers whose digits a float of 32 bits gives back."""
+    """Numbers of which a 32-bit float keeps all digits."""
 
     type = pa.float32()
 
@@ -138,16 +138,16 @@ class _Clock(Cells):
 
 
 def forced(name: str, shape: Shape, at: str, *, local: bool = False) -> Column:
-    """The column that a user has chosen.
+    """The column of a place whose type the user has chosen.
 
     Args:
-        name: The Arrow type.
-        shape: Of the place.
-        at: The place, for the error.
+        name: The value of ``x-arrow-type``.
+        shape: The shape of the place.
+        at: The place's JSON Pointer, for the error.
         local: Whether date-times may lack an offset.
 
     Raises:
-        SchemaError: There is no such type, or it is none for the kinds of value at this place.
+        SchemaError: There is no such type, or it cannot hold the JSON types of this place.
     """
     column = _column(name.strip(), shape, local=local)
     if column is None:

@@ -1,7 +1,7 @@
-"""The class of a schema: it is asked wherever its JSON Schema may not say all of it. It is imported where one is given.
+"""Validates answers by the user's class if it checks or changes more than its JSON Schema does.
 
-Pydantic's JSON mode reads the answer, so that it is as strict as the class is for JSON, and what the class gives back
-is what the row holds.
+The class reads the answer in pydantic's JSON mode, and the row holds the value that the class makes of it. Imported
+only if the user's schema is a class.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _MOST = 100
 
 
 class RefusedError(ValueError):
-    """A class refuses an instance of its JSON Schema."""
+    """The schema's class refuses an answer."""
 
 
 @dataclass(frozen=True)
 class OwnValidators:
-    """The validators of a class, which travels by its name.
+    """The validators of a class. The class is pickled as its name and imported on the worker.
 
     Attributes:
-        reference: ``module:Class``, to import it on a worker.
-        only_with: It need be asked only where this stands in the answer's JSON; empty: always.
-        given_as: Tells the class from others of its name in the process that it was given in, as names need not be
-            unique: a notebook defines a class again, a function makes several. Empty: it is known by its name alone.
+        reference: ``module:Class``, by which a worker imports it.
+        only_with: The class is asked only about answers whose JSON contains these bytes; empty: about all.
+        given_as: A key that is unique in the process that built the pipeline, where two classes may have one name: a
+            notebook defines a class again, a function makes several. Empty: the class is found by its name alone.
     """
 
     reference: str
@@ -45,7 +45,7 @@ class OwnValidators:
 
     @classmethod
     def of(cls, model: type, *, formats: bool) -> OwnValidators | None:
-        """The class as it is asked; None where its JSON Schema says everything and it changes nothing."""
+        """The validators of a class; None if the class checks no more than its JSON Schema and changes nothing."""
         from pydantic import TypeAdapter
 
         plain = is_plain(TypeAdapter(model).core_schema, formats=formats)
@@ -56,18 +56,18 @@ class OwnValidators:
         return cls(f"{model.__module__}:{model.__qualname__}", b'"0000-' if plain is None else b"", given_as)
 
     def check(self) -> None:
-        """Makes sure that the class can be asked in this process.
+        """Imports the class.
 
         Raises:
-            SchemaError: It cannot be imported here.
+            SchemaError: The class cannot be imported in this process.
         """
         _values(self.reference, self.given_as)
 
     def violations(self, instance: Any) -> list[Violation]:
-        """What the class says against an instance of its JSON Schema.
+        """The violations that the class reports for an instance of its JSON Schema.
 
         Raises:
-            SchemaError: The class cannot be imported here.
+            SchemaError: The class cannot be imported in this process.
         """
         from pydantic import ValidationError
 
@@ -84,17 +84,17 @@ class OwnValidators:
             return [_violation(error) for error in e.errors(include_url=False, include_context=False)[:_MOST]]
         except (RecursionError, MemoryError) as e:
             return [violation((), "validator", f"cannot be validated: {type(e).__name__}")]
-        except Exception as e:  # a user's validator may raise anything, and only this document must pay for it
+        except Exception as e:  # a user's validator may raise anything, which must fail this document only
             return [violation((), "validator", f"the validators of {self.reference} raised {type(e).__name__}: {e}")]
         return []
 
     def class_value(self, instance: Any) -> Any:
-        """What the class makes of an instance of its JSON Schema, as an instance of the same.
+        """The value that the class makes of an instance of its JSON Schema, as JSON of the same schema.
 
         Raises:
-            NoJsonError: It makes something of it that JSON has no form for.
+            NoJsonError: The value cannot be written as JSON.
             RefusedError: The class refuses the instance; `violations` says why.
-            SchemaError: The class cannot be imported here.
+            SchemaError: The class cannot be imported in this process.
         """
         text = jsontext.dumps(instance)
         values = self._values_for(text)
@@ -104,7 +104,7 @@ class OwnValidators:
             return values.json_of(text, instance)
         except NoJsonError:
             raise
-        except Exception:  # a user's validator may raise anything, and only this document must pay for it
+        except Exception:  # a user's validator may raise anything, which must fail this document only
             raise RefusedError from None
 
     def _values_for(self, text: bytes) -> ClassValues | None:
@@ -113,13 +113,13 @@ class OwnValidators:
         try:
             return _values(self.reference, self.given_as)
         except SchemaError:
-            if self.only_with:  # a class that is as good as plain need not be importable
+            if self.only_with:  # a class that is asked about dates of the year 0 alone need not be importable
                 return None
             raise
 
 
 _CLASSES: dict[str, type] = {}
-"""Classes that were given in this process, by `OwnValidators.given_as`; they need not be importable."""
+"""The classes of schemas that were built in this process, by `OwnValidators.given_as`. They need not be importable."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The shape of each place of a schema: references followed, ``allOf``, unions and conditions folded in."""
+"""`Shapes`: finds the shape of each place, follows references, and merges ``allOf``, unions and conditions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAX_NESTED = 150
 
 
 class Shapes:
-    """The shapes of one schema's places, each found once.
+    """The shapes of one schema's places, each computed once.
 
     Args:
-        formats: Whether ``format`` asserts; ``local``: and date-times and times may lack an offset from UTC.
+        formats: Whether ``format`` asserts. ``local``: it does, but date-times and times may lack an offset from UTC.
     """
 
     def __init__(self, formats: bool | str = True) -> None:
@@ -26,7 +26,7 @@ class Shapes:
         self._open: set[Term] = set()
 
     def of(self, term: Term) -> Shape:
-        """The shape of a place. A reference that leads back to itself adds nothing."""
+        """The shape of a place. A reference that leads back to itself adds nothing to it."""
         if term in self._found:
             return self._found[term]
         if term in self._open or len(self._open) > _MAX_NESTED:
@@ -50,7 +50,7 @@ class Shapes:
         for part in term.parts:
             if part.how != "maybe":
                 shape = both(shape, self.of(part))
-        # What two conditions say holds in one case or in the other, not in both. A mere mention tells of no value.
+        # Of two conditions one or the other holds, not both. A shape that only names members says nothing of values.
         cases = [self.of(part) for part in term.parts if part.how == "maybe"]
         telling = [case for case in cases if case.kinds != ALL or case.implied]
         return both(shape, either(telling or cases), hint=True) if cases else shape
@@ -102,7 +102,7 @@ def _list(schema: Mapping[str, Any], keyword: str) -> list[Any]:
 
 
 def _of_values(values: tuple[Any, ...]) -> dict[str, Any]:
-    """A schema of the members and items that some constant values have."""
+    """A schema with the members and items of constant values (``enum``, ``const``)."""
     objects = [value for value in values if isinstance(value, dict)]
     names = dict.fromkeys(name for value in objects for name in value)
     return {

@@ -1,7 +1,7 @@
-"""Which classes their JSON Schema says wholly, so that they need not be asked about each answer.
+"""Finds the classes that validate exactly what their JSON Schema does, so that answers need not go through them.
 
-Told from pydantic's core schema, of which only what is listed here is known to mean the same in JSON Schema and to give
-each value back as it was. Anything else, a later pydantic's news too, has the class asked.
+This is read off pydantic's core schema. The node types listed here mean the same as their JSON Schema and change no
+value. A class with any other node, also one of a later pydantic, validates each answer itself.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _NO_SCHEMAS = frozenset(
 
 
 def is_plain(core_schema: Any, *, formats: bool) -> bool | None:
-    """Whether the JSON Schema says all that the class does.
+    """Whether a class accepts the same values as its JSON Schema and changes none.
 
     Args:
-        core_schema: The class, as `pydantic.TypeAdapter.core_schema` has it.
-        formats: Whether ``format`` asserts, so that the JSON Schema says what a date is.
+        core_schema: `pydantic.TypeAdapter.core_schema` of the class.
+        formats: Whether ``format`` asserts, so that the JSON Schema refuses ill-formed dates too.
 
     Returns:
-        None where it does but for dates of the year 0, which JSON Schema has and the class has not.
+        None if the only difference is the year 0, which JSON Schema allows in dates and Python does not.
     """
     has_dates = False
     waiting: list[Any] = [core_schema]

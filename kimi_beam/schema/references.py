@@ -1,6 +1,7 @@
-"""What a reference in a schema points to: every draft's ``$ref``, ``$dynamicRef``, ``$anchor`` and base URI.
+"""Resolves the references of a schema: every draft's ``$ref``, ``$dynamicRef``, ``$anchor`` and base URI.
 
-`referencing` resolves; here is which draft a schema is of, and the walk that changes the base where a schema does.
+The library `referencing` does the resolving. This module finds the draft of a schema, and walks through it with a
+resolver whose base URI changes where the schema's does.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Draft: TypeAlias = "int | str"
 """4, 6, 7, "2019-09" or "2020-12"."""
 
 RegistrySource: TypeAlias = "Mapping[str, Any] | Iterable[tuple[str, Any]] | Callable[[str], Any]"
-"""Schemas by their URI, or a function that fetches the schema of a URI: the user's leave to do so."""
+"""Schemas by their URI, or a function that fetches the schema of a URI. Nothing is fetched without such a function."""
 
 _ROOT = "kimi-beam:schema"
 _DRAFTS: dict[str, Specification[Any]] = {
@@ -41,7 +42,7 @@ _SIBLINGS_COUNT = (DRAFT201909, DRAFT202012)
 
 
 def draft_name(draft: Draft | None) -> str | None:
-    """A draft as it is named here; None stays None.
+    """The name of a draft as a string; None stays None.
 
     Raises:
         SchemaError: There is no such draft.
@@ -57,7 +58,7 @@ def draft_name(draft: Draft | None) -> str | None:
 
 
 def draft_of(schema: Any) -> str:
-    """The draft that a schema names by ``$schema``, else 2020-12."""
+    """The draft that a schema names in ``$schema``, else 2020-12."""
     dialect = schema.get("$schema") if isinstance(schema, dict) else None
     if isinstance(dialect, str):
         found = specification_with(dialect, default=None)  # type: ignore[arg-type]
@@ -68,12 +69,12 @@ def draft_of(schema: Any) -> str:
 
 
 class Scope:
-    """The documents that references may lead into: the schema itself and those of a registry.
+    """The documents that references may lead into: the schema itself and the schemas of a registry.
 
     Args:
         schema: The schema.
         draft: Its draft, as `draft_of` names it.
-        documents: Other schemas by URI.
+        documents: The other schemas, by URI.
     """
 
     def __init__(self, schema: Any, draft: str, documents: Mapping[str, Any]) -> None:
@@ -82,7 +83,7 @@ class Scope:
             (uri, Resource.from_contents(document, default_specification=self._specification))
             for uri, document in documents.items()
         )
-        # A custom metaschema's dialect is unknown to `referencing`: it is read as the default draft.
+        # `referencing` does not know the dialect of a custom metaschema, so such a schema is read as the default draft.
         resource = self._specification.create_resource(schema)
         base = resource.id() or _ROOT
         self._registry = registry.with_resource(_ROOT, resource).with_resource(base, resource)
@@ -91,7 +92,7 @@ class Scope:
         self.root = Node(schema, self._registry.resolver(base), self)
 
     def find(self, resolver: Any, reference: str) -> Node | None:
-        """What a reference leads to; None where nothing is known of it."""
+        """The schema that a reference leads to; None if it cannot be resolved."""
         key = resolver._base_uri, reference
         if key not in self._seen:
             try:
@@ -102,7 +103,7 @@ class Scope:
         return self._seen[key]
 
     def recursive(self, resolver: Any) -> Node | None:
-        """What ``$recursiveRef: "#"`` leads to."""
+        """The schema that ``$recursiveRef: "#"`` leads to."""
         try:
             found = lookup_recursive_ref(resolver)
         except (Unresolvable, NoSuchResource, ValueError, TypeError, AttributeError, KeyError):
@@ -110,7 +111,7 @@ class Scope:
         return Node(found.contents, found.resolver, self)
 
     def inner(self, schema: Any, resolver: Any) -> Any:
-        """The resolver inside a schema, which may have a base URI of its own."""
+        """The resolver for references inside a schema, which may have its own base URI."""
         if isinstance(schema, dict) and ("$id" in schema or isinstance(schema.get("id"), str)):
             try:
                 return resolver.in_subresource(self._specification.create_resource(schema))
@@ -120,11 +121,11 @@ class Scope:
 
 
 class Node:
-    """A schema where it stands.
+    """A subschema with the resolver of the place where it stands.
 
     Attributes:
-        schema: The schema: an object, true or false.
-        key: Equal for the same schema reached twice.
+        schema: The subschema: an object, true or false.
+        key: Equal for the same subschema reached twice.
     """
 
     __slots__ = ("_resolver", "_scope", "key", "schema")
@@ -140,16 +141,16 @@ class Node:
         return hash(self.key)
 
     def child(self, schema: Any) -> Node:
-        """A schema inside this one."""
+        """The node of a schema inside this one."""
         return Node(schema, self._scope.inner(schema, self._resolver), self._scope)
 
     @property
     def siblings_count(self) -> bool:
-        """Whether keywords beside ``$ref`` count, as they do from draft 2019-09 on."""
+        """Whether keywords next to ``$ref`` count, which they do from draft 2019-09 on."""
         return self._scope.siblings_count
 
     def targets(self) -> Iterator[Node | None]:
-        """Where the schema's references lead; None for one of which nothing is known."""
+        """The nodes that the schema's references lead to; None for one that cannot be resolved."""
         schema = self.schema
         for keyword in ("$ref", "$dynamicRef"):
             if isinstance(schema.get(keyword), str):
@@ -159,7 +160,7 @@ class Node:
 
 
 def unresolved(scope: Scope) -> str | None:
-    """The JSON Pointer of the first ``$ref`` that leads nowhere; None where all lead somewhere."""
+    """The JSON Pointer of the first ``$ref`` that leads nowhere; None if all can be resolved."""
     waiting: list[tuple[str, Node]] = [("", scope.root)]
     while waiting:
         at, node = waiting.pop()
@@ -179,15 +180,15 @@ def unresolved(scope: Scope) -> str | None:
 
 
 def size(scope: Scope, most: int) -> int:
-    """How many places a schema has, those behind a reference counted once for each reference to them.
+    """The number of subschemas of a schema; those behind a reference count again for each reference to them.
 
     Args:
         scope: The schema.
-        most: What is given where there are as many or more, or where references come back to where they started.
+        most: The limit. It is returned if there are more, and for a recursive schema.
     """
     sizes: dict[Any, int] = {}
     entered: set[Any] = set()
-    # Each node is met twice: when it is entered, and when all that it leads to is known.
+    # Each node is visited twice: first to find the nodes that it leads to, then to add up their sizes.
     waiting: list[tuple[Node, list[Node] | None]] = [(scope.root, None)]
     while waiting:
         node, inner = waiting.pop()
@@ -209,7 +210,7 @@ def _leads_to(node: Node, scope: Scope) -> Iterator[Node]:
     value = node.schema
     if isinstance(value, dict):
         for target in node.targets():
-            yield scope.root if target is None else target  # what cannot be followed may lead anywhere
+            yield scope.root if target is None else target  # a reference that cannot be resolved may lead anywhere
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
         if isinstance(item, (dict, list)):

@@ -1,10 +1,10 @@
-"""The schema as the service gets it: closed, flat, without references, and no richer than JSON mode takes.
+"""Simplifies a schema for the service: closed, without references, and with only the keywords that JSON mode accepts.
 
-Each place has one ``type``; what may be of several, null among them, is an ``anyOf`` of one type each. A list of types
-and ``nullable: true`` were refused with 5024 each time, after 6 to 28 s; ``anyOf`` with null was taken, around an enum
-too (observed on llama-3.3-70b in August 2026, not on Kimi).
+Each subschema has one ``type``; several types, null among them, become an ``anyOf`` with one type each. A list of types
+and ``nullable: true`` were refused with 5024 each time, after 6 to 28 s, while ``anyOf`` with null was accepted, also
+around an enum (observed on llama-3.3-70b in August 2026, not on Kimi).
 
-It guides the model and nothing else: every answer is validated here by the whole schema.
+This form only guides the model: every answer is validated here by the full schema.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ _ABOUT = ("description", "examples", "default")
 
 
 def name_of(schema: Any) -> str:
-    """The title of a schema as far as the service allows it as a name."""
+    """The title of a schema, reduced to the characters that the service allows in a name."""
     title = schema.get("title") if isinstance(schema, dict) else None
     return re.sub(r"[^A-Za-z0-9_-]+", "_", title)[:64] if isinstance(title, str) and title else "extraction"
 
 
 def response_format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Form A: OpenAI's."""
+    """``response_format`` in OpenAI's form: ``{name, schema, strict}`` under ``json_schema``."""
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
 
 
 def nullable_form(shapes: Shapes, root: Term) -> dict[str, Any]:
-    """The schema with each property required; an optional one may be null."""
+    """The simplified schema in which all properties are required, and optional ones may be null."""
     return _form(shapes, root, unions=True)
 
 
 def plain_form(shapes: Shapes, root: Term) -> dict[str, Any]:
-    """The schema without a union.
+    """The simplified schema without unions.
 
-    A place of several kinds, null among them, says none; what may be absent is not required.
+    A place that allows several types, null among them, has no ``type``; optional properties are not required.
     """
     return _form(shapes, root, unions=False)
 
 
 class _TooManyError(Exception):
-    """The form has too many places when the schema is followed so far."""
+    """The simplified schema becomes too large at this depth of recursion."""
 
 
 def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
             return _Writer(shapes, depth, again, _MAX_PLACES, unions=unions).place(root, (), None, optional=False)
         except _TooManyError:
             continue
-    # Each property by its name, however many there are.
+    # As a last resort only the root's own properties are listed, however many there are.
     return _Writer(shapes, 1, 0, None, unions=unions).place(root, (), None, optional=False)
 
 
@@ -79,14 +79,21 @@ class _Writer:
         self._places = 0
 
     def place(self, term: Term, above: tuple[Shape, ...], name: str | None, *, optional: bool) -> dict[str, Any]:
-        """What is sent for one place."""
+        """The simplified schema of one place.
+
+        Args:
+            term: The place.
+            above: The shapes of the places that contain this one, from the root down.
+            name: The property's name, None for items and for the root.
+            optional: Whether the property may be absent, so that null is allowed in its place.
+        """
         self._places += 1
         if self._most is not None and self._places > self._most:
             raise _TooManyError
         shape = self._shapes.of(term)
         kinds = shape.likely
         if shape.format == "decimal" and "number" in kinds:
-            kinds -= {"string"}  # either is taken, and asking for one of them needs no union
+            kinds -= {"string"}  # both are valid answers, and asking for one of them needs no union
         if shape.kinds == NULL:
             return {"type": "null", **self._about(shape, name)}
         null = bool(kinds) and ((optional and self._unions) or (shape.null and shape.kinds != ALL and not optional))
@@ -106,11 +113,11 @@ class _Writer:
         return _with_types_described(found, types)
 
     def _of_values(self, types: list[str], values: tuple[Any, ...], about: dict[str, Any]) -> dict[str, Any]:
-        """What is sent for a place that has some values only."""
+        """The simplified schema of a place with a closed list of values."""
         of_type = {kind: [value for value in values if _is_of(kind, value)] for kind in types}
         named = {kind: found for kind, found in of_type.items() if found and kind != "null"}
         null = "null" in types
-        if not named:  # its values and its types contradict each other: null is left, or nothing
+        if not named:  # no listed value has an allowed type, so that at most null is left
             return {"type": "null", **about} if null else about
         if len(named) == 1 and not null:
             ((kind, found),) = named.items()
@@ -125,13 +132,13 @@ class _Writer:
         return {"type": kind, **self._of_kind(kind, shape, above)}
 
     def _local(self, format_: str | None) -> str | None:
-        """How a local date-time or time is told to the model; None for every other format."""
+        """The description of a local date-time or time for the model; None for every other format."""
         name = (format_ or "").removesuffix("-local")
         is_local = self._shapes.local_times or name != format_
         return _LOCAL.get(name) if is_local else None
 
     def _with_time_described(self, about: dict[str, Any], format_: str | None) -> dict[str, Any]:
-        """What is said of a place, with the spelling of its times, which ``format`` alone does not show a model."""
+        """Adds the spelling of local times to the description, because a model does not know it from ``format``."""
         spelling = self._local(format_)
         if spelling is None and self._shapes.asserts_formats:
             spelling = _WITH_OFFSET.get(format_ or "")
@@ -146,14 +153,14 @@ class _Writer:
         if found.get("default", 0) is None:
             del found["default"]
         title = shape.facets.get("title")
-        # Pydantic makes a title of each name, which then says nothing.
+        # Pydantic makes each property's title from its name; such a title is left out.
         if isinstance(title, str) and _plain(title) != _plain(name or ""):
             found = {"title": title, **found}
         return found
 
     def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
         found = {key: shape.facets[key] for key in _OF_KIND.get(kind, ()) if key in shape.facets}
-        # The format of a local time would be taken for the one with an offset, or is not known.
+        # The service would take the format of a local time for the one with an offset, or does not know it.
         if kind == "string" and shape.format and self._local(shape.format) is None:
             found["format"] = shape.format
         if kind in ("integer", "number"):
@@ -174,13 +181,13 @@ class _Writer:
         for name, term in shape.members.items():
             inner = self._shapes.of(term)
             if not inner.kinds:
-                continue  # it is never there
+                continue  # its schema is false, so the property is never present
             always = name in shape.required
             properties[name] = self.place(term, above, name, optional=not always)
             if self._unions or always:
                 required.append(name)
         if isinstance(shape.rest, Term):
-            # What is required without a name of its own is described by a pattern, or as any further key.
+            # A required property without a schema of its own is described by a pattern or `additionalProperties`.
             for name in sorted(shape.required - shape.members.keys()):
                 properties[name] = self.place(shape.rest, above, name, optional=False)
                 required.append(name)
@@ -197,13 +204,13 @@ class _Writer:
 
 
 def _is_of(kind: str, value: Any) -> bool:
-    """Whether a value is of a JSON type; an integer is a number too."""
+    """Whether a value has a JSON type; an integer is a number too."""
     found = kind_of(value)
     return found == kind or (found == "integer" and kind == "number")
 
 
 def _with_types_described(found: dict[str, Any], types: list[str]) -> dict[str, Any]:
-    """The place with its types in words, as one ``type`` cannot name several."""
+    """Adds the types to the description in words, as one ``type`` cannot name several."""
     if types:
         description = found.get("description")
         found["description"] = (f"{description} " if isinstance(description, str) else "") + f"({' or '.join(types)})"

@@ -1,8 +1,8 @@
-"""What a schema says about the values at one place: its kinds, members, items, bounds; ``allOf`` and unions folded in.
+"""`Shape`: what a schema says about the values at one place, with ``allOf`` and unions merged.
 
-A `Shape` is what is known, not all that the schema asks: the validator decides what is valid, a shape which column is
-best. What it says of kinds, of required members and of null is never narrower than the schema, so that a null cell has
-one meaning; everything else may err, as a value that does not fit its column is kept beside it.
+A shape serves to choose a column; the validator alone decides what is valid. Its JSON types, required members and null
+are never narrower than the schema's, so that a null cell has one meaning. Everything else may be imprecise, because a
+value that does not fit its column is set aside.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ NULL = frozenset({"null"})
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A place: one schema, or what several come to. Equal terms have equal shapes.
+    """The name of a place: one schema, or a combination of several. Equal terms have equal shapes.
 
     Attributes:
-        how: ``schema``: the one node; ``both``: all parts hold; ``either``: one of them does; ``maybe``: the only part
-            holds in some cases, so that it tells of values that nothing else tells of.
-        parts: The node, or the terms.
+        how: ``schema``: one node; ``both``: all parts hold; ``either``: at least one of them holds; ``maybe``: the
+            single part holds under a condition, and describes only values that no other part describes.
+        parts: The node, or the terms that are combined.
     """
 
     how: Literal["schema", "both", "either", "maybe"]
@@ -33,7 +33,7 @@ class Term:
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        # Once: terms are nested, and asked for it often.
+        # Computed once, because terms are nested and hashed often.
         object.__setattr__(self, "_hash", hash((self.how, self.parts)))
 
     def __hash__(self) -> int:
@@ -41,7 +41,7 @@ class Term:
 
 
 Rest: TypeAlias = "Term | bool"
-"""What keys that are not named may hold: a term, True for anything, False where there is none."""
+"""The values of unnamed keys: a term; True if they may be anything; False if no unnamed key is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +49,24 @@ class Shape:
     """What is known of the values at one place.
 
     Attributes:
-        kinds: The JSON types that occur; all where the schema does not say.
-        implied: The types that the keywords speak of, where `kinds` is all.
-        values: The only values, from ``enum`` and ``const``; None where there are others.
-        format: ``format``, or ``byte`` for ``contentEncoding: base64``; None where there is none.
+        kinds: The JSON types that may occur; all of them if the schema does not say.
+        implied: The types that the keywords apply to, for a schema without ``type``.
+        values: The only possible values, from ``enum`` and ``const``; None if there is no such list.
+        format: ``format``, or ``byte`` for ``contentEncoding: base64``; None if there is none.
         low: Smallest number, inclusive; None without bound.
         high: Largest number, inclusive; None without bound.
-        step: What numbers are a multiple of; None where nothing is said.
+        step: ``multipleOf``; None if there is none.
         members: The named members of an object, in order.
-        required: Which of them are always there.
-        rest: The members that are not named.
+        required: The names of the members that are always present.
+        rest: The values of unnamed keys.
         prefix: The terms of an array's first items.
-        items: The term of the items, or of those after the prefix; None where nothing is said.
-        least: How many items an array has at least.
-        closed_items: Whether nothing follows the prefix.
-        arrow: ``x-arrow-type``; None where it is left to us.
-        facets: Keywords of `FACETS`.
-        needed: Which of the members are there in some case at least, as one branch of a union requires them.
-        sources: The schemas that this was read from, to notice a place that contains itself.
+        items: The term of the items, or of those after the prefix; None if the schema does not say.
+        least: ``minItems``.
+        closed_items: Whether nothing may follow the prefix.
+        arrow: ``x-arrow-type``; None if the column is chosen by the schema.
+        facets: The keywords of `FACETS` that the schema has.
+        needed: The names of members that at least one branch of a union requires.
+        sources: The schemas that the shape was read from, by which a recursive place is noticed.
     """
 
     kinds: frozenset[str] = ALL
@@ -90,7 +90,7 @@ class Shape:
 
     @property
     def likely(self) -> frozenset[str]:
-        """The types, null apart, that are worth a column; number includes integer."""
+        """The types that get a column, without null; number includes integer."""
         kinds = self.implied if self.kinds == ALL else self.kinds - NULL
         return kinds - {"integer"} if "number" in kinds else kinds
 
@@ -110,7 +110,7 @@ def schema_term(node: Node) -> Term:
 
 
 def joined(how: Literal["both", "either"], terms: Iterable[Term]) -> Term:
-    """What several places come to, each counted once."""
+    """The term of several places combined, each of them once."""
     parts: dict[Term, None] = {}
     for term in terms:
         parts.update(dict.fromkeys(term.parts if term.how == how else (term,)))

@@ -1,4 +1,4 @@
-"""A JSON Schema from whatever a user has: a dict, a file, a pydantic model, a dataclass, a TypedDict."""
+"""Loads a JSON Schema from a dict, a file, a pydantic model, a dataclass, a TypedDict or a ``module:Class``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Definition: TypeAlias = "dict[str, Any] | bool"
 
 _MODULE_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 IMPORT_FROM = "KIMI_BEAM_IMPORT_FROM"
-"""Names a directory in which a ``module:Class`` is looked for after all others. The command line sets it, and worker
-processes on the same machine inherit it."""
+"""The environment variable with the directory in which a ``module:Class`` is looked for last. The command line sets it,
+and worker processes on the same machine inherit it."""
 _FETCHES = 1_000
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark is the beginning of this one
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -34,10 +34,13 @@ _MARKS = (
 
 
 def definition(source: Any) -> tuple[Definition, type | None]:
-    """The JSON Schema of a source, and the class that it was made of; None where it was none.
+    """Loads the JSON Schema of a source.
+
+    Returns:
+        The schema, and the class that it was made of; None if the source was no class.
 
     Raises:
-        SchemaError: It cannot be read, or is no schema: any answer would be valid under it.
+        SchemaError: It cannot be read, or is no schema, so that any answer would be valid under it.
     """
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
@@ -55,10 +58,13 @@ def definition(source: Any) -> tuple[Definition, type | None]:
 
 
 def with_files(source: Any, schema: Definition, *, has_registry: bool) -> tuple[Definition, dict[str, Any]]:
-    """A schema and the files beside it that it refers to, by URI; none where it was not read from a file itself.
+    """Bundles a schema that was read from a file with the files that it refers to.
+
+    Returns:
+        The schema with URIs in place of references to files, and these files by URI.
 
     Raises:
-        SchemaError: A file is not there, or cannot be read.
+        SchemaError: A file is missing, or cannot be read.
     """
     if not isinstance(source, (str, os.PathLike)) or b'ef"' not in jsontext.dumps_any(schema):
         return schema, {}
@@ -66,7 +72,7 @@ def with_files(source: Any, schema: Definition, *, has_registry: bool) -> tuple[
 
 
 def line(text: str, most: int) -> str:
-    """The text as one line that is not longer."""
+    """The text as one line of at most this many characters."""
     found = " ".join(text[: 4 * most].split())
     return found if len(found) <= most else f"{found[: most - 1]}…"
 
@@ -80,7 +86,7 @@ def is_class_reference(reference: str) -> bool:
 
 
 def _load(reference: str) -> Any:
-    """The JSON value of a file, or the class that is named."""
+    """The JSON value of a file, or the class of a ``module:Class``."""
     if is_class_reference(reference):
         return import_class(reference)
     return _json(reference)
@@ -89,7 +95,7 @@ def _load(reference: str) -> Any:
 def _json(reference: str) -> Any:
     try:
         text = _read(reference)
-    except Exception as e:  # a remote filesystem may raise anything, an AssertionError for a missing extra among it
+    except Exception as e:  # a remote filesystem may raise anything, such as an AssertionError for a missing extra
         reason = e.strerror if isinstance(e, OSError) and e.strerror else line(str(e), 300)
         raise SchemaError(f"cannot read the schema {reference!r}: {reason}") from None
     try:
@@ -99,10 +105,10 @@ def _json(reference: str) -> Any:
 
 
 def _utf8(text: bytes) -> bytes:
-    """A text in UTF-8 without a byte order mark. Windows' editors write one, and PowerShell 5 writes UTF-16.
+    """Converts a text to UTF-8 without its byte order mark. Windows' editors write one, and PowerShell 5 writes UTF-16.
 
     Raises:
-        ValueError: It has the mark of UTF-16 or UTF-32 and is none.
+        ValueError: The text begins with the mark of UTF-16 or UTF-32 but is not in this encoding.
     """
     for mark, encoding in _MARKS:
         if text.startswith(mark):
@@ -117,12 +123,12 @@ def _is_there(path: str) -> bool:
 
     try:
         return bool(FileSystems.exists(path))
-    except Exception:  # a remote filesystem may raise anything; reading the file then says what
+    except Exception:  # a remote filesystem may raise anything; reading the file will report it
         return True
 
 
 def import_class(reference: str) -> type:
-    """The class of a ``module:Class``, which may lie in the directory that `IMPORT_FROM` names.
+    """Imports the class of a ``module:Class``, if need be from the directory that `IMPORT_FROM` names.
 
     Raises:
         SchemaError: It cannot be imported, or has no JSON Schema.
@@ -130,7 +136,7 @@ def import_class(reference: str) -> type:
     module_name, _, names = reference.partition(":")
     directory = os.environ.get(IMPORT_FROM)
     if directory and directory not in sys.path:
-        sys.path.append(directory)  # last, and for good: the class may import what lies beside it when it is used
+        sys.path.append(directory)  # it stays there, because the class may import neighbouring modules when it is used
     try:
         module = import_module(module_name)
         found: Any = module
@@ -150,7 +156,7 @@ def import_class(reference: str) -> type:
 
 
 def _local(path: str) -> Path:
-    """A path on this machine, without ``~``, which a shell leaves where it is quoted or follows an equals sign."""
+    """A path on this machine with ``~`` expanded, as a shell does not do that in quotes or after an equals sign."""
     found = Path(path)
     return found.expanduser() if path.startswith("~/") and not os.path.lexists(path) else found
 
@@ -158,7 +164,7 @@ def _local(path: str) -> Path:
 def _read(path: str) -> bytes:
     if "://" not in path:
         return _local(path).read_bytes()
-    # A schema may lie on any filesystem that Beam knows. Late: nothing else here needs Beam.
+    # Imported here, because only a schema on a remote filesystem needs Beam.
     from kimi_beam.files.filesystems import FileSystems
 
     with FileSystems.open(path) as f:
@@ -188,12 +194,12 @@ def documents(schema: Definition, files: Mapping[str, Any], registry: RegistrySo
 
     Args:
         schema: The schema.
-        files: Those that are known already, by URI.
-        registry: None for none; schemas by URI; or a function that fetches what a URI names. It is called here, while
-            the pipeline is built, and never on a worker.
+        files: The files that it refers to, by URI.
+        registry: Schemas by URI, or a function that fetches the schema of a URI; None: no other schemas. The function
+            is called here, while the pipeline is built, and never on a worker.
 
     Raises:
-        SchemaError: The registry is none, or the function failed.
+        SchemaError: The registry has another type, or the function failed.
     """
     if registry is None:
         return dict(files)

@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema, all drafts together, and which of them a misspelt key may have meant."""
+"""The keywords of all drafts of JSON Schema, and a guess at the keyword that a misspelt key was meant to be."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ _STRINGS = ("format", "pattern", "contentEncoding", "contentMediaType")
 DESCRIBING = frozenset(
     ("type", "enum", "const", "items", *_REFERENCES, *_LISTS_OF_SCHEMAS, *_SCHEMAS, *_MAPS_OF_SCHEMAS)
 )
-"""Keywords that say which values there are. One of them shows that an object is meant as a schema."""
+"""Keywords that restrict values. An object that has one of them is meant as a schema."""
 ASSERTING = DESCRIBING | {*_NUMBERS, *_STRINGS, "required", "exclusiveMinimum", "exclusiveMaximum", "uniqueItems"} | {
     "dependentRequired", "contentSchema",
 }  # fmt: skip
-"""Keywords that say anything about values."""
+"""Keywords that say anything at all about values."""
 KNOWN = ASSERTING | {
     *_DEFINITIONS, "$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary", "$comment",
     "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly",
     "nullable", "discriminator", "xml", "externalDocs", "example",
 }  # fmt: skip
-"""These, annotations, and what OpenAPI adds to a schema."""
+"""All known keys: these keywords, annotations, and the keys that OpenAPI adds."""
 
 TYPE_ALIASES = ("bsonType", "dataType", "datatype", "data_type", "fieldType", "field_type", "valueType")
-"""What other languages of schemas call ``type``."""
+"""The names of ``type`` in other schema languages."""
 
 _GUESSED = ASSERTING - {"const", "not", "if", "then", "else"}
-"""Keywords that a misspelt key may have meant. The others are too near to words such as cost and note."""
+"""Keywords that are guessed for a misspelt key. The others are too similar to ordinary words such as cost and note."""
 
 
 def unknown_keys(schema: Mapping[str, Any]) -> list[str]:
-    """The keys of a schema that are no keywords; keys that begin with ``x-`` are extensions on purpose."""
+    """The keys of a schema that are no keywords, except for extensions, which begin with ``x-``."""
     return [k for k in schema if isinstance(k, str) and k not in KNOWN and not k.lower().startswith("x-")]
 
 
 def meant(key: str) -> str | None:
-    """The keyword that a misspelt key is near to; None where it is near to none."""
+    """The keyword that a key is a misspelling of; None if it resembles none."""
     plain = _plain(key)
     for keyword in sorted(_GUESSED):
         if plain == _plain(keyword):
@@ -62,7 +62,7 @@ def meant(key: str) -> str | None:
         other = _plain(keyword)
         most = 2 if len(other) > 5 else 1
         if keyword in _REFERENCES and not key.startswith("$"):
-            continue  # href is a word of its own
+            continue  # href is an ordinary word, not a misspelt keyword
         if abs(len(plain) - len(other)) <= most:
             distance = _distance(plain, other)
             if distance <= most and (found is None or distance < found[0]):
@@ -71,7 +71,7 @@ def meant(key: str) -> str | None:
 
 
 def fits(keyword: str, value: Any) -> bool:
-    """Whether a value is one that a keyword can have in some draft, and is meant as such as far as can be told."""
+    """Whether a keyword can have this value in some draft, and the value looks as if it was meant for it."""
     if keyword == "type":
         types = value if isinstance(value, list) else [value]
         return bool(types) and all(isinstance(kind, str) and kind in TYPES for kind in types)
@@ -93,7 +93,7 @@ def fits(keyword: str, value: Any) -> bool:
 
 
 def plausible(value: Any) -> bool:
-    """Whether a value can be meant as a schema: a boolean, or an object that asserts something or has known keys."""
+    """Whether a value may be meant as a schema: a boolean, or an object that restricts values or has known keys."""
     if isinstance(value, bool):
         return True
     return isinstance(value, dict) and (
@@ -107,12 +107,12 @@ def asserts(schema: Mapping[str, Any]) -> bool:
 
 
 def describes(schema: Any) -> bool:
-    """Whether something says which values there are, as a schema does."""
+    """Whether a value is an object with a keyword that restricts values."""
     return isinstance(schema, dict) and any(key in DESCRIBING and fits(key, value) for key, value in schema.items())
 
 
 def inner_schemas(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The schemas inside a schema, each with its keys from there."""
+    """The subschemas directly inside a schema, each with the keys that lead to it."""
     for keyword, value in schema.items():
         if keyword in _MAPS_OF_SCHEMAS or keyword in _DEFINITIONS:
             for name, one in value.items() if isinstance(value, dict) else ():
@@ -130,7 +130,7 @@ def _plain(key: str) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters have to be put in, left out, changed, or swapped with their neighbour."""
+    """The edit distance of two words; to swap neighbouring letters counts as one edit."""
     rows = [list(range(len(other) + 1))]
     for i, letter in enumerate(one, 1):
         row = [i]

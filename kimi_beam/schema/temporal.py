@@ -1,4 +1,4 @@
-"""Columns of dates, date-times and times, which JSON spells as strings."""
+"""Columns of dates, date-times and times of day, which are strings in JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATE_TIME_PATTERN = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"
 _DATE_TIME = re.compile(_DATE_TIME_PATTERN, re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_YEAR_1, _YEAR_9999 = -719_162, 2_932_896  # days since 1970 of the first day and the last that Python has a date for
+_YEAR_1, _YEAR_9999 = -719_162, 2_932_896  # the first and last day of Python's calendar, in days since 1970
 _DAY = 86_400_000_000
 
 
@@ -54,7 +54,7 @@ class Date(Cells):
         return days
 
     def cell(self, value: Any) -> Any:
-        # Python 3.11 reads more spellings than ISO 8601's plain one, which would then come back altered.
+        # Python 3.11 reads other spellings too, such as 20260301, which would be read back in another spelling.
         if type(value) is str and _DATE.fullmatch(value):
             try:
                 return date.fromisoformat(value)
@@ -68,7 +68,7 @@ class Date(Cells):
 
 
 class DateTime(Cells):
-    """RFC 3339 date-times: equal as instants, which is what they are."""
+    """RFC 3339 date-times. They are read back as the same instants, in UTC."""
 
     type: Any = pa.timestamp("us", "UTC")
     raw: Any = pa.string()
@@ -93,7 +93,7 @@ class DateTime(Cells):
                 return UNFIT  # finer than a microsecond
             text = f"{head}.{digits[:6]:0<6}{tail[len(digits) :]}"
         try:
-            # An instant that no calendar year holds overflows.
+            # An instant before the year 1 or after 9999 overflows.
             delta = datetime.fromisoformat(text).astimezone(timezone.utc) - _EPOCH
         except (ValueError, OverflowError):
             return UNFIT
@@ -104,7 +104,7 @@ class DateTime(Cells):
 
 
 class LocalDateTime(DateTime):
-    """Date-times without an offset: equal as what a clock on the wall shows. One with an offset has no cell."""
+    """Date-times without an offset, as a clock on the wall shows them. One with an offset has no cell."""
 
     type: Any = pa.timestamp("us")
 
@@ -146,6 +146,6 @@ class LocalTime(Cells):
 
 
 def _rfc3339(text: str) -> str:
-    """Arrow's ``2026-03-01 12:00:00.500000Z`` as ``2026-03-01T12:00:00.5Z``."""
+    """Turns Arrow's spelling ``2026-03-01 12:00:00.500000Z`` into ``2026-03-01T12:00:00.5Z``."""
     day, _, clock = text.removesuffix("Z").partition(" ")
     return f"{day}T{clock.rstrip('0').rstrip('.') if '.' in clock else clock}Z"

@@ -1,4 +1,4 @@
-"""Validity, as `jsonschema-rs` decides it, and what it says against an instance."""
+"""The validator of a schema, made by `jsonschema-rs`, and the violations that it reports."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VALIDATORS = {
 
 
 Formats: TypeAlias = "bool | Literal['local']"
-"""Whether ``format`` asserts; ``local``: date-times and times may lack an offset."""
+"""Whether ``format`` asserts. ``local``: it does, but date-times and times may lack an offset."""
 
 _RFC_3339 = {
     name: jsonschema_rs.validator_for({"format": name}, validate_formats=True, offline=True)
     for name in ("date-time", "time")
 }
 _OWN_FORMATS: dict[str, Callable[[str], bool]] = {"date-time-local": is_local_date_time, "time-local": is_local_time}
-"""Names of the OpenAPI Initiative's registry of formats; no draft of JSON Schema has them."""
+"""Formats from the OpenAPI Initiative's registry, which no draft of JSON Schema has."""
 _LOCAL_FORMATS: dict[str, Callable[[str], bool]] = {
     **_OWN_FORMATS,
     "date-time": lambda text: is_local_date_time(text) or _RFC_3339["date-time"].is_valid(text),
@@ -41,7 +41,7 @@ _LOCAL_FORMATS: dict[str, Callable[[str], bool]] = {
 
 
 def is_of_format(name: str, value: Any, *, formats: Formats) -> bool:
-    """Whether a value is what a ``format`` says, as the validator that `compiled` gives decides it."""
+    """Whether a value has a ``format``, by the same check as the validator of `compiled`."""
     own = _LOCAL_FORMATS if formats == "local" else _OWN_FORMATS
     if name in own:
         return not isinstance(value, str) or own[name](value)
@@ -55,12 +55,12 @@ def _validator_of_format(name: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One way in which an instance is not what the schema says.
+    """One way in which an instance violates the schema.
 
     Attributes:
         path: JSON Pointer of the offending value in the instance; empty for the whole.
-        keyword: The JSON Schema keyword that it violates; ``validator`` for a pydantic model's own.
-        message: One line for a person.
+        keyword: The JSON Schema keyword that is violated; ``validator`` for a pydantic model's own checks.
+        message: The violation as one line for a person.
     """
 
     path: str
@@ -72,7 +72,7 @@ class Violation:
 
 
 def violation(path: Iterable[str | int], keyword: str, message: str) -> Violation:
-    """A violation of bounded size, on one line."""
+    """Makes a violation whose message is cut to one line of bounded length."""
     at = ""
     for token in path:
         at = pointer(at, token)
@@ -82,20 +82,20 @@ def violation(path: Iterable[str | int], keyword: str, message: str) -> Violatio
 def compiled(
     schema: Definition, draft: str | None, documents: Mapping[str, Any], scope: Callable[[], Scope], *, formats: Formats
 ) -> Any:
-    """The validator.
+    """Compiles the validator of a schema.
 
     Args:
         schema: The schema.
         draft: Its draft; None: as its ``$schema`` says, else 2020-12.
-        documents: Other schemas by URI.
-        scope: Gives where its references lead.
-        formats: Whether ``format`` asserts, and whether date-times and times may lack an offset then.
+        documents: The other schemas that it may refer to, by URI.
+        scope: Returns the resolver of its references; called only for an error message.
+        formats: Whether ``format`` asserts, and whether date-times and times may then lack an offset.
 
     Raises:
-        SchemaError: Naming the path in the schema.
+        SchemaError: The schema is invalid; the message names the path in it.
     """
-    # A draft that is named overrides ``$schema``, its vocabularies included (jsonschema-rs from 0.61 on): one's own
-    # metaschema of that draft is no other draft, and which keywords it leaves out counts.
+    # From 0.61 on jsonschema-rs lets a named draft override ``$schema`` and its vocabularies. A custom metaschema of
+    # the same draft is kept nevertheless, because it may leave keywords out.
     own = documents.get(str(schema.get("$schema")).rstrip("#")) if isinstance(schema, dict) else None
     if draft is None or (own is not None and draft_of(own) == draft):
         make = jsonschema_rs.validator_for
@@ -126,7 +126,7 @@ def compiled(
 
 
 def first_of(validator: Any, instance: Any) -> Violation | None:
-    """The first violation, found in bounded memory; None where the instance is valid."""
+    """The first violation, found in bounded memory; None if the instance is valid."""
     try:
         validator.validate(instance)
     except jsonschema_rs.ValidationError as e:
@@ -135,5 +135,5 @@ def first_of(validator: Any, instance: Any) -> Violation | None:
 
 
 def all_of(validator: Any, instance: Any) -> list[Violation]:
-    """Each violation; none where the instance is valid."""
+    """All violations; an empty list if the instance is valid."""
     return [violation(e.instance_path, e.kind.name, e.message) for e in validator.iter_errors(instance)]

@@ -7,13 +7,11 @@ before it is asked. A refusal costs nothing, so the ways are tried in the order 
 from __future__ import annotations
 
 import logging
-import os
-import threading
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request.prompt import FORM_NAMES, Prompt
+from kimi_beam.service.per_process import PerProcess
 from kimi_beam.synchronous.after_reply import AskAgain, Call, Halt, Settle
 from kimi_beam.types import Failure
 from kimi_beam.wire.form_refusals import RefusedRequest
@@ -100,17 +98,14 @@ class AskedForm:
         PROGRESS.notice(f"{told}; --structured-output chooses how")
 
 
-_lock = threading.Lock()
-_forms: dict[Hashable, AskedForm] = {}
+_forms = PerProcess[AskedForm]()
 
 
 def asked_form_of(server: str, prompt: Prompt) -> AskedForm:
     """What this process knows of a server and a question: a schema may be refused that another's is not."""
-    with _lock:
-        return _forms.setdefault((os.getpid(), server, prompt.identity), AskedForm(server, prompt))
+    return _forms.get((server, prompt.identity), lambda: AskedForm(server, prompt))
 
 
 def forget_asked_forms() -> None:
     """The next pipeline of this process finds out anew: the server may have been started differently meanwhile."""
-    with _lock:
-        _forms.clear()
+    _forms.forget_all()

@@ -188,15 +188,15 @@ def share(of: Flow) -> Fraction:
 def test_a_process_has_the_parts_of_the_shards_that_it_holds() -> None:
     flow = limited()
     assert share(flow) == 1
-    flow.hold("step", "0", 4)
-    flow.hold("step", "0", 4)
+    flow.claim_share("step", "0", 4)
+    flow.claim_share("step", "0", 4)
     assert share(flow) == Fraction(1, 4)
-    flow.hold("step", "3", 4)
+    flow.claim_share("step", "3", 4)
     assert share(flow) == Fraction(1, 2)
-    flow.hold("other step", "3", 4)
+    flow.claim_share("other step", "3", 4)
     assert share(flow) == Fraction(1, 2), "the steps of a pipeline have one limit between them"
-    flow.release("step", "0")
-    flow.release("step", "3")
+    flow.release_share("step", "0")
+    flow.release_share("step", "3")
     assert share(flow) == Fraction(1, 4), "who holds nothing at the moment takes a part all the same"
     flow.forget("step")
     flow.forget("other step")
@@ -229,7 +229,7 @@ def test_a_bundle_keeps_to_its_part_and_two_of_a_process_to_theirs(
         assert share(one._client.flow) == Fraction(1, 4)
         list(one.finish_bundle())
         one.teardown()
-        assert not client._clients
+        assert not client._clients.values()
 
 
 def test_a_shard_keeps_to_its_part_of_the_submits(

@@ -37,7 +37,7 @@ class Worker:
     """One that holds a shard, slice by slice, as on a runner that commits after each."""
 
     def __init__(self, url: str, journal: Journaling, polling: kb.Polling) -> None:
-        files._journals.clear()  # another process has an index of its own
+        files._journals.forget_all()  # another process has an index of its own
         asked = extract_settings(
             service(url), batching=kb.Batching(max_items=4), polling=polling, max_in_flight=4, journaling=journal
         )

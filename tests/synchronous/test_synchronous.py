@@ -255,7 +255,7 @@ def test_workers_of_one_process_share_one_client_and_its_bound(tmp_path: Path) -
     assert len(outcome.rows) == 100
     assert server.most_in_flight == 5, "each worker thread takes the bound for itself"
     assert server.connections <= 5, "each worker thread has connections of its own"
-    left = [key for key in client._clients if server.url in str(key)]  # not what another test has left
+    left = [one for one in client._clients.values() if server.url in one.service.root]  # not what another test has left
     assert not left, "a client outlives its users"
 
 
