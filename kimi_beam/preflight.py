@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from kimi_beam import clock
 from kimi_beam.client import Client, Timeouts
 from kimi_beam.errors import ConfigError
 from kimi_beam.events import Events
@@ -39,7 +40,7 @@ class Checked:
     emulated: bool = False
 
 
-def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> Checked:
+def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.pause) -> Checked:
     """Asks for what costs nothing: a job id that nobody has, or the models of another server.
 
     "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
@@ -81,7 +82,7 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
         client.close()
 
 
-def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = time.sleep) -> str:
+def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = clock.pause) -> str:
     """Pulls from the queue of events, and hands back what came.
 
     Args:

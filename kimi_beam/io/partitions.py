@@ -12,7 +12,6 @@ already is not written again, whether a bundle was retried, a job restored, or a
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
+from kimi_beam import clock
 from kimi_beam.arrival import Partition
 from kimi_beam.errors import ConfigError
 from kimi_beam.io import staging
@@ -60,7 +60,7 @@ class Rolling:
     max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.max_rows < 1 or self.max_seconds < 1:
+        if not (self.max_rows >= 1 and self.max_seconds >= 1):  # NaN is not either
             raise ConfigError("Rolling: max_rows and max_seconds must be at least 1")
         if self.partition not in ("hour", "day"):
             raise ConfigError(f"Rolling: a partition is an hour or a day, not {self.partition!r}")
@@ -160,7 +160,7 @@ class _Collect(beam.DoFn):
             return
         size.write((rows, content))
         if before is None:
-            roll.set(Timestamp.of(time.time() + self._rolling.max_seconds))
+            roll.set(Timestamp.of(clock.wall_in(self._rolling.max_seconds)))
             drain.set(window.max_timestamp())
 
     @on_timer(ROLL)
