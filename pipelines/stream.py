@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Builds and runs the pipeline."""
     args, beam_args = _parser().parse_known_args(argv)
     try:
+        if any(word.replace("_", "-").startswith("--stop-after") for word in beam_args):
+            # Beam would pass over it with a warning, and the program would run for ever.
+            raise ConfigError("--stop-after is now --run-for, in seconds")
         options = PipelineOptions(beam_args)
         options.view_as(StandardOptions).streaming = True
         pipeline = beam.Pipeline(options=options)
@@ -64,11 +67,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a file is whole when it was not changed for S s (2)",
     )
     add(
-        "--stop-after",
-        "--stop_after",
+        "--run-for",
+        "--run_for",
         type=float,
         metavar="S",
-        help="look for files for S seconds, finish, end",
+        help="look for files for S seconds, finish what was found, and end",
     )
     add("--kafka-brokers", "--kafka_brokers", metavar="HOST:PORT,…", help="read from Kafka")
     add("--kafka-topic", "--kafka_topic", metavar="TOPIC")
@@ -119,7 +122,7 @@ def _source(args: argparse.Namespace) -> beam.PTransform:
     if sum(map(bool, given)) != 1:
         raise ConfigError("name one source: --input, --kafka-brokers with --kafka-topic, or --pubsub-subscription")
     if args.input:
-        until = None if args.stop_after is None else time.time() + args.stop_after
+        until = None if args.run_for is None else time.time() + args.run_for
         return kb.ReadContinuously(
             args.input,
             interval=args.interval,

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         console.say(str(e))
         return 1
     every = found.neither.num_rows
-    found = found.read_until(datetime.now(timezone.utc) - timedelta(seconds=args.older_than))
+    found = found.read_until(_before(args.older_than))
     counts = {
         "came in": found.came_in,
         "  rows": found.rows,
@@ -54,3 +54,11 @@ def _lines(found: Account) -> Iterator[str]:
         for row in getattr(found, name).sort_by("read_at").to_pylist():
             words = (row["read_at"].isoformat(timespec="seconds"), row["document_id"], row["source"], row["delivery"])
             yield "\t".join((name, *map(printable, words)))
+
+
+def _before(seconds: float) -> datetime:
+    """The time so many seconds ago; the first that there is where that is longer ago."""
+    try:
+        return datetime.now(timezone.utc) - timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=timezone.utc)

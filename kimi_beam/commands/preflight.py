@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from kimi_beam.errors import ConfigError
 from kimi_beam.network.client import Client, Timeouts
 from kimi_beam.queue.event_inbox import Events
+from kimi_beam.service import clock
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply, bare_error, read_json
 from kimi_beam.wire.protocol import Trouble, decode_poll
@@ -39,7 +40,7 @@ class Checked:
     emulated: bool = False
 
 
-def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.sleep) -> Checked:
+def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.pause) -> Checked:
     """Asks for what costs nothing: a job id that nobody has, or the models of another server.
 
     "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
@@ -81,7 +82,7 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = time.s
         client.close()
 
 
-def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = time.sleep) -> str:
+def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = clock.pause) -> str:
     """Pulls from the queue of events, and hands back what came.
 
     Args:

@@ -12,7 +12,6 @@ already is not written again, whether a bundle was retried, a job restored, or a
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from kimi_beam.files.paths import listing
 from kimi_beam.output import staging
 from kimi_beam.output.staging import Target, WriteFile
 from kimi_beam.report.summary import Summary
+from kimi_beam.service import clock
 
 Piece = tuple[str, tuple[int, bytes]]
 """Some encoded rows of one partition, and how many they are."""
@@ -65,7 +65,7 @@ class Rolling:
     max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.max_rows < 1 or self.max_seconds < 1:
+        if not (self.max_rows >= 1 and self.max_seconds >= 1):  # NaN is not either
             raise ConfigError("Rolling: max_rows and max_seconds must be at least 1")
         if self.partition not in ("hour", "day"):
             raise ConfigError(f"Rolling: a partition is an hour or a day, not {self.partition!r}")
@@ -165,7 +165,7 @@ class _Collect(beam.DoFn):
             return
         size.write((rows, content))
         if before is None:
-            roll.set(Timestamp.of(time.time() + self._rolling.max_seconds))
+            roll.set(Timestamp.of(clock.wall_in(self._rolling.max_seconds)))
             drain.set(window.max_timestamp())
 
     @on_timer(ROLL)

@@ -45,8 +45,8 @@ class Batching:
             raise ConfigError("Batching: max_items, max_bytes and max_tokens must be at least 1")
         if self.max_bytes > HARD_MAX_BYTES:
             raise ConfigError(f"Batching: max_bytes is at most {HARD_MAX_BYTES}: the service loses larger jobs")
-        if self.max_wait < 0:
-            raise ConfigError("Batching: max_wait must not be negative")
+        if not self.max_wait >= 0:  # as NaN is not either
+            raise ConfigError("Batching: max_wait must be a number of seconds from 0 on")
 
 
 class Packer(Generic[T]):

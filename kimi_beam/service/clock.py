@@ -28,6 +28,18 @@ def now() -> float:
     return _OFFSET + _ticks()
 
 
+_LONGEST = 365 * 86_400.0
+"""Seconds that a runner's timer may be ahead. Beam's times end in the year 294,246, and an infinite one is none."""
+
+
+def wall_in(seconds: float) -> float:
+    """Unix seconds by the wall clock, so many from now: what a runner's own timers go by, wherever it has been set to.
+
+    At most a year: a timer that fires early does no harm, as it is only looked then what is due.
+    """
+    return time.time() + min(max(0.0, seconds), _LONGEST)
+
+
 def pause(seconds: float) -> None:
     """Sleeps; a system whose clock was set meanwhile may refuse to go on sleeping, which is no reason to fail."""
     try:

@@ -79,10 +79,13 @@ class ReadContinuously(beam.PTransform):
     ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-        self._interval, self._quiet, self._until = interval, quiet, until
+        self._interval, self._quiet = interval, quiet
+        self._until = None if until is not None and until >= _END else until
         self._reading = Reading(id_field, text_field, max_document_bytes)
-        if interval <= 0 or quiet < 0:
-            raise ConfigError("ReadContinuously: interval must be positive, and quiet not negative")
+        if not (0 < interval < math.inf and 0 <= quiet < math.inf):
+            raise ConfigError("ReadContinuously: interval must be positive, quiet not negative, and both finite")
+        if until is not None and not until > 0:
+            raise ConfigError("ReadContinuously: until is in Unix seconds")
         if not self._patterns:
             raise InputError("no input: name at least one path or glob")
         for pattern in self._patterns:
@@ -101,6 +104,10 @@ class ReadContinuously(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read, self._reading).with_output_types(Document)
         )
+
+
+_END = float(MAX_TIMESTAMP.seconds())
+"""Unix seconds at which Beam's times end."""
 
 
 def _ticks(pipeline: beam.Pipeline, interval: float, until: float | None) -> beam.PTransform:

@@ -130,11 +130,14 @@ class Halt:
         call: What was asked.
         error: What the service said.
         is_certain: Whether once is enough; else it may be this one document, or trouble that passes.
+        unless_answered: What the document is given up with if another one that is in flight is answered: then the
+            document is to blame after all. None: nothing would change by that.
     """
 
     call: Call
     error: ServiceError
     is_certain: bool = False
+    unless_answered: Failure | None = None
 
 
 Step: TypeAlias = Settle | AskAgain | Delay | Turn | Park | Halt

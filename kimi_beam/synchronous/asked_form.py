@@ -21,7 +21,18 @@ _LOG = logging.getLogger(__name__)
 
 
 _ENOUGH = 3
-"""Documents refused in each form, without a word of why, after which it is no document's fault."""
+"""Documents refused in each form, without a word of why, after which it is no document's fault; unless one of those
+that are in flight is answered yet: a refusal comes at once, and an answer takes seconds."""
+
+_SETTINGS = {
+    "temperature": "--thinking (thinking=True in code) leaves it out",
+    "chat_template_kwargs": "--thinking (thinking=True in code) leaves it out",
+    "max_completion_tokens": "--max-completion-tokens (max_completion_tokens in code) sets its value",
+    "max_tokens": "--max-completion-tokens (max_completion_tokens in code) sets its value",
+    "stream": "--structured-output schema (structured_output in code) does not stream",
+    "stream_options": "--structured-output schema (structured_output in code) does not stream",
+}
+"""Which setting changes a field that is the same in every request."""
 
 
 @dataclass
@@ -42,7 +53,7 @@ class AskedForm:
     is_answered: bool = False
     _refusal: str = field(default="", repr=False)
     _refused_in_each: int = field(default=0, repr=False)
-    """Documents that were refused in each form while none was answered."""
+    """Documents that were refused in each form, or for a field of every request, while none was answered."""
 
     def applied(self, call: Call) -> Call:
         """The call as it is to be made now: never in a way that is known to be refused."""
@@ -57,7 +68,9 @@ class AskedForm:
             self.form = form
         self.is_answered = True
 
-    def refused(self, call: Call, error: ServiceError, why: RefusedRequest, *, halts: bool) -> AskAgain | Settle | Halt:
+    def refused(
+        self, call: Call, error: ServiceError, why: RefusedRequest, *, halts: bool, field: str | None = None
+    ) -> AskAgain | Settle | Halt:
         """What follows where the server does not take a request as it is.
 
         Args:
@@ -65,6 +78,7 @@ class AskedForm:
             error: What the server said.
             why: What that means.
             halts: Whether a server that takes none of the forms ends the run; else each document is given up.
+            field: Which field of every request it names, where `why` is that it does not take one.
         """
         self._refusal = str(error)
         message = f"the server refused the request: {error}"
@@ -78,17 +92,23 @@ class AskedForm:
             if why is RefusedRequest.FORM and is_first:
                 self._move(following)
             return AskAgain(replace(call, form=following), 0.0, message)
-        self._refused_in_each += may_be_the_form and not self.is_answered
+        is_field = why is RefusedRequest.FIELD and not self.is_answered
+        self._refused_in_each += is_field or (may_be_the_form and not self.is_answered)
+        told = (
+            "it refuses each way of asking for JSON that was tried; name another by --structured-output "
+            f"(structured_output in code): {error.message}"
+        )
+        if is_field:
+            told = f"it does not take {field} as it is sent; {_SETTINGS[field or '']}: {error.message}"
+            message = f"the server refused the request: {told}"
+        own = Failure("submit", "refused", message, retryable=error.status >= 500)
         if not self.is_answered and (why is RefusedRequest.FORM or self._refused_in_each >= _ENOUGH):
-            told = (
-                "it refuses each way of asking for JSON that was tried; name another by --structured-output "
-                f"(structured_output in code): {error.message}"
-            )
             if halts:
-                return Halt(call, replace(error, message=told), is_certain=True)
-            message = f"the server takes no request: {told}"
-        # A server that answers 5xx to what it cannot parse may have meant something that passes.
-        return Settle(call, Failure("submit", "refused", message, retryable=error.status >= 500))
+                otherwise = None if why is RefusedRequest.FORM else own
+                return Halt(call, replace(error, message=told), is_certain=True, unless_answered=otherwise)
+            own = replace(own, message=f"the server takes no request: {told}")
+        # A server that answers 5xx to what it cannot parse may have meant something that passes: so `retryable`.
+        return Settle(call, own)
 
     def _move(self, form: int) -> None:
         before, now = (FORM_NAMES[self.prompt.forms[number]] for number in (self.form, form))

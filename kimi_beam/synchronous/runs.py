@@ -33,7 +33,7 @@ from kimi_beam.synchronous.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
 from kimi_beam.wire.completions import Answered, RunResult, decode_run
 from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, Unknown, bare_error, spent_for
-from kimi_beam.wire.form_refusals import refused_request
+from kimi_beam.wire.form_refusals import refused_field, refused_request
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
@@ -84,6 +84,7 @@ class Runs:
         self._form = asked_form_of(where.root, prompt) if where.is_elsewhere else None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._in_flight = 0
+        self._doubtful = 0  # of those: refused for what may be every document's fault
         # What both threads know, and when it has changed.
         self._changed = threading.Condition()
         self._ready: list[Reply] = []
@@ -250,6 +251,8 @@ class Runs:
                 # The deadline is met by a last request, not passed by a long wait.
                 await asyncio.sleep(min(step.wait, self._left(call)))
             elif isinstance(step, Halt):
+                if step.unless_answered is not None and await self._is_answered_yet():
+                    return _reply(document, call, step.unless_answered)
                 await self._stop(step)
 
     async def _may_send(self, turn: asyncio.Future[None]) -> Failure | None:
@@ -324,7 +327,20 @@ class Runs:
         if error.code is not None or error.is_redirect:
             return None  # Cloudflare's own code says what helps; or the URL is wrong
         why = refused_request(exchange, error.status, has_tool=self._prompt.answer_tool is not None)
-        return None if why is None else self._form.refused(call, error, why, halts=self._halts)
+        if why is None:
+            return None
+        return self._form.refused(call, error, why, halts=self._halts, field=refused_field(exchange))
+
+    async def _is_answered_yet(self) -> bool:
+        """Waits until a document that is in flight is answered, or until all of them are refused as well."""
+        assert self._form is not None
+        self._doubtful += 1
+        try:
+            while not self._form.is_answered and self._halted is None and self._in_flight > self._doubtful:
+                await asyncio.sleep(_LOOK / 5)
+        finally:
+            self._doubtful -= 1
+        return self._form.is_answered
 
     def _left(self, call: Call) -> float:
         """Seconds until the call's deadline, and never none."""

@@ -242,8 +242,8 @@ class DispatchUnbounded(Slices):
 
 
 def _in(seconds: float) -> Timestamp:
-    """When a real-time timer is to fire: the runner goes by the wall clock, wherever that has been set to."""
-    return Timestamp.of(time.time() + seconds)
+    """When a real-time timer is to fire."""
+    return Timestamp.of(clock.wall_in(seconds))
 
 
 def _now(value: Sequence[Reply]) -> TimestampedValue:

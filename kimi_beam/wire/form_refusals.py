@@ -36,6 +36,13 @@ _WRONG_REQUEST = re.compile(
     r"|unsupported|unrecognized|unknown (?:field|variant|parameter)|extra_forbidden|literal_error|input should be",
     re.IGNORECASE,
 )
+_FIELD = re.compile(
+    r"(?<![a-z0-9_])(?:temperature|chat_template_kwargs|max_completion_tokens|max_tokens|stream_options|stream"
+    r"(?=['\"`]| (?:is|must|cannot|parameter|option)))(?![a-z0-9_])",
+    re.IGNORECASE,
+)
+"""The fields that stand in every request with the same value. Observed: "Unsupported parameter: 'max_tokens' is not
+supported with this model" and "'temperature' does not support 0 with this model" (OpenAI's reasoning models)."""
 _LOCATION = re.compile(r"""['"]loc['"]\s*:\s*[(\[]([^)\]]*)[)\]]""")
 _SAYING = (
     "message",
@@ -58,6 +65,7 @@ class RefusedRequest(Enum):
     """Why a server does not take a request, as far as its reply tells."""
 
     FORM = "it names the way in which JSON was asked for"
+    FIELD = "it names a field that is the same in every request"
     UNSAID = "the request is wrong, but it does not say what of it"
     OTHER = "the request is wrong for another reason: another form would be refused as well"
 
@@ -81,12 +89,23 @@ def refused_request(reply: HttpReply, status: int, *, has_tool: bool = False) ->
     if located.startswith(("response ", "'response'")):
         return None  # the server's own answer was not what it promises (llama-cpp-python)
     if located:
-        return RefusedRequest.FORM if form.search(located) else RefusedRequest.OTHER
+        if form.search(located):
+            return RefusedRequest.FORM
+        return RefusedRequest.FIELD if _FIELD.search(located) else RefusedRequest.OTHER
     if form.search(said):
         return RefusedRequest.FORM
+    if _FIELD.search(said) and (status < 500 or _WRONG_REQUEST.search(said)):
+        return RefusedRequest.FIELD
     if status in (400, 406, 415, 422, 501) or (status not in (404, 405) and _WRONG_REQUEST.search(said)):
         return RefusedRequest.UNSAID
     return None
+
+
+def refused_field(reply: HttpReply) -> str | None:
+    """The field that a reply of the kind `RefusedRequest.FIELD` names first; None where it names none."""
+    said, located = _words(reply.body[:_MOST])
+    found = _FIELD.search(located) or _FIELD.search(said)
+    return found[0].lower() if found else None
 
 
 def _words(body: bytes) -> tuple[str, str]:

@@ -92,3 +92,21 @@ def test_the_options_of_the_program_that_is_launched_are_told() -> None:
     assert set(named) | {"--help"} == {option for option in options_of("pipelines/extract.py") if "_" not in option} - {
         "--runner"
     }
+
+
+_FILE = re.compile(r"\b(?:kimi_beam|tests|pipelines|schemas|docs)/[\w./-]+\.(?:py|md|json)\b")
+_IN_FILE = re.compile(r"`(\w+)`(?:,\s+`(\w+)`)? in\s+`((?:kimi_beam|tests)/[\w/]+\.py)`")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "kimi_beam" / "DESIGN.md"], ids=_named)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = set(_FILE.findall(page.read_text()))
+    assert sorted(name for name in named if not (ROOT / name).is_file()) == []
+
+
+@each_page
+def test_what_a_page_finds_in_a_file_is_defined_there(page: Path) -> None:
+    for *names, path in _IN_FILE.findall(page.read_text()):
+        text = (ROOT / path).read_text()
+        for name in filter(None, names):
+            assert re.search(rf"^(?:class|def|async def) {name}\b|^{name}\b.* = ", text, re.MULTILINE), (name, path)

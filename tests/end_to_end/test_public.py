@@ -50,7 +50,7 @@ OWN = {
     extract: {"--input"},
     redrive: {"--dead-letters", "--code", "--stage"},
     stream: {
-        *("--input", "--interval", "--quiet", "--stop-after", "--kafka-brokers", "--kafka-topic", "--kafka-group"),
+        *("--input", "--interval", "--quiet", "--run-for", "--kafka-brokers", "--kafka-topic", "--kafka-group"),
         *("--kafka-expansion", "--pubsub-subscription", "--message", "--id-field", "--text-field"),
         *("--partition", "--max-rows", "--max-seconds", "--max-wait"),
     },

@@ -31,20 +31,42 @@ SENT = {
 
 
 @pytest.mark.parametrize("form", ["schema", "bare"])
-@pytest.mark.parametrize("api", APIS)
-def test_json_mode_that_is_never_met_ends_in_rows_by_the_prompt(api: str, form: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("api", "limits", "unmet", "attempts"),
+    [
+        # Four jobs are in flight when the first form fails; the second is tried with one of them.
+        ("batch", {"batching": kb.Batching(max_items=10), "shards": 1}, 40 + 10, {2: 30, 3: 10}),
+        # Two documents in each form are enough to know.
+        ("run", {"max_concurrency": 1}, 2 + 2, {1: 38, 3: 2}),
+        ("chat", {"max_concurrency": 1}, 2 + 2, {1: 38, 3: 2}),
+    ],
+)
+def test_json_mode_that_is_never_met_ends_in_rows_by_the_prompt(
+    api: str, limits: dict[str, Any], unmet: int, attempts: dict[int, int], form: Any, tmp_path: Path
+) -> None:
     documents = receipts(40)
     with Emulator(faults="json_mode=1") as emulator:
         where = service(emulator.base_url, api=api)
-        outcome = run_extract(documents, "", tmp_path, where=where, structured_output=form)
+        outcome = run_extract(documents, "", tmp_path, where=where, structured_output=form, **limits)
         stats = emulator.stats()
     assert outcome.ids == Counter(d.id for d in documents)
     assert (len(outcome.rows), outcome.letters) == (40, [])
-    in_form = stats["faults"]["json_mode"]
-    assert 4 <= in_form <= 80, "once two documents are unmet, those that are not in flight yet go by the prompt at once"
+    assert stats["faults"]["json_mode"] == unmet
     assert stats["paid_twice"] == 0
     assert outcome.summary["usage"]["prompt_tokens"] == stats["prompt_tokens"]
-    assert {r["_provenance"]["attempts"] for r in outcome.rows} <= {1, 2, 3}
+    assert Counter(r["_provenance"]["attempts"] for r in outcome.rows) == attempts
+
+
+@pytest.mark.parametrize("api", ["run", "chat"])
+def test_requests_that_are_in_flight_together_learn_of_a_failed_form_together(api: str, tmp_path: Path) -> None:
+    """A form is asked for by those in flight when the second document fails in it, and by none that comes later."""
+    at_once = 4
+    with Emulator(faults="json_mode=1", latency=0.05) as emulator:
+        where = service(emulator.base_url, api=api)
+        outcome = run_extract(receipts(40), "", tmp_path, where=where, max_concurrency=at_once)
+        unmet = emulator.stats()["faults"]["json_mode"]
+    assert (len(outcome.rows), outcome.letters) == (40, [])
+    assert 2 * 2 <= unmet <= 2 * (at_once + 1)
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -5,47 +5,21 @@ from __future__ import annotations
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.coders import StrUtf8Coder
 from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as proto
-from apache_beam.transforms.timeutil import TimeDomain
-from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, get_dofn_specs, on_timer
+from apache_beam.transforms.userstate import get_dofn_specs
 from harness import RECEIPT, receipts, service
-from several_extracts import SHAPES, Built, UserStep, check_shape
+from several_extracts import SHAPES, Built, UserStep, check_shape, holding_step
 
 import kimi_beam as kb
 from kimi_beam.beam_extensions.timer_names import with_own_timers
-
-
-def _step(timer: str) -> beam.DoFn:
-    class Hold(beam.DoFn):
-        HELD = BagStateSpec("held", StrUtf8Coder())
-        TIMER = TimerSpec(timer, TimeDomain.WATERMARK)
-
-        def process(
-            self,
-            element: tuple[str, str],
-            window: Any = beam.DoFn.WindowParam,
-            held: Any = beam.DoFn.StateParam(HELD),
-            timer: Any = beam.DoFn.TimerParam(TIMER),
-        ) -> None:
-            held.add(element[1])
-            timer.set(window.max_timestamp())
-
-        @on_timer(TIMER)
-        def fired(self, held: Any = beam.DoFn.StateParam(HELD)) -> Iterator[str]:
-            given = list(held.read())
-            held.clear()
-            yield from given
-
-    return Hold()
 
 
 def _beside_each_other(timers: tuple[str, str], directory: Path) -> Counter[str]:
@@ -53,7 +27,7 @@ def _beside_each_other(timers: tuple[str, str], directory: Path) -> Counter[str]
     with beam.Pipeline("FnApiRunner", options=PipelineOptions([])) as pipeline:
         element = pipeline | beam.Create([("key", "value")], reshuffle=False).with_output_types(tuple[str, str])
         for name, timer in zip("AB", timers, strict=True):
-            given = element | name >> beam.ParDo(_step(timer)).with_output_types(str)
+            given = element | name >> beam.ParDo(holding_step(timer)()).with_output_types(str)
             given | f"Write{name}" >> beam.io.WriteToText(str(directory / name), shard_name_template="")
     return Counter({name: len((directory / name).read_text().splitlines()) for name in "AB"})
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import apache_beam as beam
 import pytest
+from apache_beam.coders import TimestampCoder
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.timestamp import Timestamp
 from harness import QUICK, receipts, run_extract, service
 
+import kimi_beam as kb
+from kimi_beam.commands.preflight import check_events, check_service
 from kimi_beam.emulator import Emulator
+from kimi_beam.errors import ConfigError
 from kimi_beam.queue import jobs, state_machine
 from kimi_beam.queue.effects import GiveUp
 from kimi_beam.queue.jobs import Job, Shard, rebased, wake
@@ -67,6 +77,46 @@ def test_a_sleep_that_the_system_refuses_is_survived(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "sleep", refuse)
     clock.pause(0.01)
     clock.pause(-1.0)
+
+
+@pytest.mark.parametrize("now", [-60 * 365 * DAY, 0.0, 2e9, 300 * 365 * DAY], ids=["before 1970", "0", "2033", "2270"])
+@pytest.mark.parametrize("seconds", [-1e9, 0.0, 5.0, 1e13, 1e300, math.inf])
+def test_a_timer_of_a_runners_is_at_a_time_that_beam_has(
+    now: float, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: now)
+    at = Timestamp.of(clock.wall_in(seconds))
+    assert 0 <= at - now <= min(max(0.0, seconds), 366 * DAY)
+    assert TimestampCoder().decode(TimestampCoder().encode(at)) == at
+
+
+def test_waits_of_any_length_are_kept_or_refused_at_once() -> None:
+    assert kb.Rolling(max_seconds=math.inf).max_seconds == kb.Batching(max_wait=math.inf).max_wait == math.inf
+    refused: list[Callable[[], Any]] = [
+        lambda: kb.Rolling(max_seconds=math.nan),
+        lambda: kb.Batching(max_wait=math.nan),
+        lambda: kb.ReadContinuously("*.txt", interval=math.nan),
+        lambda: kb.ReadContinuously("*.txt", interval=math.inf),
+        lambda: kb.ReadContinuously("*.txt", quiet=math.nan),
+        lambda: kb.ReadContinuously("*.txt", until=math.nan),
+    ]
+    for make in refused:
+        with pytest.raises(ConfigError):
+            make()
+
+
+@pytest.mark.parametrize("until", [1e13, 1e300, math.inf])
+@pytest.mark.parametrize("runner", ["FnApiRunner", "FlinkRunner"])
+def test_a_stream_that_is_to_end_after_all_times_has_no_end(until: float, runner: str) -> None:
+    pipeline = beam.Pipeline(runner, options=PipelineOptions([]))
+    pipeline | kb.ReadContinuously("*.txt", until=until)
+    pipeline.to_runner_api()
+
+
+@pytest.mark.parametrize("check", [check_service, check_events])
+def test_a_check_of_the_service_sleeps_as_all_do(check: Callable[..., Any]) -> None:
+    """A system whose clock is set may refuse to sleep: `clock.pause` survives it."""
+    assert inspect.signature(check).parameters["sleep"].default is clock.pause
 
 
 # ------------------------------------------------------------------------------------------------ between two workers

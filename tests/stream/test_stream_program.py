@@ -29,6 +29,8 @@ def run(*options: object) -> None:
         (["--input", "in/*", "--max-rows", "0"], "max_rows and max_seconds must be at least 1"),
         (["--pubsub-subscription", "projects/project/subscriptions/s", "--id-field", "n"], "leave the id field out"),
         (["--pubsub-subscription", "receipts"], "PubSub subscription must be in the form"),
+        (["--input", "in/*", "--stop-after", "60"], "--stop-after is now --run-for"),
+        (["--input", "in/*", "--stop_after=60"], "--stop-after is now --run-for"),
         (["--input", "in/*", "--runner", "FnApiRunner"], "FnApiRunner cannot write files of unbounded input"),
     ],
 )

@@ -175,6 +175,46 @@ def test_a_server_that_takes_no_document_in_any_form_ends_the_run(said: tuple[in
     assert server.forms.total() < 60, "each of 60 documents was sent in each form"
 
 
+@pytest.mark.parametrize("said", [(400, {}), (400, {"error": "nope"}), (422, {"error": "'temperature' is wrong"})])
+def test_refusals_that_come_before_the_first_answer_are_those_documents_own(
+    said: tuple[int, Any], tmp_path: Path
+) -> None:
+    """A refusal comes at once, and an answer takes its time: neither order says that no request is taken."""
+    documents = receipts(40)
+    bad = {d.text for d in documents[:6]}
+
+    class Picky(Server):
+        async def later(self, asked: Asked) -> bytes:
+            if asked.method == "POST" and any(text in str(asked.json["messages"][1]["content"]) for text in bad):
+                return reply(said[1], said[0])
+            await asyncio.sleep(0.5)
+            return self(asked)
+
+    server = Picky({"json_schema"}, SAID["400"])
+    outcome = ask(server.later, tmp_path, 40)
+    assert outcome.ids == Counter(d.id for d in documents)
+    assert outcome.codes == {"refused": 6}
+    assert set(server.answered.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("field", "setting"), [("temperature", "--thinking"), ("max_tokens", "--max-completion-tokens")]
+)
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_field_that_a_server_does_not_take_ends_the_run_in_one_line(
+    field: str, setting: str, as_list: bool, tmp_path: Path
+) -> None:
+    body: Any = {"error": {"message": f"Unsupported parameter: '{field}' is not supported with this model."}}
+    if as_list:
+        body = {"detail": [{"loc": ["body", field], "msg": "Extra inputs are not permitted", "input": 0}]}
+    server = Server(set(), (400, body))
+    with pytest.raises(Exception, match=f"AccountError: .*does not take {field} .*{setting}") as raised:
+        ask(server, tmp_path)
+    assert "\n" not in str(raised.value)
+    assert server.forms.total() <= 8 + 2, "it was tried with more documents than were in flight"
+    assert set(server.forms) == {"json_schema"}, "another form does not help"
+
+
 def test_documents_that_are_refused_beside_an_answered_one_end_nothing() -> None:
     prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
     form = AskedForm("http://s", prompt)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kimi_beam.wire.envelopes import HttpReply
-from kimi_beam.wire.form_refusals import RefusedRequest, refused_request
+from kimi_beam.wire.form_refusals import RefusedRequest, refused_field, refused_request
 
 PYDANTIC = [
     {"type": "literal_error", "loc": ("body", "response_format", "type"), "msg": "Input should be 'text' or 'json'",
@@ -44,6 +44,15 @@ FORM = {
     "plain text": (400, "response_format is not supported"),
     "a list of errors": (400, {"errors": [{"message": "json_object is not allowed here"}]}),
 }
+FIELD = {
+    "max_tokens": (400, openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                               "'max_completion_tokens' instead.", param="max_tokens", code="unsupported_parameter")),
+    "temperature": (400, openai("Unsupported value: 'temperature' does not support 0 with this model.")),
+    "pydantic's temperature": (422, {"detail": [{"loc": ["body", "temperature"], "msg": "Extra", "input": WHOLE}]}),
+    "pydantic's text": (500, openai(str([{"loc": ("body", "max_completion_tokens"), "msg": "Extra inputs"}]))),
+    "a text": (422, {"error": "unknown field `chat_template_kwargs`"}),
+    "stream": (400, openai("Unsupported value: 'stream' must be verified")),
+}  # fmt: skip
 UNSAID = {
     "no words": (400, ""),
     "a page": (422, "<html><body>Unprocessable</body></html>"),
@@ -78,10 +87,38 @@ def of(case: tuple[int, Any], **more: Any) -> RefusedRequest | None:
 
 @pytest.mark.parametrize(
     ("cases", "meaning"),
-    [(FORM, RefusedRequest.FORM), (UNSAID, RefusedRequest.UNSAID), (OTHER, RefusedRequest.OTHER), (NOTHING, None)],
+    [
+        (FORM, RefusedRequest.FORM),
+        (FIELD, RefusedRequest.FIELD),
+        (UNSAID, RefusedRequest.UNSAID),
+        (OTHER, RefusedRequest.OTHER),
+        (NOTHING, None),
+    ],
 )
 def test_each_spelling_is_understood(cases: dict[str, tuple[int, Any]], meaning: RefusedRequest | None) -> None:
     assert {name: of(case) for name, case in cases.items()} == dict.fromkeys(cases, meaning)
+
+
+@pytest.mark.parametrize(
+    ("case", "field"),
+    [
+        ("max_tokens", "max_tokens"),
+        ("temperature", "temperature"),
+        ("pydantic's temperature", "temperature"),
+        ("pydantic's text", "max_completion_tokens"),
+        ("a text", "chat_template_kwargs"),
+        ("stream", "stream"),
+    ],
+)
+def test_the_field_is_the_first_that_is_named(case: str, field: str) -> None:
+    status, body = FIELD[case]
+    assert refused_field(HttpReply(status, json.dumps(body).encode())) == field
+
+
+def test_a_text_that_speaks_of_streams_or_heat_names_no_field() -> None:
+    assert refused_field(HttpReply(400, b'{"error": "the upstream closed the stream"}')) is None
+    assert of((400, {"error": "the streaming server is at a high temperatures level"})) is RefusedRequest.UNSAID
+    assert of((503, {"error": "GPU temperature too high"})) is None, "an outage, and no refusal"
 
 
 def test_a_tool_is_refused_by_its_own_name() -> None:
