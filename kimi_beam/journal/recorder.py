@@ -15,7 +15,8 @@ from kimi_beam.journal.records import Answers, Journaling, Submission
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY, Head
-from kimi_beam.request.prompt import CLOSE, OPEN, Prompt, fenced_json
+from kimi_beam.request.document_bytes import DocumentBytes
+from kimi_beam.request.prompt import Prompt
 from kimi_beam.results import answer_codes
 from kimi_beam.service import clock
 from kimi_beam.service.workers_ai import WorkersAI
@@ -31,8 +32,6 @@ class Keys:
         self._prompt = prompt
         self._identity = records.key(b"", service.place.encode() + b"\0" + prompt.identity)
         self._first = records.begun(self._identity)
-        self._opened = self._first.copy()
-        self._opened.update(OPEN)
 
     def of(self, document: Document) -> bytes:
         """The key of a document, also where it is not here but in its file."""
@@ -40,18 +39,9 @@ class Keys:
             return bytes.fromhex(document.file.key)
         return self.of_shown(self._prompt.shown(document), document.earlier.round)
 
-    def of_shown(self, shown: bytes, round_: int = 0) -> bytes:
+    def of_shown(self, shown: DocumentBytes, round_: int = 0) -> bytes:
         """The key of a document of which it is known what the model is shown, and in which round."""
-        return records.key(self._identity, shown, round_) if round_ else records.key_of(self._first, shown)
-
-    def of_text(self, text: bytes) -> bytes:
-        """The key of a text alone, as JSON has it between its quotes."""
-        if b"`" in text:
-            return self.of_shown(fenced_json(text))
-        same = self._opened.copy()  # nothing is put together to be hashed
-        same.update(text)
-        same.update(CLOSE)
-        return same.digest()
+        return shown.key(records.begun(self._identity, round_) if round_ else self._first)
 
     def of_batch(self, blob: bytes, head: Head) -> list[bytes]:
         """The keys of a batch's documents; those of an earlier kimi_beam's are not in it."""

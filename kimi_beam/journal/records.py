@@ -68,14 +68,9 @@ def key(identity: bytes, content: bytes, round_: int = 0) -> bytes:
         content: What the model is shown of this one.
         round_: Bad answers to it that were put aside: the question after them is another.
     """
-    return key_of(begun(identity, round_), content)
-
-
-def key_of(begun: hashlib.blake2b, content: bytes) -> bytes:
-    """A `key` that is `begun`."""
-    same = begun.copy()
-    same.update(content)
-    return same.digest()
+    hasher = begun(identity, round_).copy()
+    hasher.update(content)
+    return hasher.digest()
 
 
 @functools.lru_cache(maxsize=64)

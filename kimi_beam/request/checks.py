@@ -13,12 +13,13 @@ from kimi_beam.columnar import Documents
 from kimi_beam.ids import id_text
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY, Item, Row
-from kimi_beam.request.prompt import CLOSE, OPEN, Prompt, fenced_json
+from kimi_beam.request.document_bytes import AROUND, DocumentBytes
+from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import jsontext
 from kimi_beam.types import Document, Failure, Reply
 from kimi_beam.wire import images, size_limits
 
-Name: TypeAlias = "Callable[[bytes, int], bytes]"
+Name: TypeAlias = "Callable[[DocumentBytes, int], bytes]"
 """What the journal names a document by, of what the model is shown of it and the round."""
 
 
@@ -43,7 +44,7 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
     if failure is None:
         try:
             shown = prompt.shown(document)
-            size = prompt.overhead + len(shown)
+            size = prompt.overhead + shown.size
             document.id.encode()
             document.source.encode()
         except (TypeError, UnicodeEncodeError):
@@ -61,21 +62,23 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
     return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
 
 
-def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], bytes]) -> list[Row | None]:
+def prepare_texts(documents: Documents, prompt: Prompt, name: Name) -> list[Row | None]:
     """Checks those of some documents that are a text alone, as `prepare` does, without making a value of any.
 
     Args:
         documents: Which.
         prompt: What is asked of each.
-        name: What the journal names a text alone by, of the text as JSON has it between its quotes.
+        name: See `Name`.
 
     Returns:
         For each what is written of it into a batch; None where it takes `prepare` to say what becomes of it.
     """
     if prompt.metadata_keys:  # which are shown with every text
         return [None] * len(documents)
-    others, around = documents.others, prompt.overhead + len(OPEN) + len(CLOSE)
-    most = size_limits.HARD_MAX_BYTES if prompt.room is None else min(size_limits.HARD_MAX_BYTES, around + prompt.room)
+    others, overhead, most = documents.others, prompt.overhead, size_limits.HARD_MAX_BYTES
+    of_inner = DocumentBytes.of_inner
+    if prompt.room is not None:
+        most = min(most, overhead + AROUND + prompt.room)
     rows: list[Row | None] = []
     for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
         if place in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
@@ -88,8 +91,9 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Callable[[bytes], 
         except (TypeError, UnicodeEncodeError):  # half a surrogate pair
             rows.append(None)
             continue
-        size = around + len(inner) if b"`" not in inner else prompt.overhead + len(fenced_json(inner))
-        rows.append((i, inner, source, size, digest, name(inner), None) if size <= most else None)
+        shown = of_inner(inner)
+        size = overhead + shown.size
+        rows.append((i, inner, source, size, digest, name(shown, 0), None) if size <= most else None)
     return rows
 
 

@@ -8,8 +8,7 @@ unescaped and uncut inside a fence that it cannot close; what it says is data, n
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from kimi_beam.columnar import Documents, Texts
 from kimi_beam.errors import ConfigError, SchemaError
 from kimi_beam.request import answer_size
 from kimi_beam.request.context_window import least_tokens
+from kimi_beam.request.document_bytes import DocumentBytes, fenced
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
 from kimi_beam.types import Document
@@ -59,7 +59,6 @@ _VALUES = (
     "Take values from the document alone: where it does not state one, answer null if the schema allows it, and never "
     "guess."
 )
-_BACKTICKS = re.compile(r"`{3,}")
 _MARKER = "\0"
 
 
@@ -146,13 +145,17 @@ class Prompt:
         same = self if self.api == "batch" else replace(self, api="batch")
         return hashlib.blake2b(self.model.encode() + b"\0" + same._parts[0][0], digest_size=32).digest()
 
-    def shown(self, document: Document) -> bytes:
-        """What the model is shown of a document, as JSON; with `overhead`, the bytes of its request.
+    def shown(self, document: Document) -> DocumentBytes:
+        """What the model is shown of a document; with `overhead`, the bytes of its request.
 
         Raises:
             TypeError: The text is not valid Unicode (it holds lone surrogates).
         """
-        return self._content(document)
+        text = fenced(document.text)
+        if self.metadata_keys:
+            known = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
+            text = f"{fenced(jsontext.dumps_any(known).decode(), 'metadata')}\n{text}"
+        return DocumentBytes.of(text, document.images)
 
     @cached_property
     def overhead(self) -> int:
@@ -194,34 +197,35 @@ class Prompt:
 
         Args:
             document: What to extract from.
-            reference: Comes back with the answer of a queued request; unique within the run.
+            reference: Comes back with the answer of a queued request; unique within the run, and of characters that
+                JSON does not escape (`kimi_beam.wire.matching.references`).
             form: Which of `forms`.
             turns: Messages that follow the document, as JSON: what the model called, and what came of it.
         """
-        before, after = self._parts[form]
-        end = b',"external_reference":' + orjson.dumps(reference) + b"}" if reference is not None else b"}"
-        said = b"".join(b"," + self._sendable(turn) for turn in turns) if turns else b""
-        return b"".join((before, self._content(document, is_sent=True), b"}", said, after, end))
+        said = b"".join(b"," + self._sendable(turn) for turn in turns)
+        before, after, end = self._around(form, said, has_reference=reference is not None)
+        opening, text, closing = self.shown(document)
+        return b"".join((before, opening, self._sendable(text), closing, after, (reference or "").encode(), end))
 
     def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[tuple[bytes, ...]]:
         """The requests of a job, each as `request` makes it, in pieces."""
+        before, after, end = self._around(form, has_reference=True)
+        texts, of_inner, sendable = Texts.of(documents.texts).inner, DocumentBytes.of_inner, self._sendable
+        shows_metadata, others = bool(self.metadata_keys), documents.others
+        for place, (reference, inner) in enumerate(zip(references, texts, strict=True)):
+            if shows_metadata or place in others:
+                opening, text, closing = self.shown(documents[place])
+            else:  # a text alone, for which no value is made
+                # A reference that lost its file on the way would be asked for as an empty text, and paid for.
+                assert inner, "an empty document"
+                opening, text, closing = of_inner(inner)
+            yield before, opening, sendable(text), closing, after, reference.encode(), end
+
+    def _around(self, form: int, said: bytes = b"", *, has_reference: bool) -> tuple[bytes, bytes, bytes]:
+        """What stands before a document, between it and the reference, and at the end of its request."""
         before, after = self._parts[form]
-        after = b"}" + after + b',"external_reference":"'
-        opened, closed = before + OPEN, CLOSE + after
-        texts = Texts.of(documents.texts).inner
-        for place, reference in enumerate(references):
-            text = texts[place]
-            if self.metadata_keys or place in documents.others:
-                yield (self.request(documents[place], reference, form=form),)
-                continue
-            # A text alone, for which no value is made; a reference is hexadecimal digits.
-            # A reference that lost its file on the way would be asked for as an empty text, and paid for.
-            assert text, "an empty document"
-            text = self._sendable(text)
-            if b"`" in text:
-                yield before, fenced_json(text), after, reference.encode(), b'"}'
-            else:
-                yield opened, text, closed, reference.encode(), b'"}'
+        after = b"}" + said + after
+        return (before, after + b',"external_reference":"', b'"}') if has_reference else (before, after, b"}")
 
     # -------------------------------------------------------------------------------------------- the constant part
 
@@ -310,30 +314,14 @@ class Prompt:
         schema = jsontext.dumps(self._sent["schema"]).decode()
         return f"{self.instructions}\n\n{_DATA} {_ANSWER} {_VALUES}\n\n{fenced(schema, 'json')}"
 
-    # -------------------------------------------------------------------------------------------- the document
+    @property
+    def _sendable(self) -> Callable[[bytes], bytes]:
+        """Makes of a text, as JSON, one that Workers AI does not take for a picture; other servers get it as it is."""
+        return _as_it_is if self.is_elsewhere else harmless
 
-    def _sendable(self, text: bytes) -> bytes:
-        """A text, as JSON, that Workers AI does not take for a picture; other servers get it as it is."""
-        return text if self.is_elsewhere else harmless(text)
 
-    def _content(self, document: Document, *, is_sent: bool = False) -> bytes:
-        """The content of the user's message.
-
-        Args:
-            document: Which.
-            is_sent: As it goes out; else as the journal names the document by it. Both have the same length.
-        """
-        text = fenced(document.text)
-        if self.metadata_keys:
-            known = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
-            text = f"{fenced(jsontext.dumps_any(known).decode(), 'metadata')}\n{text}"
-        said = orjson.dumps(text)
-        if is_sent:
-            said = self._sendable(said)
-        if not document.images:
-            return said
-        parts = orjson.dumps([{"type": "image_url", "image_url": {"url": uri}} for uri in document.images])
-        return parts[:-1] + b',{"type":"text","text":' + said + b"}]"
+def _as_it_is(text: bytes) -> bytes:
+    return text
 
 
 def _is_object(schema: Any, root: Any, depth: int) -> bool:
@@ -357,22 +345,3 @@ def _is_typed(schema: Any) -> bool:
         and all(map(_is_typed, properties.values() if isinstance(properties, Mapping) else ()))
         and (items is None or _is_typed(items))
     )
-
-
-def fenced(text: str, label: str = "document") -> str:
-    """The text between two lines of backticks, one more than it has anywhere in a row, so that it cannot close them."""
-    # One character is looked for several times as fast as three.
-    longest = max(map(len, _BACKTICKS.findall(text)), default=2) if "`" in text else 2
-    fence = "`" * (longest + 1)
-    return f"{fence}{label}\n{text}\n{fence}"
-
-
-OPEN, CLOSE = orjson.dumps(fenced("\0")).split(orjson.dumps("\0")[1:-1])
-"""What stands around a text without a backtick, as JSON."""
-
-
-def fenced_json(text: bytes) -> bytes:
-    """A text as JSON has it between its quotes, fenced, as JSON."""
-    if b"`" in text:
-        return orjson.dumps(fenced(orjson.loads(b'"' + text + b'"')))
-    return b"".join((OPEN, text, CLOSE))

@@ -82,7 +82,7 @@ class MakeBatches(beam.DoFn):
 
     def _packed(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
         """The batches that are full with these documents."""
-        prepared = prepare_texts(documents, self._prompt, self._keys.of_text)
+        prepared = prepare_texts(documents, self._prompt, self._keys.of_shown)
         rows = [row or self._prepared(documents[place]) for place, row in enumerate(prepared)]
         if self._counts:
             self._digests += sum(map(_DIGEST_OF, rows))

@@ -29,6 +29,7 @@ from kimi_beam.input.file_references import WORTH_READING_TWICE, read_again
 from kimi_beam.input.read_documents import read_part
 from kimi_beam.journal.recorder import Keys
 from kimi_beam.request import batches
+from kimi_beam.request.document_bytes import DocumentBytes
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.models import DEFAULT_MODEL
@@ -168,7 +169,7 @@ def _the_journal_names_a_text_as_its_document(taken: Counter[str], text: str) ->
     taken["put together" if "`" in text else "hashed in pieces"] += 1
     keys = Keys(Prompt(OutputSchema(RECEIPT)), service("http://127.0.0.1:1"))
     document = crossed(kb.Document("a", text))
-    named = keys.of_text(orjson.dumps(text)[1:-1])
+    named = keys.of_shown(DocumentBytes.of_inner(orjson.dumps(text)[1:-1]))
     assert named == keys.of(document), "what another kimi_beam was answered would be paid for again"
 
 

@@ -17,7 +17,8 @@ from kimi_beam.columnar import Documents
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY
 from kimi_beam.request.checks import prepare, prepare_texts, separate
-from kimi_beam.request.prompt import Prompt, fenced_json
+from kimi_beam.request.document_bytes import DocumentBytes
+from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, Document, Earlier, Failure
 
@@ -110,12 +111,8 @@ def test_messages_of_one_key_are_told_apart_by_their_deliveries(deliveries: list
 # ------------------------------------------------------------------------------------------------ by the hundred
 
 
-def _key(shown: bytes, round_: int) -> bytes:
-    return hashlib.blake2b(shown + bytes([round_]), digest_size=16).digest()
-
-
-def _text_key(text: bytes) -> bytes:
-    return _key(fenced_json(text), 0)
+def _key(shown: DocumentBytes, round_: int) -> bytes:
+    return hashlib.blake2b(b"".join(shown) + bytes([round_]), digest_size=16).digest()
 
 
 _strange: st.SearchStrategy[Any] = st.sampled_from([None, 5, b"x", "", " \n", "\ud800", "`", "a`` ```b", "\U0001f9fe"])
@@ -147,10 +144,10 @@ def _what_is_prepared_by_the_hundred(
     taken: Counter[str], documents: list[Document], metadata_keys: tuple[str, ...]
 ) -> None:
     prompt = Prompt(OutputSchema({"type": "object"}), metadata_keys=metadata_keys)
-    rows = prepare_texts(Documents.of(documents), prompt, _text_key)
+    rows = prepare_texts(Documents.of(documents), prompt, _key)
     for row in rows:
         taken["careful" if row is None else "fast, with backticks" if b"`" in row[1] else "fast"] += 1
-    again = prepare_texts(Documents.of([crossed(document) for document in documents]), prompt, _text_key)
+    again = prepare_texts(Documents.of([crossed(document) for document in documents]), prompt, _key)
     assert again == rows, "a document that came from another worker takes another path"
     expected = [prepare(document, prompt, _key) for document in documents]
     assert [row or batches.row(item) for row, item in zip(rows, expected, strict=True)] == list(
@@ -163,11 +160,11 @@ def _what_is_prepared_by_the_hundred(
 
 
 def test_a_text_that_no_job_can_hold_is_left_to_be_refused() -> None:
-    (row,) = prepare_texts(Documents.of([Document("a", "x" * 8_000_001)]), PROMPT, _text_key)
+    (row,) = prepare_texts(Documents.of([Document("a", "x" * 8_000_001)]), PROMPT, _key)
     assert row is None
     assert refused(Document("a", "x" * 8_000_001))[0] == "too_large"
 
 
 def test_texts_alone_need_no_value_of_their_own() -> None:
-    rows = prepare_texts(Documents.of([Document(str(i), "text") for i in range(3)]), PROMPT, _text_key)
+    rows = prepare_texts(Documents.of([Document(str(i), "text") for i in range(3)]), PROMPT, _key)
     assert all(rows), "each would be made a value, at twice the CPU"

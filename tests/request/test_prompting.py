@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -14,7 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
-from both_paths import both_paths, perhaps_crossed
+from both_paths import both_paths, counting, perhaps_crossed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,8 @@ from kimi_beam.columnar import Documents
 from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
-from kimi_beam.request.prompt import CLOSE, DEFAULT_INSTRUCTIONS, OPEN, Prompt, fenced, fenced_json
+from kimi_beam.request.document_bytes import AROUND, DocumentBytes, fenced
+from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document
 
@@ -135,11 +137,11 @@ def test_all_but_the_document_and_the_reference_is_the_same_bytes_for_all_docume
 def test_the_size_is_never_below_the_request_and_hardly_above(document: Document, reference: str) -> None:
     length = len(PROMPT.request(document, reference))
     # One byte more for the comma that joins requests; the reference may have up to 32 characters.
-    assert length + 1 <= PROMPT.overhead + len(PROMPT.shown(document)) <= length + 40
+    assert length + 1 <= PROMPT.overhead + PROMPT.shown(document).size <= length + 40
 
 
 def test_the_requests_of_a_job_are_those_of_its_documents() -> None:
-    with both_paths("in pieces", "in pieces, with backticks", "as one") as taken:
+    with both_paths("a text alone", "with backticks", "with care") as taken:
         _the_requests_of_a_job_are_those_of_its_documents(taken)
 
 
@@ -157,14 +159,17 @@ def _the_requests_of_a_job_are_those_of_its_documents(
     names = [f"0123456789abcdef-{index}" for index in range(len(sent))]
     expected = [prompt.request(document, name, form=form) for document, name in zip(sent, names, strict=True)]
     travelled = batches.decode(batches.encode(Item(document, 1) for document in sent))
+    careful, before = 0, taken["with care"]
     for job in (Documents.of(sent), travelled):
-        made = list(prompt.requests(job, names, form))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Prompt, "shown", counting(Prompt.shown, taken, "with care"))
+            made = list(prompt.requests(job, names, form))
         assert [b"".join(pieces) for pieces in made] == expected
-        for pieces in made:
-            if len(pieces) == 1:
-                taken["as one"] += 1
-            else:
-                taken["in pieces, with backticks" if b"`" in pieces[1] else "in pieces"] += 1
+        alone = [] if metadata_keys else [document.text for document in sent if document.is_text_alone]
+        taken["a text alone"] += sum("`" not in text for text in alone)
+        taken["with backticks"] += sum("`" in text for text in alone)
+        careful += len(sent) - len(alone)
+    assert careful == taken["with care"] - before
 
 
 def test_a_text_in_json_is_fenced_as_the_text_is() -> None:
@@ -181,9 +186,15 @@ def _a_text_in_json_is_fenced_as_the_text_is(taken: Counter[str], text: str) -> 
         inner = orjson.dumps(text)[1:-1]
     except TypeError:  # half a surrogate pair
         return
-    assert orjson.loads(fenced_json(inner)) == fenced(text)
-    is_usual = fenced_json(inner) == OPEN + inner + CLOSE
-    assert is_usual or b"`" in inner, "what is put together in pieces would be fenced otherwise"
+    quick, careful = DocumentBytes.of_inner(inner), DocumentBytes.of(fenced(text))
+    assert b"".join(quick) == b"".join(careful) == orjson.dumps(fenced(text))
+    assert quick.size == careful.size == len(b"".join(quick))
+    begun, whole = hashlib.blake2b(b"a run"), hashlib.blake2b(b"a run" + b"".join(quick))
+    assert quick.key(begun) == careful.key(begun) == whole.digest()
+    assert begun.digest() == hashlib.blake2b(b"a run").digest(), "the next document's would begin with it"
+    is_usual = quick.text is inner
+    assert is_usual == (b"`" not in inner)
+    assert not is_usual or quick.size == len(inner) + AROUND
     taken["the usual fence" if is_usual else "a longer fence"] += 1
 
 
@@ -342,7 +353,7 @@ def test_every_form_begins_alike_for_all_documents_and_is_within_its_size(
     for form in range(len(prompt.forms)):
         request = prompt.request(document, "0123456789abcdef-1", form=form)
         assert json.loads(request)["messages"][-1]["role"] == "user"
-        assert len(request) < prompt.overhead + len(prompt.shown(document))
+        assert len(request) < prompt.overhead + prompt.shown(document).size
     assert prompt.request(document).startswith(prompt.prefix)
 
 

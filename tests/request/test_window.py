@@ -80,7 +80,7 @@ def test_the_last_text_that_may_fit_is_sent_and_the_next_is_not(unit: str) -> No
     assert (failure.stage, failure.code, failure.retryable) == ("prompt", "too_large", False)
     assert f"at least {least_tokens(exceeds.text)} tokens" in failure.message
     assert f"at most {ROOM} may fit" in failure.message
-    rows = prepare_texts(Documents.of([exceeds, kb.Document("c", "short")]), PROMPT, lambda _: b"k" * 16)
+    rows = prepare_texts(Documents.of([exceeds, kb.Document("c", "short")]), PROMPT, lambda _shown, _round: b"k" * 16)
     assert [row is None for row in rows] == [True, False], "the fast way would send it"
 
 

@@ -58,7 +58,7 @@ def test_no_request_says_what_a_service_takes_for_a_picture(text: str) -> None:
             request = prompt.request(document, "0-0", turns=[orjson.dumps({"role": "tool", "content": text})])
             assert "data:image/" not in spoken(request).lower()
             assert request.count(PICTURE.encode()) == len(document.images), "a picture was changed"
-            size = prompt.overhead + len(prompt.shown(document))
+            size = prompt.overhead + prompt.shown(document).size
             assert len(prompt.request(document, "0-0")) <= size, "more is sent than was counted"
         (pieces,) = prompt.requests(Documents.of([alone]), ["0-0"], 0)
         assert b"".join(pieces) == prompt.request(alone, "0-0")
@@ -77,7 +77,7 @@ def test_what_is_sent_has_the_lengths_of_the_text_itself(text: str) -> None:
 def test_the_journals_key_and_the_size_are_those_of_the_text_itself_on_both_paths() -> None:
     prompt, one = Prompt(OutputSchema(RECEIPT)), kb.Document("a", f"before {PICTURE} after")
     keys = Keys(prompt, service("http://127.0.0.1:9"))
-    (row,) = prepare_texts(Documents.of([one]), prompt, keys.of_text)
+    (row,) = prepare_texts(Documents.of([one]), prompt, keys.of_shown)
     item = prepare(one, prompt, keys.of_shown)
     assert row is not None
     assert (row[3], row[5]) == (item.size, item.key)
