@@ -1,23 +1,11 @@
 """Each fast path is held against the careful one that it stands for, by examples that took both.
 
-| The fast path | The careful one | The law |
-|---|---|---|
-| `admission.prepare_texts` | `admission.prepare` | `test_admission.py` |
-| `Keys.of_text` | `Keys.of_shown` | `test_references.py` |
-| `Prompt.requests` | `Prompt.request` | `test_prompting.py` |
-| `prompting.OPEN`, `CLOSE`, `fenced_json` | `prompting.fenced` | `test_prompting.py` |
-| `wire.usual_reply` | `wire.protocol`, `wire.completions` | `test_usual_reply.py` |
-| `wire.matching.match` of items in order | the rest of `match` | here |
-| `jsontext.loads_whole` | `jsontext.loads_unambiguously` | `test_jsontext.py` |
-| `validation._provenance_columns` | `validation._provenance` | `test_validation.py` |
-| `io.json_lines.texts_alone` | `io.fields.from_line` | `io/test_documents.py` |
-| `Record._of_full_objects`, `_of_plain_objects` | the rest of `Record.arrays` | here |
-| `recall` of a batch that is answered as a whole | the rest of `recall` | here |
-| documents by column between two steps | documents one by one | here |
+`kimi_beam/DESIGN.md` lists them all with the tests that hold them. Here are those that belong to no single module.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +32,25 @@ from kimi_beam.schema.columns import Record, Tuple
 from kimi_beam.transforms import make_batches
 from kimi_beam.types import Completion, Earlier, Failure, Ticket, Usage
 from kimi_beam.wire import matching
+
+# ------------------------------------------------------------------------------------------------ the list of them
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_pair_that_the_design_lists_is_held_by_a_test_that_counts_both_paths() -> None:
+    design = (ROOT / "kimi_beam" / "DESIGN.md").read_text()
+    section = design.partition("## Fast paths and the tests that hold them")[2].partition("\n## ")[0]
+    pairs = [line for line in section.splitlines() if line.startswith("| ") and "Held by" not in line]
+    assert len(pairs) >= 14
+    for pair in pairs:
+        found = re.search(r"`(tests/[\w/]+\.py)::(test_\w+)` \|$", pair)
+        assert found is not None, f"no test holds {pair}"
+        body = (ROOT / found[1]).read_text().partition(f"def {found[2]}(")[2].partition("\ndef test_")[0]
+        assert "both_paths(" in body or "assert taken" in body or "assert not taken" in body, (
+            f"{found[2]} does not count how often the fast path was taken"
+        )
+
 
 # ------------------------------------------------------------------------------------------------ documents
 

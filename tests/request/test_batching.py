@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from both_paths import both_paths
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,18 +64,23 @@ def test_a_batch_is_closed_only_when_the_next_item_does_not_fit(sizes: list[int]
         assert not _fits([sizes[index] for index in [*batch, following[0]]], limits)
 
 
+def test_documents_that_come_by_the_hundred_are_packed_as_if_each_came_alone() -> None:
+    with both_paths("closed in the middle", "all in one batch") as taken:
+        _packed_as_if_each_came_alone(taken)
+
+
 @settings(derandomize=True, max_examples=500)
 @given(st.lists(_sizes, max_size=4), _limits)
-def test_documents_that_come_by_the_hundred_are_packed_as_if_each_came_alone(
-    arrivals: list[list[int]], limits: Batching
-) -> None:
+def _packed_as_if_each_came_alone(taken: Counter[str], arrivals: list[list[int]], limits: Batching) -> None:
     one_by_one: Packer[tuple[int, int]] = Packer(limits)
     together: Packer[tuple[int, int]] = Packer(limits)
     expected, found = [], []
     for number, sizes in enumerate(arrivals):
         items = [(number, index) for index in range(len(sizes))]
         expected += [batch for item, size in zip(items, sizes, strict=True) if (batch := one_by_one.add(item, size))]
-        found += list(together.extend(items, sizes))
+        closed = list(together.extend(items, sizes))
+        taken["closed in the middle" if closed else "all in one batch"] += bool(items)
+        found += closed
     assert [*found, together.flush()] == [*expected, one_by_one.flush()]
 
 
