@@ -1,1 +1,1 @@
-"""How Beam carries this package's values: coders, element types, names of timers."""
+"""Extensions of Beam for the values of this package: coders, checks of element types, names of timers."""

@@ -1,7 +1,7 @@
-"""How a document came in by a stream: its event time, a name for this one delivery, the partition that it belongs to.
+"""The arrival of a stream's document: its event time and window, a name for the delivery, and its output directory.
 
-Pure. An answer leaves with the time of the answer, as Beam would drop it as late otherwise; what it is partitioned by,
-and what tells a repetition from a second document, are fields.
+In Beam an answer has the time of the answer, because it would be dropped as late otherwise. So the event time, by which
+the output is partitioned, and the name of the delivery, by which a repeated delivery is noticed, travel as fields.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from kimi_beam.schema import jsontext
 from kimi_beam.types import Arrival, Document
 
 Partition = Literal["hour", "day"]
-"""What a directory of a stream's output holds."""
+"""The span of event time for which a stream's output has a directory."""
 
 NO_TIME = "__HIVE_DEFAULT_PARTITION__"
-"""What Hive, Spark, DuckDB and Arrow read as a partition key of null."""
+"""The partition key that Hive, Spark, DuckDB and Arrow read as null."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -26,14 +26,14 @@ _LATEST = (datetime.max.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
 
 
 def keep(document: Document, event_time: int, window: tuple[int, int] | None, *, anew: bool = False) -> Document:
-    """The document with its arrival.
+    """A copy of a document with its arrival.
 
     Args:
-        document: What it knows of its arrival already is left as it is, unless it is `anew`.
-        event_time: Unix microseconds. Beam's "no time" is far out of what a calendar can say.
-        window: Start and end, None for the global window.
-        anew: Whether time and window take the place of those of an earlier arrival, as in the windows of another
-            `Extract`. The delivery stays the same.
+        document: The document. Fields of its arrival that are set already are kept, unless `anew`.
+        event_time: Unix microseconds. Beam's minimum and maximum timestamps, outside of the calendar, mean no time.
+        window: Start and end in Unix microseconds, None for the global window.
+        anew: Whether to replace the time and window of an earlier arrival, as in the windows of a second `Extract`. The
+            name of the delivery stays the same.
     """
     known = document.arrival or Arrival()
     if anew:
@@ -45,27 +45,27 @@ def keep(document: Document, event_time: int, window: tuple[int, int] | None, *,
             at if _is_sayable(at) else None,
             edges if edges and _is_sayable(edges[0]) and _is_sayable(edges[1]) else None,
             known.delivery
-            # As values that may be of any type: a document made of a database's row is not looked at yet.
+            # These values may be of any type, because documents of a user's own are not checked before this.
             or delivery_name(document.id, document.source, at, document.text, document.images, document.metadata),
         ),
     )
 
 
 def delivery_name(*parts: Any) -> str:
-    """32 hexadecimal digits for what tells one delivery from all others."""
+    """32 hexadecimal digits, the same for the same parts, which name one delivery of a document."""
     return hashlib.blake2b(jsontext.dumps_any(list(parts)), digest_size=16).hexdigest()
 
 
 def moment(micros: int | None) -> datetime | None:
-    """Unix microseconds as a time in UTC."""
+    """Converts Unix microseconds to a time in UTC; None stays None."""
     return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
 def micros(at: datetime) -> int:
-    """A time as Unix microseconds.
+    """Converts a time to Unix microseconds.
 
     Raises:
-        ValueError: It has no time zone.
+        ValueError: The time has no time zone.
     """
     if at.tzinfo is None:
         raise ValueError("a time without a time zone")
@@ -73,7 +73,7 @@ def micros(at: datetime) -> int:
 
 
 def partition(arrival: Arrival | None, by: Partition) -> str:
-    """The directory that an outcome belongs to, as Hive names it: ``event_date=2026-03-01/event_hour=07``."""
+    """The directory of a row or dead letter in Hive's form: ``event_date=2026-03-01/event_hour=07``."""
     at = moment(arrival.event_time) if arrival else None
     day = f"event_date={at.date().isoformat() if at else NO_TIME}"
     return day if by == "day" else f"{day}/event_hour={f'{at.hour:02d}' if at else NO_TIME}"

@@ -1,4 +1,4 @@
-"""How Beam sees documents that go from step to step by column: `Documents` are a batch of its batched DoFns."""
+"""Lets Beam's steps hand on whole `Documents` (columns), as the batch type of batched DoFns."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from apache_beam.typehints.batch import BatchConverter
 from kimi_beam.columnar import Documents
 from kimi_beam.types import Document
 
-__all__ = ["TOGETHER", "Documents"]
+__all__ = ["GATHERED_DOCUMENTS", "Documents"]
 
-TOGETHER = 100
-"""Documents that are in memory together as values."""
+GATHERED_DOCUMENTS = 100
+"""How many single documents a step gathers before it hands them on as one `Documents`."""
 _ABOUT = 1_000
-"""Bytes of a document."""
+"""An estimate of a document's size in bytes."""
 
 
 def can_pass_blocks(pipeline: beam.Pipeline) -> bool:
-    """Whether steps can hand on documents by column.
+    """Whether the steps of a pipeline can hand on documents by column.
 
-    They cannot on `BundleBasedDirectRunner`, which knows no batches (2.77), and not with ``--runtime_type_check``: its
-    wrapper around each step hides that the step yields batches.
+    They cannot on `BundleBasedDirectRunner`, which does not support batches (2.77), nor with ``--runtime_type_check``,
+    whose wrapper around each step hides that the step yields batches.
     """
     checks = pipeline.options.view_as(TypeOptions).runtime_type_check
     return not checks and type(pipeline.runner).__name__ != "BundleBasedDirectRunner"
@@ -32,9 +32,9 @@ def can_pass_blocks(pipeline: beam.Pipeline) -> bool:
 
 @BatchConverter.register(name="kimi_beam.documents")
 class _DocumentsConverter(BatchConverter):
-    """Documents by column; a step that takes them one by one gets values.
+    """Converts between single documents and `Documents`, for steps that take documents one by one.
 
-    Beam's own converter of lists pickles documents at each step, to learn how large they are.
+    Beam's own converter for lists would pickle the documents at each step to find out their size.
     """
 
     def __init__(self, element_type: Any, batch_type: Any) -> None:

@@ -1,7 +1,7 @@
-"""Which elements a transform takes: another type is refused in one sentence, while the pipeline is built.
+"""Refuses elements of a wrong type in one sentence, while the pipeline is built.
 
-Beam compares the declared types itself, but its message names them by their Python paths and over several lines.
-Where Beam knows a type only as ``Any``, the step that reads the elements looks at each of them (`wrong_element`).
+Beam checks declared types itself, but its message has several lines and the Python paths of the types. If Beam knows a
+type only as ``Any``, the step that reads the elements checks each of them (`wrong_element`).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _REMEDIES: dict[Any, str] = {
 }
 _OTHER_REMEDY = "give it the extractions of Extract"
 _INNER_STEP = re.compile(r"/(ParDo|Map|FlatMap)\([^/]*\)$")
-"""What Beam adds to the name of a step that it wraps."""
+"""The suffix that Beam adds to the label of a step that it wraps."""
 
 
 class ElementTypeError(ConfigError, TypeCheckError):
-    """A transform was applied to elements of a type that it does not take."""
+    """A transform was applied to elements of a wrong type."""
 
 
 class TypedTransform(beam.PTransform):
-    """A transform that declares its input types and refuses others in one sentence."""
+    """A transform that declares its input types, and refuses others in one sentence."""
 
     def type_check_inputs(self, pvalueish: Any) -> None:
-        """Compares the inputs' types with the declared ones.
+        """Compares the types of the inputs with the declared ones.
 
         Raises:
-            ElementTypeError: They do not fit.
+            ElementTypeError: A type does not fit.
         """
         try:
             super().type_check_inputs(pvalueish)
@@ -57,10 +57,10 @@ class TypedTransform(beam.PTransform):
 
 
 def check_type(label: str, collection: beam.PCollection | None, hint: Any) -> None:
-    """Compares the type of a PCollection that is given as an argument, where Beam does not look.
+    """Checks the type of a PCollection that is an argument of a transform, which Beam does not check.
 
     Raises:
-        ElementTypeError: It does not fit.
+        ElementTypeError: The type does not fit.
     """
     if collection is None or not collection.pipeline.options.view_as(TypeOptions).pipeline_type_check:
         return
@@ -69,8 +69,8 @@ def check_type(label: str, collection: beam.PCollection | None, hint: Any) -> No
 
 
 def wrong_type(label: str, collection: beam.PCollection, hint: Any) -> ElementTypeError:
-    """The refusal of a PCollection of another type."""
-    if collection.element_type is beam.PCollection:  # Beam takes all outputs of a step for a list of values
+    """The error about a PCollection of a wrong type."""
+    if collection.element_type is beam.PCollection:  # the user passed all outputs of a step at once
         return _all_outputs(label, hint)
     given = f"{_producer(collection)} gives {_name(collection.element_type)}"
     return ElementTypeError(f"{label} takes {_name(hint)}, but {given}: {_remedy(hint)}")
@@ -82,7 +82,7 @@ def _all_outputs(label: str, hint: Any) -> ElementTypeError:
 
 
 def wrong_element(label: str, element: object, hint: Any) -> ElementTypeError:
-    """The refusal of an element of another type, in the running pipeline. Its content is not told."""
+    """The error about an element of a wrong type in the running pipeline. It does not reveal the element's content."""
     given = f"{label} takes {_name(hint)}, but was given a value of type {_name(type(element))}"
     return ElementTypeError(f"{given}: {_remedy(hint)}")
 

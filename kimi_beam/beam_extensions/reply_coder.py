@@ -1,4 +1,4 @@
-"""How Beam sees the `Replies` that leave `Dispatch` and `Request`."""
+"""The Beam coder of `Replies`, which `Dispatch` and `Request` yield."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kimi_beam.types import Reply
 __all__ = ["Replies"]
 
 _ABOUT = 1_000
-"""Bytes of one reply, document and answer."""
+"""An estimate of the size in bytes of one reply, with document and answer."""
 
 
 class _RepliesCoder(coders.Coder):
-    """Pickles, and says how much that is without doing it.
+    """Pickles replies, and estimates their size without pickling them.
 
-    The SDK asks for the size of every element at first and of some later. `Settle` stands in the same stage, so nothing
-    is ever encoded, but to pickle hundreds of replies for a figure took a tenth of all CPU.
+    Beam's SDK asks for the size of every element at first and of some elements later. `Settle` runs in the same stage,
+    so that nothing is ever encoded, but to pickle hundreds of replies only for their size took a tenth of all CPU.
     """
 
     def encode(self, value: Sequence[Reply]) -> bytes:

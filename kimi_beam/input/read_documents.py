@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 
-from kimi_beam.beam_extensions.document_coder import TOGETHER, Documents, can_pass_blocks
+from kimi_beam.beam_extensions.document_coder import GATHERED_DOCUMENTS, Documents, can_pass_blocks
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.files.paths import find, is_compressed, normal, open_input
 from kimi_beam.input.encodings import NotTextError
@@ -174,7 +174,7 @@ def read_blocks(part: Part, reading: Reading = USUAL) -> Iterator[Documents]:
     for document in documents:
         some.append(document)
         held += len(document.text) + sum(map(len, document.images))
-        if len(some) == TOGETHER or held > _TOGETHER_BYTES:
+        if len(some) == GATHERED_DOCUMENTS or held > _TOGETHER_BYTES:
             yield Documents.of(some)
             some, held = [], 0
     if some:

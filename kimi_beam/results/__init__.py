@@ -1,1 +1,1 @@
-"""Where good and bad part, and how each looks."""
+"""Turns replies into rows and dead letters: parses and validates answers, and builds the rows and the JSON lines."""

@@ -1,7 +1,7 @@
-"""The JSON value in an answer's text, past the habits of models: fences, prose around it, reasoning between tags.
+"""Finds the JSON value in the text of an answer, which may have fences, prose or tagged reasoning around it.
 
-The text is read as a whole first. Only where it is no JSON as a whole is it searched for values, and then nothing is
-guessed: values that disagree, a value that is broken off, and reasoning that does not end make the text no answer.
+The whole text is tried first. Only if it is no JSON is it searched for values, and nothing is guessed then: the text is
+refused if its values disagree, if a value is broken off, or if its reasoning does not end.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from kimi_beam.schema import jsontext
 
-# Of values, and of what begins like one and is none: each may have to be looked at as far as the text's end.
+# The limit of values and of texts that begin like one: to look at each may take as long as the rest of the text.
 _MAX_VALUES = 100
 _NAMES = (
     "think|thought|reason|reflect|analys|analyz|scratch|draft|monolog|rationale|deliberat|brainstorm|ponder|"
     "chain_of|cot\\b|plan(?:ning)?\\b|思考|推理"
 )
-# Where something begins that is not prose. Repetitions are bounded, so that a search takes linear time on any text.
+# The beginnings of everything that is not prose. Repetitions are bounded, so that a search takes linear time.
 _MARK = re.compile(
     # <think>, </thinking>, <ns:thought x="y">, <|begin_of_thought|>, ◁think▷
     rf"[<◁]\|?(?P<end>/)?(?:[\w.-]{{1,40}}:)?(?P<name>\w{{0,40}}?(?:{_NAMES})\w{{0,40}})(?:\s[^<>▷]{{0,200}})?\|?[>▷]"
@@ -32,24 +32,29 @@ _MARK = re.compile(
 _TAG = re.compile(_MARK.pattern.partition("|(?P<fence>")[0], re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _FENCE_END = re.compile(r"[ \t\r\n]*(?:`{3,}|\Z)")
-# "[as asked]", "[1]", "{no. 5}": most brackets of the prose hold no value. No string in them can hold the last bracket.
+# "[as asked]", "[1]", "{no. 5}": most brackets in prose hold no value. They are matched without strings, so that the
+# last bracket cannot be inside a string.
 _SHORT = re.compile(r'\[[^\[\]{}"]{0,300}\]|\{[^\[\]{}":]{0,300}\}')
 _QUOTED = re.compile(r"\[[^\[\]{}]{0,300}\]")
-# An object that was closed too early goes on after its end.
+# An object that was closed too early is followed by further members.
 _GOES_ON = re.compile(r'\s{0,99},\s{0,99}"[^"\n]{0,200}"\s{0,99}:')
 _VALUE = json.JSONDecoder()
 
 
 def parse(text: str) -> Any:
-    """Reads the one JSON value of an answer.
+    r"""Reads the JSON value of an answer.
 
     Args:
-        text: What the model wrote. A byte order mark, fences, prose, and reasoning between tags may stand around the
-            value. The same value said several times is one.
+        text: The text that the model wrote. A byte order mark, fences, prose and reasoning between tags may surround
+            the value. The same value several times counts as one.
 
     Raises:
-        ValueError: There is no value, the values disagree, one is broken off, or the text ends within its reasoning.
+        ValueError: There is no value, the values disagree, one is broken off, or the text ends inside its reasoning.
         jsontext.RepeatedKeyError: An object has a key twice.
+
+    Example:
+        >>> parse('Here is the JSON:\n```json\n{"total": 24.8}\n```')
+        {'total': 24.8}
     """
     text = text.strip().removeprefix("\ufeff").strip()
     try:
@@ -71,22 +76,22 @@ def parse(text: str) -> Any:
 
 
 class _TooManyError(Exception):
-    """The text holds more that looks like JSON than any answer does."""
+    """The text holds more pieces that look like JSON than any real answer."""
 
 
 class _Value(NamedTuple):
     value: Any
     may_be_prose: bool
-    """Whether it is an array without objects, which beside an object is "[1]" of the prose."""
+    """Whether it is an array without objects. If the text also holds an object, such an array is prose, like "[1]"."""
 
 
 class _Search:
-    """What stands in a text that is no JSON as a whole, outside of its reasoning.
+    """Searches a text for JSON values outside of its reasoning.
 
     Attributes:
-        values: JSON values.
-        broken: Why something that begins like a value is none; None where all are whole.
-        depth: How many tags of reasoning are open at the end.
+        values: The JSON values that were found.
+        broken: Why a piece that begins like a value is none; None if there is no such piece.
+        depth: How many tags of reasoning are still open at the end.
     """
 
     def __init__(self, text: str) -> None:
@@ -102,7 +107,7 @@ class _Search:
         self.broken: ValueError | None = None
 
     def _after(self, mark: re.Match[str]) -> int:
-        """Notes what a mark stands for; returns where to search on."""
+        """Handles one mark, and returns the position from which to search on."""
         kind = mark.lastgroup
         if kind == "fence":
             return self._fence(mark.end())
@@ -110,11 +115,11 @@ class _Search:
             return self._bracket(mark.start())
         if kind == "close":
             self.broken = ValueError(f"{mark[0]!r} at character {mark.start()} closes nothing")
-        elif mark["channel"]:  # of gpt-oss's format: each channel begins by its name
+        elif mark["channel"]:  # the format of gpt-oss, in which each channel begins with its name
             self.depth = int(mark["channel"].lower() != "final")
             if not self.depth:
                 self._forget()
-        elif not mark[0].rstrip(">▷|").endswith("/"):  # <think/> holds nothing
+        elif not mark[0].rstrip(">▷|").endswith("/"):  # <think/> is empty and has no end tag
             name = (mark["name"] or "").lower()
             if mark["end"] or mark["square_end"] or name.startswith("end_"):
                 self._end_reasoning()
@@ -125,11 +130,11 @@ class _Search:
     def _end_reasoning(self) -> None:
         if self.depth:
             self.depth -= 1
-        else:  # the beginning stood in the prompt's template: all before it was reasoning
+        else:  # the opening tag was in the prompt's template, so that all text before this one was reasoning
             self._forget()
 
     def _fence(self, at: int) -> int:
-        """Within a fence a value need not be an object or an array."""
+        """Reads a fenced value, which may also be a string, a number, true, false or null."""
         start = _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # it matches anywhere
         if self._text[start : start + 1] in ("", "{", "[", "`", "<", "◁"):
             return at

@@ -1,4 +1,4 @@
-"""What each key of a dead letter's line may hold. Imported where some are read: pydantic takes a tenth of a second."""
+"""Checks the keys of a dead letter's line. Imported only to read some, because pydantic takes a tenth of a second."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kimi_beam.types import Code, Stage
 
 _Tokens = Annotated[int, Field(ge=0, lt=1 << 63)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 30)]
-"""Of attempts and rounds, which go on from here in 32 bits."""
+"""A number of attempts or rounds. It is counted on, in columns of 32 bits."""
 _InBatch = Annotated[int, Field(ge=0, lt=1 << 20)]
-"""Of the requests of a batch: its 8 MB hold no more, and their references are made anew when the answer comes."""
+"""A number of requests in a batch, of which 8 MB hold no more. That many references are made to read its answer."""
 
 
 class _DocumentLine(TypedDict):
@@ -40,7 +40,7 @@ class _OpenRequestLine(TypedDict):
 
 
 class Line(TypedDict):
-    """All keys but ``document_id``, which stands in the document as well."""
+    """All keys that are read: ``document_id`` is not, because the document holds its id too."""
 
     document: _DocumentLine
     source: str
@@ -66,10 +66,10 @@ _LINE = TypeAdapter(Line)
 
 
 def checked(content: Any) -> Line:
-    """The keys of a line.
+    """Checks the keys of a line.
 
     Raises:
-        ValueError: One is missing, or holds something else.
+        ValueError: A key is missing, or its value has another type.
     """
     try:
         return _LINE.validate_python(content, strict=True)

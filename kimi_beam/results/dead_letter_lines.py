@@ -1,4 +1,4 @@
-"""A dead letter as one JSON line, every key on every line, and the line as a dead letter again."""
+"""Writes a dead letter as one JSON line, and reads it again. Every line has every key."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from kimi_beam.results.dead_letter_fields import Line
 
 VERSION = 2
-"""Of the line's format. A reader refuses one that it does not know."""
+"""The version of the line's format. A reader refuses a version that it does not know."""
 
 
 def encode(dead_letter: DeadLetter) -> bytes:
-    """The line of a dead letter, its line feed included."""
+    """The line of a dead letter, with its line feed."""
     document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
     held = _Held.of(document)
     arrival = document.arrival or Arrival()
@@ -65,7 +65,7 @@ def encode(dead_letter: DeadLetter) -> bytes:
 
 
 class _Held(NamedTuple):
-    """What a line holds of a document: all of one that can be sent, else the beginning."""
+    """The content of a document as its line holds it: complete if it can be sent, else its beginning."""
 
     text: str
     images: list[str]
@@ -74,10 +74,10 @@ class _Held(NamedTuple):
 
     @classmethod
     def of(cls, document: Document) -> _Held:
-        """Of a text that no request can hold, its beginning; of such pictures and metadata, nothing."""
+        """Cuts a text that is too large for any request, and drops pictures and metadata that are too large."""
         text, images = document.text, list(document.images)
         metadata = jsontext.dumps_any(dict(document.metadata))
-        # A letter has four bytes at most, so that most texts need no look.
+        # A character has four bytes at most, so that most texts need not be encoded to know that they fit.
         if len(text) * 4 > HARD_MAX_BYTES and len(encoded := text.encode("utf-8", "surrogatepass")) > HARD_MAX_BYTES:
             text = encoded[:BEGINNING].decode("utf-8", "ignore")
         if sum(map(len, images)) > HARD_MAX_BYTES:
@@ -102,15 +102,15 @@ def _iso(micros: int | None) -> str | None:
 
 
 class DeadLetterError(KimiBeamError):
-    """A dead letter is of a version that is not known."""
+    """A dead letter was written in an unknown version of the format."""
 
 
 def decode(line: bytes) -> DeadLetter:
-    """The dead letter of a line.
+    """Reads the dead letter of a line.
 
     Raises:
-        DeadLetterError: Another version of kimi_beam wrote it.
-        ValueError: It is no dead letter, or a damaged one.
+        DeadLetterError: Another version of kimi_beam wrote the line.
+        ValueError: The line is no dead letter, or a damaged one.
     """
     content = jsontext.loads_unambiguously(line)
     if not isinstance(content, dict) or "version" not in content:
@@ -151,10 +151,10 @@ def decode(line: bytes) -> DeadLetter:
 
 
 def _arrival(read: Line) -> Arrival | None:
-    """How the document came in, None where it did not come by a stream.
+    """The arrival of the document; None if it was not read from a stream.
 
     Raises:
-        ValueError: A time is none.
+        ValueError: A time is malformed.
     """
     if read["delivery"] is None:
         return None

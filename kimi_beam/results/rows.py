@@ -1,4 +1,4 @@
-"""The row as it is written: the schema's columns with the document's id, metadata and provenance around them."""
+"""Builds the rows that are written: the schema's columns with the document's id, metadata and provenance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NO_ARRIVAL = Arrival()
 
 
 def file_schema(schema: OutputSchema) -> pa.Schema:
-    """The Arrow schema of a Parquet file. Its metadata, which is the footer's, carries the JSON Schema and its hash."""
+    """The Arrow schema of a Parquet file. Its metadata, written to the footer, holds the JSON Schema and its hash."""
     return pa.schema(
         [
             pa.field("_document_id", pa.string(), nullable=False),
@@ -56,14 +56,15 @@ def convert(
     metadata: Sequence[Mapping[str, Any]],
     provenance: Sequence[Sequence[Any]],
 ) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
-    """Converts extractions, given column by column.
+    """Converts extractions, which are given column by column, to a record batch.
 
     Args:
-        schema: Of the fields.
-        ids: Of the documents.
-        fields: The answers.
-        metadata: Of the documents.
-        provenance: A column for each field of `PROVENANCE`; times in seconds since 1970 and microseconds.
+        schema: The schema of the answers.
+        ids: The ids of the documents.
+        fields: The answers, one for each document.
+        metadata: The metadata of the documents.
+        provenance: A column for each field of `PROVENANCE`; times are in microseconds since 1970.
+
 
     Returns:
         A record batch of `file_schema` with a row for each extraction that could be converted, in order; and the index
@@ -86,7 +87,7 @@ def convert(
 
 
 def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
-    """The columns of `PROVENANCE`."""
+    """The values of `Provenance` as the columns of `PROVENANCE`."""
     usages = [row.usage for row in rows]
     return [
         [row.source for row in rows],
@@ -104,7 +105,7 @@ def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
 
 
 def arrival_columns(given: Sequence[Arrival | None]) -> list[list[Any]]:
-    """The last columns of `PROVENANCE`, which only a stream's documents fill."""
+    """The last four columns of `PROVENANCE`, which are null except for a stream's documents."""
     if not any(given):
         return [[None] * len(given)] * 4
     arrivals = [arrival or _NO_ARRIVAL for arrival in given]

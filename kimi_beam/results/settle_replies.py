@@ -1,6 +1,6 @@
-"""Where good and bad part: a reply becomes an extraction or a dead letter, here and nowhere else.
+"""Turns each reply into a typed row or a dead letter. This is the only place that decides between the two.
 
-Pure. The typed conversion happens here too, a job at a time, so that writing cannot fail on data.
+No Beam and no I/O. The conversion to Arrow types happens here as well, so that writing cannot fail because of data.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from kimi_beam.wire.usual_reply import UsualItems
 
 
 class Closed(NamedTuple):
-    """A batch whose answers have come."""
+    """The replies of a finished batch."""
 
     replies: Replies
-    """One for each document, in the documents' order."""
+    """One reply for each document, in the order of the documents."""
     surplus: int
-    """How many items answered nothing that was asked."""
+    """How many items answered none of the requests."""
     disputed: int
-    """How many documents were answered by an item that has their reference and another's number."""
+    """How many documents have an item with their reference but the number of another request."""
 
 
 def replies(
@@ -59,17 +59,18 @@ def replies(
     asked: tuple[str, int, Sequence[int]] | None = None,
     on_mismatch: OnMismatch = "keep",
 ) -> Closed:
-    """Closes a batch by counting: asked = answered + failed + missing.
+    """Makes exactly one reply for each document of a finished batch, also for documents without an item.
 
     Args:
-        batch_id: Which batch; the references were made from it.
-        documents: What was asked, in the order of the requests.
-        items: What came back, in any order.
-        usage: The tokens of the whole job, None where the service did not say.
-        ticket: The job.
-        answer_tool: The function whose arguments are the answers; None where texts are.
-        asked: See `jobs.Job.asked`.
-        on_mismatch: What becomes of an item whose number is that of another request than its reference.
+        batch_id: The id of the batch, from which the references were made.
+        documents: The documents of the batch, in the order of the requests.
+        items: The items of the job, in any order.
+        usage: The tokens of the whole job, None if the service did not state them.
+        ticket: The job that the batch was submitted as.
+        answer_tool: The function whose arguments are the answers; None if the texts are the answers.
+        asked: For a job that was submitted as another batch: that batch's id, its number of requests, and the positions
+            of these documents among them. None if the job was submitted as this batch.
+        on_mismatch: `Polling.on_mismatch`.
     """
     name, total, positions = asked or (batch_id, len(documents), range(len(documents)))
     asked_for, matched = references(name, total), Matched(())
@@ -83,7 +84,7 @@ def replies(
     if matched.disputed and on_mismatch == "dead-letter":
         results = _replaced(results, {place: _disputed(matched, results, place) for place in matched.disputed})
     tokens = share_usage(usage, stated)
-    if asked is not None:  # of a job that was submitted by another batch's name
+    if asked is not None:  # the job was submitted as another batch, which may hold more documents
         if len(positions) != len(documents):
             raise ValueError(f"{len(documents)} documents at {len(positions)} places of a job")
         results, tokens = results.select(positions), tokens.select(positions)
@@ -92,7 +93,7 @@ def replies(
 
 
 def _unplaced(matched: Matched) -> dict[int, Failure]:
-    """What the requests without an item are given up with where there are items that may well be theirs."""
+    """The failures of requests without an item in a job with unmatched items, which may be theirs."""
     told = f"{matched.unplaced}, so that it cannot be told which of them is this document's"
     failure = Failure("infer", "malformed_item", told, retryable=True)
     return {place: failure for place, item in enumerate(matched.items) if item is None}
@@ -106,7 +107,7 @@ def _disputed(matched: Matched, results: Results, place: int) -> Failure:
 
 
 def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
-    """The same results with failures in some places."""
+    """The results with failures in place of those at some indices."""
     each = [None if place in failures else results.result_at(place) for place in range(len(results.texts))]
     same = Results.of(each)
     return same._replace(failures={**results.failures, **failures})
@@ -114,23 +115,23 @@ def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What was asked of whom: the same for all replies of a run."""
+    """The schema and the model of the requests, which are the same for all replies of a run."""
 
     schema: OutputSchema
     model: str
 
 
 class Settled(NamedTuple):
-    """The replies of one job, parted: each is a row or a dead letter."""
+    """The replies of one job, each of which is now a row or a dead letter."""
 
     rows: pa.RecordBatch
-    """Of `rows.file_schema`."""
+    """The rows, with the columns of `rows.file_schema`."""
     replies: Replies
-    """All of them."""
+    """All replies of the job."""
     good: list[int]
-    """The place of each row's reply."""
+    """For each row, the index of its reply."""
     instances: list[Any]
-    """The answer of each row."""
+    """For each row, the answer as a JSON value."""
     dead_letters: list[DeadLetter]
 
 
@@ -141,9 +142,9 @@ def settle(
 
     Args:
         all_replies: The replies of one job.
-        asked: What was asked.
-        now: Unix seconds, for the dead letters.
-        count_nulls: Told how many nulls of an answer were taken as absent.
+        asked: The schema and model of the requests.
+        now: The time in Unix seconds, for `DeadLetter.failed_at`.
+        count_nulls: Called with the number of nulls that were removed from an answer because they mean absent.
     """
     came = Replies.of(all_replies)
     good: list[int] = []
@@ -188,9 +189,9 @@ def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
 
 
 def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
-    """How many rows hold a key that the schema allows but does not name."""
+    """How many rows have a key that the schema allows but does not name."""
     beside = settled.rows.column(ADDITIONAL)
-    if beside.null_count == len(beside):  # as it is of nearly every job
+    if beside.null_count == len(beside):  # true of nearly every job
         return 0
     there = beside.is_valid().to_pylist()
     return sum(
@@ -201,7 +202,7 @@ def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
 
 
 def extractions(settled: Settled, asked: Asking) -> Iterator[Extraction]:
-    """What was settled, row by row; each comes with its typed row."""
+    """The rows as `Extraction`s, each with its typed row."""
     for index, (place, instance) in enumerate(zip(settled.good, settled.instances, strict=True)):
         reply = settled.replies[place]
         document, completion = reply.document, reply.result
@@ -211,16 +212,16 @@ def extractions(settled: Settled, asked: Asking) -> Iterator[Extraction]:
 
 
 class Instance(NamedTuple):
-    """A valid answer."""
+    """A valid answer as the row holds it."""
 
     value: Any
-    """What the row holds: what the schema's class gives back for the answer, where it has one."""
+    """The answer, or the value that the schema's class makes of it."""
     nulls: int
-    """How many nulls in it were taken as absent: what is sent asks for null where an optional property has no value."""
+    """How many nulls were removed because they mean absent (`OutputSchema.without_sent_nulls`)."""
 
 
 def judge(text: str, schema: OutputSchema) -> Instance | Failure:
-    """Reads and validates one answer; why it is none, where it is none."""
+    """Parses and validates one answer, and returns its value or the failure."""
     try:
         instance = parse(text)
     except ValueError as e:
@@ -241,9 +242,9 @@ def judge(text: str, schema: OutputSchema) -> Instance | Failure:
 
 
 def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> DeadLetter:
-    """The dead letter of a reply."""
+    """Makes the dead letter of a reply."""
     earlier, ticket = reply.document.earlier, reply.ticket
-    if earlier.open is not None:  # nobody has got round to it: it is as open as before
+    if earlier.open is not None:  # the open request of an earlier run was not polled, so it stays open
         ticket = Ticket(earlier.open.request_id, ticket.attempts + 1)
     return DeadLetter(
         reply.document,
@@ -260,7 +261,7 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> De
 
 
 def _provenance_columns(replies_: Replies, asked: Asking) -> list[Sequence[Any]]:
-    """What `rows.provenance_columns` makes of the provenances, without making them."""
+    """The same as `rows.provenance_columns`, made from the replies' columns without a `Provenance` for each."""
     documents, results, tokens, count = replies_.documents, replies_.results, replies_.tokens, len(replies_)
     tickets = replies_.tickets
     attempts = zip(documents.attempts(), tickets, strict=True)

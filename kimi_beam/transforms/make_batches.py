@@ -66,7 +66,7 @@ class MakeBatches(beam.DoFn):
         self._came_in += 1
         self._arrived.append(document)
         # One that is more than a text may be large: it does not wait for others.
-        if len(self._arrived) < document_coder.TOGETHER and document.is_text_alone:
+        if len(self._arrived) < document_coder.GATHERED_DOCUMENTS and document.is_text_alone:
             return ()
         return self._packed(self._taken())
 

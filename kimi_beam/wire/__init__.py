@@ -1,1 +1,1 @@
-"""The service's wire: what is sent and what comes back, as pure functions over bytes."""
+"""The service's protocol: encodes requests and decodes replies, as pure functions over bytes without I/O."""

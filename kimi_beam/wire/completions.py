@@ -1,6 +1,6 @@
-"""One answer of the model, decoded: an item of a finished job, or the reply to a synchronous request.
+"""Decodes answers of the model: the items of a finished job, and the replies to synchronous requests.
 
-Whatever comes in is untrusted: it decodes to one of the values below and never raises.
+Replies are untrusted: a reply of any shape decodes to one of the values below, and no reply raises an exception.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from kimi_beam.wire.sse import MEDIA_TYPE, assemble
 from kimi_beam.wire.usage import END_OF_TIME, Stated, count, decode_usage
 
 MOST_RAW = 1 << 20
-"""Bytes that are kept of a reply that is no answer of any known shape, but may have been paid for."""
+"""How many bytes are kept of a reply that has no known form, but may be an answer that was paid for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One function that the model wants called.
+    """A function call that the model asks for.
 
     Attributes:
-        id: Names the call; goes back with its result.
-        name: Which function.
-        arguments: JSON text, as the model wrote it.
+        id: The id of the call, which is sent back with its result.
+        name: The name of the function.
+        arguments: The arguments as JSON text, as the model wrote them.
     """
 
     id: str
@@ -55,12 +55,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalls:
-    """An answer that first wants functions called.
+    """A reply of the model that asks for function calls instead of answering.
 
     Attributes:
-        calls: Which.
-        text: What the model said beside them.
-        reasoning: What it thought; goes back in the assistant's turn, never into the answer.
+        calls: The calls that the model asks for.
+        text: The text that the model wrote beside them.
+        reasoning: The model's reasoning, which is sent back in the assistant's turn and never used as the answer.
     """
 
     calls: tuple[ToolCall, ...]
@@ -70,7 +70,7 @@ class ToolCalls:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The reply to a synchronous request: an answer or why there is none, and its tokens where it states them."""
+    """The reply to a synchronous request: an answer or a failure, and the tokens, None if the reply states none."""
 
     result: Completion | Failure | ToolCalls
     usage: Usage | None
@@ -84,12 +84,12 @@ RunResult: TypeAlias = Answered | Refused | Unknown | Unsent
 def decode_run(
     exchange: Exchange, now: float, *, answer_tool: str | None = None, calls_tools: bool = False
 ) -> RunResult:
-    """What became of a synchronous request, streamed or not.
+    """Decodes the reply to a synchronous request, streamed or not.
 
     Args:
         exchange: The reply, or the lack of one.
-        now: Unix seconds; a ``Retry-After`` date is turned into seconds from it.
-        answer_tool: The function whose arguments are the answer; None where the text is.
+        now: The time in Unix seconds; a ``Retry-After`` date is converted to seconds from then.
+        answer_tool: The function whose arguments are the answer; None if the text is the answer.
         calls_tools: Whether the model may call functions before it answers.
     """
     if isinstance(exchange, NoReply):
@@ -118,7 +118,7 @@ def decode_run(
 
 
 def _is_stream(reply: HttpReply) -> bool:
-    """By its first characters, whatever it is called: some answer plain JSON to ``stream: true``, headers and all."""
+    """Whether the body is a stream by its first characters: some servers label plain JSON as ``text/event-stream``."""
     body = reply.body[:64].lstrip()
     return body.startswith((b"data:", b"event:", b":")) or (
         reply.content_type.lower().startswith(MEDIA_TYPE) and not body.startswith(b"{")
@@ -143,7 +143,7 @@ def _streamed(exchange: HttpReply, now: float, answer_tool: str | None, calls_to
 
 
 def _status_in(error: Any) -> int:
-    """The status that an error in a stream would have had: HTTP's own was sent before it (vLLM: ``code``)."""
+    """The status of an error inside a stream (vLLM: ``code``), as HTTP's own status was sent before the error."""
     code = error.get("code") if isinstance(error, dict) else None
     return code if type(code) is int and 400 <= code < 600 else 500
 
@@ -157,11 +157,11 @@ def _answered(result: Mapping[str, Any], reply: HttpReply, answer_tool: str | No
 
 
 def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tuple[Results, Stated]:
-    """The items of a finished job: see `decode_item`.
+    """Decodes the items of a finished job: see `decode_item`.
 
     Args:
-        items: One for each request, None where it is missing.
-        answer_tool: The function whose arguments are the answers; None where texts are.
+        items: One item for each request, None for a missing one.
+        answer_tool: The function whose arguments are the answers; None if the texts are the answers.
     """
     rows: list[tuple[str | None, str | None, int | None, str | None, int, int, int]] = []
     failures: dict[int, Failure] = {}
@@ -182,7 +182,7 @@ def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tup
 
 
 def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completion | Failure, Usage | None]:
-    """One item of a finished job: the answer, or why there is none; and its tokens where it states them."""
+    """Decodes one item of a finished job: an answer or a failure, and the tokens, None if the item states none."""
     if item is None:
         return Failure("infer", "missing_item", "the service sent no answer for this document", retryable=True), None
     if not isinstance(item, dict):
@@ -219,14 +219,20 @@ FAILURES: Mapping[int, Code] = {
     5025: "json_mode_unsupported",
     8006: "truncated",
 }
-"""Codes of the service that are a failure of their own; the others are ``item_failed`` or ``refused``."""
+"""Codes of the service that have a failure code of their own; all others are ``item_failed`` or ``refused``."""
 
 
 def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failure:
-    """What an error of the service that concerns one document means for it."""
+    """The failure of a document about which the service reported an error.
+
+    Args:
+        error: The error.
+        told: The beginning of the failure's message.
+        code: The failure code of errors that have none of their own in `FAILURES`.
+    """
     if not error.concerns_image:
         code = FAILURES.get(error.code or 0, code)
-    # An item has no HTTP status, so a code that is not known says nothing (5001: an internal error, event page).
+    # An item has no HTTP status, so that an unknown code may be a passing error (5001: an internal error, event page).
     retryable = error.remedy not in (Remedy.NEVER, Remedy.SPLIT) or error.code not in ERRORS
     return Failure("infer", code, f"{told}: {error}", retryable=retryable)
 
@@ -237,9 +243,9 @@ def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failur
 def decode_completion(
     result: Mapping[str, Any], *, answer_tool: str | None = None, calls_tools: bool = False
 ) -> Completion | Failure | ToolCalls:
-    """A chat completion: its text, or why it has none. Reasoning is never read as the answer.
+    """Decodes a chat completion to its text, or to the reason why it has none. Reasoning is never read as the answer.
 
-    A failure's ``raw`` holds what the model wrote, reasoning where that is all: it was paid for.
+    The ``raw`` of a failure holds what the model wrote, or else its reasoning, because it was paid for.
     """
     if "choices" not in result and result.get("response") is not None:
         return _classic(result)
@@ -284,7 +290,7 @@ def decode_completion(
 
 
 def _message(choice: Any) -> Mapping[str, Any] | None:
-    """The message of a choice; the older completions endpoint has a text in its place (documented: OpenAI)."""
+    """The message of a choice. In the older completions endpoint a choice has a text instead (documented: OpenAI)."""
     message = choice.get("message") if isinstance(choice, dict) else None
     if isinstance(message, dict):
         return message
@@ -292,10 +298,10 @@ def _message(choice: Any) -> Mapping[str, Any] | None:
 
 
 def _text(message: Mapping[str, Any], response: Any) -> str:
-    """The answer of a message: its content, else what OpenAI's client puts beside it, else the older form's.
+    """The answer in a message: ``content``, else ``parsed`` (OpenAI's clients), else ``response`` (the older form).
 
     Raises:
-        TypeError, RecursionError: It is nested too deep.
+        TypeError, RecursionError: The answer is nested too deep.
     """
     text = text_of(message.get("content"))
     for beside in (message.get("parsed"), response):
@@ -305,7 +311,7 @@ def _text(message: Mapping[str, Any], response: Any) -> str:
 
 
 def _unread(message: Mapping[str, Any]) -> str | None:
-    """What else a message without an answer holds: parts of a kind that is not known, fields that no page names."""
+    """The other fields of a message without an answer, which may hold one in an unknown form."""
     return as_raw({key: value for key, value in message.items() if key != "role" and _holds_more(value)})
 
 
@@ -344,11 +350,11 @@ def _tool_calls(listed: Any) -> tuple[ToolCall, ...]:
 
 
 def _unexpected_call(called: ToolCalls, stated: Any = None) -> Failure:
-    """A function was called where none was offered.
+    """The failure of an answer that calls a function although none was offered.
 
     Args:
-        called: What was understood of it.
-        stated: What was sent, where nothing was understood.
+        called: The calls that could be decoded.
+        stated: The calls as they were sent, used if none could be decoded.
     """
     name = called.calls[0].name if called.calls else "a function"
     told = f"the model called {reason(name)} where an answer was asked for"
@@ -356,20 +362,20 @@ def _unexpected_call(called: ToolCalls, stated: Any = None) -> Failure:
 
 
 def _written(text: str, calls: Sequence[ToolCall]) -> str | None:
-    """All that a model wrote, as one text: JSON where it is several."""
+    """All that the model wrote as one text; JSON if there are several texts and calls."""
     if len(calls) + bool(text) > 1:
         return as_raw({"text": text, "calls": [{"name": call.name, "arguments": call.arguments} for call in calls]})
     return text or (calls[0].arguments if calls else None) or None
 
 
 def _created(seconds: Any) -> int | None:
-    """Unix seconds within the calendar's years, None for anything else."""
+    """A time in Unix seconds before the year 10000; None for anything else."""
     number = count(seconds)
     return number if 0 < number < END_OF_TIME else None
 
 
 def _classic(result: Mapping[str, Any]) -> Completion | Failure:
-    """The shape of older models: a string, or a value that was parsed already (JSON mode page)."""
+    """Decodes the form of older models, ``response``: a string, or a parsed JSON value (JSON mode page)."""
     response = result["response"]
     try:
         text = text_of(response)

@@ -1,7 +1,7 @@
-"""One exchange over HTTP as it came off the wire, and what the endpoints wrap their replies in.
+"""An HTTP reply as bytes, and the envelope around its content: Cloudflare's, or OpenAI's form of an error.
 
-That is Cloudflare's envelope (``result``, ``success``, ``errors``), or OpenAI's form of an error, which ``/ai/v1`` was
-seen to use once and other servers use always. Whatever comes in is untrusted: nothing here raises on it.
+Cloudflare's envelope has ``result``, ``success`` and ``errors``. OpenAI's form of an error was once captured from
+``/ai/v1``, and other servers always use it. Replies are untrusted: nothing here raises an exception because of one.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from kimi_beam.wire.service_errors import ServiceError
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """A reply as it came off the wire.
+    """An HTTP reply.
 
     Attributes:
         status: HTTP status.
-        body: Decompressed.
-        retry_after: The ``Retry-After`` header: seconds or an HTTP date.
-        ratelimit: The ``Ratelimit`` header: ``"default";r=50;t=30`` (changelog 2025-09-03).
-        content_type: That header; some models answer plain JSON to ``stream: true``.
-        log_id: ``cf-ai-req-id``, by which Cloudflare finds the request.
+        body: The body, decompressed.
+        retry_after: The header ``Retry-After``: seconds or an HTTP date.
+        ratelimit: The header ``Ratelimit``: ``"default";r=50;t=30`` (changelog 2025-09-03).
+        content_type: The header ``Content-Type``; some models answer plain JSON to ``stream: true``.
+        log_id: The header ``cf-ai-req-id``, by which Cloudflare finds the request.
         from_cache: Whether a gateway answered from its cache, so that nothing was billed.
-        server: That header; the emulator names itself in it.
-        location: That header of a redirect: where it leads. It is not followed.
+        server: The header ``Server``, in which the emulator names itself.
+        location: The header ``Location`` of a redirect, which is not followed.
     """
 
     status: int
@@ -55,8 +55,8 @@ class NoReply:
     """An exchange that ended without a reply.
 
     Attributes:
-        sent: False only when the request certainly never left this machine (no connection was made).
-        message: What happened.
+        sent: False only if the request certainly never left this machine, because no connection was made.
+        message: The failure as one line for a person.
     """
 
     sent: bool
@@ -71,19 +71,19 @@ Exchange: TypeAlias = HttpReply | NoReply
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The service said no in its own words: nothing was done or paid for, and the request may be repeated."""
+    """The service refused the request with an error: nothing was done or paid for, so the request may be repeated."""
 
     error: ServiceError
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It cannot be told whether the request was accepted: no reply, or one that says neither yes nor no.
+    """It is unknown whether the request was accepted: there was no reply, or one that says neither yes nor no.
 
     Attributes:
-        message: What came instead.
-        usage: Tokens that are known to be spent, of a stream that broke off; None where nothing is.
-        raw: What came of an answer, which may have been paid for; None where nothing did.
+        message: What was received instead, as one line for a person.
+        usage: Tokens that a broken stream says were spent; None if nothing is known.
+        raw: The part of an answer that was received, which may have been paid for; None if there was none.
     """
 
     message: str
@@ -101,7 +101,7 @@ class Unsent:
 # ------------------------------------------------------------------------------------------------ bodies
 
 BOM = b"\xef\xbb\xbf"
-"""A mark of UTF-8, which some proxies and servers write before JSON."""
+"""The byte order mark of UTF-8, which some proxies and servers write before JSON."""
 
 
 def excerpt(body: bytes) -> str:
@@ -110,7 +110,7 @@ def excerpt(body: bytes) -> str:
 
 
 def reason(value: Any) -> str:
-    """Any JSON value as one line for a message."""
+    """A JSON value as one line for a message."""
     try:
         return excerpt(value.encode() if isinstance(value, str) else orjson.dumps(value))
     except (TypeError, UnicodeEncodeError):
@@ -118,10 +118,10 @@ def reason(value: Any) -> str:
 
 
 def read_json(body: bytes) -> Any:
-    """The body as JSON, None where it is none. Forgiving: one odd value in one answer must not cost the whole job.
+    """Reads a body as JSON; None if it is none. It is lenient, because one odd value must not spoil a whole job.
 
-    An answer that was sent as a value is its text (see `parsed_values`). What a proxy added after a whole object is
-    passed over.
+    An answer that was sent as a JSON value becomes text (see `parsed_values`). Text that a proxy added after a complete
+    object is ignored.
     """
     body = with_texts(body)
     try:
@@ -134,7 +134,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _whole_object(body: bytes) -> bytes | None:
-    """The whole JSON object that a body begins with, without what follows it; None where there is none."""
+    """The complete JSON object at the beginning of a body, without the text that follows; None if there is none."""
     text = body.removeprefix(BOM).decode("latin-1").lstrip()  # a character for each byte
     if not text.startswith("{"):
         return None
@@ -146,7 +146,7 @@ def _whole_object(body: bytes) -> bytes | None:
 
 
 def result_of(body: Any) -> Mapping[str, Any]:
-    """``result``, or the body itself where there is no envelope."""
+    """The ``result`` of an envelope, or the body itself if it has none."""
     if not isinstance(body, dict):
         return {}
     result = body.get("result", body)
@@ -157,7 +157,7 @@ def result_of(body: Any) -> Mapping[str, Any]:
 
 
 def error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | None:
-    """The error of Cloudflare's envelope. ``success: false`` was seen under HTTP 200 too, so the body decides."""
+    """The error in Cloudflare's envelope. The body decides, as ``success: false`` was captured under HTTP 200 too."""
     if not isinstance(body, dict):
         return None
     errors = body.get("errors")
@@ -167,7 +167,7 @@ def error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | None:
 
 
 def stated_error(errors: Any, reply: HttpReply, now: float) -> ServiceError:
-    """The first of ``errors``."""
+    """The first error of Cloudflare's ``errors``."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     message = first.get("message")
     text = message if isinstance(message, str) else excerpt(reply.body)
@@ -175,7 +175,7 @@ def stated_error(errors: Any, reply: HttpReply, now: float) -> ServiceError:
 
 
 def openai_error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | None:
-    """The error of OpenAI's form: ``{"error": {"message", "code"}}``, or a mere text there (Ollama)."""
+    """The error in OpenAI's form: ``{"error": {"message", "code"}}``, or ``{"error": "a text"}`` (Ollama)."""
     error = body.get("error") if isinstance(body, dict) else None
     if not error:
         return None
@@ -185,13 +185,14 @@ def openai_error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | N
 
 
 _NOT_DONE = frozenset({503, 521, 523})
-"""Statuses by which an edge says that it did not reach whoever would have done it."""
+"""Statuses by which an edge server says that it did not reach the service behind it."""
 
 
 def unworded(reply: HttpReply, now: float) -> Refused | Unknown:
-    """What a status means that the service put no words to: below 500 a refusal, from there on mostly nothing certain.
+    """The meaning of a status without an error in the body: a refusal below 500, otherwise mostly unknown.
 
-    A 408 or 499 says that somebody gave up waiting, not that nothing arrived; a 502 may follow work that was done.
+    After a 408 or 499 the request may have arrived, as some server only stopped waiting; a 502 may follow work that was
+    done.
     """
     error = bare_error(reply, now)
     if (reply.status < 500 and reply.status not in (408, 499)) or reply.status in _NOT_DONE:
@@ -200,18 +201,18 @@ def unworded(reply: HttpReply, now: float) -> Refused | Unknown:
 
 
 _LARGEST_ERROR = 16 << 10
-"""Bytes of a reply beyond which it is no error: a job's answers are not read twice."""
+"""A longer reply cannot be an error; so a job's answers are not parsed twice."""
 
 
 def plain_error(reply: HttpReply, now: float) -> ServiceError | None:
-    """The error that any reply is, whatever was asked; None where it is none, or one that nobody put into words."""
+    """The error in a reply to any kind of request; None if there is none, or none with a code or message."""
     if len(reply.body) > _LARGEST_ERROR:
         return None
     return error_of(reply, read_json(reply.body), now) or (bare_error(reply, now) if reply.status == 429 else None)
 
 
 def bare_error(reply: HttpReply, now: float) -> ServiceError:
-    """An HTTP status that the service put no words to."""
+    """The error of a reply that has only an HTTP status."""
     return ServiceError(reply.status, None, _said(excerpt(reply.body), reply), wait_of(reply, now))
 
 
@@ -235,7 +236,7 @@ def _said(text: str, reply: HttpReply) -> str:
 
 
 def _place(location: str) -> str:
-    """Where a redirect leads, without user, password and query: those may be secrets of their own."""
+    """The target of a redirect without user, password and query, which may be secrets."""
     try:
         parts = urlsplit(location)
         port = f":{parts.port}" if parts.port else ""
@@ -251,18 +252,18 @@ _PARAMETER = re.compile(r"\s*([rt])\s*=\s*(\d{1,12})\s*")
 
 
 def wait_of(reply: HttpReply, now: float) -> float | None:
-    """Seconds to wait by the service's own word, None where it gives none: ``Retry-After``, else a spent ``Ratelimit``.
+    """Seconds that the service asks to wait, by ``Retry-After`` or else by a spent ``Ratelimit``; None if it does not.
 
     Args:
-        reply: Whose headers say it.
-        now: Unix seconds; a date is turned into seconds from it.
+        reply: The reply with these headers.
+        now: The time in Unix seconds; a date is converted to seconds from then.
     """
     said = _seconds(reply.retry_after, now)
     return said if said is not None else spent_for(reply)
 
 
 def spent_for(reply: HttpReply) -> float | None:
-    """Seconds until a spent ``Ratelimit`` is renewed; None where there is none, or it is not spent."""
+    """Seconds until a spent ``Ratelimit`` is renewed; None if there is no such header, or it is not spent."""
     if not reply.ratelimit:
         return None
     waits = []
@@ -281,9 +282,9 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(retry_after)
-            # HTTP dates are in GMT, also where they do not say so.
+            # HTTP dates are in GMT, even without a zone.
             wait = (moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    # NaN fails both comparisons; beyond a day it is no advice.
+    # NaN fails both comparisons. A wait of more than a day is cut to a day.
     return wait if 0 <= wait <= 86_400 else (0.0 if wait < 0 else 86_400.0 if wait > 86_400 else None)

@@ -1,7 +1,7 @@
-"""How servers of OpenAI's protocol say that they do not take a request as it is: above all its ``response_format``.
+"""Recognises replies in which an OpenAI-compatible server refuses the form of a request, mostly ``response_format``.
 
 There is no common code for it. Observed in bug reports: 400 with OpenAI's error object, whose ``param`` names the field
-(OpenAI, DeepSeek); 400 with a mere text under ``error`` (LM Studio); 422 with serde's words for an unknown variant
+(OpenAI, DeepSeek); 400 with a text under ``error`` (LM Studio); 422 with serde's message for an unknown variant
 (DeepSeek); 500 with a text (older llama.cpp) or with the text of pydantic's list of errors (llama-cpp-python).
 Assumed: 422 with that list itself (FastAPI's default), whose ``loc`` names the field.
 """
@@ -16,11 +16,11 @@ from typing import Any
 from kimi_beam.wire.envelopes import HttpReply, read_json
 
 _MOST = 16 << 10
-"""Bytes of a reply that are looked at: an error is short, and it may repeat the whole request."""
+"""How many bytes of a reply are searched: an error is short, but it may repeat the whole request."""
 _OTHER_TROUBLE = frozenset({401, 402, 403, 408, 409, 425, 429})
-"""Statuses that say nothing of the request: tokens, payment, time and limits."""
+"""Statuses that concern tokens, payment, time or limits, and not the request itself."""
 _FORM = re.compile(
-    # Not "JSON mode couldn't be met" (5024): that is one document's.
+    # Not "JSON mode couldn't be met" (5024), which concerns one document only.
     r"response[ _-]?format|json[ _-]?(?:schema|object|mode(?! could))|structured[ _-]?outputs?"
     r"|guided[ _-]?(?:json|decoding)|\bgrammar|invalid format",
     re.IGNORECASE,
@@ -58,11 +58,11 @@ _SAYING = (
     "title",
     "description",
 )
-"""Keys of an error whose values are the server's own words; ``input`` and ``ctx`` repeat the request's."""
+"""Keys of an error that hold the server's own message; ``input`` and ``ctx`` repeat the request."""
 
 
 class RefusedRequest(Enum):
-    """Why a server does not take a request, as far as its reply tells."""
+    """Why a server refuses a request, as far as its reply shows."""
 
     FORM = "it names the way in which JSON was asked for"
     FIELD = "it names a field that is the same in every request"
@@ -71,13 +71,13 @@ class RefusedRequest(Enum):
 
 
 def refused_request(reply: HttpReply, status: int, *, has_tool: bool = False) -> RefusedRequest | None:
-    """What a reply with an error says against the request itself; None where it says nothing of it.
+    """Why the server refuses the request itself; None if the error is about something else.
 
-    A 5xx counts where its words are those of a refused request: some servers answer 500 to what they cannot parse.
+    A 5xx counts if its message is that of a refused request, because some servers answer 500 to what they cannot parse.
 
     Args:
-        reply: To a synchronous request; the error may also stand in a stream, or under HTTP 200.
-        status: Of the error.
+        reply: The reply to a synchronous request; the error may also be in a stream, or under HTTP 200.
+        status: The status of the error.
         has_tool: Whether JSON was asked for by a function call.
     """
     if status in _OTHER_TROUBLE:
@@ -109,11 +109,11 @@ def refused_field(reply: HttpReply) -> str | None:
 
 
 def _words(body: bytes) -> tuple[str, str]:
-    """The server's own words; and the places in the request that it names, where it lists them as pydantic does."""
+    """The server's message, and the fields of the request that it names, if it lists them as pydantic does."""
     body = body.removeprefix(b"data:").strip()
     value = read_json(body)
     if value is None:
-        # Cut off, no JSON, or a stream of several events: as it is.
+        # The body is cut off, no JSON, or a stream of several events, so it is searched as text.
         texts, places = [body.decode("utf-8", "replace")], list[str]()
     else:
         found = list(_said(value, 8))
@@ -127,7 +127,7 @@ def _words(body: bytes) -> tuple[str, str]:
 
 
 def _said(value: Any, depth: int) -> Iterator[tuple[bool, str]]:
-    """Each text in an error, and whether it is a place in the request."""
+    """Each text in an error, after a flag whether it names a field of the request."""
     if isinstance(value, str):
         yield False, value
     elif isinstance(value, list) and depth:

@@ -1,4 +1,4 @@
-"""Images of a document: data URIs, looked at before they are paid for. What they are is told by their bytes.
+"""Checks the images of a document (data URIs) before they are sent and paid for. The type is read off the bytes.
 
 Sources: Workers AI model schema (``image_url`` parts), and bug reports: an SVG ends in an internal error (8005), bad
 base64 in 5004. Plain https URLs are documented nowhere, so they are not sent.
@@ -18,7 +18,7 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".webp": "image/webp",
     ".gif": "image/gif",
 }
-"""The kinds that a model reads, by the suffix of their files."""
+"""The media types that a model reads, by the suffix of their files."""
 
 _TAKEN = frozenset((*MEDIA_TYPES.values(), "image/jpg"))
 _OTHERS = (
@@ -31,7 +31,7 @@ _OTHERS = (
     (b"\0\0\1\0", "an icon"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself"),
 )
-"""What other files that are found under the names of pictures begin with."""
+"""The first bytes of other files that are often found under the names of pictures."""
 _HEAD = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|!doctype|svg)", re.IGNORECASE)
 
@@ -40,14 +40,14 @@ def data_uri(content: bytes, media_type: str) -> str:
     """The data URI of a picture.
 
     Args:
-        content: The picture.
-        media_type: What its name says that it is; what its bytes say outweighs that.
+        content: The bytes of the picture.
+        media_type: The media type by the file's name; used only if the bytes do not show another one.
     """
     return f"data:{media_type_of(content) or media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def media_type_of(content: bytes) -> str | None:
-    """What a picture is by its first bytes, None where they are of none of the kinds that a model reads."""
+    """The media type of a picture by its first bytes; None if it is none that a model reads."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):
@@ -60,7 +60,7 @@ def media_type_of(content: bytes) -> str | None:
 
 
 def by_content(uri: str) -> str:
-    """The data URI of a picture under the media type that its bytes say; unchanged where that is right or not known."""
+    """A data URI with the media type that its bytes show; the same URI if that is right or the type is unknown."""
     head = _HEAD.match(uri[:200])
     if head is None:
         return uri
@@ -76,7 +76,7 @@ def by_content(uri: str) -> str:
 
 
 def problem(uri: str) -> str | None:
-    """Why an image cannot be sent, in one line; None where it can."""
+    """Why an image cannot be sent, in one line; None if it can be sent."""
     head = _HEAD.match(uri[:200])
     if head is None:
         return "an image is a data URI (data:image/png;base64,…)"
@@ -115,7 +115,7 @@ def _no_picture(content: bytes) -> str:
 
 
 def _is_whole_png(content: bytes) -> bool:
-    """Whether its chunks go on to the last one (PNG specification, third edition, section 5)."""
+    """Whether the file has all its chunks up to the last one (PNG specification, third edition, section 5)."""
     at = 8
     while at + 12 <= len(content):
         length = int.from_bytes(content[at : at + 4], "big")
@@ -129,7 +129,7 @@ def _is_whole_png(content: bytes) -> bool:
 
 
 def _is_whole_jpeg(content: bytes) -> bool:
-    """Whether the end marker follows the picture itself; a preview in its head has one of its own (ITU T.81, B.1)."""
+    """Whether the picture has its end marker. A preview in the header has an end marker too (ITU T.81, B.1)."""
     at = 2
     while at + 4 <= len(content):
         if content[at] != 0xFF:
@@ -138,7 +138,7 @@ def _is_whole_jpeg(content: bytes) -> bool:
         if marker == 0xFF:  # fill bytes may stand before a marker
             at += 1
         elif marker == 0xDA:
-            # In the scan each 0xFF is followed by 0, or by a marker.
+            # In the image data each 0xFF is followed by 0 or is the beginning of a marker.
             return content.find(b"\xff\xd9", at) >= 0
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
             at += 2
@@ -148,7 +148,7 @@ def _is_whole_jpeg(content: bytes) -> bool:
 
 
 def _is_whole_gif(content: bytes) -> bool:
-    """Whether the blocks of the first frame are there (GIF89a specification)."""
+    """Whether the file has all blocks of the first frame (GIF89a specification)."""
     at = 13 + (3 << (content[10] & 7) + 1 if len(content) > 10 and content[10] & 0x80 else 0)
     while at < len(content):
         introducer = content[at]
@@ -168,7 +168,7 @@ def _is_whole_gif(content: bytes) -> bool:
 
 
 def _is_whole_webp(content: bytes) -> bool:
-    """Whether it is as long as it says (RFC 9649, section 2.4)."""
+    """Whether the file is as long as its header says (RFC 9649, section 2.4)."""
     return len(content) >= 20 and len(content) >= 8 + int.from_bytes(content[4:8], "little") > 12
 
 

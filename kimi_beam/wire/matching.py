@@ -1,9 +1,9 @@
-"""The items of a finished job brought back to the requests that they answer, and what about that is doubtful.
+"""Matches the items of a finished job with the requests that they answer, and reports doubtful matches.
 
-Each request carries an ``external_reference`` of ours, which the service is documented to echo. Beside it an item has
-a number: ``index`` on K2.6 (captured), ``id`` by the pages. Nobody documents what that number counts, so a reference
-decides wherever there is one, and a number is believed only where the job's own numbers show that they count our
-requests from 0.
+Each request carries an ``external_reference`` of ours, which the service is documented to echo. An item also has a
+number: ``index`` on K2.6 (captured), ``id`` in the documentation. It is undocumented what that number counts. So if an
+item has a reference, the reference decides; and a number is trusted only if the numbers of the whole job show that they
+count our requests from 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REFERENCE = itemgetter("external_reference")
 
 
 def references(batch_id: str, count: int) -> list[str]:
-    """The ``external_reference`` of each request of a batch: unique within the run, the same when it is sent again."""
+    """The ``external_reference`` of each request of a batch: unique in the run, and the same in a second submit."""
     begin = f"{batch_id}-"
     return [begin + number for number in _numbers(count)]
 
@@ -36,11 +36,11 @@ class Matched:
     """The items of a job by request.
 
     Attributes:
-        items: For each request its item, None where there is none.
-        surplus: How many items answered no request, or one that had its item already.
-        disputed: Places of the requests whose item has their reference and the number of another request.
-        unplaced: Why items without a reference were given to no request, in one line; empty where that did not happen.
-        is_foreign: Whether there are items, and each of them has the reference of a request that is not ours.
+        items: The item of each request, None if it is missing.
+        surplus: How many items answer no request, or one that has its item already.
+        disputed: Indices of the requests whose item has their reference but the number of another request.
+        unplaced: Why items without a reference could not be matched, in one line; empty if there are none of these.
+        is_foreign: Whether there are items, and all of them have references of requests that are not ours.
     """
 
     items: Sequence[Any | None]
@@ -51,21 +51,21 @@ class Matched:
 
 
 def match(items: Sequence[Any], references: Sequence[str]) -> Matched:
-    """Brings the items of a job back to the requests: by ``external_reference``, else by number.
+    """Matches the items of a job with its requests: by ``external_reference``, or else by number.
 
-    An item whose reference is none of ours is a stranger and answers nothing, whatever its number says. Of several
-    items for one request the first that succeeded counts. Items without a reference are matched by number only where
-    all numbers of the job are whole, stand once, lie in the range of the requests, and either both the first and the
-    last of the range are there or an item with a reference confirms the count; for numbers that begin at 1 would give
-    each document its neighbour's answer.
+    An item whose reference is none of ours answers nothing, whatever its number is. Of several items for one request
+    the first successful one counts. Numbers that begin at 1 would give each document its neighbour's answer. So items
+    without a reference are matched by number only if all numbers of the job are integers in the range of the requests
+    and unique, and if either the first and the last number of the range occur or an item with a reference confirms how
+    they count.
 
     Args:
-        items: As the service sent them.
-        references: Ours, in the order of the requests.
+        items: The items as the service sent them.
+        references: Our references in the order of the requests.
     """
     with contextlib.suppress(KeyError, TypeError, IndexError, AttributeError):
         if list(map(_REFERENCE, items)) == references and agree([number_of(item) for item in items]):
-            return Matched(list(items))  # each once and in order, as captured
+            return Matched(list(items))  # the usual case: each item once and in order, as captured
     position = {reference: place for place, reference in enumerate(references)}
     by_place: list[tuple[int, Any]] = []
     unreferenced: list[Mapping[str, Any]] = []
@@ -96,7 +96,7 @@ def match(items: Sequence[Any], references: Sequence[str]) -> Matched:
 
 
 def _reference_of(item: Mapping[str, Any]) -> Any:
-    """The reference that an item echoes: beside its result, or in it; None where there is none."""
+    """The reference that an item echoes, beside its result or inside it; None if it has none."""
     reference = item.get("external_reference")
     if reference is None or reference == "":
         result = item.get("result")
@@ -105,7 +105,7 @@ def _reference_of(item: Mapping[str, Any]) -> Any:
 
 
 def lacking(items: Sequence[Any], references: Sequence[str]) -> Matched | None:
-    """What is not usual about the items of a job; None where each request has its item and nothing is doubtful."""
+    """The match, if a request lacks its item or an item is disputed; None if neither is the case."""
     if isinstance(items, UsualItems) and items.by_column(references) is not None:
         return None
     matched = match(items, references)
@@ -113,13 +113,13 @@ def lacking(items: Sequence[Any], references: Sequence[str]) -> Matched | None:
 
 
 def number_of(item: Mapping[str, Any]) -> Any:
-    """What an item says its number is: ``index``, or ``id`` where it has none; None where it says nothing."""
+    """The number of an item: ``index``, or else ``id``; None if it has neither."""
     number = item.get("index")
     return item.get("id") if number is None else number
 
 
 def _disputed(numbered: Iterable[tuple[int, Any]], count: int) -> set[int]:
-    """The places whose item has the number of another request, unless the numbers are ours but begin at 1 or -1."""
+    """The indices whose item has another request's number, unless all numbers are merely counted from 1 or from -1."""
     numbers = [(place, number) for place, number in numbered if type(number) is int]
     for first, beyond in ((1, count), (-1, -1)):
         if any(number == beyond for _, number in numbers) and all(number == place + first for place, number in numbers):
@@ -133,7 +133,7 @@ def _doubt(
     disputed: set[int],
     count: int,
 ) -> str:
-    """Why items without a reference cannot be matched by their numbers, in one line; empty where they can."""
+    """Why items without a reference cannot be matched by their numbers, in one line; empty if they can."""
     told = "the service sent answers without our references"
     numbers = [number for number in map(number_of, unreferenced) if number is not None]
     if not numbers:
@@ -154,7 +154,7 @@ def _doubt(
 
 
 def _stands_twice(items: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether two items that are not the same one sent twice have one number."""
+    """Whether two different items have the same number; the same item sent twice does not count."""
     first: dict[int, Mapping[str, Any]] = {}
     for item in items:
         number = number_of(item)

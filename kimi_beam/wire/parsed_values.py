@@ -1,8 +1,8 @@
-"""Answers that a server sends as JSON values where a text is expected, turned into their text again.
+"""Turns answers that a server sends as parsed JSON values back into JSON text.
 
-K2.6 and others do that under a schema (seen: one job mixed parsed objects and texts), as do JSON mode's older form
-(documented: ``response``) and some servers' function calls. The text is cut out of the reply as it stands there, so
-that it keeps each digit and each key that stands twice. Streams may send a token that is a number as a number.
+With a schema K2.6 and other models may send an object in place of a text (captured: one job with both), and so do JSON
+mode's older form (documented: ``response``) and the function calls of some servers. The text is cut out of the reply
+itself, so that it keeps all digits and repeated keys. A stream may send a token that is a number as a number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 
 from kimi_beam.schema import jsontext
 
-# Each by itself, as a pattern that begins with a fixed text is searched for several times as fast.
+# Separate patterns, because a search is several times as fast if the pattern begins with a constant.
 _KEYS = tuple(
     re.compile(b'"%s"[ \\t\\r\\n]*:[ \\t\\r\\n]*(?=[\\[{0-9tf-])' % name)
     for name in (b"content", b"parsed", b"response", b"arguments")
@@ -28,27 +28,27 @@ _OTHER_PARTS = ("image", "image_url", "input_audio", "audio", "file", "thinking"
 
 
 def with_texts(body: bytes) -> bytes:
-    """A reply with the JSON text of each such value in the place of the value. Content parts stay as they are.
+    """Replaces each such value in a reply by a string with its JSON text. Lists of content parts stay as they are.
 
     Args:
-        body: JSON.
+        body: The JSON of a reply.
 
     Returns:
-        The body itself where there is no such value.
+        The new JSON; `body` itself if it holds no such value.
     """
-    # A backslash before it makes the first quote a part of a string.
+    # After a backslash the quote is inside a string, and the match is no key.
     keys = [key for one in _KEYS for key in one.finditer(body) if body[key.start() - 1 : key.start()] != b"\\"]
     if not keys:
         return body
-    latin: str | None = body.decode("latin-1")  # a character for each byte
+    latin: str | None = body.decode("latin-1")  # one character for each byte, so that positions are the same
     pieces: list[bytes] = []
     done = at = 0
     for start in sorted(key.end() for key in keys):
-        if start < at:  # within a value
+        if start < at:  # inside a value that was replaced already
             continue
         end = _end_of_scalar(body, start) or _end_as_json(latin, start)
         if end is None:
-            latin = None  # looked for in vain once: each time costs as much as there is text before it
+            latin = None  # not tried again, because each failure costs time in proportion to the text before it
             end = _end_by_brackets(body, start)
         if end is None:
             break
@@ -78,7 +78,7 @@ def _end_as_json(text: str | None, start: int) -> int | None:
 
 
 def _end_by_brackets(body: bytes, start: int) -> int | None:
-    """Where a value ends that is nested as deep as it likes, and need not be JSON; None where it does not end."""
+    """The end of a value by counting brackets, for values that are nested too deep or no valid JSON; None if open."""
     depth = 0
     for piece in _PIECE.finditer(body, start):
         first = piece[0][:1]
@@ -100,10 +100,10 @@ def _list_in(text: bytes) -> list[Any]:
 
 
 def text_of(content: Any) -> str:
-    """The text of ``content``: a string, the texts of content parts (release notes 2026-02-17), or a value's JSON.
+    """The text of ``content``: a string, the texts of content parts (release notes 2026-02-17), or the JSON of a value.
 
     Returns:
-        Empty where there is none, as for null and for parts of other kinds alone.
+        The text; empty for null, and for content parts without texts.
 
     Raises:
         TypeError, RecursionError: The value is nested too deep to be written.
@@ -122,19 +122,19 @@ def _is_text_part(item: Any) -> bool:
 
 
 def _is_parts(content: list[Any]) -> bool:
-    """Whether a list is content parts, and not an answer that is an array."""
+    """Whether a list holds content parts, and is not an answer that is an array."""
     kinds = [item.get("type") for item in content if isinstance(item, dict)]
     if any(isinstance(kind, str) and kind in _TEXT_PARTS for kind in kinds):
         return any(map(_is_text_part, content))
     if kinds and all(isinstance(kind, str) and kind in _OTHER_PARTS for kind in kinds):
         return True
-    # Parts that do not say their kind look like an answer's objects; but then their text is JSON itself.
+    # Content parts without a type look like the objects of an answer, but their joined text is JSON itself.
     texts = [item["text"] for item in content if _is_text_part(item)]
     return bool(texts) and len(texts) == len(content) and "".join(texts).lstrip()[:1] in ("{", "[", "`", "<")
 
 
 def refusal_in(content: Any) -> str | None:
-    """The words of a refusal that stands among content parts; None where there is none."""
+    """The text of a refusal among content parts; None if there is none."""
     for part in content if isinstance(content, list) and _is_parts(content) else ():
         if isinstance(part, dict) and part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
             words: str = part["refusal"]
@@ -143,7 +143,7 @@ def refusal_in(content: Any) -> str | None:
 
 
 def as_raw(value: Any) -> str | None:
-    """What was sent and cannot be read, for a dead letter's ``raw``; None where there is nothing, or no text for it."""
+    """An unreadable value as text for a dead letter's ``raw``; None if it is empty or cannot be written."""
     if value is None or value in ({}, []):
         return None
     if isinstance(value, str):

@@ -1,13 +1,13 @@
-"""Texts of others, as a terminal may show them: ids, file names, answers and the service's own words are untrusted."""
+"""Makes untrusted texts (ids, file names, answers, the service's messages) safe to print on a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""The text as one line that cannot steer a terminal or deceive its reader.
+    r"""The text as one line in which every unprintable character is escaped as in Python (``\x1b``).
 
-    Whatever is no printable character is shown as Python escapes it (``\x1b``): control characters of both sets, line
-    ends, and the marks that turn the direction of writing. Files hold the text itself.
+    These are control characters, line ends and the marks that reverse the direction of writing. Output files hold the
+    text itself.
     """
     if text.isprintable():
         return text

@@ -1,9 +1,9 @@
-"""The wire of the Workers AI batch queue: requests encoded, replies decoded, no I/O.
+"""The protocol of the Workers AI batch queue: encodes submits and polls, decodes their replies. No I/O.
 
-The one place that knows the service's spellings. Sources are named as in Cloudflare's documentation (batch API,
-errors, limits) or as "captured" where the service was seen to differ from it: K2.6 answers with ``results`` and
-``index`` where the pages show ``responses`` and ``id``, and a finished job has no ``status``. Whatever comes in is
-untrusted: a reply of any shape decodes to one of the values below and never raises.
+Facts about the service come from Cloudflare's documentation (batch API, errors, limits), or are marked "captured" where
+the service was seen to differ from it: K2.6 answers with ``results`` and ``index`` where the pages show ``responses``
+and ``id``, and a finished job has no ``status``. Replies are untrusted: a reply of any shape decodes to one of the
+values below, and no reply raises an exception.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from kimi_beam.wire.usual_reply import usual_reply
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job is queued; from here on it is paid for."""
+    """The job is queued, and has to be paid for from here on."""
 
     request_id: str
 
@@ -54,7 +54,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The job is finished: its items as they came, in any order, and the tokens of all of them together."""
+    """The job is finished: its items in the order of the reply, and the tokens of the whole job."""
 
     items: Sequence[Any]
     usage: Usage | None
@@ -62,7 +62,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class NoResults:
-    """The job is finished by all that the reply says, and its answers are not in it."""
+    """The reply says that the job is finished, but holds no answers."""
 
     message: str
 
@@ -83,7 +83,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """The poll failed, which says nothing about the job."""
+    """The poll itself failed, which says nothing about the job."""
 
     message: str
     error: ServiceError | None = None
@@ -96,10 +96,12 @@ PollResult: TypeAlias = Pending | Done | NoResults | Gone | Failed | Trouble
 
 
 def encode_submit(requests: Iterable[Sequence[bytes]]) -> bytes:
-    """The body of a submit. Always wrapped: a bare request is accepted, queued, and dies later (seen by a client).
+    """The body of a submit.
+
+    It is always ``{"requests": […]}``: a bare request is accepted and queued, but fails later (captured by a client).
 
     Args:
-        requests: Each in pieces, as megabytes are copied once then.
+        requests: The JSON of each request in pieces, so that megabytes are copied only once.
     """
     pieces = [b'{"requests":[']
     for request in requests:
@@ -111,18 +113,18 @@ def encode_submit(requests: Iterable[Sequence[bytes]]) -> bytes:
 
 
 def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
-    """What became of a submit.
+    """Decodes the reply to a submit.
 
     Args:
         exchange: The reply, or the lack of one.
-        now: Unix seconds; a ``Retry-After`` date is turned into seconds from it.
+        now: The time in Unix seconds; a ``Retry-After`` date is converted to seconds from then.
     """
     if isinstance(exchange, NoReply):
         return Unknown(exchange.message) if exchange.sent else Unsent(exchange.message)
     body = read_json(exchange.body)
     error = error_of(exchange, body, now)
     if error is not None:
-        # A timeout says that somebody gave up waiting, not that nothing was queued.
+        # After a timeout the job may be queued all the same: some server only stopped waiting for the reply.
         return Unknown(str(error)) if error.remedy is Remedy.TIMEOUT else Refused(error)
     result = result_of(body)
     if 200 <= exchange.status < 300:
@@ -135,7 +137,8 @@ def decode_submit(exchange: Exchange, now: float) -> SubmitResult:
     ticket = result.get("request_id")
     is_queued = result.get("status") in _UNFINISHED
     if exchange.status >= 500 and isinstance(ticket, str) and ticket and is_queued:
-        # A proxy has set its own status over a ticket: to poll it costs nothing, to submit again may cost all of it.
+        # A proxy has replaced the status of a reply with a job id. To poll that job costs nothing, while to submit
+        # again may cost as much as the whole job.
         return Accepted(ticket)
     return unworded(exchange, now)
 
@@ -149,17 +152,18 @@ def encode_poll(request_id: str) -> bytes:
 
 
 _UNFINISHED = ("queued", "running")
-"""Statuses of a job that is not done (documented)."""
+"""Statuses of an unfinished job (documented)."""
 
 _STILL_WAITING = {
     *_UNFINISHED,
     *("pending", "waiting", "scheduled", "created", "submitted", "accepted", "validating", "started", "starting"),
     *("processing", "in_progress", "in-progress", "in progress", "active", "finalizing", "retrying"),
 }
-"""Statuses by which services say that a job is not done; a job with any other is polled too, and that is said."""
+"""Statuses of unfinished jobs, also those of other services. With an unknown status a job is polled on too, and the
+status is reported."""
 
 _FINISHED = frozenset({"done", "complete", "completed", "finished", "success", "succeeded", "ok"})
-"""Statuses that can only mean that a job is done (assumed: a captured job that was done had none)."""
+"""Statuses that can only mean that a job is finished (assumed: a captured finished job had no status)."""
 
 _FAILED = frozenset(
     {"error", "errored", "failed", "failure", "cancelled", "canceled", "expired", "aborted", "rejected"}
@@ -172,17 +176,17 @@ _ABOUT_JOB = re.compile(r"\b(?:async[ _-]?)?request(?:[ _-]?id\b| not found)|\bj
 
 
 def _denies_job(error: ServiceError) -> bool:
-    """Whether an error says that there is no such job: 5504 (captured), or a 404 or 410 that says so in its words."""
+    """Whether an error says that the job does not exist: 5504 (captured), or a 404 or 410 whose message says so."""
     return error.code == EXPIRED or (error.status in (404, 410) and _ABOUT_JOB.search(error.message) is not None)
 
 
 def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -> PollResult:
-    """What a poll found. Finished is a job whose answer array is there (captured: and no ``status``).
+    """Decodes the reply to a poll. A job is finished if the reply has an array of answers (captured: no ``status``).
 
     Args:
         exchange: The reply, or the lack of one.
-        now: Unix seconds; a ``Retry-After`` date is turned into seconds from it.
-        request_id: The job that was asked for: a reply that names another one says nothing of it. None: any.
+        now: The time in Unix seconds; a ``Retry-After`` date is converted to seconds from then.
+        request_id: The id of the job that was polled; a reply that names another id says nothing about it. None: any.
     """
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)
@@ -213,6 +217,6 @@ def decode_poll(exchange: Exchange, now: float, request_id: str | None = None) -
         return Pending()
     if status and status not in _FINISHED:
         return Trouble(f"the job has a status that is not known, and no list of results: {excerpt(exchange.body)}")
-    if arrays:  # an empty array is an answer too: that every item is missing
+    if arrays:  # an empty array is an answer too, namely that every item is missing
         return Done([], decode_usage(result.get("usage")))
     return NoResults(f"the service says that the job is done and sends no list of results: {excerpt(exchange.body)}")

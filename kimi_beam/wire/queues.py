@@ -1,7 +1,7 @@
-"""The wire of Cloudflare Queues as a pull consumer speaks it, and the batch events that come by it.
+"""The protocol of Cloudflare Queues for a pull consumer, and the batch events that it delivers.
 
-Sources: queues/configuration/pull-consumers and workers-ai/platform/event-subscriptions (2026-04-21). Whatever comes in
-is untrusted: a reply of any shape decodes to one of the values below and never raises.
+Sources: queues/configuration/pull-consumers and workers-ai/platform/event-subscriptions (2026-04-21). Replies are
+untrusted: a reply of any shape decodes to one of the values below, and no reply raises an exception.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kimi_beam.wire.envelopes import Exchange, NoReply, bare_error, error_of, re
 from kimi_beam.wire.protocol import Trouble
 
 MOST_MESSAGES = 100
-"""Messages of one pull at most."""
+"""The most messages that one pull may ask for."""
 
 _BATCH = "cf.workersAi.model.batch."
 
@@ -28,10 +28,10 @@ class Message:
     """A message that is leased to this process.
 
     Attributes:
-        lease_id: What it is acknowledged or handed back by.
+        lease_id: The id by which it is acknowledged or handed back.
         attempts: How often it was delivered, this time included.
-        request_id: The job that it tells of; None where it tells of none.
-        has_ended: Whether the job is done or failed; else it is only queued.
+        request_id: The id of the job that the event is about; None if it is no batch event.
+        has_ended: Whether the job has succeeded or failed; False if it is only queued.
     """
 
     lease_id: str
@@ -44,10 +44,10 @@ def encode_pull(lease: float, most: int = MOST_MESSAGES) -> bytes:
     """The body of a pull.
 
     Args:
-        lease: Seconds until what is not acknowledged is delivered again.
-        most: Messages at most.
+        lease: Seconds after which an unacknowledged message is delivered again.
+        most: The most messages to deliver.
     """
-    # The page's prose says visibility_timeout, Cloudflare's own clients send it with the unit.
+    # The documentation calls the field visibility_timeout, but Cloudflare's own clients send visibility_timeout_ms.
     return orjson.dumps({"batch_size": most, "visibility_timeout_ms": round(lease * 1000)})
 
 
@@ -55,8 +55,8 @@ def encode_ack(acks: Sequence[str], retries: Sequence[str]) -> bytes:
     """The body of an acknowledgement.
 
     Args:
-        acks: Leases of what was used.
-        retries: Leases of what is handed back, to be delivered again at once.
+        acks: The leases of messages that are done with.
+        retries: The leases of messages that are handed back, to be delivered again at once.
     """
     return orjson.dumps(
         {"acks": [{"lease_id": lease} for lease in acks], "retries": [{"lease_id": lease} for lease in retries]}
@@ -64,7 +64,7 @@ def encode_ack(acks: Sequence[str], retries: Sequence[str]) -> bytes:
 
 
 def decode_pull(exchange: Exchange, now: float) -> list[Message] | Trouble:
-    """What a pull brought; a message without a lease cannot be answered and is left out."""
+    """Decodes the messages of a pull. A message without a lease id cannot be acknowledged and is left out."""
     result = _result(exchange, now)
     if isinstance(result, Trouble):
         return result
@@ -76,7 +76,7 @@ def decode_pull(exchange: Exchange, now: float) -> list[Message] | Trouble:
 
 
 def decode_ack(exchange: Exchange, now: float) -> Trouble | None:
-    """None where the acknowledgement was taken."""
+    """Decodes the reply to an acknowledgement; None if it succeeded."""
     result = _result(exchange, now)
     return result if isinstance(result, Trouble) else None
 
@@ -102,7 +102,7 @@ def _message(message: Any) -> Message | None:
 
 
 def _told(body: Any) -> tuple[str | None, bool]:
-    """The job that an event tells of, and whether it has ended."""
+    """The id of the job that an event is about, None if it is no batch event; and whether the job has ended."""
     event = _event(body)
     kind = event.get("type")
     payload = event.get("payload")
@@ -113,7 +113,7 @@ def _told(body: Any) -> tuple[str | None, bool]:
 
 
 def _event(body: Any) -> dict[str, Any]:
-    """The event of a message: JSON in base64 by the page's words, plain JSON by its sample."""
+    """The event in a message: JSON in base64 by the text of the documentation, plain JSON by its example."""
     if isinstance(body, str):
         try:
             body = read_json(b64decode(body, validate=True))

@@ -1,4 +1,4 @@
-"""The errors of Workers AI as data: what each of Cloudflare's codes means, and what helps against it."""
+"""The error codes of Workers AI as a table: what each of them means, and which remedy helps against it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Remedy(Enum):
-    """What helps against an error of the service: the one table that submits and synchronous requests go by."""
+    """What to do about an error of the service. Submits and synchronous requests both follow it."""
 
     RETRY = "the same again, later, a few times"
     WAIT = "the same again, later: it is no failed attempt"
@@ -63,45 +63,45 @@ ERRORS: dict[int, tuple[Remedy, str]] = {
     9106: (Remedy.ACCOUNT, "the token is malformed"),
     10000: (Remedy.ACCOUNT, "the token is not accepted"),
 }
-"""Cloudflare's internal codes with what helps. Source: Workers AI errors page (2026-07-29) and, for the codes it leaves
-out, captures and bug reports."""
+"""Cloudflare's internal codes, each with its remedy and meaning. Source: Workers AI errors page (2026-07-29); captures
+and bug reports for the codes that are not on it."""
 
 UNMET = 5024
-"""JSON mode could not be met."""
+"""JSON mode could not be met for this document."""
 
 _BAD_IMAGE_OR_TOOL = 8006
-"""A forced function call ran out of tokens, or something in the request is taken for a picture and is none (observed:
-bug reports). The words tell which; either way the same request would be refused again."""
+"""A forced function call ran out of tokens, or the service took a part of the request for a picture (observed: bug
+reports). The message tells which. In both cases the same request would be refused again."""
 
 _NO_QUEUE_OR_CONTENT = 8007
-"""The model has no batch queue, or an image model dislikes what it is asked. Observed: the former alone speaks of
+"""The model has no batch queue, or an image model refuses the content. Observed: only the former message speaks of
 queues."""
 
 _CERTAIN_AT_ANY_STATUS = frozenset({2009, _NO_QUEUE_OR_CONTENT})
-"""Codes that turn everybody away under a 5xx as well: 2009 comes with 503 too (changelog 2026-10-05), and a model
-without a queue says so in its words."""
+"""Codes that concern the whole account even under a 5xx status: 2009 comes with 503 too (changelog 2026-10-05), and the
+message about a model without a queue is unmistakable."""
 
 _ABOUT_IMAGES = re.compile(r"image|picture|base64|media type|data ur[il]", re.IGNORECASE)
 _ABOUT_QUEUES = re.compile(r"\bqueu", re.IGNORECASE)
 
 EXPIRED = 5504
-"""A job id that the service does not know, or no longer (captured)."""
+"""The service does not know the job id, or no longer (captured)."""
 
 
 def renewal(now: float) -> float:
-    """When a spent allocation is renewed: the next 00:00 UTC, in Unix seconds as `now` is (pricing page)."""
+    """When a spent daily allocation is renewed: at the next 00:00 UTC (pricing page). Both in Unix seconds."""
     return (now // 86_400 + 1) * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """An error that the service put into words, or an HTTP status where it did not.
+    """An error of the service: one with a code and a message, or only an HTTP status.
 
     Attributes:
         status: HTTP status.
-        code: ``errors[0].code``; None where there was no envelope.
-        message: ``errors[0].message``, or what stood in its place.
-        retry_after: Seconds to wait by the service's own word; None where it gives none.
+        code: ``errors[0].code``; None if there was no envelope.
+        message: ``errors[0].message``, or the text that stands for it in another form of error.
+        retry_after: Seconds that the service asks to wait; None if it does not say.
     """
 
     status: int
@@ -111,7 +111,7 @@ class ServiceError:
 
     @property
     def is_redirect(self) -> bool:
-        """Whether the service named another place instead of answering."""
+        """Whether the reply is a redirect."""
         return 300 <= self.status < 400
 
     @property
@@ -123,15 +123,16 @@ class ServiceError:
 
     @property
     def concerns_image(self) -> bool:
-        """Whether something in the request was taken for a picture that cannot be read."""
+        """Whether the service took a part of the request for a picture that it cannot read."""
         return self.code == _BAD_IMAGE_OR_TOOL and _ABOUT_IMAGES.search(self.message) is not None
 
     @property
     def remedy(self) -> Remedy:
-        """What helps: by code, and by status where there is none or the status says that it passes.
+        """The remedy: by the code, or by the status if there is no code or the status shows that the error will pass.
 
-        A 429 says "later" whatever stands beside it, but for a spent quota, which is one; a 5xx is trouble of the
-        service's own, which says nothing of a token (10000 under 429 was taken for a revoked one).
+        A 429 means "later" whatever the code is, except for a spent daily quota. A 5xx is trouble inside the service
+        and says nothing about the token, even with a code that does (10000 under 429 was once taken for a revoked
+        token).
         """
         if self.is_redirect:
             return Remedy.ACCOUNT

@@ -1,7 +1,7 @@
-"""A streamed answer: server-sent events put together into the completion that would have come in one piece.
+"""Joins the server-sent events of a streamed answer into the completion that an unstreamed reply would hold.
 
-Both forms are read: OpenAI's chunks (``choices[].delta``) and the older ``response`` of Workers AI. One event may hold
-the same text in both; then the delta counts. ``usage`` may come with every chunk, and the last one wins (bug reports).
+Both forms are read: OpenAI's chunks (``choices[].delta``) and the older ``response`` of Workers AI. An event may hold
+the same text in both; then the delta is used. ``usage`` may be in every chunk, and the last one counts (bug reports).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ MEDIA_TYPE = "text/event-stream"
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What a stream came to.
+    """The joined content of a stream.
 
     Attributes:
-        result: As a synchronous reply holds it: ``choices`` and ``usage``, or the older ``response``.
-        errors: Cloudflare's ``errors``, or OpenAI's ``error``, where an event was one; None where none was.
-        is_whole: Whether it came to its end.
+        result: The completion as in an unstreamed reply: ``choices`` and ``usage``, or the older ``response``.
+        errors: Cloudflare's ``errors`` or OpenAI's ``error``, if an event holds one; else None.
+        is_whole: Whether the stream has its end, and did not break off.
         has_begun: Whether the model had begun to answer, so that tokens were spent.
     """
 
@@ -34,7 +34,7 @@ class Streamed:
 
     @property
     def text(self) -> str | None:
-        """What the model has written so far: its answer, else its reasoning; None where that is nothing."""
+        """What the model has written so far: its answer, or else its reasoning; None if it has written nothing."""
         choices = self.result.get("choices")
         message = choices[0]["message"] if choices else {"content": self.result.get("response")}
         calls = "".join(call["function"]["arguments"] for call in message.get("tool_calls") or ())
@@ -42,7 +42,7 @@ class Streamed:
 
 
 def assemble(body: bytes) -> Streamed:
-    """Puts a stream together."""
+    """Joins the events of a stream, complete or not."""
     message: dict[str, Any] = {"role": "assistant", "content": None}
     result: dict[str, Any] = {}
     texts: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ def assemble(body: bytes) -> Streamed:
 
 
 def _data(body: bytes) -> Iterator[bytes]:
-    """The data of each event (the SSE specification: lines of ``data:``, an empty line ends the event)."""
+    """The data of each event: its lines of ``data:``. An empty line ends an event (SSE specification)."""
     lines: list[bytes] = []
     for line in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         if line.startswith(b"data:"):
@@ -112,7 +112,7 @@ def _add(delta: dict[str, Any], texts: dict[str, list[str]], calls: dict[Any, di
             continue
         function = piece.get("function")
         index = piece.get("index")
-        if type(index) is not int:  # some servers send whole calls without it; then the id tells them apart
+        if type(index) is not int:  # some servers send whole calls without an index, and the id tells them apart
             index = piece["id"] if isinstance(piece.get("id"), str) else next(reversed(calls), 0)
         call = calls.setdefault(
             index,

@@ -1,4 +1,4 @@
-"""Tokens as the service states them, and shared out to the documents that they were spent on."""
+"""Reads the token counts of replies, and shares those of a job out to its documents."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kimi_beam.columnar import Tokens
 from kimi_beam.types import Usage
 
 TOO_MANY = 1 << 40
-"""Of tokens or seconds: whoever says so is wrong."""
+"""A count of tokens or seconds from here on is certainly wrong and is read as 0."""
 
 END_OF_TIME = 253_402_300_800
-"""Unix seconds of the year 10000."""
+"""The beginning of the year 10000, in Unix seconds."""
 
 
 def decode_usage(usage: Any) -> Usage | None:
-    """Tokens as stated; None where there is no statement. ``prompt_tokens_details`` may be null (captured)."""
+    """Reads a ``usage`` object; None if there is none. ``prompt_tokens_details`` may be null (captured)."""
     if not isinstance(usage, dict):
         return None
     details = usage.get("prompt_tokens_details")
@@ -27,24 +27,24 @@ def decode_usage(usage: Any) -> Usage | None:
 
 
 def count(number: Any) -> int:
-    """A number of tokens or seconds; 0 for what is none. Below 2**40, so that sums stay far from 64 bits."""
+    """Reads a number of tokens or seconds; 0 for anything else. The limit of 2**40 keeps sums far below 64 bits."""
     return int(number) if isinstance(number, (int, float)) and 0 <= number < TOO_MANY else 0
 
 
 class Stated(NamedTuple):
-    """The tokens that each item of a job states: 0 where it states none."""
+    """The tokens that the items of a job state: 0 for an item that states none."""
 
     tokens: Tokens
     silent: list[int]
-    """The places of those that state none."""
+    """The indices of the items that state none."""
 
 
 def share_usage(total: Usage | None, stated: Stated) -> Tokens:
     """Shares a job's tokens out to its items.
 
-    An item's own statement stands. What the job states beyond the sum of its items (cached tokens stand at the job
-    alone, captured; a missing item states nothing) is shared: cached tokens by prompt tokens, the others evenly over
-    the items that state none.
+    An item's own counts are kept. A job may state more than the sum of its items, because cached tokens are stated for
+    the job alone (captured) and a missing item states nothing. The difference is shared: cached tokens in proportion to
+    prompt tokens, other tokens evenly among the items that state none.
     """
     tokens, silent = stated
     if total is None:
@@ -67,7 +67,7 @@ def _even(total: int, parts: int) -> list[int]:
 
 
 def _in_proportion(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole numbers that add up to the total, each at most its weight where the total is at most their sum."""
+    """Whole numbers that add up to the total. None exceeds its weight if the total does not exceed their sum."""
     whole = sum(weights)
     if whole == 0:
         return [0] * len(weights)

@@ -1,8 +1,8 @@
-"""A finished job whose answers have all that is usual and nothing that is not, read at once.
+"""The fast path for a poll's reply: reads a finished job whose answers all have the usual form, in one pass.
 
-Which is nearly every reply that holds more than a few bytes. A parser that knows what to look for makes no value of the
-rest, and takes half the time of one that makes a dict of each object. Any other reply is `protocol`'s and
-`completions`' to read, piece by piece; and so may this one be, with the same outcome.
+Nearly every large reply is of this form. A parser with a fixed schema skips all other fields, and takes half the time
+of one that makes a dict of each object. Any other reply is read by `protocol` and `completions`, field by field; they
+read the usual form too, with the same result.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Envelope(Struct, gc=False):
 
 
 def agree(numbers: Sequence[Any]) -> bool:
-    """Whether the numbers of items in the order of the requests say the same as that order, or nothing at all."""
+    """Whether the items, which are in the order of the requests, are numbered in that order or not numbered at all."""
     return numbers == list(range(len(numbers))) or not any(type(number) is int for number in numbers)
 
 
@@ -82,11 +82,11 @@ _REFERENCE = attrgetter("external_reference")
 
 
 class UsualItems(Sequence[Any]):
-    """The items of such a job, as any others: JSON objects, in the order in which they came.
+    """The items of such a job. As a sequence they are JSON objects in the order of the reply, like any other items.
 
     Args:
-        read: What was read of them.
-        body: Of the reply: who wants the objects after all has it parsed.
+        read: The items as read with the fixed schema.
+        body: The body of the reply. It is parsed again if the objects themselves are needed after all.
     """
 
     def __init__(self, read: Sequence[_Item], body: bytes) -> None:
@@ -111,20 +111,20 @@ class UsualItems(Sequence[Any]):
 
     def _all(self) -> list[Any]:
         if self._objects is None:
-            # What the one parser skipped the other may refuse: then nothing of it is an answer.
+            # The other parser may refuse something that the first one skipped; then the reply holds no answers.
             objects = result_of(read_json(self._body)).get("results")
             self._objects = objects if isinstance(objects, list) else []
         return self._objects
 
     def by_column(self, references: Sequence[str]) -> tuple[Results, Stated] | None:
-        """What `completions.decode_items` finds in the items once `matching.match` has brought them into order.
+        """Returns the same as `completions.decode_items` of the items that `matching.match` found.
 
         Args:
-            references: Of the requests.
+            references: The references of the requests, in their order.
 
         Returns:
-            None where these are not the items of just these requests, each once, or something in them is unusual: a
-            number that contradicts the reference, say.
+            The results and tokens; None if there is not exactly one item for each of these requests, or if anything in
+            them is unusual, such as a number that contradicts the reference.
         """
         if self._by_column is None or self._by_column[0] != references:
             self._by_column = references, self._read_by_column(references)
@@ -160,12 +160,12 @@ class UsualItems(Sequence[Any]):
 
 
 def usual_reply(reply: HttpReply) -> tuple[UsualItems, Usage | None] | None:
-    """The items of a finished job, and the tokens of all of them together; None where it takes a closer look."""
+    """Reads the items of a finished job and the job's tokens; None if the reply is not of the usual form."""
     if not 200 <= reply.status < 300:
         return None
     try:
         if not reply.body.isascii():
-            reply.body.decode()  # what is skipped is not looked at for that
+            reply.body.decode()  # the decoder does not check the UTF-8 of the fields that it skips
         read = _DECODER.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
