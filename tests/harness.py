@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import kimi_beam as kb
+from kimi_beam.journal.recorder import Keys
+from kimi_beam.request import batches
+from kimi_beam.request.checks import prepare
 from kimi_beam.schema import OutputSchema
 from kimi_beam.transforms.settings import ExtractSettings
 
@@ -66,6 +69,12 @@ def service(base_url: str, **changes: Any) -> kb.WorkersAI:
 def extract_settings(where: kb.WorkersAI, **changes: Any) -> ExtractSettings:
     """What `Extract` would tell its steps: receipts, asked for of `where`."""
     return ExtractSettings(**{"schema": OutputSchema(RECEIPT), "service": where, "polling": QUICK, **changes})
+
+
+def packed(documents: Sequence[kb.Document], settings: ExtractSettings, **changes: Any) -> bytes:
+    """Documents as one batch, as the steps before the queue make it; changes are those of `batches.encode`."""
+    name = Keys(settings.prompt, settings.service).of_shown
+    return batches.encode([prepare(document, settings.prompt, name) for document in documents], **changes)
 
 
 def run_extract(

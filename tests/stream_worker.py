@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apache_beam.transforms.window import TimestampedValue
-from harness import RECEIPT, extract_settings, service
+from harness import extract_settings, packed, service
 from patience import HANGS
 
 import kimi_beam as kb
@@ -17,14 +17,8 @@ from kimi_beam.journal import files
 from kimi_beam.journal.records import Journaling
 from kimi_beam.queue.state_layout import KeyedState
 from kimi_beam.report.outcomes import Watch
-from kimi_beam.request import batches
-from kimi_beam.request.checks import prepare
-from kimi_beam.request.prompt import Prompt
-from kimi_beam.schema import OutputSchema
 from kimi_beam.transforms.dispatch import DispatchUnbounded
 from kimi_beam.transforms.state import _HELD, _QUEUE, _Bag, _Value
-
-PROMPT = Prompt(OutputSchema(RECEIPT))
 
 
 class Worker:
@@ -33,15 +27,17 @@ class Worker:
     def __init__(self, url: str, journal: Path | None) -> None:
         files._journals.forget_all()  # another process has an index of its own
         kept = None if journal is None else Journaling(str(journal), grace=0.0)
-        asked = extract_settings(service(url), batching=kb.Batching(max_wait=0.0), max_in_flight=8, journaling=kept)
-        self._step = DispatchUnbounded(asked, Watch(), 1)
+        self.settings = extract_settings(
+            service(url), batching=kb.Batching(max_wait=0.0), max_in_flight=8, journaling=kept
+        )
+        self._step = DispatchUnbounded(self.settings, Watch(), 1)
         self._step.setup()
         self._cells = _Value(), _Value(), _Bag(), [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
         self.left = Counter[str]()
 
     def take(self, *documents: kb.Document) -> None:
         """Takes documents in, packed as one batch, and looks after them once."""
-        self.put(batches.encode([prepare(d, PROMPT) for d in documents]))
+        self.put(packed(documents, self.settings))
         self.admit()
         self.act()
 

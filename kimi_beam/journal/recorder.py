@@ -14,7 +14,6 @@ from kimi_beam.journal.recall import Recalled, is_ahead, is_taken, recall
 from kimi_beam.journal.records import Answers, Journaling, Submission
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
-from kimi_beam.request.batches import NO_KEY, Head
 from kimi_beam.request.document_bytes import DocumentBytes
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.results import answer_codes
@@ -42,16 +41,6 @@ class Keys:
     def of_shown(self, shown: DocumentBytes, round_: int = 0) -> bytes:
         """The key of a document of which it is known what the model is shown, and in which round."""
         return shown.key(records.begun(self._identity, round_) if round_ else self._first)
-
-    def of_batch(self, blob: bytes, head: Head) -> list[bytes]:
-        """The keys of a batch's documents; those of an earlier kimi_beam's are not in it."""
-        keys = head.keys
-        if NO_KEY not in keys:
-            return keys
-        return [
-            self.of(document) if key == NO_KEY else key
-            for document, key in zip(batches.decode(blob), keys, strict=True)
-        ]
 
 
 class Recorder:
@@ -86,7 +75,7 @@ class Recorder:
         head = batches.head(blob)
         if self._journal is None and not head.has_open:
             return Recalled([], [], [], blob)
-        return recall(blob, self._keys.of_batch(blob, head), self._journal)
+        return recall(blob, head.keys, self._journal)
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         """Whether the journal knows more of a batch that is due than the runner's state does."""
@@ -169,7 +158,7 @@ class Recorder:
         if job.request_id is None or failure.code not in answer_codes.OPEN:
             return []
         head = batches.head(blob)
-        keys, form = self._keys.of_batch(blob, head), head.form
+        keys, form = head.keys, head.form
         name, count, positions = job.submitted_as or (job.batch_id, len(keys), range(len(keys)))
         return [
             OpenRequest(job.request_id, key.hex(), name, count, position, form)
@@ -178,7 +167,7 @@ class Recorder:
 
     def _submission(self, job: Job, blob: bytes, now: float) -> Submission:
         head = batches.head(blob)
-        return Submission(job.batch_id, head.form, tuple(self._keys.of_batch(blob, head)), now)
+        return Submission(job.batch_id, head.form, tuple(head.keys), now)
 
     def _of(self, blob: bytes) -> list[bytes]:
-        return self._keys.of_batch(blob, batches.head(blob))
+        return batches.head(blob).keys

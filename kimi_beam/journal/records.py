@@ -175,6 +175,7 @@ SUBMISSIONS_SUFFIX = ".submissions.json"
 ANSWERS_SUFFIX = ".answers.arrow"
 
 _ANSWERS_VERSION = 2
+"""Of a file of answers: another number for each change that an earlier kimi_beam would misread. Others are refused."""
 _USAGE: list[Any] = [
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
@@ -194,7 +195,6 @@ _ANSWERS = pa.schema(
     ],
     metadata={"kimi_beam.journal": str(_ANSWERS_VERSION)},
 )
-"""Version 1 had ``key``, ``result`` (JSON of a completion or a failure), and the same after them."""
 # A file holds some hundred rows: to hand their columns to threads took half of the time.
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
 _WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -214,7 +214,7 @@ def decode_submissions(content: bytes) -> list[Submission]:
     """
     try:
         read = orjson.loads(content)
-        _check(read["kimi_beam.journal"])
+        _check(read["kimi_beam.journal"], VERSION)
         return [_submission(*values) for values in read["submissions"]]
     except (ValueError, KeyError, TypeError) as e:
         raise JournalError(f"damaged: {e}") from None
@@ -263,7 +263,7 @@ def decode_answer_keys(content: bytes) -> tuple[list[bytes], list[bool]]:
         JournalError: The file is damaged, or of another version.
     """
     # The lengths of the answers are read with them; a column of its own would be a second truth.
-    table = _table(content, ("key", "result", "text", "failure"))
+    table = _table(content, ("key", "text", "failure"))
     held: list[Any] = [table.column(name).is_valid().to_pylist() for name in table.column_names[1:]]
     keys: list[Any] = table.column("key").to_pylist()
     return keys, list(map(any, zip(*held, strict=True)))
@@ -280,7 +280,7 @@ def decode_answers(content: bytes) -> Answers:
     try:
         return Answers(
             columns["key"],
-            _results_of_1(columns["result"]) if "result" in columns else _results(columns),
+            _results(columns),
             Tokens(columns["prompt_tokens"], columns["cached_tokens"], columns["completion_tokens"]),
             _tickets(columns["request_id"], columns["attempts"]),
         )
@@ -291,11 +291,6 @@ def decode_answers(content: bytes) -> Answers:
 def _results(columns: Mapping[str, list[Any]]) -> Results:
     failures = {row: Failure(*orjson.loads(one)) for row, one in enumerate(columns["failure"]) if one is not None}
     return Results(columns["text"], columns["finish_reason"], columns["created"], columns["model"], failures)
-
-
-def _results_of_1(results: Sequence[bytes | None]) -> Results:
-    found = [None if one is None else orjson.loads(one) for one in results]
-    return Results.of([one and (Completion(*one) if len(one) == 4 else Failure(*one)) for one in found])
 
 
 def _tickets(request_ids: Sequence[Any], attempts: Sequence[Any]) -> list[Ticket]:
@@ -309,7 +304,7 @@ def _table(content: bytes, names: Sequence[str] = ()) -> pa.Table:
     """A file of answers: those of its columns that are named, or all."""
     try:
         reader = pa.ipc.open_file(pa.BufferReader(content), options=_READ)
-        _check(int((reader.schema.metadata or {}).get(b"kimi_beam.journal", b"0")), (1, _ANSWERS_VERSION))
+        _check(int((reader.schema.metadata or {}).get(b"kimi_beam.journal", b"0")), _ANSWERS_VERSION)
         if names:
             fields = [number for number, name in enumerate(reader.schema.names) if name in names]
             options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
@@ -319,10 +314,10 @@ def _table(content: bytes, names: Sequence[str] = ()) -> pa.Table:
         raise JournalError(f"damaged: {' '.join(str(e).split())[:200]}") from None
 
 
-def _check(version: Any, known: Sequence[int] = (VERSION,)) -> None:
-    if version not in known:
+def _check(version: Any, known: int) -> None:
+    if version != known:
         told = "take the one that wrote it or a later one, or another directory"
-        raise JournalError(f"of version {version!r}; this kimi_beam reads {' and '.join(map(str, known))}: {told}")
+        raise JournalError(f"of version {version!r}; this kimi_beam reads {known}: {told}")
 
 
 class JournalError(KimiBeamError):

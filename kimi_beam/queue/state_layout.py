@@ -31,6 +31,7 @@ _HELD_CHUNK = 8
 """Jobs in a cell, where there are cells enough."""
 
 _VERSION = 1
+"""Of a layout's bytes: another number for each change that an earlier kimi_beam would misread. Others are refused."""
 
 
 class Cell(Protocol):
@@ -78,19 +79,17 @@ class Layout:
         return orjson.dumps((_VERSION, self.queue, self.held, left, self.serial))
 
     @classmethod
-    def decode(cls, state: bytes | None, shard: Shard) -> Layout:
+    def decode(cls, state: bytes | None) -> Layout:
         """The layout from state.
 
         Args:
-            state: None where there is none: a new key, or the state of a kimi_beam that had one bag for all it held.
-            shard: Its jobs.
+            state: None for a key that has none yet.
 
         Raises:
-            StateError: A later version of kimi_beam wrote it.
+            StateError: Another version of kimi_beam wrote it.
         """
         layout = cls()
         if not state:
-            layout.held = {job.batch_id: (0, job.batch_id) for job in shard.jobs}
             return layout
         version, *rest = orjson.loads(state)
         if version != _VERSION:
@@ -277,7 +276,7 @@ class KeyedState:
         held: Of pairs of a name and bytes.
 
     Raises:
-        StateError: A later version of kimi_beam wrote it.
+        StateError: Another version of kimi_beam wrote it.
     """
 
     def __init__(self, jobs: Cell, layout: Cell, inbox: Bag, queue: Sequence[Bag], held: Sequence[Bag]) -> None:
@@ -285,7 +284,7 @@ class KeyedState:
         self.shard = decode(jobs.read())
         """As it was when the firing began."""
         self._before = layout.read()
-        self._now = Layout.decode(self._before, self.shard)
+        self._now = Layout.decode(self._before)
         self.waiting = Waiting(inbox, queue, self._now)
         self.held = BatchStore(held, self._now)
 

@@ -32,16 +32,14 @@ def cut(keys: bytes) -> tuple[bytes, ...]:
 
 
 _VERSION = 5
-_READ = (2, 3, 4, _VERSION)
-"""What is read: 2 knew documents alone that hold all that is sent; 2 and 3 had no keys, and a row a document; 4 held
-the texts in its columns."""
+"""Of the bytes below: another number for each change that an earlier kimi_beam would misread. Others are refused."""
 _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
 _LENGTHS = struct.Struct(">IQ")  # bytes of the columns as compressed, and of the texts before compression
 _HAS_OPEN = 0x80
 """In the form's byte."""
 
 NO_KEY = bytes(KEY_BYTES)
-"""Of a document that has failed, or whose batch was made by an earlier kimi_beam."""
+"""Of a document that has failed: it is not sent, so that the journal never has it."""
 
 
 class Item(NamedTuple):
@@ -170,13 +168,11 @@ def head(blob: bytes) -> Head:
     Raises:
         StateError: Another version of kimi_beam wrote the bytes.
     """
-    version, form, count, _ = _prefix(blob)
+    form, count, _ = _prefix(blob)
     at = _PREFIX.size
     sizes, digests = array("Q"), array("Q")
     sizes.frombytes(blob[at : at + 8 * count])
     digests.frombytes(blob[at + 8 * count : at + 16 * count])
-    if version < 4:
-        return Head(sizes, digests, form, NO_KEY * count, True)
     joined_keys = blob[at + 16 * count : at + (16 + KEY_BYTES) * count]
     return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN))
 
@@ -190,10 +186,7 @@ def decode(blob: bytes) -> Documents:
     columns, texts = _columns(blob)
     ids, sources = columns["ids"], columns["sources"]
     each = [sources] * len(ids) if isinstance(sources, str) else sources
-    others = {
-        place: _document(blob[0], ids[place], texts[place], each[place], rest)
-        for place, rest in columns.get("some", ())
-    }
+    others = {place: _document(ids[place], texts[place], each[place], rest) for place, rest in columns.get("some", ())}
     return Documents(ids, texts, each, others, head(blob).digests)
 
 
@@ -235,9 +228,10 @@ def _rest(document: Document) -> dict[str, Any]:
 _PARTS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival"})
 
 
-def _document(version: int, i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
+def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
     if later := rest.keys() - _PARTS:
-        raise StateError.of("a batch", f"{version} with another's {' and '.join(sorted(later))}", _READ)
+        named = " and ".join(sorted(later))
+        raise StateError.of("a batch", f"{_VERSION} with another's {named}", (_VERSION,))
     earlier = _NOTHING_EARLIER
     if "earlier" in rest:
         round_, attempts, is_open = rest["earlier"]
@@ -295,15 +289,11 @@ def select(blob: bytes, positions: Iterable[int]) -> bytes:
 
 def _columns(blob: bytes) -> tuple[dict[str, Any], Sequence[str]]:
     """What a batch says of its documents, column by column, and their texts."""
-    version, _, count, length = _prefix(blob)
-    start = _PREFIX.size + (16 if version < 4 else 16 + KEY_BYTES) * count
-    if version < 5:
-        plain = orjson.loads(_unpacked(blob[start:], length))
-        columns: dict[str, Any] = plain if version == 4 else _of_rows(plain)
-        return columns, columns["texts"]
+    _, count, length = _prefix(blob)
+    start = _PREFIX.size + (16 + KEY_BYTES) * count
     packed, of_texts = _LENGTHS.unpack_from(blob, start)
     start += _LENGTHS.size
-    columns = orjson.loads(_unpacked(blob[start : start + packed], length))
+    columns: dict[str, Any] = orjson.loads(_unpacked(blob[start : start + packed], length))
     return columns, Texts(partial(_lines, blob[start + packed :], of_texts) if count else (), count)
 
 
@@ -316,22 +306,12 @@ def _lines(packed: bytes, length: int) -> list[bytes]:
     return _unpacked(packed, length).split(b"\n")
 
 
-def _of_rows(rows: list[list[Any]]) -> dict[str, Any]:
-    """What versions 2 and 3 wrote, as columns."""
-    some = []
-    for place, (_, _, _, metadata, images, failure, _, *rest) in enumerate(rows):
-        parts = {"metadata": metadata, "images": images, "failure": failure}
-        some.append((place, {**{name: part for name, part in parts.items() if part}, **((rest and rest[0]) or {})}))
-    ids, texts, sources, _, _, _, spent_, *_ = zip(*rows, strict=True)
-    return {"ids": ids, "texts": texts, "sources": sources, "some": some, "spent": spent_}
-
-
 def _counts(usage: Usage) -> tuple[int, int, int]:
     return usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
 
 
-def _prefix(blob: bytes) -> tuple[int, int, int, int]:
+def _prefix(blob: bytes) -> tuple[int, int, int]:
     version, form, count, length = _PREFIX.unpack_from(blob)
-    if version not in _READ:
-        raise StateError.of("a batch", version, _READ)
-    return version, form, count, length
+    if version != _VERSION:
+        raise StateError.of("a batch", version, (_VERSION,))
+    return form, count, length

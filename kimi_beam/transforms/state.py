@@ -21,7 +21,6 @@ INBOX = BagStateSpec("waiting", BytesCoder())
 _JOBS = ReadModifyWriteStateSpec("jobs", BytesCoder())
 _LAYOUT = ReadModifyWriteStateSpec("layout", BytesCoder())
 _QUEUE = tuple(BagStateSpec(f"queue_{number}", BytesCoder()) for number in range(QUEUE_CELLS))
-# The first is where an earlier kimi_beam held all.
 _HELD = (BagStateSpec("held", _PAIR), *(BagStateSpec(f"held_{number}", _PAIR) for number in range(1, HELD_CELLS)))
 _SPECS = {spec.name: spec for spec in (_JOBS, _LAYOUT, INBOX, *_QUEUE, *_HELD)}
 

@@ -15,7 +15,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.testing import test_stream
-from harness import HASTY, QUICK, RECEIPT, extract_settings, receipts, run_extract, service
+from harness import HASTY, QUICK, RECEIPT, extract_settings, packed, receipts, run_extract, service
 from patience import HANGS
 from scripted import Asked, Scripted, answered, completion, error, reply
 from streams_through_beam import _arrived, stream_through
@@ -26,8 +26,6 @@ from kimi_beam.errors import AccountError
 from kimi_beam.journal.records import ANSWERS_SUFFIX, Journaling
 from kimi_beam.network import client, pacing
 from kimi_beam.report.outcomes import Watch
-from kimi_beam.request import batches
-from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.runs import Runs
@@ -220,8 +218,9 @@ def test_what_is_refused_for_good_is_asked_once(code: int, status: int, becomes:
 # ------------------------------------------------------------------------------------------------ bundles that fail
 
 
-def batch(documents: list[kb.Document]) -> bytes:
-    return batches.encode([prepare(d, PROMPT) for d in documents])
+def batch(documents: list[kb.Document], url: str = "http://127.0.0.1:1") -> bytes:
+    """A batch; the journal's keys in it are those of a service, which is another at each URL."""
+    return packed(documents, extract_settings(service(url, api="run")))
 
 
 def work(step: Request, *batches: bytes) -> list[Reply]:
@@ -281,10 +280,10 @@ def test_what_was_answered_in_a_bundle_that_is_dropped_is_not_asked_again(tmp_pa
     with Scripted(lambda _: answered()) as server:
         one = step(server.url, max_concurrency=8, journal=tmp_path)
         one.start_bundle()
-        assert list(one.process(batch(receipts(8)))) == []
+        assert list(one.process(batch(receipts(8), server.url))) == []
         while one._runs._unsettled:
             time.sleep(0.01)
-        replies = work(one, batch(receipts(8)))  # the runner tries the bundle again
+        replies = work(one, batch(receipts(8), server.url))  # the runner tries the bundle again
         one.teardown()
         assert len(server.asked) == 8, "paid for twice"
     assert Counter(r.document.id for r in replies) == Counter(f"doc-{i}" for i in range(8))

@@ -56,31 +56,41 @@ def test_answers_come_back_as_they_were(pairs: list[tuple[bytes, Answer]]) -> No
     assert journal.decode_answer_keys(content) == (keys, [answer.result is not None for answer in answers])
 
 
-def test_answers_that_version_1_wrote_are_read() -> None:
-    completion, failure = Completion("{}", "stop", 1_700_000_000, "m"), Failure("infer", "refusal", "no", raw="no")
-    rows = {
-        "key": pa.array([bytes([n]) * 16 for n in range(3)], pa.binary(16)),
-        "result": pa.array(
-            [b'["{}","stop",1700000000,"m"]', None, b'["infer","refusal","no",false,"no"]'], pa.binary()
-        ),
-        "prompt_tokens": pa.array([5, 6, 7], pa.int64()),
-        "cached_tokens": pa.array([1, 0, 0], pa.int64()),
-        "completion_tokens": pa.array([2, 3, 4], pa.int64()),
-        "request_id": pa.array(["r", None, "r"], pa.string()),
-        "attempts": pa.array([1, 0, 2], pa.int32()),
+def test_answers_are_laid_out_as_version_2_has_them() -> None:
+    """Where this fails, a journal that was written before is misread or refused: give the file another version."""
+    failure = Failure("infer", "refusal", "no", raw="no")
+    results: list[Any] = [Completion("{}", "stop", 1_700_000_000, "m"), None, failure]
+    usages = [Usage(5, 1, 2), Usage(6, 0, 3), Usage(7, 0, 4)]
+    tickets = [Ticket("r", 1), Ticket(None, 0), Ticket("r", 2)]
+    keys = [bytes([n]) * 16 for n in range(3)]
+    content = journal.encode_answers(Answers(keys, Results.of(results), Tokens.of(usages), tickets))
+    table = pa.ipc.open_file(content).read_all()
+    assert table.schema.metadata == {b"kimi_beam.journal": b"2"}
+    assert table.to_pydict() == {
+        "key": keys,
+        "text": ["{}", None, None],
+        "finish_reason": ["stop", None, None],
+        "created": [1_700_000_000, None, None],
+        "model": ["m", None, None],
+        "failure": [None, None, b'["infer","refusal","no",false,"no"]'],
+        "prompt_tokens": [5, 6, 7],
+        "cached_tokens": [1, 0, 0],
+        "completion_tokens": [2, 3, 4],
+        "request_id": ["r", None, "r"],
+        "attempts": [1, 0, 2],
     }
-    table = pa.table(rows).replace_schema_metadata({"kimi_beam.journal": "1"})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    content = sink.getvalue().to_pybytes()
-    assert journal.decode_answer_keys(content) == ([bytes([n]) * 16 for n in range(3)], [True, False, True])
-    answers = journal.decode_answers(content)
-    assert [answers.answer_at(row) for row in range(3)] == [
-        Answer(completion, Usage(5, 1, 2), Ticket("r", 1)),
-        Answer(None, Usage(6, 0, 3), Ticket(None, 0)),
-        Answer(failure, Usage(7, 0, 4), Ticket("r", 2)),
-    ]
+
+
+@pytest.mark.parametrize("read", [journal.decode_answers, journal.decode_answer_keys])
+def test_answers_of_another_version_are_refused_and_not_misread(read: Any) -> None:
+    table = pa.ipc.open_file(journal.encode_answers(Answers([], Results.of([]), Tokens.of([]), []))).read_all()
+    for version in (1, 3):
+        sink = pa.BufferOutputStream()
+        other = table.replace_schema_metadata({"kimi_beam.journal": str(version)})
+        with pa.ipc.new_file(sink, other.schema) as writer:
+            writer.write_table(other)
+        with pytest.raises(JournalError, match=f"of version {version}; this kimi_beam reads 2"):
+            read(sink.getvalue().to_pybytes())
 
 
 @settings(derandomize=True, max_examples=300)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.queue.jobs import Job, Shard, encode
+from kimi_beam.queue.jobs import Job, Shard
 from kimi_beam.queue.state_layout import HELD_CELLS, QUEUE_CELLS, KeyedState
 
 
@@ -51,11 +51,11 @@ class Value:
 class Store:
     """What a runner keeps between firings."""
 
-    def __init__(self, inbox: Iterable[bytes] = (), held: Iterable[tuple[str, bytes]] = (), shard: Shard | None = None):
-        self.jobs, self.layout = Value(shard and encode(shard)), Value()
+    def __init__(self, inbox: Iterable[bytes] = ()):
+        self.jobs, self.layout = Value(), Value()
         self.inbox = Bag(inbox)
         self.queue = [Bag() for _ in range(QUEUE_CELLS)]
-        self.held = [Bag(held if cell == 0 else ()) for cell in range(HELD_CELLS)]
+        self.held = [Bag() for _ in range(HELD_CELLS)]
 
     def fire(self) -> KeyedState:
         return KeyedState(self.jobs, self.layout, self.inbox, self.queue, self.held)
@@ -248,19 +248,6 @@ def test_a_job_that_ends_costs_no_more_than_a_few_batches(together: int) -> None
     assert (held.store.touched - before) / (rounds * together) < 14
     lying = sum(len(bag.elements) for bag in held.store.held)
     assert lying <= 2 * 64 + HELD_CELLS, "what has ended is never cleared away"
-
-
-def test_state_of_a_kimi_beam_that_held_all_in_one_bag_is_taken_over() -> None:
-    shard = Shard((Job("a", 1, 0.0, 0.0), Job("b", 1, 0.0, 0.0, "r-1")))
-    store = Store(inbox=[b"w"], held=[("a", b"A"), ("b", b"B")], shard=shard)
-    state = store.fire()
-    assert state.shard == shard
-    assert state.held.take("b") == b"B"
-    state.held["c"] = b"C"
-    state.write(Shard((shard.jobs[0],)))
-    state = store.fire()
-    assert (state.held["a"], state.held["c"], "b" in state.held) == (b"A", b"C", False)
-    assert list(state.waiting.take()) == [b"w"]
 
 
 def test_nothing_is_written_about_where_things_lie_while_nothing_moves() -> None:

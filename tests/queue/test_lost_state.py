@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import QUICK, RECEIPT, extract_settings, receipts, service
+from harness import QUICK, extract_settings, packed, receipts, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -21,14 +21,9 @@ from kimi_beam.journal.records import Journaling, Submission
 from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.state_layout import KeyedState
 from kimi_beam.report.outcomes import Watch
-from kimi_beam.request import batches
-from kimi_beam.request.checks import prepare
-from kimi_beam.request.prompt import Prompt
-from kimi_beam.schema import OutputSchema
 from kimi_beam.transforms.dispatch import DispatchBounded
 from kimi_beam.transforms.state import _HELD, _QUEUE, _Bag, _Value
 
-PROMPT = Prompt(OutputSchema(RECEIPT))
 COUNT = 24
 Cells = tuple[_Value, _Value, _Bag, list[_Bag], list[_Bag]]
 
@@ -63,7 +58,8 @@ class Worker:
 
 
 def fresh() -> Cells:
-    inbox = _Bag(batches.encode([prepare(d, PROMPT)]) for d in receipts(COUNT))
+    asked = extract_settings(service("http://127.0.0.1:1"))
+    inbox = _Bag(packed([document], asked) for document in receipts(COUNT))
     return _Value(), _Value(), inbox, [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from apache_beam.testing import test_stream
-from harness import QUICK, receipts, run_extract, service
+from harness import QUICK, packed, receipts, run_extract, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Asked, Scripted, reply
-from stream_worker import PROMPT, Worker
+from stream_worker import Worker
 from streams_through_beam import _arrived, stream_through
 
 import kimi_beam as kb
@@ -28,9 +28,7 @@ from kimi_beam.emulator.server import BASE_PATH
 from kimi_beam.errors import UnmetSchemaError
 from kimi_beam.report.outcomes import Outcomes
 from kimi_beam.report.trials import LEASE, Trials, Turn
-from kimi_beam.request import batches
 from kimi_beam.request.batches import Spent
-from kimi_beam.request.checks import prepare
 from kimi_beam.types import Usage
 
 BATCH = 10
@@ -194,8 +192,7 @@ def test_a_new_process_that_finds_batches_of_a_later_form_in_state_tries_one_of_
     with Emulator(latency=0.3) as emulator, watched(emulator) as (url, forms):
         worker = Worker(url, None)
         for at in (0, 2, 4):
-            items = [prepare(document, PROMPT) for document in documents[at : at + 2]]
-            worker.put(batches.encode(items, form=1, spent=[Spent(Usage(), 1)] * 2))
+            worker.put(packed(documents[at : at + 2], worker.settings, form=1, spent=[Spent(Usage(), 1)] * 2))
             worker.admit()
         assert worker.jobs == [2]
         worker.act()

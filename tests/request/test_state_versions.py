@@ -1,7 +1,8 @@
 """What lies in the state of a running job is read by the kimi_beam that takes it over, or refused in as many words.
 
-The bytes here were written by the versions that they name. Where one of them is not read any more, a job that is being
-updated on Dataflow or Flink is lost: add what a new version writes, and take nothing away.
+The bytes here are what the present version writes. Where a change makes one of these tests fail, a job that is being
+updated on Dataflow or Flink would misread its state: give the format another version number and pin the new bytes. From
+the first release on, a version that was released is read for ever: keep its bytes here and have them read.
 """
 
 from __future__ import annotations
@@ -21,54 +22,14 @@ from harness import ACCOUNT, RECEIPT, service
 
 import kimi_beam as kb
 from kimi_beam.errors import StateError
-from kimi_beam.journal.recorder import Keys
 from kimi_beam.queue import jobs
 from kimi_beam.queue.jobs import Job, Shard
 from kimi_beam.queue.state_layout import Layout
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY, Item, Spent
-from kimi_beam.request.prompt import Prompt
-from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 from pipelines import stream
 
-BATCH_2 = bytes.fromhex(
-    "02010000000200000000000000aa780000000000000000000000000000002f42665b399ef840754f854de3c2728428b52ffd"
-    "20aa7d040052c91f248035ea330435413b8880b16c7f3eedc55cb3e4947fdb6fb24e4a100bc496edc7d4c0bc25ceb976e6cb"
-    "9b2e121f5a71a55b6170361e9beb7b20cdcb302b091556fb8ef6f97ed63ba79cf9f2a68ff19277769ce7794000ad7d844926"
-    "12382d826a766e64bd1f0d511a43d290c377949575403691946f80003619b0e07bad1a040063411cce23940667c09419"
-)
-BATCH_3 = bytes.fromhex(
-    "03010000000400000000000001bb78000000000000000000000000000000187301000000000007000000000000002f42665b"
-    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b528b52ffd60bb004508004650352a60b56d0e300c1a04"
-    "41a0ffa0949ff62352aa5d48d448aaeec80d837e54fb7f7bb3bd6216d3b90ec300042b0027002a00cf83ac1368c807f31a6b"
-    "20413b3732bb276a51c80be985c477940e48c1b28c947c0308a04c8437e07bcd580b6f55de4c70ca5cdf07382304d321df64"
-    "66dfd13adfceec4ddf7c5db1c718916f4e24148a3b01666f936608557dc31731dc220e86a7e0344ba9afaa6a60905f94a025"
-    "6fab211f0b8391923a60fc078901ad4d5a5b57776e55ab710a8fe18058c7881ef40dd5f70a98ccde7c31c8d393e2b4cf92b7"
-    "66fa8e021300e5c201c6414bc01e0b16a64d3bc66c267aae32a016bed02026820c0b86cd58a4bd0bcde1148432c0cd5b2f19"
-    "6614"
-)
-BATCH_3_OF_A_STREAM = bytes.fromhex(
-    "030000000001000000000000006a09000000000000004f1d2fb024a5d81028b52ffd206af5010004035b5b2265222c227422"
-    "2c22222c6e756c6c7b226172726976616c223a5b31302c5b302c3336305d2c226162225d7d5d5d040039a1813370820aa42c"
-    "01"
-)
-BATCH_4 = bytes.fromhex(
-    "04810000000400000000000001df78000000000000000000000000000000187301000000000007000000000000002f42665b"
-    "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b56b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b000000000000"
-    "0000000000000000000000ff00ff00ff00ff00ff00ff00ff00ff000102030405060708090a0b0c0d0e0f28b52ffd60df003d"
-    "0900b6d33d2a60256e0e300c1a0441a066416be3b660506bc688a46da9b323720b750425e211bb89d822a6730441c0053200"
-    "33003200ef39ef239290a9a0a08a84d691249069faf6fd68e31b4000c29cecc09cecf4a11fdf0e1929388a847c37bed5cf79"
-    "7a20530110b9929ff34a9208d268eaec1d56d08b058371e6b09336020e19519c4e7d1cfa807c57acb09c1bd20dcace3af5d1"
-    "b90f535f015024e99afa12e35abee33e4ea38a04e2606096c696bfd65a88e7bc11144dbd1928fe4e91c67b11761e3484a9be"
-    "13714a086615844b635fded697b7b3f79ca7dcc8e4435841d8cecedc8bb585311c10098536ceb3d1775cbe5b80e4f7e5ed39"
-    "4b1b1100a08856e94858172417be3118d8314633e80d20b96bde3d99a61f61fc4d073cc180a1061975053056d2aa27"
-)
-BATCH_4_OF_A_STREAM = bytes.fromhex(
-    "040000000001000000000000007d09000000000000004f1d2fb024a5d8107373737373737373737373737373737328b52ffd"
-    "207d8d0200e284101780a92d06fcc2a0973a0c36d0ec2263a0801c41ec44a6472933e58271a50500655856e05d180862cc18"
-    "9521de6a287bfdbd3a3087b2577e4e42cf95eb782f818c02040039a18133c24911d7b403"
-)
 BATCH_5 = bytes.fromhex(
     "05810000000400000000000001be78000000000000000000000000000000187301000000000007000000000000002f42665b"
     "399ef840754f854de3c27284b82646b7595d6bf97b8ca8bc56e5a5b56b6b6b6b6b6b6b6b6b6b6b6b6b6b6b6b000000000000"
@@ -113,67 +74,24 @@ SHARD = Shard(
     ),
     *(5.0, 6.0, 7.0, 8),
 )
-SHARD_2 = (
-    '[2,5.0,6.0,7.0,8,[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]]],'
-    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null]]]'
-).encode()
 SHARD_3 = (
     '[3,{"submits_from":5.0,"polls_from":6.0,"parked_until":7.0,"vain_refusals":8},["batch_id","count","due","since",'
-    '"request_id","polls","delays","refusals","unknown","attempts","gone","resubmitted","turned_away","trouble","submitted_as",'
-    '"event_seen"],'
-    '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false],'
-    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false]]]'
+    '"request_id","polls","delays","refusals","unknown","attempts","gone","resubmitted","turned_away","trouble",'
+    '"submitted_as","event_seen","replaces","rereads","empty","empty_since","grace_until"],'
+    '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false,null,0,0,0.0,0.0],'
+    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false,null,0,0,0.0,0.0]]]'
 ).encode()
-WITH_REPLACES = (
-    SHARD_3.replace(b'"event_seen"]', b'"event_seen","replaces"]')
-    .replace(b"[1,3]],false]", b"[1,3]],false,null]")
-    .replace(b"null,false]]]", b"null,false,null]]]")
-)
-WITH_REREADS = (
-    WITH_REPLACES.replace(b'"replaces"]', b'"replaces","rereads","empty","empty_since","grace_until"]')
-    .replace(b"[1,3]],false,null]", b"[1,3]],false,null,0,0,0.0,0.0]")
-    .replace(b"null,false,null]]]", b"null,false,null,0,0,0.0,0.0]]]")
-)
 LAYOUT_1 = b'[1,[[3,16],[0,2]],{"0123456789abcdef":[0,"0123456789abcdef"],"00ff":[5,"7"]},[[5,2]],7]'
-
-
-def test_a_batch_of_version_2_is_read() -> None:
-    assert repr(batches.decode(BATCH_2)) == repr([INLINE, FAILED])
-    assert batches.spent(BATCH_2) == [Spent(Usage(1, 2, 3), 0), Spent(Usage(1, 2, 3), 1)]
-    head = batches.head(BATCH_2)
-    assert (list(head.sizes), head.form) == ([120, 0], 1)
-    assert list(head.digests) == [batches.digest("a"), batches.digest("b")]
-
-
-def test_a_batch_of_version_3_is_read() -> None:
-    documents = batches.decode(BATCH_3)
-    assert repr(documents) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
-    assert [document.file for document in documents] == [None, None, FILE, None]
-    assert batches.spent(BATCH_3) == [Spent(Usage(1, 2, 3), attempts) for attempts in range(4)]
-    head = batches.head(BATCH_3)
-    assert (list(head.sizes), head.form) == ([120, 0, 95_000, 7], 1)
-
-
-def test_a_batch_of_a_stream_is_read() -> None:
-    assert batches.decode(BATCH_3_OF_A_STREAM) == [ARRIVED]
-
-
-def test_a_batch_of_version_4_is_read() -> None:
-    assert repr(batches.decode(BATCH_4)) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
-    assert batches.decode(BATCH_4)[2].file == FILE
-    assert batches.spent(BATCH_4) == SPENT
-    head = batches.head(BATCH_4)
-    assert (list(head.sizes), head.form, head.has_open) == ([120, 0, 95_000, 7], 1, True)
-    assert head.keys == [b"k" * 16, NO_KEY, bytes.fromhex(FILE.key), bytes(range(16))]
-    assert batches.decode(BATCH_4_OF_A_STREAM) == [ARRIVED]
-    assert not batches.head(BATCH_4_OF_A_STREAM).has_open
 
 
 def test_a_batch_of_version_5_is_read() -> None:
     assert repr(batches.decode(BATCH_5)) == repr([INLINE, FAILED, ELSEWHERE, AGAIN])
     assert batches.decode(BATCH_5)[2].file == FILE
     assert batches.spent(BATCH_5) == SPENT
-    assert batches.head(BATCH_5) == batches.head(BATCH_4)
+    head = batches.head(BATCH_5)
+    assert (list(head.sizes), head.form, head.has_open) == ([120, 0, 95_000, 7], 1, True)
+    assert list(head.digests) == [batches.digest(document.id) for document in (INLINE, FAILED, ELSEWHERE, AGAIN)]
+    assert head.keys == [b"k" * 16, NO_KEY, bytes.fromhex(FILE.key), bytes(range(16))]
     assert batches.decode(BATCH_5_OF_A_STREAM) == [ARRIVED]
     assert not batches.head(BATCH_5_OF_A_STREAM).has_open
 
@@ -192,39 +110,17 @@ def test_a_batch_is_written_as_version_5_has_it() -> None:
     assert plain(BATCH_5)[2] == b"Text \xc3\xa9\nbad\n\nt"
 
 
-def test_batches_of_all_versions_are_merged_into_one() -> None:
-    merged = batches.merge([BATCH_2, BATCH_3, BATCH_4, BATCH_5])
-    each = [INLINE, FAILED, ELSEWHERE, AGAIN]
-    assert batches.decode(merged) == [INLINE, FAILED, *each, *each, *each]
-    assert [item.document.file for item in batches.items(merged) if item.document.is_reference] == [FILE] * 3
-    assert [spent.attempts for spent in batches.spent(merged)] == [0, 1, *range(4), *range(4), *range(4)]
-    assert batches.head(merged).keys == [NO_KEY] * 6 + 2 * batches.head(BATCH_4).keys
-
-
-def test_keys_that_an_earlier_version_did_not_write_are_found_out() -> None:
-    prompt = Prompt(OutputSchema({"type": "object"}))
-    keys = Keys(prompt, service("http://localhost"))
-    of_batch = keys.of_batch(BATCH_3, batches.head(BATCH_3))
-    assert of_batch == [keys.of(document) for document in batches.decode(BATCH_3)]
-    assert len(set(of_batch)) == 4
-
-
 @pytest.mark.parametrize("read", [batches.head, batches.decode, batches.spent])
 def test_a_batch_of_another_version_is_refused_and_not_misread(read: Any) -> None:
-    for version in (1, 99):
-        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 2, 3, 4 and 5: .*drain the job"):
-            read(bytes((version,)) + BATCH_3[1:])
+    for version in (1, 4, 6, 99):
+        with pytest.raises(StateError, match=f"a batch of version {version}, .* reads 5: .*drain the job"):
+            read(bytes((version,)) + BATCH_5[1:])
 
 
-@pytest.mark.parametrize("state", [SHARD_2, SHARD_3, WITH_REPLACES, WITH_REREADS])
-def test_jobs_of_each_version_are_read(state: bytes) -> None:
-    read = jobs.decode(state)
-    assert jobs.encode(read) == WITH_REREADS
-    assert read.jobs[1] == SHARD.jobs[1]
-
-
-def test_jobs_are_written_as_version_3_has_them() -> None:
-    assert jobs.encode(SHARD) == WITH_REREADS, "a field is new: add what is written now, and keep what was"
+def test_jobs_of_version_3_are_read_and_written() -> None:
+    read = jobs.decode(SHARD_3)
+    assert (read.jobs[1], read.submits_from) == (SHARD.jobs[1], SHARD.submits_from)
+    assert jobs.encode(read) == jobs.encode(SHARD) == SHARD_3, "a field is new: pin what is written now"
 
 
 def test_a_field_that_was_added_later_has_its_default_where_it_is_missing() -> None:
@@ -236,8 +132,8 @@ def test_a_field_that_was_added_later_has_its_default_where_it_is_missing() -> N
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        (b"[99,0,0,0,0,[]]", "jobs of version 99, .* reads 2 and 3: .*drain the job"),
-        (b"[1,[]]", "jobs of version 1,"),
+        (b"[99,0,0,0,0,[]]", "jobs of version 99, .* reads 3: .*drain the job"),
+        (b"[2,5.0,6.0,7.0,8,[]]", "jobs of version 2,"),
         (b'[3,{"later":1},[],[]]', "jobs of version 3 with another's fields .*later"),
         (b'[3,{},["batch_id","count","due","since","later"],[["a",1,2.0,3.0,4]]]', "fields .*later"),
     ],
@@ -248,7 +144,7 @@ def test_jobs_of_another_version_are_refused_and_not_misread(state: bytes, told:
 
 
 def test_a_layout_of_version_1_is_read_and_written() -> None:
-    layout = Layout.decode(LAYOUT_1, Shard())
+    layout = Layout.decode(LAYOUT_1)
     assert layout.queue == [[3, 16], [0, 2]]
     assert layout.held == {"0123456789abcdef": (0, "0123456789abcdef"), "00ff": (5, "7")}
     assert (layout.left, layout.serial) == ({5: 2}, 7)
@@ -257,15 +153,17 @@ def test_a_layout_of_version_1_is_read_and_written() -> None:
 
 def test_a_layout_of_another_version_is_refused() -> None:
     with pytest.raises(StateError, match=r"a layout of version 2, .* reads 1: "):
-        Layout.decode(b"[2]", Shard())
+        Layout.decode(b"[2]")
 
 
 def test_a_documents_extras_of_another_version_are_refused() -> None:
     codec = pa.Codec("zstd", 1)
-    rows = orjson.dumps([["a", "t", "", None, None, None, None, {"later": 1}]])
-    blob = bytes((3, 0)) + (1).to_bytes(4, "big") + len(rows).to_bytes(8, "big") + bytes(16)
-    with pytest.raises(StateError, match="a batch of version 3 with another's later"):
-        batches.decode(blob + codec.compress(rows, asbytes=True))
+    columns = orjson.dumps({"ids": ["a"], "sources": "", "some": [(0, {"later": 1})]})
+    packed, text = codec.compress(columns, asbytes=True), codec.compress(b"t", asbytes=True)
+    prefix = bytes((5, 0)) + (1).to_bytes(4, "big") + len(columns).to_bytes(8, "big") + bytes(32)
+    blob = prefix + len(packed).to_bytes(4, "big") + (1).to_bytes(8, "big") + packed + text
+    with pytest.raises(StateError, match="a batch of version 5 with another's later"):
+        batches.decode(blob)
 
 
 # ------------------------------------------------------------------------------------------------ what Beam knows of it
