@@ -11,21 +11,19 @@ from apache_beam.io.filesystem import BeamIOError
 
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.io.contents import with_content
-from kimi_beam.io.document_blocks import TOGETHER, Documents, can_pass_blocks
+from kimi_beam.io.document_blocks import Documents, can_pass_blocks
 from kimi_beam.io.encodings import NotTextError
 from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, b64, failed
 from kimi_beam.io.finding import broken, check_links, find_inputs, is_broken_link, meant
 from kimi_beam.io.json_lines import read_line_blocks
 from kimi_beam.io.parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
 from kimi_beam.io.paths import find, is_compressed, normal, open_input
-from kimi_beam.io.tables import read_rows
+from kimi_beam.io.tables import read_row_blocks
 from kimi_beam.types import Code, Document, Failure
 
 T = TypeVar("T")
 _NAMED_FILES = 5
 """Files of other kinds that a refusal names."""
-_TOGETHER_BYTES = 4 << 20
-"""Characters of documents that are in memory together as values."""
 
 
 @beam.typehints.with_output_types(Document)
@@ -154,23 +152,9 @@ def read_part(part: Part, reading: Reading = USUAL) -> Iterator[Document]:
 def read_blocks(part: Part, reading: Reading = USUAL) -> Iterator[Documents]:
     """The documents of one piece by column: see `read_part`."""
     kind = kind_of(part.path)
-    if kind in LINES:
-        yield from (
-            block if isinstance(block, Documents) else Documents.of([block])
-            for block in read_as(part, reading, read_line_blocks)
-        )
-        return
-    documents = read_as(part, reading, _read_whole if kind in WHOLE else read_rows)
-    some: list[Document] = []
-    held = 0
-    for document in documents:
-        some.append(document)
-        held += len(document.text) + sum(map(len, document.images))
-        if len(some) == TOGETHER or held > _TOGETHER_BYTES:
-            yield Documents.of(some)
-            some, held = [], 0
-    if some:
-        yield Documents.of(some)
+    read = _read_whole if kind in WHOLE else read_line_blocks if kind in LINES else read_row_blocks
+    for block in read_as(part, reading, read):
+        yield block if isinstance(block, Documents) else Documents.of([block])
 
 
 def read_as(
