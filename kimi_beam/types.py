@@ -373,7 +373,7 @@ class DeadLetter:
         ('in/receipt-02.txt', 'schema_violation', False)
 
     Attributes:
-        document: As it came in, but its own `failure`, which is this one's: mended by `dataclasses.replace`, it is sent.
+        document: As it came in, without a `failure` of its own: mended by `dataclasses.replace`, it is sent.
         failure: Why.
         attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 where it was
             never sent.
