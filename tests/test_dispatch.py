@@ -251,6 +251,66 @@ def test_account_trouble_is_known_by_its_code_and_keeps_the_jobs(code: int) -> N
         assert len(shard.jobs) == 1
 
 
+def test_account_trouble_holds_back_submits_and_polls_as_long_as_the_longest_wait() -> None:
+    shard, job = one_job()
+    shard, _ = dispatch.submitted(shard, job, Refused(error(10000, 401)), 5.0, POLLING)
+    until = 5.0 + POLLING.ceiling
+    assert (shard.submits_from, shard.polls_from) == (until, until), "a stream would ask on without a pause"
+    shard, _ = one_job(request_id="r", turned_away=dispatch.MAX_ACCOUNT_TROUBLE - 1)
+    shard, effects = dispatch.polled(shard, shard.jobs[0], Trouble("x", error(10000, 401)), 5.0, POLLING)
+    assert effects == [Halt(error(10000, 401))]
+    assert shard.polls_from == until
+
+
+def test_a_deadline_that_is_shorter_than_an_outage_ends_refused_submits() -> None:
+    short = replace(POLLING, deadline=100.0)
+    shard, _ = one_job(refusals=dispatch.MAX_REFUSALS)
+    _, effects = dispatch.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 100.0, short)
+    assert [type(effect) for effect in effects] == [GiveUp]
+    shard, _ = one_job()
+    _, effects = dispatch.unread(shard, shard.jobs[0], {0: AWAY}, 100.0, short)
+    assert [type(effect) for effect in effects] == [Drop]
+
+
+def test_a_service_that_cannot_be_reached_holds_back_the_whole_shard_longer_each_time() -> None:
+    shard, job = one_job()
+    waits = []
+    for tries in range(6):
+        held, _ = dispatch.submitted(shard, replace(job, delays=tries), Unsent("no connection"), 5.0, POLLING)
+        assert held.submits_from == held.jobs[0].due > 5.0, "each batch would find out for itself"
+        waits.append(held.jobs[0].due - 5.0)
+    assert max(waits) > POLLING.first
+    busy, _ = dispatch.submitted(shard, replace(job, delays=9), Refused(error(3040, 429)), 5.0, POLLING)
+    assert busy.jobs[0].due <= 5.0 + POLLING.first, "the process's window does the waiting"
+
+
+@pytest.mark.parametrize("refused", [error(3040, 429, 9e4), error(8005, 503, 9e4)])
+def test_a_wait_that_the_service_asks_for_ends_at_the_deadline(refused: ServiceError) -> None:
+    shard, job = one_job()
+    shard, effects = dispatch.submitted(shard, job, Refused(refused), 5.0, POLLING)
+    assert (effects, shard.jobs[0].due) == ([], POLLING.deadline)
+    polls, _ = one_job(request_id="r")
+    polls, _ = dispatch.polled(polls, polls.jobs[0], Trouble("x", refused), 5.0, POLLING)
+    assert polls.polls_from == POLLING.deadline
+
+
+def test_a_refusal_past_the_deadline_is_not_repeated_without_a_pause() -> None:
+    shard, job = one_job()
+    now = 2 * POLLING.deadline
+    shard, effects = dispatch.submitted(shard, job, Refused(error(8005, 503, 60.0)), now, POLLING)
+    assert (effects, shard.jobs[0].due) == ([], now + POLLING.first)
+
+
+@pytest.mark.parametrize("result", [Unsent("no connection"), Refused(error(3040, 429))])
+def test_the_try_at_the_deadline_is_the_last(result: Unsent | Refused) -> None:
+    shard, _ = one_job()
+    kept, effects = dispatch.submitted(shard, shard.jobs[0], result, POLLING.deadline - 0.5, POLLING)
+    assert effects == []
+    assert kept.jobs[0].due <= POLLING.deadline + POLLING.first
+    _, effects = dispatch.submitted(shard, shard.jobs[0], result, POLLING.deadline, POLLING)
+    assert [type(effect) for effect in effects] == [GiveUp]
+
+
 @pytest.mark.parametrize("code", [9106, 10000, 3023, 5016, 5018, 5035, 5007, 3042, 8007, 7003, 2009, 5024, 3006, 5006])
 def test_a_429_waits_whatever_code_stands_beside_it(code: int) -> None:
     shard, job = one_job()
@@ -356,6 +416,17 @@ def test_a_lost_job_is_believed_lost_after_a_while_and_submitted_again_once() ->
     assert effects[0].failure.code == "expired"
 
 
+def test_a_job_that_is_submitted_again_starts_with_nothing_of_its_former_self_but_what_it_has_cost() -> None:
+    former = {"polls": 9, "gone": 1, "rereads": 1, "empty": 2, "grace_until": 400.0, "told": True, "attempts": 1}
+    shard, _ = one_job(request_id="r", asked=("earlier", 9, [1, 2, 3]), **former)
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Gone("5504"), 300.0, POLLING)
+    (job,) = shard.jobs
+    assert (job.request_id, job.replaces, job.resubmitted) == (None, "r", True)
+    assert (job.since, job.due, job.attempts) == (300.0, 300.0, 1)
+    assert (job.polls, job.gone, job.rereads, job.empty, job.grace_until, job.told) == (0, 0, 0, 0, 0.0, False)
+    assert job.asked is None, "its requests go by the batch's own names"
+
+
 def test_a_job_that_reappears_is_not_submitted_again() -> None:
     shard, _ = one_job(request_id="r")
     for result in (Gone("5504"), Pending(), Gone("5504"), Pending()):
@@ -428,6 +499,22 @@ def test_account_trouble_that_is_not_in_a_row_stops_nothing(between: object) -> 
         shard, effects = dispatch.polled(shard, shard.jobs[0], result, 1.0, POLLING)  # type: ignore[arg-type]
         assert effects == []
     assert shard.jobs[0].turned_away == dispatch.MAX_ACCOUNT_TROUBLE - 1
+
+
+@pytest.mark.parametrize("between", [Pending(), NoResults("null"), Trouble("x"), Trouble("x", error(3040, 429))])
+def test_a_job_that_is_called_lost_now_and_then_is_not_submitted_again(between: object) -> None:
+    shard, _ = one_job(request_id="r")
+    for now, result in enumerate([Gone("5504"), between, Gone("5504"), between, Gone("5504")]):
+        shard, effects = dispatch.polled(shard, shard.jobs[0], result, 100.0 + now, POLLING)  # type: ignore[arg-type]
+        assert (shard.jobs[0].request_id, effects) == ("r", []), "it would be paid for twice"
+
+
+def test_a_poll_that_nobody_answered_says_nothing_for_the_token() -> None:
+    shard, _ = one_job(request_id="r")
+    revoked = Trouble("x", error(10000, 401))
+    for result in [revoked, revoked, Trouble("no connection"), revoked]:
+        shard, effects = dispatch.polled(shard, shard.jobs[0], result, 1.0, POLLING)
+    assert effects == [Halt(error(10000, 401))]
 
 
 def test_an_accepted_submit_shows_that_the_fault_is_not_in_every_request() -> None:
@@ -533,6 +620,45 @@ def test_a_job_without_results_is_told_of_and_given_up_long_before_the_deadline(
     assert (given_up.failure.code, given_up.failure.retryable, given_up.job.request_id) == ("no_results", True, "r")
     assert dispatch.OUTAGE <= now < dispatch.OUTAGE + 3 * polling.ceiling
     assert told == 1
+
+
+@pytest.mark.parametrize(
+    ("polls", "due_before"),
+    [(0, 1.0), (9, 2 * POLLING.ceiling + 1)],
+    ids=["never looked at", "not looked at for long"],
+)
+def test_a_job_that_nobody_looked_at_is_polled_some_minutes_past_its_deadline_and_no_longer(
+    polls: int, due_before: float
+) -> None:
+    now = POLLING.deadline + 500
+    shard, _ = one_job(request_id="r", polls=polls, due=now - due_before)
+    until, looks = now + dispatch.OUTAGE, 0
+    while now < until:
+        shard, effects = dispatch.polled(shard, shard.jobs[0], Pending(), now, POLLING)
+        assert (effects, shard.jobs[0].grace_until) == ([], until), "it is put off once"
+        now, looks = (wake(shard) or 0.0) + (300 if looks == 2 else 0), looks + 1
+    _, effects = dispatch.polled(shard, shard.jobs[0], Pending(), now, POLLING)
+    assert [type(effect) for effect in effects] == [GiveUp]
+    assert looks > 3
+
+
+def test_a_job_that_was_looked_at_all_the_time_ends_at_its_deadline() -> None:
+    shard, _ = one_job(request_id="r", polls=9, due=POLLING.deadline - 2 * POLLING.ceiling + 1)
+    _, effects = dispatch.polled(shard, shard.jobs[0], Pending(), POLLING.deadline, POLLING)
+    assert [type(effect) for effect in effects] == [GiveUp]
+
+
+def test_the_minutes_past_a_short_deadline_are_no_longer_than_it() -> None:
+    shard, _ = one_job(request_id="r")
+    shard, _ = dispatch.polled(shard, shard.jobs[0], Pending(), 1_000.0, replace(POLLING, deadline=100.0))
+    assert shard.jobs[0].grace_until == 1_100.0
+
+
+def test_one_look_without_results_past_the_deadline_does_not_end_a_job_that_nobody_looked_at() -> None:
+    shard, _ = one_job(request_id="r")
+    shard, effects = dispatch.polled(shard, shard.jobs[0], NoResults("null"), POLLING.deadline + 1, POLLING)
+    assert effects == []
+    assert len(shard.jobs) == 1
 
 
 def test_results_that_are_late_end_no_job_that_was_without_them_for_a_while() -> None:
