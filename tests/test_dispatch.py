@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam import dispatch
-from kimi_beam.effects import Drop, Finish, GiveUp, Halt, Part, Split, Warn
+from kimi_beam import dispatch, metrics
+from kimi_beam.effects import AskAgain, Drop, Finish, GiveUp, Halt, Part, Split, Warn
 from kimi_beam.jobs import Job, Shard, admit, decode, due, encode, hold, told, wake
 from kimi_beam.polling import Polling
 from kimi_beam.types import Failure
@@ -47,6 +47,43 @@ def test_a_batch_is_submitted_at_once_and_polled_after_the_first_wait() -> None:
     assert due(shard, 5.9) == []
     assert [j.request_id for j in due(shard, 6.0)] == ["r"]
     assert shard.jobs[0].attempts == 1
+
+
+def test_an_accepted_job_forgets_the_trouble_that_it_had_before() -> None:
+    shard, job = one_job(polls=3, delays=4, gone=1, trouble="no connection", told=True)
+    shard, _ = dispatch.submitted(shard, job, Accepted("r"), 5.0, POLLING)
+    (job,) = shard.jobs
+    assert (job.polls, job.delays, job.gone, job.trouble, job.told) == (0, 0, 0, "", False)
+    assert job.since == 5.0, "the deadline counts from the submit"
+
+
+@pytest.mark.parametrize("code", [5024, 5006])
+def test_a_submit_that_was_refused_for_what_it_asks_is_an_attempt(code: int) -> None:
+    shard, job = one_job(count=1)
+    _, (effect,) = dispatch.submitted(shard, job, Refused(error(code, 400)), 0.0, POLLING)
+    assert isinstance(effect, (AskAgain, GiveUp))
+    assert effect.job.attempts == 1
+
+
+def test_a_failing_service_is_given_at_least_the_time_that_it_asks_for_and_more_from_time_to_time() -> None:
+    shard, job = one_job(refusals=3)
+    for retry_after in (0.001, 40.0):
+        after, _ = dispatch.submitted(shard, job, Refused(error(8005, 503, retry_after)), 0.0, POLLING)
+        assert after.jobs[0].due == max(retry_after, POLLING.backoff("b", 4))
+
+
+def test_what_may_have_been_accepted_is_not_called_unsent_when_sending_stops() -> None:
+    shard = Shard((*one_job(unknown=1)[0].jobs, replace(one_job()[1], batch_id="c")))
+    stopped = Failure("submit", "stopped", "not sent", retryable=True)
+    shard, effects = dispatch.leave_unsent(shard, stopped)
+    assert shard.jobs == ()
+    assert [effect.failure.code for effect in effects if isinstance(effect, GiveUp)] == ["unknown_submit", "stopped"]
+
+
+def test_submits_that_may_be_paid_for_twice_are_counted_by_their_documents() -> None:
+    jobs = [one_job(count=3)[1], one_job(count=5, unknown=1)[1], one_job(count=7, resubmitted=True)[1]]
+    counts = dispatch.counted([(job, Accepted("r")) for job in jobs])
+    assert (counts[metrics.RESUBMITS], counts[metrics.MAYBE_PAID_TWICE]) == (2, 5 + 7)
 
 
 def in_flight(*request_ids: str, since: float = 0.0) -> Shard:
@@ -540,7 +577,8 @@ def test_an_item_is_missing_when_two_readings_lack_it_and_what_came_is_settled_a
     assert effects == [Part(Finish(job, items(2, 0).items, None), [0, 2])]
     (again,) = shard.jobs
     assert (again.request_id, again.rereads) == ("r", 1)
-    assert 1.0 < again.due <= 1.0 + POLLING.ceiling
+    assert again.due == 1.0 + POLLING.wait("b", 1)
+    assert wake(shard, 180.0, POLLING.deadline) == again.due, "no event comes for what was told of already"
     left = replace(again, asked=("b", 3, [1]), count=1)
     shard, effects = dispatch.polled(Shard((left,)), left, items(2, 0), left.due, POLLING)
     assert [type(effect) for effect in effects] == [Finish]
