@@ -25,7 +25,7 @@ setup(
         "apache-beam>=2.77,<3",
         "certifi>=2024.2",
         "httpx>=0.28,<1",
-        "httpx-aiohttp>=0.2,<0.3",  # the client reads what lies behind its response stream
+        "httpx-aiohttp>=0.2,<1",
         "jsonschema>=4.23,<5",
         "jsonschema-rs>=0.60,<1",
         "jsonschema-specifications>=2023.12",

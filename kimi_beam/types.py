@@ -368,7 +368,8 @@ class DeadLetter:
         receipt-3 empty_document 0
 
     Attributes:
-        document: The document as it came in.
+        document: The document as it came in, without a `failure` of its own: once mended by `dataclasses.replace`, it
+            is sent.
         failure: Why it did not become a row.
         attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 if it was
             never sent.

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kimi_beam.beam_extensions.document_coder import GATHERED_DOCUMENTS, Documents
 from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.input.fields import Reading, failed, from_fields, named
 from kimi_beam.input.file_parts import Part
+from kimi_beam.input.row_sizes import column_bytes, plan, row_bytes
 from kimi_beam.types import Code, Document, Failure
+from kimi_beam.wire.size_limits import BEGINNING
 
-_ROWS = 1024
-"""Rows that are in memory together as values, where they are small."""
-_TOGETHER_BYTES = 32 << 20
-"""Bytes that are in memory together as values."""
-_LARGEST_CHUNK = 512 << 20
-"""Uncompressed bytes of a column in a row group beyond which it is not read where it holds an oversize cell, or most
-likely does: Parquet has no way to read a part of a cell, and its page is decompressed whole, at about four
-times its size in memory."""
-_UNLIKELY_RATIO = 200
-"""Of the bytes of so large a column to its bytes in the file: texts and pictures are compressed by 2 to 20."""
+Row: TypeAlias = "dict[str, Any] | Failure"
+"""The JSON values of a row by column, or why it has none."""
+_TOGETHER_BYTES = 4 << 20
+"""Bytes of rows that are in memory together as documents, or the bytes of one."""
 
 
-def read_rows(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Document]:
-    """The documents of a row group; what is wrong with the file as a whole is one document of the first group."""
+def read_row_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Documents | Document]:
+    """The documents of a row group, some at a time.
+
+    What is wrong with the file as a whole is one document of the first group.
+    """
     source = pq.ParquetFile(f)
     wrong = _wrong_columns(source.schema_arrow, reading)
     if wrong is not None:
@@ -40,14 +42,32 @@ def read_rows(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Document]:
         return
     number = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
     stop = source.num_row_groups if part.stop is None else part.stop
-    for group in range(part.start, stop):
-        for row in _rows_of(source, group, reading):
-            number += 1
-            document = row if isinstance(row, Failure) else from_fields(row, part.path, None, reading)
-            if isinstance(document, Failure):
-                yield failed(f"{part.path}#{number}", part.path, document)
-            else:
-                yield document
+    some: list[Document] = []
+    held = 0
+    try:
+        for group in range(part.start, stop):
+            for size, run in _runs_of(source, f, group, reading):
+                for row in run:
+                    number += 1
+                    some.append(_document(row, number, part.path, reading))
+                    if len(some) == GATHERED_DOCUMENTS:
+                        yield Documents.of(some)
+                        some, held = [], 0
+                held += size
+                if held > _TOGETHER_BYTES:
+                    yield Documents.of(some)
+                    some, held = [], 0
+    except Exception:
+        if some:
+            yield Documents.of(some)
+        raise
+    if some:
+        yield Documents.of(some)
+
+
+def _document(row: Row, number: int, path: str, reading: Reading) -> Document:
+    document = row if isinstance(row, Failure) else from_fields(row, path, None, reading)
+    return failed(f"{path}#{number}", path, document) if isinstance(document, Failure) else document
 
 
 def _wrong_columns(schema: pa.Schema, reading: Reading) -> tuple[Code, str] | None:
@@ -89,67 +109,97 @@ def _twice_within(kind: pa.DataType, path: str) -> str | None:
 # ------------------------------------------------------------------------------------------------ rows
 
 
-def _rows_of(source: pq.ParquetFile, group: int, reading: Reading) -> Iterator[dict[str, Any] | Failure]:
-    known = source.metadata.row_group(group)
-    count, bound = known.num_rows, reading.max_document_bytes
-    for index in range(known.num_columns):
-        chunk = known.column(index)
-        size = chunk.total_uncompressed_size
-        if size > _LARGEST_CHUNK and (size > count * bound or size > _UNLIKELY_RATIO * chunk.total_compressed_size):
-            told = f"the column {chunk.path_in_schema!r} in the {count} rows of its row group, of {size} bytes,"
-            yield from (reading.too_large(told, b"") for _ in range(count))
-            return
-    each = known.total_byte_size // max(1, count)
-    together = max(1, min(_ROWS, _TOGETHER_BYTES // max(1, each)))
-    for batch in source.iter_batches(batch_size=together, row_groups=[group]):
-        if _most(batch) <= max(bound, _TOGETHER_BYTES):
-            yield from _small_enough(batch, reading)
-            continue
-        for index in range(batch.num_rows):
-            yield from _small_enough(_decoded(batch.slice(index, 1)), reading)
-
-
-def _most(batch: pa.RecordBatch) -> int:
-    """Bytes that a batch takes as values at most; a dictionary's values may all be the largest."""
-    total = 0
-    for column in batch.columns:
-        repeated = len(column) if pa.types.is_dictionary(column.type) else 1
-        total += column.nbytes * repeated
-    return total
-
-
-def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns: list[Any] = list(batch.columns)
-    columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _small_enough(batch: pa.RecordBatch, reading: Reading) -> Iterator[dict[str, Any] | Failure]:
-    """The rows of a batch, each that is too large as its failure, with the beginning of its text."""
-    bound = reading.max_document_bytes
-    if _most(batch) <= bound:
-        yield from rows(batch, reading)
+def _runs_of(source: pq.ParquetFile, f: BinaryIO, group: int, reading: Reading) -> Iterator[tuple[int, Iterable[Row]]]:
+    """The rows of a row group, as many at a time as are small enough, and about how many bytes these are."""
+    how = plan(source, f, group, reading.max_document_bytes)
+    if how.refused is not None:
+        failure = reading.too_large(how.refused, b"")
+        yield 0, itertools.repeat(failure, source.metadata.row_group(group).num_rows)
         return
-    for index in range(batch.num_rows):
-        one = _decoded(batch.slice(index, 1))
-        if one.nbytes <= bound:
-            yield from rows(one, reading)
-        else:
-            largest = max(one.schema.names, key=lambda name: one.column(name).nbytes)
-            yield reading.too_large(
-                f"the row of {one.nbytes} bytes, most of them in {largest!r},", _beginning(one, largest)
-            )
+    if how.dictionaries:
+        source = pq.ParquetFile(f, metadata=source.metadata, read_dictionary=list(how.dictionaries))
+    for batch in source.iter_batches(batch_size=how.rows, row_groups=[group]):
+        yield from _small_enough(batch, reading)
 
 
-def _beginning(row: pa.RecordBatch, name: str) -> bytes:
-    """The first bytes of a text or binary cell; none of others."""
-    value = row.column(name)[0]
-    with contextlib.suppress(Exception):
-        return value.as_buffer().slice(0, 1 << 16).to_pybytes()  # type: ignore[no-any-return]
+def _small_enough(batch: pa.RecordBatch, reading: Reading) -> Iterator[tuple[int, Iterable[Row]]]:
+    """The rows of a batch, as many at a time as take no more than the bound; one that takes more as its failure."""
+    bound = reading.max_document_bytes
+    if batch.nbytes <= bound // 8 and not any(map(_holds_dictionary, batch.schema.types)):
+        yield batch.nbytes, rows(batch, reading)
+        return
+    ends = row_bytes(batch).cumsum()
+    begin = before = 0
+    while begin < batch.num_rows:
+        end = int(ends.searchsorted(before + min(bound, 2 * _TOGETHER_BYTES), side="right"))
+        if end <= begin:
+            end = begin + 1
+        size = int(ends[end - 1]) - before
+        run = batch.slice(begin, end - begin)
+        yield size, rows(_decoded(run), reading) if size <= bound else [_oversize(run, reading)]
+        begin, before = end, before + size
+
+
+def _oversize(row: pa.RecordBatch, reading: Reading) -> Failure:
+    """The failure of one row, with the beginning of its largest cell."""
+    sizes = {name: column_bytes(column) for name, column in zip(row.schema.names, row.columns, strict=True)}
+    largest = max(sizes, key=sizes.__getitem__)
+    told = f"the row of {sum(sizes.values())} bytes, most of them in {largest!r},"
+    return reading.too_large(told, _beginning(row.column(largest)))
+
+
+def _beginning(cell: Any) -> bytes:
+    """The first bytes of a text or binary cell, without a copy of all of it; none of others."""
+    if pa.types.is_dictionary(cell.type):
+        return _beginning(cell.dictionary.slice(cell.indices[0].as_py(), 1))
+    kinds = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    binary = cell.view(kinds.get(cell.type, cell.type))
+    with contextlib.suppress(pa.ArrowNotImplementedError):
+        return bytes(pc.binary_slice(binary, 0, BEGINNING)[0].as_py())
     return b""
 
 
-def rows(batch: pa.RecordBatch, reading: Reading) -> Iterator[dict[str, Any] | Failure]:
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same with the values of dictionaries in place of their numbers."""
+    if not any(map(_holds_dictionary, batch.schema.types)):
+        return batch
+    here = pa.array(range(batch.num_rows), pa.int32())
+    return pa.RecordBatch.from_arrays(
+        [
+            # Taken out first, as a cast of some lists casts the items of all lists that they were cut from.
+            column.take(here).cast(_plain(column.type)) if _holds_dictionary(column.type) else column
+            for column in batch.columns
+        ],
+        names=batch.schema.names,
+    )
+
+
+def _holds_dictionary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return True
+    return any(_holds_dictionary(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def _plain(kind: Any) -> Any:
+    """A type without dictionaries."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_struct(kind):
+        return pa.struct([_plain_field(kind.field(index)) for index in range(kind.num_fields)])
+    if pa.types.is_map(kind):
+        return pa.map_(_plain_field(kind.key_field), _plain_field(kind.item_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_plain_field(kind.value_field), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_plain_field(kind.value_field))
+    return pa.list_(_plain_field(kind.value_field)) if pa.types.is_list(kind) else kind
+
+
+def _plain_field(field: Any) -> Any:
+    return field.with_type(_plain(field.type))
+
+
+def rows(batch: pa.RecordBatch, reading: Reading) -> Iterator[Row]:
     """The rows of a batch: each as a dict of JSON values, or why it has none.
 
     Bytes become text in the columns of ids and texts, base64 elsewhere. Times that Python cannot hold (nanoseconds,
@@ -168,7 +218,7 @@ def rows(batch: pa.RecordBatch, reading: Reading) -> Iterator[dict[str, Any] | F
         yield _as_json(row, reading)
 
 
-def _as_json(row: Mapping[str, Any], reading: Reading) -> dict[str, Any] | Failure:
+def _as_json(row: Mapping[str, Any], reading: Reading) -> Row:
     done: dict[str, Any] = {}
     for name, value in row.items():
         if name == reading.id_field:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 
-from kimi_beam.beam_extensions.document_coder import GATHERED_DOCUMENTS, Documents, can_pass_blocks
+from kimi_beam.beam_extensions.document_coder import Documents, can_pass_blocks
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.files.paths import find, is_compressed, normal, open_input
 from kimi_beam.input.encodings import NotTextError
@@ -18,15 +18,13 @@ from kimi_beam.input.file_parts import KINDS, LINES, WHOLE, Part, find_parts, ki
 from kimi_beam.input.file_references import with_content
 from kimi_beam.input.finding import broken, check_links, find_inputs, is_broken_link, meant
 from kimi_beam.input.json_lines import read_line_blocks
-from kimi_beam.input.parquet_rows import read_rows
+from kimi_beam.input.parquet_rows import read_row_blocks
 from kimi_beam.types import Code, Document, Failure
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 T = TypeVar("T")
 _NAMED_FILES = 5
 """Files of other kinds that a refusal names."""
-_TOGETHER_BYTES = 4 << 20
-"""Characters of documents that are in memory together as values."""
 
 
 @beam.typehints.with_output_types(Document)
@@ -162,23 +160,9 @@ def read_part(part: Part, reading: Reading = USUAL) -> Iterator[Document]:
 def read_blocks(part: Part, reading: Reading = USUAL) -> Iterator[Documents]:
     """The documents of one piece by column: see `read_part`."""
     kind = kind_of(part.path)
-    if kind in LINES:
-        yield from (
-            block if isinstance(block, Documents) else Documents.of([block])
-            for block in read_as(part, reading, read_line_blocks)
-        )
-        return
-    documents = read_as(part, reading, _read_whole if kind in WHOLE else read_rows)
-    some: list[Document] = []
-    held = 0
-    for document in documents:
-        some.append(document)
-        held += len(document.text) + sum(map(len, document.images))
-        if len(some) == GATHERED_DOCUMENTS or held > _TOGETHER_BYTES:
-            yield Documents.of(some)
-            some, held = [], 0
-    if some:
-        yield Documents.of(some)
+    read = _read_whole if kind in WHOLE else read_line_blocks if kind in LINES else read_row_blocks
+    for block in read_as(part, reading, read):
+        yield block if isinstance(block, Documents) else Documents.of([block])
 
 
 def read_as(

@@ -20,7 +20,7 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.network.allowance import flow_of, quota_of
 from kimi_beam.network.certificates import tls
 from kimi_beam.network.event_loop import run, start
-from kimi_beam.network.http_replies import read_reply
+from kimi_beam.network.http_replies import heard_response, read_reply, responses_heard
 from kimi_beam.network.redaction import Redaction
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.proxies import passwords_in, proxy_of
@@ -29,7 +29,6 @@ from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
 from kimi_beam.wire.protocol import encode_poll
 
 if TYPE_CHECKING:
-    import aiohttp
     import httpx
 
 
@@ -201,6 +200,7 @@ class Client:
             proxy = httpx.Proxy(address)
             # aiohttp reads the password from the URL; the class by which the transport would hand it on is deprecated.
             proxy.url, proxy.auth = httpx.URL(address), None
+        response_class = heard_response()
         checked = tls() if root.startswith("https:") or (address or "").startswith("https:") else True
 
         def line(read: float, **connector: Any) -> _Line:
@@ -208,6 +208,7 @@ class Client:
                 connector=aiohttp.TCPConnector(ssl=checked, **connector),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
+                response_class=response_class,
                 max_line_size=_MAX_HEADER,
                 max_field_size=_MAX_HEADER,
             )
@@ -303,10 +304,10 @@ async def _whole(line: _Line, method: str, url: str, headers: Mapping[str, str],
 
     timeout = {"timeout": line.timeout}
     request = httpx.Request(method, _parsed(url), headers=dict(headers), content=body, extensions=timeout)
-    reply = await line.transport.handle_async_request(request)
-    # httpx gives out nothing of what arrived before a reply broke off; the aiohttp response behind its stream does.
-    response: aiohttp.ClientResponse = reply.stream._aiohttp_response  # type: ignore[union-attr]
-    async with response:
+    # httpx gives out nothing of what arrived before a reply broke off; the aiohttp response behind its own does.
+    with responses_heard() as heard:
+        await line.transport.handle_async_request(request)
+    async with heard[-1] as response:
         return await read_reply(response, most)
 
 

@@ -9,9 +9,11 @@ was cut off can be mistaken for whole.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from kimi_beam.wire.envelopes import BOM, HttpReply, read_json
 
@@ -26,6 +28,33 @@ _PATIENCE = 2.0
 
 _COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate"})
 """What requests allow."""
+
+
+_heard: ContextVar[list[aiohttp.ClientResponse]] = ContextVar("kimi_beam_heard")
+"""The responses that have begun to come for the task that made the requests."""
+
+
+def heard_response() -> type[aiohttp.ClientResponse]:
+    """The class of responses, for a session of aiohttp's, that `responses_heard` hears of."""
+    import aiohttp  # late, as whoever makes no requests does not need it
+
+    class Heard(aiohttp.ClientResponse):
+        async def start(self, connection: Any) -> aiohttp.ClientResponse:
+            _heard.get().append(self)
+            return await super().start(connection)
+
+    return Heard
+
+
+@contextlib.contextmanager
+def responses_heard() -> Iterator[list[aiohttp.ClientResponse]]:
+    """Gives the responses to the requests that this task makes meanwhile, whatever library it makes them by."""
+    heard: list[aiohttp.ClientResponse] = []
+    token = _heard.set(heard)
+    try:
+        yield heard
+    finally:
+        _heard.reset(token)
 
 
 class _IsWholeError(Exception):

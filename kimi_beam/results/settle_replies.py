@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -247,7 +247,7 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> De
     if earlier.open is not None:  # the open request of an earlier run was not polled, so it stays open
         ticket = Ticket(earlier.open.request_id, ticket.attempts + 1)
     return DeadLetter(
-        reply.document,
+        _without_failure(reply.document),
         failure,
         earlier.attempts + ticket.attempts,
         ticket.request_id,
@@ -258,6 +258,14 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> De
         earlier.round,
         reply.open or earlier.open,
     )
+
+
+def _without_failure(document: Document) -> Document:
+    """The document as it can be asked for once it is mended: with a failure of its own it would never be sent."""
+    if document.failure is None:
+        return document
+    other = replace(document, failure=None)
+    return other if document.file is None else other.with_file(document.file)
 
 
 def _provenance_columns(replies_: Replies, asked: Asking) -> list[Sequence[Any]]:

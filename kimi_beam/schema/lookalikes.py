@@ -28,6 +28,7 @@ from kimi_beam.schema.spelling import (
 _MOST_PLACES = 50_000
 _MOST_DOUBTS = 20
 _DEFINITIONS = ("$defs", "definitions")
+_CLOSING = ("additionalProperties", "unevaluatedProperties")
 _TELLS_THE_MODEL = ("description", "examples", "default", "example")
 _WRAPPERS = ("schema", "json_schema", "parameters", "input_schema", "inputSchema", "response_schema", "responseSchema")
 _API_DESCRIPTIONS = {
@@ -216,7 +217,9 @@ def _places_that_say_nothing(schema: dict[str, Any]) -> Iterator[str]:
             # A part that the schema itself refers to is known to its author not to be a keyword.
             referred = list(_references(schema)) if referred is None else referred
             if not any(one.startswith(f"#{pointer(at, key)}") for one in referred for key in bare):
-                reason = _would_stand(place, bare)
+                reason = _would_stand(at, place, bare)
+        if reason is None and not is_definition and at and _is_example(place):
+            reason = f"it looks like an example, not a schema: none of its keys ({_listed(list(place))}) is a keyword"
         if reason is not None:
             yield f"at '{at or '/'}': {reason}"
 
@@ -242,22 +245,32 @@ def _has_content(place: dict[str, Any]) -> bool:
 def _bare(place: dict[str, Any]) -> list[str]:
     """The unknown keys that hold schemas, of an object or array whose members or items are not described otherwise."""
     kinds = place.get("type", "object")
-    if _has_content(place) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
+    # To allow no other properties says nothing of those that there are.
+    told = {key: value for key, value in place.items() if value is not False or key not in _CLOSING}
+    if _has_content(told) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
         return []
     return [key for key in _strange(place) if _holds_schemas(place[key])]
 
 
-def _would_stand(place: dict[str, Any], bare: list[str]) -> str:
+def _is_example(place: dict[str, Any]) -> bool:
+    """Whether an object has nothing that a schema has, and several values as an answer has them."""
+    return len(place) > 1 and len(_strange(place)) == len(place)
+
+
+def _would_stand(at: str, place: dict[str, Any], bare: list[str]) -> str:
     if place.get("type") == "array":
         return f'{_listed(bare)} would not be heeded: the schema of the items stands under "items"'
     if len(bare) == 1 and isinstance(place[bare[0]], dict) and isinstance(place[bare[0]].get("properties"), dict):
         return f"{bare[0]!r} would not be heeded, though it holds the schema as it seems: give that alone"
-    return f'{_listed(bare)} would not be heeded: properties stand under "properties"'
+    told = f'{_listed(bare)} would not be heeded: properties stand under "properties"'
+    if not describes(place[bare[0]]) and (inside := _where(place[bare[0]], objects_only=True)):
+        told += f" (a schema seems to stand at '{pointer(at, bare[0])}{inside}')"
+    return told
 
 
 def _holds_schemas(value: Any) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return describes(value) or (bool(inner) and all(map(describes, inner)))
+    return describes(value) or (bool(inner) and all(map(describes, inner))) or bool(_where(value, objects_only=True))
 
 
 def _references(value: Any) -> Iterator[str]:

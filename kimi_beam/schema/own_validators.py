@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import jsontext
 from kimi_beam.schema.jsontext import NoJsonError
-from kimi_beam.schema.plain_classes import is_plain
-from kimi_beam.schema.source import import_class, line
+from kimi_beam.schema.plain_classes import field_by_path, is_plain
+from kimi_beam.schema.source import import_class, line, reference_to
 from kimi_beam.schema.violations import Violation, violation
 
 if TYPE_CHECKING:
@@ -45,15 +45,25 @@ class OwnValidators:
 
     @classmethod
     def of(cls, model: type, *, formats: bool) -> OwnValidators | None:
-        """The validators of a class; None if the class checks no more than its JSON Schema and changes nothing."""
+        """The validators of a class; None if the class checks no more than its JSON Schema and changes nothing.
+
+        Raises:
+            SchemaError: The class cannot read what is valid under its JSON Schema.
+        """
         from pydantic import TypeAdapter
 
-        plain = is_plain(TypeAdapter(model).core_schema, formats=formats)
+        core = TypeAdapter(model).core_schema
+        plain = is_plain(core, formats=formats)
         if plain:
             return None
+        if (found := field_by_path(core)) is not None:
+            raise SchemaError(
+                f"{model.__name__}: the field {found!r} is read by an AliasPath alone, which JSON Schema cannot say, "
+                "so that no answer would be read: give it an alias that is a name, or validate_by_name=True"
+            )
         given_as = next((known for known, other in _CLASSES.items() if other is model), None) or uuid.uuid4().hex
         _CLASSES[given_as] = model
-        return cls(f"{model.__module__}:{model.__qualname__}", b'"0000-' if plain is None else b"", given_as)
+        return cls(reference_to(model), b'"0000-' if plain is None else b"", given_as)
 
     def check(self) -> None:
         """Imports the class.

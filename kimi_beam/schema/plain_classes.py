@@ -87,3 +87,37 @@ def _is_plain_node(node: Any) -> bool:
     if kind == "enum":
         return all(type(member.value) is str for member in node["members"])
     return True
+
+
+def field_by_path(core_schema: Any) -> str | None:
+    """A field that a class finds by a path into other keys alone, so that it never reads its own; None without any.
+
+    Args:
+        core_schema: The class, as `pydantic.TypeAdapter.core_schema` has it.
+    """
+    waiting: list[tuple[Any, bool]] = [(core_schema, False)]
+    seen: set[int] = set()
+    while waiting:
+        node, reads_names = waiting.pop()
+        if isinstance(node, (list, tuple)):
+            waiting += [(inner, reads_names) for inner in node]
+        elif isinstance(node, dict) and id(node) not in seen:
+            seen.add(id(node))
+            if node.get("type") in ("model", "dataclass", "typed-dict"):
+                config = node.get("config") or {}
+                reads_names = bool(config.get("validate_by_name") or config.get("populate_by_name"))
+            for key, inner in node.items():
+                if key in _NO_SCHEMAS:
+                    continue
+                if not reads_names and isinstance(inner, dict) and _is_path_alone(inner.get("validation_alias")):
+                    return str(inner.get("name", key))
+                waiting.append((inner, reads_names))
+    return None
+
+
+def _is_path_alone(alias: Any) -> bool:
+    """Whether an alias, as the core schema has it, is paths without a name among them."""
+    if not isinstance(alias, list):
+        return False
+    # One path is a list of keys, whose JSON Schema has the field's own name; choices are a list of such lists.
+    return not any(isinstance(path, list) and len(path) == 1 for path in alias)

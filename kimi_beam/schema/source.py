@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import codecs
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_origin
 
 import jsonschema_rs
 
@@ -47,6 +48,9 @@ def definition(source: Any) -> tuple[Definition, type | None]:
         found, named = _load(path), f"{path} is no usable JSON Schema"
     else:
         found, named = source, "this is no usable JSON Schema"
+        if get_origin(found) is not None:
+            told = f"{line(str(found), 100)} names no class of its own"
+            raise SchemaError(f"{told}: give a pydantic model, of which it may be a field")
         if not isinstance(found, (dict, bool, type)):
             raise SchemaError(f"a JSON Schema is an object, true or false, not {type(found).__name__}")
     if isinstance(found, type):
@@ -133,6 +137,8 @@ def import_class(reference: str) -> type:
     Raises:
         SchemaError: It cannot be imported, or has no JSON Schema.
     """
+    if reference.endswith("]"):
+        return _import_generic(reference)
     module_name, _, names = reference.partition(":")
     directory = os.environ.get(IMPORT_FROM)
     if directory and directory not in sys.path:
@@ -153,6 +159,38 @@ def import_class(reference: str) -> type:
     if not isinstance(found, type) or not classes.has_schema(found):
         raise SchemaError(f"{reference} is no pydantic model, dataclass or TypedDict")
     return found
+
+
+def reference_to(found: type) -> str:
+    """What a class is imported by: ``module:Class``, and ``module:Page[other:Item]`` where it is a generic model's."""
+    made_of = getattr(found, "__pydantic_generic_metadata__", None) or {}
+    origin, arguments = made_of.get("origin"), made_of.get("args") or ()
+    if origin is None or not all(isinstance(one, type) and get_origin(one) is None for one in arguments):
+        return f"{found.__module__}:{found.__qualname__}"
+    return f"{reference_to(origin)}[{','.join(map(reference_to, arguments))}]"
+
+
+def _import_generic(reference: str) -> type:
+    origin, _, rest = reference.partition("[")
+    arguments: list[str] = [""]
+    depth = 0
+    for letter in rest[:-1]:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            arguments.append("")
+        else:
+            arguments[-1] += letter
+    found = import_class(origin)
+    classes = tuple(_import_argument(one) for one in arguments)
+    made: type = found[classes]  # type: ignore[index]
+    return made
+
+
+def _import_argument(reference: str) -> type:
+    module, _, name = reference.partition(":")
+    if module == "builtins" and isinstance(found := getattr(builtins, name, None), type):
+        return found
+    return import_class(reference)
 
 
 def _local(path: str) -> Path:

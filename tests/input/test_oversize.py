@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import json
@@ -22,6 +23,7 @@ from kimi_beam.emulator import Emulator
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.row_sizes import _dictionary_bytes, row_bytes
 from kimi_beam.results.dead_letter_lines import decode, encode
 from kimi_beam.types import DeadLetter, Document, Failure, Usage
 
@@ -108,7 +110,7 @@ def test_a_dictionary_is_not_written_out_for_all_rows_at_once(tmp_path: Path) ->
 
 
 def test_a_column_that_can_only_be_a_bomb_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kimi_beam.input.parquet_rows._LARGEST_CHUNK", 100_000)
+    monkeypatch.setattr("kimi_beam.input.row_sizes._LARGEST_CHUNK", 100_000)
     path = tmp_path / "a.parquet"
     texts = ["a", " " * 5_000_000, *["b"] * 6_000]
     table = pa.table({"id": [str(n) for n in range(len(texts))], "text": texts})
@@ -117,6 +119,132 @@ def test_a_column_that_can_only_be_a_bomb_is_not_read(tmp_path: Path, monkeypatc
     found = read(path)
     assert len(found) == len(texts), "each row leaves once"
     assert set(codes(found).values()) == {"too_large"}
+
+
+SHARED = 3_000_000
+"""Bytes of the value that all rows of these files share, which is stored once."""
+ROWS = 120
+
+
+def shared_text() -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), pa.array(["z" * SHARED]))
+
+
+def in_lists() -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), shared_text())
+
+
+def in_structs() -> pa.Array:
+    return pa.StructArray.from_arrays([shared_text()], ["a"])
+
+
+def in_maps() -> pa.Array:
+    return pa.MapArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), pa.array(["k"] * ROWS), shared_text())
+
+
+def of_one_width() -> pa.Array:
+    return shared_text().cast(pa.string()).cast(pa.binary()).cast(pa.binary(SHARED)).dictionary_encode()
+
+
+DELTA = {"use_dictionary": False, "column_encoding": {"meta": "DELTA_BYTE_ARRAY"}, "data_page_size": 1 << 30}
+
+
+def test_a_value_that_all_rows_share_is_not_in_memory_once_for_each(tmp_path: Path) -> None:
+    ids = [str(n) for n in range(ROWS)]
+    untyped = {"store_schema": False}
+    for name, meta, more in [
+        ("typed", shared_text(), {}),
+        ("texts", shared_text(), untyped),
+        ("lists", in_lists(), untyped),
+        ("structs", in_structs(), untyped),
+        ("maps", in_maps(), untyped),
+        ("of one width", of_one_width(), untyped),
+        ("delta", shared_text().cast(pa.string()), DELTA),
+    ]:
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({"id": ids, "text": ids, "meta": meta}), path, compression="zstd", **more)
+        assert path.stat().st_size < 20_000
+    found, megabytes = read_apart(*tmp_path.iterdir())
+    assert sorted(found) == sorted([key, None] for key in ids * 7)
+    assert megabytes < 300, "360 MB are all values of one file"
+
+
+def test_a_row_that_uses_a_value_very_often_is_a_dead_letter_and_its_neighbour_is_read(tmp_path: Path) -> None:
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["z" * 1_900_000]))
+    lists = pa.ListArray.from_arrays(pa.array([0, 100_000, 100_000], pa.int32()), values)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"], "meta": lists}), path, store_schema=False)
+    found, megabytes = read_apart(path)
+    assert found == [[f"{path}#1", "too_large"], ["b", None]]
+    assert megabytes < 200
+
+
+def test_a_list_of_very_many_small_items_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kimi_beam.input.row_sizes._LARGEST_CHUNK", 100_000_000)
+    lists = pa.ListArray.from_arrays(pa.array([0, 20_000_000], pa.int32()), pa.nulls(20_000_000, pa.int8()))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": ["a"], "text": ["x"], "meta": lists}), path)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    assert codes(read(path, Reading())) == {f"{path}#1": "too_large"}
+
+
+@pytest.mark.parametrize("more", [{}, {"use_dictionary": False}])
+def test_a_giant_cell_costs_its_row_and_about_three_times_its_size(tmp_path: Path, more: dict[str, object]) -> None:
+    path = tmp_path / "a.parquet"
+    cells = ["q", "z" * 100_000_000, "r"]
+    pq.write_table(pa.table({"id": list("abc"), "text": list("xyz"), "meta": cells}), path, compression="zstd", **more)
+    found, megabytes = read_apart(path)
+    assert found == [["a", None], [f"{path}#2", "too_large"], ["c", None]]
+    assert megabytes < 380
+    (failure,) = [one.failure for one in read(path, Reading()) if one.failure]
+    assert "100000016 bytes, most of them in 'meta'" in failure.message
+    assert base64.b64decode(failure.raw or "") == b"z" * (64 << 10)
+
+
+def test_the_largest_value_of_a_dictionary_is_told_by_its_page(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for size in (1, 100, 5_000, 300_000, 70_000_000):
+        pq.write_table(pa.table({"a": ["z" * size]}), path)
+        with path.open("rb") as f:
+            chunk = pq.ParquetFile(f).metadata.row_group(0).column(0)
+            assert _dictionary_bytes(f, chunk) == size + 4
+    pq.write_table(pa.table({"a": ["z"]}), path, use_dictionary=False)
+    with path.open("rb") as f:
+        assert _dictionary_bytes(f, pq.ParquetFile(f).metadata.row_group(0).column(0)) == 0
+
+
+def test_the_bytes_of_each_row_are_counted_in_whatever_part_of_a_batch() -> None:
+    shared = pa.array(["a" * 100, None, "b" * 50]).dictionary_encode()
+    lists = pa.ListArray.from_arrays(pa.array([0, 2, 3, 3]), shared)
+    maps = pa.array([[("a", "x" * 20)], [], None], pa.map_(pa.string(), pa.string()))
+    for column, wanted in [
+        (shared, [100, 8, 50]),
+        (lists, [116, 58, 8]),
+        (pa.StructArray.from_arrays([shared, lists], ["a", "b"]), [224, 74, 66]),
+        (maps, [44, 8, 8]),
+        (pa.array([[1, 2], None, [3] * 100]), [24, 8, 808]),
+        (pa.nulls(3, pa.dictionary(pa.int32(), pa.string())), [8, 8, 8]),
+        (pa.array([b"x" * 20] * 3, pa.binary(20)), [20, 20, 20]),
+    ]:
+        batch = pa.RecordBatch.from_arrays([column], names=["a"])
+        assert row_bytes(batch).tolist() == wanted
+        assert row_bytes(batch.slice(1)).tolist() == wanted[1:]
+
+
+def read_apart(*paths: Path) -> tuple[list[list[str | None]], int]:
+    """Reads files in a process of its own: ids and codes, and by how many megabytes its memory has grown."""
+    program = (
+        "import json, resource, sys\n"
+        "from kimi_beam.input.read_documents import read_part\n"
+        "from kimi_beam.input.file_parts import find_parts\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "found = (one for part in find_parts(tuple(sys.argv[1:])) for one in read_part(part))\n"
+        "print(json.dumps([[one.id, one.failure and one.failure.code] for one in found]))\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *map(str, paths)], capture_output=True, text=True, check=True)
+    ids, megabytes = done.stdout.splitlines()
+    return json.loads(ids), int(megabytes)
 
 
 def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:

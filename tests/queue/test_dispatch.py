@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.queue import state_machine
-from kimi_beam.queue.effects import Drop, Finish, FinishSome, GiveUp, Halt, Split, Warn
+from kimi_beam.queue.effects import AskAgain, Drop, Finish, FinishSome, GiveUp, Halt, Split, Warn
 from kimi_beam.queue.jobs import Job, Shard, admit, decode, delay_until, due, encode, mark_event_seen, wake
+from kimi_beam.report import metrics
 from kimi_beam.service import retry_limits
 from kimi_beam.service.polling import Polling
 from kimi_beam.types import Failure
@@ -48,6 +49,43 @@ def test_a_batch_is_submitted_at_once_and_polled_after_the_first_wait() -> None:
     assert due(shard, 5.9) == []
     assert [j.request_id for j in due(shard, 6.0)] == ["r"]
     assert shard.jobs[0].attempts == 1
+
+
+def test_an_accepted_job_forgets_the_trouble_that_it_had_before() -> None:
+    shard, job = one_job(polls=3, delays=4, gone=1, trouble="no connection", event_seen=True)
+    shard, _ = state_machine.submitted(shard, job, Accepted("r"), 5.0, POLLING)
+    (job,) = shard.jobs
+    assert (job.polls, job.delays, job.gone, job.trouble, job.event_seen) == (0, 0, 0, "", False)
+    assert job.since == 5.0, "the deadline counts from the submit"
+
+
+@pytest.mark.parametrize("code", [5024, 5006])
+def test_a_submit_that_was_refused_for_what_it_asks_is_an_attempt(code: int) -> None:
+    shard, job = one_job(count=1)
+    _, (effect,) = state_machine.submitted(shard, job, Refused(error(code, 400)), 0.0, POLLING)
+    assert isinstance(effect, (AskAgain, GiveUp))
+    assert effect.job.attempts == 1
+
+
+def test_a_failing_service_is_given_at_least_the_time_that_it_asks_for_and_more_from_time_to_time() -> None:
+    shard, job = one_job(refusals=3)
+    for retry_after in (0.001, 40.0):
+        after, _ = state_machine.submitted(shard, job, Refused(error(8005, 503, retry_after)), 0.0, POLLING)
+        assert after.jobs[0].due == max(retry_after, POLLING.backoff("b", 4))
+
+
+def test_what_may_have_been_accepted_is_not_called_unsent_when_sending_stops() -> None:
+    shard = Shard((*one_job(unknown=1)[0].jobs, replace(one_job()[1], batch_id="c")))
+    stopped = Failure("submit", "stopped", "not sent", retryable=True)
+    shard, effects = state_machine.leave_unsent(shard, stopped)
+    assert shard.jobs == ()
+    assert [effect.failure.code for effect in effects if isinstance(effect, GiveUp)] == ["unknown_submit", "stopped"]
+
+
+def test_submits_that_may_be_paid_for_twice_are_counted_by_their_documents() -> None:
+    jobs = [one_job(count=3)[1], one_job(count=5, unknown=1)[1], one_job(count=7, resubmitted=True)[1]]
+    counts = state_machine.counted([(job, Accepted("r")) for job in jobs])
+    assert (counts[metrics.RESUBMITS], counts[metrics.MAYBE_PAID_TWICE]) == (2, 5 + 7)
 
 
 def in_flight(*request_ids: str, since: float = 0.0) -> Shard:
@@ -256,6 +294,66 @@ def test_account_trouble_is_known_by_its_code_and_keeps_the_jobs(code: int) -> N
         assert len(shard.jobs) == 1
 
 
+def test_account_trouble_holds_back_submits_and_polls_as_long_as_the_longest_wait() -> None:
+    shard, job = one_job()
+    shard, _ = state_machine.submitted(shard, job, Refused(error(10000, 401)), 5.0, POLLING)
+    until = 5.0 + POLLING.ceiling
+    assert (shard.submits_from, shard.polls_from) == (until, until), "a stream would ask on without a pause"
+    shard, _ = one_job(request_id="r", turned_away=retry_limits.MAX_ACCOUNT_TROUBLE - 1)
+    shard, effects = state_machine.polled(shard, shard.jobs[0], Trouble("x", error(10000, 401)), 5.0, POLLING)
+    assert effects == [Halt(error(10000, 401))]
+    assert shard.polls_from == until
+
+
+def test_a_deadline_that_is_shorter_than_an_outage_ends_refused_submits() -> None:
+    short = replace(POLLING, deadline=100.0)
+    shard, _ = one_job(refusals=retry_limits.MAX_REFUSALS)
+    _, effects = state_machine.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 100.0, short)
+    assert [type(effect) for effect in effects] == [GiveUp]
+    shard, _ = one_job()
+    _, effects = state_machine.unread(shard, shard.jobs[0], {0: AWAY}, 100.0, short)
+    assert [type(effect) for effect in effects] == [Drop]
+
+
+def test_a_service_that_cannot_be_reached_holds_back_the_whole_shard_longer_each_time() -> None:
+    shard, job = one_job()
+    waits = []
+    for tries in range(6):
+        held, _ = state_machine.submitted(shard, replace(job, delays=tries), Unsent("no connection"), 5.0, POLLING)
+        assert held.submits_from == held.jobs[0].due > 5.0, "each batch would find out for itself"
+        waits.append(held.jobs[0].due - 5.0)
+    assert max(waits) > POLLING.first
+    busy, _ = state_machine.submitted(shard, replace(job, delays=9), Refused(error(3040, 429)), 5.0, POLLING)
+    assert busy.jobs[0].due <= 5.0 + POLLING.first, "the process's window does the waiting"
+
+
+@pytest.mark.parametrize("refused", [error(3040, 429, 9e4), error(8005, 503, 9e4)])
+def test_a_wait_that_the_service_asks_for_ends_at_the_deadline(refused: ServiceError) -> None:
+    shard, job = one_job()
+    shard, effects = state_machine.submitted(shard, job, Refused(refused), 5.0, POLLING)
+    assert (effects, shard.jobs[0].due) == ([], POLLING.deadline)
+    polls, _ = one_job(request_id="r")
+    polls, _ = state_machine.polled(polls, polls.jobs[0], Trouble("x", refused), 5.0, POLLING)
+    assert polls.polls_from == POLLING.deadline
+
+
+def test_a_refusal_past_the_deadline_is_not_repeated_without_a_pause() -> None:
+    shard, job = one_job()
+    now = 2 * POLLING.deadline
+    shard, effects = state_machine.submitted(shard, job, Refused(error(8005, 503, 60.0)), now, POLLING)
+    assert (effects, shard.jobs[0].due) == ([], now + POLLING.first)
+
+
+@pytest.mark.parametrize("result", [Unsent("no connection"), Refused(error(3040, 429))])
+def test_the_try_at_the_deadline_is_the_last(result: Unsent | Refused) -> None:
+    shard, _ = one_job()
+    kept, effects = state_machine.submitted(shard, shard.jobs[0], result, POLLING.deadline - 0.5, POLLING)
+    assert effects == []
+    assert kept.jobs[0].due <= POLLING.deadline + POLLING.first
+    _, effects = state_machine.submitted(shard, shard.jobs[0], result, POLLING.deadline, POLLING)
+    assert [type(effect) for effect in effects] == [GiveUp]
+
+
 @pytest.mark.parametrize("code", [9106, 10000, 3023, 5016, 5018, 5035, 5007, 3042, 8007, 7003, 2009, 5024, 3006, 5006])
 def test_a_429_waits_whatever_code_stands_beside_it(code: int) -> None:
     shard, job = one_job()
@@ -361,6 +459,17 @@ def test_a_lost_job_is_believed_lost_after_a_while_and_submitted_again_once() ->
     assert effects[0].failure.code == "expired"
 
 
+def test_a_job_that_is_submitted_again_starts_with_nothing_of_its_former_self_but_what_it_has_cost() -> None:
+    former = {"polls": 9, "gone": 1, "rereads": 1, "empty": 2, "grace_until": 400.0, "told": True, "attempts": 1}
+    shard, _ = one_job(request_id="r", submitted_as=("earlier", 9, [1, 2, 3]), **former)
+    shard, _ = state_machine.polled(shard, shard.jobs[0], Gone("5504"), 300.0, POLLING)
+    (job,) = shard.jobs
+    assert (job.request_id, job.replaces, job.resubmitted) == (None, "r", True)
+    assert (job.since, job.due, job.attempts) == (300.0, 300.0, 1)
+    assert (job.polls, job.gone, job.rereads, job.empty, job.grace_until, job.event_seen) == (0, 0, 0, 0, 0.0, False)
+    assert job.asked is None, "its requests go by the batch's own names"
+
+
 def test_a_job_that_reappears_is_not_submitted_again() -> None:
     shard, _ = one_job(request_id="r")
     for result in (Gone("5504"), Pending(), Gone("5504"), Pending()):
@@ -435,6 +544,22 @@ def test_account_trouble_that_is_not_in_a_row_stops_nothing(between: object) -> 
     assert shard.jobs[0].turned_away == retry_limits.MAX_ACCOUNT_TROUBLE - 1
 
 
+@pytest.mark.parametrize("between", [Pending(), NoResults("null"), Trouble("x"), Trouble("x", error(3040, 429))])
+def test_a_job_that_is_called_lost_now_and_then_is_not_submitted_again(between: object) -> None:
+    shard, _ = one_job(request_id="r")
+    for now, result in enumerate([Gone("5504"), between, Gone("5504"), between, Gone("5504")]):
+        shard, effects = state_machine.polled(shard, shard.jobs[0], result, 100.0 + now, POLLING)  # type: ignore[arg-type]
+        assert (shard.jobs[0].request_id, effects) == ("r", []), "it would be paid for twice"
+
+
+def test_a_poll_that_nobody_answered_says_nothing_for_the_token() -> None:
+    shard, _ = one_job(request_id="r")
+    revoked = Trouble("x", error(10000, 401))
+    for result in [revoked, revoked, Trouble("no connection"), revoked]:
+        shard, effects = state_machine.polled(shard, shard.jobs[0], result, 1.0, POLLING)
+    assert effects == [Halt(error(10000, 401))]
+
+
 def test_an_accepted_submit_shows_that_the_fault_is_not_in_every_request() -> None:
     """Else a shard that lives long stops halving for ever after its twentieth bad request."""
     shard = admit(Shard(), [(f"b{i}", 8) for i in range(2 * state_machine.MAX_SPLITS_IN_VAIN + 1)], 0.0)
@@ -458,7 +583,8 @@ def test_an_item_is_missing_when_two_readings_lack_it_and_what_came_is_settled_a
     assert effects == [FinishSome(Finish(job, items(2, 0).items, None), [0, 2])]
     (again,) = shard.jobs
     assert (again.request_id, again.rereads) == ("r", 1)
-    assert 1.0 < again.due <= 1.0 + POLLING.ceiling
+    assert again.due == 1.0 + POLLING.wait("b", 1)
+    assert wake(shard, 180.0, POLLING.deadline) == again.due, "no event comes for what was told of already"
     left = replace(again, submitted_as=("b", 3, [1]), count=1)
     shard, effects = state_machine.polled(Shard((left,)), left, items(2, 0), left.due, POLLING)
     assert [type(effect) for effect in effects] == [Finish]
@@ -538,6 +664,45 @@ def test_a_job_without_results_is_told_of_and_given_up_long_before_the_deadline(
     assert (given_up.failure.code, given_up.failure.retryable, given_up.job.request_id) == ("no_results", True, "r")
     assert retry_limits.OUTAGE <= now < retry_limits.OUTAGE + 3 * polling.ceiling
     assert told == 1
+
+
+@pytest.mark.parametrize(
+    ("polls", "due_before"),
+    [(0, 1.0), (9, 2 * POLLING.ceiling + 1)],
+    ids=["never looked at", "not looked at for long"],
+)
+def test_a_job_that_nobody_looked_at_is_polled_some_minutes_past_its_deadline_and_no_longer(
+    polls: int, due_before: float
+) -> None:
+    now = POLLING.deadline + 500
+    shard, _ = one_job(request_id="r", polls=polls, due=now - due_before)
+    until, looks = now + retry_limits.OUTAGE, 0
+    while now < until:
+        shard, effects = state_machine.polled(shard, shard.jobs[0], Pending(), now, POLLING)
+        assert (effects, shard.jobs[0].grace_until) == ([], until), "it is put off once"
+        now, looks = (wake(shard) or 0.0) + (300 if looks == 2 else 0), looks + 1
+    _, effects = state_machine.polled(shard, shard.jobs[0], Pending(), now, POLLING)
+    assert [type(effect) for effect in effects] == [GiveUp]
+    assert looks > 3
+
+
+def test_a_job_that_was_looked_at_all_the_time_ends_at_its_deadline() -> None:
+    shard, _ = one_job(request_id="r", polls=9, due=POLLING.deadline - 2 * POLLING.ceiling + 1)
+    _, effects = state_machine.polled(shard, shard.jobs[0], Pending(), POLLING.deadline, POLLING)
+    assert [type(effect) for effect in effects] == [GiveUp]
+
+
+def test_the_minutes_past_a_short_deadline_are_no_longer_than_it() -> None:
+    shard, _ = one_job(request_id="r")
+    shard, _ = state_machine.polled(shard, shard.jobs[0], Pending(), 1_000.0, replace(POLLING, deadline=100.0))
+    assert shard.jobs[0].grace_until == 1_100.0
+
+
+def test_one_look_without_results_past_the_deadline_does_not_end_a_job_that_nobody_looked_at() -> None:
+    shard, _ = one_job(request_id="r")
+    shard, effects = state_machine.polled(shard, shard.jobs[0], NoResults("null"), POLLING.deadline + 1, POLLING)
+    assert effects == []
+    assert len(shard.jobs) == 1
 
 
 def test_results_that_are_late_end_no_job_that_was_without_them_for_a_while() -> None:

@@ -168,3 +168,37 @@ def test_a_schema_with_a_byte_order_mark_is_read(encoding: str, tmp_path: Path) 
     mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
     file.write_bytes((mark + json.dumps({**RECEIPT, "title": "Über"}, ensure_ascii=False)).encode(encoding))
     assert OutputSchema(file) == OutputSchema({**RECEIPT, "title": "Über"})
+
+
+TABLE = {"type": "object", "properties": {"n": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "place"),
+    [
+        ({"invoice": TABLE}, "'/invoice'"),
+        ({"schema": TABLE}, "'/schema'"),
+        ({"a": {"b": TABLE}}, "'/a/b'"),
+        ({"invoice": {"number": "A", "lines": [{"sku": TABLE}]}}, "'/invoice/lines/0/sku'"),
+        ({"type": "object", "data": {"invoice": TABLE}}, "'/data/invoice'"),
+        ({"type": "object", "data": {"number": "A", "lines": [TABLE]}}, "'/data/lines/0'"),
+        ({"type": "object", "additionalProperties": False, "invoice": TABLE}, "'invoice'"),
+        ({"type": "object", "properties": {"a": {"value": {"x": 1, "b": TABLE}}}}, "'/properties/a/value/b'"),
+        (
+            {"type": "object", "properties": {"invoice": {"number": "A-1", "total": 3}}},
+            "at '/properties/invoice'.*example",
+        ),
+        ({"type": "array", "items": {"sku": "x", "price": 3}}, "at '/items'.*example"),
+    ],
+)
+def test_an_example_with_schemas_inside_is_refused_with_their_place(schema: dict[str, Any], place: str) -> None:
+    with pytest.raises(SchemaError, match=place):
+        OutputSchema(schema)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{"widget": "textarea"}, {"title": "Any", "widget": "x", "rows": 3}, {"x-a": 1, "x-b": 2}, {"$comment": "any"}],
+)
+def test_a_place_with_hints_of_somebodys_own_is_taken(place: dict[str, Any]) -> None:
+    OutputSchema({"type": "object", "properties": {"a": place}})
