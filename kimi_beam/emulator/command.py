@@ -75,7 +75,7 @@ def serve(
     """Serve until SIGINT or SIGTERM. Call it in the main thread: only there does Python handle signals.
 
     The only line on standard output is the base URL, so that a parent process can read it; it is printed when requests
-    are answered. What a person should know goes to standard error.
+    are answered. Messages for a person go to standard error.
 
     Args:
         port: TCP port on 127.0.0.1; 0 picks a free one.
@@ -83,7 +83,7 @@ def serve(
         seed: Decides faults and the order of items.
         faults: A specification for `Faults.parse`, or `Faults`.
         token: The only API token accepted; None accepts any.
-        events_queue: Id of a Cloudflare Queue that is told of jobs; None: nobody is.
+        events_queue: Id of a Cloudflare Queue that gets the events of jobs; None: there are no events.
         verbose: Whether a line is written to standard error for each request.
 
     Raises:
@@ -110,7 +110,7 @@ def serve(
             sys.stderr.flush()
             sys.stdout.write(url + "\n")
             sys.stdout.flush()
-            while not interrupted.wait(1.0):  # a wait without end cannot be interrupted on every platform
+            while not interrupted.wait(1.0):  # an unlimited wait cannot be interrupted on every platform
                 pass
     finally:
         for number, handler in before.items():
