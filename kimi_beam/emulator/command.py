@@ -11,6 +11,7 @@ import sys
 import threading
 from types import FrameType
 
+from kimi_beam.emulator import NotInstalledError
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
 
@@ -40,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; return the exit code: 0, 1 if the port is taken, 2 if the faults are not understood."""
+    """Serve until interrupted; return the exit code.
+
+    Returns:
+        0 after an interrupt; 1 if the port is taken; 2 if the faults are not understood or no web server is installed.
+    """
     try:
         faults = Faults.parse(args.faults)
     except FaultsError as error:
@@ -56,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
             events_queue=args.events_queue,
             verbose=args.verbose,
         )
+    except NotInstalledError as error:
+        sys.stderr.write(f"kimi-beam emulator: {error}\n")
+        return 2
     except OSError as error:
         sys.stderr.write(f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}\n")
         return 1
@@ -89,8 +97,9 @@ def serve(
     Raises:
         OSError: The port is taken.
         FaultsError: The faults are not understood.
+        NotInstalledError: The web server is not installed.
     """
-    from kimi_beam.emulator.running import Emulator
+    from kimi_beam.emulator import Emulator  # late, and by the package, which says what is missing
 
     interrupted = threading.Event()
 

@@ -17,7 +17,6 @@ from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.damage import shorten, spoil
 from kimi_beam.emulator.refusals import BadInput, Refused
 from kimi_beam.emulator.replies import Completion, ToolCall
-from kimi_beam.emulator.rules import model
 
 Answer = Callable[[list[Any], "dict[str, Any] | None"], str]
 """A replacement for the rule-based model: takes messages and JSON Schema (or None), returns the answer's text."""
@@ -137,6 +136,8 @@ def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, a
     def words(want: Wanted) -> str:
         if answer is not None:
             return answer(messages, want.schema if isinstance(want.schema, dict) else None)
+        from kimi_beam.emulator.rules import model  # not for an emulator whose answers come from elsewhere
+
         return model.answer(messages, want, tool_calls.results(messages))
 
     def arguments(function: tool_calls.Function) -> str:
