@@ -5,6 +5,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "kimi_beam" / "__init__.py").read_text(encoding="utf-8"), re.M)
@@ -35,17 +36,17 @@ setup(
         "pyarrow>=19",
         "pydantic>=2.10,<3",
         "referencing>=0.35",
-        "starlette>=0.41",
         "typing-extensions>=4.10",
-        "uvicorn>=0.34",
     ],
     extras_require={
         "aws": ["boto3>=1.35,<2"],
         "azure": ["apache-beam[azure]"],
+        "emulator": _EMULATOR,  # the web server of the stand-in: no worker needs one
         "gcp": ["apache-beam[gcp]"],
         "docs": _DOCS,
         "dev": [
             *_DOCS,
+            *_EMULATOR,
             "apache-beam[gcp]",  # Dataflow's own translation
             "boto3>=1.35,<2",
             "cloudflare>=5.9",

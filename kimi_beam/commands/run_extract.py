@@ -257,7 +257,10 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
         raise ConfigError("--openai-url: name the model that the server serves (--model)")
     if args.emulator:
         behaviour = emulator.Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
-        base_url = stack.enter_context(emulator.Emulator(behaviour=behaviour)).base_url
+        try:
+            base_url = stack.enter_context(emulator.Emulator(behaviour=behaviour)).base_url
+        except emulator.NotInstalledError as e:
+            raise ConfigError(f"--emulator: {e}") from None
         console.say(f"a rule-based stand-in answers at {base_url}: this is not Kimi, and nothing is paid for")
     model = MODELS.get(args.model or DEFAULT_MODEL)
     if model is not None and model.is_deprecated:

@@ -14,7 +14,7 @@ of its jobs can be pulled from the Cloudflare Queues that `Behaviour.event_queue
 
 What it is for: trying a client, a pipeline or a test against jobs that wait, come back in another order, lack items or
 never end, without an account and without paying. What it is not: Kimi. The answers come from rules that look for
-labelled values, titles, tables and the habits of letterheads, tills and contracts in the document (`model`); they
+labelled values, titles, tables and the habits of letterheads, tills and contracts in the document (`rules`); they
 never invent a value. Every completion says that it is not Kimi's: its ``model`` is the id that was asked for followed
 by ``(emulator: rule-based, not Kimi)``, and its reasoning, unless it was turned off, is ``rule-based stand-in, not a
 model``. The
@@ -28,7 +28,8 @@ is: in `behaviour` for what can be chosen, in `refusals` for errors, in `replies
 The faults are listed in `faults`. From a shell: ``python -m kimi_beam.emulator --faults all=0.05`` prints the base URL
 and serves until Ctrl-C.
 
-It imports nothing else from kimi_beam: a codec shared by both sides of a wire hides a shared mistake.
+It imports nothing else from kimi_beam: a codec shared by both sides of a wire hides a shared mistake. The web server
+that it runs on is installed with it alone (``pip install 'kimi-beam[emulator]'``), so that workers have none.
 """
 
 from __future__ import annotations
@@ -43,13 +44,31 @@ if TYPE_CHECKING:
     from kimi_beam.emulator.command import serve
     from kimi_beam.emulator.running import Emulator
 
-__all__ = ["FAULTS", "Behaviour", "Emulator", "Faults", "FaultsError", "serve"]
+__all__ = ["FAULTS", "Behaviour", "Emulator", "Faults", "FaultsError", "NotInstalledError", "serve"]
 
 _HOME = {"Emulator": "kimi_beam.emulator.running", "serve": "kimi_beam.emulator.command"}
 
 
+_WEB_SERVER = ("starlette", "uvicorn")
+
+
+class NotInstalledError(ImportError):
+    """The web server that the emulator runs on is not installed. The message is one line that says what to do."""
+
+
 def __getattr__(name: str) -> Any:
-    """Import the web server only when it is used: a command line that prints its help should not wait for it."""
+    """Import the web server only when it is used: a command line that prints its help should not wait for it.
+
+    Raises:
+        NotInstalledError: The web server is not there.
+    """
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as e:
+        if e.name is None or e.name.partition(".")[0] not in _WEB_SERVER:
+            raise
+        needs = " and ".join(_WEB_SERVER)
+        told = f"the emulator needs {needs}: pip install 'kimi-beam[emulator]' (in a checkout: '.[emulator]')"
+        raise NotInstalledError(told) from None

@@ -1,4 +1,4 @@
-"""Who may ask for what: token, account, model."""
+"""Access checks: token, account and model of a request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from kimi_beam.emulator.refusals import Refused
 
 
 def check_token(headers: Mapping[str, str], token: str | None, *, optional: bool = False) -> None:
-    """Check who asks. Codes [observed: bug reports]; that a missing header is 401 is assumed.
+    """Check the token of a request. Codes [observed: bug reports]; that a missing header is 401 is assumed.
 
     Args:
-        headers: Of the request, names in lower case.
-        token: The only one accepted; None accepts any that is not empty.
-        optional: Whether any request is let through where no token is set, as local servers do.
+        headers: The headers of the request, names in lower case.
+        token: The only token that is accepted; None accepts any that is not empty.
+        optional: Whether, if `token` is None, requests without a token are accepted too, as by local servers.
+
 
     Raises:
-        Refused: 9106 or 10000.
+        Refused: 9106 (malformed) or 10000 (wrong).
     """
     if optional and token is None:
         return
@@ -42,22 +43,23 @@ def bearer(value: str) -> str | None:
 
 
 def check_account(account: str, behaviour: Behaviour) -> None:
-    """Check the account of the path [observed: code 7003].
+    """Check the account in the path.
 
     Raises:
-        Refused: 7003.
+        Refused: 7003, the account does not exist [observed].
     """
     if behaviour.accounts is not None and account not in behaviour.accounts:
         raise Refused(7003)
 
 
 def check_model(model: str | None, behaviour: Behaviour, *, local: bool) -> str:
-    """Return the model that was asked for, if it is on offer.
+    """Return the model that was asked for, if it is available.
 
     Args:
-        model: Its id.
-        behaviour: What is on offer.
-        local: Whether it is asked for as of a server that is not Cloudflare's, which has models of its own.
+        model: The model's id.
+        behaviour: The models and the plan.
+        local: Whether the request is to the OpenAI-compatible root, which has models of its own.
+
 
     Raises:
         Refused: 5007, 5018 or 5035.

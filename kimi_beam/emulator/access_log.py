@@ -1,4 +1,4 @@
-"""A line for each request that the emulator gets: what was asked and what came of it, never what a document says."""
+"""Logs one line for each request: the path, the sizes and the status, never the content of a document."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LONGEST_PATH: Final = 160
 _BEGINNING: Final = 4096
-"""Bytes of a body that are looked at to tell a poll from a submit."""
+"""How many bytes of a body are read to tell a poll from a submit."""
 
 
 class AccessLog:
-    """An ASGI application that hands requests on to another and writes a line about each.
+    """An ASGI application that passes requests on to another application and writes a line about each.
 
     A line holds the time, the method, the path, bytes in and out, the status and milliseconds. Headers, bodies and
-    query parameters other than ``queueRequest`` are left out: they hold tokens and documents.
+    query parameters other than ``queueRequest`` are left out, because they hold tokens and documents.
 
     Args:
-        application: What answers.
-        write: Takes a line, without its line feed.
+        application: The application that answers.
+        write: Called with each line, without a line feed.
     """
 
     def __init__(self, application: ASGIApp, write: Callable[[str], None]) -> None:
@@ -45,7 +45,7 @@ class AccessLog:
 
         async def sent(message: Message) -> None:
             nonlocal left, status
-            if not is_cut:  # what is sent on a connection that was cut reaches nobody
+            if not is_cut:  # a message after the connection was cut reaches nobody
                 status = message.get("status", status)
                 left += len(message.get("body", b""))
             await send(message)

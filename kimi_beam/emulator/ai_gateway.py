@@ -1,8 +1,8 @@
-"""AI Gateway: which gateways exist, who may pass, and the cache that answers equal requests.
+"""AI Gateway: which gateways exist, their tokens, and their cache, which answers equal requests.
 
-Headers, URLs and the time of the cache are documented [ai-gateway header glossary and configuration pages]; that equal
-bodies to the same URL are one entry, submits and polls included, is assumed. It is what makes a client that forgets
-``cf-aig-skip-cache`` read the same "queued" for ever.
+Headers, URLs and the lifetime of the cache are documented [ai-gateway header glossary and configuration pages]. It is
+assumed that equal bodies to the same URL share one entry, also for submits and polls. This is why a client that forgets
+``cf-aig-skip-cache`` reads the same "queued" for ever.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SHORTEST, _LONGEST = 60.0, 31 * 24 * 3600.0  # documented: 60 seconds to one mo
 
 @dataclass(frozen=True)
 class Passage:
-    """How one request goes through a gateway.
+    """The settings of one request through a gateway.
 
     Attributes:
-        key: Of its reply in the cache.
-        keep: Seconds its reply is kept; 0 if it neither reads nor fills the cache.
+        key: The key of its reply in the cache.
+        keep: Seconds for which its reply is cached; 0 if it neither reads nor fills the cache.
         timeout: Seconds until the first byte; None is no limit.
     """
 
@@ -43,7 +43,7 @@ class Gateway:
     """The gateways of an account.
 
     Args:
-        behaviour: Which there are, and what they do.
+        behaviour: Which gateways there are, with their token and cache.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -51,10 +51,11 @@ class Gateway:
         self._kept: OrderedDict[bytes, tuple[float, Reply]] = OrderedDict()
 
     def enter(self, call: Call) -> Passage | None:
-        """Return how a request passes; None when it goes through no gateway.
+        """Return the settings of a request; None if it does not go through a gateway.
 
         Raises:
-            Refused: 2001, there is no such gateway, or the generic form names none; 2009, it asks for a token.
+            Refused: 2001, there is no such gateway, or the generic form names none; 2009, the gateway's token is
+                missing.
         """
         name = call.gateway or call.headers.get("cf-aig-gateway-id")
         if name is None:
@@ -69,12 +70,12 @@ class Gateway:
         return Passage(_key(name, call), self._keep(call.headers), _timeout(call.headers))
 
     def kept(self, passage: Passage, now: float) -> Reply | None:
-        """Return the reply an equal request got, if it is still kept."""
+        """Return the cached reply to an equal request, None if there is none."""
         until, reply = self._kept.get(passage.key, (0.0, None))
         return _told(reply, "HIT") if reply is not None and passage.keep and now < until else None
 
     def leave(self, passage: Passage, reply: Reply, now: float) -> Reply:
-        """Return a reply with the gateway's headers, and keep it."""
+        """Cache a reply, and return it with the gateway's headers."""
         if passage.keep and reply.status == 200 and not reply.pieces:
             self._kept[passage.key] = (now + passage.keep, reply)
             self._kept.move_to_end(passage.key)

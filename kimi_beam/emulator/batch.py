@@ -1,4 +1,4 @@
-"""Putting a finished job together: every item answered, in the shape and order the behaviour asks for."""
+"""Writes finished jobs: answers every item, in the form and order that `Behaviour` chooses."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Stopped(Exception):  # noqa: N818 - not an error: the service is going awa
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes finished jobs. Called in a worker thread: it reads a job and changes nothing.
+    """Writes finished jobs. It runs in a worker thread and changes nothing.
 
     Attributes:
-        behaviour: Shape and order.
+        behaviour: The form and order of items.
         seed: Decides the order and the ids of completions.
-        answer: Replaces the rule-based model; None keeps it.
-        stopped: Asked before every item, so that a large job does not keep a process from ending.
+        answer: The function that replaces the rule-based model; None keeps the model.
+        stopped: Checked before every item, so that a large job does not keep the process from ending.
     """
 
     behaviour: Behaviour
@@ -40,10 +40,10 @@ class Writer:
     stopped: Callable[[], bool] = lambda: False
 
     def complete(self, task: Task, model: str, name: str) -> Completion:
-        """Answer one task as ``model``; its completion id is a hash of the seed and ``name``.
+        """Answer one task as ``model``. The completion's id is a hash of the seed and ``name``.
 
         Raises:
-            Refused: The model would not answer it.
+            Refused: The model refuses the task.
         """
         completion_id = blake2b(f"{self.seed}:{name}".encode(), digest_size=16).hexdigest()
         return work.write(task, completion_id=completion_id, asked=model, behaviour=self.behaviour, answer=self.answer)
@@ -73,7 +73,7 @@ class Writer:
         return replies.success(result).body, sum(completion.completion_tokens for completion in completions)
 
     def _renamed(self, parts: list[Json], key: str) -> list[Json]:
-        """Return the items with the numbers and references that the behaviour asks for."""
+        """Return the items with the numbers and references that `Behaviour` chooses."""
         number = "id" if self.behaviour.array == "responses" else "index"
         names = [part.get("external_reference") for part in parts]
         if self.behaviour.references == "shuffled":
@@ -87,13 +87,13 @@ class Writer:
         return renamed
 
     def signed(self, model: str) -> str:
-        """Return the ``model`` that completions name: who wrote them."""
+        """Return the ``model`` of completions, which says that the emulator wrote them."""
         return replies.signed(model, rule_based=self.answer is None)
 
     def _attempt(self, task: Task, model: str, name: str) -> Completion | tuple[int, str]:
-        """Return the completion, or code and words of why there is none.
+        """Return the completion, or the code and message of its failure.
 
-        One bad item, whatever it is, must not cost the others.
+        Any exception becomes such a failure, so that one bad item does not spoil the others.
         """
         if task.refusal is not None:
             return task.refusal
@@ -108,7 +108,7 @@ class Writer:
             return 3030, f"AiError: {error!r}"
 
     def _answered(self, job: Job[Task], position: int, task: Task, completion: Completion) -> list[Json]:
-        """Return what stands in the job for an item: one element, with some faults none or two."""
+        """Return the elements of an item in the job: one, or with some faults none or two."""
         array = self.behaviour.array
         per_item = self.behaviour.cached_tokens == "item"
         created = int(job.done_at)
@@ -138,7 +138,7 @@ class Writer:
 
 
 def misread(reply: bytes, fault: str | None, array: str) -> bytes:
-    """Return a finished job's body as one poll sees it, which some faults make another than it is."""
+    """Return a finished job's body as one poll reads it, which some faults change."""
     if fault is None:
         return reply
     body: Json = orjson.loads(reply)
@@ -153,5 +153,5 @@ def misread(reply: bytes, fault: str | None, array: str) -> bytes:
 
 
 def together(tasks: Iterable[Task]) -> str:
-    """Name a job by its documents, in whatever order they came."""
+    """Return the key of a job: a hash of its documents, in any order."""
     return blake2b("\0".join(sorted(task.key for task in tasks)).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What the service does where nobody has written down what it does.
+"""`Behaviour`: the emulator's choices where the real service is undocumented or differs between accounts.
 
 Every field is one thing that is unknown about Workers AI with Kimi, or that differs between accounts: the default is
 the likelier case, the other values are the alternatives, so that a client can be tried against each. All of it is

@@ -1,4 +1,4 @@
-"""The models on offer, and the two pages of the catalogue that list them.
+"""The models that the emulator offers, and the two endpoints of the catalogue that list them.
 
 All of them need the Workers Paid plan; kimi-k2.5 is served by kimi-k2.6 at its prices [documented: changelog]. Prices,
 context and ``async_queue`` are Cloudflare's [documented: model pages, pricing page]; the ids of models and tasks in the
@@ -24,16 +24,16 @@ _TASK: Final = "Text Generation"
 
 @dataclass(frozen=True)
 class Model:
-    """What the catalogue says of a model.
+    """An entry of the catalogue.
 
     Attributes:
-        id: What stands in the path.
+        id: The model's id, as in the path.
         description: One line.
-        created: Day it came.
-        context: Tokens of prompt and answer together.
+        created: The day on which it was added.
+        context: The most tokens of prompt and answer together.
         prices: Dollars per million tokens: input, cached input, output.
         queue: Whether it has the batch queue.
-        terms: Where its licence is.
+        terms: The URL of its licence.
     """
 
     id: str
@@ -119,7 +119,7 @@ def search(query: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, in
 
 
 def schema(model: str | None) -> dict[str, Any]:
-    """Return a model's schema, as ``GET …/ai/models/schema?model=`` does: the part that matters here.
+    """Return the relevant part of a model's schema, as ``GET …/ai/models/schema?model=`` does.
 
     Raises:
         Refused: There is no such model.

@@ -1,4 +1,4 @@
-"""Reading a chat: which part is the document, and what shape the answer is to have."""
+"""Reads a chat: finds the document in it, and the form of answer that is asked for."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, Final, Literal
 
 _FENCE = re.compile(r"^(`{3,})(?!.*`)")
 _SCHEMA_KEYS: Final = frozenset({"properties", "$defs", "definitions", "$ref", "allOf", "anyOf", "oneOf", "items"})
-_TRIES: Final = 20  # opening braces looked at in a message before giving up on finding a schema
-_REACH: Final = 200_000  # characters of a message in which a schema is looked for
+_TRIES: Final = 20  # how many opening braces of a message are tried as the beginning of a schema
+_REACH: Final = 200_000  # how many characters of a message are searched for a schema
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What kind of answer is asked for: prose, any JSON ``object``, or an instance of ``schema``."""
+    """The kind of answer that is asked for: prose, any JSON ``object``, or an instance of ``schema``."""
 
     kind: Literal["prose", "object", "schema"]
     schema: Any = None
 
 
 def text_of(content: object) -> str:
-    """Return the text of a message's content, which is a string or a list of parts; pictures have none."""
+    """Return the text of a message's content, which is a string or a list of parts. Pictures have no text."""
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence) and not isinstance(content, bytes):
@@ -43,10 +43,10 @@ def last_user_content(messages: Sequence[object]) -> object:
 
 
 def document_in(text: str) -> str:
-    """Return what stands in the one fence of three or more backticks, else the whole text.
+    """Return the content of the only fence of three or more backticks, or else the whole text.
 
-    A fence is closed by a line of at least as many backticks, so a document that has fences itself stands in a longer
-    one.
+    A fence is closed by a line of at least as many backticks, so that a document with fences in it is put into a longer
+    fence.
     """
     lines = text.split("\n")
     found: list[str] = []
@@ -64,16 +64,16 @@ def document_in(text: str) -> str:
 
 
 def wanted(messages: Sequence[object], response_format: object, *, enforce: bool = True) -> Wanted:
-    """Say what shape the answer is to have.
+    """Return the kind of answer that a request asks for.
 
-    Understood are form A, ``json_schema: {name, schema, strict}`` [documented: Kimi's input schema], form B, the bare
-    schema in ``json_schema`` [documented: JSON-mode page], and form C, ``json_object`` with a schema somewhere in the
-    messages [observed]. Whether K2.6 really enforces A or B is unknown.
+    Three forms are known: A, ``json_schema: {name, schema, strict}`` [documented: Kimi's input schema]; B, the bare
+    schema in ``json_schema`` [documented: JSON-mode page]; C, ``json_object`` with a schema somewhere in the messages
+    [observed]. Whether K2.6 really enforces A or B is unknown.
 
     Args:
         messages: The chat.
-        response_format: That field of the request; None asks for prose.
-        enforce: False ignores A and B, and treats them as C.
+        response_format: The ``response_format`` of the request; None asks for prose.
+        enforce: Whether A and B are enforced; if not, they are treated as C.
     """
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     if kind == "json_schema" and enforce:
@@ -81,8 +81,7 @@ def wanted(messages: Sequence[object], response_format: object, *, enforce: bool
         return Wanted("schema", unwrap(response_format.get("json_schema")))
     if kind not in ("json_schema", "json_object"):
         return Wanted("prose")
-    # A system message is where clients put the schema; the document itself may well be JSON and must not be mistaken
-    # for it.
+    # Clients put the schema into a system message. The document may be JSON itself, and must not be taken for a schema.
     chat = [message for message in messages if isinstance(message, Mapping)]
     for message in sorted(chat, key=lambda message: message.get("role") == "user"):
         text = text_of(message.get("content"))
@@ -94,7 +93,7 @@ def wanted(messages: Sequence[object], response_format: object, *, enforce: bool
 
 
 def unwrap(value: object) -> object:
-    """Tell form A from form B: only a wrapper has a ``schema`` and a ``name`` that is a plain string."""
+    """Return the schema of form A or form B. Only the wrapper of form A has a ``schema``, and a string as ``name``."""
     if isinstance(value, Mapping) and "schema" in value and not _looks_like_schema(value):
         return value["schema"]
     return value
@@ -102,7 +101,7 @@ def unwrap(value: object) -> object:
 
 @lru_cache(maxsize=64)
 def schema_in(text: str) -> dict[str, Any] | None:
-    """Return the first JSON Schema of an object that is written out in a text, None when there is none."""
+    """Return the first JSON Schema of an object in a text, None if there is none."""
     decoder = json.JSONDecoder()
     position = text.find("{")
     for _ in range(_TRIES):

@@ -11,6 +11,7 @@ import sys
 import threading
 from types import FrameType
 
+from kimi_beam.emulator import NotInstalledError
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.faults import FAULTS, Faults, FaultsError
 
@@ -40,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; return the exit code: 0, 1 if the port is taken, 2 if the faults are not understood."""
+    """Serve until interrupted; return the exit code.
+
+    Returns:
+        0 after an interrupt; 1 if the port is taken; 2 if the faults are not understood or no web server is installed.
+    """
     try:
         faults = Faults.parse(args.faults)
     except FaultsError as error:
@@ -56,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
             events_queue=args.events_queue,
             verbose=args.verbose,
         )
+    except NotInstalledError as error:
+        sys.stderr.write(f"kimi-beam emulator: {error}\n")
+        return 2
     except OSError as error:
         sys.stderr.write(f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}\n")
         return 1
@@ -75,7 +83,7 @@ def serve(
     """Serve until SIGINT or SIGTERM. Call it in the main thread: only there does Python handle signals.
 
     The only line on standard output is the base URL, so that a parent process can read it; it is printed when requests
-    are answered. What a person should know goes to standard error.
+    are answered. Messages for a person go to standard error.
 
     Args:
         port: TCP port on 127.0.0.1; 0 picks a free one.
@@ -83,14 +91,15 @@ def serve(
         seed: Decides faults and the order of items.
         faults: A specification for `Faults.parse`, or `Faults`.
         token: The only API token accepted; None accepts any.
-        events_queue: Id of a Cloudflare Queue that is told of jobs; None: nobody is.
+        events_queue: Id of a Cloudflare Queue that gets the events of jobs; None: there are no events.
         verbose: Whether a line is written to standard error for each request.
 
     Raises:
         OSError: The port is taken.
         FaultsError: The faults are not understood.
+        NotInstalledError: The web server is not installed.
     """
-    from kimi_beam.emulator.running import Emulator
+    from kimi_beam.emulator import Emulator  # late, and by the package, which says what is missing
 
     interrupted = threading.Event()
 
@@ -110,7 +119,7 @@ def serve(
             sys.stderr.flush()
             sys.stdout.write(url + "\n")
             sys.stdout.flush()
-            while not interrupted.wait(1.0):  # a wait without end cannot be interrupted on every platform
+            while not interrupted.wait(1.0):  # an unlimited wait cannot be interrupted on every platform
                 pass
     finally:
         for number, handler in before.items():

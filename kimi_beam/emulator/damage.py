@@ -1,4 +1,4 @@
-"""Answers as a model spoils them: the faults that strike the text of one item."""
+"""Spoils the text of an answer, as the faults of one item demand."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kimi_beam.emulator.thinking import NOTE
 
 
 def spoil(completion: Completion, fault: str | None, schema: object) -> Completion:
-    """Return the completion as the fault leaves it; faults that are not about its text leave it alone.
+    """Return the completion as the fault changes it. Faults that do not concern the text leave it unchanged.
 
     Args:
         completion: A good answer.
-        fault: Name of the item's fault, None for none.
-        schema: The JSON Schema the answer follows, for the fault ``invalid``; anything else is no schema.
+        fault: The name of the item's fault, None for none.
+        schema: The JSON Schema of the answer, used by the fault ``invalid``; any other value means no schema.
     """
     content = completion.content or ""
     if fault == "fenced":
@@ -67,7 +67,7 @@ def violate(content: str, schema: object) -> str:
 
 
 def _wrong_value(rule: object) -> Any:
-    """Return a value of a type the rule excludes; None where its ``type`` does not say enough."""
+    """Return a value of a type that the rule excludes; None if its ``type`` excludes none."""
     kinds = rule.get("type") if isinstance(rule, Mapping) else None
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if None in kinds or "object" in kinds:

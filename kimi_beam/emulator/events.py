@@ -1,7 +1,7 @@
-"""Events of the batch queue, and the Cloudflare Queues that they are sent to: what a pull consumer is answered.
+"""Sends the events of the batch queue to Cloudflare Queues, and answers their pull consumers.
 
-The shape of an event is documented (platform/event-subscriptions, 2026-04-21), and so is that of a pull and of an
-acknowledgement (queues/configuration/pull-consumers); which HTTP status the queues' error codes come with is assumed.
+The forms of events (platform/event-subscriptions, 2026-04-21), pulls and acknowledgements
+(queues/configuration/pull-consumers) are documented; the HTTP statuses of the queues' error codes are assumed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Events:
     """The queues of all accounts. Each is subscribed to the batch events of all models.
 
     Args:
-        behaviour: Which queues there are, and how they answer.
+        behaviour: The ids of the queues, and the form of their messages.
         injector: Draws faults.
         seed: Decides the order of messages.
     """
@@ -45,11 +45,11 @@ class Events:
         self.counted: Counter[str] = Counter()
 
     def publish(self, job: Job[Any], key: str) -> None:
-        """Send what will be told of a job, each event when its time has come.
+        """Send the events of a job; each can be pulled from its own time on.
 
         Args:
-            job: It has just been accepted.
-            key: What names it to the faults: its documents.
+            job: A job that has just been accepted.
+            key: The key of its documents, by which faults are drawn.
         """
         if not self._behaviour.event_queues:
             return
@@ -78,7 +78,7 @@ class Events:
         return self._pull(messages, request, now) if action == "pull" else self._ack(messages, request, now)
 
     def _pull(self, messages: Messages, request: Json, now: float) -> Reply:
-        # The pages say visibility_timeout, Cloudflare's clients visibility_timeout_ms; both are milliseconds.
+        # The documentation has visibility_timeout, Cloudflare's clients visibility_timeout_ms; both are milliseconds.
         most = request.get("batch_size", 5)
         visibility = request.get("visibility_timeout_ms", request.get("visibility_timeout", 30_000))
         if type(most) is not int or not 1 <= most <= _MOST:

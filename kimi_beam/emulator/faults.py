@@ -1,13 +1,12 @@
-"""Faults on purpose: which there are, how often they strike, and why a run can be repeated.
+"""Fault injection: the list of faults, their specification, and reproducible draws.
 
-A specification names each fault with its probability: ``"rate_limit=0.1:2,never_ends=0.01"``, or ``"all=0.05"`` for
-every fault at once, of which later parts may change some. The number after a colon is the fault's argument, where it
-has one.
+A specification names each fault with its probability: ``"rate_limit=0.1:2,never_ends=0.01"``, or ``"all=0.05"`` for all
+faults; later parts override earlier ones. The number after a colon is the fault's argument, if it has one.
 
-Chance is a hash, not a generator: a fault strikes where ``hash(seed, fault, key, occurrence)`` falls below its
-probability. The key of an item is its document, that of a job its documents, so whatever order threads and connections
-come in, the same document meets the same fate; sent again it is the next occurrence and draws anew. Only faults of a
-whole HTTP request are keyed by the endpoint and the number of the request there, for a request has no other name.
+Draws use a hash instead of a random generator: a fault strikes if ``hash(seed, fault, key, occurrence)`` is below its
+probability. The key of an item is its document, and the key of a job its documents. So in any order of threads and
+connections the same document meets the same faults; sent again, it is the next occurrence and is drawn anew. Only the
+faults of a whole HTTP request are keyed by the endpoint and the number of the request there.
 """
 
 from __future__ import annotations
@@ -68,13 +67,13 @@ _QUEUES: Final = ("drop_before_accept", "rate_limit", "error_500", "error_502_ba
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
 FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_READ, **_ITEM, **_STREAM, **_EVENT})
-"""Every fault's name and what it does."""
+"""The names of all faults, each with a description."""
 
 WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code", "late_event"})
 
 
 class FaultsError(ValueError):
-    """A fault specification that is not understood; the message is one line and names the valid faults."""
+    """A specification of faults is invalid. The message is one line and names the valid faults."""
 
     def __init__(self, problem: str) -> None:
         names = ", ".join(FAULTS)
@@ -87,7 +86,7 @@ class Faults:
 
     Attributes:
         probability: Fault name to a probability between 0 and 1; a name that is absent never strikes.
-        argument: Fault name to its argument, where one was given.
+        argument: Fault name to its argument, for faults with one.
     """
 
     probability: Mapping[str, float] = field(default_factory=dict)
@@ -101,7 +100,7 @@ class Faults:
             spec: ``NAME=PROBABILITY[:ARG]`` parts joined by commas; the empty string is no faults.
 
         Raises:
-            FaultsError: A part has an unknown name, no probability from 0 to 1, or an argument that makes no sense.
+            FaultsError: A part has an unknown name, no probability from 0 to 1, or an invalid argument.
         """
         probability: dict[str, float] = {}
         argument: dict[str, float] = {}
@@ -128,7 +127,7 @@ class Faults:
         return cls(MappingProxyType(probability), MappingProxyType(argument))
 
     def draw(self, name: str, *, seed: int, key: str, occurrence: int) -> float | None:
-        """Draw for what ``key`` names, the ``occurrence``-th time it comes.
+        """Draw a fault for the ``occurrence``-th time that ``key`` occurs.
 
         Returns:
             A number from 0 to 1, the same for the same arguments, if the fault strikes; else None.
@@ -151,9 +150,10 @@ def _number(text: str) -> float | None:
 
 
 class Injector:
-    """Draws the faults of one running service, remembers what has come before, and counts what was injected.
+    """Draws the faults of one running service, counts how often each key has occurred, and counts injected faults.
 
-    At most one fault strikes a request, a job or an item; of several that would, each is as likely.
+    At most one fault strikes a request, a job or an item. If several would, each of them is equally likely.
+
 
     Attributes:
         injected: Fault name to the number of times it was injected.
@@ -178,16 +178,16 @@ class Injector:
         return self.count(self._draw(_JOB, f"job:{key}"))
 
     def read(self, key: str) -> str | None:
-        """Draw for one reading of a finished job, which is named as in `job`."""
+        """Draw for one reading of a finished job; the key is that of `job`."""
         return self.count(self._draw(_READ, f"read:{key}"))
 
     def item(self, key: str, *, alone: bool = False, structured: bool = True) -> str | None:
         """Draw for an item.
 
         Args:
-            key: Its document.
-            alone: It is a synchronous run, which has no array that could lack or double an item.
-            structured: It asks for a ``json_schema``.
+            key: The key of its document.
+            alone: Whether it is a synchronous run, which has no array that could lack or double an item.
+            structured: Whether it asks for a ``json_schema``.
         """
         names = [name for name in _ITEM if not alone or name not in _PLACED]
         return self.count(self._draw(names if structured else [n for n in names if n != "json_mode"], f"item:{key}"))
@@ -197,7 +197,7 @@ class Injector:
         return self.count(self._draw(_STREAM, f"stream:{key}"))
 
     def event(self, key: str) -> str | None:
-        """Draw for the event that tells the end of a job, which is named as in `job`."""
+        """Draw for the event about the end of a job; the key is that of `job`."""
         return self.count(self._draw(_EVENT, f"event:{key}"))
 
     def count(self, name: str | None) -> str | None:

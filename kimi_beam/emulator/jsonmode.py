@@ -1,4 +1,4 @@
-"""JSON mode: which forms of ``response_format`` bind the model, and which of them it refuses."""
+"""JSON mode: decides whether a ``response_format`` is enforced, ignored or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNIONS: Final = ("anyOf", "oneOf")
 
 
 def form(response_format: object) -> Literal["openai", "bare"] | None:
-    """Tell form A, ``{name, schema, strict}``, from form B, the schema itself; None for anything else."""
+    """Return which form it is: A, ``{name, schema, strict}``; or B, the bare schema; None for anything else."""
     if not isinstance(response_format, Mapping) or response_format.get("type") != "json_schema":
         return None
     written = response_format.get("json_schema")
@@ -30,8 +30,8 @@ def check(response_format: object, model: str, behaviour: Behaviour) -> None:
     """Check a response format.
 
     Raises:
-        BadInput: No such type.
-        Refused: 5025, the model has no JSON Schema [observed]; 5024, the schema is beyond it [observed].
+        BadInput: The type does not exist.
+        Refused: 5025, the model has no JSON Schema mode [observed]; 5024, it cannot meet the schema [observed].
     """
     if response_format is None:
         return
@@ -69,4 +69,4 @@ def has_union(schema: object, *, any_of_counts: bool = True) -> bool:
             if any_of_counts and any(isinstance(node.get(key), list) for key in _UNIONS):
                 return True
             left += (value for key, value in node.items() if key not in ("enum", "const", "default", "examples"))
-    return True  # too large to be looked through is too dense to be met
+    return True  # a schema that is too large for this search counts as too dense to be met

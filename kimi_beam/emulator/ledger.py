@@ -1,4 +1,4 @@
-"""What is remembered across requests: who was billed, what is cached, which faults struck."""
+"""The emulator's state across requests: billed documents, prefix caches and injected faults."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kimi_beam.emulator.work import Task
 
 
 class Ledger:
-    """The books of one service; touched in its event loop only.
+    """The state of one service. It is used only in the service's event loop.
 
     Attributes:
         injector: Draws faults.
-        prefixes: The instances' caches.
+        prefixes: The prefix caches of the instances.
         statistics: The counters.
     """
 
@@ -29,12 +29,12 @@ class Ledger:
         self.statistics = Statistics()
 
     def accept(self, task: Task, fault: str | None, instance: Hashable) -> Task:
-        """Bill a task that is going to run, and look its prefix up; one that fails costs nothing [assumed].
+        """Bill a task that is going to run, and look up its prefix. A task that fails costs nothing [assumed].
 
         Args:
-            task: What was read.
-            fault: Its fault.
-            instance: Who answers.
+            task: The task.
+            fault: The name of its fault, None for none.
+            instance: The model instance that answers it.
         """
         if fault == "json_mode":
             refusal = jsonmode.not_met(self._behaviour)
@@ -47,6 +47,6 @@ class Ledger:
         return replace(task, fault=fault, cached_tokens=cached, blocks=())
 
     def reset(self) -> None:
-        """Set the counters to zero; what is cached, and what the faults remember, stays."""
+        """Set the counters to zero. The prefix caches and the memory of the faults stay."""
         self.statistics = Statistics()
         self.injector.injected.clear()

@@ -1,7 +1,4 @@
-"""A limit of requests a minute, counted in whole minutes [observed: per minute, not by concurrency].
-
-A test may make the minute shorter.
-"""
+"""A limit of requests per calendar minute [observed: per minute, not by concurrency]. A test may shorten the minute."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a limit says to a request.
+    """The state of a limit after a request.
 
     Attributes:
-        limit: Requests a minute.
-        left: How many more this minute.
+        limit: Requests per minute.
+        left: How many more are allowed this minute.
         reset: Whole seconds until the next minute, at least 1.
-        refused: Whether this one is over the limit.
-        told: Whether the headers tell it.
+        refused: Whether this request is over the limit.
+        told: Whether the headers of replies report the limit.
     """
 
     limit: int
@@ -29,9 +26,9 @@ class Allowance:
     told: bool = True
 
     def headers(self) -> Mapping[str, str]:
-        """Return the headers that tell it [documented: changelog fundamentals 2025-09-03].
+        """Return the headers that report the limit [documented: changelog fundamentals 2025-09-03].
 
-        That they come with every reply of Workers AI is assumed; ``retry-after`` comes with a refusal only.
+        It is assumed that every reply of Workers AI has them. Only a refusal has ``retry-after``.
         """
         if not self.told:
             return {}
@@ -46,9 +43,9 @@ class MinuteLimit:
     """Counts requests by key and calendar minute.
 
     Args:
-        per_minute: How many a minute are let through; None lets all through.
-        minute: Seconds that a minute has.
-        told: Whether headers tell what is left.
+        per_minute: How many requests are allowed per minute; None allows all.
+        minute: The length of a minute in seconds.
+        told: Whether the headers of replies report the limit.
     """
 
     def __init__(self, per_minute: int | None, minute: float = 60.0, *, told: bool = True) -> None:
@@ -59,7 +56,7 @@ class MinuteLimit:
         self._counts: dict[tuple[str, str], int] = {}
 
     def take(self, key: tuple[str, str], now: float) -> Allowance | None:
-        """Count a request and say what is left; None without a limit."""
+        """Count a request and return the state of the limit; None without a limit."""
         if self._per_minute is None:
             return None
         minute = int(now // self._seconds)

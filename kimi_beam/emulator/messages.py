@@ -1,4 +1,4 @@
-"""A queue of messages that are pulled by lease, as plain code: no socket, no clock.
+"""A message queue with leases, like Cloudflare Queues, without I/O or a clock.
 
 Time is an argument in Unix seconds. A message is delivered at least once: a pull leases it for a while, an
 acknowledgement removes it, and one that is handed back, or whose lease runs out, is delivered again with ``attempts``
@@ -18,11 +18,11 @@ class Message:
     """One message.
 
     Attributes:
-        id: Made up by the queue.
-        body: As it was sent.
-        number: How many were sent before it.
-        sent_at: Unix seconds.
-        visible_at: When it may be pulled (next).
+        id: An id that the queue made.
+        body: The body as it was sent.
+        number: How many messages were sent before it.
+        sent_at: When it was sent, in Unix seconds.
+        visible_at: When it may next be pulled, in Unix seconds.
         attempts: How often it was delivered.
     """
 
@@ -36,7 +36,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message as one pull got it; the lease is what it is acknowledged by."""
+    """A message as one pull delivered it. It is acknowledged by its lease."""
 
     message: Message
     attempts: int
@@ -47,9 +47,9 @@ class Messages:
     """One queue.
 
     Args:
-        seed: Decides the order, which is not that of sending [documented: no order is promised].
+        seed: Decides the order of delivery, which is not that of sending [documented: no order is promised].
         max_retries: Deliveries after the first, before a message is deleted [documented: 3 by default, at most 100].
-        retention: Seconds a message is kept; 4 days [documented: limits].
+        retention: Seconds for which a message is kept; 4 days [documented: limits].
         new_id: Makes the ids of messages and leases.
     """
 
@@ -69,13 +69,13 @@ class Messages:
         self._messages: dict[str, Message] = {}
 
     def send(self, body: bytes, sent_at: float, *, delay: float = 0.0) -> None:
-        """Put a message in; ``sent_at`` may lie in the future, and it cannot be pulled before that and ``delay``."""
+        """Send a message. It can be pulled ``delay`` seconds after ``sent_at``, which may be in the future."""
         message = Message(self._new_id(), body, self._sent, sent_at, sent_at + delay)
         self._sent += 1
         self._messages[message.id] = message
 
     def pull(self, most: int, visibility: float, now: float) -> list[Delivery]:
-        """Lease what is there for ``visibility`` seconds, ``most`` messages at most."""
+        """Lease at most ``most`` messages for ``visibility`` seconds."""
         self._forget(now)
         ready = sorted((m for m in self._messages.values() if m.visible_at <= now), key=self._place)[:most]
         delivered = []
@@ -86,7 +86,7 @@ class Messages:
         return delivered
 
     def acknowledge(self, leases: Iterable[str]) -> int:
-        """Remove messages, by a lease that ran out too [documented]; return how many were still there."""
+        """Remove messages by their leases, also expired ones [documented]; return how many were still there."""
         return sum(self._messages.pop(_leased(lease), None) is not None for lease in leases)
 
     def hand_back(self, leases: Iterable[tuple[str, float]], now: float) -> int:

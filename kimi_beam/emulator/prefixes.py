@@ -1,8 +1,8 @@
-"""The prefix cache: which tokens of a prompt an instance has seen before, from the first on, in whole blocks.
+"""The prefix cache: counts how many tokens at the beginning of a prompt an instance has seen before, in whole blocks.
 
-Tokens are the four bytes of `tokens`; a block is named by the hash of its tokens and of all blocks before it, so equal
-names are equal prefixes [documented: exact token prefix, short inputs under one block do not count; the size of a block
-is assumed]. An instance forgets the blocks it has not used for longest.
+A token is four bytes, as in `tokens`. A block is named by the hash of its tokens and of all blocks before it, so that
+equal names mean equal prefixes [documented: exact token prefix, inputs shorter than one block do not count; the size of
+a block is assumed]. An instance forgets the least recently used blocks.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def blocks(pieces: Iterable[tuple[str, bytes]]) -> tuple[tuple[int, ...], int]:
     """Cut a prompt into blocks.
 
     Args:
-        pieces: The prompt in order: what a piece is (a role, say), which costs nothing, and its bytes. Each piece
-            begins a new token.
+        pieces: The prompt in order, each piece with its kind (a role, say), which costs no tokens, and its bytes. Each
+            piece begins a new token.
 
     Returns:
         The names of all whole blocks, and the number of tokens.
@@ -50,7 +50,7 @@ class Prefixes:
     """The caches of all instances.
 
     Args:
-        instances: How many there are for requests that name no session.
+        instances: How many instances there are for requests without a session.
     """
 
     def __init__(self, instances: int) -> None:
@@ -69,9 +69,9 @@ class Prefixes:
         """Return how many tokens of a prompt an instance has cached, and cache the prompt.
 
         Args:
-            instance: Who answers.
-            names: The prompt's blocks.
-            count: The prompt's tokens; the last is always computed, for the answer begins there.
+            instance: The instance that answers.
+            names: The names of the prompt's blocks.
+            count: The number of the prompt's tokens. The last one is never cached, because the answer begins there.
         """
         cache = self._caches.setdefault(instance, OrderedDict())
         self._caches.move_to_end(instance)

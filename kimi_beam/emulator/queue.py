@@ -1,8 +1,8 @@
-"""The batch queue as plain code: no socket, no clock, no model.
+"""The batch queue without I/O, clock or model: accepts jobs and reports their status.
 
-Time is an argument in Unix seconds, so a test can let a day pass in one line. A job is accepted, waits, runs, is done
-at a known moment, and is forgotten when its retention is over. What is done with the items is the caller's business;
-the queue only holds them until somebody has answered them.
+Time is an argument in Unix seconds, so that a test can let a day pass in one line. A job is accepted, waits, runs, is
+done at a time that is known from the start, and is forgotten after its retention. The queue only stores the items of a
+job; the caller answers them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Job(Generic[Item]):
 
     Attributes:
         id: The request id the client polls with.
-        owner: Account and model; a request id is known only there [assumed: ids are resolved per model queue].
-        items: What was submitted; emptied once ``reply`` holds the answer.
-        accepted_at: Unix seconds.
-        done_at: Unix seconds; infinity for a job that will never be done.
-        fate: What becomes of it.
+        owner: Account and model, for which alone the request id is valid [assumed: ids are resolved per model queue].
+        items: The items that were submitted; emptied once ``reply`` holds the answer.
+        accepted_at: When it was accepted, in Unix seconds.
+        done_at: When it will be done, in Unix seconds; infinity for a job that will never be done.
+        fate: How it will end.
         failure: Code and message of a job that fails.
         reply: The finished job as it was first read, compressed, so that reading it again gives the same bytes
             [observed: works].
-        key: Names its documents, whatever its id is.
+        key: The key of its documents, which does not depend on the id.
     """
 
     id: str
@@ -50,13 +50,13 @@ class Job(Generic[Item]):
 
 
 class Queue(Generic[Item]):
-    """Accepts jobs and says what has become of them.
+    """Accepts jobs and reports their status.
 
     Args:
         latency: Seconds from acceptance until a job is done. The first half it is ``queued``, then ``running``.
         retention: Seconds from acceptance until a job is forgotten.
-        new_id: Makes a request id. Random by default also under a seed: a restarted service must not know the ids of
-            the one before it.
+        new_id: Makes a request id. It is random by default even with a seed, because a restarted service must not know
+            the ids of the one before it.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Queue(Generic[Item]):
 
         Args:
             owner: Account and model.
-            items: What the job consists of.
-            now: Unix seconds.
-            fate: What is to become of it.
+            items: The items of the job.
+            now: The time in Unix seconds.
+            fate: How the job will end.
             failure: Code and message, for the fate ``fails``.
         """
         self._forget(now)
@@ -100,7 +100,7 @@ class Queue(Generic[Item]):
         return job
 
     def poll(self, owner: tuple[str, str], request_id: str, now: float) -> tuple[Status, Job[Item]] | None:
-        """Say how a job stands; None when this owner has no such job, or no longer."""
+        """Return a job and its status; None if this owner has no such job, or no longer."""
         self._forget(now)
         job = self._jobs.get(request_id)
         if job is None or job.owner != owner or job.fate == "expired":

@@ -1,4 +1,4 @@
-"""The batch queue's two requests: submit and poll."""
+"""Handles the two requests of the batch queue: submit and poll."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Jobs:
     """Submits and polls of all accounts.
 
     Args:
-        queue: Where jobs wait.
-        ledger: The books.
-        events: Who is told of jobs.
+        queue: The queue of jobs.
+        ledger: The state across requests.
+        events: Sends the events of jobs.
         writer: Writes finished jobs.
-        thread: Where it does so, so that a large job does not keep other requests waiting.
-        behaviour: The choices for what is not documented.
+        thread: The thread for the writer, so that a large job does not keep other requests waiting.
+        behaviour: The choices where the service is not documented.
         clock: Returns the time in Unix seconds.
     """
 
@@ -64,7 +64,7 @@ class Jobs:
         """Accept a job.
 
         Raises:
-            Refused: It is not accepted.
+            Refused: The job is not accepted.
         """
         now, owner = self._clock(), (call.account, model)
         requests = request.get("requests")
@@ -74,7 +74,7 @@ class Jobs:
             return self._accepted(self._queue.submit(owner, (), now, fate="never_ends"), 0)
         if requests is None:
             work.read(request, model, self._behaviour, alone=False)
-            # Accepted without the wrapper, it dies in the queue [observed].
+            # A submit without the wrapper ``requests`` is accepted but fails in the queue [observed].
             reason = (3030, "1 validation error for VllmBatchRequest")
             return self._accepted(self._queue.submit(owner, (), now, fate="fails", failure=reason), 1)
         if not isinstance(requests, list) or not all(isinstance(item, dict) for item in requests):
@@ -86,7 +86,7 @@ class Jobs:
         key = together(tasks)
         fault = injector.job(key)
         if fault is None:
-            # One machine takes a job [assumed], so its items share a prefix cache.
+            # One machine runs a job [assumed], so that its items share a prefix cache.
             session = call.session if self._behaviour.batch_affinity else None
             instance = self._ledger.prefixes.instance(owner, session)
             tasks = [
@@ -99,7 +99,7 @@ class Jobs:
         return self._accepted(job, len(tasks), key)
 
     async def poll(self, call: Call, model: str, request_id: object) -> Reply:
-        """Say how a job stands, or what has become of it."""
+        """Return the status of a job, or its answers."""
         self._ledger.statistics.polls += 1
         owner = (call.account, model)
         found = self._queue.poll(owner, request_id, self._clock()) if isinstance(request_id, str) else None
@@ -128,12 +128,12 @@ class Jobs:
         return replies.failure(500, code, f"AiError: AiError: {message} ({job.id})")
 
     async def _written(self, job: Job[Task]) -> bytes:
-        """Write a job that is read for the first time; polls that come meanwhile wait for the same answer."""
+        """Write a job when it is first read; polls that arrive meanwhile wait for the same answer."""
         writing = self._writing.get(job.id)
         if writing is None:
             writing = self._writing[job.id] = asyncio.ensure_future(self._write(job))
             writing.add_done_callback(lambda _: self._writing.pop(job.id, None))
-        # A client that hangs up must not cancel what others wait for.
+        # A client that hangs up must not cancel the answer for which others wait.
         return await asyncio.shield(writing)
 
     async def _write(self, job: Job[Task]) -> bytes:

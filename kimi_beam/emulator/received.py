@@ -1,4 +1,4 @@
-"""One request as the service sees it: where it came in, and what came with it."""
+"""A request as the service receives it: the endpoint, headers, ids and body."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kimi_beam.emulator.refusals import BadInput, Refused
 _PROVIDER: Final = "workers-ai/"
 
 Surface = Literal["run", "chat", "openai"]
-"""``run`` is Workers AI's own form, ``chat`` its OpenAI-compatible one, ``openai`` that of servers elsewhere."""
+"""The endpoint: ``run`` is Workers AI's own, ``chat`` its OpenAI-compatible one, ``openai`` that of other servers."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One POST.
+    """A POST request.
 
     Attributes:
-        surface: The form of the reply.
-        body: As sent.
-        headers: Names in lower case.
-        account: The account id of the path; empty where the path has none.
-        model: The model id of the path; None where the body names it.
+        surface: The kind of endpoint, which decides the form of the reply.
+        body: The body as sent.
+        headers: The headers, names in lower case.
+        account: The account id in the path; empty if the path has none.
+        model: The model id in the path; None if the body names the model.
         queued: Whether the query says ``queueRequest=true``.
-        gateway: The gateway of the path; None where a header may name it.
+        gateway: The gateway in the path; None if only a header may name it.
         wrapped: Whether the body is ``{"model": …, "input": {…}}`` [documented: ai-gateway/usage/rest-api].
         compat: Whether the model must be named with its provider, ``workers-ai/@cf/…`` [documented].
     """
@@ -44,14 +44,14 @@ class Call:
 
     @property
     def session(self) -> str | None:
-        """The model instance the client wants [documented: ``x-session-affinity``]."""
+        """The session whose model instance the client wants [documented: ``x-session-affinity``]."""
         return self.headers.get("x-session-affinity")
 
     def read(self) -> tuple[str | None, dict[str, Any]]:
         """Return the model that is asked for and the request itself.
 
         Raises:
-            BadInput: The body is not what the input schema asks for.
+            BadInput: The body does not fit the input schema.
             Refused: 2008, the provider is missing.
         """
         request = _object(self.body)

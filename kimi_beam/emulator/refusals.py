@@ -1,7 +1,7 @@
-"""What the service refuses with: Cloudflare's internal codes, their HTTP status and their words.
+"""The errors of the service: Cloudflare's internal codes, their HTTP status and their messages.
 
-Source: Cloudflare's page of Workers AI errors [documented: platform/errors, 2026-07-29] and, for the codes it leaves
-out, bug reports and captures [observed]. A status with a question mark there is a choice here [assumed]: 400.
+Source: Cloudflare's page of Workers AI errors [documented: platform/errors, 2026-07-29]; bug reports and captures for
+the codes that are not on it [observed]. Where that page has a question mark for the status, 400 is assumed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ CODES: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
         8007: (400, "This model does not support request queuing"),
         9106: (400, "Authentication failed: malformed Authorization header"),
         10000: (401, "Authentication error"),
-        # Of Queues [documented: queues/reference/error-codes; its statuses are names, the numbers are assumed]
+        # Cloudflare Queues [documented: queues/reference/error-codes, by names; the numbers of the statuses are
+        # assumed]
         10104: (404, "Queue does not exist"),
         10206: (400, "Batch count out of bounds"),
         10207: (400, "JSON request body does not match the expected schema"),
@@ -63,17 +64,17 @@ CODES: Final[Mapping[int, tuple[int, str]]] = MappingProxyType(
         15000: (500, "Unknown error"),
     }
 )
-"""Internal code to HTTP status and words."""
+"""HTTP status and message of each internal code."""
 
 
 class Refused(Exception):  # noqa: N818 - it is the service's own word for it
-    """A request, or an item of one, that gets no answer.
+    """A request, or an item of one, is refused.
 
     Attributes:
         code: Cloudflare's internal code.
         status: HTTP status.
-        message: What ``errors[0].message`` says.
-        headers: What else the reply carries.
+        message: The text of ``errors[0].message``.
+        headers: Further headers of the reply.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""The shapes of every answer the service gives, as plain values: no state, no time of its own.
+"""Builds the replies of the service as plain values, without state or a clock.
 
-Field names and order follow a live K2.6 job captured on 2026-07-16 [observed] where nothing else is said. One value is
-never the service's: ``model`` of a completion says who wrote it (`signed`), so that no answer can pass for Kimi's.
+Unless stated otherwise, field names and their order follow a K2.6 job captured on 2026-07-16 [observed]. One value
+always differs from the service's: the ``model`` of a completion says that the emulator wrote it (`signed`), so that no
+answer can be taken for Kimi's.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Reply:
 
     Attributes:
         status: HTTP status.
-        body: All of it, unless it comes in ``pieces``.
-        headers: Beside those of every reply.
+        body: The whole body, unless there are ``pieces``.
+        headers: Headers in addition to those of every reply.
         media_type: Content type.
-        error: Code and message, where it is a failure.
+        error: Code and message of a failure; None for a success.
         pieces: The parts of a stream, in order.
         pause: Seconds before each part but the first.
         cut: Whether the connection is closed after the last part as if the network had failed.
@@ -64,16 +65,16 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Completion:
-    """What was written for one item.
+    """The answer to one item.
 
     Attributes:
         id: 32 hex digits [observed].
-        content: The answer; None when nothing but reasoning came, or tool calls did.
+        content: The text; None if there is only reasoning, or tool calls.
         finish_reason: ``stop``, ``length`` or ``tool_calls``.
         prompt_tokens: Estimated tokens of the prompt.
         completion_tokens: Estimated tokens of content and reasoning.
         cached_tokens: Part of ``prompt_tokens`` that came from the prefix cache.
-        reasoning: What was thought; None when thinking was off.
+        reasoning: The reasoning; None if thinking was off.
         tool_calls: The functions to call.
     """
 
@@ -104,12 +105,12 @@ def failure(status: int, code: int, message: str, headers: Mapping[str, str] | N
 
 
 def refused(refusal: Refused) -> Reply:
-    """Return the failure that a refusal is."""
+    """Return the reply for a refusal."""
     return failure(refusal.status, refusal.code, refusal.message, refusal.headers)
 
 
 def in_openai_form(reply: Reply) -> Reply:
-    """Put a failure into OpenAI's words [observed once on ``/ai/v1``: the form; assumed: its codes]; others stay."""
+    """Convert a failure to OpenAI's form [observed once on ``/ai/v1``; its codes are assumed]; successes stay."""
     if reply.error is None:
         return reply
     code, message = reply.error
@@ -121,7 +122,7 @@ def in_openai_form(reply: Reply) -> Reply:
 
 
 def bad_gateway() -> Reply:
-    """Answer as an edge does that never reached the service: 502, HTML, no envelope [observed: SDK retry lists]."""
+    """Answer like an edge server that cannot reach the service: 502, HTML, no envelope [observed: SDK retry lists]."""
     page = b"<html>\n<head><title>502 Bad Gateway</title></head>\n<body><h1>502 Bad Gateway</h1></body>\n</html>\n"
     return Reply(502, page, media_type="text/html")
 
@@ -132,7 +133,7 @@ def pending(request_id: str, model: str, status: str) -> Json:
 
 
 def signed(model: str, *, rule_based: bool) -> str:
-    """Return the ``model`` of a completion: the id that was asked for, and that it did not write this.
+    """Return the ``model`` of a completion: the id that was asked for, with a note that this model did not write it.
 
     Args:
         model: The id that was asked for.
@@ -162,7 +163,7 @@ def batch_completion(
                 "index": 0,
                 "finish_reason": choice["finish_reason"],
                 "logprobs": None,
-                # The stop token's id in the capture; a cut answer met none.
+                # The id of the stop token in the capture; a cut answer has none.
                 "matched_stop": None if choice["finish_reason"] == "length" else 163586,
                 "message": choice["message"],
             }
@@ -172,7 +173,7 @@ def batch_completion(
 
 
 def usage(completions: Iterable[Completion]) -> Json:
-    """Sum the usage of a job; only here are cached tokens reported [observed]."""
+    """Add up the usage of a job. Cached tokens are reported only here [observed]."""
     prompt = answer = cached = 0
     for completion in completions:
         prompt += completion.prompt_tokens
@@ -185,12 +186,12 @@ def item(position: int, reference: str | None, *, array: str, result: Json | Non
     """Make one element of a finished job's array.
 
     Args:
-        position: Where the item stood in ``requests``.
-        reference: The ``external_reference`` that was sent; None when none was: then ``results`` has no such key
+        position: The item's index in ``requests``.
+        reference: The ``external_reference`` of the request. None if it had none; then ``results`` has no such key
             [observed] and ``responses`` has null [documented].
         array: ``results`` or ``responses``.
-        result: The chat completion, or None when the item failed without a result.
-        error: The reason of a failure; None is success or a failure told in ``result``.
+        result: The chat completion, or None if the item failed without a result.
+        error: The error of a failure; None for a success, and for a failure that ``result`` reports.
     """
     failed = error is not None or result is None or "errors" in result
     reason = {} if error is None else {"error": error}

@@ -1,4 +1,4 @@
-"""An emulator on a real port: started in a thread, stopped within a second, used as a context manager."""
+"""`Emulator`: runs the service on a real port in a thread of this process, as a context manager."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kimi_beam.emulator.server import BASE_PATH, application
 from kimi_beam.emulator.service import Service
 from kimi_beam.emulator.work import Answer
 
-HOST: Final = "127.0.0.1"  # never anything else: whoever can reach it can use it
+HOST: Final = "127.0.0.1"  # never another address, because anyone who can reach the emulator can use it
 
 
 class Emulator:
@@ -34,10 +34,10 @@ class Emulator:
         token: The only API token accepted; None accepts any that is not empty.
         behaviour: The choices where Workers AI is not documented; None is `Behaviour()`.
         answer: A function of the messages and the JSON Schema (None without one) that returns the answer's text, in
-            place of the rule-based model. Called in another thread. What it raises becomes the item's failure.
-        clock: Returns the time in Unix seconds; a test can let a day pass.
-        log: Takes a line about each request: what was asked and what came of it, never tokens or documents. It is
-            called in the emulator's thread. None: nothing is written.
+            place of the rule-based model. Called in another thread. An exception fails the item.
+        clock: Returns the time in Unix seconds, so that a test can let a day pass.
+        log: Called in the emulator's thread with a line about each request: path, sizes and status, never tokens or
+            documents. None: nothing is logged.
 
     Raises:
         FaultsError: The faults are not understood.
@@ -72,23 +72,23 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """What to give a client in place of ``https://api.cloudflare.com/client/v4``."""
+        """The base URL for clients, in place of ``https://api.cloudflare.com/client/v4``."""
         if self._base_url is None:
             raise RuntimeError("the emulator has not been started")
         return self._base_url
 
     @property
     def openai_url(self) -> str:
-        """What to give a client as the root of an OpenAI-compatible server that is not Cloudflare's."""
+        """The root URL of an OpenAI-compatible server that is not Cloudflare's."""
         return self.base_url.removesuffix(BASE_PATH) + "/v1"
 
     @property
     def gateway_url(self) -> str:
-        """What to give a client in place of ``https://gateway.ai.cloudflare.com/v1``, the older form of AI Gateway."""
+        """The root URL of the older form of AI Gateway, in place of ``https://gateway.ai.cloudflare.com/v1``."""
         return self.openai_url
 
     def stats(self) -> dict[str, Any]:
-        """Return what ``GET /stats`` returns; also after the emulator was stopped.
+        """Return the counters of ``GET /stats``, also after the emulator was stopped.
 
         Keys: ``submits``, ``items``, ``polls``, ``runs``, ``throttled``, ``documents`` (different documents billed),
         ``documents_paid_more_than_once``, ``paid_twice`` (payments beyond the first of each document),
@@ -107,12 +107,12 @@ class Emulator:
 
         Raises:
             OSError: The port is taken.
-            RuntimeError: It was started before; an emulator lives once.
+            RuntimeError: It was started before. An emulator can be started only once.
         """
         if self._thread is not None:
             raise RuntimeError("an emulator can be started only once")
-        # Bound and listening before the thread starts: no moment in which a client is refused or the port is lost.
-        # TCP by name: asyncio switches Nagle's algorithm off only where it reads that, and each reply would wait 40 ms.
+        # The socket listens before the thread starts, so that no client is refused and the port cannot be lost.
+        # The protocol is named because asyncio otherwise leaves Nagle's algorithm on, and each reply would take 40 ms.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -129,7 +129,7 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """Close every connection and end the thread; harmless when it is not running."""
+        """Close every connection and end the thread. Does nothing if it is not running."""
         self._service.close()
         if self._server is not None and self._thread is not None and self._thread.is_alive():
             self._server.stop()
@@ -153,16 +153,16 @@ class Emulator:
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 whose requests know their transport, so that a fault can cut it."""
+    """HTTP/1.1 whose requests know their transport, so that a fault can cut the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the transport where the application finds it: in the ``state`` of every request's scope."""
+        """Put the transport into the ``state`` of every request's scope, where the application finds it."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it is ready, and stops at once instead of waiting for its clients."""
+    """A uvicorn server that signals when it is ready, and stops at once instead of waiting for its clients."""
 
     def __init__(self, service: Service, log: Callable[[str], None] | None) -> None:
         answers = application(service)
@@ -206,4 +206,4 @@ class _Server(uvicorn.Server):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # for the transports to notice
+        await asyncio.sleep(0)  # lets the transports notice that they were closed

@@ -1,4 +1,4 @@
-"""The HTTP side: routes and encoding, nothing that decides."""
+"""The HTTP server of the emulator: routes and encoding. `service` decides what is answered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASE_PATH: Final = "/client/v4"
 _AI: Final = BASE_PATH + "/accounts/{account}/ai"
 _MESSAGES: Final = BASE_PATH + "/accounts/{account}/queues/{queue}/messages/"
 _GATEWAY: Final = "/v1/{account}/{gateway}"
-_MOST_BYTES: Final = 100_000_000  # far beyond what was seen accepted; more is refused, so that memory stays bounded
+_MOST_BYTES: Final = 100_000_000  # larger bodies are refused to bound memory; 47 MB were seen accepted
 _NOT_ALLOWED: Final = replies.failure(405, 7001, "Method not allowed for this route")
 
 
@@ -46,7 +46,7 @@ def application(service: Service) -> Starlette:
             reply = await service.handle(_call(request, surface, body, wrapped=wrapped, compat=compat))
             if reply is None:
                 await _hang_up(request)
-                return Response()  # nobody is there to read it
+                return Response()  # the connection is closed, so nobody reads this
             return _response(reply)
 
         return Route(path, endpoint, methods=["POST"])
@@ -105,7 +105,7 @@ def application(service: Service) -> Starlette:
 
 
 class _Events(Response):
-    """A reply in pieces: each is sent when its time has come."""
+    """A reply in pieces, each of which is sent at its time."""
 
     def __init__(self, reply: Reply, headers: Mapping[str, str]) -> None:
         super().__init__(b"", reply.status, headers, reply.media_type)
@@ -149,13 +149,13 @@ def _error(reply: Reply) -> Callable[[Request, Exception], Awaitable[Response]]:
 
 
 def _response(reply: Reply) -> Response:
-    # Its own name, so that nobody takes it for the service; Cloudflare's is ``cloudflare``.
+    # The emulator's own name, as the real service says ``cloudflare`` here.
     headers = {"cf-ai-req-id": str(uuid4()), "server": NAME, **reply.headers}
     return _Events(reply, headers) if reply.pieces else Response(reply.body, reply.status, headers, reply.media_type)
 
 
 async def _body(request: Request) -> bytes | None:
-    """Read the body; None when it is larger than anything the service takes."""
+    """Read the body; None if it is larger than `_MOST_BYTES`."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -170,6 +170,6 @@ async def _hang_up(request: Request) -> None:
     transport = request.state.transport
     assert isinstance(transport, asyncio.Transport)
     transport.abort()
-    # Until the server has noticed, it would still try to send what this endpoint returns.
+    # Waits until the server has noticed, because it would otherwise try to send what this endpoint returns.
     while (await request.receive())["type"] != "http.disconnect":
         pass

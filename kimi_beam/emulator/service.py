@@ -1,9 +1,9 @@
-"""The service itself: what every request is answered, without a socket.
+"""The service without its HTTP server: decides what every request is answered.
 
-`Service.handle` is one POST. It runs in one event loop and touches its state only there; answers are written in a
-worker thread, so that a large job does not keep other requests waiting. What a request must pass before it is a
-submit, a poll (`jobs`) or a run (`runs`) is decided here, in this order: account and token, gateway and its cache,
-model, queue, limit a minute, faults.
+`Service.handle` answers one POST. It runs in one event loop and changes its state only there; answers are written in a
+worker thread, so that a large job does not keep other requests waiting. Each request is checked here in this order:
+account and token, gateway and its cache, model, queue, limit per minute, faults. Then it is handed to `queue_requests`
+(a submit or a poll) or `synchronous_requests` (a run).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Service:
     Args:
         latency: Seconds a job takes, and a synchronous run.
         seed: Decides faults and the order of items.
-        faults: Which faults strike how often.
+        faults: How often each fault strikes.
         token: The only API token accepted; None accepts any that is not empty.
-        behaviour: The choices for what is not documented.
-        answer: Replaces the rule-based model; None keeps it.
+        behaviour: The choices where the service is not documented.
+        answer: The function that replaces the rule-based model; None keeps the model.
         clock: Returns the time in Unix seconds.
     """
 
@@ -88,7 +88,7 @@ class Service:
             clock=clock,
         )
 
-    # What an operator asks for
+    # Requests of the operator
 
     def stats(self) -> dict[str, object]:
         """Return the counters; see ``GET /stats``."""
@@ -101,7 +101,7 @@ class Service:
         }
 
     def reset(self) -> None:
-        """Set the counters to zero; jobs, what is cached, and what the faults remember, stay."""
+        """Set the counters to zero. Jobs, caches and the memory of the faults stay."""
         self._ledger.reset()
         self._queue.reset_statistics()
         self._events.counted.clear()
@@ -111,10 +111,10 @@ class Service:
         self._closing = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    # What a client asks for
+    # Requests of clients
 
     async def handle(self, call: Call) -> Reply | None:
-        """Answer one request; None means: close the connection without a reply."""
+        """Answer one request; None means that the connection has to be closed without a reply."""
         try:
             reply = await self._pass(call)
         except Refused as refusal:
@@ -131,8 +131,8 @@ class Service:
         Args:
             account: The account id of the path.
             page: ``search`` or ``schema``.
-            query: Of the URL.
-            headers: Of the request, names in lower case.
+            query: The parameters of the URL.
+            headers: The headers of the request, names in lower case.
         """
         try:
             access.check_account(account, self._behaviour)
@@ -147,14 +147,14 @@ class Service:
     def handle_messages(
         self, account: str, queue: str, action: Literal["pull", "ack"], body: bytes, headers: Mapping[str, str]
     ) -> Reply | None:
-        """Answer a pull consumer; None means: close the connection without a reply.
+        """Answer a pull consumer; None means that the connection has to be closed without a reply.
 
         Args:
             account: The account id of the path.
             queue: The queue id of the path.
-            action: What is asked for.
-            body: As sent.
-            headers: Of the request, names in lower case.
+            action: Whether messages are pulled or acknowledged.
+            body: The body as sent.
+            headers: The headers of the request, names in lower case.
         """
         try:
             access.check_account(account, self._behaviour)
@@ -206,7 +206,7 @@ class Service:
     async def _admit(self, call: Call) -> Reply | None:
         """Answer a request that may be over a limit."""
         local = call.surface == "openai"
-        # A model in the path is looked at before the body is.
+        # A model in the path is checked before the body is read.
         model = access.check_model(call.model, self._behaviour, local=local) if call.model is not None else None
         asked, request = call.read()
         model = model or access.check_model(asked, self._behaviour, local=local)

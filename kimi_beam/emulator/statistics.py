@@ -1,4 +1,4 @@
-"""What an emulator counts, so that a test can ask whether a client paid for the same document twice."""
+"""The emulator's counters, by which a test can see whether a client paid for the same document twice."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Statistics:
     """Counters since the start or the last reset.
 
     Attributes:
-        submits: Jobs accepted, also those whose reply was lost.
-        items: Items of these jobs.
-        polls: Polls answered, whatever the answer.
-        runs: Synchronous runs accepted.
+        submits: Accepted jobs, including those whose reply was lost.
+        items: The items of these jobs.
+        polls: Polls, with any answer.
+        runs: Accepted synchronous runs.
         throttled: Requests of any kind that were refused with 429.
         prompt_tokens: Estimated tokens of all billed prompts.
-        completion_tokens: Estimated tokens of all answers written so far; a job is written when it is first read.
-        payments: Document key to the number of times it was billed.
+        completion_tokens: Estimated tokens of the answers written so far; a job is written when it is first read.
+        payments: How often each document was billed, by the document's key.
     """
 
     submits: int = 0
@@ -34,7 +34,7 @@ class Statistics:
     _extra: int = 0
 
     def bill(self, documents: Iterable[str], prompt_tokens: int) -> None:
-        """Count documents as paid for, and their prompts."""
+        """Count documents as paid for, and the tokens of their prompts."""
         self.prompt_tokens += prompt_tokens
         for key in documents:
             self.payments[key] += 1
@@ -43,7 +43,7 @@ class Statistics:
                 self._more_than_once += self.payments[key] == 2
 
     def snapshot(self) -> dict[str, object]:
-        """Return the counters as plain values; cheap, and safe while another thread counts on."""
+        """Return the counters as plain values. This is quick, and safe while another thread changes them."""
         return {
             "submits": self.submits,
             "items": self.items,

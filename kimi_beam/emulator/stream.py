@@ -1,6 +1,6 @@
-"""A completion as server-sent events, one chunk after another.
+"""Writes a completion as server-sent events, one chunk after another.
 
-The chunk is the one of a captured stream [observed]; what may or may not come is `Behaviour`'s.
+The form of a chunk is that of a captured stream [observed]; its optional parts are chosen by `Behaviour`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _CHARACTERS: Final = 16  # of text in a chunk
 
 @dataclass(frozen=True)
 class Style:
-    """How a stream is written.
+    """The optional parts of a stream.
 
     Attributes:
-        reasoning_field: Where reasoning stands.
-        usage: On every chunk, in one last chunk without choices, or nowhere.
+        reasoning_field: The field that holds reasoning.
+        usage: Whether usage is on every chunk, in one last chunk without choices, or nowhere.
         closing: Whether an event in the form of older models precedes the end.
         echo: Whether text is repeated as ``response``.
         padding: Whether chunks have random padding.
@@ -40,13 +40,13 @@ class Style:
 
 
 def events(completion: Completion, *, model: str, created: int, style: Style) -> tuple[bytes, ...]:
-    """Return the events of a completion, the end included.
+    """Return the events of a completion, with the one that ends the stream.
 
     Args:
-        completion: What was written.
-        model: What the chunks name.
-        created: Unix seconds.
-        style: How.
+        completion: The answer.
+        model: The model that the chunks name.
+        created: The time in Unix seconds that the chunks name.
+        style: The optional parts of the stream.
     """
     total = usage_of(
         completion.prompt_tokens, completion.completion_tokens, {"cached_tokens": completion.cached_tokens}
@@ -89,7 +89,7 @@ def _chunk(completion: Completion, model: str, created: int) -> Json:
 
 
 def _deltas(completion: Completion, reasoning_field: ReasoningField) -> Iterator[tuple[Json, str]]:
-    """Yield every delta with the text it adds: the role first, the reason of the end in an empty one at last."""
+    """Yield every delta and its text. The first one has the role; the last one has the finish reason and no text."""
     yield {"role": "assistant", "content": ""}, ""
     for text in _cut(completion.reasoning or ""):
         yield thought(text, reasoning_field), text
@@ -109,6 +109,6 @@ def _cut(text: str) -> Iterator[str]:
 
 
 def _padding(key: str) -> str:
-    """Return letters of a varying number, so that the size of an event does not tell its text."""
+    """Return a varying number of letters, so that the size of an event does not reveal its text."""
     digest = blake2b(key.encode(), digest_size=16).digest()
     return "".join(chr(ord("a") + byte % 26) for byte in digest[: 1 + digest[0] % 16])

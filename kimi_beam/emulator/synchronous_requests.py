@@ -1,4 +1,4 @@
-"""Synchronous requests: one chat, answered at once or as a stream."""
+"""Handles synchronous requests: one chat, answered in one piece or as a stream."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Runs:
     """Runs of all accounts.
 
     Args:
-        ledger: The books.
-        writer: Answers.
-        thread: Where it does so.
-        behaviour: The choices for what is not documented.
+        ledger: The state across requests.
+        writer: Writes answers.
+        thread: The thread for the writer.
+        behaviour: The choices where the service is not documented.
         latency: Seconds a run takes; a stream's events are spread over them.
         clock: Returns the time in Unix seconds.
     """
@@ -47,7 +47,7 @@ class Runs:
         self._writer = writer
         self._thread = thread
         self._behaviour = behaviour
-        # What only Cloudflare refuses.
+        # Only Cloudflare refuses these two.
         self._elsewhere = replace(behaviour, null_content="accepted", image_urls="accepted")
         self._latency = latency
         self._clock = clock
@@ -58,7 +58,7 @@ class Runs:
         """Answer a request.
 
         Raises:
-            Refused: It gets no answer.
+            Refused: The request is refused.
         """
         if len(call.body) > self._behaviour.size_limit:
             raise Refused(3006)
@@ -110,7 +110,7 @@ class Runs:
         return replace(reply, headers={"cf-ai-neurons": str(neurons)})  # observed: on 2xx only
 
     async def _completed(self, task: Task, model: str, name: str) -> Completion:
-        if task.refusal is not None:  # only by a fault: what was read has been refused before
+        if task.refusal is not None:  # the refusal of a fault, as other refusals were raised when the task was read
             raise jsonmode.not_met(self._behaviour)
         if task.fault == "failed_item":
             raise Refused(8005, f"AiError: AiError: the request could not be processed ({uuid4()})")
@@ -144,13 +144,13 @@ def _stream(events: tuple[bytes, ...], seconds: float, *, cut: bool = False) -> 
 
 
 def _first_error() -> Json:
-    """Make the event that is an error under HTTP 200 [observed: its ``errors``; assumed: the rest]."""
+    """Make an event that reports an error under HTTP 200 [observed: its ``errors``; assumed: the rest]."""
     refusal = Refused(3040)
     return {"errors": [{"message": refusal.message, "code": refusal.code}], "success": False, "result": {}}
 
 
 def _busy(request: Json) -> bool:
-    """Whether a request would rather be refused than wait [documented: reject-if-busy]."""
+    """Whether a request asks to be refused if it would have to wait [documented: reject-if-busy]."""
     options = request.get("options")
     if not isinstance(options, dict | None):
         raise BadInput("Type mismatch of '/options', 'object' expected")

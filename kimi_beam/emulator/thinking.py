@@ -1,4 +1,4 @@
-"""Thinking: whether a request leaves it on, and the text that stands for it."""
+"""Thinking: reads the switches in a request, and writes the placeholder for the model's reasoning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check(request: Mapping[str, Any]) -> None:
     """Check the fields about thinking [documented: input schema].
 
     Raises:
-        BadInput: An effort that does not exist, or switches that are no object.
+        BadInput: The effort does not exist, or the switches are no object.
     """
     if request.get("reasoning_effort") not in ("low", "medium", "high", None):
         raise BadInput("'/reasoning_effort' must be one of 'low', 'medium', 'high', null")
@@ -27,18 +27,18 @@ def check(request: Mapping[str, Any]) -> None:
 
 
 def is_switched(request: Mapping[str, Any]) -> bool:
-    """Whether a request says anything at all about thinking."""
+    """Whether a request has any switch about thinking."""
     said = request.get("chat_template_kwargs") or {}
     return "reasoning_effort" in request or any(switch in said for switch in _SWITCHES)
 
 
 def is_on(request: Mapping[str, Any], model: str, rule: Literal["any", "documented", "ignored"]) -> bool:
-    """Whether the model thinks about a request; it does unless it is told not to [documented].
+    """Whether the model thinks about a request, which it does unless a switch turns it off [documented].
 
     Args:
         request: The request.
-        model: The model that answers; K2.7 cannot be stopped [documented: its input schema].
-        rule: Which switches work; see `Behaviour.thinking_switch`.
+        model: The model that answers. K2.7 always thinks [documented: its input schema].
+        rule: The switches that work; see `Behaviour.thinking_switch`.
     """
     if model == K2_7 or rule == "ignored":
         return True
@@ -51,6 +51,6 @@ def is_on(request: Mapping[str, Any], model: str, rule: Literal["any", "document
 
 
 def text(count: int) -> str:
-    """Return reasoning of a number of tokens: the note that no model wrote it, as often as fits."""
+    """Return reasoning of this many tokens: the note that no model wrote it, repeated."""
     size = count * tokens.BYTES_PER_TOKEN
     return (NOTE + "; " + (NOTE + "; ") * (size // len(NOTE)))[:size]

@@ -1,7 +1,7 @@
-"""How many tokens a text is said to have.
+"""Estimates the number of tokens of a text: one for every four bytes of UTF-8, rounded up.
 
-An estimate, stated so that figures can be checked by hand: one token for every four bytes of UTF-8, rounded up
-[assumed: the usual rule of thumb; Kimi's own tokenizer is not part of this package].
+The rule is simple so that figures can be checked by hand [assumed: the usual rule of thumb; Kimi's own tokenizer is not
+part of this package].
 """
 
 from __future__ import annotations

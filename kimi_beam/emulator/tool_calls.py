@@ -1,8 +1,9 @@
-"""Tools: what a request declares, and when the stand-in calls them.
+"""Tools: reads the functions that a request declares, and decides which of them the stand-in calls.
 
-A named function is called, as on Kimi [observed: the named form is enforced]. Where the model may choose, a rule stands
-for its judgement: it calls what the chat names, and what has required parameters that the document answers, each once
-after the user's last turn. The arguments are filled by the same rules as an answer.
+A function that is named by ``tool_choice`` is called, as on Kimi [observed: the named form is enforced]. If the model
+may choose, a rule replaces its judgement: it calls the functions that the chat names, and those whose required
+parameters the document answers, each once after the user's last turn. The arguments are filled in by the same rules as
+an answer.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class Function:
 
 @dataclass(frozen=True)
 class Tools:
-    """What a request says of tools.
+    """The tools of a request.
 
     Attributes:
-        functions: In the order of the request.
-        choice: Whether one must be called.
-        named: The only one to call, for the choice ``named``.
-        parallel: Whether more than one may be called at once.
+        functions: The declared functions in the order of the request.
+        choice: Whether a function must be called.
+        named: The only function to call, for the choice ``named``.
+        parallel: Whether several functions may be called at once.
     """
 
     functions: tuple[Function, ...] = ()
@@ -47,8 +48,8 @@ def read(request: Mapping[str, Any]) -> Tools:
     """Read ``tools``, ``tool_choice`` and ``parallel_tool_calls``.
 
     Raises:
-        BadInput: A tool that is no function [documented: input schema].
-        Refused: 8001, a choice that does not exist [observed: ``any``] or names no declared function [assumed].
+        BadInput: A tool is no function [documented: input schema].
+        Refused: 8001, the choice does not exist [observed: ``any``] or names no declared function [assumed].
     """
     declared = request.get("tools")
     if not isinstance(declared, list | None):
@@ -72,13 +73,13 @@ def read(request: Mapping[str, Any]) -> Tools:
 def chosen(
     tools: Tools, messages: Sequence[Mapping[str, Any]], *, binding: bool, fills: Callable[[Function], bool]
 ) -> list[Function]:
-    """Return the functions to call now; none means: answer in words.
+    """Return the functions to call now; if there are none, the model answers in words.
 
     Args:
-        tools: What was declared.
+        tools: The tools of the request.
         messages: The chat.
-        binding: Whether ``required`` is; else it is advice.
-        fills: Whether the document answers all that a function requires.
+        binding: Whether ``tool_choice: "required"`` is enforced; if not, it is only advice.
+        fills: Returns whether the document answers all required parameters of a function.
     """
     if tools.choice == "none":
         return []
@@ -93,7 +94,7 @@ def chosen(
 
 
 def results(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return what tools have answered since the user's last turn, as text: an object's values get their labels."""
+    """Return the results of tools since the user's last turn as text, in which an object's values have labels."""
     lines: list[str] = []
     for message in _since_user(messages):
         if message.get("role") != "tool":

@@ -1,7 +1,7 @@
-"""Images in a chat: what is looked at before any model would see them.
+"""Checks the images in a chat, as the service does before a model sees them.
 
-Nothing looks at the picture itself: a data URI must be of an image and be base64, as far as it was seen to matter
-[observed: SVG → 8005, bad base64 → 5004]. Neither size nor number is limited [documented: no limit is].
+The picture itself is not decoded: a data URI must be of an image type and valid base64 [observed: SVG → 8005, bad
+base64 → 5004]. Neither the size nor the number is limited [documented: no limit].
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MEDIA: Final = ("image/png", "image/jpeg", "image/jpg", "image/webp", "image/gi
 
 
 def images(content: object) -> Iterator[str]:
-    """Yield the addresses of a message's images."""
+    """Yield the URLs of a message's images."""
     if isinstance(content, Sequence) and not isinstance(content, str | bytes):
         for part in content:
             if isinstance(part, Mapping) and part.get("type") == "image_url":
@@ -26,7 +26,7 @@ def images(content: object) -> Iterator[str]:
 
 
 def address(part: Mapping[str, Any]) -> str:
-    """Return where an image part's picture is; the empty string where it does not say."""
+    """Return the URL of an image part; the empty string if it has none."""
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, Mapping) else image
     return url if isinstance(url, str) else ""
@@ -37,11 +37,11 @@ def check(messages: Sequence[Mapping[str, Any]], image_urls: Literal["refused", 
 
     Args:
         messages: The chat.
-        image_urls: What becomes of images that lie elsewhere; see `Behaviour.image_urls`.
+        image_urls: Whether https URLs are accepted; see `Behaviour.image_urls`.
 
     Raises:
-        BadInput: A part that the input schema does not have.
-        Refused: An image that is not taken.
+        BadInput: The input schema has no such part.
+        Refused: An image is not accepted.
     """
     for message in messages:
         content = message.get("content")
@@ -56,7 +56,7 @@ def check(messages: Sequence[Mapping[str, Any]], image_urls: Literal["refused", 
 
 
 def check_texts(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a text that looks like a picture, as the service was seen to do; see `Behaviour.image_texts`.
+    """Refuse a text that looks like a picture, as the service was observed to do; see `Behaviour.image_texts`.
 
     Raises:
         Refused: 8006.

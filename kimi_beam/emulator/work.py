@@ -1,4 +1,4 @@
-"""One item of work: what a request asks for, checked, and the completion that is written for it."""
+"""Checks one chat request and turns it into a `Task`; answers a task with a completion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.damage import shorten, spoil
 from kimi_beam.emulator.refusals import BadInput, Refused
 from kimi_beam.emulator.replies import Completion, ToolCall
-from kimi_beam.emulator.rules import model
 
 Answer = Callable[[list[Any], "dict[str, Any] | None"], str]
-"""What may replace the rule-based model: messages and JSON Schema (None without one) to the answer's text."""
+"""A replacement for the rule-based model: takes messages and JSON Schema (or None), returns the answer's text."""
 
 _ROLES: Final = ("developer", "system", "user", "assistant", "tool", "function")
 _RANGES: Final = {
@@ -40,13 +39,13 @@ class Task:
     Attributes:
         body: The request as sent; compressed JSON while it waits in the queue.
         reference: ``external_reference``, None when none was sent.
-        key: Names the document: the hash of the last user message's content.
+        key: The key of the document: the hash of the last user message's content.
         prompt_tokens: Estimated tokens of all messages, images and tools.
-        blocks: The prompt's blocks, by which a prefix cache knows it; dropped once it was looked up.
+        blocks: The names of the prompt's blocks in the prefix cache; dropped after the lookup.
         structured: Whether a ``json_schema`` was asked for.
         fault: The item's fault, None for none.
         cached_tokens: How much of the prompt came from the prefix cache.
-        refusal: Code and message of why it gets no answer, None if it does.
+        refusal: Code and message if it is refused, else None.
     """
 
     body: Mapping[str, Any] | bytes
@@ -60,7 +59,7 @@ class Task:
     refusal: tuple[int, str] | None = None
 
     def packed(self) -> Task:
-        """Return the task as it waits in a queue: a hundred thousand of them must fit into memory.
+        """Return the task with its request compressed, because a hundred thousand waiting tasks must fit into memory.
 
         Raises:
             BadInput: It is nested too deeply.
@@ -79,18 +78,18 @@ class Task:
 
 
 def read(body: Mapping[str, Any], asked: str, behaviour: Behaviour, *, alone: bool = True) -> Task:
-    """Check one request and take from it what matters here; unknown fields are ignored [documented: allowed].
+    """Check one request and make its task. Unknown fields are ignored [documented: allowed].
 
     Args:
         body: The request.
         asked: The model that was asked for.
-        behaviour: What is refused.
-        alone: Whether it is a request of its own. In a job, what the model itself would refuse makes only this item
-            fail [assumed]; what the input schema refuses fails the submit either way.
+        behaviour: The choices where the service is not documented.
+        alone: Whether it is a synchronous request. In a job, a refusal of the model fails only this item [assumed],
+            while an error against the input schema fails the whole submit.
 
     Raises:
-        BadInput: The input schema refuses it: it has neither a prompt nor at least one message, say.
-        Refused: The model would not answer it.
+        BadInput: The request does not fit the input schema; for example it has neither a prompt nor a message.
+        Refused: The model refuses the request.
     """
     messages = _messages(body)
     _check_messages(messages, behaviour)
@@ -116,14 +115,15 @@ def read(body: Mapping[str, Any], asked: str, behaviour: Behaviour, *, alone: bo
 
 
 def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, answer: Answer | None) -> Completion:
-    """Answer a task, and spoil the answer where its fault says so.
+    """Answer a task, and spoil the answer if it has a fault.
 
     Args:
-        task: What to answer.
+        task: The task.
         completion_id: 32 hex digits.
         asked: The model that was asked for.
-        behaviour: How it answers.
-        answer: Replaces the rule-based model; None keeps it.
+        behaviour: The choices where the service is not documented.
+        answer: The function that replaces the rule-based model; None keeps the model.
+
 
     Raises:
         Refused: 8006, a forced tool call does not fit into the token limit.
@@ -136,6 +136,8 @@ def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, a
     def words(want: Wanted) -> str:
         if answer is not None:
             return answer(messages, want.schema if isinstance(want.schema, dict) else None)
+        from kimi_beam.emulator.rules import model  # not for an emulator whose answers come from elsewhere
+
         return model.answer(messages, want, tool_calls.results(messages))
 
     def arguments(function: tool_calls.Function) -> str:
@@ -170,7 +172,7 @@ def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, a
 
 
 def _calling(completion: Completion, others: Sequence[tuple[str, str]], name: str) -> Completion:
-    """Turn an answer into tool calls: content is null beside them [documented: release notes 2026-02-17]."""
+    """Turn an answer into tool calls, next to which the content is null [documented: release notes 2026-02-17]."""
     if completion.content is None:
         return completion
     pairs = [(name, completion.content), *(others if completion.finish_reason == "stop" else ())]
@@ -211,7 +213,7 @@ def _check_messages(messages: list[Any], behaviour: Behaviour) -> None:
 
 
 def _check_model(body: Mapping[str, Any], messages: Sequence[Any], asked: str, behaviour: Behaviour) -> None:
-    """Check what the model, not the input schema, has to say."""
+    """Check the request against the limits of the model, which the input schema does not know."""
     declared = tool_calls.read(body)
     vision.check(messages, behaviour.image_urls)
     if behaviour.image_texts == "refused":
@@ -222,7 +224,7 @@ def _check_model(body: Mapping[str, Any], messages: Sequence[Any], asked: str, b
 
 
 def _check_context(asked: str, count: int) -> None:
-    """Refuse a prompt that is too long [documented: an error; observed: the words; assumed: the code]."""
+    """Refuse a prompt that is too long [documented: an error; observed: the message; assumed: the code]."""
     if asked in MODELS and count > (context := MODELS[asked].context):
         words = f"maximum context length is {context} tokens, your prompt contains at least {count} input tokens"
         raise Refused(3030, f"AiError: AiError: This model's {words}")
@@ -239,7 +241,7 @@ def _check_ranges(body: Mapping[str, Any]) -> None:
 
 
 def _pieces(messages: Sequence[Mapping[str, Any]], declared: object, image_tokens: int) -> Iterator[tuple[str, bytes]]:
-    """Yield a prompt as a model would read it: tools first, then turn by turn."""
+    """Yield the pieces of a prompt in the order in which a model reads them: the tools, then turn by turn."""
     if declared:
         yield "tools", _encoded(declared)
     for message in messages:
@@ -264,5 +266,5 @@ def _digest(value: object) -> str:
 def _encoded(value: object) -> bytes:
     try:
         return orjson.dumps(value)
-    except orjson.JSONEncodeError as error:  # deeper than it writes, though not deeper than it reads
+    except orjson.JSONEncodeError as error:  # orjson reads deeper nesting than it writes
         raise BadInput(f"too deeply nested: {error}") from None

@@ -225,7 +225,7 @@ class PageRunner:
         setup = (ROOT / "setup.py").read_text()
         for extra in re.findall(r"\[([\w,-]+)\]", " ".join(arguments)):
             for name in extra.split(","):
-                _check(f'"{name}": [' in setup, f"setup.py has no extra {name}")
+                _check(f'\n        "{name}": ' in setup, f"setup.py has no extra {name}")
         return 0
 
     def _rows(self, pattern: str) -> Iterator[dict[str, Any]]:
