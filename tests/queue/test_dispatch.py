@@ -460,14 +460,14 @@ def test_a_lost_job_is_believed_lost_after_a_while_and_submitted_again_once() ->
 
 
 def test_a_job_that_is_submitted_again_starts_with_nothing_of_its_former_self_but_what_it_has_cost() -> None:
-    former = {"polls": 9, "gone": 1, "rereads": 1, "empty": 2, "grace_until": 400.0, "told": True, "attempts": 1}
+    former = {"polls": 9, "gone": 1, "rereads": 1, "empty": 2, "grace_until": 400.0, "event_seen": True, "attempts": 1}
     shard, _ = one_job(request_id="r", submitted_as=("earlier", 9, [1, 2, 3]), **former)
     shard, _ = state_machine.polled(shard, shard.jobs[0], Gone("5504"), 300.0, POLLING)
     (job,) = shard.jobs
     assert (job.request_id, job.replaces, job.resubmitted) == (None, "r", True)
     assert (job.since, job.due, job.attempts) == (300.0, 300.0, 1)
     assert (job.polls, job.gone, job.rereads, job.empty, job.grace_until, job.event_seen) == (0, 0, 0, 0, 0.0, False)
-    assert job.asked is None, "its requests go by the batch's own names"
+    assert job.submitted_as is None, "its requests go by the batch's own names"
 
 
 def test_a_job_that_reappears_is_not_submitted_again() -> None:
