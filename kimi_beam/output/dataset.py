@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -88,44 +89,34 @@ class WriteDataset(TypedTransform):
         self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
         check_columns(self._directory, self._schema)
-        self._asked = model, price, emulated
-        self._overwrite = overwrite
         self._documents, self._left = documents, left
         self.staging = whole_files.new_staging(self._directory)
+        self._commit = Commit(
+            rows=Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging),
+            letters=Target(FileSystems.join(self._directory, "dead-letters"), dead_letter_lines.SUFFIX, self.staging),
+            schema=self._schema,
+            directory=self._directory,
+            model=model,
+            price=price,
+            overwrite=overwrite,
+            emulated=emulated,
+        )
 
     def expand(self, results: Any) -> beam.PCollection:
         extractions, failed = results
         check_type(f"{self.label}(left=…)", self._left, DeadLetter)
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
-        rows, letters = self._targets()
-        staged_rows = extractions | "Extractions" >> _StageParquet(rows, self._schema)
-        staged_letters = failed | "DeadLetters" >> _StageDeadLetters(letters)
+        staged_rows = extractions | "Extractions" >> _StageParquet(self._commit.rows, self._schema)
+        staged_letters = failed | "DeadLetters" >> _StageDeadLetters(self._commit.letters)
         parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in(), **self._left_by_code()}
-        return (
-            parts
-            | "Gather" >> staging.Gather()
-            | "Commit"
-            >> beam.Map(
-                _commit_gathered,
-                (rows, letters),
-                self._schema,
-                self._asked,
-                self._directory,
-                self._overwrite,
-            ).with_output_types(Summary)
-        )
+        return parts | "Gather" >> staging.Gather() | "Commit" >> beam.Map(self._commit).with_output_types(Summary)
 
     def clear_unfinished(self) -> None:
         """Removes what a run that died while it named its files left: without a summary it is no result."""
         if not FileSystems.exists(FileSystems.join(self._directory, FILE_NAME)):
-            for target in self._targets():
+            for target in (self._commit.rows, self._commit.letters):
                 whole_files.remove(target.existing())
-
-    def _targets(self) -> tuple[Target, Target]:
-        rows = Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging)
-        letters = Target(FileSystems.join(self._directory, "dead-letters"), dead_letter_lines.SUFFIX, self.staging)
-        return rows, letters
 
     def _came_in(self) -> dict[str, beam.PCollection]:
         if self._documents is None:
@@ -199,60 +190,97 @@ class _StageDeadLetters(beam.PTransform):
         return dead_letters.stage_dead_letters(failed, self._target)
 
 
-def _commit_gathered(
-    gathered: dict[str, list[Any]],
-    targets: tuple[Target, Target],
-    schema: OutputSchema,
-    asked: tuple[str, Price | None, bool],
-    directory: str,
-    overwrite: bool,
-) -> Summary:
-    came_in, left = gathered.get("came_in"), gathered.get("left")
-    rows, letters = gathered["rows"], gathered["letters"]
-    return _commit(rows, letters, targets, schema, asked, directory, overwrite, came_in, left)
+@dataclass(frozen=True)
+class Commit:
+    """Names everything that a run has staged, and writes its summary last. Safe to repeat.
 
+    Attributes:
+        rows: Where the extractions go.
+        letters: Where the dead letters go.
+        schema: The schema that the extractions were made with.
+        directory: The dataset's.
+        model: The model that was asked.
+        price: Takes the place of the model's known price. None: the known one, if there is one.
+        overwrite: Whether a finished run in the directory is replaced.
+        emulated: Whether it is known that the emulator answered.
+    """
 
-def _commit(
-    rows: Sequence[Staged],
-    letters: Sequence[Staged],
-    targets: tuple[Target, Target],
-    schema: OutputSchema,
-    asked: tuple[str, Price | None, bool],
-    directory: str,
-    overwrite: bool,
-    came_in: Sequence[int] | None = None,
-    left: Sequence[tuple[str, int]] | None = None,
-) -> Summary:
-    """Names everything. Safe to repeat: what an earlier attempt named is there already."""
-    summary = sum((file.summary for file in (*rows, *letters)), Summary())
-    if came_in is not None and sum(came_in) != summary.documents:
-        raise ConservationError(
-            f"{sum(came_in)} documents came in and {summary.documents} left: the runner lost or doubled results, "
-            "and nothing was written"
+    rows: Target
+    letters: Target
+    schema: OutputSchema
+    directory: str
+    model: str
+    price: Price | None
+    overwrite: bool
+    emulated: bool
+
+    def __call__(self, gathered: dict[str, list[Any]]) -> Summary:
+        """Names the files.
+
+        Args:
+            gathered: By name: ``rows`` and ``letters``, the staged files; ``came_in``, how many documents came in, by
+                bundle, and ``left``, pairs of a code and a number, where these were counted.
+
+        Raises:
+            ConservationError: More or fewer documents came in than left.
+            KimiBeamError: Another run has finished in the directory meanwhile.
+        """
+        rows: list[Staged] = gathered["rows"]
+        letters: list[Staged] = gathered["letters"]
+        summary = sum((file.summary for file in (*rows, *letters)), Summary())
+        came_in = sum(gathered["came_in"]) if "came_in" in gathered else summary.documents
+        if came_in != summary.documents:
+            raise ConservationError(
+                f"{came_in} documents came in and {summary.documents} left: the runner lost or doubled results, "
+                "and nothing was written"
+            )
+        rows = rows or [staging.stage((), self.rows, parquet.writer(self.schema))]
+        letters = letters or [staging.stage((), self.letters, dead_letters.write)]
+        if not self._is_named([*rows, *letters]):
+            staging.name_all(rows, self.rows)
+            staging.name_all(letters, self.letters)
+            whole_files.write_whole(self._summary_path, self._text(summary, gathered.get("left")))
+            whole_files.remove_directory(self.rows.staging)
+            whole_files.remove_abandoned(self.directory)
+        return summary
+
+    def _is_named(self, files: Sequence[Staged]) -> bool:
+        """Whether an earlier attempt came to its end. The summary of another run is removed, if it may be replaced."""
+        if not FileSystems.exists(self._summary_path):
+            return False
+        if not any(FileSystems.exists(file.temporary) for file in files):
+            return True
+        if _run_of(self._summary_path) == self._run:
+            # The runner has done everything once more: Flink restarts a job that fails in its last second.
+            whole_files.remove_directory(self.rows.staging)
+            return True
+        if not self.overwrite:
+            told = f"another run has finished in {self.directory} meanwhile: this one's result is not named"
+            raise KimiBeamError(told)
+        whole_files.remove([self._summary_path])
+        return False
+
+    def _text(self, summary: Summary, left: Sequence[tuple[str, int]] | None) -> bytes:
+        return to_json(
+            summary,
+            model=self.model,
+            schema_hash=self.schema.hash,
+            price=self.price,
+            run=self._run,
+            left=None if left is None else _sums(left),
+            emulated=self.emulated,
         )
-    rows = rows or [staging.stage((), targets[0], parquet.writer(schema))]
-    letters = letters or [staging.stage((), targets[1], dead_letters.write)]
-    summary_path = FileSystems.join(directory, FILE_NAME)
-    run = FileSystems.split(targets[0].staging)[1].rpartition("-")[2]
-    if FileSystems.exists(summary_path):
-        if not any(FileSystems.exists(file.temporary) for file in (*rows, *letters)):
-            return summary  # an earlier attempt came to its end
-        if _run_of(summary_path) == run:
-            # It did, and the runner has done everything once more: Flink restarts a job that fails in its last second.
-            whole_files.remove_directory(targets[0].staging)
-            return summary
-        if not overwrite:
-            raise KimiBeamError(f"another run has finished in {directory} meanwhile: this one's result is not named")
-        whole_files.remove([summary_path])
-    for files, target in zip((rows, letters), targets, strict=True):
-        staging.name_all(files, target)
-    by_code = None if left is None else _sums(left)
-    model, price, emulated = asked
-    text = to_json(summary, model=model, schema_hash=schema.hash, price=price, run=run, left=by_code, emulated=emulated)
-    whole_files.write_whole(summary_path, text)
-    whole_files.remove_directory(targets[0].staging)
-    whole_files.remove_abandoned(directory)
-    return summary
+
+    @property
+    def _summary_path(self) -> str:
+        path: str = FileSystems.join(self.directory, FILE_NAME)
+        return path
+
+    @property
+    def _run(self) -> str:
+        """Which run this is, by the name of its directory for staged files."""
+        name: str = FileSystems.split(self.rows.staging)[1].rpartition("-")[2]
+        return name
 
 
 def _sums(counts: Sequence[tuple[str, int]]) -> dict[str, int]:

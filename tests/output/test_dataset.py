@@ -279,41 +279,52 @@ def test_lost_documents_leave_the_finished_run_that_was_to_be_replaced(tmp_path:
 
 
 def _stage(
-    directory: Path, rows: Sequence[int], letters: Sequence[int], targets: tuple[Target, Target] | None = None
-) -> tuple[Any, ...]:
-    """The arguments of a commit, as the pipeline has them once everything is staged."""
+    directory: Path,
+    rows: Sequence[int],
+    letters: Sequence[int],
+    *,
+    overwrite: bool = True,
+    earlier: dataset.Commit | None = None,
+) -> tuple[dataset.Commit, dict[str, list[Any]]]:
+    """A commit and its argument, as the pipeline has them once everything is staged; or an earlier commit's again."""
     into = str(directory / f".staging-{uuid.uuid4().hex}")
-    targets = targets or (
-        Target(str(directory / "extractions"), ".parquet", into),
-        Target(str(directory / "dead-letters"), ".jsonl", into),
+    commit = earlier or dataset.Commit(
+        rows=Target(str(directory / "extractions"), ".parquet", into),
+        letters=Target(str(directory / "dead-letters"), ".jsonl", into),
+        schema=SCHEMA,
+        directory=str(directory),
+        model=MODEL,
+        price=None,
+        overwrite=overwrite,
+        emulated=False,
     )
     piece = [parquet.encode([extraction(i) for i in rows], SCHEMA)] if rows else []
-    row_files = [staging.stage(piece, targets[0], parquet.writer(SCHEMA))] if rows else []
+    row_files = [staging.stage(piece, commit.rows, parquet.writer(SCHEMA))] if rows else []
     lines = [dead_letters.encode(letter(i)) for i in letters]
-    letter_files = [staging.stage(lines, targets[1], dead_letters.write)] if letters else []
-    return row_files, letter_files, targets, SCHEMA, (MODEL, None, False), str(directory), True
+    letter_files = [staging.stage(lines, commit.letters, dead_letters.write)] if letters else []
+    return commit, {"rows": row_files, "letters": letter_files}
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(3, 2), (3, 0), (0, 0)])
 def test_committing_again_changes_nothing(tmp_path: Path, rows: int, letters: int) -> None:
-    commit = _stage(tmp_path, range(rows), range(letters))
+    commit, gathered = _stage(tmp_path, range(rows), range(letters))
     assert names(tmp_path) == []
-    summary = dataset._commit(*commit)
+    summary = commit(gathered)
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
     assert list(before) == NAMES
     for _ in range(2):
-        assert dataset._commit(*commit) == summary
+        assert commit(gathered) == summary
         assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
         assert staged(tmp_path) == []
 
 
 def test_the_summary_comes_last_and_goes_first(tmp_path: Path) -> None:
     write(tmp_path, [7])
-    commit = _stage(tmp_path, [1, 2], [3])
-    Path(commit[1][0].temporary).unlink()
+    commit, gathered = _stage(tmp_path, [1, 2], [3])
+    Path(gathered["letters"][0].temporary).unlink()
     (tmp_path / NAMES[0]).unlink()
     with pytest.raises(FileNotFoundError, match="is gone"):
-        dataset._commit(*commit)
+        commit(gathered)
     assert names(tmp_path) == [NAMES[1]]  # the rows are named, but nothing says that the run is finished
     assert numbers(tmp_path) == [1, 2]
     dataset.check_output(str(tmp_path), overwrite=False)
@@ -366,20 +377,20 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_done_once_more_after_its_end_keeps_its_first_result(tmp_path: Path) -> None:
-    first = _stage(tmp_path, range(3), [1])
-    dataset._commit(*first[:-1], False)
+    commit, gathered = _stage(tmp_path, range(3), [1], overwrite=False)
+    commit(gathered)
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
-    again = _stage(tmp_path, range(3), [1], first[2])
-    dataset._commit(*again[:-1], False)  # raises for ever where the runner restarts what failed
+    _, again = _stage(tmp_path, range(3), [1], earlier=commit)
+    commit(again)  # raises for ever where the runner restarts what failed
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
     assert staged(tmp_path) == []
 
 
 def test_a_run_that_finished_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
-    *commit, _ = _stage(tmp_path, range(3), [])
+    commit, gathered = _stage(tmp_path, range(3), [], overwrite=False)
     write(tmp_path, [7])
     with pytest.raises(KimiBeamError, match="another run has finished"):
-        dataset._commit(*commit, False)
+        commit(gathered)
     assert numbers(tmp_path) == [7]
 
 
