@@ -416,3 +416,15 @@ def test_worker_processes_do_not_talk_on_the_users_screen(inputs: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if not line.startswith("kimi-beam: ")] == []
     assert len(read_dataset(tmp_path / "o").rows) == 20
+
+
+@pytest.mark.parametrize("words", [("journal", "ls"), ("audit",), ("journal", "gc", "--ttl", "1d")])
+def test_a_command_takes_one_directory_and_no_option_that_nobody_knows(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*words]) == 2
+    assert "no directory; name one DIR" in capsys.readouterr().err
+    assert cli.main([*words, "a", "b"]) == 2
+    assert "more than one directory: a b" in capsys.readouterr().err
+    assert cli.main([*words, "a", "--s4_endpoint_url", "http://x"]) == 2
+    assert "unknown option --s4_endpoint_url" in capsys.readouterr().err

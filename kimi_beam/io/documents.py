@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import apache_beam as beam
@@ -17,7 +18,7 @@ from kimi_beam.io.fields import MAX_DOCUMENT_BYTES, USUAL, Reading, b64, failed
 from kimi_beam.io.finding import broken, check_links, find_inputs, is_broken_link, meant
 from kimi_beam.io.json_lines import read_line_blocks
 from kimi_beam.io.parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
-from kimi_beam.io.paths import find, is_compressed, normal, open_input
+from kimi_beam.io.paths import find, is_compressed, is_local, normal, open_input
 from kimi_beam.io.tables import read_row_blocks
 from kimi_beam.types import Code, Document, Failure
 
@@ -125,7 +126,7 @@ def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
     for pattern in patterns:
         paths = [found.path for found in find_inputs([pattern])]
         if not paths:
-            raise InputError(f"no file matches {pattern}{_hidden_ones(pattern)}")
+            raise InputError(_without_files(pattern))
         others = [path for path in paths if not kind_of(path)]
         if others == [normal(pattern)]:
             raise InputError(f"{pattern} is of a kind that cannot be read: only {KINDS} can, told by the name")
@@ -136,6 +137,14 @@ def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
             narrower = f"{pattern.rstrip('*').rstrip('/')}/**{ending}"
             raise InputError(f"{told}, but only {KINDS} can be read: name it narrower, such as {narrower}")
     return tuple(map(meant, patterns))
+
+
+def _without_files(pattern: str) -> str:
+    """Why there is nothing to read, in words."""
+    hidden = _hidden_ones(pattern)
+    if is_local(normal(pattern)) and Path(normal(pattern)).is_dir():
+        return f"the directory {pattern} holds no files{hidden}: {KINDS} can be read"
+    return f"no file matches {pattern}{hidden}"
 
 
 def _hidden_ones(pattern: str) -> str:
