@@ -229,7 +229,8 @@ def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
         description="Counts the documents of a journal by what is known of each last: answered; in flight (submitted, "
         "and polled by the next run); doubtful (a run ended while it submitted them, and nobody knows whether they "
         "were taken: --on-unknown-submit decides); unanswered (refused, given up or lost: asked for anew). Submitted "
-        f"again: those of which the service took more than one submit, so that each may have been paid twice. {_STORES}",
+        f"again: those of which the service took more than one submit, so that each may have been paid twice. "
+        f"{_STORES}",
         usage="kimi-beam journal ls DIR [Beam options]",
         allow_abbrev=False,
     )
