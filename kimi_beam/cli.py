@@ -62,6 +62,10 @@ Examples:
 """
 
 
+_TAKES_BEAMS_OPTIONS = ("extract", "redrive", "journal", "audit")
+_STORES = "Options of Beam's say how a filesystem is reached, as with extract: --s3_endpoint_url, --no_auth, …"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
@@ -73,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args, rest = parser.parse_known_args(None if argv is None else list(argv))
-    if args.command not in ("extract", "redrive") and rest:
+    if args.command not in _TAKES_BEAMS_OPTIONS and rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         code = _run(args, rest)
@@ -103,11 +107,11 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         if args.command == "journal":
             with _importing():
                 from kimi_beam.commands import journal as journal_command
-            return journal_command.run(args)
+            return journal_command.run(args, rest)
         if args.command == "audit":
             with _importing():
                 from kimi_beam.commands import audit as audit_command
-            return audit_command.run(args)
+            return audit_command.run(args, rest)
         with _importing():
             from kimi_beam.commands import run_extract as extract_command
         return extract_command.run(args, rest)
@@ -187,7 +191,9 @@ def _parser() -> argparse.ArgumentParser:
         "audit",
         help="what has become of a stream's documents",
         description="Holds the rows and dead letters that a stream has written against the documents that came in, and "
-        "names those that have not left, or twice. Exit codes: 0 each has left once, 1 not, 2 a mistake.",
+        "names those that have not left, or twice. Exit codes: 0 each has left once, 1 not, 2 a mistake. "
+        f"DIR is what the stream was told to write to (--output). {_STORES}",
+        usage="kimi-beam audit DIR [options] [Beam options]",
         allow_abbrev=False,
     )
     _add_audit_arguments(audit)
@@ -217,29 +223,30 @@ def _add_schema_commands(parser: argparse.ArgumentParser) -> None:
 
 def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    shown = actions.add_parser(
+    actions.add_parser(
         "ls",
         help="what it holds",
         description="Counts the documents of a journal by what is known of each last: answered; in flight (submitted, "
         "and polled by the next run); doubtful (a run ended while it submitted them, and nobody knows whether they "
         "were taken: --on-unknown-submit decides); unanswered (refused, given up or lost: asked for anew). Submitted "
-        "again: those of which the service took more than one submit, so that each may have been paid twice.",
+        f"again: those of which the service took more than one submit, so that each may have been paid twice. "
+        f"{_STORES}",
+        usage="kimi-beam journal ls DIR [Beam options]",
         allow_abbrev=False,
     )
-    shown.add_argument("directory", metavar="DIR")
     removed = actions.add_parser(
         "gc",
         help="forget what is old",
-        description="Removes the files that are older than --ttl. What they held is paid for again when it is asked.",
+        description="Removes the files that are older than --ttl. What they held is paid for again when it is asked. "
+        f"{_STORES}",
+        usage="kimi-beam journal gc DIR --ttl N[smhd] [options] [Beam options]",
         allow_abbrev=False,
     )
-    removed.add_argument("directory", metavar="DIR")
     removed.add_argument("--ttl", type=option_values.age, required=True, metavar="N[smhd]", help="age, such as 30d")
     removed.add_argument("--dry-run", action="store_true", help="print what would be removed")
 
 
 def _add_audit_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="what the stream was told to write to (--output)")
     young = "what was read less than that ago is taken to be in flight, such as 25h (default: none is)"
     parser.add_argument("--older-than", type=option_values.age, default=0.0, metavar="N[smhd]", help=young)
     files = "what the stream was told to read: names the files that no document came from, too"

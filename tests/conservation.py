@@ -60,8 +60,13 @@ def made(seed: int) -> Case:
 
 def check(
     case: Case, directory: Path, *, runner: str | None = "FnApiRunner", options: Sequence[str] = (), **extract: Any
-) -> None:
-    """Runs a case and holds it against the law."""
+) -> set[str]:
+    """Runs a case and holds it against the law.
+
+    Returns:
+        What the case had for the law to see: ``rows``, ``dead letters`` of what the service did, ``faults`` that
+        struck, ``duplicates`` of an id, several ``jobs``, and payments that were ``held`` against the documents.
+    """
     spec = ",".join(f"{name}={chance}" for name, chance in case.faults.items())
     with Emulator(seed=case.seed, faults=spec, behaviour=case.behaviour) as emulator:
         outcome = run_extract(
@@ -88,5 +93,15 @@ def check(
     assert outcome.summary["dead_letters"] == outcome.codes
     may_pay_twice = {"drop_after_accept", "expired"} & case.faults.keys()
     texts = Counter(d.text for d in case.documents if d.id not in repeated)
-    if not may_pay_twice and max(texts.values(), default=0) <= 1:
+    is_held = not may_pay_twice and max(texts.values(), default=0) <= 1 and stats["items"] > 0
+    if is_held:
         assert stats["paid_twice"] == 0, "a document was paid for twice although every accepted submit was answered"
+    seen = {
+        "rows": outcome.rows,
+        "dead letters": outcome.codes.keys() - {"duplicate_id", "empty_document"},
+        "faults": any(stats["faults"].values()),
+        "duplicates": repeated,
+        "jobs": stats["submits"] > 1,
+        "held": is_held,
+    }
+    return {name for name, has in seen.items() if has}

@@ -246,7 +246,9 @@ def edge_says_502(moment: int, directory: Path) -> Figures:
 def drops_after_it_accepted(moment: int, directory: Path) -> Figures:
     with Emulator(latency=0.2, seed=moment, faults="drop_after_accept=0.3") as emulator:
         outcome = _run(directory, emulator.base_url)
-        return _figures(outcome, COUNT, emulator, emulator.stats()["faults"]["drop_after_accept"] * 5)
+        dropped = emulator.stats()["faults"]["drop_after_accept"] * 5
+        assert dropped, "nothing was dropped"
+        return _figures(outcome, COUNT, emulator, dropped)
 
 
 def drops_after_it_accepted_and_what_is_doubtful_given_up(moment: int, directory: Path) -> Figures:
@@ -254,6 +256,7 @@ def drops_after_it_accepted_and_what_is_doubtful_given_up(moment: int, directory
         journal = Journaling(str(directory / "journal"), "dead-letter")
         figures = _figures(_run(directory, emulator.base_url, journal=journal), COUNT, emulator)
         dropped = emulator.stats()["faults"]["drop_after_accept"] * 5
+    assert dropped, "nothing was dropped"
     assert figures.dead_letters == {"unknown_submit": dropped}
     return figures
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 
 from kimi_beam.commands import console
+from kimi_beam.commands.beam_options import directory_among
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.stream.account import Account
 from kimi_beam.stream.audit_files import account_of, files_without
 from kimi_beam.wire.printable import printable
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs the command.
+
+    Args:
+        args: The command's own arguments.
+        rest: The directory and Beam's options, as they stood.
 
     Returns:
         The exit code.
     """
     try:
-        found = account_of(args.directory)
-        unread = files_without(args.directory, args.input) if args.input else None
+        directory = directory_among(rest, "audit")
+        found = account_of(directory)
+        unread = files_without(directory, args.input) if args.input else None
     except UserError as e:
         console.say(str(e))
         return 2

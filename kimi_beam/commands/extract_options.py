@@ -37,7 +37,8 @@ def _add_failure_options(group: argparse._ArgumentGroup) -> None:
     add("--max-dead-letters", type=option_values.bound, metavar="N|P%", help=bound)
     early = (
         "send nothing more once N documents have failed, or P%% of the first 200 or more: the others become stopped "
-        "dead letters, which redrive takes, and the exit code is 3; counted by each worker process for itself"
+        "dead letters, which redrive takes, and the exit code is 3; counted by each worker process for itself. "
+        "Documents that could not be read or sent do not count, as they cost nothing: --max-dead-letters counts them"
     )
     add("--stop-after", type=option_values.bound, metavar="N|P%", help=early)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Sequence
 
 from kimi_beam.commands import console
+from kimi_beam.commands.beam_options import directory_among
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.files.lease import lease
 from kimi_beam.journal.files import contents, existing, forget
@@ -22,20 +24,25 @@ MEANINGS = {
 """What each count of `contents` means."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     """Runs the command.
+
+    Args:
+        args: The command's own arguments.
+        rest: The directory and Beam's options, as they stood.
 
     Returns:
         The exit code.
     """
     try:
+        directory = directory_among(rest, f"journal {args.action}")
         if args.action == "ls":
-            for name, value in contents(args.directory).items():
+            for name, value in contents(directory).items():
                 print(f"{name:<24}{value:<28}{MEANINGS.get(name.strip(), '')}".rstrip())
             return 0
-        existing(args.directory)  # or the lease would make a directory of a name that was mistyped
-        with contextlib.nullcontext() if args.dry_run else lease(args.directory):
-            for path in forget(args.directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
+        existing(directory)  # or the lease would make a directory of a name that was mistyped
+        with contextlib.nullcontext() if args.dry_run else lease(directory):
+            for path in forget(directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
                 console.put(path)
         return 0
     except UserError as e:

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import emulator
 from kimi_beam.commands import console, run_redrive, search_path
+from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
@@ -58,8 +59,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         with contextlib.ExitStack() as stack:
             stack.enter_context(search_path.for_schemas(args.schema))
             stack.enter_context(_collecting_less())
-            inputs, options = split(rest, args.command)
-            FileSystems.set_options(PipelineOptions(options))  # credentials of a filesystem are among them
+            inputs, options = take_options(rest, args.command)
             remote = _on_dataflow(options)
             if remote and args.emulator:
                 raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
@@ -317,46 +317,3 @@ def _text(value: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ Beam's options
-
-
-_KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
-"""Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
-
-
-def split(rest: Sequence[str], command: str = "extract") -> tuple[list[str], list[str]]:
-    """Parts inputs from Beam's options, wherever they stand.
-
-    Args:
-        rest: What the command's own parser left over, in order.
-        command: Whose help says what there is.
-
-    Returns:
-        The inputs; and the options with their values.
-
-    Raises:
-        ConfigError: An option that nobody knows, for a runner that would ignore it.
-    """
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    for declared in PipelineOptions.__subclasses__():
-        # Two libraries may declare one option; as in Beam's own parser the first stands.
-        with contextlib.suppress(argparse.ArgumentError):
-            declared._add_argparse_args(parser)
-    _, left = parser.parse_known_args(list(rest))
-    inputs = [word for word in left if not word.startswith("-") or word == "-"]
-    unknown = [word for word in left if word.startswith("-") and word != "-"]
-    waiting, options = list(inputs), []
-    for word in rest:
-        if waiting and word == waiting[0]:
-            waiting.pop(0)
-        else:
-            options.append(word)
-    runner = str(PipelineOptions(options).get_all_options().get("runner") or "")
-    if unknown and runner in _KNOWS_ALL_OPTIONS:
-        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam {command} --help)")
-    return inputs, options
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raises where argparse would print and exit."""
-        raise ConfigError(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import apache_beam as beam
@@ -11,7 +12,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from kimi_beam.beam_extensions.document_coder import Documents, can_pass_blocks
 from kimi_beam.errors import InputError, KimiBeamError
-from kimi_beam.files.paths import find, is_compressed, normal, open_input
+from kimi_beam.files.paths import find, is_compressed, is_local, normal, open_input
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import USUAL, Reading, b64, failed
 from kimi_beam.input.file_parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
@@ -133,7 +134,7 @@ def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
     for pattern in patterns:
         paths = [found.path for found in find_inputs([pattern])]
         if not paths:
-            raise InputError(f"no file matches {pattern}{_hidden_ones(pattern)}")
+            raise InputError(_without_files(pattern))
         others = [path for path in paths if not kind_of(path)]
         if others == [normal(pattern)]:
             raise InputError(f"{pattern} is of a kind that cannot be read: only {KINDS} can, told by the name")
@@ -144,6 +145,14 @@ def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
             narrower = f"{pattern.rstrip('*').rstrip('/')}/**{ending}"
             raise InputError(f"{told}, but only {KINDS} can be read: name it narrower, such as {narrower}")
     return tuple(map(meant, patterns))
+
+
+def _without_files(pattern: str) -> str:
+    """Why there is nothing to read, in words."""
+    hidden = _hidden_ones(pattern)
+    if is_local(normal(pattern)) and Path(normal(pattern)).is_dir():
+        return f"the directory {pattern} holds no files{hidden}: {KINDS} can be read"
+    return f"no file matches {pattern}{hidden}"
 
 
 def _hidden_ones(pattern: str) -> str:

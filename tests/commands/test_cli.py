@@ -389,3 +389,13 @@ def test_worker_processes_do_not_talk_on_the_users_screen(inputs: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if not line.startswith("kimi-beam: ")] == []
     assert len(read_dataset(tmp_path / "o").rows) == 20
+
+
+@pytest.mark.parametrize("words", [("journal", "ls"), ("audit",), ("journal", "gc", "--ttl", "1d")])
+def test_a_command_takes_one_directory_and_no_option_that_nobody_knows(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no directory; name one DIR" in mistake(*words, capsys=capsys)
+    assert "more than one directory: a b" in mistake(*words, "a", "b", capsys=capsys)
+    told = mistake(*words, "a", "--s4_endpoint_url", "http://x", capsys=capsys)
+    assert "unknown option --s4_endpoint_url" in told

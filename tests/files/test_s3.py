@@ -294,7 +294,12 @@ def test_a_run_without_a_dead_letter_writes_an_empty_file_of_them(
 
 
 def test_the_options_of_beam_outrank_the_environment(
-    bucket: S3Server, inputs: list[str], emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: S3Server,
+    inputs: list[str],
+    emulator: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     keys = bucket.keys
     use(bucket, NOBODY, monkeypatch)
@@ -303,6 +308,13 @@ def test_the_options_of_beam_outrank_the_environment(
     who = ("--s3_access_key_id", keys.access, "--s3_secret_access_key", keys.secret)
     assert cli.main(command("extract", inputs, emulator, f"s3://{BUCKET}/by-options", *where, *who)) == 0
     assert read_run(bucket, "by-options", tmp_path).ids == EVERYTHING
+    journal = f"s3://{BUCKET}/by-options/_journal"
+    capsys.readouterr()
+    assert cli.main(["journal", "ls", *where, *who, journal]) == 0
+    assert f"documents               {len(EVERYTHING) - 1} " in capsys.readouterr().out
+    assert cli.main(["journal", "gc", journal, *where, "--ttl", "30d", "--dry-run", *who]) == 0
+    assert cli.main(["audit", *where, *who, f"s3://{BUCKET}/by-options"]) == 2
+    assert "cannot look for" not in capsys.readouterr().err, "the bucket was not reached"
 
 
 @pytest.mark.parametrize("moment", [0, 1])

@@ -224,7 +224,7 @@ def test_hidden_files_are_read_where_they_are_named(tree: Path, pattern: str, ex
 
 def test_hidden_files_alone_are_told(source: Path) -> None:
     (source / "._a.txt").write_text("x")
-    with pytest.raises(InputError, match=r"no file matches .* but 1 hidden ones, .* named: .*_a"):
+    with pytest.raises(InputError, match=r"holds no files but 1 hidden ones, .* named: .*_a"):
         read_documents.check_input([str(source)])
 
 
@@ -968,3 +968,12 @@ def test_a_filesystem_that_fails_is_the_runners_to_retry_and_costs_no_document(
     monkeypatch.setattr(read_documents, "open_input", lambda _: _Breaks(content))
     with pytest.raises(OSError, match="hiccup"):
         list(read_documents.read_part(Part(str(source / "a.jsonl"), 0, len(content))))
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/../empty"])
+def test_an_empty_directory_is_said_to_be_empty(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "empty" / "below").mkdir(parents=True)
+    given = spelling.format(tmp_path / "empty")
+    with pytest.raises(InputError) as refused:
+        read_documents.check_input([given])
+    assert str(refused.value).startswith(f"the directory {given} holds no files: .txt, .md, ")

@@ -34,7 +34,14 @@ SPELLINGS = {
     .replace("%2F", "%2f")
     .replace("%2B", "%2b")
     .replace("%3D", "%3d"),
+    "percent twice": urllib.parse.quote(urllib.parse.quote(TOKEN, safe=""), safe=""),
+    "percent for each character": "".join(f"%{byte:02X}" for byte in TOKEN.encode()),
     "hexadecimal": TOKEN.encode().hex(),
+    "hexadecimal in large letters": TOKEN.encode().hex().upper(),
+    "small letters": TOKEN.lower(),
+    "large letters": TOKEN.upper(),
+    "letters the other way round": TOKEN.swapcase(),
+    "percent in other letters": urllib.parse.quote(TOKEN, safe="").swapcase(),
 }
 
 

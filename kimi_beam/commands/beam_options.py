@@ -1,0 +1,80 @@
+"""Beam's options among the words of a command: which runner, and how a filesystem is reached."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from kimi_beam.errors import ConfigError
+from kimi_beam.files.stores import FileSystems
+
+_KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+"""Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
+
+
+def take_options(rest: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+    """Parts a command's inputs from Beam's options, and has filesystems heed these: credentials are among them.
+
+    Args:
+        rest: What the command's own parser left over, in order.
+        command: Whose help says what there is.
+
+    Returns:
+        The inputs; and the options with their values.
+
+    Raises:
+        ConfigError: An option that nobody knows, for a runner that would ignore it.
+    """
+    inputs, options = _split(rest, command)
+    FileSystems.set_options(PipelineOptions(options))
+    return inputs, options
+
+
+def directory_among(rest: Sequence[str], command: str) -> str:
+    """The one directory that a command takes, among Beam's options, which filesystems then heed.
+
+    Raises:
+        ConfigError: There is none, or more than one, or an option that nobody knows.
+    """
+    inputs, _ = take_options(rest, command)
+    if len(inputs) != 1:
+        told = f"more than one directory: {' '.join(inputs)}" if inputs else "no directory"
+        raise ConfigError(f"{told}; name one DIR (kimi-beam {command} --help)")
+    return inputs[0]
+
+
+def _split(rest: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+    """Parts inputs from Beam's options, wherever they stand.
+
+    Args:
+        rest: What the command's own parser left over, in order.
+        command: Whose help says what there is.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for declared in PipelineOptions.__subclasses__():
+        # Two libraries may declare one option; as in Beam's own parser the first stands.
+        with contextlib.suppress(argparse.ArgumentError):
+            declared._add_argparse_args(parser)
+    _, left = parser.parse_known_args(list(rest))
+    inputs = [word for word in left if not word.startswith("-") or word == "-"]
+    unknown = [word for word in left if word.startswith("-") and word != "-"]
+    waiting, options = list(inputs), []
+    for word in rest:
+        if waiting and word == waiting[0]:
+            waiting.pop(0)
+        else:
+            options.append(word)
+    runner = str(PipelineOptions(options).get_all_options().get("runner") or "")
+    if unknown and runner in _KNOWS_ALL_OPTIONS:
+        raise ConfigError(f"unknown option {unknown[0]} (kimi-beam {command} --help)")
+    return inputs, options
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises where argparse would print and exit."""
+        raise ConfigError(message)
