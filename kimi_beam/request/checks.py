@@ -54,10 +54,10 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
             failure = _unsendable(document, size, prompt)
     if failure is None:
         return Item(document, size, name(shown, document.earlier.round))
-    i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
+    i, text, source = (jsontext.escape_surrogates(_str(part)) for part in (document.id, document.text, document.source))
     given = document.images if isinstance(document.images, (tuple, list)) else ()
-    pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
-    failure = replace(failure, message=jsontext.legible(failure.message))
+    pictures = tuple(jsontext.escape_surrogates(_str(uri)) for uri in given)
+    failure = replace(failure, message=jsontext.escape_surrogates(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
     return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
 

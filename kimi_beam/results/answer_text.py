@@ -58,7 +58,7 @@ def parse(text: str) -> Any:
     """
     text = text.strip().removeprefix("\ufeff").strip()
     try:
-        return jsontext.loads_unambiguously(text)
+        return jsontext.loads_unique(text)
     except jsontext.RepeatedKeyError:
         raise
     except ValueError as e:
@@ -185,7 +185,7 @@ class _Search:
     def _add(self, start: int, end: int) -> None:
         self._look_at_one_more()
         try:
-            value = jsontext.loads_unambiguously(self._text[start:end])
+            value = jsontext.loads_unique(self._text[start:end])
         except ValueError as e:
             self.broken = e
             return

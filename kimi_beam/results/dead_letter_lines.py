@@ -112,7 +112,7 @@ def decode(line: bytes) -> DeadLetter:
         DeadLetterError: Another version of kimi_beam wrote the line.
         ValueError: The line is no dead letter, or a damaged one.
     """
-    content = jsontext.loads_unambiguously(line)
+    content = jsontext.loads_unique(line)
     if not isinstance(content, dict) or "version" not in content:
         raise ValueError("it has no version, as each dead letter has")
     if content["version"] != VERSION:

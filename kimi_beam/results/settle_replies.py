@@ -152,10 +152,10 @@ def settle(
     dead: list[DeadLetter] = []
     is_valid, has_class = asked.schema.is_valid, asked.schema.has_class
     for place, text in enumerate(came.results.texts):
-        if text is not None and data_uris.is_changed(text):
+        if text is not None and data_uris.may_be_masked(text):
             document = came.documents[place]
-            text = data_uris.put_right(text, f"{document.text} {document.metadata}")
-        if text is not None and not has_class and (value := jsontext.loads_whole(text)) is not None and is_valid(value):
+            text = data_uris.unmask(text, f"{document.text} {document.metadata}")
+        if text is not None and not has_class and (value := jsontext.loads_fast(text)) is not None and is_valid(value):
             good.append(place)
             instances.append(value)
             continue
