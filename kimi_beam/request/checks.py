@@ -104,7 +104,7 @@ def _with_id(document: Document, key: str) -> Document:
 
 def _with_images_by_content(document: Document) -> Document:
     """The document whose data URIs say what their bytes are: a PNG that is named .jpg is sent as a PNG."""
-    pictures = tuple(map(images.by_content, document.images))
+    pictures = tuple(map(images.with_true_media_type, document.images))
     return document if pictures == tuple(document.images) else replace(document, images=pictures)
 
 

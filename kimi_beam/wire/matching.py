@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from kimi_beam.wire.usual_reply import UsualItems, agree
+from kimi_beam.wire.usual_reply import UsualItems, are_in_order
 
 _REFERENCE = itemgetter("external_reference")
 
@@ -64,7 +64,7 @@ def match(items: Sequence[Any], references: Sequence[str]) -> Matched:
         references: Our references in the order of the requests.
     """
     with contextlib.suppress(KeyError, TypeError, IndexError, AttributeError):
-        if list(map(_REFERENCE, items)) == references and agree([number_of(item) for item in items]):
+        if list(map(_REFERENCE, items)) == references and are_in_order([number_of(item) for item in items]):
             return Matched(list(items))  # the usual case: each item once and in order, as captured
     index_of = {reference: index for index, reference in enumerate(references)}
     by_index: list[tuple[int, Any]] = []
