@@ -25,7 +25,9 @@ _EARLIEST = (datetime.min.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
 _LATEST = (datetime.max.replace(tzinfo=timezone.utc) - _EPOCH) // _MICROSECOND
 
 
-def keep(document: Document, event_time: int, window: tuple[int, int] | None, *, anew: bool = False) -> Document:
+def with_arrival(
+    document: Document, event_time: int, window: tuple[int, int] | None, *, anew: bool = False
+) -> Document:
     """A copy of a document with its arrival.
 
     Args:
@@ -56,7 +58,7 @@ def delivery_name(*parts: Any) -> str:
     return hashlib.blake2b(jsontext.dumps_any(list(parts)), digest_size=16).hexdigest()
 
 
-def moment(micros: int | None) -> datetime | None:
+def to_datetime(micros: int | None) -> datetime | None:
     """Converts Unix microseconds to a time in UTC; None stays None."""
     return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
@@ -72,9 +74,9 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-def partition(arrival: Arrival | None, by: Partition) -> str:
+def partition_directory(arrival: Arrival | None, by: Partition) -> str:
     """The directory of a row or dead letter in Hive's form: ``event_date=2026-03-01/event_hour=07``."""
-    at = moment(arrival.event_time) if arrival else None
+    at = to_datetime(arrival.event_time) if arrival else None
     day = f"event_date={at.date().isoformat() if at else NO_TIME}"
     return day if by == "day" else f"{day}/event_hour={f'{at.hour:02d}' if at else NO_TIME}"
 

@@ -75,7 +75,7 @@ def from_line(line: bytes, path: str, *, reading: Reading = USUAL, otherwise: st
         otherwise: The id of a line that has none.
     """
     try:
-        content = jsontext.loads_unambiguously(line)
+        content = jsontext.loads_unique(line)
     except jsontext.RepeatedKeyError as e:
         return Failure("read", "repeated_key", f"{e}: nobody can say which of them counts", raw=b64(line))
     except ValueError as e:

@@ -12,7 +12,7 @@ import orjson
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam.beam_extensions.arrival import Partition, partition
+from kimi_beam.beam_extensions.arrival import Partition, partition_directory
 from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_element
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.whole_files import check_writable
@@ -86,7 +86,7 @@ def write_parts(dead_letters: beam.PCollection, target: Target, rolling: Rolling
 
 
 def _piece(dead_letter: DeadLetter, by: Partition) -> Piece:
-    return partition(dead_letter.document.arrival, by), (1, encode(dead_letter))
+    return partition_directory(dead_letter.document.arrival, by), (1, encode(dead_letter))
 
 
 class _Encode(beam.DoFn):

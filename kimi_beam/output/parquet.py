@@ -15,7 +15,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from kimi_beam.beam_extensions.arrival import Partition, partition
+from kimi_beam.beam_extensions.arrival import Partition, partition_directory
 from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_element
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.whole_files import check_writable
@@ -183,7 +183,7 @@ class EncodeParts(beam.DoFn):
         self._pending: dict[str, list[Any]] = {}
 
     def process(self, element: Any) -> Iterator[Piece]:
-        key = partition(self._arrival(element), self._by)
+        key = partition_directory(self._arrival(element), self._by)
         pending = self._pending.setdefault(key, [])
         pending.append(element)
         if len(pending) >= _PIECE_ROWS:

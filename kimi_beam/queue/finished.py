@@ -8,7 +8,7 @@ from dataclasses import replace
 from kimi_beam.queue.effects import Finish, FinishSome
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
-from kimi_beam.results.settle_replies import Closed, replies
+from kimi_beam.results.settle_replies import BatchReplies, replies
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.wire.envelopes import Exchange, HttpReply
 
@@ -24,7 +24,7 @@ def fit_together(finished: Sequence[Finish], coming: Exchange) -> bool:
     return sum(len(effect.items) for effect in finished) < TOGETHER and size < _LARGE_REPLY
 
 
-def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: OnMismatch) -> Closed:
+def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: OnMismatch) -> BatchReplies:
     """A reply for each document of a job that has ended.
 
     Args:
@@ -41,7 +41,7 @@ def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: On
         effect.usage,
         job.ticket,
         answer_tool=answer_tool,
-        asked=job.submitted_as,
+        submitted_as=job.submitted_as,
         on_mismatch=on_mismatch,
     )
 

@@ -271,7 +271,7 @@ def _parked(job: Job, error: ServiceError) -> Failure:
 def polled(shard: Shard, job: Job, result: PollResult, now: float, polling: Polling) -> tuple[Shard, list[Effect]]:
     """What follows from a poll."""
     if isinstance(result, Done):
-        lacking = matching.lacking(result.items, matching.references(*job.requests[:2]))
+        lacking = matching.unusual_match(result.items, matching.references(*job.requests[:2]))
         if lacking is None or not lacking.is_foreign:
             return _done(shard, job, result, lacking, now, polling)
         told = f"a finished reply holds {len(result.items)} items of other jobs and none of this one"

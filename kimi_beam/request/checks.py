@@ -54,10 +54,10 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
             failure = _unsendable(document, size, prompt)
     if failure is None:
         return Item(document, size, name(shown, document.earlier.round))
-    i, text, source = (jsontext.legible(_str(part)) for part in (document.id, document.text, document.source))
+    i, text, source = (jsontext.escape_surrogates(_str(part)) for part in (document.id, document.text, document.source))
     given = document.images if isinstance(document.images, (tuple, list)) else ()
-    pictures = tuple(jsontext.legible(_str(uri)) for uri in given)
-    failure = replace(failure, message=jsontext.legible(failure.message))
+    pictures = tuple(jsontext.escape_surrogates(_str(uri)) for uri in given)
+    failure = replace(failure, message=jsontext.escape_surrogates(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
     return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
 
@@ -104,7 +104,7 @@ def _with_id(document: Document, key: str) -> Document:
 
 def _with_images_by_content(document: Document) -> Document:
     """The document whose data URIs say what their bytes are: a PNG that is named .jpg is sent as a PNG."""
-    pictures = tuple(map(images.by_content, document.images))
+    pictures = tuple(map(images.with_true_media_type, document.images))
     return document if pictures == tuple(document.images) else replace(document, images=pictures)
 
 

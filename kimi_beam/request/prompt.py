@@ -23,7 +23,7 @@ from kimi_beam.request.document_bytes import DocumentBytes, fenced
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
 from kimi_beam.types import Document
-from kimi_beam.wire.data_uris import harmless
+from kimi_beam.wire.data_uris import mask
 
 StructuredOutput = Literal["schema", "bare", "prompt", "tool"]
 """How the answer's shape is asked for (no page says which of them K2.6 enforces, so every answer is validated here):
@@ -317,7 +317,7 @@ class Prompt:
     @property
     def _sendable(self) -> Callable[[bytes], bytes]:
         """Makes of a text, as JSON, one that Workers AI does not take for a picture; other servers get it as it is."""
-        return _as_it_is if self.is_elsewhere else harmless
+        return _as_it_is if self.is_elsewhere else mask
 
 
 def _as_it_is(text: bytes) -> bytes:

@@ -58,7 +58,7 @@ def parse(text: str) -> Any:
     """
     text = text.strip().removeprefix("\ufeff").strip()
     try:
-        return jsontext.loads_unambiguously(text)
+        return jsontext.loads_unique(text)
     except jsontext.RepeatedKeyError:
         raise
     except ValueError as e:
@@ -97,10 +97,10 @@ class _Search:
     def __init__(self, text: str) -> None:
         self._text = text
         self._forget()
-        self.depth = self._looked_at = 0
-        at = 0
-        while mark := (_TAG if self.depth or self.broken else _MARK).search(text, at):
-            at = self._after(mark)
+        self.depth = self._candidates = 0
+        position = 0
+        while mark := (_TAG if self.depth or self.broken else _MARK).search(text, position):
+            position = self._after(mark)
 
     def _forget(self) -> None:
         self.values: list[_Value] = []
@@ -133,18 +133,18 @@ class _Search:
         else:  # the opening tag was in the prompt's template, so that all text before this one was reasoning
             self._forget()
 
-    def _fence(self, at: int) -> int:
+    def _fence(self, position: int) -> int:
         """Reads a fenced value, which may also be a string, a number, true, false or null."""
-        start = _SPACE.match(self._text, at).end()  # type: ignore[union-attr]  # it matches anywhere
+        start = _SPACE.match(self._text, position).end()  # type: ignore[union-attr]  # it matches anywhere
         if self._text[start : start + 1] in ("", "{", "[", "`", "<", "◁"):
-            return at
+            return position
         try:
             end = self._end_of_value(start)
         except ValueError:
-            return at
+            return position
         closed = _FENCE_END.match(self._text, end)
         if closed is None:
-            return at
+            return position
         self._add(start, end)
         return closed.end()
 
@@ -171,21 +171,21 @@ class _Search:
         return end
 
     def _end_of_value(self, start: int) -> int:
-        self._look_at_one_more()
+        self._count_candidate()
         try:
             return _VALUE.raw_decode(self._text, start)[1]
         except (ValueError, RecursionError) as e:
             raise ValueError(f"what begins at character {start} is no JSON: {e}") from None
 
-    def _look_at_one_more(self) -> None:
-        self._looked_at += 1
-        if self._looked_at > 2 * _MAX_VALUES:
+    def _count_candidate(self) -> None:
+        self._candidates += 1
+        if self._candidates > 2 * _MAX_VALUES:
             raise _TooManyError(f"more than {_MAX_VALUES} places in it look like JSON")
 
     def _add(self, start: int, end: int) -> None:
-        self._look_at_one_more()
+        self._count_candidate()
         try:
-            value = jsontext.loads_unambiguously(self._text[start:end])
+            value = jsontext.loads_unique(self._text[start:end])
         except ValueError as e:
             self.broken = e
             return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from kimi_beam.beam_extensions.arrival import micros, moment
+from kimi_beam.beam_extensions.arrival import micros, to_datetime
 from kimi_beam.errors import KimiBeamError
 from kimi_beam.schema import jsontext
 from kimi_beam.types import Arrival, DeadLetter, Document, Failure, OpenRequest, Usage
@@ -27,16 +27,16 @@ VERSION = 2
 def encode(dead_letter: DeadLetter) -> bytes:
     """The line of a dead letter, with its line feed."""
     document, failure, usage = dead_letter.document, dead_letter.failure, dead_letter.usage
-    held = _Held.of(document)
+    content = _Content.of(document)
     arrival = document.arrival or Arrival()
     line: dict[str, Any] = {
         "document_id": document.id,
         "document": {
             "id": document.id,
-            "text": held.text,
-            "images": held.images,
-            "metadata": orjson.Fragment(held.metadata),
-            "truncated": held.truncated or dead_letter.truncated or _was_cut_by_reading(failure),
+            "text": content.text,
+            "images": content.images,
+            "metadata": orjson.Fragment(content.metadata),
+            "truncated": content.truncated or dead_letter.truncated or _was_cut_by_reading(failure),
         },
         "source": document.source,
         "stage": failure.stage,
@@ -64,7 +64,7 @@ def encode(dead_letter: DeadLetter) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-class _Held(NamedTuple):
+class _Content(NamedTuple):
     """The content of a document as its line holds it: complete if it can be sent, else its beginning."""
 
     text: str
@@ -73,7 +73,7 @@ class _Held(NamedTuple):
     truncated: bool
 
     @classmethod
-    def of(cls, document: Document) -> _Held:
+    def of(cls, document: Document) -> _Content:
         """Cuts a text that is too large for any request, and drops pictures and metadata that are too large."""
         text, images = document.text, list(document.images)
         metadata = jsontext.dumps_any(dict(document.metadata))
@@ -97,7 +97,7 @@ def _was_cut_by_reading(failure: Failure) -> bool:
 
 
 def _iso(micros: int | None) -> str | None:
-    at = moment(micros)
+    at = to_datetime(micros)
     return at.isoformat(timespec="microseconds") if at else None
 
 
@@ -112,12 +112,12 @@ def decode(line: bytes) -> DeadLetter:
         DeadLetterError: Another version of kimi_beam wrote the line.
         ValueError: The line is no dead letter, or a damaged one.
     """
-    content = jsontext.loads_unambiguously(line)
+    content = jsontext.loads_unique(line)
     if not isinstance(content, dict) or "version" not in content:
         raise ValueError("it has no version, as each dead letter has")
     if content["version"] != VERSION:
-        told = f"a dead letter of version {content['version']!r:.40}; this kimi_beam reads {VERSION}"
-        raise DeadLetterError(told)
+        message = f"a dead letter of version {content['version']!r:.40}; this kimi_beam reads {VERSION}"
+        raise DeadLetterError(message)
     from kimi_beam.results.dead_letter_fields import checked
 
     read = checked(content)

@@ -37,7 +37,7 @@ from kimi_beam.wire.usage import share_usage
 from kimi_beam.wire.usual_reply import UsualItems
 
 
-class Closed(NamedTuple):
+class BatchReplies(NamedTuple):
     """The replies of a finished batch."""
 
     replies: Replies
@@ -56,9 +56,9 @@ def replies(
     ticket: Ticket,
     *,
     answer_tool: str | None = None,
-    asked: tuple[str, int, Sequence[int]] | None = None,
+    submitted_as: tuple[str, int, Sequence[int]] | None = None,
     on_mismatch: OnMismatch = "keep",
-) -> Closed:
+) -> BatchReplies:
     """Makes exactly one reply for each document of a finished batch, also for documents without an item.
 
     Args:
@@ -68,53 +68,56 @@ def replies(
         usage: The tokens of the whole job, None if the service did not state them.
         ticket: The job that the batch was submitted as.
         answer_tool: The function whose arguments are the answers; None if the texts are the answers.
-        asked: For a job that was submitted as another batch: that batch's id, its number of requests, and the positions
-            of these documents among them. None if the job was submitted as this batch.
+        submitted_as: For a job that was submitted as another batch: that batch's id, its number of requests, and the
+            positions of these documents among them. None if the job was submitted as this batch.
         on_mismatch: `Polling.on_mismatch`.
     """
-    name, total, positions = asked or (batch_id, len(documents), range(len(documents)))
-    asked_for, matched = references(name, total), Matched(())
-    usual = items.by_column(asked_for) if isinstance(items, UsualItems) and answer_tool is None else None
+    name, total, positions = submitted_as or (batch_id, len(documents), range(len(documents)))
+    all_references, matched = references(name, total), Matched(())
+    usual = items.by_column(all_references) if isinstance(items, UsualItems) and answer_tool is None else None
     if usual is None:
-        matched = match(items, asked_for)
+        matched = match(items, all_references)
         usual = decode_items(matched.items, answer_tool=answer_tool)
     results, stated = usual
-    if matched.unplaced:
-        results = _replaced(results, _unplaced(matched))
+    if matched.unmatched_reason:
+        results = _replaced(results, _unmatched(matched))
     if matched.disputed and on_mismatch == "dead-letter":
-        results = _replaced(results, {place: _disputed(matched, results, place) for place in matched.disputed})
+        results = _replaced(results, {index: _disputed(matched, results, index) for index in matched.disputed})
     tokens = share_usage(usage, stated)
-    if asked is not None:  # the job was submitted as another batch, which may hold more documents
+    if submitted_as is not None:  # the job was submitted as another batch, which may hold more documents
         if len(positions) != len(documents):
             raise ValueError(f"{len(documents)} documents at {len(positions)} places of a job")
         results, tokens = results.select(positions), tokens.select(positions)
-    came = Replies(Documents.of(documents), results, tokens, [ticket] * len(documents))
-    return Closed(came, matched.surplus, len(matched.disputed.intersection(positions)) if matched.disputed else 0)
+    disputed = len(matched.disputed.intersection(positions)) if matched.disputed else 0
+    answered = Replies(Documents.of(documents), results, tokens, [ticket] * len(documents))
+    return BatchReplies(answered, matched.surplus, disputed)
 
 
-def _unplaced(matched: Matched) -> dict[int, Failure]:
+def _unmatched(matched: Matched) -> dict[int, Failure]:
     """The failures of requests without an item in a job with unmatched items, which may be theirs."""
-    told = f"{matched.unplaced}, so that it cannot be told which of them is this document's"
-    failure = Failure("infer", "malformed_item", told, retryable=True)
-    return {place: failure for place, item in enumerate(matched.items) if item is None}
+    message = f"{matched.unmatched_reason}, so that it cannot be told which of them is this document's"
+    failure = Failure("infer", "malformed_item", message, retryable=True)
+    return {index: failure for index, item in enumerate(matched.items) if item is None}
 
 
-def _disputed(matched: Matched, results: Results, place: int) -> Failure:
-    number = number_of(matched.items[place] or {})
-    told = f"the item has the reference of request {place} of its job and the number {number}: it may be another's"
-    answer = results.failures.get(place)
-    return Failure("infer", "malformed_item", told, retryable=True, raw=answer.raw if answer else results.texts[place])
+def _disputed(matched: Matched, results: Results, index: int) -> Failure:
+    number = number_of(matched.items[index] or {})
+    message = f"the item has the reference of request {index} of its job and the number {number}: it may be another's"
+    answer = results.failures.get(index)
+    return Failure(
+        "infer", "malformed_item", message, retryable=True, raw=answer.raw if answer else results.texts[index]
+    )
 
 
 def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
     """The results with failures in place of those at some indices."""
-    each = [None if place in failures else results.result_at(place) for place in range(len(results.texts))]
-    same = Results.of(each)
-    return same._replace(failures={**results.failures, **failures})
+    kept = [None if index in failures else results.result_at(index) for index in range(len(results.texts))]
+    columns = Results.of(kept)
+    return columns._replace(failures={**results.failures, **failures})
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Question:
     """The schema and the model of the requests, which are the same for all replies of a run."""
 
     schema: OutputSchema
@@ -128,7 +131,7 @@ class Settled(NamedTuple):
     """The rows, with the columns of `rows.file_schema`."""
     replies: Replies
     """All replies of the job."""
-    good: list[int]
+    reply_indices: list[int]
     """For each row, the index of its reply."""
     instances: list[Any]
     """For each row, the answer as a JSON value."""
@@ -136,78 +139,79 @@ class Settled(NamedTuple):
 
 
 def settle(
-    all_replies: Iterable[Reply], asked: Asking, now: float, count_nulls: Callable[[int], None] = lambda _: None
+    all_replies: Iterable[Reply], question: Question, now: float, count_nulls: Callable[[int], None] = lambda _: None
 ) -> Settled:
     """Turns each reply into exactly one typed row or dead letter.
 
     Args:
         all_replies: The replies of one job.
-        asked: The schema and model of the requests.
+        question: The schema and model of the requests.
         now: The time in Unix seconds, for `DeadLetter.failed_at`.
         count_nulls: Called with the number of nulls that were removed from an answer because they mean absent.
     """
-    came = Replies.of(all_replies)
-    good: list[int] = []
+    columns = Replies.of(all_replies)
+    reply_indices: list[int] = []
     instances: list[Any] = []
     dead: list[DeadLetter] = []
-    is_valid, has_class = asked.schema.is_valid, asked.schema.has_class
-    for place, text in enumerate(came.results.texts):
-        if text is not None and data_uris.is_changed(text):
-            document = came.documents[place]
-            text = data_uris.put_right(text, f"{document.text} {document.metadata}")
-        if text is not None and not has_class and (value := jsontext.loads_whole(text)) is not None and is_valid(value):
-            good.append(place)
+    is_valid, has_class = question.schema.is_valid, question.schema.has_class
+    for index, text in enumerate(columns.results.texts):
+        if text is not None and data_uris.may_be_masked(text):
+            document = columns.documents[index]
+            text = data_uris.unmask(text, f"{document.text} {document.metadata}")
+        if text is not None and not has_class and (value := jsontext.loads_fast(text)) is not None and is_valid(value):
+            reply_indices.append(index)
             instances.append(value)
             continue
-        verdict = came.results.failures[place] if text is None else judge(text, asked.schema)
+        verdict = columns.results.failures[index] if text is None else judge(text, question.schema)
         if isinstance(verdict, Failure):
-            dead.append(dead_letter(came[place], verdict, asked, now))
+            dead.append(dead_letter(columns[index], verdict, question, now))
         else:
-            good.append(place)
+            reply_indices.append(index)
             instances.append(verdict.value)
             if verdict.nulls:
                 count_nulls(verdict.nulls)
     batch, bad = rows.convert(
-        asked.schema,
-        _picked(came.documents.ids, good),
+        question.schema,
+        _select(columns.documents.ids, reply_indices),
         instances,
-        _picked(came.documents.metadata(), good),
-        [_picked(column, good) for column in _provenance_columns(came, asked)],
+        _select(columns.documents.metadata(), reply_indices),
+        [_select(column, reply_indices) for column in _provenance_columns(columns, question)],
     )
     if bad:
         reasons = dict(bad)
-        for index, reason in bad:
-            failure = Failure("type", "type_mismatch", str(reason), raw=came.results.texts[good[index]])
-            dead.append(dead_letter(came[good[index]], failure, asked, now))
-        instances = [one for index, one in enumerate(instances) if index not in reasons]
-        good = [place for index, place in enumerate(good) if index not in reasons]
-    return Settled(batch, came, good, instances, dead)
+        for row, reason in bad:
+            index = reply_indices[row]
+            failure = Failure("type", "type_mismatch", str(reason), raw=columns.results.texts[index])
+            dead.append(dead_letter(columns[index], failure, question, now))
+        instances = [instance for row, instance in enumerate(instances) if row not in reasons]
+        reply_indices = [index for row, index in enumerate(reply_indices) if row not in reasons]
+    return Settled(batch, columns, reply_indices, instances, dead)
 
 
-def _picked(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
-    return column if len(places) == len(column) else [column[place] for place in places]
+def _select(column: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
+    return column if len(indices) == len(column) else [column[index] for index in indices]
 
 
 def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
     """How many rows have a key that the schema allows but does not name."""
-    beside = settled.rows.column(ADDITIONAL)
-    if beside.null_count == len(beside):  # true of nearly every job
+    additional = settled.rows.column(ADDITIONAL)
+    if additional.null_count == len(additional):  # true of nearly every job
         return 0
-    there = beside.is_valid().to_pylist()
+    has_additional = additional.is_valid().to_pylist()
     return sum(
         schema.has_unnamed_keys(instance)
-        for instance, is_there in zip(settled.instances, there, strict=True)
+        for instance, is_there in zip(settled.instances, has_additional, strict=True)
         if is_there
     )
 
 
-def extractions(settled: Settled, asked: Asking) -> Iterator[Extraction]:
+def extractions(settled: Settled, question: Question) -> Iterator[Extraction]:
     """The rows as `Extraction`s, each with its typed row."""
-    for index, (place, instance) in enumerate(zip(settled.good, settled.instances, strict=True)):
+    for index, (place, instance) in enumerate(zip(settled.reply_indices, settled.instances, strict=True)):
         reply = settled.replies[place]
         document, completion = reply.document, reply.result
         assert isinstance(completion, Completion)
-        extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, asked))
+        extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, question))
         yield extraction.with_row(ArrowRow(settled.rows, index))
 
 
@@ -241,7 +245,7 @@ def judge(text: str, schema: OutputSchema) -> Instance | Failure:
     return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
 
 
-def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> DeadLetter:
+def dead_letter(reply: Reply, failure: Failure, question: Question, now: float) -> DeadLetter:
     """Makes the dead letter of a reply."""
     earlier, ticket = reply.document.earlier, reply.ticket
     if earlier.open is not None:  # the open request of an earlier run was not polled, so it stays open
@@ -252,8 +256,8 @@ def dead_letter(reply: Reply, failure: Failure, asked: Asking, now: float) -> De
         earlier.attempts + ticket.attempts,
         ticket.request_id,
         reply.usage,
-        asked.model,
-        asked.schema.hash,
+        question.model,
+        question.schema.hash,
         now,
         earlier.round,
         reply.open or earlier.open,
@@ -268,35 +272,35 @@ def _without_failure(document: Document) -> Document:
     return other if document.file is None else other.with_file(document.file)
 
 
-def _provenance_columns(replies_: Replies, asked: Asking) -> list[Sequence[Any]]:
+def _provenance_columns(columns: Replies, question: Question) -> list[Sequence[Any]]:
     """The same as `rows.provenance_columns`, made from the replies' columns without a `Provenance` for each."""
-    documents, results, tokens, count = replies_.documents, replies_.results, replies_.tokens, len(replies_)
-    tickets = replies_.tickets
+    documents, results, tokens, count = columns.documents, columns.results, columns.tokens, len(columns)
+    tickets = columns.tickets
     attempts = zip(documents.attempts(), tickets, strict=True)
     return [
         documents.sources,
-        [asked.model] * count,
+        [question.model] * count,
         results.models,
         [ticket.request_id for ticket in tickets],
         [earlier + ticket.attempts for earlier, ticket in attempts],
         tokens.prompt,
         tokens.cached,
         tokens.completion,
-        [asked.schema.hash] * count,
+        [question.schema.hash] * count,
         [None if seconds is None else seconds * 1_000_000 for seconds in results.created],
         *rows.arrival_columns(documents.arrivals()),
     ]
 
 
-def _provenance(reply: Reply, completion: Completion, asked: Asking) -> Provenance:
+def _provenance(reply: Reply, completion: Completion, question: Question) -> Provenance:
     return Provenance(
         reply.document.source,
-        asked.model,
+        question.model,
         completion.model,
         reply.ticket.request_id,
         reply.document.earlier.attempts + reply.ticket.attempts,
         reply.usage,
-        asked.schema.hash,
+        question.schema.hash,
         completion.created,
         reply.document.arrival,
     )

@@ -319,7 +319,7 @@ def _number(value: Any, before: Any) -> Any:
             raise NoJsonError(f"the class gave back {value}, which is no number in JSON")
         if isinstance(before, str):
             return before if _decimal(before) == value else str(value)
-        return jsontext.number(value)
+        return jsontext.float_or_decimal(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise NoJsonError(f"the class gave back {value}, which is no number in JSON")
     return float(value) if isinstance(value, float) else int(value)

@@ -40,20 +40,20 @@ def loads(text: str | bytes) -> Any:
         ValueError: It is not JSON, holds NaN or Infinity, half a surrogate pair, a number beyond 1e6144 or of more than
             4,300 digits, or is nested deeper than 200 levels.
     """
-    return _read(text if isinstance(text, bytes) else text.encode(), digits_alone=True)[0]
+    return _read(text if isinstance(text, bytes) else text.encode(), digits_only=True)[0]
 
 
-def _read(text: bytes, *, digits_alone: bool = False) -> tuple[Any, bool]:
+def _read(text: bytes, *, digits_only: bool = False) -> tuple[Any, bool]:
     """Reads JSON, and finds out whether the value provably holds every digit and every key of the text.
 
     Args:
         text: JSON.
-        digits_alone: Whether repeated keys are of no interest, so that an object of strings needs no check.
+        digits_only: Whether repeated keys are of no interest, so that an object of strings needs no check.
 
     Returns:
         The value, and whether it is proved to lack nothing; if not, a key may be repeated.
     """
-    is_whole = False
+    is_lossless = False
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as e:
@@ -65,15 +65,15 @@ def _read(text: bytes, *, digits_alone: bool = False) -> tuple[Any, bool]:
         value = _loads_exactly(text.decode())
     else:
         # An object of strings, which most lines of documents are, has no digits to lose and no depth.
-        if digits_alone and type(value) is dict and all(type(one) is str for one in value.values()):
+        if digits_only and type(value) is dict and all(type(one) is str for one in value.values()):
             return value, False
-        is_whole = _gives_back(value, text)
-        if not is_whole and may_exceed_double(text):
+        is_lossless = _is_lossless(value, text)
+        if not is_lossless and may_exceed_double(text):
             value = _loads_exactly(text.decode())
     # Each level needs a bracket, so that a text with few of them cannot be too deep.
     if text.count(b"[") + text.count(b"{") > _MAX_DEPTH:
         _check_depth(value)
-    return value, is_whole
+    return value, is_lossless
 
 
 def _check_utf8(text: bytes) -> None:
@@ -83,7 +83,7 @@ def _check_utf8(text: bytes) -> None:
         raise ValueError(f"not UTF-8: {e.reason} at byte {e.start}") from None
 
 
-def _gives_back(value: Any, text: bytes) -> bool:
+def _is_lossless(value: Any, text: bytes) -> bool:
     """Whether writing the value gives the text again, except for white space: a fast proof that nothing was lost."""
     try:
         written = orjson.dumps(value)
@@ -92,11 +92,11 @@ def _gives_back(value: Any, text: bytes) -> bool:
     return written == text or written.translate(None, _WHITE) == text.translate(None, _WHITE)
 
 
-def loads_whole(text: str) -> Any:
+def loads_fast(text: str) -> Any:
     """Reads JSON on the fast path: only if it is cheap to prove that the value lacks no digit and no key of the text.
 
     Returns:
-        The value; None if there is no such proof or the text is no JSON, so that `loads_without_repeats` has to read
+        The value; None if there is no such proof or the text is no JSON, so that `loads_unique` has to read
         it.
     """
     try:
@@ -106,7 +106,7 @@ def loads_whole(text: str) -> Any:
     encoded = text.encode()
     # Each level takes two characters, so that a short text cannot be too deep.
     is_shallow = len(encoded) <= 2 * _MAX_DEPTH or encoded.count(b"[") + encoded.count(b"{") <= _MAX_DEPTH
-    return value if is_shallow and _gives_back(value, encoded) else None
+    return value if is_shallow and _is_lossless(value, encoded) else None
 
 
 class NoJsonError(ValueError):
@@ -117,7 +117,7 @@ class RepeatedKeyError(ValueError):
     """An object has a key twice. Some readers of JSON would take the first value and others the last."""
 
 
-def loads_unambiguously(text: str | bytes) -> Any:
+def loads_unique(text: str | bytes) -> Any:
     """Reads JSON as `loads` does, but refuses objects with repeated keys, which other readers would read differently.
 
     Raises:
@@ -125,19 +125,19 @@ def loads_unambiguously(text: str | bytes) -> Any:
         ValueError: As `loads`.
     """
     encoded = text if isinstance(text, bytes) else text.encode()
-    value, is_whole = _read(encoded)
-    if is_whole:
+    value, is_lossless = _read(encoded)
+    if is_lossless:
         return value
     # If no key was lost, the written value has as many keys as the text. The objects are looked at one by one only if
     # the counts differ, or if the text may spell the end of a key in a way that is not counted.
     spaced = any(end in encoded for end in (b'" ', b'"\n', b'"\t', b'"\r'))
     odd = b"\\u0022" in encoded or (spaced and b" :" in encoded.translate(_MARKS))
     if odd or encoded.count(b'":') != dumps(value).count(b'":'):
-        json.loads(encoded, object_pairs_hook=_each_once)
+        json.loads(encoded, object_pairs_hook=_refuse_repeated_keys)
     return value
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> None:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
     seen = set()
     for key, _ in pairs:
         if key in seen:
@@ -172,7 +172,7 @@ def loads_leniently(body: bytes) -> Any:
     """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_float=_any_float, parse_constant=lambda _: None)
-        return _spelt_out(value)
+        return _with_escapes(value)
     except (ValueError, RecursionError, ArithmeticError):
         return None
 
@@ -184,13 +184,13 @@ def _any_float(digits: str) -> float | Decimal | None:
         return None
 
 
-def _spelt_out(value: Any) -> Any:
+def _with_escapes(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isascii() else legible(value)
+        return value if value.isascii() else escape_surrogates(value)
     if isinstance(value, dict):
-        return {legible(key): _spelt_out(item) for key, item in value.items()}
+        return {escape_surrogates(key): _with_escapes(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_spelt_out(item) for item in value]
+        return [_with_escapes(item) for item in value]
     return value
 
 
@@ -239,17 +239,17 @@ def dumps(value: Any) -> bytes:
         TypeError: The value holds something that cannot be written as JSON.
     """
     try:
-        return orjson.dumps(value, default=_number)
+        return orjson.dumps(value, default=_number_fragment)
     except TypeError:
-        return orjson.dumps(_exact(value), default=_number)
+        return orjson.dumps(_exact(value), default=_number_fragment)
 
 
 def canonical(value: Any) -> bytes:
     """Writes JSON with sorted keys, so that equal values give equal bytes in every process."""
     try:
-        return orjson.dumps(value, default=_number, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, default=_number_fragment, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        return orjson.dumps(_exact(value), default=_number, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(_exact(value), default=_number_fragment, option=orjson.OPT_SORT_KEYS)
 
 
 def dumps_any(value: Any) -> bytes:
@@ -276,7 +276,7 @@ def _float_or_decimal(digits: str) -> float | Decimal:
     return number if math.isfinite(number) and Decimal(repr(number)) == exact else exact
 
 
-def number(exact: Decimal) -> float | Decimal:
+def float_or_decimal(exact: Decimal) -> float | Decimal:
     """The number as `loads` would read it: a float if that keeps all digits, else the decimal."""
     near = float(exact)
     return near if math.isfinite(near) and Decimal(repr(near)) == exact else exact
@@ -286,20 +286,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _number(value: Any) -> Any:
+def _number_fragment(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_finite():
         return orjson.Fragment(str(value))
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def legible(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """The text with halves of surrogate pairs, which UTF-8 cannot hold, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _any(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
-        return legible(value)
+        return escape_surrogates(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float, Decimal)):
@@ -324,12 +324,12 @@ def _any_number(value: float | Decimal) -> Any:
 
 
 def _any_key(key: Any) -> str:
-    return hex(key) if isinstance(key, int) and key.bit_length() >= _MAX_BITS else legible(str(key))
+    return hex(key) if isinstance(key, int) and key.bit_length() >= _MAX_BITS else escape_surrogates(str(key))
 
 
 def _any_str(value: Any) -> str:
     try:
-        return legible(str(value))
+        return escape_surrogates(str(value))
     except (RecursionError, ValueError):
         return f"<{type(value).__name__}>"
 

@@ -121,7 +121,7 @@ class Digits(Cells):
         if self._as_text:
             return [None if d is None else str(d) for d in array.to_pylist()]
         return [
-            None if d is None else int(d) if d == d.to_integral_value() else jsontext.number(d)
+            None if d is None else int(d) if d == d.to_integral_value() else jsontext.float_or_decimal(d)
             for d in array.to_pylist()
         ]
 

@@ -224,7 +224,9 @@ def _plain(name: str) -> str:
 def _bounds(shape: Shape) -> Mapping[str, Any]:
     found = {"minimum": shape.low, "maximum": shape.high, "multipleOf": shape.step}
     bounds: dict[str, Any] = {
-        key: int(number) if number == number.to_integral_value() and abs(number) < 10**30 else jsontext.number(number)
+        key: int(number)
+        if number == number.to_integral_value() and abs(number) < 10**30
+        else jsontext.float_or_decimal(number)
         for key, number in found.items()
         if number is not None
     }

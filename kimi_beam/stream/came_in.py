@@ -10,7 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kimi_beam.beam_extensions.arrival import moment
+from kimi_beam.beam_extensions.arrival import to_datetime
 from kimi_beam.output.parquet import SUFFIX, EncodeParts, as_stream, select
 from kimi_beam.output.partitions import Format, Piece, Rolling, WriteParts
 from kimi_beam.output.staging import Target, Window
@@ -59,7 +59,7 @@ def _encode(came: list[_Came]) -> bytes:
         {
             "document_id": one.document_id,
             "source": one.source,
-            "event_time": moment(one.arrival.event_time),
+            "event_time": to_datetime(one.arrival.event_time),
             "delivery": one.arrival.delivery,
             "read_at": now,
         }

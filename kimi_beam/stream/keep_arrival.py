@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from kimi_beam.beam_extensions.arrival import keep
+from kimi_beam.beam_extensions.arrival import with_arrival
 from kimi_beam.beam_extensions.element_types import wrong_element
 from kimi_beam.types import Document
 
@@ -29,4 +29,4 @@ class KeepArrival(beam.DoFn):
         if not isinstance(document, Document):
             raise wrong_element("Extract", document, Document)
         edges = (window.start.micros, window.end.micros) if isinstance(window, IntervalWindow) else None
-        yield keep(document, timestamp.micros, edges, anew=self._anew)
+        yield with_arrival(document, timestamp.micros, edges, anew=self._anew)

@@ -26,7 +26,7 @@ from kimi_beam.service.polling import Polling
 from kimi_beam.service.remedies import RULES, Reach, Repeat
 from kimi_beam.service.retry_limits import MAX_REFUSALS, MAX_UNKNOWN, outlasted, quota_failure
 from kimi_beam.types import Code, Completion, Failure, Usage
-from kimi_beam.wire.completions import FAILURES, Answered, RunResult, ToolCalls, failed
+from kimi_beam.wire.completions import FAILURES, Answered, RunResult, ToolCalls, failure_of
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError, renewal
 
@@ -218,7 +218,7 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
     if rule.repeat is Repeat.IN_NEXT_FORM and call.form + 1 < call.forms:
         return AskAgain(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
     if error.code in FAILURES and not error.concerns_image:
-        failure = failed(error, "the service refused the request")
+        failure = failure_of(error, "the service refused the request")
         # What the model cannot do at all is refused for every document alike.
         return Park(call, failure, math.inf) if failure.code == "json_mode_unsupported" else Settle(call, failure)
     if rule.repeat is Repeat.A_FEW_TIMES:

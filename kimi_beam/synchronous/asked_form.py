@@ -86,7 +86,7 @@ class AskedForm:
         is_first = call.form == self.form and not self.is_answered
         call = replace(call, attempts=call.attempts + 1)
         may_be_the_form = why is RefusedRequest.FORM or (
-            why is RefusedRequest.UNSAID and (is_first or call.form < self.form or call.form > self.form)
+            why is RefusedRequest.UNSPECIFIED and (is_first or call.form < self.form or call.form > self.form)
         )
         if may_be_the_form and following < call.forms:
             if why is RefusedRequest.FORM and is_first:

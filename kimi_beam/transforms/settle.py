@@ -14,7 +14,7 @@ from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import Watch
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
-from kimi_beam.results.settle_replies import Asking, Settled, extractions, rows_with_unnamed_keys, settle
+from kimi_beam.results.settle_replies import Question, Settled, extractions, rows_with_unnamed_keys, settle
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import DeadLetter, Reply
@@ -33,7 +33,7 @@ class Settle(beam.DoFn):
 
     def __init__(self, settings: ExtractSettings, watch: Watch, *, counts: bool = False) -> None:
         self._settings, self._watch, self._counts = settings, watch, counts
-        self._asked = Asking(settings.schema, settings.service.model)
+        self._asked = Question(settings.schema, settings.service.model)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
@@ -44,10 +44,10 @@ class Settle(beam.DoFn):
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
-        self._watch.outcomes.settled(len(settled.good), [letter.failure for letter in settled.dead_letters])
+        self._watch.outcomes.settled(len(settled.reply_indices), [letter.failure for letter in settled.dead_letters])
         if not self._settings.record_batches:
             yield from extractions(settled, self._asked)
-        elif settled.good:
+        elif settled.reply_indices:
             yield settled.rows
         elsewhere: list[DeadLetter] = []
         for letter in settled.dead_letters:
@@ -59,11 +59,11 @@ class Settle(beam.DoFn):
             some = elsewhere[at : at + READ_AT_ONCE]
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
-        self._extractions.inc(len(settled.good))
+        self._extractions.inc(len(settled.reply_indices))
         self._unnamed.inc(rows_with_unnamed_keys(settled, self._asked.schema))
         self._dead_letters.inc(len(settled.dead_letters))
         if self._counts:
-            self._left += len(settled.good) + len(settled.dead_letters)
+            self._left += len(settled.reply_indices) + len(settled.dead_letters)
             self._digests += sum(_digests(settled))
         PROGRESS.settle(len(element))
 
@@ -74,12 +74,12 @@ class Settle(beam.DoFn):
 
 def _digests(settled: Settled) -> Iterable[int]:
     """`batches.digest` of the id of each document that leaves."""
-    documents, letters, good = settled.replies.documents, settled.dead_letters, settled.good
+    documents, letters, reply_indices = settled.replies.documents, settled.dead_letters, settled.reply_indices
     known = documents.digests
     if known is None:
-        of_rows = [batches.digest(documents.ids[place]) for place in good]
-    elif not letters and len(good) == len(known):
+        of_rows = [batches.digest(documents.ids[index]) for index in reply_indices]
+    elif not letters and len(reply_indices) == len(known):
         return known
     else:
-        of_rows = [known[place] for place in good]
+        of_rows = [known[index] for index in reply_indices]
     return [*of_rows, *(batches.digest(letter.document.id) for letter in letters)]

@@ -166,16 +166,16 @@ def decode_items(items: Sequence[Any], *, answer_tool: str | None = None) -> tup
     rows: list[tuple[str | None, str | None, int | None, str | None, int, int, int]] = []
     failures: dict[int, Failure] = {}
     silent: list[int] = []
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         result, usage = decode_item(item, answer_tool=answer_tool)
         tokens = (0, 0, 0) if usage is None else (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
         if usage is None:
-            silent.append(place)
+            silent.append(index)
         if isinstance(result, Completion):
             rows.append((result.text, result.finish_reason, result.created, result.model, *tokens))
         else:
             rows.append((None, None, None, None, *tokens))
-            failures[place] = result
+            failures[index] = result
     texts, finish_reasons, created, models, prompt, cached, completion = transposed(rows, 7)
     results = Results(texts, finish_reasons, created, models, failures)
     return results, Stated(Tokens(prompt, cached, completion), silent)
@@ -204,11 +204,11 @@ def decode_item(item: Any, *, answer_tool: str | None = None) -> tuple[Completio
 def _failed_item(item: Mapping[str, Any], result: Any) -> Failure:
     stated = item.get("error") or item.get("errors") or (result.get("errors") if isinstance(result, dict) else None)
     errors = stated if isinstance(stated, list) and stated else [stated]
-    told = reason(stated or result)
+    message = reason(stated or result)
     if not isinstance(errors[0], dict) or type(errors[0].get("code")) not in (int, str):
-        failure = Failure("infer", "item_failed", f"the service failed this item: {told}", retryable=True)
+        failure = Failure("infer", "item_failed", f"the service failed this item: {message}", retryable=True)
     else:
-        failure = failed(stated_error(errors, HttpReply(0, b""), 0.0), "the service failed this item")
+        failure = failure_of(stated_error(errors, HttpReply(0, b""), 0.0), "the service failed this item")
     is_answer = not isinstance(result, dict) or "choices" in result or "response" in result
     return replace(failure, raw=as_raw(result)) if is_answer else failure
 
@@ -222,19 +222,19 @@ FAILURES: Mapping[int, Code] = {
 """Codes of the service that have a failure code of their own; all others are ``item_failed`` or ``refused``."""
 
 
-def failed(error: ServiceError, told: str, code: Code = "item_failed") -> Failure:
+def failure_of(error: ServiceError, prefix: str, code: Code = "item_failed") -> Failure:
     """The failure of a document about which the service reported an error.
 
     Args:
         error: The error.
-        told: The beginning of the failure's message.
+        prefix: The beginning of the failure's message.
         code: The failure code of errors that have none of their own in `FAILURES`.
     """
     if not error.concerns_image:
         code = FAILURES.get(error.code or 0, code)
     # An item has no HTTP status, so that an unknown code may be a passing error (5001: an internal error, event page).
     retryable = error.remedy not in (Remedy.NEVER, Remedy.SPLIT) or error.code not in ERRORS
-    return Failure("infer", code, f"{told}: {error}", retryable=retryable)
+    return Failure("infer", code, f"{prefix}: {error}", retryable=retryable)
 
 
 # ------------------------------------------------------------------------------------------------ completions
@@ -264,22 +264,22 @@ def decode_completion(
     reasoning = _reasoning(message)
     finish = choice.get("finish_reason")
     if finish == "length":
-        told = "the answer was cut at max_completion_tokens" if raw else "all tokens went into thinking"
-        return Failure("infer", "truncated", told, raw=raw or reasoning or _written(text, calls))
+        why = "the answer was cut at max_completion_tokens" if raw else "all tokens went into thinking"
+        return Failure("infer", "truncated", why, raw=raw or reasoning or _written(text, calls))
     if finish == "content_filter":
         return Failure("infer", "content_filter", "the service filtered the answer", raw=raw or reasoning or None)
     refusal = message.get("refusal") or refusal_in(message.get("content"))
     if refusal:
-        told = f"the model refused: {reason(refusal)}"
-        return Failure("infer", "refusal", told, raw=raw or as_raw(refusal))
+        why = f"the model refused: {reason(refusal)}"
+        return Failure("infer", "refusal", why, raw=raw or as_raw(refusal))
     if answer is None and (calls or (not text and finish in ("tool_calls", "function_call"))):
         called = ToolCalls(calls, text, reasoning)
         if calls and calls_tools:
             return called
         return _unexpected_call(called, message.get("tool_calls") or message.get("function_call"))
     if not (raw or "").strip():
-        told = "the answer is empty; all that the model wrote is reasoning" if reasoning else "the answer is empty"
-        return Failure("infer", "empty_answer", told, retryable=True, raw=reasoning or _unread(message) or raw)
+        why = "the answer is empty; all that the model wrote is reasoning" if reasoning else "the answer is empty"
+        return Failure("infer", "empty_answer", why, retryable=True, raw=reasoning or _unread(message) or raw)
     model = result.get("model")
     return Completion(
         raw or "",
@@ -304,9 +304,9 @@ def _text(message: Mapping[str, Any], response: Any) -> str:
         TypeError, RecursionError: The answer is nested too deep.
     """
     text = text_of(message.get("content"))
-    for beside in (message.get("parsed"), response):
-        if not text.strip() or (isinstance(beside, (dict, list)) and "{" not in text and "[" not in text):
-            text = text_of(beside) or text
+    for value in (message.get("parsed"), response):
+        if not text.strip() or (isinstance(value, (dict, list)) and "{" not in text and "[" not in text):
+            text = text_of(value) or text
     return text
 
 
@@ -326,8 +326,8 @@ def _reasoning(message: Mapping[str, Any]) -> str:
         return ""
 
 
-def _malformed(told: str, value: Any) -> Failure:
-    return Failure("infer", "malformed_item", told, retryable=True, raw=as_raw(value))
+def _malformed(message: str, value: Any) -> Failure:
+    return Failure("infer", "malformed_item", message, retryable=True, raw=as_raw(value))
 
 
 def _tool_calls(listed: Any) -> tuple[ToolCall, ...]:
@@ -357,8 +357,8 @@ def _unexpected_call(called: ToolCalls, stated: Any = None) -> Failure:
         stated: The calls as they were sent, used if none could be decoded.
     """
     name = called.calls[0].name if called.calls else "a function"
-    told = f"the model called {reason(name)} where an answer was asked for"
-    return Failure("infer", "tool_call", told, raw=_written(called.text, called.calls) or as_raw(stated))
+    message = f"the model called {reason(name)} where an answer was asked for"
+    return Failure("infer", "tool_call", message, raw=_written(called.text, called.calls) or as_raw(stated))
 
 
 def _written(text: str, calls: Sequence[ToolCall]) -> str | None:

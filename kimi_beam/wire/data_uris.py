@@ -14,22 +14,22 @@ _BEGINNING = re.compile(rb"(data):(?=image/)", re.IGNORECASE)
 _SENT_BEGINNING = re.compile(r"(data);(?=image/)", re.IGNORECASE)
 
 
-def harmless(text: bytes) -> bytes:
+def mask(text: bytes) -> bytes:
     """Replaces the colon in each beginning of a picture's data URI, in a text or in JSON."""
     # Searching the lower-case text for a constant takes a tenth of the time of a search that ignores case.
     return _BEGINNING.sub(rb"\1;", text) if b"data:image/" in text.lower() else text
 
 
-def is_changed(answer: str) -> bool:
+def may_be_masked(answer: str) -> bool:
     """Whether an answer may hold an altered beginning."""
     return "data;image/" in answer.lower()
 
 
-def put_right(answer: str, shown: str) -> str:
+def unmask(answer: str, document: str) -> str:
     """Restores the colons in the altered beginnings of data URIs.
 
     Args:
         answer: The text of the answer.
-        shown: The text of the document. If it holds the altered form itself, the answer is left unchanged.
+        document: The text of the document. If it holds the altered form itself, the answer is left unchanged.
     """
-    return answer if _SENT_BEGINNING.search(shown) else _SENT_BEGINNING.sub(r"\1:", answer)
+    return answer if _SENT_BEGINNING.search(document) else _SENT_BEGINNING.sub(r"\1:", answer)

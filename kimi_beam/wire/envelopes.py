@@ -171,7 +171,7 @@ def stated_error(errors: Any, reply: HttpReply, now: float) -> ServiceError:
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     message = first.get("message")
     text = message if isinstance(message, str) else excerpt(reply.body)
-    return ServiceError(reply.status, _code(first.get("code")), _said(text, reply), wait_of(reply, now))
+    return ServiceError(reply.status, _code(first.get("code")), _described(text, reply), wait_of(reply, now))
 
 
 def openai_error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | None:
@@ -181,7 +181,7 @@ def openai_error_of(reply: HttpReply, body: Any, now: float) -> ServiceError | N
         return None
     message = error.get("message") if isinstance(error, dict) else error
     text = message if isinstance(message, str) else excerpt(reply.body)
-    return ServiceError(reply.status, None, _said(text, reply), wait_of(reply, now))
+    return ServiceError(reply.status, None, _described(text, reply), wait_of(reply, now))
 
 
 _NOT_DONE = frozenset({503, 521, 523})
@@ -213,7 +213,7 @@ def plain_error(reply: HttpReply, now: float) -> ServiceError | None:
 
 def bare_error(reply: HttpReply, now: float) -> ServiceError:
     """The error of a reply that has only an HTTP status."""
-    return ServiceError(reply.status, None, _said(excerpt(reply.body), reply), wait_of(reply, now))
+    return ServiceError(reply.status, None, _described(excerpt(reply.body), reply), wait_of(reply, now))
 
 
 def _code(code: Any) -> int | None:
@@ -222,10 +222,10 @@ def _code(code: Any) -> int | None:
     return int(code) if isinstance(code, str) and code.isascii() and code.isdecimal() and len(code) < 9 else None
 
 
-def _said(text: str, reply: HttpReply) -> str:
+def _described(text: str, reply: HttpReply) -> str:
     if 300 <= reply.status < 400:
         text = (
-            f"it sends on to {_place(reply.location)}; this is not followed, as requests carry the token: "
+            f"it sends on to {_redirect_target(reply.location)}; this is not followed, as requests carry the token: "
             "name the URL that answers"
         )
     text = text[:400]
@@ -235,7 +235,7 @@ def _said(text: str, reply: HttpReply) -> str:
     return f"{text} [cf-ai-req-id {reply.log_id[:64]}]" if reply.log_id and reply.log_id.isprintable() else text
 
 
-def _place(location: str) -> str:
+def _redirect_target(location: str) -> str:
     """The target of a redirect without user, password and query, which may be secrets."""
     try:
         parts = urlsplit(location)

@@ -44,7 +44,7 @@ _FIELD = re.compile(
 """The fields that stand in every request with the same value. Observed: "Unsupported parameter: 'max_tokens' is not
 supported with this model" and "'temperature' does not support 0 with this model" (OpenAI's reasoning models)."""
 _LOCATION = re.compile(r"""['"]loc['"]\s*:\s*[(\[]([^)\]]*)[)\]]""")
-_SAYING = (
+_MESSAGE_KEYS = (
     "message",
     "msg",
     "detail",
@@ -66,7 +66,7 @@ class RefusedRequest(Enum):
 
     FORM = "it names the way in which JSON was asked for"
     FIELD = "it names a field that is the same in every request"
-    UNSAID = "the request is wrong, but it does not say what of it"
+    UNSPECIFIED = "the request is wrong, but it does not say what of it"
     OTHER = "the request is wrong for another reason: another form would be refused as well"
 
 
@@ -82,9 +82,9 @@ def refused_request(reply: HttpReply, status: int, *, has_tool: bool = False) ->
     """
     if status in _OTHER_TROUBLE:
         return None
-    said, located = _words(reply.body[:_MOST])
+    message, located = _message_and_fields(reply.body[:_MOST])
     form = _TOOL if has_tool else _FORM
-    if _TOO_LONG.search(said):
+    if _TOO_LONG.search(message):
         return RefusedRequest.OTHER
     if located.startswith(("response ", "'response'")):
         return None  # the server's own answer was not what it promises (llama-cpp-python)
@@ -92,51 +92,51 @@ def refused_request(reply: HttpReply, status: int, *, has_tool: bool = False) ->
         if form.search(located):
             return RefusedRequest.FORM
         return RefusedRequest.FIELD if _FIELD.search(located) else RefusedRequest.OTHER
-    if form.search(said):
+    if form.search(message):
         return RefusedRequest.FORM
-    if _FIELD.search(said) and (status < 500 or _WRONG_REQUEST.search(said)):
+    if _FIELD.search(message) and (status < 500 or _WRONG_REQUEST.search(message)):
         return RefusedRequest.FIELD
-    if status in (400, 406, 415, 422, 501) or (status not in (404, 405) and _WRONG_REQUEST.search(said)):
-        return RefusedRequest.UNSAID
+    if status in (400, 406, 415, 422, 501) or (status not in (404, 405) and _WRONG_REQUEST.search(message)):
+        return RefusedRequest.UNSPECIFIED
     return None
 
 
 def refused_field(reply: HttpReply) -> str | None:
     """The field that a reply of the kind `RefusedRequest.FIELD` names first; None where it names none."""
-    said, located = _words(reply.body[:_MOST])
-    found = _FIELD.search(located) or _FIELD.search(said)
+    message, located = _message_and_fields(reply.body[:_MOST])
+    found = _FIELD.search(located) or _FIELD.search(message)
     return found[0].lower() if found else None
 
 
-def _words(body: bytes) -> tuple[str, str]:
+def _message_and_fields(body: bytes) -> tuple[str, str]:
     """The server's message, and the fields of the request that it names, if it lists them as pydantic does."""
     body = body.removeprefix(b"data:").strip()
     value = read_json(body)
     if value is None:
         # The body is cut off, no JSON, or a stream of several events, so it is searched as text.
-        texts, places = [body.decode("utf-8", "replace")], list[str]()
+        texts, fields = [body.decode("utf-8", "replace")], list[str]()
     else:
-        found = list(_said(value, 8))
-        texts, places = (
-            [text for is_place, text in found if not is_place],
-            [text for is_place, text in found if is_place],
+        found = list(_texts_in(value, 8))
+        texts, fields = (
+            [text for is_field, text in found if not is_field],
+            [text for is_field, text in found if is_field],
         )
     for text in texts:
-        places += _LOCATION.findall(text)
-    return "\n".join(texts), "\n".join(places)
+        fields += _LOCATION.findall(text)
+    return "\n".join(texts), "\n".join(fields)
 
 
-def _said(value: Any, depth: int) -> Iterator[tuple[bool, str]]:
+def _texts_in(value: Any, depth: int) -> Iterator[tuple[bool, str]]:
     """Each text in an error, after a flag whether it names a field of the request."""
     if isinstance(value, str):
         yield False, value
     elif isinstance(value, list) and depth:
         for one in value[:50]:
-            yield from _said(one, depth - 1)
+            yield from _texts_in(one, depth - 1)
     elif isinstance(value, dict) and depth:
-        for key in _SAYING:
+        for key in _MESSAGE_KEYS:
             one = value.get(key)
             if key == "loc" and isinstance(one, list):
                 yield True, " ".join(map(str, one[:20]))
             else:
-                yield from _said(one, depth - 1)
+                yield from _texts_in(one, depth - 1)

@@ -59,7 +59,7 @@ def media_type_of(content: bytes) -> str | None:
     return None
 
 
-def by_content(uri: str) -> str:
+def with_true_media_type(uri: str) -> str:
     """A data URI with the media type that its bytes show; the same URI if that is right or the type is unknown."""
     head = _HEAD.match(uri[:200])
     if head is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from kimi_beam.wire.usual_reply import UsualItems, agree
+from kimi_beam.wire.usual_reply import UsualItems, are_in_order
 
 _REFERENCE = itemgetter("external_reference")
 
@@ -46,7 +46,7 @@ class Matched:
     items: Sequence[Any | None]
     surplus: int = 0
     disputed: frozenset[int] = frozenset()
-    unplaced: str = ""
+    unmatched_reason: str = ""
     is_foreign: bool = False
 
 
@@ -64,35 +64,35 @@ def match(items: Sequence[Any], references: Sequence[str]) -> Matched:
         references: Our references in the order of the requests.
     """
     with contextlib.suppress(KeyError, TypeError, IndexError, AttributeError):
-        if list(map(_REFERENCE, items)) == references and agree([number_of(item) for item in items]):
+        if list(map(_REFERENCE, items)) == references and are_in_order([number_of(item) for item in items]):
             return Matched(list(items))  # the usual case: each item once and in order, as captured
-    position = {reference: place for place, reference in enumerate(references)}
-    by_place: list[tuple[int, Any]] = []
+    index_of = {reference: index for index, reference in enumerate(references)}
+    by_index: list[tuple[int, Any]] = []
     unreferenced: list[Mapping[str, Any]] = []
     strangers = 0
     for item in items:
         reference = _reference_of(item) if isinstance(item, dict) else None
         if isinstance(item, dict) and (reference is None or reference == ""):
             unreferenced.append(item)
-        elif isinstance(reference, str) and reference in position:
-            by_place.append((position[reference], item))
+        elif isinstance(reference, str) and reference in index_of:
+            by_index.append((index_of[reference], item))
         else:
             strangers += isinstance(item, dict)
-    disputed = _disputed([(place, number_of(item)) for place, item in by_place], len(references))
-    unplaced = ""
+    disputed = _disputed([(index, number_of(item)) for index, item in by_index], len(references))
+    unmatched_reason = ""
     if unreferenced:
-        unplaced = _doubt(unreferenced, by_place, disputed, len(references))
-        if not unplaced:
+        unmatched_reason = _doubt(unreferenced, by_index, disputed, len(references))
+        if not unmatched_reason:
             numbered = ((number_of(item), item) for item in unreferenced)
-            by_place += [(number, item) for number, item in numbered if number is not None]
+            by_index += [(number, item) for number, item in numbered if number is not None]
     found: list[Any | None] = [None] * len(references)
-    for place, item in by_place:
-        before = found[place]
+    for index, item in by_index:
+        before = found[index]
         if before is None or (before.get("success") is False and item.get("success") is not False):
-            found[place] = item
+            found[index] = item
     placed = sum(item is not None for item in found)
     is_foreign = 0 < strangers == len(items)
-    return Matched(found, len(items) - placed, frozenset(disputed), unplaced, is_foreign)
+    return Matched(found, len(items) - placed, frozenset(disputed), unmatched_reason, is_foreign)
 
 
 def _reference_of(item: Mapping[str, Any]) -> Any:
@@ -104,7 +104,7 @@ def _reference_of(item: Mapping[str, Any]) -> Any:
     return reference
 
 
-def lacking(items: Sequence[Any], references: Sequence[str]) -> Matched | None:
+def unusual_match(items: Sequence[Any], references: Sequence[str]) -> Matched | None:
     """The match, if a request lacks its item or an item is disputed; None if neither is the case."""
     if isinstance(items, UsualItems) and items.by_column(references) is not None:
         return None
@@ -120,11 +120,11 @@ def number_of(item: Mapping[str, Any]) -> Any:
 
 def _disputed(numbered: Iterable[tuple[int, Any]], count: int) -> set[int]:
     """The indices whose item has another request's number, unless all numbers are merely counted from 1 or from -1."""
-    numbers = [(place, number) for place, number in numbered if type(number) is int]
+    numbers = [(index, number) for index, number in numbered if type(number) is int]
     for first, beyond in ((1, count), (-1, -1)):
-        if any(number == beyond for _, number in numbers) and all(number == place + first for place, number in numbers):
+        if any(number == beyond for _, number in numbers) and all(number == index + first for index, number in numbers):
             return set()
-    return {place for place, number in numbers if number != place}
+    return {index for index, number in numbers if number != index}
 
 
 def _doubt(
@@ -134,26 +134,26 @@ def _doubt(
     count: int,
 ) -> str:
     """Why items without a reference cannot be matched by their numbers, in one line; empty if they can."""
-    told = "the service sent answers without our references"
+    problem = "the service sent answers without our references"
     numbers = [number for number in map(number_of, unreferenced) if number is not None]
     if not numbers:
-        return f"{told} and without a number"
+        return f"{problem} and without a number"
     if any(type(number) is not int for number in numbers):
-        return f"{told}, and their numbers are not whole numbers"
+        return f"{problem}, and their numbers are not whole numbers"
     low, high = min(numbers), max(numbers)
     if low < 0 or high >= count:
-        return f"{told}, numbered from {low} to {high} where 0 to {count - 1} were asked for"
-    if _stands_twice([*unreferenced, *(item for _, item in referenced)]):
-        return f"{told}, and two of them have one number"
-    confirmed = [number_of(item) == place for place, item in referenced if type(number_of(item)) is int]
+        return f"{problem}, numbered from {low} to {high} where 0 to {count - 1} were asked for"
+    if _is_repeated([*unreferenced, *(item for _, item in referenced)]):
+        return f"{problem}, and two of them have one number"
+    confirmed = [number_of(item) == index for index, item in referenced if type(number_of(item)) is int]
     if disputed or not all(confirmed):
-        return f"{told}, and the references of others contradict their numbers"
+        return f"{problem}, and the references of others contradict their numbers"
     if not confirmed and not (low == 0 and high == count - 1):
-        return f"{told}, numbered from {low} to {high} of {count}, so that it cannot be told what they count from"
+        return f"{problem}, numbered from {low} to {high} of {count}, so that it cannot be told what they count from"
     return ""
 
 
-def _stands_twice(items: Iterable[Mapping[str, Any]]) -> bool:
+def _is_repeated(items: Iterable[Mapping[str, Any]]) -> bool:
     """Whether two different items have the same number; the same item sent twice does not count."""
     first: dict[int, Mapping[str, Any]] = {}
     for item in items:

@@ -42,9 +42,9 @@ def with_texts(body: bytes) -> bytes:
         return body
     latin: str | None = body.decode("latin-1")  # one character for each byte, so that positions are the same
     pieces: list[bytes] = []
-    done = at = 0
+    copied_to = searched_to = 0
     for start in sorted(key.end() for key in keys):
-        if start < at:  # inside a value that was replaced already
+        if start < searched_to:  # inside a value that was replaced already
             continue
         end = _end_of_scalar(body, start) or _end_as_json(latin, start)
         if end is None:
@@ -52,7 +52,7 @@ def with_texts(body: bytes) -> bytes:
             end = _end_by_brackets(body, start)
         if end is None:
             break
-        at = end
+        searched_to = end
         value = body[start:end]
         if value.startswith(b"[") and _is_parts(_list_in(value)):
             continue
@@ -60,9 +60,9 @@ def with_texts(body: bytes) -> bytes:
             text = orjson.dumps(value.decode())
         except ValueError:  # no UTF-8
             continue
-        pieces += (body[done:start], text)
-        done = end
-    return b"".join((*pieces, body[done:])) if pieces else body
+        pieces += (body[copied_to:start], text)
+        copied_to = end
+    return b"".join((*pieces, body[copied_to:])) if pieces else body
 
 
 def _end_of_scalar(body: bytes, start: int) -> int | None:

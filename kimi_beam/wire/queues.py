@@ -97,11 +97,11 @@ def _message(message: Any) -> Message | None:
     lease, attempts = message.get("lease_id"), message.get("attempts")
     if not isinstance(lease, str) or not lease:
         return None
-    request_id, has_ended = _told(message.get("body"))
+    request_id, has_ended = _job_of(message.get("body"))
     return Message(lease, attempts if type(attempts) is int else 1, request_id, has_ended)
 
 
-def _told(body: Any) -> tuple[str | None, bool]:
+def _job_of(body: Any) -> tuple[str | None, bool]:
     """The id of the job that an event is about, None if it is no batch event; and whether the job has ended."""
     event = _event(body)
     kind = event.get("type")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from kimi_beam.columnar import Tokens
 from kimi_beam.types import Usage
 
-TOO_MANY = 1 << 40
+COUNT_LIMIT = 1 << 40
 """A count of tokens or seconds from here on is certainly wrong and is read as 0."""
 
 END_OF_TIME = 253_402_300_800
@@ -28,7 +28,7 @@ def decode_usage(usage: Any) -> Usage | None:
 
 def count(number: Any) -> int:
     """Reads a number of tokens or seconds; 0 for anything else. The limit of 2**40 keeps sums far below 64 bits."""
-    return int(number) if isinstance(number, (int, float)) and 0 <= number < TOO_MANY else 0
+    return int(number) if isinstance(number, (int, float)) and 0 <= number < COUNT_LIMIT else 0
 
 
 class Stated(NamedTuple):
@@ -52,8 +52,8 @@ def share_usage(total: Usage | None, stated: Stated) -> Tokens:
     prompt, cached, completion = map(list, tokens)
     more_prompt = _even(max(0, total.prompt_tokens - sum(prompt)), len(silent))
     more_completion = _even(max(0, total.completion_tokens - sum(completion)), len(silent))
-    for place, prompt_tokens, completion_tokens in zip(silent, more_prompt, more_completion, strict=True):
-        prompt[place], completion[place] = prompt_tokens, completion_tokens
+    for index, prompt_tokens, completion_tokens in zip(silent, more_prompt, more_completion, strict=True):
+        prompt[index], completion[index] = prompt_tokens, completion_tokens
     beyond = total.cached_tokens - sum(cached)
     if beyond > 0:
         room = [all_of_it - part for all_of_it, part in zip(prompt, cached, strict=True)]

@@ -17,9 +17,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from kimi_beam.columnar import Results, Tokens
 from kimi_beam.types import Usage
 from kimi_beam.wire.envelopes import HttpReply, read_json, result_of
-from kimi_beam.wire.usage import END_OF_TIME, TOO_MANY, Stated, decode_usage
+from kimi_beam.wire.usage import COUNT_LIMIT, END_OF_TIME, Stated, decode_usage
 
-_Count = Annotated[int, Meta(ge=0, lt=TOO_MANY)]
+_Count = Annotated[int, Meta(ge=0, lt=COUNT_LIMIT)]
 _Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -72,7 +72,7 @@ class _Envelope(Struct, gc=False):
     success: bool = True
 
 
-def agree(numbers: Sequence[Any]) -> bool:
+def are_in_order(numbers: Sequence[Any]) -> bool:
     """Whether the items, which are in the order of the requests, are numbered in that order or not numbered at all."""
     return numbers == list(range(len(numbers))) or not any(type(number) is int for number in numbers)
 
@@ -101,13 +101,13 @@ class UsualItems(Sequence[Any]):
         return iter(self._all())
 
     @overload
-    def __getitem__(self, place: int) -> Any: ...
+    def __getitem__(self, index: int) -> Any: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
 
-    def __getitem__(self, place: int | slice) -> Any:
-        return self._all()[place]
+    def __getitem__(self, index: int | slice) -> Any:
+        return self._all()[index]
 
     def _all(self) -> list[Any]:
         if self._objects is None:
@@ -150,7 +150,7 @@ class UsualItems(Sequence[Any]):
             or not all(item.success for item in items)
             or any(map(str.isspace, texts))
             or not all(map(le, cached, prompt))
-            or not agree([item.id if item.index is None else item.index for item in items])
+            or not are_in_order([item.id if item.index is None else item.index for item in items])
         ):
             return None
         finish_reasons: list[str] = [choice.finish_reason for choice in choices]

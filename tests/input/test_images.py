@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.wire.images import MEDIA_TYPES, by_content, data_uri, problem
+from kimi_beam.wire.images import MEDIA_TYPES, data_uri, problem, with_true_media_type
 
 PNG = pictures.png()
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
@@ -143,7 +143,7 @@ def test_a_picture_of_each_kind_passes_as_what_it_is_under_each_name(media_type:
     content = pictures.EACH[media_type]
     assert problem(uri(content, named)) is None
     assert data_uri(content, named).startswith(f"data:{media_type};base64,")
-    assert by_content(uri(content, named)) == uri(content, media_type)
+    assert with_true_media_type(uri(content, named)) == uri(content, media_type)
 
 
 @pytest.mark.parametrize("media_type", pictures.EACH)

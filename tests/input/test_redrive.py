@@ -18,7 +18,7 @@ from kimi_beam.journal.recall import Recalled, recall
 from kimi_beam.journal.records import Answer, Submission
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
-from kimi_beam.results.settle_replies import Asking, dead_letter
+from kimi_beam.results.settle_replies import Question, dead_letter
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import (
     Code,
@@ -123,7 +123,7 @@ def test_the_submit_of_an_open_request_is_counted_by_whoever_takes_it_over() -> 
 def test_a_letter_that_nobody_got_round_to_is_as_open_as_before() -> None:
 
     before = letter("poll", "deadline", attempts=3, round=2, open=OPEN)
-    asked = Asking(OutputSchema({"type": "object"}), "m")
+    asked = Question(OutputSchema({"type": "object"}), "m")
     quota = Failure("submit", "quota_exhausted", "not sent", retryable=True)
     after = dead_letter(Reply(again(before), quota), quota, asked, 1.0)
     assert (after.attempts, after.request_id, after.round, after.open) == (3, "job-1", 2, OPEN)
@@ -131,7 +131,7 @@ def test_a_letter_that_nobody_got_round_to_is_as_open_as_before() -> None:
 
 
 def test_attempts_of_all_runs_add_up() -> None:
-    asked = Asking(OutputSchema({"type": "object"}), "m")
+    asked = Question(OutputSchema({"type": "object"}), "m")
     one = letter("infer", "truncated", attempts=2)
     for run in range(1, 4):
         document = again(one)

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.results import rows
-from kimi_beam.results.settle_replies import Asking, dead_letter, extractions, judge, parse, references, replies, settle
+from kimi_beam.results.settle_replies import (
+    Question,
+    dead_letter,
+    extractions,
+    judge,
+    parse,
+    references,
+    replies,
+    settle,
+)
 from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.types import (
     Arrival,
@@ -36,7 +45,7 @@ SCHEMA = OutputSchema(
         "required": ["company", "total"],
     }
 )
-ASKED = Asking(SCHEMA, "@cf/moonshotai/kimi-k2.6")
+ASKED = Question(SCHEMA, "@cf/moonshotai/kimi-k2.6")
 TICKET = Ticket("6283595c-babb-4dd6-b8a7-f796876f490f", 2)
 GOOD = '{"company":"A","total":1.5}'
 NOW = 1_784_180_999.0
@@ -50,7 +59,7 @@ def reply(text: str, document_id: str = "a", **document: Any) -> Reply:
     return Reply(Document(document_id, "the text", **document), completion(text), Usage(10, 4, 2), TICKET)
 
 
-def outcomes(*given: Reply, asked: Asking = ASKED) -> list[Extraction | DeadLetter]:
+def outcomes(*given: Reply, asked: Question = ASKED) -> list[Extraction | DeadLetter]:
     settled = settle(given, asked, NOW)
     return [*extractions(settled, asked), *settled.dead_letters]
 
@@ -314,7 +323,7 @@ def test_a_null_for_what_may_only_be_absent_is_taken_as_absent_and_counted(
     assert isinstance(result, tuple)
     assert result == (instance, nulls)
     counted: list[int] = []
-    settled = settle([reply(json.dumps(answer))], Asking(NULLS, "m"), NOW, counted.append)
+    settled = settle([reply(json.dumps(answer))], Question(NULLS, "m"), NOW, counted.append)
     assert sum(counted) == nulls
     assert NULLS.from_arrow(settled.rows) == [instance]
 
@@ -334,7 +343,7 @@ def test_a_failure_is_handed_on_as_it_is() -> None:
 
 @pytest.mark.parametrize("root", [True, {}, {"type": "string"}, {"type": "array"}, {"type": ["object", "null"]}])
 def test_exotic_schemas_settle_too(root: Any) -> None:
-    asked = Asking(OutputSchema(root), "m")
+    asked = Question(OutputSchema(root), "m")
     text = {"string": '"x"', "array": "[1,null]"}.get(str(root.get("type")) if isinstance(root, dict) else "", "null")
     (extraction,) = outcomes(reply(text), asked=asked)
     assert isinstance(extraction, Extraction)

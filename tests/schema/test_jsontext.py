@@ -267,16 +267,16 @@ def test_what_is_read_at_a_glance_is_what_a_closer_look_reads() -> None:
 )
 def _what_is_read_at_a_glance_is_what_a_closer_look_reads(taken: Counter[str], written: str, around: str) -> None:
     text = around.replace("{}", written)
-    at_a_glance = jsontext.loads_whole(text)
+    at_a_glance = jsontext.loads_fast(text)
     if at_a_glance is None:
         with contextlib.suppress(ValueError):
-            jsontext.loads_unambiguously(text)
+            jsontext.loads_unique(text)
             taken["a closer look"] += 1
             return
         taken["no JSON"] += 1
     else:
         taken["at a glance"] += 1
-        assert repr(at_a_glance) == repr(jsontext.loads_unambiguously(text))
+        assert repr(at_a_glance) == repr(jsontext.loads_unique(text))
 
 
 @pytest.mark.parametrize(
@@ -291,10 +291,10 @@ def _what_is_read_at_a_glance_is_what_a_closer_look_reads(taken: Counter[str], w
     ],
 )
 def test_what_is_not_plain_at_a_glance_is_left_to_a_closer_look(text: str, why: str) -> None:
-    assert jsontext.loads_whole(text) is None, why
+    assert jsontext.loads_fast(text) is None, why
 
 
 def test_a_usual_answer_is_plain_at_a_glance_however_it_is_spaced() -> None:
     answer = {"number": "A-1", "lines": [{"sku": "x", "quantity": 2, "price": 1.25}], "paid": False, "note": "é"}
     for text in (jsontext.dumps(answer).decode(), json.dumps(answer, indent=2, ensure_ascii=False)):
-        assert jsontext.loads_whole(text) == answer
+        assert jsontext.loads_fast(text) == answer

@@ -16,7 +16,7 @@ import pytest
 import strict_models as models
 from pydantic import AfterValidator, BaseModel, TypeAdapter
 
-from kimi_beam.results.settle_replies import Asking, extractions, judge, settle
+from kimi_beam.results.settle_replies import Question, extractions, judge, settle
 from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
 
@@ -31,7 +31,7 @@ def given(model: Any, instance: Any) -> Any:
 
 
 def row(model: Any, instance: Any) -> dict[str, Any]:
-    asked = Asking(OutputSchema(model), "m")
+    asked = Question(OutputSchema(model), "m")
     text = instance if isinstance(instance, str) else jsontext.dumps(instance).decode()
     settled = settle(
         [Reply(Document("d", "t"), Completion(text, "stop", None, None), Usage(), Ticket("r", 1))], asked, 0.0
@@ -295,7 +295,7 @@ def test_what_the_columns_or_json_cannot_hold_is_a_type_mismatch() -> None:
 
 
 def test_a_bad_answer_of_a_class_never_costs_its_neighbours() -> None:
-    asked = Asking(OutputSchema(models.Halves), "m")
+    asked = Question(OutputSchema(models.Halves), "m")
     texts = ['{"n": "a"}', '{"n": "x"}', '{"n": 1}', '{"n": "b"}']
     replies = [
         Reply(Document(text, "t"), Completion(text, "stop", None, None), Usage(), Ticket("r", 1)) for text in texts

@@ -156,7 +156,7 @@ def test_a_stream_gives_the_documents_up_where_a_server_takes_none() -> None:
 def test_answers_that_overtake_refusals_leave_the_stricter_form() -> None:
     prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
     form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
-    unsaid = form.refused(call, ServiceError(400, None, ""), RefusedRequest.UNSAID, halts=True)
+    unsaid = form.refused(call, ServiceError(400, None, ""), RefusedRequest.UNSPECIFIED, halts=True)
     assert isinstance(unsaid, AskAgain)
     assert (unsaid.call.form, form.form) == (1, 0), "the others were moved without evidence"
     form.answered(1)
@@ -221,7 +221,7 @@ def test_documents_that_are_refused_beside_an_answered_one_end_nothing() -> None
     form.answered(0)
     last = Call(1.0, len(prompt.forms), form=len(prompt.forms) - 1)
     for _ in range(9):
-        step = form.refused(last, ServiceError(400, None, "nope"), RefusedRequest.UNSAID, halts=True)
+        step = form.refused(last, ServiceError(400, None, "nope"), RefusedRequest.UNSPECIFIED, halts=True)
         assert isinstance(step, Settle)
 
 

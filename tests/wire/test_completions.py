@@ -10,15 +10,23 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import Asking, extractions, judge, replies, settle
+from kimi_beam.results.settle_replies import Question, extractions, judge, replies, settle
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
-from kimi_beam.wire.completions import Answered, ToolCall, ToolCalls, decode_completion, decode_item, decode_run, failed
+from kimi_beam.wire.completions import (
+    Answered,
+    ToolCall,
+    ToolCalls,
+    decode_completion,
+    decode_item,
+    decode_run,
+    failure_of,
+)
 from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]})
-ASKED = Asking(SCHEMA, "m")
+ASKED = Question(SCHEMA, "m")
 LOOK = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"q": 1}'}}
 DOC = {"id": "c2", "type": "function", "function": {"name": "doc", "arguments": '{"total": 1}'}}
 
@@ -322,7 +330,7 @@ def test_a_failed_item_without_a_reason_may_be_tried_again_and_its_tokens_count(
 
 def test_every_code_of_the_table_is_a_failure_that_can_be_run_again_where_something_helps() -> None:
     for code, (remedy, _) in ERRORS.items():
-        failure = failed(ServiceError(400, code, "request queuing" if code == 8007 else "words"), "told")
+        failure = failure_of(ServiceError(400, code, "request queuing" if code == 8007 else "words"), "told")
         assert failure.retryable is (remedy not in (Remedy.NEVER, Remedy.SPLIT)), code
 
 
@@ -399,7 +407,7 @@ def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[A
     assert [reply.document for reply in found] == documents
     assert 0 <= surplus <= len(items)
     settled = settle(found, ASKED, NOW)
-    assert len(settled.good) + len(settled.dead_letters) == 3
+    assert len(settled.reply_indices) + len(settled.dead_letters) == 3
 
 
 def test_an_answer_in_a_part_of_a_kind_that_is_not_known_stays_in_raw() -> None:

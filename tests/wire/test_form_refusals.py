@@ -90,7 +90,7 @@ def of(case: tuple[int, Any], **more: Any) -> RefusedRequest | None:
     [
         (FORM, RefusedRequest.FORM),
         (FIELD, RefusedRequest.FIELD),
-        (UNSAID, RefusedRequest.UNSAID),
+        (UNSAID, RefusedRequest.UNSPECIFIED),
         (OTHER, RefusedRequest.OTHER),
         (NOTHING, None),
     ],
@@ -117,13 +117,13 @@ def test_the_field_is_the_first_that_is_named(case: str, field: str) -> None:
 
 def test_a_text_that_speaks_of_streams_or_heat_names_no_field() -> None:
     assert refused_field(HttpReply(400, b'{"error": "the upstream closed the stream"}')) is None
-    assert of((400, {"error": "the streaming server is at a high temperatures level"})) is RefusedRequest.UNSAID
+    assert of((400, {"error": "the streaming server is at a high temperatures level"})) is RefusedRequest.UNSPECIFIED
     assert of((503, {"error": "GPU temperature too high"})) is None, "an outage, and no refusal"
 
 
 def test_a_tool_is_refused_by_its_own_name() -> None:
     assert of((400, openai("this model does not support tools")), has_tool=True) is RefusedRequest.FORM
-    assert of((400, openai("response_format is not supported")), has_tool=True) is RefusedRequest.UNSAID
+    assert of((400, openai("response_format is not supported")), has_tool=True) is RefusedRequest.UNSPECIFIED
 
 
 def test_an_error_in_a_stream_is_read_as_well() -> None:

@@ -10,10 +10,10 @@ from exchanges import NOW, json_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import Closed, replies
+from kimi_beam.results.settle_replies import BatchReplies, replies
 from kimi_beam.types import Completion, Document, Failure, Ticket
 from kimi_beam.wire.envelopes import HttpReply
-from kimi_beam.wire.matching import Matched, lacking, match, references
+from kimi_beam.wire.matching import Matched, match, references, unusual_match
 from kimi_beam.wire.protocol import Done, decode_poll
 from kimi_beam.wire.usual_reply import UsualItems
 
@@ -115,14 +115,14 @@ def test_numbers_that_may_not_be_our_count_answer_nothing(numbers: tuple[Any, ..
     matched = match(numbered(*numbers, key=key), REFERENCES)
     assert list(matched.items) == [None] * 3, "a document gets another's answer"
     assert matched.surplus == len(numbers)
-    assert "without our references" in matched.unplaced
+    assert "without our references" in matched.unmatched_reason
     assert not matched.is_foreign, "it would be polled until the deadline"
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 2), (2, 0, 1), (2, 0), (0, 2), (2, 0, 1, None)])
 def test_numbers_that_can_only_be_our_count_are_believed(numbers: tuple[Any, ...]) -> None:
     matched = match(numbered(*numbers), REFERENCES)
-    assert matched.unplaced == ""
+    assert matched.unmatched_reason == ""
     for place, item in enumerate(matched.items):
         assert (item["index"] if item else None) == (place if place in numbers else None)
 
@@ -150,7 +150,7 @@ def test_references_of_some_confirm_the_numbers_of_the_others() -> None:
 def test_references_of_some_that_contradict_theirs_leave_the_others_alone(known: dict[str, Any]) -> None:
     matched = match([known, {"index": 0}, {"index": 2}], REFERENCES)
     assert [item for item in matched.items if item] == [known]
-    assert matched.unplaced
+    assert matched.unmatched_reason
 
 
 def test_what_cannot_be_told_apart_is_malformed_and_says_why() -> None:
@@ -174,8 +174,8 @@ def test_the_reference_counts_more_than_the_number_but_that_they_differ_is_known
 @pytest.mark.parametrize("first", [0, 1, -1])
 def test_a_count_that_begins_elsewhere_contradicts_no_reference(first: int) -> None:
     items = [{"external_reference": reference, "index": n + first} for n, reference in enumerate(REFERENCES)]
-    assert lacking(items, REFERENCES) is None
-    assert lacking(items[::-1], REFERENCES) is None
+    assert unusual_match(items, REFERENCES) is None
+    assert unusual_match(items[::-1], REFERENCES) is None
 
 
 @pytest.mark.parametrize("numbers", [(1, 2, 0), (2, 1, 0), (0, 2, 1), (0, 1, 3), (1, 2, 4), (1, 1, 2), (9, 9, 9)])
@@ -229,6 +229,6 @@ def result(name: str) -> dict[str, Any]:
     }
 
 
-def close(done: Done, on_mismatch: Any) -> Closed:
+def close(done: Done, on_mismatch: Any) -> BatchReplies:
     documents = [Document(str(n), "t") for n in range(3)]
     return replies("a", documents, done.items, done.usage, Ticket("r", 1), on_mismatch=on_mismatch)
