@@ -6,7 +6,8 @@ operation; its `exists` of Azure raises where nothing is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -73,9 +74,16 @@ class FileSystems:
         return found
 
     @staticmethod
-    def create(path: str, *, compression_type: str = CompressionTypes.AUTO) -> Any:
-        """A new file to write to, in binary."""
-        return FileSystems.get_filesystem(path).create(path, compression_type=compression_type)
+    @contextlib.contextmanager
+    def create(path: str, *, compression_type: str = CompressionTypes.AUTO) -> Iterator[Any]:
+        """A new file to write to, in binary, which is whole when the block ends; where it fails, it is given up."""
+        file = FileSystems.get_filesystem(path).create(path, compression_type=compression_type)
+        try:
+            with file:
+                yield file
+        except BaseException:
+            _abandon(file)
+            raise
 
     @staticmethod
     def open(path: str, *, compression_type: str = CompressionTypes.AUTO) -> Any:
@@ -115,3 +123,16 @@ class FileSystems:
         abort = getattr(FileSystems.get_filesystem(prefix), "abort_uploads", None)
         if abort is not None:
             abort(prefix, before)
+
+
+def _abandon(file: Any) -> None:
+    """Has a file that failed not be closed again when Python throws it away.
+
+    A writer of Google's would upload what it holds once more then, and try for minutes where no server answers.
+    """
+    if file.closed or not hasattr(file, "terminate"):
+        return
+    with contextlib.suppress(Exception):  # the server may be the reason
+        file.terminate()
+    if not file.closed:
+        file.close = bool  # a function that does nothing

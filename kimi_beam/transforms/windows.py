@@ -22,10 +22,17 @@ from kimi_beam.types import DeadLetter, Extraction
 def check_windows(windowing: Windowing) -> None:
     """Refuses windows of which a document may be in several: it would be asked for, and paid for, once in each.
 
+    How many they are cannot be known of a function that looks at the document, so that it is refused as well.
+
     Raises:
         ConfigError: Saying what to do instead.
     """
     assigned = _assigned(windowing.windowfn)
+    if not assigned:
+        raise ConfigError(
+            f"Extract: {type(windowing.windowfn).__name__} does not choose windows by a timestamp alone, so that a "
+            "document may be in several and would be asked for once in each: put WindowInto after Extract"
+        )
     if len(assigned) > 1:
         raise ConfigError(
             f"Extract: documents are in {type(windowing.windowfn).__name__}, each in {len(assigned)} windows at once, "
@@ -49,7 +56,7 @@ def check_restorable(windowing: Windowing, pipeline: beam.Pipeline) -> None:
             "WindowInto(GlobalWindows()) before Extract; each result says its document's time in its arrival"
         )
     assigned = _assigned(windowing.windowfn)
-    if not assigned or not all(isinstance(window, IntervalWindow) for window in assigned):
+    if not all(isinstance(window, IntervalWindow) for window in assigned):
         raise ConfigError(
             f"Extract: cannot give the windows of {type(windowing.windowfn).__name__} back, which are no intervals of "
             "time that follow from a timestamp alone: put WindowInto after Extract"
@@ -64,11 +71,28 @@ def _assigned(window_fn: WindowFn) -> list[Any]:
     most: list[Any] = []
     for at in _moments(window_fn):
         try:
-            windows = list(window_fn.assign(WindowFn.AssignContext(at, element=None)))
+            asked = _WithoutElement(at)
+            windows = list(window_fn.assign(asked))
         except Exception:  # a user's own function may do anything with an element that it is not given
+            return []
+        if asked.is_element_read:
             return []
         most = max(most, windows, key=len)
     return most
+
+
+class _WithoutElement(WindowFn.AssignContext):
+    """Asks a function for the windows of a time, and notes whether it wanted to see an element."""
+
+    is_element_read = False
+
+    @property
+    def element(self) -> None:
+        self.is_element_read = True
+
+    @element.setter
+    def element(self, _: object) -> None:
+        """Heeds none: there is none."""
 
 
 def _moments(window_fn: WindowFn) -> list[Timestamp]:

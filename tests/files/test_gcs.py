@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import socket
@@ -13,16 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import google.auth
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from google.cloud.storage.exceptions import InvalidResponse
 from harness import ACCOUNT, RECEIPT, Outcome, read_dataset, receipts
 
 from kimi_beam import cli
 from kimi_beam.emulator import Emulator
+from kimi_beam.stores import FileSystems
 
 PROGRAM = """
 import google.auth
@@ -163,7 +168,10 @@ class _ReadOnly(BaseHTTPRequestHandler):
         else:
             self._answer(404, {"error": {"code": 404, "message": "No such object"}})
 
+    posts = 0
+
     def do_POST(self) -> None:
+        type(self).posts += 1
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._answer(403, {"error": {"code": 403, "message": "no storage.objects.create access"}})
 
@@ -192,3 +200,32 @@ def test_a_bucket_that_takes_nothing_is_named_before_anything_is_sent(
         told = refused(words, emulator, capsys)
         server.shutdown()
     assert "the bucket gs://read-only refuses access (403)" in told
+
+
+@pytest.mark.parametrize("fails", ["in the block", "at its end"])
+def test_a_file_that_cannot_be_written_is_not_tried_again_when_it_is_thrown_away(
+    fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server may have gone by then, and Google's client tries for minutes."""
+    monkeypatch.setattr(_ReadOnly, "posts", 0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _ReadOnly) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        FileSystems.set_options(PipelineOptions(["--no_auth"]))
+        files: list[Any] = []
+
+        def write() -> None:
+            with FileSystems.create("gs://read-only/a") as f:
+                files.append(f)
+                f.write(b"x")
+                if fails == "in the block":
+                    raise KeyError
+
+        with pytest.raises((InvalidResponse, KeyError)):
+            write()
+        tried = _ReadOnly.posts
+        assert tried == (fails == "at its end")
+        is_closed = files.pop().closed
+        gc.collect()
+        assert (is_closed, _ReadOnly.posts) == (True, tried)
+        server.shutdown()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.coders.coders import IntervalWindowCoder
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.transforms.window import FixedWindows, Sessions, SlidingWindows, TimestampedValue
+from apache_beam.transforms.window import (
+    FixedWindows,
+    IntervalWindow,
+    NonMergingWindowFn,
+    Sessions,
+    SlidingWindows,
+    TimestampedValue,
+    WindowFn,
+)
 from harness import QUICK, RECEIPT, receipts, service
 from windowed import EXPECTED, GROUPS, NameWindows, lines_of, run_windowed
 
@@ -80,3 +91,26 @@ def test_record_batches_of_many_windows_are_refused() -> None:
     documents = pipeline | beam.Create(receipts(1)) | beam.WindowInto(FixedWindows(60))
     with pytest.raises(ConfigError, match="record_batches is for the global window"):
         documents | kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"), record_batches=True)
+
+
+class ByText(NonMergingWindowFn):
+    """A user's own function, which looks at the document, each in its way."""
+
+    def __init__(self, looks: Callable[[Any], int]) -> None:
+        self._looks = looks
+
+    def assign(self, context: WindowFn.AssignContext) -> list[IntervalWindow]:
+        return [IntervalWindow(i, i + 1) for i in range(self._looks(context.element))]
+
+    def get_window_coder(self) -> IntervalWindowCoder:
+        return IntervalWindowCoder()
+
+
+@pytest.mark.parametrize("is_bounded", [True, False])
+@pytest.mark.parametrize("looks", [lambda d: len(d.text), lambda d: len(getattr(d, "text", "x"))])
+def test_windows_that_are_chosen_by_the_document_are_refused(looks: Callable[[Any], int], is_bounded: bool) -> None:
+    pipeline = beam.Pipeline("FnApiRunner", options=PipelineOptions([]))
+    documents = pipeline | beam.Create(receipts(1)) | beam.WindowInto(ByText(looks))
+    documents.is_bounded = is_bounded
+    with pytest.raises(ConfigError, match=r"ByText does not choose windows by a timestamp alone, .* WindowInto after"):
+        documents | kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"))
