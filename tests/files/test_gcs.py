@@ -18,7 +18,7 @@ import google.auth
 import pytest
 from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
+from google.cloud import storage  # type: ignore[attr-defined]
 from harness import ACCOUNT, RECEIPT, Outcome, read_dataset, receipts
 
 from kimi_beam import cli
