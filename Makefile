@@ -45,7 +45,7 @@ demo: $(READY) ## run the main job over the samples, against the emulator
 test: $(READY) ## all tests, TEST_PROCESSES (4) at once
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(TESTS)
 
-test-fast: $(READY) ## the tests of modules without Beam, servers and other processes
+test-fast: $(READY) ## the tests of pure modules (no Beam, no servers), a tenth of the examples
 	$(BIN)/python -m pytest --fast --quiet --numprocesses 2 --dist worksteal $(TESTS)
 
 # Other processes that a test starts measure themselves too: see [tool.coverage.run] in pyproject.toml.

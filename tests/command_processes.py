@@ -108,7 +108,7 @@ def _run(command: Command) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (command.file_size, resource.RLIM_INFINITY))
     if command.without_lease:
-        run.lease = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment]
+        run.lease = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment, attr-defined]
     extract = extract_settings(
         service(command.url),
         polling=command.polling,

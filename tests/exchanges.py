@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from kimi_beam.types import Failure, Usage
-from kimi_beam.wire.completions import Completion
+from kimi_beam.types import Completion, Failure, Usage
 from kimi_beam.wire.envelopes import HttpReply
 
 NOW = 1_784_180_523.0

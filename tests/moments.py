@@ -10,7 +10,7 @@ from pathlib import Path
 from kimi_beam.journal.files import Journal
 from kimi_beam.journal.index import ANSWER, INTENT, TICKET
 from kimi_beam.journal.records import ANSWERS_SUFFIX
-from kimi_beam.output.dead_letters import SUFFIX as LETTERS
+from kimi_beam.output.dead_letters import SUFFIX as LETTERS  # type: ignore[attr-defined]
 from kimi_beam.output.parquet import SUFFIX as ROWS
 
 

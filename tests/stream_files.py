@@ -10,6 +10,7 @@ from kimi_beam.files import whole_files
 from kimi_beam.output import dead_letters, parquet
 from kimi_beam.output.partitions import PartWriter
 from kimi_beam.output.staging import Target
+from kimi_beam.results import dead_letter_lines
 from kimi_beam.schema import OutputSchema
 from kimi_beam.stream import came_in
 from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
@@ -41,7 +42,7 @@ def write(directory: Path, kind: str, numbers: list[int]) -> Path:
     """Writes one file, as a stream does."""
     target = Target(str(directory / kind), FORMS[kind].suffix, whole_files.new_staging(str(directory)))
     some: list[Any] = [outcome(n) for n in numbers]
-    pieces = [parquet.encode(some, SCHEMA)] if kind == "extractions" else list(map(dead_letters.encode, some))
+    pieces = [parquet.encode(some, SCHEMA)] if kind == "extractions" else list(map(dead_letter_lines.encode, some))
     return Path(PartWriter(target, FORMS[kind]).write(AT_NOON, pieces))
 
 

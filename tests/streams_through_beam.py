@@ -11,7 +11,7 @@ from harness import QUICK, RECEIPT
 
 import kimi_beam as kb
 
-_arrived: list[tuple[str, object]] = []
+_arrived: list[tuple[str, Any]] = []
 
 
 class _Collect(beam.DoFn):

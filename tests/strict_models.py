@@ -65,7 +65,7 @@ Finite = Holder[Annotated[float, Field(allow_inf_nan=False)]]
 Strict = Holder[Annotated[int, Field(strict=True)]]
 Stream = Holder[Iterable[int]]
 Either = Holder[Annotated[date, Field(ge=date(2020, 1, 1))] | int]
-Nested = Holder[list[dict[str, Since2020]]]  # type: ignore[valid-type]
+Nested = Holder[list[dict[str, Since2020]]]
 
 
 class Cat(BaseModel):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from . import document, machine, report
 from .clients import Clients
@@ -74,7 +75,7 @@ def main() -> int:
 
 
 def _measured(bench: Bench, measures: list[tuple[str, Measure]]) -> list[Row]:
-    rows = []
+    rows: list[Any] = []
     for name, measure in measures:
         bench.say(f"--- {name}; load {machine.load():.1f}")
         try:

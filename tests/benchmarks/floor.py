@@ -32,12 +32,12 @@ COLUMNS = pa.schema(
     {
         "_document_id": pa.string(),
         "number": pa.string(),
-        "vendor": pa.struct({"name": pa.string(), "country": pa.string()}),
+        "vendor": pa.struct({"name": pa.string(), "country": pa.string()}),  # type: ignore[arg-type]
         "invoice_date": pa.date32(),
         "currency": pa.dictionary(pa.int32(), pa.string()),
         "total": pa.float64(),
         "paid": pa.bool_(),
-        "line_items": pa.list_(pa.struct(_LINE)),
+        "line_items": pa.list_(pa.struct(_LINE)),  # type: ignore[arg-type]
     }
 )
 _TEXTS = ("invoice_date", "currency")
@@ -93,7 +93,7 @@ def rows(ids: list[str], results: list[dict[str, Any]], is_valid: Any) -> pa.Rec
         if choice["finish_reason"] != "stop" or not is_valid(value):
             raise ValueError(f"no valid answer for {ids[int(result['external_reference'])]}")
         found[int(result["external_reference"])] = value
-    columns = [pa.array(ids), *pa.array(found, _AS_READ).flatten()]
+    columns = [pa.array(ids), *pa.array(found, _AS_READ).flatten()]  # type: ignore[attr-defined]
     typed = [
         column if column.type == field.type else column.cast(field.type)
         for column, field in zip(columns, COLUMNS, strict=True)

@@ -107,7 +107,7 @@ class OpenAIBatches:
         form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + await request.body())
         for part in form.iter_parts():
             if part.get_param("name", header="content-disposition") == "file":
-                return self._kept(part.get_payload(decode=True))
+                return self._kept(part.get_payload(decode=True))  # type: ignore[arg-type]
         return Response(status_code=400)
 
     def _kept(self, content: bytes) -> Response:

@@ -83,7 +83,7 @@ def test_cloudflares_token_is_not_sent_to_another_server(
         return reply(json.loads(answered(ANSWER).partition(b"\r\n\r\n")[2])["result"])
 
     with Scripted(answer) as server:
-        flags = ("--openai-url", server.url, "--model", "m")
+        flags: tuple[str, ...] = ("--openai-url", server.url, "--model", "m")
         assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
         assert not any("authorization" in asked.headers for asked in server.asked)
         server.asked.clear()
@@ -198,7 +198,14 @@ def test_the_older_form_and_skip_cache(
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "t0ken")
     with Emulator(behaviour=Behaviour(gateways=("mine",)), latency=0.1) as emulator:
-        flags = ("--gateway", "mine", "--gateway-url", emulator.gateway_url, "--poll-interval", "0.05:0.1")
+        flags: tuple[str, ...] = (
+            "--gateway",
+            "mine",
+            "--gateway-url",
+            emulator.gateway_url,
+            "--poll-interval",
+            "0.05:0.1",
+        )
         assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0
         flags = (*flags, "--api", "chat", "--gateway-skip-cache", "--overwrite", "--no-journal")
         assert run(*command(inputs, tmp_path, *flags), capsys=capsys)[0] == 0

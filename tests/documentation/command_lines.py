@@ -55,7 +55,7 @@ def beams_options() -> frozenset[str]:
     for kind in kinds:
         parser = _Collecting()
         if "_add_argparse_args" in vars(kind):
-            kind._add_argparse_args(parser)
+            kind._add_argparse_args(parser)  # type: ignore[attr-defined]
         names |= parser.names
     # Those of the Flink runner are the job server's, which tells them when it is asked for a job.
     return (

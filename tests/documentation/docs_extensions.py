@@ -9,6 +9,6 @@ from conftest import ROOT
 sys.path.append(str(ROOT / "docs" / "_ext"))
 sys.path.append(str(ROOT))
 
-from command_help import help_of, help_of_program, kimi_beam_commands
+from command_help import help_of, help_of_program, kimi_beam_commands  # type: ignore[import-not-found]
 
 __all__ = ["help_of", "help_of_program", "kimi_beam_commands"]

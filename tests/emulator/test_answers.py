@@ -31,14 +31,14 @@ def answered(reply: Any) -> Any:
 
 
 @pytest.mark.parametrize(("honoured", "a", "b"), [("both", FULL, FULL), ("openai", FULL, LOOSE), ("bare", LOOSE, FULL)])
-def test_forms_a_and_b_bind_where_they_are_honoured(honoured, a, b):
+def test_forms_a_and_b_bind_where_they_are_honoured(honoured: Any, a: Any, b: Any) -> None:
     with serving(behaviour=Behaviour(schema_forms=honoured)) as peer:
         assert answered(peer.run(response_format=FORM_A)) == a
         assert answered(peer.run(response_format=FORM_B)) == b
         assert answered(peer.chat(response_format=FORM_A)) == a
 
 
-def test_form_c_takes_the_schema_from_the_system_message():
+def test_form_c_takes_the_schema_from_the_system_message() -> None:
     chat = [
         {"role": "system", "content": f"Answer with JSON of this schema: {json.dumps(SCHEMA)}"},
         {"role": "user", "content": "Corner Cafe\nTotal: 9.00"},
@@ -49,11 +49,11 @@ def test_form_c_takes_the_schema_from_the_system_message():
         assert answered(peer.run(response_format=FORM_A)) == LOOSE
 
 
-def test_the_two_forms_are_told_apart():
+def test_the_two_forms_are_told_apart() -> None:
     assert (form(FORM_A), form(FORM_B), form(FORM_C), form(None)) == ("openai", "bare", None, None)
 
 
-def test_union_types_can_be_too_much():
+def test_union_types_can_be_too_much() -> None:
     dense = {"type": "json_schema", "json_schema": {"name": "x", "schema": UNION}}
     with serving() as peer:
         assert answered(peer.run(response_format=dense)) == LOOSE
@@ -87,11 +87,11 @@ def test_union_types_can_be_too_much():
         (True, False),
     ],
 )
-def test_what_a_union_is(schema, expected):
+def test_what_a_union_is(schema: Any, expected: Any) -> None:
     assert has_union(schema) is expected
 
 
-def test_json_mode_fails_at_a_probability_and_costs_nothing():
+def test_json_mode_fails_at_a_probability_and_costs_nothing() -> None:
     with serving(faults="json_mode=1", behaviour=Behaviour(json_mode_status=422)) as peer:
         assert refusal(peer.run(response_format=FORM_A)) == (422, 5024)
         assert answered(peer.run(response_format=FORM_C)) == LOOSE
@@ -102,7 +102,7 @@ def test_json_mode_fails_at_a_probability_and_costs_nothing():
         assert (stats["prompt_tokens"], stats["faults"]) == (6, {"json_mode": 2})
 
 
-def test_a_model_without_json_schema():
+def test_a_model_without_json_schema() -> None:
     with serving(behaviour=Behaviour(without_json_schema=(K2_6,))) as peer:
         assert refusal(peer.run(response_format=FORM_B)) == (403, 5025)
         assert answered(peer.run(response_format=FORM_C)) == LOOSE
@@ -131,7 +131,7 @@ def test_a_model_without_json_schema():
         ({"chat_template_kwargs": {"thinking": False}}, K2_6, "ignored", True),
     ],
 )
-def test_what_turns_thinking_off(body, model, rule, thinks):
+def test_what_turns_thinking_off(body: Any, model: Any, rule: Any, thinks: Any) -> None:
     with serving(behaviour=Behaviour(thinking_switch=rule)) as peer:
         reply = peer.run(response_format=FORM_A, model=model, **body)
         assert message(reply)["reasoning_content"] == (NOTE if thinks else None)
@@ -139,7 +139,7 @@ def test_what_turns_thinking_off(body, model, rule, thinks):
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "both"])
-def test_where_reasoning_stands(field):
+def test_where_reasoning_stands(field: Any) -> None:
     with serving(behaviour=Behaviour(reasoning_field=field)) as peer:
         fields = {"reasoning", "reasoning_content"} if field == "both" else {field}
         for found in (message(peer.run()), peer.results(peer.submit(item()))[0]["result"]["choices"][0]["message"]):
@@ -148,7 +148,7 @@ def test_where_reasoning_stands(field):
             )
 
 
-def test_long_thinking_leaves_no_room_for_an_answer():
+def test_long_thinking_leaves_no_room_for_an_answer() -> None:
     with serving(behaviour=Behaviour(reasoning_tokens=100)) as peer:
         whole = peer.run(response_format=FORM_A, max_completion_tokens=110).json()["result"]
         assert len(whole["choices"][0]["message"]["reasoning_content"]) == 400
@@ -161,7 +161,7 @@ def test_long_thinking_leaves_no_room_for_an_answer():
 
 
 @pytest.mark.parametrize("body", [{"reasoning_effort": "huge"}, {"chat_template_kwargs": 3}])
-def test_odd_ways_to_speak_of_thinking(body):
+def test_odd_ways_to_speak_of_thinking(body: Any) -> None:
     with serving() as peer:
         assert refusal(peer.run(**body)) == (400, 5006)
 
@@ -173,7 +173,7 @@ def picture(url: str, text: str = "Corner Cafe\nTotal: 9.00") -> list[dict[str, 
     return [{"type": "image_url", "image_url": {"url": url, "detail": "auto"}}, {"type": "text", "text": text}]
 
 
-def test_an_image_before_the_text_is_accepted_and_costs_tokens():
+def test_an_image_before_the_text_is_accepted_and_costs_tokens() -> None:
     with serving(behaviour=Behaviour(image_tokens=500)) as peer:
         reply = peer.run(picture(f"data:image/png;base64,{PIXEL}"), response_format=FORM_A)
         assert answered(reply) == FULL
@@ -196,7 +196,7 @@ def test_an_image_before_the_text_is_accepted_and_costs_tokens():
         ("", (400, 5004)),
     ],
 )
-def test_images_that_are_not_taken(url, expected):
+def test_images_that_are_not_taken(url: Any, expected: Any) -> None:
     with serving() as peer:
         assert refusal(peer.run(picture(url))) == expected
         good, bad = sorted(
@@ -206,7 +206,7 @@ def test_images_that_are_not_taken(url, expected):
         assert (good["success"], bad["success"], bad["error"]["code"]) == (True, False, expected[1])
 
 
-def test_images_elsewhere_can_be_accepted_and_parts_have_known_types():
+def test_images_elsewhere_can_be_accepted_and_parts_have_known_types() -> None:
     with serving(behaviour=Behaviour(image_urls="accepted")) as peer:
         assert peer.run(picture("https://example.com/x.png")).status_code == 200
         assert refusal(peer.run([{"type": "video", "video": "x"}])) == (400, 5006)
@@ -220,12 +220,12 @@ def test_images_elsewhere_can_be_accepted_and_parts_have_known_types():
     "body",
     [{"temperature": 2.1}, {"temperature": "warm"}, {"top_p": -1}, {"n": 0}, {"top_logprobs": 21}, {"n": True}],
 )
-def test_numbers_have_their_ranges(body):
+def test_numbers_have_their_ranges(body: Any) -> None:
     with serving() as peer:
         assert refusal(peer.run(**body)) == (400, 5006)
 
 
-def test_a_role_that_does_not_exist_and_a_prompt_beyond_the_context():
+def test_a_role_that_does_not_exist_and_a_prompt_beyond_the_context() -> None:
     with serving() as peer:
         assert refusal(peer.run(messages=[{"role": "narrator", "content": "x"}])) == (400, 5006)
         reply = peer.run("x" * 4 * 262_145)

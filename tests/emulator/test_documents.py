@@ -76,12 +76,12 @@ def items(text: str) -> list[tuple[Any, ...]]:
         ("carbon billing ticketing", None),
     ],
 )  # fmt: skip
-def test_the_kind_of_a_document(text, kind):
+def test_the_kind_of_a_document(text: Any, kind: Any) -> None:
     assert kind_of(Page(text), ["invoice", "receipt", "contract"]) == kind
     assert read(text).get("kind") == kind
 
 
-def test_members_of_an_enumeration_are_known_by_synonyms():
+def test_members_of_an_enumeration_are_known_by_synonyms() -> None:
     schema = {"type": "object", "properties": {"doc": {"enum": ["Rechnung", "sales_receipt", "agreement", "other"]}}}
     for text, member in (
         ("INVOICE 4", "Rechnung"),
@@ -104,11 +104,11 @@ def test_members_of_an_enumeration_are_known_by_synonyms():
         ("Acme Ltd", False),
     ],
 )
-def test_titles(line, title):
+def test_titles(line: Any, title: Any) -> None:
     assert is_title(line) is title
 
 
-def test_what_surrounds_a_document_is_taken_off():
+def test_what_surrounds_a_document_is_taken_off() -> None:
     text, headers = plain(
         "From: A <a@x.example>\nTo: B\nDate: Mon, 9 Mar 2026\nSubject: hi\n\nOn Monday 2 March Jane wrote:\n"
         "> # Title\n> **Bold**: 2 ** 3\n> ***\n\n```json\n{}\n```\n*all of a line*\nCARD ****0000\n"
@@ -122,7 +122,7 @@ def test_what_surrounds_a_document_is_taken_off():
     )
 
 
-def test_a_forwarded_mail_is_not_its_invoice():
+def test_a_forwarded_mail_is_not_its_invoice() -> None:
     text = (
         "From: Jo <jo@x.example>\nTo: Accounts <ap@x.example>\nDate: Tue, 12 May 2026 08:00:00 +0000\n"
         "Subject: Fwd: invoice\n\nPlease pay.\n\nOn 11 May 2026 Supplies wrote:\n> INVOICE B-77\n"
@@ -138,7 +138,7 @@ def test_a_forwarded_mail_is_not_its_invoice():
     assert head(letter)[:1] + head(letter)[4:] == ("receipt", "2026-05-12", 2.0)
 
 
-def test_a_letter_with_a_window_address():
+def test_a_letter_with_a_window_address() -> None:
     text = """Holt & Finch
 Surveyors
 12 Canal Street, Leeds LS1 4AB
@@ -156,7 +156,7 @@ For our survey we charge a fee of £350.00, VAT included.
     assert head(text) == ("invoice", "HF-12", "Holt & Finch", "Mrs Ada Winterbourne", "2026-04-07", 350.0)
 
 
-def test_a_letterhead_shares_its_lines_with_other_things():
+def test_a_letterhead_shares_its_lines_with_other_things() -> None:
     text = "BRIGHT LAMP COMPANY                    INVOICE\n4 Wick Road                  printed 2026-01-09\n\n"
     text += "Invoice no.  77-A            Order no.   31\nDate         2026-01-08      Customer no.  9\n"
     text += "Bill to                      Ship to\nDim Room Cinema              Dock 4\n\nTotal due      EUR 20.00\n"
@@ -185,12 +185,12 @@ def test_a_letterhead_shares_its_lines_with_other_things():
         ("LICENCE AGREEMENT\n\nLicensor: **Oak Ltd**\nLicensee: **Elm Archive**\n", "Oak Ltd", "Elm Archive"),
     ],
 )  # fmt: skip
-def test_the_parties_of_a_contract(text, issuer, counterparty):
+def test_the_parties_of_a_contract(text: Any, issuer: Any, counterparty: Any) -> None:
     value = read(text)
     assert (value["kind"], value["issuer"], value["counterparty"]) == ("contract", issuer, counterparty)
 
 
-def test_prose_about_a_contract_is_no_party():
+def test_prose_about_a_contract_is_no_party() -> None:
     assert head("INVOICE 3\nOak Ltd\nThe meeting between Monday and Friday.")[2:4] == ("Oak Ltd", None)
 
 
@@ -213,7 +213,7 @@ def test_prose_about_a_contract_is_no_party():
         ("RECEIPT\nTotal 4.00", None),
     ],
 )
-def test_the_number_of_a_document(text, number):
+def test_the_number_of_a_document(text: Any, number: Any) -> None:
     assert read(text)["number"] == number
 
 
@@ -230,7 +230,7 @@ def test_the_number_of_a_document(text, number):
         ("Date: ##-##-20##", None),
     ],
 )
-def test_the_date_of_a_document(text, iso):
+def test_the_date_of_a_document(text: Any, iso: Any) -> None:
     assert read(f"RECEIPT\n{text}").get("date") == iso
 
 
@@ -252,7 +252,7 @@ def test_the_date_of_a_document(text, iso):
         ("Eight payments of 75.00 GBP follow. The first is payable when the work begins.\nTotal GBP   600.00", 600.0),
     ],
 )
-def test_the_total_of_a_document(text, total):
+def test_the_total_of_a_document(text: Any, total: Any) -> None:
     assert read(text)["total"] == total
 
 
@@ -291,7 +291,7 @@ def test_the_total_of_a_document(text, total):
         ("Item          Qty   Price   Amount\nShelf 900 mm    2    4.00     8.00\n", [("Shelf 900 mm", 2, 4.0, 8.0)]),
     ],
 )  # fmt: skip
-def test_every_position_says_what_it_is_for(text, rows):
+def test_every_position_says_what_it_is_for(text: Any, rows: Any) -> None:
     assert items(text) == rows
 
 
@@ -304,7 +304,7 @@ def test_every_position_says_what_it_is_for(text, rows):
         "RECEIPT\n\nCompany: {{company}}\nDate: {{date}}",
     ],
 )  # fmt: skip
-def test_no_issuer_is_made_up(text):
+def test_no_issuer_is_made_up(text: Any) -> None:
     assert "issuer" not in read(text)
 
 
@@ -314,7 +314,7 @@ def test_no_issuer_is_made_up(text):
      "between A and " * 20_000, "Invoice\n" * 40_000, "rechnung" * 40_000, "to:\n" * 70_000, "```\na\n" * 50_000,
      "fee " * 75_000 + "£1.00", "£1.00 " * 50_000, "A B C D " * 40_000 + '("x")', "1 x a @ 1.00 1.00\n" * 15_000],
 )  # fmt: skip
-def test_hostile_documents_take_no_time(text):
+def test_hostile_documents_take_no_time(text: Any) -> None:
     start = time.process_time()
     read(f"Subject: x\nx@x.example\n{text}")
     assert time.process_time() - start < 5

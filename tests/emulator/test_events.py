@@ -37,7 +37,7 @@ def kinds(messages: list[dict[str, Any]]) -> list[str]:
     return sorted(event(message)["type"].rpartition(".")[2] for message in messages)
 
 
-def test_a_job_is_told_of_when_it_is_queued_and_when_it_is_done():
+def test_a_job_is_told_of_when_it_is_queued_and_when_it_is_done() -> None:
     with serving(latency=10, behaviour=SUBSCRIBED) as peer:
         request_id = peer.submit(item())
         (queued,) = pull(peer)
@@ -75,7 +75,7 @@ def test_a_job_is_told_of_when_it_is_queued_and_when_it_is_done():
         assert peer.poll(request_id).status_code == 200
 
 
-def test_a_failed_job_is_told_of_with_its_reason():
+def test_a_failed_job_is_told_of_with_its_reason() -> None:
     with serving(behaviour=SUBSCRIBED, faults="failed_job=1") as peer:
         request_id = peer.submit(item())
         ended = next(e for e in map(event, pull(peer)) if not e["type"].endswith("queued"))
@@ -100,18 +100,19 @@ def test_a_failed_job_is_told_of_with_its_reason():
         ("late_event=1:20", 20, ["queued", "succeeded"]),
     ],
 )
-def test_faults_of_events(faults: str, after: float, expected: list[str]):
+def test_faults_of_events(faults: str, after: float, expected: list[str]) -> None:
     with serving(behaviour=SUBSCRIBED, faults=faults) as peer:
         peer.submit(item())
         peer.clock.now += after
         assert kinds(pull(peer)) == expected
 
 
-def test_a_pull_whose_reply_is_lost_has_leased_its_messages_all_the_same():
+def test_a_pull_whose_reply_is_lost_has_leased_its_messages_all_the_same() -> None:
     with serving(behaviour=SUBSCRIBED, faults="drop_after_accept=0.5", seed=2) as peer:
         with suppress(httpx.TransportError):
             peer.submit(item())
-        lost, messages = 0, []
+        lost = 0
+        messages: list[Any] = []
         while not messages:
             try:
                 messages = pull(peer, visibility_timeout_ms=5_000)
@@ -123,7 +124,7 @@ def test_a_pull_whose_reply_is_lost_has_leased_its_messages_all_the_same():
         assert [message["attempts"] for message in messages] == [lost + 1] * 2
 
 
-def test_what_cannot_be_pulled_is_refused_in_the_envelope():
+def test_what_cannot_be_pulled_is_refused_in_the_envelope() -> Any:
     def code(response: httpx.Response) -> tuple[int, int]:
         return response.status_code, response.json()["errors"][0]["code"]
 
@@ -139,7 +140,7 @@ def test_what_cannot_be_pulled_is_refused_in_the_envelope():
         assert peer.emulator.stats()["events"]["pulls"] == 0
 
 
-def test_a_body_may_be_plain_as_the_pages_sample_shows_it():
+def test_a_body_may_be_plain_as_the_pages_sample_shows_it() -> None:
     with serving(behaviour=Behaviour(event_queues=(QUEUE,), event_body="plain")) as peer:
         peer.submit(item())
         assert {json.loads(m["body"])["source"]["modelName"] for m in pull(peer)} == {K2_6}

@@ -65,7 +65,7 @@ def test_a_run_against_a_service_needs_no_web_server(tmp_path: Path) -> None:
 def test_only_the_extra_asks_for_a_web_server(tmp_path: Path) -> None:
     """What Dataflow installs on its workers is what ``setup.py`` names without an extra."""
     command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", tmp_path]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # type: ignore[arg-type]
     (requires,) = tmp_path.glob("*.egg-info/requires.txt")
     needs, *extras = requires.read_text().split("\n[")
     assert "apache-beam" in needs

@@ -82,7 +82,7 @@ def understood(reply: Any) -> None:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(body=_body, which=st.integers(0, 1))
-def test_every_request_is_answered(peers, body, which):
+def test_every_request_is_answered(peers: Any, body: Any, which: Any) -> None:
     peer = peers[which]
     understood(peer.post(body, query=""))
     understood(peer.chat(**body))

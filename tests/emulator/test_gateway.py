@@ -22,7 +22,7 @@ def older(peer: Peer, path: str, body: object, gateway: str = "mine", **headers:
     return peer.http.post(url, json=body, headers={"Authorization": "Bearer secret", **headers})
 
 
-def test_a_request_through_a_gateway_is_logged():
+def test_a_request_through_a_gateway_is_logged() -> None:
     with serving() as peer:
         reply = peer.run("one two", headers=NO_CACHE)
         assert reply.headers["cf-aig-cache-status"] == "MISS"
@@ -33,7 +33,7 @@ def test_a_request_through_a_gateway_is_logged():
         assert len(events(peer.run("one two", stream=True, headers=GATEWAY))) > 3
 
 
-def test_a_client_that_forgets_to_skip_the_cache_polls_for_ever():
+def test_a_client_that_forgets_to_skip_the_cache_polls_for_ever() -> None:
     with serving(latency=10) as peer:
         request_id = peer.submit(item(), headers=GATEWAY)
         body = {"request_id": request_id}
@@ -50,7 +50,7 @@ def test_a_client_that_forgets_to_skip_the_cache_polls_for_ever():
         assert "results" in peer.post(body, headers={"cf-aig-gateway-id": "other"}).json()["result"]
 
 
-def test_how_long_the_cache_keeps_and_by_which_key():
+def test_how_long_the_cache_keeps_and_by_which_key() -> Any:
     def status(**headers: str) -> str:
         found: str = peer.run("one two", headers={**GATEWAY, **headers}).headers["cf-aig-cache-status"]
         return found
@@ -66,7 +66,7 @@ def test_how_long_the_cache_keeps_and_by_which_key():
         assert peer.emulator.stats()["runs"] == 5
 
 
-def test_gateways_that_do_not_exist_and_one_that_asks_for_a_token():
+def test_gateways_that_do_not_exist_and_one_that_asks_for_a_token() -> None:
     with serving(behaviour=Behaviour(gateways=("mine",), gateway_token="gate")) as peer:
         assert refusal(peer.run(headers={"cf-aig-gateway-id": "other"})) == (400, 2001)
         assert refusal(older(peer, f"workers-ai/{K2_6}", CHAT, gateway="other")) == (400, 2001)
@@ -79,7 +79,7 @@ def test_gateways_that_do_not_exist_and_one_that_asks_for_a_token():
         assert peer.run().status_code == 200  # past the gateway
 
 
-def test_the_older_host():
+def test_the_older_host() -> None:
     with serving() as peer:
         run = older(peer, f"workers-ai/{K2_6}", CHAT)
         assert run.json()["result"]["model"] == SIGNED
@@ -96,7 +96,7 @@ def test_the_older_host():
         assert peer.poll(request_id).status_code == 200  # the same queue
 
 
-def test_the_generic_form_needs_a_gateway():
+def test_the_generic_form_needs_a_gateway() -> None:
     with serving() as peer:
         url = f"{peer.emulator.base_url}/accounts/{'a' * 32}/ai/run"
         headers = {"Authorization": "Bearer secret"}
@@ -107,7 +107,7 @@ def test_the_generic_form_needs_a_gateway():
         assert refusal(peer.http.post(url, json={"model": K2_6}, headers={**headers, **GATEWAY})) == (400, 5006)
 
 
-def test_a_gateway_gives_up_where_it_was_told_to():
+def test_a_gateway_gives_up_where_it_was_told_to() -> None:
     with serving(latency=0.5) as peer:
         assert refusal(peer.run(headers={**GATEWAY, "cf-aig-request-timeout": "20"})) == (504, 2014)
         assert peer.run(headers={**GATEWAY, "cf-aig-request-timeout": "20000"}).status_code == 200
@@ -116,7 +116,7 @@ def test_a_gateway_gives_up_where_it_was_told_to():
 # Accounts, plans, limits
 
 
-def test_accounts_and_plans():
+def test_accounts_and_plans() -> None:
     with serving(behaviour=Behaviour(accounts=("a" * 32,), plan="free")) as peer:
         assert refusal(peer.run()) == (403, 5035)
         assert refusal(peer.run(model="@cf/nobody/nothing")) == (400, 5007)
@@ -126,7 +126,7 @@ def test_accounts_and_plans():
         assert refusal(peer.http.get(f"{url}/models/search", headers=headers)) == (404, 7003)
 
 
-def test_runs_and_the_queue_have_limits_of_their_own():
+def test_runs_and_the_queue_have_limits_of_their_own() -> None:
     behaviour = Behaviour(requests_per_minute=2, batch_requests_per_minute=1)
     with serving(behaviour=behaviour) as peer:
         peer.clock.now = 60_000_030.5  # half a minute before the next
@@ -157,7 +157,7 @@ def catalogue(peer: Peer, kind: str, **query: str) -> httpx.Response:
     return peer.http.get(url, params=query, headers={"Authorization": "Bearer secret"})
 
 
-def test_the_catalogue_says_who_has_the_queue():
+def test_the_catalogue_says_who_has_the_queue() -> Any:
     def properties(model: dict[str, Any]) -> dict[str, Any]:
         return {p["property_id"]: p["value"] for p in model["properties"]}
 
@@ -181,7 +181,7 @@ def test_the_catalogue_says_who_has_the_queue():
 
 
 @pytest.mark.parametrize(("model", "forms"), [(K2_6, 2), ("@cf/moonshotai/kimi-k2.5", 1)])
-def test_a_models_schema(model, forms):
+def test_a_models_schema(model: Any, forms: Any) -> None:
     with serving() as peer:
         schema = catalogue(peer, "schema", model=model).json()["result"]
         assert len(schema["input"]["anyOf"]) == forms

@@ -14,7 +14,7 @@ def bodies(delivered: list[Delivery]) -> set[bytes]:
     return {delivery.message.body for delivery in delivered}
 
 
-def test_a_message_is_leased_and_comes_again_when_the_lease_runs_out():
+def test_a_message_is_leased_and_comes_again_when_the_lease_runs_out() -> None:
     q = queue()
     q.send(b"a", 100.0)
     assert q.pull(5, 30, 99.9) == []
@@ -27,7 +27,7 @@ def test_a_message_is_leased_and_comes_again_when_the_lease_runs_out():
     assert second.lease != first.lease
 
 
-def test_an_acknowledgement_removes_it_also_by_a_lease_that_ran_out():
+def test_an_acknowledgement_removes_it_also_by_a_lease_that_ran_out() -> None:
     q = queue()
     q.send(b"a", 0.0)
     (first,) = q.pull(5, 1, 0.0)
@@ -37,7 +37,7 @@ def test_an_acknowledgement_removes_it_also_by_a_lease_that_ran_out():
     assert q.pull(5, 1, 1_000.0) == []
 
 
-def test_what_is_handed_back_waits_for_its_delay_and_no_longer_for_its_lease():
+def test_what_is_handed_back_waits_for_its_delay_and_no_longer_for_its_lease() -> None:
     q = queue()
     q.send(b"a", 0.0)
     (first,) = q.pull(5, 1_000, 0.0)
@@ -46,7 +46,7 @@ def test_what_is_handed_back_waits_for_its_delay_and_no_longer_for_its_lease():
     assert [d.attempts for d in q.pull(5, 30, 8.0)] == [2]
 
 
-def test_a_message_that_was_tried_too_often_is_deleted():
+def test_a_message_that_was_tried_too_often_is_deleted() -> None:
     q = queue(max_retries=3)
     q.send(b"a", 0.0)
     for attempt in range(1, 5):
@@ -57,7 +57,7 @@ def test_a_message_that_was_tried_too_often_is_deleted():
     assert q.backlog(50.0) == 0
 
 
-def test_messages_come_in_another_order_than_they_were_sent_each_once_and_no_more_than_asked_for():
+def test_messages_come_in_another_order_than_they_were_sent_each_once_and_no_more_than_asked_for() -> None:
     q = queue(seed=3)
     for n in range(50):
         q.send(str(n).encode(), 0.0)
@@ -67,7 +67,7 @@ def test_messages_come_in_another_order_than_they_were_sent_each_once_and_no_mor
     assert q.backlog(0.0) == 50
 
 
-def test_a_message_is_forgotten_after_its_retention():
+def test_a_message_is_forgotten_after_its_retention() -> None:
     q = queue()
     q.send(b"a", 0.0, delay=2.0)
     q.send(b"b", 86_400.0)

@@ -53,7 +53,7 @@ Paid: no
 """
 
 
-def test_an_invoice():
+def test_an_invoice() -> None:
     item = {
         "type": "object",
         "properties": {
@@ -113,7 +113,7 @@ def test_an_invoice():
     }
 
 
-def test_a_contract():
+def test_a_contract() -> None:
     text = (
         "SERVICES AGREEMENT\n\nThis Agreement is entered into as of January 15, 2026 by and between Northwind\n"
         'Traders, Inc., a Delaware corporation ("Client"), and Contoso Consulting LLC ("Consultant").\n\n'
@@ -142,7 +142,7 @@ def test_a_contract():
     }
 
 
-def test_a_german_invoice_with_a_markdown_table():
+def test_a_german_invoice_with_a_markdown_table() -> None:
     text = """Muster Handels GmbH
 Lindenallee 7
 10115 Berlin
@@ -228,7 +228,7 @@ Zahlbar bis 19.03.2026
         ("iban", "IBAN: DE02 1203 0000", "DE02 1203 0000"),
     ],
 )
-def test_labelled_text(name, text, value):
+def test_labelled_text(name: Any, text: Any, value: Any) -> None:
     assert one(name, text) == value
 
 
@@ -251,23 +251,23 @@ def test_labelled_text(name, text, value):
         ("nothing at all", None),
     ],
 )
-def test_the_total_is_the_amount_to_pay(text, value):
+def test_the_total_is_the_amount_to_pay(text: Any, value: Any) -> None:
     assert one("total", text) == value
 
 
-def test_a_number_is_a_number_and_keeps_its_bounds():
+def test_a_number_is_a_number_and_keeps_its_bounds() -> None:
     assert one("total", "Total: 1,234.56", type="number") == 1234.56
     assert one("pages", "Pages: 3", type="integer") == 3
     assert one("weight", "Weight: 3.5", type="integer") == "left out"
     assert one("age", "Age: 410", **optional("integer", maximum=150)) is None
 
 
-def test_a_property_can_be_known_by_its_title_or_description():
+def test_a_property_can_be_known_by_its_title_or_description() -> None:
     assert one("f1", "Grand Total 7.00", type="string", title="Grand total") == "7.00"
     assert one("f1", "Due date: 1/2/2026", type="string", description="Due date of the invoice") == "1/2/2026"
 
 
-def test_dates_are_as_printed_or_in_the_format_asked_for():
+def test_dates_are_as_printed_or_in_the_format_asked_for() -> None:
     text = "Date: 12-JAN-19 09:30"
     assert one("date", text) == "12-JAN-19"
     assert one("date", text, type="string", format="date") == "2019-01-12"
@@ -275,7 +275,7 @@ def test_dates_are_as_printed_or_in_the_format_asked_for():
     assert one("date", text, type="string", pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$") == "2019-01-12"
 
 
-def test_an_enumeration_takes_its_label_first_then_what_the_text_names_first():
+def test_an_enumeration_takes_its_label_first_then_what_the_text_names_first() -> None:
     enum = {"enum": ["invoice", "credit_note", "receipt"]}
     assert one("kind", "A receipt\nKind: invoice", **enum) == "invoice"
     assert one("kind", "This credit note replaces the invoice", **enum) == "credit_note"
@@ -287,11 +287,11 @@ def test_an_enumeration_takes_its_label_first_then_what_the_text_names_first():
 
 
 @pytest.mark.parametrize(("text", "value"), [("Paid: Yes", True), ("Paid: no", False), ("[x] Paid", True), ("?", None)])
-def test_booleans(text, value):
+def test_booleans(text: Any, value: Any) -> None:
     assert one("paid", text, **optional("boolean")) is value
 
 
-def test_lists_of_plain_values():
+def test_lists_of_plain_values() -> None:
     strings = {"type": "array", "items": {"type": "string"}}
     assert one("skills", "Skills:\n- Python\n- Beam\n\nMore", **strings) == ["Python", "Beam"]
     assert one("skills", "Skills: Python, Beam and SQL", **strings) == ["Python", "Beam", "SQL"]
@@ -300,7 +300,7 @@ def test_lists_of_plain_values():
     assert one("skills", "none here", **optional("array", items={"type": "string"})) is None
 
 
-def test_item_lines_without_a_header():
+def test_item_lines_without_a_header() -> None:
     item = {
         "type": "object",
         "properties": {name: optional("string") for name in ("name",)}
@@ -315,7 +315,7 @@ def test_item_lines_without_a_header():
 
 
 @pytest.mark.parametrize("separator", ["\t", " | ", "   ", ",", ";"])
-def test_tables_of_anything(separator):
+def test_tables_of_anything(separator: Any) -> None:
     rows = [("Name", "City", "Start date"), ("Jane", "Paris", "2026-01-02"), ("Joe", "Rome", "2026-01-03")]
     text = "Staff list\n\n" + "\n".join(separator.join(row) for row in rows)
     item = {
@@ -332,7 +332,7 @@ def test_tables_of_anything(separator):
     ]
 
 
-def test_what_is_not_found_is_null_or_left_out_and_never_invented():
+def test_what_is_not_found_is_null_or_left_out_and_never_invented() -> None:
     fields = {
         "nullable": optional("string"),
         "plain": {"type": "string"},
@@ -346,21 +346,21 @@ def test_what_is_not_found_is_null_or_left_out_and_never_invented():
     assert ask(fields, "Hello there", required=("plain",), valid=False) == {"nullable": None, "version": 3}
 
 
-def test_the_document_is_read_from_its_fence():
+def test_the_document_is_read_from_its_fence() -> None:
     assert one("total", "Extract the total: 1.00\n```\nTotal: 9.00\n```") == "9.00"
 
 
-def test_json_object_without_a_schema_gives_the_labelled_values():
+def test_json_object_without_a_schema_gives_the_labelled_values() -> None:
     chat = [{"role": "user", "content": "Invoice No: 7\nTotal: 9.00\nnot a label"}]
     assert json.loads(answer(chat, Wanted("object"))) == {"invoice_no": "7", "total": "9.00"}
 
 
-def test_no_format_gives_a_sentence():
+def test_no_format_gives_a_sentence() -> None:
     text = answer([{"role": "user", "content": "Dear Sir\nhello"}], Wanted("prose"))
     assert text == 'A text of 3 words that begins with "Dear Sir".'
 
 
-def test_the_same_question_has_the_same_answer():
+def test_the_same_question_has_the_same_answer() -> None:
     fields = {name: optional("string") for name in ("vendor", "total", "date", "address", "currency")}
     assert ask(fields, INVOICE) == ask(fields, INVOICE)
 
@@ -371,7 +371,7 @@ def test_the_same_question_has_the_same_answer():
      "total 1.00\n" * 20_000, "between a and b " * 20_000, "total" + "." * 300_000, "term " + "a" * 300_000,
      "```\n" * 80_000, "{" * 300_000, "|" * 300_000, "x: y\n" * 60_000, "İ" * 100_000, "governed laws of " * 20_000],
 )  # fmt: skip
-def test_hostile_documents_neither_crash_nor_hang(text):
+def test_hostile_documents_neither_crash_nor_hang(text: Any) -> None:
     item = {"type": "object", "properties": {"description": optional("string"), "amount": optional("number")}}
     names = ("company", "date", "address", "total", "term", "governing_law", "email", "invoice_number", "currency")
     fields: dict[str, Any] = {name: optional("string") for name in names}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kimi_beam.emulator.rules.plan import plan
@@ -9,7 +11,7 @@ def properties(schema: dict[str, object]) -> dict[str, str]:
     return {rule.name: rule.node.kind for rule in plan(schema).properties}
 
 
-def test_references_allof_and_alternatives_are_sorted_out():
+def test_references_allof_and_alternatives_are_sorted_out() -> None:
     schema = {
         "$defs": {
             "money": {"type": "number", "minimum": 0},
@@ -29,7 +31,7 @@ def test_references_allof_and_alternatives_are_sorted_out():
     }
     root = plan(schema)
     rules = {rule.name: rule for rule in root.properties}
-    assert properties(schema) == {
+    assert properties(schema) == {  # type: ignore[arg-type]
         "a": "string",
         "b": "number",
         "c": "integer",
@@ -47,7 +49,7 @@ def test_references_allof_and_alternatives_are_sorted_out():
     assert rules["f"].node.fixed
 
 
-def test_recursion_is_cut():
+def test_recursion_is_cut() -> None:
     node = {"type": "object", "properties": {"name": {"type": "string"}, "next": {"$ref": "#"}, "other": {"$ref": "#"}}}
     assert plan(node).kind == "object"
     for schema in (
@@ -65,11 +67,11 @@ def test_recursion_is_cut():
      {"type": "string", "minLength": "x", "pattern": 3}, {"type": "number", "minimum": True, "exclusiveMinimum": True},
      {"$ref": "#/nowhere"}, {"$ref": "https://example.com"}, {"anyOf": 3}, {"allOf": {}}, {"enum": [{}, None, 1.5]}],
 )  # fmt: skip
-def test_no_schema_is_too_odd(schema):
+def test_no_schema_is_too_odd(schema: Any) -> None:
     plan(schema)
 
 
-def test_draft_4_and_later_exclusive_bounds():
+def test_draft_4_and_later_exclusive_bounds() -> None:
     old = plan({"type": "number", "minimum": 1, "exclusiveMinimum": True})
     new = plan({"type": "number", "exclusiveMinimum": 1, "maximum": 5})
     assert [old.accepts_number(n) for n in (1, 1.1)] == [False, True]
@@ -79,10 +81,10 @@ def test_draft_4_and_later_exclusive_bounds():
 @pytest.mark.parametrize(
     "pattern", ["(a+)+$", "(a|aa)*$", "a?" * 40 + "a" * 40, "a*a*a*a*a*b", "(a|a)" * 30, r"\p{Letter}", "(", r"(a)\1"]
 )
-def test_a_pattern_that_could_take_long_or_does_not_compile_is_not_run(pattern):
+def test_a_pattern_that_could_take_long_or_does_not_compile_is_not_run(pattern: Any) -> None:
     assert plan({"type": "string", "pattern": pattern}).pattern is None
 
 
 @pytest.mark.parametrize("pattern", ["^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "^[A-Z]{3}$", r"^[^@\s]+@[^@\s]+\.[a-z]+$"])
-def test_an_ordinary_pattern_is(pattern):
+def test_an_ordinary_pattern_is(pattern: Any) -> None:
     assert plan({"type": "string", "pattern": pattern}).pattern is not None

@@ -12,7 +12,7 @@ from .peer import Peer, serving
 SYSTEM = "s" * 4 * 130  # two blocks and two tokens
 
 
-def test_blocks_are_named_by_all_that_stands_before_them():
+def test_blocks_are_named_by_all_that_stands_before_them() -> Any:
     def names(*pieces: tuple[str, bytes]) -> tuple[int, ...]:
         return blocks(pieces)[0]
 
@@ -26,7 +26,7 @@ def test_blocks_are_named_by_all_that_stands_before_them():
     assert names(("user", block[:5]), ("user", block)) != names(("user", block[:5] + block))
 
 
-def test_an_instance_knows_what_it_has_seen_and_never_the_last_token():
+def test_an_instance_knows_what_it_has_seen_and_never_the_last_token() -> None:
     prefixes = Prefixes(1)
     here, there = prefixes.instance(("a", "m"), "s1"), prefixes.instance(("a", "m"), "s2")
     assert here != there != prefixes.instance(("b", "m"), "s2")
@@ -37,7 +37,7 @@ def test_an_instance_knows_what_it_has_seen_and_never_the_last_token():
     assert prefixes.cached(there, (1, 2, 3), 200) == 0
 
 
-def test_requests_without_a_session_go_to_the_instances_in_turn():
+def test_requests_without_a_session_go_to_the_instances_in_turn() -> None:
     prefixes = Prefixes(2)
     first, second, third = (prefixes.instance(("a", "m"), None) for _ in range(3))
     assert first != second
@@ -52,7 +52,7 @@ def cached(peer: Peer, text: str, session: str = "", **more: Any) -> int:
     return count
 
 
-def test_sync_answers_tell_their_own_cached_tokens_and_sessions_keep_apart():
+def test_sync_answers_tell_their_own_cached_tokens_and_sessions_keep_apart() -> None:
     with serving(behaviour=Behaviour(instances=3)) as peer:
         assert [cached(peer, f"Total: {n}", "one") for n in range(3)] == [0, 128, 128]
         assert cached(peer, "Total: 1", "two") == 0
@@ -64,11 +64,11 @@ def test_sync_answers_tell_their_own_cached_tokens_and_sessions_keep_apart():
         long = "word " * 400
         assert (cached(peer, long, "one"), cached(peer, long, "one")) == (128, 576)
         body = {"messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "x"}]}
-        reply = peer.chat(headers={"x-session-affinity": "one"}, **body)
+        reply = peer.chat(headers={"x-session-affinity": "one"}, **body)  # type: ignore[arg-type]
         assert reply.json()["usage"]["prompt_tokens_details"] == {"cached_tokens": 128}
 
 
-def test_images_are_part_of_the_prefix():
+def test_images_are_part_of_the_prefix() -> Any:
     def chat(data: str) -> list[dict[str, Any]]:
         url = {"url": f"data:image/png;base64,{data}"}
         return [{"role": "user", "content": [{"type": "image_url", "image_url": url}, {"type": "text", "text": "x"}]}]
@@ -81,7 +81,7 @@ def test_images_are_part_of_the_prefix():
         assert counts == [0, 1024, 0]
 
 
-def test_the_queue_has_its_sum_and_affinity_only_where_it_is_set():
+def test_the_queue_has_its_sum_and_affinity_only_where_it_is_set() -> Any:
     def job(peer: Peer, session: str) -> int:
         chats = [[{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{n}"}] for n in range(3)]
         request_id = peer.submit(*({"messages": chat} for chat in chats), headers={"x-session-affinity": session})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -24,17 +25,17 @@ def user(text: object) -> list[dict[str, object]]:
         ("```\nnever closed", "```\nnever closed"),
     ],
 )
-def test_the_document_is_the_one_fenced_part_or_everything(text, document):
+def test_the_document_is_the_one_fenced_part_or_everything(text: Any, document: Any) -> None:
     assert document_in(text) == document
 
 
-def test_content_may_be_a_list_of_parts():
+def test_content_may_be_a_list_of_parts() -> None:
     parts = [{"type": "image_url", "image_url": {"url": "data:…"}}, {"type": "text", "text": "a"}, {"text": "b"}]
     assert text_of(parts) == "a\nb"
     assert text_of(None) == ""
 
 
-def test_the_document_is_in_the_last_user_message():
+def test_the_document_is_in_the_last_user_message() -> None:
     chat = [*user("first"), {"role": "assistant", "content": "x"}, *user("second"), {"role": "tool", "content": "y"}]
     assert last_user_content(chat) == "second"
     assert last_user_content([]) is None
@@ -47,18 +48,18 @@ def test_the_document_is_in_the_last_user_message():
         {"type": "json_schema", "json_schema": SCHEMA},
     ],
 )
-def test_both_forms_of_json_schema_are_understood_and_can_be_ignored(response_format):
+def test_both_forms_of_json_schema_are_understood_and_can_be_ignored(response_format: Any) -> None:
     assert wanted(user("x"), response_format).schema == SCHEMA
     assert wanted(user("x"), response_format, enforce=False).kind == "object"
 
 
-def test_a_property_called_schema_is_not_a_wrapper():
+def test_a_property_called_schema_is_not_a_wrapper() -> None:
     bare = {"type": "object", "properties": {"schema": {"type": "string"}}}
     assert wanted(user("x"), {"type": "json_schema", "json_schema": bare}).schema == bare
 
 
 @pytest.mark.parametrize("role", ["system", "user"])
-def test_json_object_takes_the_schema_from_the_messages_but_not_from_the_document(role):
+def test_json_object_takes_the_schema_from_the_messages_but_not_from_the_document(role: Any) -> None:
     text = f"Answer with data that fits this schema {json.dumps(SCHEMA)}."
     fenced = '```\n{"properties": {"wrong": {}}, "type": "object"}\n```'
     chat = [{"role": role, "content": text}, *user(fenced)]
@@ -67,5 +68,5 @@ def test_json_object_takes_the_schema_from_the_messages_but_not_from_the_documen
 
 
 @pytest.mark.parametrize("response_format", [None, {"type": "text"}, "json", 3, {"type": 3}])
-def test_anything_else_asks_for_prose(response_format):
+def test_anything_else_asks_for_prose(response_format: Any) -> None:
     assert wanted(user("x"), response_format).kind == "prose"

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -31,7 +32,7 @@ def ask(url: str) -> httpx.Response:
     return httpx.post(url + PATH, json=BODY, headers={"Authorization": "Bearer t"}, trust_env=False, timeout=HANGS)
 
 
-def test_it_stops_with_connections_open_and_requests_under_way():
+def test_it_stops_with_connections_open_and_requests_under_way() -> None:
     with Emulator(latency=600) as emulator:
         port = httpx.URL(emulator.base_url).port
         assert port
@@ -58,7 +59,7 @@ def test_it_stops_with_connections_open_and_requests_under_way():
     assert emulator.stats()["runs"] == 1
 
 
-def test_many_emulators_live_side_by_side():
+def test_many_emulators_live_side_by_side() -> None:
     with Emulator() as one, Emulator() as two:
         assert one.base_url != two.base_url
         assert ask(one.base_url).status_code == ask(two.base_url).status_code == 200
@@ -67,7 +68,7 @@ def test_many_emulators_live_side_by_side():
         assert (one.stats()["runs"], two.stats()["runs"]) == (0, 1)
 
 
-def test_a_taken_port_is_an_error_of_the_system():
+def test_a_taken_port_is_an_error_of_the_system() -> None:
     with Emulator() as one:
         port = httpx.URL(one.base_url).port
         assert port
@@ -75,7 +76,7 @@ def test_a_taken_port_is_an_error_of_the_system():
             Emulator(port=port).start()
 
 
-def test_it_lives_once_and_has_no_address_before():
+def test_it_lives_once_and_has_no_address_before() -> None:
     emulator = Emulator()
     with pytest.raises(RuntimeError):
         _ = emulator.base_url
@@ -85,12 +86,12 @@ def test_it_lives_once_and_has_no_address_before():
     emulator.stop()
 
 
-def test_importing_the_command_line_does_not_load_the_web_server():
+def test_importing_the_command_line_does_not_load_the_web_server() -> None:
     code = "import sys, kimi_beam.emulator.command; sys.exit('uvicorn' in sys.modules or 'starlette' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_nothing_else_of_the_project_is_imported():
+def test_nothing_else_of_the_project_is_imported() -> None:
     code = (
         "import sys, kimi_beam; before = set(sys.modules)\n"
         "import kimi_beam.emulator.running, kimi_beam.emulator.command\n"
@@ -112,7 +113,7 @@ def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_program_prints_its_url_and_ends_quietly(number):
+def test_the_program_prints_its_url_and_ends_quietly(number: Any) -> None:
     with program("--seed", "3", "--faults", "fenced=1", "--token", "t") as process:
         assert process.stdout
         url = process.stdout.readline().strip()
@@ -128,7 +129,7 @@ def test_the_program_prints_its_url_and_ends_quietly(number):
     assert url in err
 
 
-def test_verbose_is_a_line_a_request_without_tokens_or_documents():
+def test_verbose_is_a_line_a_request_without_tokens_or_documents() -> None:
     with program("--verbose", "--faults", "drop_after_accept=1") as process:
         assert process.stdout
         url = process.stdout.readline().strip()
@@ -155,7 +156,7 @@ def test_verbose_is_a_line_a_request_without_tokens_or_documents():
     assert "hello" not in err
 
 
-def test_faults_that_are_not_understood_end_it_with_one_line(capsys):
+def test_faults_that_are_not_understood_end_it_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with program("--faults", "bogus=1") as process:
         out, err = process.communicate(timeout=HANGS)
     assert (process.returncode, out) == (2, "")
@@ -164,7 +165,7 @@ def test_faults_that_are_not_understood_end_it_with_one_line(capsys):
     assert "bogus" in err
 
 
-def test_a_taken_port_ends_it_with_one_line(capsys):
+def test_a_taken_port_ends_it_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     with Emulator() as emulator:
@@ -177,7 +178,7 @@ def test_a_taken_port_ends_it_with_one_line(capsys):
 
 
 @pytest.mark.parametrize("arguments", [["--port", "70000"], ["--latency", "-1"], ["--seed", "x"], ["--port", "x"]])
-def test_wrong_arguments(arguments, capsys):
+def test_wrong_arguments(arguments: Any, capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     with pytest.raises(SystemExit) as caught:
@@ -186,7 +187,7 @@ def test_wrong_arguments(arguments, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_serving_leaves_the_handlers_of_signals_as_they_were(capsys):
+def test_serving_leaves_the_handlers_of_signals_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()

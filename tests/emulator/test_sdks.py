@@ -35,7 +35,7 @@ def client(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Any]:
         yield client
 
 
-def test_openai_chat_completions(client):
+def test_openai_chat_completions(client: Any) -> None:
     done = client.chat.completions.create(model=K2_6, messages=CHAT, max_completion_tokens=100)
     assert done.model == SIGNED
     assert done.choices[0].finish_reason == "stop"
@@ -45,7 +45,7 @@ def test_openai_chat_completions(client):
     assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
 
 
-def test_openai_streaming(client):
+def test_openai_streaming(client: Any) -> None:
     options = {"include_usage": True}
     with client.chat.completions.create(model=K2_6, messages=CHAT, stream=True, stream_options=options) as stream:
         chunks = list(stream)
@@ -55,7 +55,7 @@ def test_openai_streaming(client):
     assert chunks[-1].usage.prompt_tokens == 6
 
 
-def test_openai_streaming_helper(client):
+def test_openai_streaming_helper(client: Any) -> None:
     with client.chat.completions.stream(model=K2_6, messages=CHAT, tools=[TOOL]) as stream:
         kinds = {event.type for event in stream}
         final = stream.get_final_completion()
@@ -63,7 +63,7 @@ def test_openai_streaming_helper(client):
     assert json.loads(final.choices[0].message.tool_calls[0].function.arguments) == ANSWER
 
 
-def test_openai_tools(client):
+def test_openai_tools(client: Any) -> None:
     forced: Any = {"type": "function", "function": {"name": "receipt"}}
     done = client.chat.completions.create(model=K2_6, messages=CHAT, tools=[TOOL], tool_choice=forced)
     (call,) = done.choices[0].message.tool_calls
@@ -78,12 +78,12 @@ def test_openai_tools(client):
     assert (done.choices[0].finish_reason, done.choices[0].message.tool_calls) == ("stop", None)
 
 
-def test_openai_json_schema(client):
+def test_openai_json_schema(client: Any) -> None:
     done = client.chat.completions.create(model=K2_6, messages=CHAT, response_format=FORM_A)
     assert json.loads(done.choices[0].message.content) == ANSWER
 
 
-def test_openai_errors(emulator, client):
+def test_openai_errors(emulator: Any, client: Any) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=K2_6, messages=[])
     assert "Bad input" in caught.value.response.text
@@ -97,7 +97,7 @@ def test_openai_errors(emulator, client):
         assert K2_6 in [model.id for model in client.models.list()]
 
 
-def test_openai_retries_where_it_is_told_to_wait():
+def test_openai_retries_where_it_is_told_to_wait() -> None:
     with (
         Emulator(faults="rate_limit=0.7:0", seed=3) as emulator,
         openai.OpenAI(
@@ -120,7 +120,7 @@ def official(emulator: Emulator) -> Iterator[Any]:
         yield client
 
 
-def test_cloudflare_run(official):
+def test_cloudflare_run(official: Any) -> None:
     done = official.ai.run(
         K2_6, account_id=ACCOUNT, messages=CHAT, response_format=FORM_A, extra_body={"max_completion_tokens": 100}
     )
@@ -129,7 +129,7 @@ def test_cloudflare_run(official):
     assert done["usage"]["prompt_tokens"] == 6
 
 
-def test_cloudflare_run_errors(official):
+def test_cloudflare_run_errors(official: Any) -> None:
     with pytest.raises(cloudflare.BadRequestError) as caught:
         official.ai.run("@cf/nobody/nothing", account_id=ACCOUNT, messages=CHAT)
     assert [error.code for error in caught.value.errors] == [5007]
@@ -137,7 +137,7 @@ def test_cloudflare_run_errors(official):
         official.with_options(api_token="wrong").ai.run(K2_6, account_id=ACCOUNT, messages=CHAT)
 
 
-def test_cloudflare_queue_and_catalogue(official):
+def test_cloudflare_queue_and_catalogue(official: Any) -> None:
     queue = {"extra_query": {"queueRequest": "true"}, "account_id": ACCOUNT}
     submitted = official.ai.run(K2_6, extra_body={"requests": [{"messages": CHAT}]}, **queue)
     assert submitted["status"] == "queued"
@@ -149,7 +149,7 @@ def test_cloudflare_queue_and_catalogue(official):
     assert (schema.input.type, schema.output.type) == ("object", "object")
 
 
-def test_cloudflare_limits():
+def test_cloudflare_limits() -> None:
     with (
         Emulator(behaviour=Behaviour(requests_per_minute=0)) as emulator,
         cloudflare.Cloudflare(

@@ -57,7 +57,7 @@ print(int(peak.split()[1]) // 1024, len(body) // 500)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of its memory from /proc")
-def test_queued_items_are_small():
+def test_queued_items_are_small() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM, "10000"], capture_output=True, text=True, check=True)
     megabytes, item_bytes = map(int, done.stdout.split())
     assert item_bytes > 4_000
@@ -65,7 +65,7 @@ def test_queued_items_are_small():
     assert megabytes < 200
 
 
-def test_what_waits_is_what_was_sent():
+def test_what_waits_is_what_was_sent() -> None:
     sent = item("Corner Café\nTotal: 9.00", "r", max_completion_tokens=9)
     task = read(sent, K2_6, Behaviour())
     packed = task.packed()

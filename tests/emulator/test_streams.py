@@ -20,7 +20,7 @@ def joined(parts: list[Any], field: str) -> str:
     return "".join(part["choices"][0]["delta"].get(field) or "" for part in parts if part.get("choices"))
 
 
-def test_a_stream_of_a_run_is_the_captured_one():
+def test_a_stream_of_a_run_is_the_captured_one() -> None:
     with serving() as peer:
         first, *rest, last, closing = events(peer.run("one two", stream=True))
         completion_id, padding = first.pop("id"), first.pop("p")
@@ -52,7 +52,7 @@ def test_a_stream_of_a_run_is_the_captured_one():
         assert counts == sorted(counts)
 
 
-def test_what_a_stream_may_do_otherwise():
+def test_what_a_stream_may_do_otherwise() -> None:
     with serving(behaviour=Behaviour(streaming="ignored")) as peer:
         reply = peer.run("one two", stream=True)
         assert reply.headers["content-type"] == "application/json"
@@ -70,7 +70,7 @@ def test_what_a_stream_may_do_otherwise():
 
 
 @pytest.mark.parametrize("url", ["run", "chat"])
-def test_a_stream_with_a_schema_is_5023_and_with_json_object_is_not(url):
+def test_a_stream_with_a_schema_is_5023_and_with_json_object_is_not(url: Any) -> None:
     with serving() as peer:
         ask = peer.run if url == "run" else peer.chat
         assert refusal(ask(stream=True, response_format=FORM_A)) == (400, 5023)
@@ -78,7 +78,7 @@ def test_a_stream_with_a_schema_is_5023_and_with_json_object_is_not(url):
         assert json.loads(joined(parts, "content")) == {"total": "9.00"}
 
 
-def test_an_error_is_the_first_event_and_a_stream_breaks_off():
+def test_an_error_is_the_first_event_and_a_stream_breaks_off() -> None:
     with serving(faults="stream_error=1") as peer:
         reply = peer.run(stream=True)
         assert reply.status_code == 200
@@ -96,7 +96,7 @@ def test_an_error_is_the_first_event_and_a_stream_breaks_off():
         assert peer.emulator.stats()["runs"] == 1
 
 
-def test_a_streams_first_byte_does_not_wait_for_its_last():
+def test_a_streams_first_byte_does_not_wait_for_its_last() -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
     with serving(latency=600.0) as peer:
         url = f"{peer.emulator.openai_url}/chat/completions"
@@ -108,7 +108,7 @@ def test_a_streams_first_byte_does_not_wait_for_its_last():
         assert time.monotonic() - start >= 0.4
 
 
-def test_a_long_run_is_cut_off_and_a_long_stream_is_not():
+def test_a_long_run_is_cut_off_and_a_long_stream_is_not() -> None:
     with serving(latency=0.2, behaviour=Behaviour(cut_off=0.1)) as peer:
         reply = peer.run()
         assert refusal(reply) == (408, 3046)
@@ -116,7 +116,7 @@ def test_a_long_run_is_cut_off_and_a_long_stream_is_not():
         assert len(events(peer.run(stream=True))) > 3
 
 
-def test_a_busy_model_refuses_who_would_rather_not_wait():
+def test_a_busy_model_refuses_who_would_rather_not_wait() -> None:
     with serving(latency=1.0, behaviour=Behaviour(capacity=1)) as peer, ThreadPoolExecutor(2) as threads:
         first = threads.submit(peer.run)
         while not peer.emulator.stats()["runs"]:
@@ -131,7 +131,7 @@ def test_a_busy_model_refuses_who_would_rather_not_wait():
 # OpenAI's form
 
 
-def test_chat_completions_have_no_envelope_and_their_errors_do():
+def test_chat_completions_have_no_envelope_and_their_errors_do() -> None:
     with serving() as peer:
         value = peer.chat(response_format=FORM_A).json()
         assert re.fullmatch("[0-9a-f]{32}", value.pop("id"))
@@ -168,7 +168,7 @@ def test_chat_completions_have_no_envelope_and_their_errors_do():
         assert "response" not in events(peer.chat(stream=True))[-1]
 
 
-def test_errors_of_chat_completions_in_openais_form():
+def test_errors_of_chat_completions_in_openais_form() -> None:
     with serving(behaviour=Behaviour(openai_errors="openai")) as peer:
         reply = peer.chat(messages=[])
         assert reply.status_code == 400
@@ -178,7 +178,7 @@ def test_errors_of_chat_completions_in_openais_form():
         assert refusal(peer.run(messages=[])) == (400, 5006)
 
 
-def test_a_server_that_is_not_cloudflares():
+def test_a_server_that_is_not_cloudflares() -> None:
     with serving() as peer:
         url = peer.emulator.openai_url
         ids = [model["id"] for model in peer.http.get(f"{url}/models").json()["data"]]
@@ -205,7 +205,7 @@ def test_a_server_that_is_not_cloudflares():
         assert [model["id"] for model in models["data"]] == ["llama3"]
 
 
-def test_any_internal_code_can_be_met():
+def test_any_internal_code_can_be_met() -> None:
     statuses = {3036: 429, 3046: 408, 5028: 410, 3042: 404, 2014: 504}
     for code, status in statuses.items():
         with serving(faults=f"error_code=1:{code}") as peer:
@@ -213,14 +213,14 @@ def test_any_internal_code_can_be_met():
             assert refusal(peer.post({"requests": [item()]})) == (status, code)
 
 
-def test_neurons_are_told_with_answers_only():
+def test_neurons_are_told_with_answers_only() -> None:
     with serving() as peer:
         # 6 tokens in at 0.95 and 18 out at 4.00 dollars a million, 0.011 dollars a thousand neurons
         assert float(peer.run(response_format=FORM_A).headers["cf-ai-neurons"]) == pytest.approx(7.063636)
         assert "cf-ai-neurons" not in peer.run(messages=[]).headers
 
 
-def test_the_queue_ignores_stream():
+def test_the_queue_ignores_stream() -> None:
     with serving() as peer:
         (part,) = peer.results(peer.submit(item(stream=False), model=K2_6))
         assert content(part) == '{"company":"Corner Cafe","total":"9.00"}'

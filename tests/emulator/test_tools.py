@@ -22,14 +22,14 @@ LOOKUP = {"type": "function", "function": {"name": "lookup_city", "description":
 FORCED = {"type": "function", "function": {"name": "receipt"}}
 DOCUMENT = "Corner Cafe\nTotal: 9.00"
 ARGUMENTS = '{"company":"Corner Cafe","total":"9.00"}'
-QUIET = {"chat_template_kwargs": {"thinking": False}}
+QUIET: dict[str, Any] = {"chat_template_kwargs": {"thinking": False}}
 
 
 def names(found: dict[str, Any]) -> list[str]:
     return [call["function"]["name"] for call in found["tool_calls"] or ()]
 
 
-def test_a_named_function_is_called_with_arguments_that_fill_its_parameters():
+def test_a_named_function_is_called_with_arguments_that_fill_its_parameters() -> None:
     with serving() as peer:
         reply = peer.run(DOCUMENT, tools=[LOOKUP, RECEIPT], tool_choice=FORCED)
         (choice,) = reply.json()["result"]["choices"]
@@ -49,7 +49,7 @@ def test_a_named_function_is_called_with_arguments_that_fill_its_parameters():
         assert reply.json()["result"]["usage"]["completion_tokens"] == 18
 
 
-def test_a_called_function_streams_its_name_and_then_its_arguments():
+def test_a_called_function_streams_its_name_and_then_its_arguments() -> None:
     with serving() as peer:
         parts = events(peer.chat(tools=[RECEIPT], tool_choice=FORCED, stream=True))
         calls = [c for part in parts for c in part["choices"][0]["delta"].get("tool_calls", [])]
@@ -61,7 +61,7 @@ def test_a_called_function_streams_its_name_and_then_its_arguments():
         assert parts[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_a_named_function_in_the_queue():
+def test_a_named_function_in_the_queue() -> None:
     with serving() as peer:
         chat = [{"role": "user", "content": DOCUMENT}]
         forced = {"messages": chat, "tools": [RECEIPT], "tool_choice": FORCED}
@@ -81,7 +81,7 @@ def test_a_named_function_in_the_queue():
         assert (failed["success"], failed["error"]["code"]) == (False, 8001)
 
 
-def test_the_choice_of_tools():
+def test_the_choice_of_tools() -> None:
     with serving() as peer:
         both = [RECEIPT, LOOKUP]
         assert names(message(peer.run(DOCUMENT, tools=both, tool_choice="none"))) == []
@@ -93,7 +93,7 @@ def test_the_choice_of_tools():
         assert names(message(peer.run(text, tools=both, parallel_tool_calls=False))) == ["receipt"]
 
 
-def test_required_is_advice_while_the_model_thinks():
+def test_required_is_advice_while_the_model_thinks() -> None:
     with serving() as peer:
         assert names(message(peer.run("hello", tools=[LOOKUP], tool_choice="required"))) == []
         found = message(peer.run("hello", tools=[LOOKUP], tool_choice="required", **QUIET))
@@ -106,15 +106,15 @@ def test_required_is_advice_while_the_model_thinks():
 @pytest.mark.parametrize(
     "choice", ["any", "maybe", 7, {"type": "function"}, {"type": "function", "function": {"name": "nobody"}}]
 )
-def test_choices_that_do_not_exist_are_8001(choice):
+def test_choices_that_do_not_exist_are_8001(choice: Any) -> None:
     with serving() as peer:
         assert refusal(peer.run(DOCUMENT, tools=[RECEIPT], tool_choice=choice)) == (400, 8001)
 
 
-def test_tools_that_are_none():
+def test_tools_that_are_none() -> None:
     with serving() as peer:
         assert refusal(peer.run(DOCUMENT, tool_choice="required")) == (400, 8001)
-        for tools in ({}, [7], [{"type": "function"}], [{"name": "receipt"}]):
+        for tools in ({}, [7], [{"type": "function"}], [{"name": "receipt"}]):  # type: ignore[var-annotated]
             assert refusal(peer.run(DOCUMENT, tools=tools)) == (400, 5006)
         bare = {"type": "function", "function": {"name": "now"}}
         named = {"type": "function", "function": {"name": "now"}}
@@ -122,7 +122,7 @@ def test_tools_that_are_none():
         assert found["tool_calls"][0]["function"] == {"name": "now", "arguments": "{}"}
 
 
-def test_too_small_a_limit_for_a_forced_tool_is_8006_and_for_another_a_cut_answer():
+def test_too_small_a_limit_for_a_forced_tool_is_8006_and_for_another_a_cut_answer() -> None:
     with serving() as peer:
         assert refusal(peer.run(DOCUMENT, tools=[RECEIPT], tool_choice=FORCED, max_tokens=17)) == (400, 8006)
         assert peer.run(DOCUMENT, tools=[RECEIPT], tool_choice=FORCED, max_tokens=18).status_code == 200
@@ -133,7 +133,7 @@ def test_too_small_a_limit_for_a_forced_tool_is_8006_and_for_another_a_cut_answe
         assert (choice["finish_reason"], choice["message"]["tool_calls"]) == ("length", None)
 
 
-def test_a_conversation_with_a_tool_ends_in_an_answer_that_uses_its_result():
+def test_a_conversation_with_a_tool_ends_in_an_answer_that_uses_its_result() -> None:
     city = {"type": "object", "properties": {"total": {"type": "string"}, "city": {"type": "string"}}}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": city}}
     chat: list[dict[str, Any]] = [{"role": "user", "content": f"{DOCUMENT}\nPostcode: 10115"}]
@@ -150,7 +150,7 @@ def test_a_conversation_with_a_tool_ends_in_an_answer_that_uses_its_result():
         assert json.loads(answered["content"]) == {"total": "9.00", "city": "Berlin"}
 
 
-def test_null_content_is_refused_beside_tool_calls():
+def test_null_content_is_refused_beside_tool_calls() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "receipt", "arguments": "{}"}}
     chat = [
         {"role": "user", "content": DOCUMENT},
@@ -166,7 +166,7 @@ def test_null_content_is_refused_beside_tool_calls():
         assert peer.run(messages=chat).status_code == 200
 
 
-def test_a_forced_tool_with_a_thinking_switch_fails_where_that_was_reported():
+def test_a_forced_tool_with_a_thinking_switch_fails_where_that_was_reported() -> None:
     with serving() as peer:
         assert peer.run(DOCUMENT, tools=[RECEIPT], tool_choice=FORCED, **QUIET).status_code == 200
     with serving(behaviour=Behaviour(forced_tool_with_switch="error")) as peer:
@@ -175,7 +175,7 @@ def test_a_forced_tool_with_a_thinking_switch_fails_where_that_was_reported():
 
 
 @pytest.mark.parametrize("fault", ["truncated", "empty", "invalid"])
-def test_faults_spoil_arguments_as_they_spoil_answers(fault):
+def test_faults_spoil_arguments_as_they_spoil_answers(fault: Any) -> None:
     with serving(faults=f"{fault}=1") as peer:
         choice = peer.run(DOCUMENT, tools=[RECEIPT], tool_choice=FORCED).json()["result"]["choices"][0]
         calls = choice["message"]["tool_calls"]
@@ -189,7 +189,7 @@ def test_faults_spoil_arguments_as_they_spoil_answers(fault):
         assert choice["message"]["content"] is None
 
 
-def test_a_function_of_the_callers_fills_the_arguments():
+def test_a_function_of_the_callers_fills_the_arguments() -> Any:
     def answer(messages: list[Any], schema: dict[str, Any] | None) -> str:
         return json.dumps(schema and sorted(schema["properties"]))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -33,13 +34,13 @@ from kimi_beam.emulator.rules import typed_text
         ("1234567890", None),
     ],
 )
-def test_dates(text, iso):
+def test_dates(text: Any, iso: Any) -> None:
     found = typed_text.dates(text, text.lower())
     assert [date.value.isoformat() for date in found] == ([iso] if iso else [])
     assert all(text[date.start : date.end] == date.text for date in found)
 
 
-def test_a_date_that_can_only_be_month_first_decides_for_the_others():
+def test_a_date_that_can_only_be_month_first_decides_for_the_others() -> None:
     text = "issued 03/04/2026, due 03/25/2026"
     assert [date.value for date in typed_text.dates(text, text)] == [dt.date(2026, 3, 4), dt.date(2026, 3, 25)]
 
@@ -64,17 +65,17 @@ def test_a_date_that_can_only_be_month_first_decides_for_the_others():
         ("EUR 1.234.567,89", "1234567.89", "EUR"),
     ],
 )
-def test_amounts(text, value, currency):
+def test_amounts(text: Any, value: Any, currency: Any) -> None:
     (amount,) = typed_text.amounts(text, text.lower())
     assert (amount.value, amount.currency) == (Decimal(value), currency)
 
 
 @pytest.mark.parametrize("text", ["17:58:00", "AB123", "A4", "25.12.2018", "12/3", "03-55250588", "3rd"])
-def test_what_is_no_amount(text):
+def test_what_is_no_amount(text: Any) -> None:
     assert list(typed_text.amounts(text, text.lower())) == []
 
 
-def test_addresses_on_the_net_and_yes_and_no():
+def test_addresses_on_the_net_and_yes_and_no() -> None:
     assert typed_text.emails("write to a.b@c.example. or x@y.example") == ["a.b@c.example", "x@y.example"]
     assert typed_text.urls("see https://a.example/b?c=1, www.d.example.") == [
         "https://a.example/b?c=1",
@@ -83,7 +84,7 @@ def test_addresses_on_the_net_and_yes_and_no():
     assert [typed_text.boolean(text) for text in ("Yes", "nein", "[x]", "maybe", "")] == [True, False, True, None, None]
 
 
-def test_hostile_text_takes_no_time():
+def test_hostile_text_takes_no_time() -> None:
     for text in ("1" * 200_000, "111 " * 50_000, "1.1" * 60_000, "a@" * 50_000, "1/1/" * 50_000, "jan " * 50_000):
         typed_text.dates(text, text)
         list(typed_text.amounts(text, text))

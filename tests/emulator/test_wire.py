@@ -19,7 +19,7 @@ from .peer import K2_6, NOTE, OK, SCHEMA, SIGNED, UUID, content, failure, item, 
 # Batch
 
 
-def test_submit_pending_and_done():
+def test_submit_pending_and_done() -> Any:
     with serving(latency=10, seed=1) as peer:
         submitted = peer.post({"requests": [item(reference="rec-0001")]})
         assert submitted.status_code == 200
@@ -89,7 +89,7 @@ def test_submit_pending_and_done():
         assert peer.poll(request_id).content == done.content
 
 
-def test_the_reference_is_absent_where_none_was_sent_and_order_is_not_that_of_the_submit():
+def test_the_reference_is_absent_where_none_was_sent_and_order_is_not_that_of_the_submit() -> None:
     with serving(seed=1) as peer:
         parts = peer.results(peer.submit(*(item(f"Shop {n}\nTotal: {n}.00") for n in range(20))))
         indexes = [part["index"] for part in parts]
@@ -102,7 +102,7 @@ def test_the_reference_is_absent_where_none_was_sent_and_order_is_not_that_of_th
         assert [part["index"] for part in other.results(other.submit(*items))] != indexes
 
 
-def test_unknown_expired_foreign_and_odd_request_ids():
+def test_unknown_expired_foreign_and_odd_request_ids() -> None:
     unknown = "6283595c-babb-4dd6-b8a7-f796876f490f"
     missing = failure(5504, f"AiError: AiError: Request not found in queue ({unknown})")
     with serving() as peer:
@@ -119,7 +119,7 @@ def test_unknown_expired_foreign_and_odd_request_ids():
         assert peer.poll(unknown).status_code == 400
 
 
-def test_a_body_without_requests_is_accepted_and_dies_later():
+def test_a_body_without_requests_is_accepted_and_dies_later() -> None:
     with serving() as peer:
         reply = peer.post(item())
         assert reply.status_code == 200
@@ -135,7 +135,7 @@ def test_a_body_without_requests_is_accepted_and_dies_later():
         assert peer.poll(request_id).json() == {"result": result, **OK}
 
 
-def test_too_large_a_body_is_accepted_and_never_finishes():
+def test_too_large_a_body_is_accepted_and_never_finishes() -> None:
     large = item("x" * 10_000_000)
     with serving() as peer:
         request_id = peer.submit(large)
@@ -150,7 +150,7 @@ def test_too_large_a_body_is_accepted_and_never_finishes():
         assert (reply.status_code, reply.json()["errors"][0]["code"]) == (413, 3006)
 
 
-def test_the_alternatives_of_what_is_not_documented():
+def test_the_alternatives_of_what_is_not_documented() -> None:
     with serving(behaviour=Behaviour(array="responses", order="submitted")) as peer:
         result = peer.poll(peer.submit(item(), item(reference="r"))).json()["result"]
         assert "results" not in result
@@ -174,7 +174,7 @@ def test_the_alternatives_of_what_is_not_documented():
         assert json.loads(content(part)) == {"total": "9.00"}
 
 
-def test_equal_prefixes_are_cached_and_reported_for_the_job_or_each_item():
+def test_equal_prefixes_are_cached_and_reported_for_the_job_or_each_item() -> None:
     system = {"role": "system", "content": "s" * 4 * 130}
     items = [{"messages": [system, {"role": "user", "content": f"Total: {n}"}]} for n in range(3)]
     with serving() as peer:
@@ -187,7 +187,7 @@ def test_equal_prefixes_are_cached_and_reported_for_the_job_or_each_item():
         assert details == [0, 128, 128]
 
 
-def test_the_limit_of_tokens_cuts_the_answer():
+def test_the_limit_of_tokens_cuts_the_answer() -> None:
     with serving(behaviour=Behaviour(order="submitted")) as peer:
         cut, none, whole = peer.results(
             peer.submit(item(max_completion_tokens=10), item(max_tokens=8), item(max_tokens=4096))
@@ -203,7 +203,7 @@ def test_the_limit_of_tokens_cuts_the_answer():
 # Synchronous
 
 
-def test_a_synchronous_run():
+def test_a_synchronous_run() -> None:
     with serving() as peer:
         reply = peer.post(item(), query="")
         value = reply.json()
@@ -239,7 +239,7 @@ def test_a_synchronous_run():
 
 
 @pytest.mark.parametrize("model", ["@cf/moonshotai/kimi-k2.5", "@cf/moonshotai/kimi-k2.7-code"])
-def test_models_without_a_queue_still_run(model):
+def test_models_without_a_queue_still_run(model: Any) -> None:
     with serving() as peer:
         signed = f"{model} (emulator: rule-based, not Kimi)"
         assert peer.post(item(), query="", model=model).json()["result"]["model"] == signed
@@ -248,7 +248,7 @@ def test_models_without_a_queue_still_run(model):
         assert (reply.status_code, reply.json()) == (400, failure(8007, message))
 
 
-def test_a_prompt_does_as_well_as_messages_and_the_model_may_be_escaped():
+def test_a_prompt_does_as_well_as_messages_and_the_model_may_be_escaped() -> None:
     with serving() as peer:
         reply = peer.post({"prompt": "hello"}, query="", model="%40cf%2Fmoonshotai%2Fkimi-k2.6")
         assert reply.json()["result"]["choices"][0]["message"]["content"].startswith("A text of 1 words")
@@ -315,7 +315,7 @@ def test_every_exchange_of_a_synchronous_request_is_either_made_or_no_kimis() ->
 
 
 @pytest.mark.parametrize("name", MAKES)
-def test_a_synchronous_exchange_is_made_as_it_is_written(name):
+def test_a_synchronous_exchange_is_made_as_it_is_written(name: Any) -> None:
     request, reply = WIRE[name]["request"], WIRE[name]["reply"]
     with serving(**MAKES[name]) as peer:
         url = peer.emulator.base_url + request["path"].removeprefix("/client/v4")
@@ -369,7 +369,7 @@ def test_a_synchronous_exchange_is_made_as_it_is_written(name):
         ({"requests": [item()]}, ""),
     ],
 )
-def test_bad_bodies(body, query):
+def test_bad_bodies(body: Any, query: Any) -> None:
     with serving() as peer:
         reply = peer.post(body, query=query)
         assert reply.status_code == 400
@@ -378,12 +378,12 @@ def test_bad_bodies(body, query):
         assert error["message"].startswith("AiError: Bad input: Error: ")
 
 
-def test_missing_messages_has_the_documented_message():
+def test_missing_messages_has_the_documented_message() -> None:
     with serving() as peer:
         assert "oneOf at '/' not met" in peer.post({}, query="").json()["errors"][0]["message"]
 
 
-def test_a_schema_nested_too_deeply_is_refused_and_an_odd_one_is_not():
+def test_a_schema_nested_too_deeply_is_refused_and_an_odd_one_is_not() -> None:
     deep: Any = {}
     for _ in range(300):
         deep = {"items": deep}
@@ -401,13 +401,13 @@ def test_a_schema_nested_too_deeply_is_refused_and_an_odd_one_is_not():
     ("model", "status", "code"),
     [("@cf/moonshotai/kimi-k3", 403, 5018), ("@cf/nobody/nothing", 400, 5007), ("", 400, 5007)],
 )
-def test_models_that_are_not_offered(model, status, code):
+def test_models_that_are_not_offered(model: Any, status: Any, code: Any) -> None:
     with serving() as peer:
         reply = peer.post({"requests": [item()]}, model=model)
         assert (reply.status_code, reply.json()["errors"][0]["code"]) == (status, code)
 
 
-def test_authentication():
+def test_authentication() -> None:
     with serving() as peer:
         url = f"{peer.emulator.base_url}/accounts/any-id/ai/run/{K2_6}"
         denied = failure(10000, "Authentication error")
@@ -425,7 +425,7 @@ def test_authentication():
         assert peer.http.post(url, json=item(), headers=headers).status_code == 401
 
 
-def test_wrong_routes_and_methods():
+def test_wrong_routes_and_methods() -> None:
     with serving() as peer:
         root = peer.emulator.base_url
         reply = peer.http.get(f"{root}/accounts/a/ai/run/{K2_6}")
@@ -435,7 +435,7 @@ def test_wrong_routes_and_methods():
         assert re.fullmatch(UUID, reply.headers["cf-ai-req-id"])
 
 
-def test_a_limit_of_requests_a_minute():
+def test_a_limit_of_requests_a_minute() -> None:
     with serving(behaviour=Behaviour(requests_per_minute=2)) as peer:
         peer.clock.now = 60_000_030.5  # half a minute before the next
         assert [peer.post(item(), query="").status_code for _ in range(3)] == [200, 200, 429]
@@ -449,7 +449,7 @@ def test_a_limit_of_requests_a_minute():
 # Faults
 
 
-def test_faults_of_a_whole_request():
+def test_faults_of_a_whole_request() -> None:
     with serving(faults="rate_limit=1:2") as peer:
         reply = peer.post({"requests": [item()]})
         assert (reply.status_code, reply.headers["retry-after"]) == (429, "2")
@@ -473,7 +473,7 @@ def test_faults_of_a_whole_request():
 
 @pytest.mark.parametrize(("fault", "accepted"), [("drop_before_accept", 0), ("drop_after_accept", 1)])
 @pytest.mark.parametrize("query", ["?queueRequest=true", ""])
-def test_a_dropped_connection_is_really_dropped(fault, accepted, query):
+def test_a_dropped_connection_is_really_dropped(fault: Any, accepted: Any, query: Any) -> None:
     with serving(faults=f"{fault}=1") as peer:
         with pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)):
             peer.post({"requests": [item()]} if query else item(), query=query)
@@ -483,7 +483,7 @@ def test_a_dropped_connection_is_really_dropped(fault, accepted, query):
 
 
 @pytest.mark.parametrize("fault", ["never_ends", "expired", "failed_job"])
-def test_faults_of_a_job(fault):
+def test_faults_of_a_job(fault: Any) -> None:
     with serving(faults=f"{fault}=1") as peer:
         request_id = peer.submit(item())
         reply = peer.poll(request_id)
@@ -497,7 +497,7 @@ def test_faults_of_a_job(fault):
         assert peer.emulator.stats()["documents"] == 0
 
 
-def test_faults_of_an_items_place():
+def test_faults_of_an_items_place() -> Any:
     def parts(fault: str, **options: Any) -> list[dict[str, Any]]:
         with serving(faults=f"{fault}=1", **options) as peer:
             return peer.results(peer.submit(item(reference="r")))
@@ -516,7 +516,7 @@ def test_faults_of_an_items_place():
 
 
 @pytest.mark.parametrize("query", ["?queueRequest=true", ""])
-def test_faults_of_an_answers_text(query):
+def test_faults_of_an_answers_text(query: Any) -> Any:
     good = '{"company":"Corner Cafe","total":"9.00"}'
 
     def answered(fault: str) -> tuple[Any, str]:
@@ -543,13 +543,13 @@ def test_faults_of_an_answers_text(query):
     assert (json.loads(text), reason) == ({"total": "9.00"}, "stop")
 
 
-def test_a_failed_item_of_a_synchronous_run():
+def test_a_failed_item_of_a_synchronous_run() -> None:
     with serving(faults="failed_item=1") as peer:
         reply = peer.post(item(), query="")
         assert (reply.status_code, reply.json()["errors"][0]["code"]) == (500, 8005)
 
 
-def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated():
+def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated() -> Any:
     def run() -> dict[str, Any]:
         with serving(seed=5, faults="all=0.25", behaviour=Behaviour(event_queues=("q",))) as peer:
             for n in range(500):
@@ -572,7 +572,7 @@ def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated():
 # What it counts, and what a test may replace
 
 
-def test_statistics_say_what_was_paid_twice():
+def test_statistics_say_what_was_paid_twice() -> None:
     with serving(latency=10) as peer:
         first, second = item("Total: 1"), item("Total: 2")
         peer.submit(first, second)
@@ -606,7 +606,7 @@ def test_statistics_say_what_was_paid_twice():
         assert len(peer.results(again)) == 1
 
 
-def test_a_function_can_answer_instead_of_the_rules():
+def test_a_function_can_answer_instead_of_the_rules() -> Any:
     asked = []
 
     def answer(messages: list[Any], schema: dict[str, Any] | None) -> str:

@@ -61,7 +61,8 @@ class _InAnyOrder(doctest.OutputChecker):
     """A pipeline's elements have no order, so the lines that it prints are compared sorted."""
 
     def check_output(self, want: str, got: str, optionflags: int) -> bool:
-        return super().check_output(*("\n".join(sorted(text.splitlines())) for text in (want, got)), optionflags)
+        want, got = ("\n".join(sorted(text.splitlines())) for text in (want, got))
+        return super().check_output(want, got, optionflags)
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -72,14 +72,14 @@ def test_documents_that_crossed_between_workers_take_the_fast_path(
     taken: Counter[str] = Counter()
     texts = [*receipts(60)]
     others = [kb.Document("page", "TOTAL: 1.50", metadata={"page": 1}), kb.Document("again", "t", earlier=Earlier(1))]
-    monkeypatch.setattr(make_batches, "prepare", counting(make_batches.prepare, taken, "one by one"))
+    monkeypatch.setattr(make_batches, "prepare", counting(make_batches.prepare, taken, "one by one"))  # type: ignore[attr-defined]
 
     def prepared(documents: Any, *more: Any) -> Any:
         rows = fast(documents, *more)
         taken["by the hundred"] += sum(row is not None for row in rows)
         return rows
 
-    fast = make_batches.prepare_texts
+    fast = make_batches.prepare_texts  # type: ignore[attr-defined]
     monkeypatch.setattr(make_batches, "prepare_texts", prepared)
     with Emulator() as emulator, beam.Pipeline("FnApiRunner", options=PipelineOptions([])) as pipeline:
         made = pipeline | beam.Create([*texts, *others]) | "Crossing" >> beam.Reshuffle()
@@ -177,7 +177,9 @@ _full = st.fixed_dictionaries(
         "e": st.lists(st.fixed_dictionaries({"n": st.integers(0, 3)}), max_size=2),
     }
 )
-_odd_values = st.sampled_from([None, 5, "5", 1.5, [], {}, True, [{"n": None}], {"x": None}, [{}]])
+_odd_values: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 5, "5", 1.5, [], {}, True, [{"n": None}], {"x": None}, [{}]]
+)
 
 
 @st.composite

@@ -21,7 +21,8 @@ from kimi_beam.errors import ConfigError, SchemaError
 from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
-from kimi_beam.results.settle_replies import judge, parse
+from kimi_beam.results.answer_text import parse
+from kimi_beam.results.settle_replies import judge
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.credentials import TokenSource, read_token
 from kimi_beam.service.polling import Polling
@@ -275,7 +276,7 @@ def through(document: Document) -> Document:
         Document("a", "t", metadata={"a": deep(230)}),
         Document("a", "t", metadata={"a": deep(600)}),
         Document("a", "t", metadata={"a": 10**5000}),
-        Document("a", "t", metadata={10**5000: 1}),
+        Document("a", "t", metadata={10**5000: 1}),  # type: ignore[dict-item]
         Document("a", "t", metadata={"a": Decimal("1E+7000")}),
         Document("a", "", source="\udcff"),
     ],
@@ -312,7 +313,7 @@ def test_a_steep_factor_does_not_overflow(factor: float) -> None:
 @pytest.mark.parametrize("setting", [{"factor": float("nan")}, {"deadline": float("nan")}, {"ceiling": float("inf")}])
 def test_waits_that_are_no_numbers_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Polling(**setting)
+        Polling(**setting)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("secret", [b"", b"\n", b"a\nb", "tok\u00e9".encode(), b"\xff"])

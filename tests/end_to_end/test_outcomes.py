@@ -104,7 +104,7 @@ def test_a_schema_form_that_is_never_met_is_tried_with_few_and_the_others_go_by_
             max_in_flight=2,
             max_concurrency=4,
         )
-        unmet = emulator.stats()["faults"]["json_mode"]  # type: ignore[index]
+        unmet = emulator.stats()["faults"]["json_mode"]
     assert len(outcome.rows) == 300
     assert outcome.ids.total() == 300
     assert unmet <= (60 if api == "batch" else 20), "each document was asked in each form: 600"
@@ -126,7 +126,7 @@ def test_a_schema_that_cannot_be_met_at_all_ends_the_run_in_one_line(
             *("--schema", schema, "--output", tmp_path / "out", "--base-url", emulator.base_url, "--api", api),
             *("--no-preflight", "--max-concurrency", 4, "--poll-interval", "0.05:0.2"),
         )
-        struck = emulator.stats()["faults"]["error_code"]  # type: ignore[index]
+        struck = emulator.stats()["faults"]["error_code"]
     err = capsys.readouterr().err.strip()
     assert code == 1
     assert "cannot meet this schema (5024)" in err.splitlines()[-1]

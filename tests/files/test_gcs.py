@@ -21,13 +21,13 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
+from google.cloud import storage  # type: ignore[attr-defined]
 from google.cloud.storage.exceptions import InvalidResponse
 from harness import ACCOUNT, RECEIPT, Outcome, read_dataset, receipts
 
 from kimi_beam import cli
 from kimi_beam.emulator import Emulator
-from kimi_beam.stores import FileSystems
+from kimi_beam.files.stores import FileSystems
 
 PROGRAM = """
 import google.auth

@@ -59,11 +59,11 @@ def read(directory: Path, *patterns: Path | str, limit: int | None = None) -> li
 
 def read_parts(*patterns: Path | str) -> list[Document]:
     """The same without a pipeline, in the order of the files."""
-    return [document for part in find_parts([str(p) for p in patterns]) for document in read_part(part)]
+    return [document for part in find_parts(tuple(map(str, patterns))) for document in read_part(part)]
 
 
 def codes(found: Sequence[Document]) -> dict[str, str | None]:
-    return {document.id: document.failure and document.failure.code for document in found}
+    return {document.id: document.failure and document.failure.code for document in found}  # type: ignore[misc]
 
 
 def b64(content: bytes) -> str:
@@ -547,7 +547,7 @@ def test_the_number_of_a_line_is_the_files_in_every_part(
     assert len(expected) == 60 - 10  # 51 is no multiple of 7, and of 5 ten are none of 7
     assert {key for key, code in expected.items() if code} == {f"{path}#{n + 1}" for n in range(0, 60, 7)}
     monkeypatch.setattr("kimi_beam.input.file_parts._PART_BYTES", size)
-    parts = list(find_parts([str(path)]))
+    parts = list(find_parts((str(path),)))
     assert len(parts) == -(-path.stat().st_size // size)
     found = [document for part in parts for document in read_part(part)]
     assert list(codes(found).items()) == list(expected.items())
@@ -564,7 +564,7 @@ def test_a_file_of_more_than_one_part_is_read_once_as_it_really_is_cut(tmp_path:
     with path.open("wb") as f:
         for number in range(1, 600):
             f.write(b"not JSON\n" if number % 250 == 0 else line(f"d{number}", text))
-    parts = list(find_parts([str(path)]))
+    parts = list(find_parts((str(path),)))
     assert [part.start for part in parts] == [0, 16 << 20, 32 << 20]
     assert (parts[-1].stop, parts[0].stop) == (path.stat().st_size, 16 << 20)
     sizes, failed, ids = [], [], []
@@ -728,7 +728,7 @@ def test_row_groups_are_read_apart_and_rows_keep_their_number(tmp_path: Path, so
     texts = [None if n == 6 else f"text {n}" for n in range(1, 11)]
     path = source / "a.parquet"
     pq.write_table(pa.table({"text": texts, "id": ids}), path, row_group_size=3)
-    assert list(find_parts([str(path)])) == [Part(str(path), group, group + 1) for group in range(4)]
+    assert list(find_parts((str(path),))) == [Part(str(path), group, group + 1) for group in range(4)]
     found = read(tmp_path, path)
     assert codes(found) == {
         f"{path}#4": "missing_id",
@@ -806,7 +806,7 @@ def test_a_file_that_cannot_be_read_is_a_failure_and_the_others_still_come(tmp_p
 def test_a_row_group_that_is_damaged_leaves_the_others(tmp_path: Path, source: Path) -> None:
     path = source / "a.parquet"
     table = pa.table({"id": [f"r{n}" for n in range(30)], "text": [f"text of {n}" for n in range(30)]})
-    pq.write_table(table, path, row_group_size=10, compression="NONE", use_dictionary=False)
+    pq.write_table(table, path, row_group_size=10, compression="NONE", use_dictionary=False)  # type: ignore[arg-type]
     group = pq.ParquetFile(path).metadata.row_group(1)
     start = group.column(0).data_page_offset
     content = bytearray(path.read_bytes())
@@ -846,7 +846,7 @@ def test_the_same_documents_come_with_and_without_a_limit(tmp_path: Path, source
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_a_compressed_file_that_was_cut_off_does_not_pass_for_a_whole_one(source: Path, suffix: str) -> None:
     lines = b"".join(b'{"id": "%d", "text": "%s"}\n' % (i, os.urandom(30).hex().encode()) for i in range(2_000))
-    packed = {
+    packed = {  # type: ignore[operator]
         ".gz": gzip.compress,
         ".bz2": bz2.compress,
         ".xz": lzma.compress,
@@ -876,26 +876,24 @@ def test_a_file_is_read_once_however_it_is_spelt(source: Path, monkeypatch: pyte
     spelt = ("a.txt", "./a.txt", ".//a.txt", str(source / "a.txt"), "*.txt", "./*.txt", f"file://{source}/a.txt")
     for pattern in spelt:
         read_documents.check_input([pattern])
-    assert len(list(read_documents.find_parts(spelt))) == 1
-    assert [part.path for part in read_documents.find_parts(("*.txt",))] == ["a.txt"]
+    assert len(list(find_parts(spelt))) == 1
+    assert [part.path for part in find_parts(("*.txt",))] == ["a.txt"]
 
 
 def test_a_file_whose_name_looks_like_a_glob_can_be_named(source: Path) -> None:
     (source / "scan[1].txt").write_text("x")
-    assert [part.path for part in read_documents.find_parts((str(source / "scan[1].txt"),))] == [
-        str(source / "scan[1].txt")
-    ]
+    assert [part.path for part in find_parts((str(source / "scan[1].txt"),))] == [str(source / "scan[1].txt")]
 
 
 def test_a_directory_with_the_name_of_a_text_is_no_document(source: Path) -> None:
     (source / "x.txt").mkdir()
     (source / "y.txt").write_text("y")
-    assert [part.path for part in read_documents.find_parts((str(source / "*.txt"),))] == [str(source / "y.txt")]
+    assert [part.path for part in find_parts((str(source / "*.txt"),))] == [str(source / "y.txt")]
 
 
 def rows_of(source: Path, table: pa.Table, **options: Any) -> list[kb.Document]:
     pq.write_table(table, source / "t.parquet", **options)
-    parts = read_documents.find_parts((str(source / "t.parquet"),))
+    parts = find_parts((str(source / "t.parquet"),))
     return [document for part in parts for document in read_documents.read_part(part)]
 
 
@@ -942,7 +940,7 @@ def test_a_file_name_that_is_not_utf8_travels_to_the_dead_letters(source: Path) 
     from kimi_beam.request.prompt import Prompt
 
     Path(os.fsdecode(os.fsencode(source) + b"/b\xff.txt")).write_text("x")
-    (part,) = read_documents.find_parts((str(source / "*.txt"),))
+    (part,) = find_parts((str(source / "*.txt"),))
     (document,) = read_documents.read_part(part)
     prepared = prepare(document, Prompt(kb.OutputSchema(True))).document
     assert prepared.failure is not None

@@ -95,7 +95,7 @@ def test_the_command_line_reads_other_keys(tmp_path: Path) -> None:
         pa.array([str(ONE), str(OTHER)]),
     ],
 )
-def test_uuids_of_a_table_are_ids_in_their_canonical_text(tmp_path: Path, column: pa.Array) -> None:
+def test_uuids_of_a_table_are_ids_in_their_canonical_text(tmp_path: Path, column: pa.Array[Any]) -> None:
     pq.write_table(pa.table({"id": column, "text": ["a", "b"], "other": column}), tmp_path / "a.parquet")
     found = read(tmp_path / "a.parquet")
     assert [(one.id, one.failure) for one in found] == [(str(ONE), None), (str(OTHER), None)]

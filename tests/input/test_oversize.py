@@ -39,7 +39,7 @@ def line(key: str, text: str = "x") -> bytes:
 
 
 def codes(found: list[Document]) -> dict[str, str | None]:
-    return {one.id: one.failure and one.failure.code for one in found}
+    return {one.id: one.failure and one.failure.code for one in found}  # type: ignore[misc]
 
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
@@ -96,7 +96,7 @@ def test_a_file_beyond_the_bound_is_a_dead_letter_with_its_beginning(tmp_path: P
 def test_a_cell_beyond_the_bound_costs_its_row(tmp_path: Path, more: dict[str, object]) -> None:
     texts = ["a", "z" * 5_000, "c", "d"]
     nested = [[{"k": "v"}], [], [{"k": "z" * 5_000}], []]
-    pq.write_table(pa.table({"id": list("abcd"), "text": texts, "n": nested}), tmp_path / "a.parquet", **more)
+    pq.write_table(pa.table({"id": list("abcd"), "text": texts, "n": nested}), tmp_path / "a.parquet", **more)  # type: ignore[arg-type]
     path = tmp_path / "a.parquet"
     assert codes(read(path)) == {"a": None, f"{path}#2": "too_large", f"{path}#3": "too_large", "d": None}
 
@@ -126,23 +126,23 @@ SHARED = 3_000_000
 ROWS = 120
 
 
-def shared_text() -> pa.Array:
+def shared_text() -> pa.Array:  # type: ignore[type-arg]
     return pa.DictionaryArray.from_arrays(pa.array([0] * ROWS, pa.int32()), pa.array(["z" * SHARED]))
 
 
-def in_lists() -> pa.Array:
+def in_lists() -> pa.Array:  # type: ignore[type-arg]
     return pa.ListArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), shared_text())
 
 
-def in_structs() -> pa.Array:
+def in_structs() -> pa.Array:  # type: ignore[type-arg]
     return pa.StructArray.from_arrays([shared_text()], ["a"])
 
 
-def in_maps() -> pa.Array:
-    return pa.MapArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), pa.array(["k"] * ROWS), shared_text())
+def in_maps() -> pa.Array:  # type: ignore[type-arg]
+    return pa.MapArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), pa.array(["k"] * ROWS), shared_text())  # type: ignore[call-overload, no-any-return]
 
 
-def of_one_width() -> pa.Array:
+def of_one_width() -> pa.Array:  # type: ignore[type-arg]
     return shared_text().cast(pa.string()).cast(pa.binary()).cast(pa.binary(SHARED)).dictionary_encode()
 
 
@@ -162,7 +162,7 @@ def test_a_value_that_all_rows_share_is_not_in_memory_once_for_each(tmp_path: Pa
         ("delta", shared_text().cast(pa.string()), DELTA),
     ]:
         path = tmp_path / f"{name}.parquet"
-        pq.write_table(pa.table({"id": ids, "text": ids, "meta": meta}), path, compression="zstd", **more)
+        pq.write_table(pa.table({"id": ids, "text": ids, "meta": meta}), path, compression="zstd", **more)  # type: ignore[arg-type]
         assert path.stat().st_size < 20_000
     found, megabytes = read_apart(*tmp_path.iterdir())
     assert sorted(found) == sorted([key, None] for key in ids * 7)
@@ -192,7 +192,7 @@ def test_a_list_of_very_many_small_items_is_not_read(tmp_path: Path, monkeypatch
 def test_a_giant_cell_costs_its_row_and_about_three_times_its_size(tmp_path: Path, more: dict[str, object]) -> None:
     path = tmp_path / "a.parquet"
     cells = ["q", "z" * 100_000_000, "r"]
-    pq.write_table(pa.table({"id": list("abc"), "text": list("xyz"), "meta": cells}), path, compression="zstd", **more)
+    pq.write_table(pa.table({"id": list("abc"), "text": list("xyz"), "meta": cells}), path, compression="zstd", **more)  # type: ignore[arg-type]
     found, megabytes = read_apart(path)
     assert found == [["a", None], [f"{path}#2", "too_large"], ["c", None]]
     assert megabytes < 380
@@ -215,7 +215,7 @@ def test_the_largest_value_of_a_dictionary_is_told_by_its_page(tmp_path: Path) -
 
 def test_the_bytes_of_each_row_are_counted_in_whatever_part_of_a_batch() -> None:
     shared = pa.array(["a" * 100, None, "b" * 50]).dictionary_encode()
-    lists = pa.ListArray.from_arrays(pa.array([0, 2, 3, 3]), shared)
+    lists = pa.ListArray.from_arrays(pa.array([0, 2, 3, 3]), shared)  # type: ignore[call-overload]
     maps = pa.array([[("a", "x" * 20)], [], None], pa.map_(pa.string(), pa.string()))
     for column, wanted in [
         (shared, [100, 8, 50]),

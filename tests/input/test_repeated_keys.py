@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,7 +72,7 @@ def test_a_message_with_a_key_twice_is_a_dead_letter_too() -> None:
     assert document.failure.code == "repeated_key"
 
 
-def _struct(*names: str) -> pa.Array:
+def _struct(*names: str) -> pa.Array[Any]:
     return pa.StructArray.from_arrays([pa.array([n]) for n, _ in enumerate(names)], names=list(names))
 
 
@@ -89,7 +90,7 @@ def test_a_table_with_a_column_twice_is_a_dead_letter_that_names_it(
     tmp_path: Path, names: list[str], columns: list[object], told: str
 ) -> None:
     path = tmp_path / "a.parquet"
-    arrays = [column if isinstance(column, pa.Array) else pa.array(column) for column in columns]
+    arrays = [column if isinstance(column, pa.Array) else pa.array(column) for column in columns]  # type: ignore[call-overload]
     pq.write_table(pa.Table.from_arrays(arrays, names=names), path)
     (document,) = read(path)
     assert document.id == str(path)
@@ -100,7 +101,7 @@ def test_a_table_with_a_column_twice_is_a_dead_letter_that_names_it(
 
 def test_a_column_twice_inside_lists_and_maps_is_found_and_columns_in_other_letters_are_others(tmp_path: Path) -> None:
     rows = pa.array([[0]], pa.list_(pa.int64()))
-    lists = pa.ListArray.from_arrays(rows.offsets, _struct("k", "k"))
+    lists = pa.ListArray.from_arrays(rows.offsets, _struct("k", "k"))  # type: ignore[attr-defined]
     pq.write_table(pa.table({"id": ["a"], "text": ["t"], "l": lists}), tmp_path / "a.parquet")
     (document,) = read(tmp_path / "a.parquet")
     assert document.failure is not None

@@ -15,6 +15,8 @@ from kimi_beam.journal import index as journal_index
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 from kimi_beam.journal.records import Answer, Answers, JournalError, Journaling, Submission
+from kimi_beam.request.batches import KEY_BYTES
+from kimi_beam.results.answer_codes import ANSWERS
 from kimi_beam.types import Completion, Failure, Ticket, Usage
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -24,7 +26,7 @@ _completions = st.builds(
     Completion, _texts, st.none() | _texts, st.none() | st.integers(0, 1 << 40), st.none() | _texts
 )
 _failures = st.builds(
-    Failure, st.just("infer"), st.sampled_from(sorted(journal.ANSWERS)), _texts, st.booleans(), st.none() | _texts
+    Failure, st.just("infer"), st.sampled_from(sorted(ANSWERS)), _texts, st.booleans(), st.none() | _texts
 )
 _answers = st.builds(
     Answer,
@@ -202,7 +204,7 @@ def test_records_of_many_keys_are_found_as_if_each_key_came_alone(
 def test_a_key_is_of_what_the_model_is_shown_and_how_it_is_asked() -> None:
     keys = {journal.key(identity, content) for identity in (b"a" * 32, b"b" * 32) for content in (b"x", b"y", b"")}
     assert len(keys) == 6
-    assert {len(key) for key in keys} == {journal.KEY_BYTES}
+    assert {len(key) for key in keys} == {KEY_BYTES}
 
 
 def test_a_large_index_is_few_runs_and_none_of_them_is_sorted_again_for_each_record(
@@ -211,7 +213,7 @@ def test_a_large_index_is_few_runs_and_none_of_them_is_sorted_again_for_each_rec
     monkeypatch.setattr(journal_index, "_RECENT", 10)
     sorted_in = []
     merged = journal_index._merged
-    monkeypatch.setattr(journal_index, "_merged", lambda parts: sorted_in.append(rows := merged(parts)) or rows)
+    monkeypatch.setattr(journal_index, "_merged", lambda parts: sorted_in.append(rows := merged(parts)) or rows)  # type: ignore[func-returns-value]
     index = Index()
     for number in range(1_000):
         index.add(Record(ANSWER, 1.0, 2, 3, {_key(number): 4}))

@@ -260,7 +260,7 @@ def test_polls_that_nobody_reads_any_more_are_let_go() -> None:
 )
 def test_settings_that_cannot_work_are_refused_without_repeating_a_secret(settings: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as e:
-        WorkersAI(**settings)
+        WorkersAI(**settings)  # type: ignore[arg-type]
     assert "s3cret" not in str(e.value)
     assert "secret@" not in str(e.value)
 

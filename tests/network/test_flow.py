@@ -136,7 +136,7 @@ def test_a_stream_that_found_the_quota_spent_asks_no_more_today(api: str) -> Non
         stream_through(stream, service(server.url, api=api), shards=3, batching=kb.Batching(max_items=5, max_wait=0.0))
         asked = len(server.asked)
     assert Counter(name for name, _ in _arrived) == {"letter": 60}
-    assert {letter.failure.code for _, letter in _arrived} == {"quota_exhausted"}  # type: ignore[attr-defined]
+    assert {letter.failure.code for _, letter in _arrived} == {"quota_exhausted"}
     assert asked <= 8, "each bundle asks anew"
 
 

@@ -109,7 +109,7 @@ def echoing(asked: Asked) -> bytes:
             failed = {"error": {"code": 5001, "message": f"Bearer {header} {other}"}, "success": False}
             bad = completion(f"not json but {header}", id=header)
             results = [{"result": answer}, failed, {"result": bad}, {"result": completion("", model=other)}]
-            items.append({"external_reference": name, **results[number % 4]})
+            items.append({"external_reference": name, **results[number % 4]})  # type: ignore[dict-item]
         items.append({"external_reference": header, "result": {"errors": header}})
         return reply({"result": {"results": items}, "success": True}, **told)
     if len(asked.body) % 3:
@@ -124,7 +124,16 @@ def test_a_service_that_echoes_the_token_gets_it_into_no_file_and_onto_no_screen
     lines = [json.dumps({"id": d.id, "text": d.text + "x" * n}) for n, d in enumerate(receipts(24))]
     (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
     with Scripted(echoing) as server:
-        flags = ("--base-url", server.url, "--api", api, "--poll-interval", "0.05:0.2", "--preview", "3")
+        flags: tuple[str, ...] = (
+            "--base-url",
+            server.url,
+            "--api",
+            api,
+            "--poll-interval",
+            "0.05:0.2",
+            "--preview",
+            "3",
+        )
         if api != "batch":
             flags += ("--no-preflight",)
         command = ("extract", tmp_path / "in.jsonl", "--schema", SCHEMA, "--output", tmp_path / "out", *flags)

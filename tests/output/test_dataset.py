@@ -22,6 +22,7 @@ from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, Outp
 from kimi_beam.output import dataset, dead_letters, parquet, staging
 from kimi_beam.output.staging import Target
 from kimi_beam.report.summary import Summary
+from kimi_beam.results import dead_letter_lines
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Provenance, Usage
 
@@ -85,7 +86,7 @@ def staged(directory: Path) -> list[str]:
 
 def numbers(directory: Path) -> list[int]:
     found = [n for path in directory.glob("extractions-*.parquet") for n in pq.read_table(path).column("n").to_pylist()]
-    return sorted(found)
+    return sorted(found)  # type: ignore[arg-type]
 
 
 def dead_ids(directory: Path) -> list[str]:
@@ -300,7 +301,7 @@ def _stage(
     )
     piece = [parquet.encode([extraction(i) for i in rows], SCHEMA)] if rows else []
     row_files = [staging.stage(piece, commit.rows, parquet.writer(SCHEMA))] if rows else []
-    lines = [dead_letters.encode(letter(i)) for i in letters]
+    lines = [dead_letter_lines.encode(letter(i)) for i in letters]
     letter_files = [staging.stage(lines, commit.letters, dead_letters.write)] if letters else []
     return commit, {"rows": row_files, "letters": letter_files}
 

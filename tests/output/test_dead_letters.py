@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import kimi_beam as kb
 from kimi_beam.output import dead_letters
 from kimi_beam.report.summary import Summary
+from kimi_beam.results import dead_letter_lines
 from kimi_beam.types import DeadLetter, Document, Failure, Usage
 
 KEYS = [
@@ -105,7 +106,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_line_says_all_there_is_to_say() -> None:
-    encoded = dead_letters.encode(letter(3))
+    encoded = dead_letter_lines.encode(letter(3))
     assert encoded.endswith(b"}\n")
     assert json.loads(encoded) == line(3)
     assert list(json.loads(encoded)) == KEYS
@@ -114,7 +115,7 @@ def test_a_line_says_all_there_is_to_say() -> None:
 def test_every_key_is_there_when_there_is_little_to_say() -> None:
     failure = Failure("read", "unreadable", "cannot read it")
     unsent = DeadLetter(Document("a", "", failure=failure), failure, 0, None, Usage(), "m", "h", 0.0)
-    assert json.loads(dead_letters.encode(unsent)) == {
+    assert json.loads(dead_letter_lines.encode(unsent)) == {
         "document_id": "a",
         "document": {"id": "a", "text": "", "images": [], "metadata": {}, "truncated": False},
         "source": "",
@@ -148,7 +149,7 @@ def test_metadata_keeps_every_digit_and_what_json_has_no_form_for() -> None:
         "set": {1},
         7: "a key that is no string",
     }
-    encoded = dead_letters.encode(letter(1, metadata=metadata))
+    encoded = dead_letter_lines.encode(letter(1, metadata=metadata))
     assert json.loads(encoded, parse_float=Decimal)["document"]["metadata"] == {
         "big": big,
         "fine": fine,
@@ -161,7 +162,7 @@ def test_metadata_keeps_every_digit_and_what_json_has_no_form_for() -> None:
 
 def test_images_travel_with_their_document() -> None:
     images = ("data:image/png;base64,AAAA", "data:image/png;base64,BBBB")
-    assert json.loads(dead_letters.encode(letter(1, images=images)))["document"]["images"] == list(images)
+    assert json.loads(dead_letter_lines.encode(letter(1, images=images)))["document"]["images"] == list(images)
 
 
 @given(
@@ -172,7 +173,7 @@ def test_images_travel_with_their_document() -> None:
 def test_any_text_is_on_one_line_and_comes_back(text: str, key: str, raw: str | None) -> None:
     one = letter(1, text=text, metadata={key: text})
     one = replace(one, failure=replace(one.failure, message=text, raw=raw))
-    encoded = dead_letters.encode(one)
+    encoded = dead_letter_lines.encode(one)
     assert encoded.count(b"\n") == encoded.count(b"\r") + 1 == 1
     found = json.loads(encoded)
     assert found["document"] == {"id": "doc-1", "text": text, "images": [], "metadata": {key: text}, "truncated": False}
@@ -181,7 +182,10 @@ def test_any_text_is_on_one_line_and_comes_back(text: str, key: str, raw: str | 
 
 def test_a_file_tells_its_codes_and_tokens() -> None:
     letters = [letter(i, "truncated" if i % 3 else "refusal") for i in range(7)]
-    pieces = [b"".join(map(dead_letters.encode, letters[:5])), b"".join(map(dead_letters.encode, letters[5:]))]
+    pieces = [
+        b"".join(map(dead_letter_lines.encode, letters[:5])),
+        b"".join(map(dead_letter_lines.encode, letters[5:])),
+    ]
     f = io.BytesIO()
     summary = dead_letters.write(f, iter(pieces))
     assert summary == Summary(0, {"truncated": 4, "refusal": 3}, Usage(700, 70, 21))

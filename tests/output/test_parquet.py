@@ -177,7 +177,7 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
         ("delivery", pa.string()),
     ]
     expected = pa.schema(
-        [
+        [  # type: ignore[arg-type]
             pa.field("_document_id", pa.string(), nullable=False),
             ("n", pa.int64()),
             ("total", pa.float64()),
@@ -190,7 +190,7 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
             ("free", json_type),
             ("_additional", json_type),
             ("_metadata", json_type),
-            pa.field("_provenance", pa.struct(provenance), nullable=False),
+            pa.field("_provenance", pa.struct(provenance), nullable=False),  # type: ignore[arg-type]
         ]
     )
     found = pq.read_schema(path)
@@ -204,9 +204,9 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
 def test_the_footer_carries_the_schema_and_every_column_is_zstd(tmp_path: Path) -> None:
     (path,) = write(tmp_path / "rows", count=3)
     footer = pq.read_metadata(path)
-    assert json.loads(footer.metadata[b"kimi_beam.json_schema"]) == JSON_SCHEMA
-    assert footer.metadata[b"kimi_beam.schema_hash"] == HASH.encode()
-    assert OutputSchema(json.loads(footer.metadata[b"kimi_beam.json_schema"])).hash == HASH
+    assert json.loads(footer.metadata[b"kimi_beam.json_schema"]) == JSON_SCHEMA  # type: ignore[index]
+    assert footer.metadata[b"kimi_beam.schema_hash"] == HASH.encode()  # type: ignore[index]
+    assert OutputSchema(json.loads(footer.metadata[b"kimi_beam.json_schema"])).hash == HASH  # type: ignore[index]
     group = footer.row_group(0)
     assert {group.column(i).compression for i in range(group.num_columns)} == {"ZSTD"}
 
@@ -241,7 +241,7 @@ def test_a_pydantic_model_a_dict_a_file_and_a_schema_write_the_same_columns(tmp_
         "schema": OutputSchema(Model),
     }.items():
         with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
-            pipeline | beam.Create([one]) | kb.WriteParquet(str(tmp_path / name), schema)
+            pipeline | beam.Create([one]) | kb.WriteParquet(str(tmp_path / name), schema)  # type: ignore[arg-type]
     tables = [pq.read_table(path) for path in sorted(tmp_path.glob("*.parquet"))]
     assert len(tables) == 4
     assert all(table.equals(tables[0], check_metadata=True) for table in tables)
@@ -324,7 +324,7 @@ def test_rows_are_spread_over_files_and_each_is_in_one(tmp_path: Path) -> None:
     assert [path.name for path in paths] == [f"rows-{i:05d}-of-{len(paths):05d}.parquet" for i in range(len(paths))]
     assert sum(pq.read_metadata(path).num_rows for path in paths) == count
     ids = [key for path in paths for key in pq.read_table(path, columns=["_document_id"]).column(0).to_pylist()]
-    assert sorted(ids) == sorted(f"doc-{i}" for i in range(count))
+    assert sorted(ids) == sorted(f"doc-{i}" for i in range(count))  # type: ignore[type-var]
 
 
 def test_each_of_the_runners_workers_may_have_a_file(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_writing_again_replaces_what_an_earlier_run_left(tmp_path: Path) -> None
 
 
 def test_the_first_rows_are_found_across_files(tmp_path: Path) -> None:
-    paths = []
+    paths = []  # type: ignore[var-annotated]
     for numbers in ([0, 1], [], [2]):
         path = tmp_path / f"{len(paths)}.parquet"
         with path.open("wb") as f:

@@ -26,7 +26,7 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.output import dead_letters, parquet
 from kimi_beam.output.partitions import PartWriter
 from kimi_beam.output.staging import Target
-from kimi_beam.results import rows
+from kimi_beam.results import dead_letter_lines, rows
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
 
@@ -57,7 +57,7 @@ def writer(root: Path) -> PartWriter:
 
 def numbers(root: Path) -> Counter[int]:
     found = [pq.ParquetFile(path).read(columns=["n"]) for path in root.glob("rows/**/*.parquet")]
-    return Counter(n for table in found for n in table["n"].to_pylist())
+    return Counter(n for table in found for n in table["n"].to_pylist())  # type: ignore[misc]
 
 
 # ------------------------------------------------------------------------------------------------ done again
@@ -147,8 +147,8 @@ def test_dead_letters_are_not_doubled_either(tmp_path: Path) -> None:
     def again() -> PartWriter:
         return PartWriter(Target.of(str(tmp_path / "dead"), ".jsonl"), dead_letters.PARTS)
 
-    assert again().write(AT_NOON, [dead_letters.encode(letter(1)) + dead_letters.encode(letter(2))])
-    assert again().write(AT_NOON, [dead_letters.encode(letter(2)) + dead_letters.encode(letter(3))])
+    assert again().write(AT_NOON, [dead_letter_lines.encode(letter(1)) + dead_letter_lines.encode(letter(2))])
+    assert again().write(AT_NOON, [dead_letter_lines.encode(letter(2)) + dead_letter_lines.encode(letter(3))])
     lines = [json.loads(line) for path in tmp_path.rglob("*.jsonl") for line in path.read_bytes().splitlines()]
     assert sorted(line["document_id"] for line in lines) == ["doc-1", "doc-2", "doc-3"]
 
@@ -241,6 +241,6 @@ def test_the_time_window_and_delivery_stand_in_the_row(tmp_path: Path) -> None:
     assert table.schema.equals(rows.file_schema(SCHEMA))
     (row,) = table["_provenance"].to_pylist()
     noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-    assert row["event_time"] == noon.replace(microsecond=5)
-    assert (row["window_start"], row["window_end"]) == (noon, noon.replace(minute=1))
-    assert row["delivery"] == "ab" * 16
+    assert row["event_time"] == noon.replace(microsecond=5)  # type: ignore[index]
+    assert (row["window_start"], row["window_end"]) == (noon, noon.replace(minute=1))  # type: ignore[index]
+    assert row["delivery"] == "ab" * 16  # type: ignore[index]

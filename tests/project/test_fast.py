@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,21 @@ def test_collecting_the_fast_tests_imports_neither_beam_nor_a_server() -> None:
     assert ran.stderr.splitlines()[-1] == "[]"
     assert "tests/queue/test_dispatch.py" in ran.stdout
     assert "tests/end_to_end/" not in ran.stdout.replace("tests/end_to_end/test_shared_data.py", "")
+
+
+def test_a_law_draws_a_tenth_of_its_examples(tmp_path: Path) -> None:
+    law = "@settings(max_examples=500)\n@given(st.integers())\ndef test_law(_): print('drawn')\n"
+    (tmp_path / "test_law.py").write_text(f"from hypothesis import given, settings, strategies as st\n{law}")
+    shutil.copy(TESTS / "conftest.py", tmp_path)
+    drawn = []
+    for option in ([], ["--fast"]):
+        command = [sys.executable, "-m", "pytest", "--quiet", "-s", f"--rootdir={tmp_path}", *option, str(tmp_path)]
+        ran = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(TESTS)}, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stdout
+        drawn.append(ran.stdout.count("drawn"))
+    assert drawn == [500, 50]
 
 
 @pytest.mark.parametrize("module", ["queue/test_dispatch", "queue/test_keyed_state", "request/test_batching"])

@@ -64,15 +64,15 @@ def world(*, behaviour: Behaviour | None = None, **options: Any) -> Iterator[Wor
 def test_an_event_is_heard_when_the_job_is_done_and_acknowledged_when_its_answer_was_taken(body: Any) -> None:
     with world(latency=10, behaviour=Behaviour(event_queues=(QUEUE,), event_body=body)) as w:
         consumer, ticket = w.consumer(), frozenset([w.submit()])
-        assert consumer.turn(w.client, "shard", ticket).ended == NOBODY
+        assert consumer.pull(w.client, "shard", ticket).ended == NOBODY
         assert w.events["acknowledged"] == 1, "the event that it was queued is nobody's business"
         w.pass_(10)
-        assert consumer.turn(w.client, "shard", ticket).ended == ticket
+        assert consumer.pull(w.client, "shard", ticket).ended == ticket
         w.pass_(10)
-        assert consumer.turn(w.client, "shard", ticket).ended == ticket, "the bundle that fetched it was not committed"
+        assert consumer.pull(w.client, "shard", ticket).ended == ticket, "the bundle that fetched it was not committed"
         assert w.events["acknowledged"] == 1
         assert consumer.expect("shard", NOBODY), "somebody has to acknowledge it"
-        consumer.turn(w.client, "shard", NOBODY)
+        consumer.pull(w.client, "shard", NOBODY)
         assert (w.events["acknowledged"], w.events["delivered"], w.events["handed_back"]) == (2, 2, 0)
         assert not consumer.expect("shard", NOBODY)
 
@@ -80,26 +80,26 @@ def test_an_event_is_heard_when_the_job_is_done_and_acknowledged_when_its_answer
 def test_the_event_of_a_worker_that_died_between_pull_and_acknowledgement_comes_again() -> None:
     with world() as w:
         ticket = frozenset([w.submit()])
-        assert w.consumer().turn(w.client, "shard", ticket).ended == ticket
+        assert w.consumer().pull(w.client, "shard", ticket).ended == ticket
         successor = w.consumer()
         w.pass_(SETTINGS.lease - 1)
-        assert successor.turn(w.client, "shard", ticket).ended == NOBODY
+        assert successor.pull(w.client, "shard", ticket).ended == NOBODY
         w.pass_(10)
-        assert successor.turn(w.client, "shard", ticket).ended == ticket
-        successor.turn(w.client, "shard", NOBODY)
+        assert successor.pull(w.client, "shard", ticket).ended == ticket
+        successor.pull(w.client, "shard", NOBODY)
         w.pass_(10 * SETTINGS.lease)
         third = w.consumer()
-        assert third.turn(w.client, "shard", ticket).ended == NOBODY, "it was acknowledged by its second lease"
+        assert third.pull(w.client, "shard", ticket).ended == NOBODY, "it was acknowledged by its second lease"
 
 
 def test_the_events_of_one_worker_are_handed_back_by_another_until_it_gets_them() -> None:
     with world() as w:
         mine, its = w.consumer(), w.consumer()
         ticket = frozenset([w.submit()])
-        mine.turn(w.client, "shard", frozenset(["something else"]))
+        mine.pull(w.client, "shard", frozenset(["something else"]))
         assert w.events["handed_back"] == 1
         w.pass_(6)
-        assert its.turn(w.client, "shard", ticket).ended == ticket
+        assert its.pull(w.client, "shard", ticket).ended == ticket
 
 
 def test_a_foreign_event_is_handed_back_three_times_and_then_acknowledged() -> None:
@@ -109,7 +109,7 @@ def test_a_foreign_event_is_handed_back_three_times_and_then_acknowledged() -> N
         w.submit()
         seen = []
         for _ in range(8):
-            consumer.turn(w.client, "shard", frozenset(["something else"]))
+            consumer.pull(w.client, "shard", frozenset(["something else"]))
             seen.append((w.events["handed_back"], w.events["acknowledged"]))
             w.pass_(10)
     assert seen == [(1, 1), (2, 1), (3, 1), *[(HAND_BACKS, 2)] * 5], "the first acknowledged tells that it is queued"
@@ -126,13 +126,13 @@ def test_lost_replies_cost_no_event() -> None:
         assert len(tickets) > 5
         heard = NOBODY
         for _ in range(60):
-            heard = consumer.turn(w.client, "shard", frozenset(tickets)).ended
+            heard = consumer.pull(w.client, "shard", frozenset(tickets)).ended
             w.pass_(61)
         assert heard == tickets
         assert w.events["delivered"] > w.events["sent"], "no reply was lost"
         for _ in range(20):
-            consumer.turn(w.client, "shard", NOBODY)
-            consumer.turn(w.client, "shard", frozenset(["other"]))
+            consumer.pull(w.client, "shard", NOBODY)
+            consumer.pull(w.client, "shard", frozenset(["other"]))
             w.pass_(200)
         assert w.events["acknowledged"] == w.events["sent"]
 
@@ -140,7 +140,7 @@ def test_lost_replies_cost_no_event() -> None:
 def test_many_events_are_pulled_at_once() -> None:
     with world() as w:
         tickets = frozenset(w.submit() for _ in range(130))
-        assert w.consumer().turn(w.client, "shard", tickets).ended == tickets
+        assert w.consumer().pull(w.client, "shard", tickets).ended == tickets
         assert (w.events["pulls"], w.events["acks"]) == (3, 2)
         assert w.events["acknowledged"] == 130, "those of jobs that are queued"
 
@@ -153,7 +153,7 @@ def test_one_pull_serves_all_shards_of_a_process() -> None:
             consumer.expect(n, tickets[n])
 
         def turn(n: int) -> frozenset[str]:
-            return consumer.turn(w.client, n, tickets[n]).ended
+            return consumer.pull(w.client, n, tickets[n]).ended
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(turn, range(16)))
@@ -176,7 +176,7 @@ def test_a_queue_that_cannot_be_pulled_from_any_more_puts_no_poll_off() -> None:
         consumer = Consumer(SETTINGS, clock=lambda: clock[0])
         patience = []
         for _ in range(5):
-            patience.append(consumer.turn(client, "shard", frozenset(["r"])).patience)
+            patience.append(consumer.pull(client, "shard", frozenset(["r"])).patience)
             clock[0] += 60
         client.close()
     assert patience == [180.0, 180.0, 0.0, 0.0, 0.0]
@@ -198,7 +198,7 @@ def test_the_preflight_hands_back_what_it_pulled() -> None:
         ticket = frozenset([w.submit()])
         assert check_events(w.client.service, SETTINGS) == ""
         assert (w.events["delivered"], w.events["handed_back"], w.events["acknowledged"]) == (1, 1, 0)
-        assert w.consumer().turn(w.client, "shard", ticket).ended == ticket
+        assert w.consumer().pull(w.client, "shard", ticket).ended == ticket
 
 
 @pytest.mark.parametrize(

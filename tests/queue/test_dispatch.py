@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.queue import state_machine
-from kimi_beam.queue.effects import AskAgain, Drop, Finish, FinishSome, GiveUp, Halt, Split, Warn
+from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, GiveUp, Halt, Split, Warn
 from kimi_beam.queue.jobs import Job, Shard, admit, decode, delay_until, due, encode, mark_event_seen, wake
 from kimi_beam.report import metrics
 from kimi_beam.service import retry_limits
@@ -29,7 +29,7 @@ def error(code: int | None, status: int, retry_after: float | None = None) -> Se
 
 def one_job(count: int = 3, **changes: object) -> tuple[Shard, Job]:
     shard = admit(Shard(), [("b", count)], 0.0)
-    job = Job(**{**{n: getattr(shard.jobs[0], n) for n in Job.__slots__}, **changes})  # type: ignore[arg-type]
+    job = Job(**{**{n: getattr(shard.jobs[0], n) for n in Job.__slots__}, **changes})
     return Shard((job,)), job
 
 
@@ -398,7 +398,7 @@ def test_a_spent_quota_gives_up_what_is_unsent_and_keeps_what_is_in_flight() -> 
         (shard.jobs[1], Accepted("r")),  # made at once with the refusal, and paid for
         (shard.jobs[2], Unknown("reset")),
     ]
-    shard, effects = state_machine.submitted_together(shard, results, 90_000.0, POLLING)
+    shard, effects = state_machine.submitted_together(shard, results, 90_000.0, POLLING)  # type: ignore[arg-type]
     assert {e.job.batch_id: e.failure.code for e in effects if isinstance(e, GiveUp)} == {
         "a": "quota_exhausted",
         "c": "unknown_submit",  # it may have been paid for: it must not be said to be unsent
@@ -420,7 +420,7 @@ def test_a_batch_refused_for_good_is_halved_until_the_bad_request_stands_alone()
 
 def test_halving_stops_where_every_request_is_refused() -> None:
     shard = admit(Shard(), [(f"b{i}", 1_000_000) for i in range(40)], 0.0)
-    kinds = Counter()
+    kinds: Counter[type] = Counter()
     for job in shard.jobs:
         shard, effects = state_machine.submitted(shard, job, Refused(error(5006, 400)), 0.0, POLLING)
         kinds[type(effects[0])] += 1
@@ -461,7 +461,7 @@ def test_a_lost_job_is_believed_lost_after_a_while_and_submitted_again_once() ->
 
 def test_a_job_that_is_submitted_again_starts_with_nothing_of_its_former_self_but_what_it_has_cost() -> None:
     former = {"polls": 9, "gone": 1, "rereads": 1, "empty": 2, "grace_until": 400.0, "event_seen": True, "attempts": 1}
-    shard, _ = one_job(request_id="r", submitted_as=("earlier", 9, [1, 2, 3]), **former)
+    shard, _ = one_job(request_id="r", submitted_as=("earlier", 9, [1, 2, 3]), **former)  # type: ignore[arg-type]
     shard, _ = state_machine.polled(shard, shard.jobs[0], Gone("5504"), 300.0, POLLING)
     (job,) = shard.jobs
     assert (job.request_id, job.replaces, job.resubmitted) == (None, "r", True)
@@ -785,7 +785,7 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
         wakes = wake(shard)
         assert wakes is not None
         now = max(now, wakes)
-        effects: list[state_machine.Effect] = []
+        effects: list[Effect] = []
         jobs = due(shard, now)
         assert jobs, "nothing is due at the time that wake() named: the shard would spin"
         results = []
@@ -808,7 +808,7 @@ def test_each_batch_ends_exactly_once_whatever_the_service_does(data: st.DataObj
         for effect in effects:
             if isinstance(effect, Halt):
                 continue
-            batch = effect.job.batch_id
+            batch = effect.job.batch_id  # type: ignore[union-attr]
             if isinstance(effect, Split):
                 assert effect.job.count > 1
                 halves = [(f"{batch}l", effect.job.count // 2), (f"{batch}r", effect.job.count - effect.job.count // 2)]

@@ -233,7 +233,7 @@ def test_every_lease_is_answered_once_and_none_of_a_ticket_in_flight(data: st.Da
         shards[shard] = shards[shard] - gone | new
         let_go |= gone
         names = sorted({f"ticket-{n}" for n in range(started)} | {"foreign"})
-        messages = []
+        messages: list[Any] = []
         for name in data.draw(st.lists(st.sampled_from(names), max_size=5)):
             lease, attempts = f"{name}#{len(given_out) + len(messages)}", data.draw(st.integers(1, 6))
             messages.append(ended(name, lease, attempts))

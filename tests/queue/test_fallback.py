@@ -42,7 +42,7 @@ def test_final_and_again_are_all_and_nothing_spent_is_lost_or_doubled(
     blob = batch(count, form, before)
     results = [data.draw(st.sampled_from([ANSWER, UNMET_FAILURE, OTHER])) for _ in range(count)]
     answered = [
-        Reply(document, result, data.draw(_usages), Ticket("r", data.draw(st.integers(0, 3))))
+        Reply(document, result, data.draw(_usages), Ticket("r", data.draw(st.integers(0, 3))))  # type: ignore[arg-type]
         for document, result in zip(batches.decode(blob), results, strict=True)
     ]
     final, again = split_unmet(blob, Replies.of(answered), forms)
@@ -87,7 +87,7 @@ def test_documents_that_are_asked_for_again_keep_their_order_and_all_they_hold()
     blob = batch(4)
     documents = batches.decode(blob)
     results = [UNMET_FAILURE, ANSWER, UNMET_FAILURE, OTHER]
-    answered = [Reply(d, result, Usage(), Ticket("r", 1)) for d, result in zip(documents, results, strict=True)]
+    answered = [Reply(d, result, Usage(), Ticket("r", 1)) for d, result in zip(documents, results, strict=True)]  # type: ignore[arg-type]
     final, again = split_unmet(blob, Replies.of(answered), 3)
     assert again is not None
     assert batches.decode(again) == [documents[0], documents[2]]

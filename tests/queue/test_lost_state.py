@@ -42,7 +42,8 @@ class Worker:
     def slices(self, cells: Cells) -> Iterator[list[str]]:
         """Does slice after slice; the ids of the documents that leave in each."""
         while True:
-            replies, more = [], None
+            replies: list[Any] = []
+            more = None
             going = self._step._slice("0", KeyedState(*cells))
             while more is None:
                 try:

@@ -259,7 +259,7 @@ def test_json_mode_is_asked_for_twice_and_then_left_out(structured: Any) -> None
 
 def test_each_form_of_structured_output_is_the_contracts() -> None:
     sent = SCHEMA.response_format["json_schema"]["schema"]
-    schema, bare, prompt, tool = (asked(structured_output=form) for form in FORMS)  # type: ignore[arg-type]
+    schema, bare, prompt, tool = (asked(structured_output=form) for form in FORMS)
     assert schema["response_format"]["type"] == "json_schema"
     assert schema["response_format"]["json_schema"].keys() == {"name", "schema", "strict"}
     assert bare["response_format"] == {"type": "json_schema", "json_schema": sent}

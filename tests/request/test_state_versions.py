@@ -103,7 +103,7 @@ def test_a_batch_is_written_as_version_5_has_it() -> None:
         packed, lines = (int.from_bytes(blob[begin:end], "big") for begin, end in ((at - 12, at - 8), (at - 8, at)))
         columns = blob[at : at + packed], int.from_bytes(blob[6:14], "big")
         parts = (columns, (blob[at + packed :], lines))
-        return blob[: at - 12], *(pa.Codec("zstd").decompress(part, size, asbytes=True) for part, size in parts)
+        return blob[: at - 12], *(pa.Codec("zstd").decompress(part, size, asbytes=True) for part, size in parts)  # type: ignore[return-value]
 
     assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_5_OF_A_STREAM)
     assert plain(batches.encode(ITEMS, form=1, spent=SPENT)) == plain(BATCH_5), "another format: another version"

@@ -87,7 +87,7 @@ def test_a_pipeline_of_ones_own_gets_batches_of_the_files_columns(tmp_path: Path
     assert sum(seen) == 10
     assert set(seen) == {10}, "jobs that have ended at once are settled together"
     (path,) = tmp_path.glob("rows-*.parquet")
-    assert sorted(pq.read_table(path)["_document_id"].to_pylist()) == sorted(d.id for d in receipts(10))
+    assert sorted(pq.read_table(path)["_document_id"].to_pylist()) == sorted(d.id for d in receipts(10))  # type: ignore[type-var]
 
 
 def test_no_more_is_settled_together_than_is_worth_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

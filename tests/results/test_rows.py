@@ -41,7 +41,7 @@ BARE = Provenance("", "m", None, None, 0, Usage(), "h", None)
 def convert(*given: tuple[str, Any, dict[str, Any], Provenance]) -> tuple[pa.RecordBatch, list[Any]]:
     columns = [list(column) for column in zip(*given, strict=True)] or [[], [], [], []]
     *others, provenance = columns
-    return rows.convert(SCHEMA, *others, rows.provenance_columns(provenance))
+    return rows.convert(SCHEMA, *others, rows.provenance_columns(provenance))  # type: ignore[call-arg]
 
 
 def test_a_row_holds_all_that_belongs_to_a_document() -> None:

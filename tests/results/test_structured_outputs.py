@@ -315,7 +315,7 @@ def test_a_forced_call_with_a_thinking_switch_that_the_service_cannot_do_ends(ap
     with Emulator(behaviour=Behaviour(forced_tool_with_switch="error")) as emulator:
         where = service(emulator.base_url, api=api)
         hasty = {"structured_output": "tool", "polling": HASTY}
-        outcome = run_extract(receipts(4), "", tmp_path / "off", where=where, **hasty)
+        outcome = run_extract(receipts(4), "", tmp_path / "off", where=where, **hasty)  # type: ignore[arg-type]
         assert emulator.stats()["documents"] == 0
         assert len(outcome.letters) == 4
         assert set(outcome.codes) <= {"refused", "item_failed"}

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.results import rows
+from kimi_beam.results.answer_text import parse
 from kimi_beam.results.settle_replies import (
     Question,
     dead_letter,
     extractions,
     judge,
-    parse,
-    references,
     replies,
     settle,
 )
@@ -36,7 +35,7 @@ from kimi_beam.types import (
     Ticket,
     Usage,
 )
-from kimi_beam.wire.matching import match
+from kimi_beam.wire.matching import match, references
 
 SCHEMA = OutputSchema(
     {

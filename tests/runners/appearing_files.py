@@ -82,7 +82,7 @@ class Stream:
             for i in pq.ParquetFile(path).read(columns=["_document_id"])["_document_id"].to_pylist()
         ]
         ids += [letter["document_id"] for letter in self.letters]
-        return Counter(Path(i).name for i in ids)
+        return Counter(Path(i).name for i in ids)  # type: ignore[arg-type]
 
     @property
     def letters(self) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _PATIENCE = 120.0
 """Seconds until a process must have come up: a cold machine reads 400 MB of jars first."""
@@ -278,7 +278,7 @@ class FlinkCluster:
                 raise AssertionError(f"{what} did not come up: {', '.join(dead) or 'in time'}\n{self.logs()}")
             time.sleep(0.2)
 
-    def _ask(self, path: str, said: object = None, method: str | None = None) -> dict[str, object]:
+    def _ask(self, path: str, said: object = None, method: str | None = None) -> dict[str, Any]:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._rest}{path}",
             None if said is None else json.dumps(said).encode(),
@@ -286,7 +286,7 @@ class FlinkCluster:
             method=method,
         )
         with urllib.request.urlopen(request, timeout=5) as reply:
-            return json.load(reply)
+            return json.load(reply)  # type: ignore[no-any-return]
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -85,7 +85,7 @@ class Built:
     def left(self, name: str) -> tuple[Counter[str], Counter[str]]:
         """The ids of the rows and of the dead letters that an `Extract` gave."""
         directory = self._directory / name
-        rows = [i for path in directory.glob("rows*") for i in pq.read_table(path)["_document_id"].to_pylist()]
+        rows = [str(i) for path in directory.glob("rows*") for i in pq.read_table(path)["_document_id"].to_pylist()]
         lines = [line for path in directory.glob("letters*") for line in path.read_text().splitlines()]
         return Counter(rows), Counter(json.loads(line)["document_id"] for line in lines)
 

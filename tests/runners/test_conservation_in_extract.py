@@ -44,7 +44,7 @@ class _Watched(Settle):
     known: ClassVar[list[bool]] = []
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
-        self.known += [Replies.of(element).documents.digests is not None] * len(element)
+        self.known += [Replies.of(element).documents.digests is not None] * len(element)  # type: ignore[misc]
         yield from super().process(element)
 
 

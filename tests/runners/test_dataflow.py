@@ -22,7 +22,7 @@ from conftest import ROOT
 from flink_cluster import free_ports
 from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
+from google.cloud import storage  # type: ignore[attr-defined]
 
 from kimi_beam import cli
 from pipelines import extract, stream
@@ -43,7 +43,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "0123456789abcdef0123456789abcdef")
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "the-token-itself")
     # Beam looks for credentials for a quarter of a minute where there are none.
-    monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), None))
+    monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), None))  # type: ignore[no-untyped-call]
     client = storage.Client.create_anonymous_client()
     bucket = client.bucket("bucket")
     bucket.blob("in/a.txt").upload_from_string("COMPANY: A Ltd\nTOTAL: 1.00")
@@ -217,12 +217,12 @@ def test_the_command_refuses_what_workers_elsewhere_cannot_reach(
 
 def test_the_package_that_beam_builds_for_the_workers_is_whole(tmp_path: Path) -> None:
     command = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", tmp_path]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # type: ignore[arg-type]
     (archive,) = tmp_path.glob("kimi*beam-*.tar.gz")
     venv.create(tmp_path / "worker", with_pip=True)
     python = tmp_path / "worker" / "bin" / "python"
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", archive]
-    subprocess.run(install, check=True, cwd=tmp_path, capture_output=True)
+    subprocess.run(install, check=True, cwd=tmp_path, capture_output=True)  # type: ignore[arg-type]
     where = subprocess.check_output([python, "-c", "import kimi_beam; print(kimi_beam.__file__)"], cwd=tmp_path)
     installed = Path(where.decode().strip()).parent
     assert installed.is_relative_to(tmp_path)

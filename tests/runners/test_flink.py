@@ -69,7 +69,7 @@ def test_each_extract_of_a_pipeline_gives_each_document_once(cluster: FlinkClust
 
 
 def test_results_are_in_the_windows_of_their_documents(cluster: FlinkCluster, tmp_path: Path) -> None:
-    results = run_windowed(tmp_path, FixedWindows(3_600), runner=None, options=cluster.options)
+    results = run_windowed(tmp_path, FixedWindows(3_600), runner=None, options=cluster.options)  # type: ignore[arg-type]
     assert results == (EXPECTED, GROUPS)
 
 
@@ -131,7 +131,7 @@ def test_a_stream_whose_task_manager_is_killed_writes_nothing_twice(cluster: Fli
             stream.wait_until("checkpointed", lambda: cluster.checkpoints() > 0)
             for number in (0, 1):
                 stream.put_receipts(20, start=20 + 20 * number)
-                stream.wait_until("submitted", lambda number=number: emulator.stats()["items"] >= 40 + 20 * number)
+                stream.wait_until("submitted", lambda number=number: emulator.stats()["items"] >= 40 + 20 * number)  # type: ignore[misc]
                 cluster.replace_task_manager(number)
             stream.wait_for(60)
             stream.put_receipts(5, start=60)

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.stream.audit_files import account_of
 
-_arrived: list[tuple[str, object]] = []
+_arrived: list[tuple[str, Any]] = []
 
 
 class _Collect(beam.DoFn):

@@ -53,7 +53,7 @@ def same(read: Any, written: Any) -> bool:
     if isinstance(written, list):
         return isinstance(read, list) and len(read) == len(written) and all(map(same, read, written))
     if written is None or isinstance(written, (bool, str)):
-        return type(read) is type(written) and (read == written or (type(read) is str and _one_instant(read, written)))
+        return type(read) is type(written) and (read == written or (type(read) is str and _one_instant(read, written)))  # type: ignore[arg-type]
     return isinstance(read, (int, float, Decimal)) and not isinstance(read, bool) and read == written
 
 
@@ -559,14 +559,14 @@ def test_a_number_that_a_cell_holds_exactly_stands_in_it(number: float) -> None:
 def test_an_integer_beyond_64_bits_stands_beside_its_cell(number: float) -> None:
     batch, bad = OutputSchema(_one("integer")).to_arrow([{"n": number}])
     assert (bad, batch.column("n").to_pylist()) == ([], [None])
-    assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}
+    assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63, Decimal("0.10000000000000000001"), 10**400])
 def test_a_number_that_no_double_holds_stands_beside_its_cell(number: Any) -> None:
     batch, bad = OutputSchema(_one("number")).to_arrow([{"n": number}])
     assert (bad, batch.column("n").to_pylist()) == ([], [None])
-    assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}
+    assert jsontext.loads(batch.column(ADDITIONAL).to_pylist()[0]) == {"/n": number}  # type: ignore[arg-type]
 
 
 def _one(kind: str) -> dict[str, Any]:
@@ -619,7 +619,7 @@ def test_tables_of_many_chunks_and_of_none_and_slices_are_read_alike() -> None:
     full = {"a": {"x": 1, "y": "a"}, "b": "q", "c": [1, None], "d": {"k": 2, "l": 1 << 70}, "e": [[], 5]}
     batch, bad = schema.to_arrow([full, {}, {"d": {}, "c": []}])
     assert bad == []
-    last = {"d": {}, "c": []}
+    last: dict[str, Any] = {"d": {}, "c": []}
     assert schema.from_arrow(pa.Table.from_batches([batch, batch.slice(1, 2)])) == [full, {}, last, {}, last]
     assert schema.from_arrow(pa.Table.from_batches([batch, batch]).slice(2, 3)) == [last, full, {}]
     assert schema.from_arrow(batch.slice(1)) == [{}, last]

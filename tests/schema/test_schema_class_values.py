@@ -36,7 +36,7 @@ def row(model: Any, instance: Any) -> dict[str, Any]:
     settled = settle(
         [Reply(Document("d", "t"), Completion(text, "stop", None, None), Usage(), Ticket("r", 1))], asked, 0.0
     )
-    (outcome,) = [*extractions(settled, asked), *settled.dead_letters]
+    (outcome,) = [*extractions(settled, asked), *settled.dead_letters]  # type: ignore[misc]
     if isinstance(outcome, DeadLetter):
         assert outcome.failure.raw == text
         return {"failed": (outcome.failure.stage, outcome.failure.code)}

@@ -26,7 +26,7 @@ def test_a_field_that_is_read_by_a_path_alone_is_refused_when_the_schema_is_give
 def test_a_field_that_is_read_by_a_name_as_well_is_taken(model: Any) -> None:
     schema = OutputSchema(model)
     assert schema.validate({"n": 1}) == []
-    assert schema.given_back({"n": 1}) == {"n": 1}
+    assert schema.row_value({"n": 1}) == {"n": 1}
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_what_a_local_column_cannot_hold_stands_beside_it_unaltered(text: str) -
     schema = OutputSchema(WHEN, formats="local")
     table, back = _back(schema, [{"at": "2026-03-01T12:00:00"}, {"at": text}])
     assert table.column("at").to_pylist() == [datetime(2026, 3, 1, 12), None]
-    assert json.loads(table.column(ADDITIONAL).to_pylist()[1]) == {"/at": text}
+    assert json.loads(table.column(ADDITIONAL).to_pylist()[1]) == {"/at": text}  # type: ignore[arg-type]
     assert back[1] == {"at": text}
 
 

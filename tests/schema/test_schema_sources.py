@@ -156,13 +156,13 @@ def test_a_plain_decimal_is_one_decimal_column_that_alters_no_value() -> None:
     batch, bad = schema.to_arrow(instances)
     assert bad == []
     assert batch.column("net").to_pylist() == [Decimal("19.99"), Decimal("19.9"), None]
-    assert json.loads(batch.column(ADDITIONAL).to_pylist()[2], parse_float=Decimal) == {
+    assert json.loads(batch.column(ADDITIONAL).to_pylist()[2], parse_float=Decimal) == {  # type: ignore[arg-type]
         "/net": Decimal("0.12345678901"),
         "/tax": "12345678901234567890123456789012345",
     }
     back = schema.from_arrow(batch)
     assert (back[0]["net"], back[0]["parts"], back[1]["net"], back[1]["tax"]) == (19.99, [1, 2.5], 19.9, 5)
-    assert back[2] == {"net": 0.12345678901, "tax": instances[2]["tax"]}
+    assert back[2] == {"net": 0.12345678901, "tax": instances[2]["tax"]}  # type: ignore[index]
     sent = schema.response_format["json_schema"]["schema"]["properties"]
     assert sent["net"] == {"type": "number"}, "a union is not needed to ask for a number"
     assert sent["tax"] == {"anyOf": [{"type": "number"}, {"type": "null"}]}
@@ -257,9 +257,9 @@ def test_a_metaschema_of_the_registry_says_which_keywords_count_also_where_the_d
         "$id": "http://example.com/no-validation",
         "$vocabulary": {core: True, applicator: True},
     }
-    definition = {"$schema": metaschema["$id"] + end, "properties": {"a": {"minimum": 10}, "b": False}}
+    definition = {"$schema": metaschema["$id"] + end, "properties": {"a": {"minimum": 10}, "b": False}}  # type: ignore[operator]
     for draft in (None, "2020-12"):
-        schema = OutputSchema(definition, registry={metaschema["$id"]: metaschema}, draft=draft)
+        schema = OutputSchema(definition, registry={metaschema["$id"]: metaschema}, draft=draft)  # type: ignore[arg-type]
         assert (schema.is_valid({"a": 1}), schema.is_valid({"b": 1})) == (True, False), draft
 
 

@@ -157,7 +157,7 @@ def test_the_token_is_read_from_googles_secret_manager_as_it_is_now(manager: typ
     assert read_token(pickle.loads(pickle.dumps(source))) == "rotated", "it was kept"
 
 
-@pytest.mark.parametrize("found", [PermissionDenied(TOKEN), b"", b"\xff"])
+@pytest.mark.parametrize("found", [PermissionDenied(TOKEN), b"", b"\xff"])  # type: ignore[no-untyped-call]
 def test_a_secret_that_cannot_be_read_is_said_in_one_line(found: Exception | bytes, manager: type[Manager]) -> None:
     manager.found = found
     with pytest.raises(ConfigError) as e:

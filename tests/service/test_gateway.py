@@ -88,7 +88,7 @@ def test_the_gateways_headers_are_those_of_its_pages(api: str, tmp_path: Path) -
 def test_in_the_older_form_the_gateway_stands_in_the_url_alone(api: str, tmp_path: Path) -> None:
     with Scripted(script) as server:
         gateway = kb.Gateway("mine", in_url=True, host=f"{server.url}/v1/", skip_cache=True)
-        where = kb.WorkersAI(ACCOUNT, api=api, gateway=gateway)
+        where = kb.WorkersAI(ACCOUNT, api=api, gateway=gateway)  # type: ignore[arg-type]
         assert len(run_extract(receipts(5), "", tmp_path, where=where).rows) == 5
     root = f"/v1/{ACCOUNT}/mine/workers-ai"
     paths = {

@@ -103,7 +103,7 @@ def test_a_replay_in_another_process_waits_as_the_first_run_did() -> None:
 )
 def test_waits_that_would_spin_shrink_or_never_begin_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Polling(**wrong)
+        Polling(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_constant_wait_is_allowed() -> None:

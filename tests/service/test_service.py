@@ -92,7 +92,7 @@ def test_a_poll_is_never_answered_from_a_cache_whatever_a_gateway_is_set_to(
 
 def test_metadata_travels_as_flat_json_that_any_header_can_carry() -> None:
     metadata = {"team": "Zoë\n", "n": 1, "f": 0.5, "ok": True}
-    header = service(gateway=Gateway("g", metadata=metadata)).headers(queued=False)["cf-aig-metadata"]
+    header = service(gateway=Gateway("g", metadata=metadata)).headers(queued=False)["cf-aig-metadata"]  # type: ignore[arg-type]
     assert json.loads(header) == metadata
     assert header.isascii()
     assert header.isprintable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ def came_in(numbers: list[int]) -> pa.Table:
     return pa.Table.from_pylist(rows, CAME_IN)
 
 
-def deliveries(numbers: list[int | None]) -> pa.ChunkedArray:
+def deliveries(numbers: Sequence[int | None]) -> pa.ChunkedArray[pa.StringScalar]:
     return pa.chunked_array([[None if n is None else f"{n:032x}" for n in numbers]], pa.string())
 
 
@@ -39,7 +40,7 @@ def of(came: list[int], rows: list[int], letters: list[int]) -> Account:
 
 
 def ids(table: pa.Table) -> list[str]:
-    return sorted(table["document_id"].to_pylist())
+    return sorted(map(str, table["document_id"].to_pylist()))
 
 
 def test_each_document_that_has_left_once_is_no_matter() -> None:

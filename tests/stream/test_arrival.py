@@ -71,7 +71,7 @@ def test_half_a_surrogate_pair_has_a_name_too() -> None:
 
 
 def test_a_document_of_the_wrong_types_is_kept_for_its_dead_letter() -> None:
-    odd = Document(7, None, None, {3: b"x"}, None)  # type: ignore[arg-type]
+    odd = Document(7, None, None, {3: b"x"}, None)  # type: ignore[arg-type, dict-item]
     assert with_arrival(odd, NOON, None).arrival == with_arrival(odd, NOON, None).arrival
 
 

@@ -120,7 +120,7 @@ def test_a_file_is_new_once_also_when_it_changes(tmp_path: Path) -> None:
 def test_ticks_that_are_made_up_for_look_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "a.txt", b"x")
     now = [NOW]
-    monkeypatch.setattr(read_files.time, "time", lambda: now[0])
+    monkeypatch.setattr("kimi_beam.stream.read_files.time.time", lambda: now[0])
     looking = read_files._Look((f"{tmp_path}/*",), 10.0, 0.0)
     looking.setup()
     assert [len(list(looking.process(None))) for _ in range(100)] == [1] + [0] * 99

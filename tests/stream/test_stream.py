@@ -124,7 +124,7 @@ def test_a_document_that_the_runner_lost_is_named(tmp_path: Path) -> None:
         (rows, letters) | kb.WriteStream(str(tmp_path / "out"), SCHEMA, model=MODEL, documents=documents)
     found = account_of(str(tmp_path / "out"))
     assert (found.came_in, found.rows, found.dead_letters) == (25, 14, 9)
-    assert sorted(found.neither["document_id"].to_pylist()) == ["doc-17", "doc-4"]
+    assert sorted(found.neither["document_id"].to_pylist()) == ["doc-17", "doc-4"]  # type: ignore[type-var]
     assert (found.twice.num_rows, found.strangers) == (0, 0)
     summaries = [json.loads(path.read_text()) for path in tmp_path.glob("out/summaries/*/*/summary.json")]
     assert sorted((summary["came_in"], summary["documents"]) for summary in summaries) == [(5, 5), (10, 9), (10, 9)]
@@ -134,7 +134,7 @@ def test_what_an_id_is_made_of_is_no_matter_to_the_account(tmp_path: Path) -> No
     """Documents made in code are not looked at before: a dead letter will say what is wrong with them."""
     ids: list[Any] = [None, 7, "\ud800", "a\nb"]
     write_came_in(tmp_path, [replace(document(n), id=i) for n, i in enumerate(ids)])
-    assert sorted(account_of(str(tmp_path)).neither["document_id"].to_pylist()) == ["7", "?", "None", "a\nb"]
+    assert sorted(account_of(str(tmp_path)).neither["document_id"].to_pylist()) == ["7", "?", "None", "a\nb"]  # type: ignore[type-var]
 
 
 def test_bounded_input_is_another_transforms(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ SAID = {
 
 def form_of(asked: Asked) -> str:
     shape = asked.json.get("response_format", {"type": "text"})
-    return shape["type"] + ("+schema" if "schema" in shape else "")
+    return shape["type"] + ("+schema" if "schema" in shape else "")  # type: ignore[no-any-return]
 
 
 class Server:

@@ -121,7 +121,7 @@ def test_each_error_does_what_the_contract_says(code: int | None, status: int, d
         wanted = {"no": "refused", "split": "too_large", "truncated": "truncated"}[does]
         assert (step.result.code, step.result.retryable, step.call.attempts) == (wanted, False, 1)
     elif does == "wait":
-        assert step == Delay(call, None, step.trouble)
+        assert step == Delay(call, None, step.trouble)  # type: ignore[union-attr]
     else:
         assert isinstance(step, AskAgain)
         assert step.wait > 0

@@ -226,7 +226,7 @@ def test_calls_in_odd_forms_are_read_or_left_out() -> None:
     odd = [None, {}, {"function": None}, {"function": {"name": 5}}, "x", {"id": 7, **parsed}, {"id": "", **parsed}]
     found = decode_completion(completion(None, "tool_calls", tool_calls=odd), calls_tools=True)
     assert found == ToolCalls((ToolCall("call_5", "look", '{"q":1}'), ToolCall("call_6", "look", '{"q":1}')))
-    for none in ([], "x", {}, 5, None, [None]):
+    for none in ([], "x", {}, 5, None, [None]):  # type: ignore[var-annotated]
         assert isinstance(decode_completion(completion(tool_calls=none), calls_tools=True), Completion)
 
 
@@ -360,7 +360,7 @@ def settles(*found: Completion | Failure) -> None:
     documents = [Reply(Document(str(n), "t"), result) for n, result in enumerate(found)]
     settled = settle(documents, ASKED, NOW)
     outcomes = [*extractions(settled, ASKED), *settled.dead_letters]
-    ids = [o.document_id if isinstance(o, Extraction) else o.document.id for o in outcomes]
+    ids = [o.document_id if isinstance(o, Extraction) else o.document.id for o in outcomes]  # type: ignore[attr-defined]
     assert sorted(ids) == sorted(str(n) for n in range(len(found)))
     assert all(isinstance(outcome, (Extraction, DeadLetter)) for outcome in outcomes)
 

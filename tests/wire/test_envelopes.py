@@ -152,7 +152,7 @@ def test_any_value_can_be_said_in_one_line(value: Any) -> None:
 def test_a_result_is_what_stands_under_result_or_the_body() -> None:
     assert result_of({"result": {"a": 1}}) == {"a": 1}
     assert result_of({"choices": []}) == {"choices": []}
-    assert [result_of(odd) for odd in (None, [], "x", {"result": None}, {"result": []})] == [{}] * 5
+    assert [result_of(odd) for odd in (None, [], "x", {"result": None}, {"result": []})] == [{}] * 5  # type: ignore[var-annotated]
 
 
 # ------------------------------------------------------------------------------------------------ waiting

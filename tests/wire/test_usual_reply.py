@@ -14,9 +14,10 @@ from exchanges import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import references, replies
+from kimi_beam.results.settle_replies import replies
 from kimi_beam.types import Completion, Document, Failure, Ticket
 from kimi_beam.wire.envelopes import HttpReply
+from kimi_beam.wire.matching import references
 from kimi_beam.wire.protocol import Done, decode_poll
 from kimi_beam.wire.usual_reply import UsualItems, usual_reply
 
@@ -27,7 +28,7 @@ TICKET = Ticket("r", 1)
 def item(number: int) -> dict[str, Any]:
     details = {"cached_tokens": 10 * number}
     usage = {"prompt_tokens": 20 + number, "completion_tokens": 7, "prompt_tokens_details": details}
-    message = {"role": "assistant", "content": f'{{"a": {number}}}', "tool_calls": [], "refusal": None}
+    message = {"role": "assistant", "content": f'{{"a": {number}}}', "tool_calls": [], "refusal": None}  # type: ignore[var-annotated]
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     result = {"created": 1_700_000_000, "model": "m", "choices": [choice], "usage": usage}
     return {"index": number, "success": True, "external_reference": f"b-{number}", "result": result}

@@ -140,7 +140,13 @@ def test_whatever_the_service_says_each_document_leaves_once(
         more = {"tools": [helper]} if tools and api != "batch" else {}
         try:
             outcome = run_extract(
-                documents, "", Path(directory), where=where, structured_output=form, polling=QUICK, **more
+                documents,
+                "",
+                Path(directory),
+                where=where,
+                structured_output=form,
+                polling=QUICK,
+                **more,  # type: ignore[arg-type]
             )
         except Exception as e:
             if "Workers AI turned" in str(e) or f"{server.url} turned" in str(e):

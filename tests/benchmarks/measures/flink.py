@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from ..clients import ENV, marginal, with_service
 from ..cpu_groups import NoGroupsError, cpu_groups
@@ -67,19 +68,19 @@ def scale_out(bench: Bench) -> Iterator[Row]:
     yield Row("scale_out", measure, "1 TaskManager", seconds[2], seconds[1], "s wall", 1 / 1.6)
 
 
-def _timed(bench: Bench, count: int, cluster: object) -> float:
+def _timed(bench: Bench, count: int, cluster: Any) -> float:
     used, _ = with_service(lambda count, asked: _extract(bench, count, asked, cluster), count)
-    bench.say(f"{len(cluster.sessions)} processes of Flink, {count:,} documents: {used.wall:.1f} s")  # type: ignore[attr-defined]
+    bench.say(f"{len(cluster.sessions)} processes of Flink, {count:,} documents: {used.wall:.1f} s")
     return used.wall
 
 
-def _extract(bench: Bench, count: int, asked: Running, cluster: object) -> Usage:
-    options = (*cluster.options, _STREAMING)  # type: ignore[attr-defined]
-    return bench.clients.extract(count, asked, *options, counted=cluster.sessions)  # type: ignore[attr-defined]
+def _extract(bench: Bench, count: int, asked: Running, cluster: Any) -> Usage:
+    options = (*cluster.options, _STREAMING)
+    return bench.clients.extract(count, asked, *options, counted=cluster.sessions)
 
 
 @contextmanager
-def _cluster(task_managers: int, cpus: float | None = None) -> Iterator[object]:
+def _cluster(task_managers: int, cpus: float | None = None) -> Iterator[Any]:
     from tests.runners.flink_cluster import FlinkCluster
 
     os.environ.update(ENV)  # where the workers look for the token
@@ -87,7 +88,7 @@ def _cluster(task_managers: int, cpus: float | None = None) -> Iterator[object]:
     names = [f"task-manager-{number}" for number in range(task_managers)]
     with (
         tempfile.TemporaryDirectory() as directory,
-        nullcontext({}) if cpus is None else cpu_groups(names, cpus) as groups,
+        nullcontext({}) if cpus is None else cpu_groups(names, cpus) as groups,  # type: ignore[attr-defined]
     ):
         where = Path(directory) / "cluster"
         with FlinkCluster(jars, job_server, where, [_ROOT], task_managers=task_managers, groups=groups) as cluster:
