@@ -93,7 +93,7 @@ def test_record_batches_of_many_windows_are_refused() -> None:
         documents | kb.Extract(RECEIPT, service=service("http://127.0.0.1:1"), record_batches=True)
 
 
-class ByText(NonMergingWindowFn):
+class ByText(NonMergingWindowFn):  # type: ignore[misc]
     """A user's own function, which looks at the document, each in its way."""
 
     def __init__(self, looks: Callable[[Any], int]) -> None:
