@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from patience import HANGS
 import kimi_beam as kb
 from kimi_beam.journal import files
 from kimi_beam.journal.records import Journaling
+from kimi_beam.queue.refill import Refill
+from kimi_beam.queue.shard_turn import ShardTurn
 from kimi_beam.queue.state_layout import KeyedState
 from kimi_beam.report.outcomes import Watch
 from kimi_beam.transforms.dispatch import DispatchUnbounded
@@ -51,14 +53,15 @@ class Worker:
         return [job.count for job in KeyedState(*self._cells).shard.jobs]
 
     def admit(self) -> None:
-        state = KeyedState(*self._cells)
-        state.write(self._all(self._step._top_up("0", state.shard, state.held, state.waiting, time.time())))
+        turn = ShardTurn(self._step._step, "0", KeyedState(*self._cells))
+        self._all(Refill(turn).run())
+        turn.write()
 
     def act(self) -> bool:
-        state = KeyedState(*self._cells)
-        shard, _ = self._all(self._step._slice("0", state))
-        is_open = bool(shard.jobs or state.waiting)
-        state.write(shard)
+        turn = ShardTurn(self._step._step, "0", KeyedState(*self._cells))
+        self._all(self._step._act(turn))
+        is_open = bool(turn.shard.jobs or turn.waiting)
+        turn.write()
         return is_open
 
     def finish(self) -> None:
@@ -69,11 +72,7 @@ class Worker:
             self.admit()
         self._step.teardown()
 
-    def _all(self, outputs: Generator[Any, None, Any]) -> Any:
-        while True:
-            try:
-                came = next(outputs)
-            except StopIteration as end:
-                return end.value
+    def _all(self, outputs: Iterable[Any]) -> None:
+        for came in outputs:
             replies = came.value if isinstance(came, TimestampedValue) else came
             self.left.update(reply.document.text for reply in replies)

@@ -10,8 +10,9 @@ from kimi_beam.files.paths import is_local
 from kimi_beam.journal import records
 from kimi_beam.journal.files import open_journal
 from kimi_beam.journal.index import INTENT, TICKET, Entry
-from kimi_beam.journal.recall import Recalled, is_ahead, is_taken, recall
+from kimi_beam.journal.recall import is_ahead, is_taken, recall
 from kimi_beam.journal.records import Answers, Journaling, Submission
+from kimi_beam.queue.earlier import Recalled
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
 from kimi_beam.request.document_bytes import DocumentBytes

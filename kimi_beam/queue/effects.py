@@ -1,4 +1,4 @@
-"""What a shard is to do because of what came back: what `dispatch` gives out and `transforms.slices` acts on.
+"""What a shard is to do because of what came back: `state_machine` decides it and `shard_turn` carries it out.
 
 Each job ends in exactly one of them, but for `Warn`, which ends nothing.
 """

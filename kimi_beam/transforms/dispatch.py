@@ -12,34 +12,108 @@ Why it looks as it does (each point measured on the runners):
 
 from __future__ import annotations
 
+import functools
 import time
+import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import BooleanCoder
+from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from kimi_beam.columnar import Replies
-from kimi_beam.queue.jobs import Shard
+from kimi_beam.input.file_references import read_again
+from kimi_beam.journal.recorder import Recorder
+from kimi_beam.network.client import connect, disconnect
+from kimi_beam.queue.due_jobs import DueJobs
+from kimi_beam.queue.event_listener import Listener
+from kimi_beam.queue.refill import Refill
+from kimi_beam.queue.shard_turn import ShardTurn
 from kimi_beam.queue.state_layout import KeyedState
+from kimi_beam.queue.step import Step
 from kimi_beam.report import metrics
+from kimi_beam.report.outcomes import Watch
 from kimi_beam.request.checks import separate
 from kimi_beam.service import clock
-from kimi_beam.transforms.slices import Slices
+from kimi_beam.transforms.run_instead import run_instead
+from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.state import INBOX, in_memory, with_state
 from kimi_beam.types import Reply
-
-T = TypeVar("T")
 
 _LOOK_AGAIN = 0.25
 """Seconds after which a shard that waits for another one's trial looks again. The other may need the same thread."""
 
 
-class _ForBounded(Slices):
+class _Dispatch(beam.DoFn):
+    """A step that works on the queue: what it is made of, and what it makes of that on each worker.
+
+    Args:
+        settings: How documents are extracted.
+        watch: Names the outcomes that this `Extract` counts.
+        parts: Parts that the job's requests a minute are shared out in.
+    """
+
+    def __init__(self, settings: ExtractSettings, watch: Watch, parts: int) -> None:
+        self._settings, self._watch, self._parts = settings, watch, parts
+        self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
+        self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
+
+    _is_bounded = True
+    """Whether the input ends: trouble with the account then ends the job."""
+
+    def setup(self) -> None:
+        settings = self._settings
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)  # which may refuse a journal
+        self._client = connect(
+            settings.service, settings.prompt.prefix, settings.max_concurrency, settings.max_submits_at_once
+        )
+        pulled = functools.partial(self._count, metrics.EVENT_PULLS)
+        self._step = Step(
+            prompt=settings.prompt,
+            batching=settings.batching,
+            polling=settings.polling,
+            client=self._client,
+            journal=self._recorder,
+            listener=Listener(settings.events, self._client, self._identity, settings.polling.deadline, pulled),
+            outcomes=self._watch.outcomes,
+            count=self._count,
+            read_again=read_again,
+            run_instead=self._run_instead if settings.service.fallback_api is not None else None,
+            max_in_flight=settings.max_in_flight,
+            submits_at_once=settings.max_submits_at_once,
+            parts=self._parts,
+            may_repeat=settings.may_repeat,
+            grace=settings.journaling.grace if settings.journaling else 0.0,
+            is_bounded=self._is_bounded,
+        )
+
+    def teardown(self) -> None:
+        if hasattr(self, "_client"):  # not where set-up failed
+            disconnect(self._client)
+
+    def _count(self, name: str, by: int = 1) -> None:
+        self._counters[name].inc(by)
+
+    def _run_instead(self, blob: bytes) -> Iterator[Sequence[Reply]]:
+        return run_instead(
+            blob,
+            self._client,
+            self._settings.prompt,
+            self._settings.polling,
+            self._recorder,
+            self._count,
+            halts=self._is_bounded,
+            may_repeat=self._settings.may_repeat,
+            outcomes=self._step.outcomes,
+        )
+
+
+class _ForBounded(_Dispatch):
     """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
 
     def _slice(self, key: str, state: KeyedState) -> Generator[Sequence[Reply], None, bool]:
@@ -48,24 +122,24 @@ class _ForBounded(Slices):
         Returns:
             Whether there is more to do.
         """
-        held, waiting = state.held, state.waiting
-        shard = self._await_due(key, state.shard)
-        known = {job.request_id for job in shard.jobs}
-        shard, halts = yield from self._act(key, shard, held, waiting, clock.now())
+        step, turn = self._step, ShardTurn(self._step, key, state)
+        turn.await_due()
+        known = {job.request_id for job in turn.shard.jobs}
+        yield from DueJobs(turn).run()
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
-        if halts and all(job.request_id in known for job in shard.jobs):
-            raise self._service.turned_away(halts[0].error)
-        if all(job.request_id in known for job in shard.jobs):
-            self._outcomes.check_forms(len(self._prompt.forms))
+        if all(job.request_id in known for job in turn.shard.jobs):
+            if turn.halts:
+                raise self._settings.service.turned_away(turn.halts[0].error)
+            step.outcomes.check_forms(len(step.prompt.forms))
         # By the quarter: a bag is read whole.
-        if len(shard.jobs) <= self._max_in_flight * 3 // 4:
-            shard = yield from self._top_up(key, shard, held, waiting, clock.now())
-        must_wait = not shard.jobs and bool(waiting)  # another shard tries the form that these would be asked for in
-        state.write(shard)
-        self._report(key, shard)
+        if len(turn.shard.jobs) <= step.max_in_flight * 3 // 4:
+            yield from Refill(turn).run()
+        must_wait = turn.waits_for_a_trial
+        turn.write()
+        turn.report()
         if must_wait:
-            clock.pause(min(_LOOK_AGAIN, self._polling.first))
-        return self._listener.expect(key, shard) or bool(shard.jobs) or must_wait
+            clock.pause(min(_LOOK_AGAIN, step.polling.first))
+        return step.listener.expect(key, turn.shard) or bool(turn.shard.jobs) or must_wait
 
 
 class DispatchBounded(_ForBounded):
@@ -128,10 +202,10 @@ class DispatchAtOnce(_ForBounded):
             state = next_firing()
 
 
-class DispatchUnbounded(Slices):
+class DispatchUnbounded(_Dispatch):
     """For input that does not end: real-time timers that never block, and a drain at the end of the watermark."""
 
-    _bounded = False
+    _is_bounded = False
 
     LINGER = TimerSpec("linger", TimeDomain.REAL_TIME)
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
@@ -155,7 +229,7 @@ class DispatchUnbounded(Slices):
             yield _now(failed)
         if good and not lingering.read():
             lingering.write(True)
-            linger.set(_in(self._batching.max_wait))
+            linger.set(_in(self._settings.batching.max_wait))
             drain.set(window.max_timestamp())
 
     @on_timer(LINGER)
@@ -169,14 +243,15 @@ class DispatchUnbounded(Slices):
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Admits what waited long enough."""
-        shard = yield from _all_now(self._top_up(key, state.shard, state.held, state.waiting, clock.now()))
-        if state.waiting:
-            linger.set(_in(max(1.0, self._batching.max_wait)))
+        turn = ShardTurn(self._step, key, state)
+        yield from map(_now, Refill(turn).run())
+        if turn.waiting:
+            linger.set(_in(max(1.0, self._settings.batching.max_wait)))
         else:
             lingering.clear()
-        if shard.jobs:
+        if turn.shard.jobs:
             tick.set(_in(0.0))
-        state.write(shard)
+        turn.write()
 
     @on_timer(TICK)
     @with_state
@@ -189,18 +264,18 @@ class DispatchUnbounded(Slices):
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
         """Acts on what is due, and never waits."""
-        self._put_back = False
-        shard, owes_turn = yield from self._slice(key, state)
-        wake = self._listener.wake(shard)
+        turn = ShardTurn(self._step, key, state)
+        owes_turn = yield from self._act(turn)
+        wake = self._step.listener.wake(turn.shard)
         if owes_turn:
             tick.set(_in(0.05))
         elif wake is not None:
             tick.set(_in(max(wake - clock.now(), 0.05)))
-        if (self._put_back or wake is None) and not lingering.read() and state.waiting:
+        if (turn.has_put_back or wake is None) and not lingering.read() and turn.waiting:
             # What came from a job and waits again: nothing else would look at it.
             lingering.write(True)
             linger.set(_in(0.0))
-        state.write(shard)
+        turn.write()
 
     @on_timer(DRAIN)
     @with_state
@@ -217,28 +292,29 @@ class DispatchUnbounded(Slices):
         # A real-time timer that is still set makes Flink spin for ever once the source has ended.
         linger.clear()
         tick.clear()
-        self._await_due(key, state.shard)
-        shard, owes_turn = yield from self._slice(key, state)
-        shard = yield from _all_now(self._top_up(key, shard, state.held, state.waiting, clock.now()))
-        must_wait = not shard.jobs and bool(state.waiting)
-        state.write(shard)
+        turn = ShardTurn(self._step, key, state)
+        turn.await_due()
+        owes_turn = yield from self._act(turn)
+        yield from map(_now, Refill(turn).run())
+        must_wait = turn.waits_for_a_trial
+        turn.write()
         if must_wait:
-            clock.pause(min(_LOOK_AGAIN, self._polling.first))
-        if shard.jobs or owes_turn or must_wait:
+            clock.pause(min(_LOOK_AGAIN, self._step.polling.first))
+        if turn.shard.jobs or owes_turn or must_wait:
             drain.set(window.max_timestamp())
 
-    def _slice(self, key: str, state: KeyedState) -> Generator[Any, None, tuple[Shard, bool]]:
+    def _act(self, turn: ShardTurn) -> Generator[Any, None, bool]:
         """Acts on what is due; the caller writes the state.
 
         Returns:
-            The shard, and whether its events are to be acknowledged by another turn.
+            Whether the shard's events are to be acknowledged by another turn.
         """
-        shard = self._listener.apply_events(key, state.shard)
-        shard, halts = yield from _all_now(self._act(key, shard, state.held, state.waiting, clock.now()))
+        turn.apply_events()
+        yield from map(_now, DueJobs(turn).run())
         # The state is kept and tried again, slowly: a stream outlives a revoked token.
-        self._count(metrics.ACCOUNT_TROUBLE, len(halts))
-        self._report(key, shard)
-        return shard, self._listener.expect(key, shard)
+        self._count(metrics.ACCOUNT_TROUBLE, len(turn.halts))
+        turn.report()
+        return self._step.listener.expect(turn.key, turn.shard)
 
 
 def _in(seconds: float) -> Timestamp:
@@ -249,13 +325,3 @@ def _in(seconds: float) -> Timestamp:
 def _now(value: Sequence[Reply]) -> TimestampedValue:
     """Stamps an output with the present: with its document's own timestamp it would be late and silently dropped."""
     return TimestampedValue[Replies](Replies.of(value), Timestamp.of(time.time()))
-
-
-def _all_now(outputs: Generator[Sequence[Reply], None, T]) -> Generator[Any, None, T]:
-    while True:
-        try:
-            output = next(outputs)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        yield _now(output)

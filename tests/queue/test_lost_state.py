@@ -16,8 +16,9 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.journal import files
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry
-from kimi_beam.journal.recall import EarlierSubmission, is_ahead, resumed
+from kimi_beam.journal.recall import is_ahead
 from kimi_beam.journal.records import Journaling, Submission
+from kimi_beam.queue.earlier import EarlierSubmission, resumed
 from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.state_layout import KeyedState
 from kimi_beam.report.outcomes import Watch

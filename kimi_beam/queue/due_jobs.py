@@ -1,0 +1,214 @@
+"""What a shard does about the jobs that are due: it submits and polls them, and carries out what follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+
+from kimi_beam.columnar import Documents
+from kimi_beam.network.allowance import Places
+from kimi_beam.queue import state_machine
+from kimi_beam.queue.effects import Effect, Finish, FinishSome
+from kimi_beam.queue.finished import fit_together
+from kimi_beam.queue.jobs import Job, delay_until, rebased, without
+from kimi_beam.queue.next_form import in_form_from
+from kimi_beam.queue.shard_turn import ShardTurn, by_form
+from kimi_beam.report import metrics
+from kimi_beam.report.logging_reports import REPORTS
+from kimi_beam.request import batches
+from kimi_beam.service import clock
+from kimi_beam.service.remedies import RULES, Reach
+from kimi_beam.types import Reply
+from kimi_beam.wire.envelopes import Refused
+from kimi_beam.wire.matching import references
+from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
+
+_POLLS_AT_ONCE = 32
+
+
+class DueJobs:
+    """Submits and polls what is due of a shard, once.
+
+    Args:
+        turn: Of the shard.
+    """
+
+    def __init__(self, turn: ShardTurn) -> None:
+        self._turn, self._step = turn, turn.step
+        turn.now = clock.now()
+
+    def run(self) -> Iterator[Sequence[Reply]]:
+        """Submits and polls what is due, and lets go of what has ended.
+
+        Yields:
+            The replies of batches that have ended, some batches at a time.
+        """
+        turn, step = self._turn, self._step
+        step.client.flow.claim_share(step.client, turn.key, step.parts)
+        turn.shard = rebased(turn.shard, turn.now, step.polling.ceiling)
+        effects = self._leave_unsent()
+        self._hold_back()
+        jobs = step.listener.due(turn.shard, turn.now)
+        effects += self._submit(self._not_submitted_yet([job for job in jobs if job.request_id is None]))
+        step.listener.expect(turn.key, turn.shard)  # another shard may pull for this one before it is done here
+        effects += yield from self._poll([job for job in jobs if job.request_id is not None])
+        for effect in effects:
+            yield from turn.carry_out(effect)
+        self._renew_claims()
+
+    def _renew_claims(self) -> None:
+        """Lets the other shards of this process know which forms this one still tries."""
+        turn, step = self._turn, self._step
+        if step.outcomes.trials.has_claims(turn.key):
+            step.outcomes.trials.renew(turn.key, by_form(turn.shard.jobs, turn.held), clock.now())
+
+    # -------------------------------------------------------------------------------------------- before a submit
+
+    def _leave_unsent(self) -> list[Effect]:
+        """Gives up what is not sent where another shard has met a spent quota, or where it is not worth while."""
+        turn = self._turn
+        effects: list[Effect] = []
+        quota = self._step.client.quota
+        spent = quota.is_spent(turn.now)
+        if spent is not None and turn.shard.parked_until <= turn.now:
+            turn.shard, more = state_machine.park(turn.shard, spent, quota.until)
+            effects += more
+        if (failure := self._step.not_worth_sending) is not None:
+            turn.shard, more = state_machine.leave_unsent(turn.shard, failure)
+            effects += more
+        return effects
+
+    def _hold_back(self) -> None:
+        """Has batches wait again that are about to be asked for in a form that has failed, or that others try already.
+
+        The former wait for the next form, the latter for the outcome.
+        """
+        turn = self._turn
+        outcomes, forms = self._step.outcomes, len(self._step.prompt.forms)
+        if not outcomes.has_unmet:
+            return
+        first = min(outcomes.first_form(forms), forms - 1)
+        unsent = [job for job in turn.shard.jobs if job.request_id is None and not job.unknown]
+        if not unsent:
+            return
+        forms_now = turn.form_turn(without(turn.shard, unsent).jobs)
+        back = []
+        for job in unsent:
+            form = batches.head(turn.held[job.batch_id]).form
+            if form < first or not forms_now.take(form):
+                turn.wait_again(in_form_from(turn.held.take(job.batch_id), first))
+                back.append(job)
+        turn.shard = without(turn.shard, back)
+
+    def _not_submitted_yet(self, jobs: Sequence[Job]) -> list[Job]:
+        """Takes out the batches that have been submitted already, which wait again to be recalled.
+
+        A worker that was lost before its state was kept may have submitted them, or another `Extract` that shares the
+        journal.
+        """
+        turn, step = self._turn, self._step
+        own = [job for job in jobs if job.batch_id in step.admitted]
+        others = [job for job in jobs if job.batch_id not in step.admitted]
+        step.admitted.difference_update(job.batch_id for job in own)
+        if others:
+            step.journal.refresh()
+        known = [job for job in own if step.journal.is_taken(turn.held[job.batch_id])]
+        known += [job for job in others if step.journal.is_ahead(job, turn.held[job.batch_id])]
+        for job in known:
+            turn.wait_again(turn.held.take(job.batch_id))
+        turn.shard = without(turn.shard, known)
+        return [job for job in jobs if job not in known]
+
+    # -------------------------------------------------------------------------------------------- requests
+
+    def _submit(self, jobs: Sequence[Job]) -> list[Effect]:
+        turn, step = self._turn, self._step
+        effects: list[Effect] = []
+        while jobs:
+            if max(turn.shard.submits_from, turn.shard.parked_until) > clock.now():
+                break  # told to wait, or the quota is spent: the others keep their place, or are given up already
+            wanted, name = min(len(jobs), step.submits_at_once), jobs[0].batch_id
+            with Places(step.client.flow.submits, wanted, step.polling, name) as places:
+                turn.shard = delay_until(turn.shard, submits=places.next(clock.now()))
+                some, jobs = jobs[: places.count], jobs[places.count :]
+                whole, lost = self._read_again(some)
+                effects += lost
+                some = [job for job in some if job.batch_id in whole]
+                step.count(metrics.SUBMITS, len(some))
+                pairs = [(job, turn.held[job.batch_id]) for job in some]
+                step.journal.about_to_submit(pairs)
+                bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
+                exchanges = step.client.submit(bodies, step.journal.reply_came, at_once=step.journal.is_quick)
+                now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
+                for exchange in exchanges:
+                    places.observe(exchange, today)
+            decoded = [REPORTS.log_trouble("submit", decode_submit(exchange, today)) for exchange in exchanges]
+            results = list(zip(some, decoded, strict=True))
+            for metric, count in state_machine.counted(results).items():
+                step.count(metric, count)
+            turn.shard, more = state_machine.submitted_together(
+                turn.shard,
+                results,
+                now,
+                step.polling,
+                may_run=step.run_instead is not None,
+                may_repeat=step.may_repeat,
+            )
+            effects += more
+            for _, result in results:
+                if isinstance(result, Refused) and RULES[result.error.remedy].reach is Reach.UNSENT:
+                    step.client.quota.spend(result.error, turn.shard.parked_until)
+        return effects
+
+    def _read_again(self, jobs: Sequence[Job]) -> tuple[dict[str, Documents], list[Effect]]:
+        """The documents of batches, all of their files read at once; batches that cannot be sent whole are left out."""
+        turn = self._turn
+        whole = {job.batch_id: batches.decode(turn.held[job.batch_id]) for job in jobs}
+        # A document that travels as a reference is one of the others.
+        read = iter(self._step.read_again([other for batch in whole.values() for other in batch.others.values()]))
+        effects: list[Effect] = []
+        for job in jobs:
+            documents = whole[job.batch_id]
+            others = dict(zip(documents.others, read, strict=False))
+            whole[job.batch_id] = documents.with_others(others)
+            lost = {index: document.failure for index, document in others.items() if document.failure}
+            if lost:
+                del whole[job.batch_id]
+                turn.shard, more = state_machine.unread(turn.shard, job, lost, clock.now(), self._step.polling)
+                effects += more
+        return whole, effects
+
+    def _body(self, job: Job, blob: bytes, documents: Documents) -> bytes:
+        names = references(job.batch_id, len(documents))
+        return encode_submit(self._step.prompt.requests(documents, names, batches.head(blob).form))
+
+    def _poll(self, jobs: Sequence[Job]) -> Generator[Sequence[Reply], None, list[Effect]]:
+        """Polls jobs and lets those go that have finished, some while the others' replies are still coming."""
+        turn, step = self._turn, self._step
+        effects: list[Effect] = []
+        while jobs and turn.shard.polls_from <= clock.now():  # told to wait: the others are polled then
+            wanted, name = min(len(jobs), _POLLS_AT_ONCE), jobs[0].batch_id
+            with Places(step.client.flow.polls, wanted, step.polling, name) as places:
+                turn.shard = delay_until(turn.shard, polls=places.next(clock.now()))
+                some, jobs = jobs[: places.count], jobs[places.count :]
+                step.count(metrics.POLLS, len(some))
+                finished: list[Finish] = []
+                for index, exchange in step.client.poll([job.request_id or "" for job in some]):
+                    now, today = clock.now(), time.time()
+                    places.observe(exchange, today)
+                    # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
+                    if finished and not fit_together(finished, exchange):
+                        yield from turn.finish(finished)
+                        finished = []
+                    job = some[index]
+                    result = REPORTS.log_trouble("poll", decode_poll(exchange, today, job.request_id))
+                    turn.shard, more = state_machine.polled(turn.shard, job, result, now, step.polling)
+                    for effect in more:
+                        if isinstance(effect, FinishSome):
+                            finished += turn.split_off(effect)
+                        elif isinstance(effect, Finish):
+                            finished.append(effect)
+                        else:
+                            effects.append(effect)
+                yield from turn.finish(finished)
+        return effects
