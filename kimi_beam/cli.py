@@ -148,25 +148,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kimi-beam {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    extract = commands.add_parser(
-        "extract",
-        help="documents to typed Parquet",
-        usage=_EXTRACT_USAGE,
-        description=_EXTRACT_HELP,
-        epilog=_EXTRACT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+
+    def add_run(name: str, short: str, usage: str, description: str, epilog: str) -> argparse.ArgumentParser:
+        """A command whose help is printed as it is written here."""
+        return commands.add_parser(
+            name,
+            help=short,
+            usage=usage,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    extract = add_run("extract", "documents to typed Parquet", _EXTRACT_USAGE, _EXTRACT_HELP, _EXTRACT_EPILOG)
     add_extract_options(extract, reads_documents=True)
-    redrive = commands.add_parser(
-        "redrive",
-        help="dead letters once more",
-        usage=_REDRIVE_USAGE,
-        description=_REDRIVE_HELP,
-        epilog=_REDRIVE_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    redrive = add_run("redrive", "dead letters once more", _REDRIVE_USAGE, _REDRIVE_HELP, _REDRIVE_EPILOG)
     chosen = redrive.add_argument_group("the dead letters")
     named = "run those with this {} again, retryable or not; repeatable (default: all that are retryable)"
     chosen.add_argument("--code", action="append", default=[], metavar="CODE", help=named.format("code"))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from kimi_beam.commands import console
 from kimi_beam.commands.beam_options import directory_among
-from kimi_beam.errors import KimiBeamError, UserError
+from kimi_beam.errors import KimiBeamError
 from kimi_beam.stream.account import Account
 from kimi_beam.stream.audit_files import account_of, files_without
 from kimi_beam.wire.printable import printable
@@ -28,12 +28,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         directory = directory_among(rest, "audit")
         found = account_of(directory)
         unread = files_without(directory, args.input) if args.input else None
-    except UserError as e:
-        console.say(str(e))
-        return 2
     except KimiBeamError as e:
-        console.say(str(e))
-        return 1
+        return console.fail(e)
     every = found.neither.num_rows
     found = found.read_until(_before(args.older_than))
     counts = {

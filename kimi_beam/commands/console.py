@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
+from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.wire.printable import printable
 
@@ -22,6 +23,16 @@ def say(message: str) -> None:
     """Writes one line to stderr, named as Unix programs name themselves."""
     sys.stderr.write(f"kimi-beam: {printable(message)}\n")
     sys.stderr.flush()
+
+
+def fail(error: KimiBeamError | OSError) -> int:
+    """Says what ended a command.
+
+    Returns:
+        The exit code: 2 for a mistake of the user's, else 1.
+    """
+    say(str(error) if isinstance(error, KimiBeamError) else " ".join(str(error).split())[:300])
+    return 2 if isinstance(error, UserError) else 1
 
 
 def put(line: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from kimi_beam.commands import console
 from kimi_beam.commands.beam_options import directory_among
-from kimi_beam.errors import KimiBeamError, UserError
+from kimi_beam.errors import KimiBeamError
 from kimi_beam.files.lease import lease
 from kimi_beam.journal.files import contents, existing, forget
 
@@ -45,9 +45,5 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             for path in forget(directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
                 console.put(path)
         return 0
-    except UserError as e:
-        console.say(str(e))
-        return 2
     except (KimiBeamError, OSError) as e:  # Beam's own errors of files are OSErrors
-        console.say(" ".join(str(e).split())[:300])
-        return 1
+        return console.fail(e)

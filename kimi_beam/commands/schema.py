@@ -29,8 +29,7 @@ def run(args: argparse.Namespace) -> int:
                 _diff(args.old, args.new) if args.action == "diff" else _show(args.file, args.formats, sent=args.sent)
             )
     except UserError as e:
-        console.say(str(e))
-        return 2
+        return console.fail(e)
 
 
 def _show(source: str, formats: Formats, *, sent: bool) -> int:

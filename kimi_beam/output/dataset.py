@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.beam_extensions.document_coder import Documents
 from kimi_beam.beam_extensions.element_types import TypedTransform, check_type
+from kimi_beam.beam_extensions.steps import Steps
 from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, OutputError
 from kimi_beam.files import whole_files
 from kimi_beam.files.filesystems import FileSystems
@@ -91,7 +92,7 @@ class WriteDataset(TypedTransform):
         check_columns(self._directory, self._schema)
         self._documents, self._left = documents, left
         self.staging = whole_files.new_staging(self._directory)
-        self._commit = Commit(
+        self._commit = DatasetCommit(
             rows=Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging),
             letters=Target(FileSystems.join(self._directory, "dead-letters"), dead_letter_lines.SUFFIX, self.staging),
             schema=self._schema,
@@ -107,8 +108,10 @@ class WriteDataset(TypedTransform):
         check_type(f"{self.label}(left=…)", self._left, DeadLetter)
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
-        staged_rows = extractions | "Extractions" >> _StageParquet(self._commit.rows, self._schema)
-        staged_letters = failed | "DeadLetters" >> _StageDeadLetters(self._commit.letters)
+        stage_rows = Steps(lambda given: parquet.stage_parquet(given, self._commit.rows, self._schema, None))
+        stage_letters = Steps(lambda given: dead_letters.stage_dead_letters(given, self._commit.letters))
+        staged_rows = extractions | "Extractions" >> stage_rows.with_output_types(Staged)
+        staged_letters = failed | "DeadLetters" >> stage_letters.with_output_types(Staged)
         parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in(), **self._left_by_code()}
         return parts | "Gather" >> staging.Gather() | "Commit" >> beam.Map(self._commit).with_output_types(Summary)
 
@@ -170,28 +173,8 @@ class _CountMany(_Count):
         return Documents  # Beam cannot read annotations that are put off
 
 
-@beam.typehints.with_output_types(Staged)
-class _StageParquet(beam.PTransform):
-    def __init__(self, target: Target, schema: OutputSchema) -> None:
-        super().__init__()
-        self._target, self._schema = target, schema
-
-    def expand(self, extractions: beam.PCollection) -> beam.PCollection:
-        return parquet.stage_parquet(extractions, self._target, self._schema, None)
-
-
-@beam.typehints.with_output_types(Staged)
-class _StageDeadLetters(beam.PTransform):
-    def __init__(self, target: Target) -> None:
-        super().__init__()
-        self._target = target
-
-    def expand(self, failed: beam.PCollection) -> beam.PCollection:
-        return dead_letters.stage_dead_letters(failed, self._target)
-
-
 @dataclass(frozen=True)
-class Commit:
+class DatasetCommit:
     """Names everything that a run has staged, and writes its summary last. Safe to repeat.
 
     Attributes:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import apache_beam as beam
 import orjson
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.beam_extensions.arrival import Partition, partition_directory
 from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_element
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.whole_files import check_writable
+from kimi_beam.output.bundle_pieces import BundlePieces
 from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.output.staging import Commit, Stage, Target, Window
 from kimi_beam.report.summary import Summary
@@ -89,29 +88,17 @@ def _piece(dead_letter: DeadLetter, by: Partition) -> Piece:
     return partition_directory(dead_letter.document.arrival, by), (1, encode(dead_letter))
 
 
-class _Encode(beam.DoFn):
+class _Encode(BundlePieces[bytes]):
     """``DeadLetter -> bytes``: some lines at a time."""
 
-    def start_bundle(self) -> None:
-        self._lines: list[bytes] = []
-        self._bytes = 0
+    def __init__(self) -> None:
+        super().__init__(b"".join, _PIECE_BYTES)
 
-    def process(self, dead_letter: DeadLetter) -> Iterator[bytes]:
+    def process(self, dead_letter: DeadLetter) -> Iterable[bytes]:
         if not isinstance(dead_letter, DeadLetter):
             raise wrong_element("WriteDeadLetters", dead_letter, DeadLetter)
         line = encode(dead_letter)
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes >= _PIECE_BYTES:
-            yield self._flush()
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._lines:
-            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
-
-    def _flush(self) -> bytes:
-        lines, self._lines, self._bytes = self._lines, [], 0
-        return b"".join(lines)
+        return self.put(line, len(line))
 
 
 def write(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:

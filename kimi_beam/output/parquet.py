@@ -19,6 +19,7 @@ from kimi_beam.beam_extensions.arrival import Partition, partition_directory
 from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_element
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.whole_files import check_writable
+from kimi_beam.output.bundle_pieces import BundlePieces
 from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
 from kimi_beam.output.staging import Commit, Stage, Target, Window, WriteFile
 from kimi_beam.report.summary import Summary
@@ -115,54 +116,30 @@ def _files(extractions: beam.PCollection) -> int:
     return max(1, *(int(known.get(name) or 1) for name in ("direct_num_workers", "parallelism", "max_num_workers")))
 
 
-class _Encode(beam.DoFn):
+class _Encode(BundlePieces[Extraction]):
     """``Extraction -> bytes``: some rows as an Arrow IPC stream; rows that settling made are taken as they are."""
 
     def __init__(self, schema: OutputSchema) -> None:
-        self._schema = schema
+        super().__init__(partial(encode, schema=schema), _PIECE_ROWS)
 
-    def start_bundle(self) -> None:
-        self._pending: list[Extraction] = []
-
-    def process(self, extraction: Extraction) -> Iterator[bytes]:
+    def process(self, extraction: Extraction) -> Iterable[bytes]:
         if not isinstance(extraction, Extraction):
             raise wrong_element("WriteParquet", extraction, Extraction)
-        self._pending.append(extraction)
-        if len(self._pending) >= _PIECE_ROWS:
-            yield self._flush()
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._pending:
-            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
-
-    def _flush(self) -> bytes:
-        pending, self._pending = self._pending, []
-        return encode(pending, self._schema)
+        return self.put(extraction, 1)
 
 
-class _EncodeBatches(beam.DoFn):
+class _EncodeBatches(BundlePieces[pa.RecordBatch]):
     """``RecordBatch -> bytes``: some rows as an Arrow IPC stream."""
 
     def __init__(self, schema: OutputSchema) -> None:
-        self._schema = schema
+        super().__init__(partial(_encode_batches, schema=schema), _PIECE_ROWS)
 
-    def start_bundle(self) -> None:
-        self._pending: list[pa.RecordBatch] = []
-        self._rows = 0
+    def process(self, batch: pa.RecordBatch) -> Iterable[bytes]:
+        return self.put(batch, batch.num_rows)
 
-    def process(self, batch: pa.RecordBatch) -> Iterator[bytes]:
-        self._pending.append(batch)
-        self._rows += batch.num_rows
-        if self._rows >= _PIECE_ROWS:
-            yield self._flush()
 
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._pending:
-            yield WindowedValue(self._flush(), GlobalWindow().max_timestamp(), [GlobalWindow()])
-
-    def _flush(self) -> bytes:
-        pending, self._pending, self._rows = self._pending, [], 0
-        return as_stream(pa.Table.from_batches(pending, rows.file_schema(self._schema)).combine_chunks())
+def _encode_batches(batches: list[pa.RecordBatch], schema: OutputSchema) -> bytes:
+    return as_stream(pa.Table.from_batches(batches, rows.file_schema(schema)).combine_chunks())
 
 
 class EncodeParts(beam.DoFn):

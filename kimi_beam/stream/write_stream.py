@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -12,6 +13,7 @@ from apache_beam.coders import BooleanCoder
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from kimi_beam.beam_extensions.element_types import TypedTransform, check_type
+from kimi_beam.beam_extensions.steps import Steps
 from kimi_beam.errors import ConfigError
 from kimi_beam.files import whole_files
 from kimi_beam.files.filesystems import FileSystems
@@ -82,7 +84,7 @@ class WriteStream(TypedTransform):
         super().__init__()
         self._directory = check_output(directory, overwrite=False)
         self._schema = OutputSchema(schema)
-        self._asked = model, self._schema.hash, price
+        self._model, self._price = model, price
         self._rolling = rolling
         self._documents = documents
 
@@ -96,52 +98,27 @@ class WriteStream(TypedTransform):
             kind: Target(FileSystems.join(self._directory, kind), form.suffix, staged)
             for kind, form in self._forms().items()
         }
+        rolling = self._rolling
+        write_rows = Steps(lambda given: parquet.write_parts(given, targets[EXTRACTIONS], self._schema, rolling))
+        write_letters = Steps(lambda given: dead_letters.write_parts(given, targets[DEAD_LETTERS], rolling))
         written = [
-            extractions | "Extractions" >> _Rows(targets[EXTRACTIONS], self._schema, self._rolling),
-            failed | "DeadLetters" >> _Letters(targets[DEAD_LETTERS], self._rolling),
+            extractions | "Extractions" >> write_rows.with_output_types(Part),
+            failed | "DeadLetters" >> write_letters.with_output_types(Part),
         ]
         if self._documents is not None:
-            written.append(self._documents | "Documents" >> _CameIn(targets[DOCUMENTS], self._rolling))
+            write_came_in = Steps(lambda given: came_in.write_came_in(given, targets[DOCUMENTS], rolling))
+            written.append(self._documents | "Documents" >> write_came_in.with_output_types(Part))
+        summaries = PartitionSummaries(self._directory, self._forms(), self._model, self._schema.hash, self._price)
         return (
             written
             | "Flatten" >> beam.Flatten().with_output_types(Part)
             | "ByPartition" >> beam.Map(_keyed).with_output_types(tuple[str, str])
-            | "Summarise" >> beam.ParDo(_Summarise(self._directory, self._forms(), self._asked)).with_output_types(str)
+            | "Summarise" >> beam.ParDo(_Summarise(summaries)).with_output_types(str)
         )
 
     def _forms(self) -> dict[str, Format]:
         forms = {EXTRACTIONS: parquet.parts_format(self._schema), DEAD_LETTERS: dead_letters.PARTS}
         return forms if self._documents is None else {**forms, DOCUMENTS: came_in.PARTS}
-
-
-@beam.typehints.with_output_types(Part)
-class _Rows(beam.PTransform):
-    def __init__(self, target: Target, schema: OutputSchema, rolling: Rolling) -> None:
-        super().__init__()
-        self._arguments = target, schema, rolling
-
-    def expand(self, extractions: beam.PCollection) -> beam.PCollection:
-        return parquet.write_parts(extractions, *self._arguments)
-
-
-@beam.typehints.with_output_types(Part)
-class _Letters(beam.PTransform):
-    def __init__(self, target: Target, rolling: Rolling) -> None:
-        super().__init__()
-        self._arguments = target, rolling
-
-    def expand(self, failed: beam.PCollection) -> beam.PCollection:
-        return dead_letters.write_parts(failed, *self._arguments)
-
-
-@beam.typehints.with_output_types(Part)
-class _CameIn(beam.PTransform):
-    def __init__(self, target: Target, rolling: Rolling) -> None:
-        super().__init__()
-        self._arguments = target, rolling
-
-    def expand(self, documents: beam.PCollection) -> beam.PCollection:
-        return came_in.write_came_in(documents, *self._arguments)
 
 
 def _keyed(part: Part) -> tuple[str, str]:
@@ -154,47 +131,58 @@ class _Summarise(beam.DoFn):
     TURN = ReadModifyWriteStateSpec("turn", BooleanCoder())
     """Never read: a step with state works on one partition one part after another, and two would undo each other."""
 
-    def __init__(self, directory: str, forms: dict[str, Format], asked: tuple[str, str, Price | None]) -> None:
-        self._directory, self._forms, self._asked = directory, forms, asked
+    def __init__(self, summaries: PartitionSummaries) -> None:
+        self._summaries = summaries
 
     def process(self, element: tuple[str, str], turn: Any = beam.DoFn.StateParam(TURN)) -> Iterator[str]:
-        yield summarise(self._directory, element[0], self._forms, self._asked)
+        yield self._summaries.write(element[0])
 
 
-def summarise(directory: str, partition: str, forms: dict[str, Format], asked: tuple[str, str, Price | None]) -> str:
-    """Sums up the files that are in a partition now: those that are gone or new since the last time included.
+@dataclass(frozen=True)
+class PartitionSummaries:
+    """The summaries of a stream's partitions.
 
-    Args:
-        directory: The output.
-        partition: Which.
-        forms: Each kind of file by its directory.
-        asked: The model, the schema's hash, and a price.
-
-    Returns:
-        The path of the summary.
+    Attributes:
+        directory: The output of the stream.
+        forms: The format of each kind of file, by the name of its directory.
+        model: The model that was asked, for the cost.
+        schema_hash: Of the schema that the extractions were made with.
+        price: Takes the place of the model's known price. None: the known one, if there is one.
     """
-    path: str = FileSystems.join(directory, _SUMMARIES, partition, FILE_NAME)
-    before = _files(path)
-    files: dict[str, Summary] = {}
-    for kind, form in forms.items():
-        for found in parts(FileSystems.join(directory, kind, partition), form.suffix):
-            name = f"{kind}/{FileSystems.split(found)[1]}"
-            if name in before:
-                files[name] = before[name]
-            else:
-                with FileSystems.open(found) as f:
-                    _, files[name] = form.read(f)
-    model, schema_hash, price = asked
-    total = sum(files.values(), Summary())
-    content = orjson.loads(to_json(total, model=model, schema_hash=schema_hash, price=price))
-    content = {key: value for key, value in content.items() if value is not None}
-    if DOCUMENTS in forms:
-        content = {"came_in": total.came_in, **content}
-    content |= dict(key.split("=", 1) for key in partition.split("/"))
-    content |= {"files": files, "version": _VERSION}
-    whole_files.make_directory(FileSystems.split(path)[0])
-    whole_files.write_whole(path, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    return path
+
+    directory: str
+    forms: dict[str, Format]
+    model: str
+    schema_hash: str
+    price: Price | None = None
+
+    def write(self, partition: str) -> str:
+        """Sums up the files that are in a partition now: those that are gone or new since the last time included.
+
+        Returns:
+            The path of the summary.
+        """
+        path: str = FileSystems.join(self.directory, _SUMMARIES, partition, FILE_NAME)
+        before = _files(path)
+        files: dict[str, Summary] = {}
+        for kind, form in self.forms.items():
+            for found in parts(FileSystems.join(self.directory, kind, partition), form.suffix):
+                name = f"{kind}/{FileSystems.split(found)[1]}"
+                if name in before:
+                    files[name] = before[name]
+                else:
+                    with FileSystems.open(found) as f:
+                        _, files[name] = form.read(f)
+        total = sum(files.values(), Summary())
+        content = orjson.loads(to_json(total, model=self.model, schema_hash=self.schema_hash, price=self.price))
+        content = {key: value for key, value in content.items() if value is not None}
+        if DOCUMENTS in self.forms:
+            content = {"came_in": total.came_in, **content}
+        content |= dict(key.split("=", 1) for key in partition.split("/"))
+        content |= {"files": files, "version": _VERSION}
+        whole_files.make_directory(FileSystems.split(path)[0])
+        whole_files.write_whole(path, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        return path
 
 
 def _files(path: str) -> dict[str, Summary]:

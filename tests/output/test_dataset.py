@@ -285,11 +285,11 @@ def _stage(
     letters: Sequence[int],
     *,
     overwrite: bool = True,
-    earlier: dataset.Commit | None = None,
-) -> tuple[dataset.Commit, dict[str, list[Any]]]:
+    earlier: dataset.DatasetCommit | None = None,
+) -> tuple[dataset.DatasetCommit, dict[str, list[Any]]]:
     """A commit and its argument, as the pipeline has them once everything is staged; or an earlier commit's again."""
     into = str(directory / f".staging-{uuid.uuid4().hex}")
-    commit = earlier or dataset.Commit(
+    commit = earlier or dataset.DatasetCommit(
         rows=Target(str(directory / "extractions"), ".parquet", into),
         letters=Target(str(directory / "dead-letters"), ".jsonl", into),
         schema=SCHEMA,

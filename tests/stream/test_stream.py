@@ -19,12 +19,12 @@ from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.output import parquet
 from kimi_beam.output.partitions import Format
 from kimi_beam.stream.audit_files import account_of
-from kimi_beam.stream.write_stream import summarise
+from kimi_beam.stream.write_stream import PartitionSummaries
 from kimi_beam.types import DeadLetter, Extraction
 
 
 def summed(directory: Path, forms: dict[str, Format] = FORMS) -> dict[str, Any]:
-    path = Path(summarise(str(directory), AT_NOON, forms, (MODEL, SCHEMA.hash, None)))
+    path = Path(PartitionSummaries(str(directory), forms, MODEL, SCHEMA.hash).write(AT_NOON))
     assert path == directory / "summaries" / AT_NOON / "summary.json"
     content: dict[str, Any] = json.loads(path.read_text())
     return content
