@@ -113,7 +113,11 @@ class WriteDataset(TypedTransform):
         staged_rows = extractions | "Extractions" >> stage_rows.with_output_types(Staged)
         staged_letters = failed | "DeadLetters" >> stage_letters.with_output_types(Staged)
         parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in(), **self._left_by_code()}
-        return parts | "Gather" >> staging.Gather() | "Commit" >> beam.Map(self._commit).with_output_types(Summary)
+        return (
+            parts
+            | "Gather" >> staging.Gather()
+            | "Commit" >> beam.Map(self._commit.name_all).with_output_types(Summary)
+        )
 
     def clear_unfinished(self) -> None:
         """Removes what a run that died while it named its files left: without a summary it is no result."""
@@ -197,8 +201,8 @@ class DatasetCommit:
     overwrite: bool
     emulated: bool
 
-    def __call__(self, gathered: dict[str, list[Any]]) -> Summary:
-        """Names the files.
+    def name_all(self, gathered: dict[str, list[Any]]) -> Summary:
+        """Names the files and writes the summary.
 
         Args:
             gathered: By name: ``rows`` and ``letters``, the staged files; ``came_in``, how many documents came in, by

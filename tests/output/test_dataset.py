@@ -310,11 +310,11 @@ def _stage(
 def test_committing_again_changes_nothing(tmp_path: Path, rows: int, letters: int) -> None:
     commit, gathered = _stage(tmp_path, range(rows), range(letters))
     assert names(tmp_path) == []
-    summary = commit(gathered)
+    summary = commit.name_all(gathered)
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
     assert list(before) == NAMES
     for _ in range(2):
-        assert commit(gathered) == summary
+        assert commit.name_all(gathered) == summary
         assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
         assert staged(tmp_path) == []
 
@@ -325,7 +325,7 @@ def test_the_summary_comes_last_and_goes_first(tmp_path: Path) -> None:
     Path(gathered["letters"][0].temporary).unlink()
     (tmp_path / NAMES[0]).unlink()
     with pytest.raises(FileNotFoundError, match="is gone"):
-        commit(gathered)
+        commit.name_all(gathered)
     assert names(tmp_path) == [NAMES[1]]  # the rows are named, but nothing says that the run is finished
     assert numbers(tmp_path) == [1, 2]
     dataset.check_output(str(tmp_path), overwrite=False)
@@ -379,10 +379,10 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 
 def test_a_run_that_is_done_once_more_after_its_end_keeps_its_first_result(tmp_path: Path) -> None:
     commit, gathered = _stage(tmp_path, range(3), [1], overwrite=False)
-    commit(gathered)
+    commit.name_all(gathered)
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
     _, again = _stage(tmp_path, range(3), [1], earlier=commit)
-    commit(again)  # raises for ever where the runner restarts what failed
+    commit.name_all(again)  # raises for ever where the runner restarts what failed
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
     assert staged(tmp_path) == []
 
@@ -391,7 +391,7 @@ def test_a_run_that_finished_meanwhile_is_not_replaced_unasked(tmp_path: Path) -
     commit, gathered = _stage(tmp_path, range(3), [], overwrite=False)
     write(tmp_path, [7])
     with pytest.raises(KimiBeamError, match="another run has finished"):
-        commit(gathered)
+        commit.name_all(gathered)
     assert numbers(tmp_path) == [7]
 
 
