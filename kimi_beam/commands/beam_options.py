@@ -50,6 +50,11 @@ def directory_among(rest: Sequence[str], command: str) -> str:
 def _split(rest: Sequence[str], command: str) -> tuple[list[str], list[str]]:
     """Parts inputs from Beam's options, wherever they stand.
 
+    Beam 2.77 has no public way to learn which words are options with their values: its own parser drops what it does
+    not know, inputs and misspelt options alike. So the options are declared on a parser of our own, by the private
+    method that Beam's parser calls on each class of options (`PipelineOptions.get_all_options`). A Beam that declares
+    them otherwise fails ``tests/commands/test_beam_options.py``.
+
     Args:
         rest: What the command's own parser left over, in order.
         command: Whose help says what there is.

@@ -174,7 +174,10 @@ def _interruptible(ready: Run, output: str, *, journal: bool) -> Iterator[None]:
         if ready.is_local:
             ready.clear()
         ready.release()
-        # Worker threads may be waiting for the service: nothing of theirs is kept. Runners end their own processes.
+        # Python's usual end would wait for the worker threads, which may be waiting for the service, and nothing of
+        # theirs is kept. But Beam 2.77 ends its job servers (Prism, Flink's) and cancels their jobs by functions that
+        # it registers with `atexit`, and `os._exit` calls none of these: so they are called here, by a private function
+        # of Python's, as there is no public one. They get three seconds. tests/commands/test_beam_options.py holds it.
         threading.Timer(3.0, os._exit, [128 + number]).start()
         atexit._run_exitfuncs()
         os._exit(128 + number)
