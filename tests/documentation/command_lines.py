@@ -50,13 +50,12 @@ def beams_options() -> frozenset[str]:
     """The options of all of Beam's runners that this process knows."""
     from apache_beam.options import pipeline_options as module
 
-    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, PipelineOptions)]
     names: set[str] = set()
-    for kind in kinds:
-        parser = _Collecting()
-        if "_add_argparse_args" in vars(kind):
-            kind._add_argparse_args(parser)  # type: ignore[attr-defined]
-        names |= parser.names
+    for kind in vars(module).values():
+        if isinstance(kind, type) and issubclass(kind, PipelineOptions) and "_add_argparse_args" in vars(kind):
+            parser = _Collecting()
+            vars(kind)["_add_argparse_args"].__func__(kind, parser)
+            names |= parser.names
     # Those of the Flink runner are the job server's, which tells them when it is asked for a job.
     return (
         frozenset(names)
