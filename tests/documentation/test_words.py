@@ -15,6 +15,7 @@ from fenced_blocks import PAGES, blocks, prose
 import kimi_beam as kb
 from kimi_beam.types import Code, Stage
 
+DESIGN = ROOT / "kimi_beam" / "DESIGN.md"
 OTHERS = {
     *("--source", "--model-name", "--events"),  # wrangler's
     *("--file", "--tag", "--image", "--sdk-language", "--metadata-file"),  # docker's and gcloud's
@@ -98,13 +99,16 @@ _FILE = re.compile(r"\b(?:kimi_beam|tests|pipelines|schemas|docs)/[\w./-]+\.(?:p
 _IN_FILE = re.compile(r"`(\w+)`(?:,\s+`(\w+)`)? in\s+`((?:kimi_beam|tests)/[\w/]+\.py)`")
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "kimi_beam" / "DESIGN.md"], ids=_named)
+with_the_design = pytest.mark.parametrize("page", [*PAGES, DESIGN], ids=_named)
+
+
+@with_the_design
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     named = set(_FILE.findall(page.read_text()))
     assert sorted(name for name in named if not (ROOT / name).is_file()) == []
 
 
-@each_page
+@with_the_design
 def test_what_a_page_finds_in_a_file_is_defined_there(page: Path) -> None:
     for *names, path in _IN_FILE.findall(page.read_text()):
         text = (ROOT / path).read_text()
