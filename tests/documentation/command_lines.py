@@ -29,6 +29,15 @@ def words(line: str) -> list[str]:
 
 
 @cache
+def _help_of(command: str) -> str:
+    known = {parser.prog: help_of(parser) for parser in kimi_beam_commands()}
+    if command.startswith("pipelines/"):
+        name = command.removeprefix("pipelines/").removesuffix(".py")
+        known |= {command: help_of_program(name)} if name in PROGRAMS else {}
+    return known[command]
+
+
+@cache
 def options_of(command: str) -> frozenset[str]:
     """The options that a command of ours names in its ``--help``.
 
@@ -38,11 +47,7 @@ def options_of(command: str) -> frozenset[str]:
     Raises:
         KeyError: There is no such command.
     """
-    known = {parser.prog: help_of(parser) for parser in kimi_beam_commands()}
-    if command.startswith("pipelines/"):
-        name = command.removeprefix("pipelines/").removesuffix(".py")
-        known |= {command: help_of_program(name)} if name in PROGRAMS else {}
-    return frozenset(_OPTION.findall(known[command]))
+    return frozenset(_OPTION.findall(_help_of(command)))
 
 
 @cache
@@ -103,7 +108,7 @@ def unknown_options(line: str) -> list[str]:
     if command == "make":
         targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         return [word for word in words(line)[1:] if "=" not in word and word not in targets]
-    takes_beams = command.startswith("pipelines/") or command in ("kimi-beam extract", "kimi-beam redrive")
+    takes_beams = "[Beam options]" in _help_of(command) or command.startswith("pipelines/")
     known = options_of(command) | (beams_options() if takes_beams else frozenset())
     named = [word.partition("=")[0] for word in words(line) if word.startswith("--")]
     return [name for name in named if name not in known]
