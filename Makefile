@@ -76,7 +76,7 @@ test-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER) ## tests on a real Flink cluste
 
 test-azure: $(READY) $(AZURITE) ## tests of Azure's object store (needs Node.js)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[azure]'
-	KIMI_BEAM_AZURITE='$(AZURITE)/node_modules/.bin/azurite-blob' $(BIN)/python -m pytest tests/io/test_azure.py
+	KIMI_BEAM_AZURITE='$(AZURITE)/node_modules/.bin/azurite-blob' $(BIN)/python -m pytest tests/files/test_azure.py
 
 # Each is made aside and renamed: what stands under its name is whole.
 $(PRISM):

@@ -176,7 +176,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),
         ("cost", _cost(summary)),
-        *((("maybe paid twice", f"{twice} documents (README: what is paid for, and when twice)"),) if twice else ()),
+        *((("maybe paid twice", f"{twice} documents (docs/howto/money.md says when that happens)"),) if twice else ()),
         *((("unnamed keys", f"in {unnamed} rows, kept in _additional (--closed refuses them)"),) if unnamed else ()),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
         *(("written", path) for path in files),
