@@ -30,7 +30,7 @@ def words(line: str) -> list[str]:
 
 @cache
 def _help_of(command: str) -> str:
-    known = {parser.prog: help_of(parser) for parser in kimi_beam_commands()}
+    known: dict[str, str] = {parser.prog: help_of(parser) for parser in kimi_beam_commands()}
     if command.startswith("pipelines/"):
         name = command.removeprefix("pipelines/").removesuffix(".py")
         known |= {command: help_of_program(name)} if name in PROGRAMS else {}
