@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from kimi_beam.schema.cells import Boolean, Bytes, Category, Column, Json, Text
 from kimi_beam.schema.columns import List, Map, Member, Record, Tuple, Union
+from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.numeric import Digits, Float, Integer
-from kimi_beam.schema.overrides import forced
-from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.overrides import chosen_column
 from kimi_beam.schema.shapes import ALL, Shape, Term, joined
 from kimi_beam.schema.temporal import Date, DateTime, LocalDateTime, LocalTime
 
@@ -71,12 +71,12 @@ class Plan:
 
     Attributes:
         root: The record whose members are the table's columns.
-        whole: Whether the only member of the root is the whole instance (the column ``_value``).
+        is_value: Whether the only member of the root is the whole instance (the column ``_value``).
         leaves: The type of each place, in order.
     """
 
     root: Record
-    whole: bool
+    is_value: bool
     leaves: Sequence[Leaf]
 
 
@@ -92,10 +92,10 @@ def plan(shapes: Shapes, root: Term, *, keep_nulls: bool = True) -> Plan:
         SchemaError: An ``x-arrow-type`` is unknown, or does not fit its place.
     """
     planner = None
-    for depth, again in _ATTEMPTS:
+    for depth, repeats in _ATTEMPTS:
         # An attempt whose limits the last one did not reach would end in the same way.
-        if planner is None or depth <= planner.deepest or (again < planner.again and planner.recurses):
-            planner = _Planner(shapes, depth, again, _MAX_COLUMNS, keep_nulls=keep_nulls)
+        if planner is None or depth <= planner.deepest or (repeats < planner.repeats and planner.recurses):
+            planner = _Planner(shapes, depth, repeats, _MAX_COLUMNS, keep_nulls=keep_nulls)
             try:
                 return planner.plan(root)
             except _TooManyError:
@@ -105,9 +105,9 @@ def plan(shapes: Shapes, root: Term, *, keep_nulls: bool = True) -> Plan:
 
 
 class _Planner:
-    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None, *, keep_nulls: bool) -> None:
+    def __init__(self, shapes: Shapes, depth: int, repeats: int, max_columns: int | None, *, keep_nulls: bool) -> None:
         self._keep_nulls = keep_nulls
-        self._shapes, self._depth, self.again, self._most = shapes, depth, again, most
+        self._shapes, self._depth, self.repeats, self._max_columns = shapes, depth, repeats, max_columns
         self._leaves: list[Leaf] = []
         self.deepest, self.recurses = 0, False
 
@@ -123,99 +123,98 @@ class _Planner:
 
     # -------------------------------------------------------------------------------------------- one place
 
-    def _column(self, term: Term, above: tuple[Shape, ...], at: str) -> Column:
+    def _column(self, term: Term, above: tuple[Shape, ...], path: str) -> Column:
         shape = self._shapes.of(term)
         if shape.arrow is not None:
-            return self._leaf(
-                at, forced(shape.arrow, shape, at, local=self._shapes.local_times), f"x-arrow-type {shape.arrow}"
-            )
+            column = chosen_column(shape.arrow, shape, path, local=self._shapes.local_times)
+            return self._leaf(path, column, f"x-arrow-type {shape.arrow}")
         kinds = shape.likely
         if shape.format == "decimal" and "number" in kinds and kinds <= {"number", "string"} and shape.values is None:
-            return self._leaf(at, Digits(_DECIMAL, text="string" in kinds), "format decimal")
+            return self._leaf(path, Digits(_DECIMAL, text="string" in kinds), "format decimal")
         if len(kinds) > 1 and shape.kinds != ALL:
-            return self._union(shape, above, at)
+            return self._union(shape, above, path)
         if len(kinds) != 1:
-            return self._json(at, _why_json(shape))
+            return self._json(path, _why_json(shape))
         (kind,) = kinds
-        return self._of_kind(kind, shape, above, at)
+        return self._of_kind(kind, shape, above, path)
 
-    def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+    def _of_kind(self, kind: str, shape: Shape, above: tuple[Shape, ...], path: str) -> Column:
         if kind in ("object", "array"):
             self.deepest = max(self.deepest, len(above))
             times = _times(shape, above)
             self.recurses = self.recurses or times > 0
-            if times > self.again:
-                return self._json(at, "it contains itself")
+            if times > self.repeats:
+                return self._json(path, "it contains itself")
             if len(above) >= self._depth:
-                return self._json(at, "too deep for so many columns")
+                return self._json(path, "too deep for so many columns")
             build = self._object if kind == "object" else self._array
-            return build(shape, (*above, shape), at)
+            return build(shape, (*above, shape), path)
         column, why = _scalar(kind, shape, local=self._shapes.local_times)
-        return self._leaf(at, column, why)
+        return self._leaf(path, column, why)
 
-    def _leaf(self, at: str, column: Column, why: str) -> Column:
-        self._leaves.append(Leaf(at, column.type, why))
-        if self._most is not None and len(self._leaves) > self._most:
+    def _leaf(self, path: str, column: Column, why: str) -> Column:
+        self._leaves.append(Leaf(path, column.type, why))
+        if self._max_columns is not None and len(self._leaves) > self._max_columns:
             raise _TooManyError
         return column
 
-    def _json(self, at: str, why: str) -> Column:
-        return self._leaf(at, Json(), why)
+    def _json(self, path: str, why: str) -> Column:
+        return self._leaf(path, Json(), why)
 
-    def _union(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+    def _union(self, shape: Shape, above: tuple[Shape, ...], path: str) -> Column:
         """A struct with a field for each JSON type, if one of the types is more specific than JSON text."""
         before = len(self._leaves)
         columns = {
-            kind: self._of_kind(kind, replace(shape, kinds=frozenset([kind])), above, at)
+            kind: self._of_kind(kind, replace(shape, kinds=frozenset([kind])), above, path)
             for kind in _KINDS
             if kind in shape.likely
         }
         if any(_says_more(column.type) for column in columns.values()):
             return Union(columns)
         del self._leaves[before:]
-        return self._json(at, _why_json(shape))
+        return self._json(path, _why_json(shape))
 
     # -------------------------------------------------------------------------------------------- containers
 
-    def _object(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+    def _object(self, shape: Shape, above: tuple[Shape, ...], path: str) -> Column:
         if shape.members:
-            return Record(self._members(shape, above, at, frozenset()))
+            return Record(self._members(shape, above, path, frozenset()))
         if isinstance(shape.rest, Term):
-            item = self._column(shape.rest, above, f"{at}/*")
+            item = self._column(shape.rest, above, f"{path}/*")
             return Map(item, pa.field("value", item.type, metadata=_metadata(self._shapes.of(shape.rest), None)))
-        return self._json(at, "an object without named members" if shape.rest else "an object without members")
+        return self._json(path, "an object without named members" if shape.rest else "an object without members")
 
-    def _members(self, shape: Shape, above: tuple[Shape, ...], at: str, taken: frozenset[str]) -> list[Member]:
+    def _members(self, shape: Shape, above: tuple[Shape, ...], path: str, used_names: frozenset[str]) -> list[Member]:
         members = []
-        names = _names(shape.members, taken)
+        names = _names(shape.members, used_names)
         for name, term in shape.members.items():
-            column = self._column(term, above, f"{at}/{name.replace('~', '~0').replace('/', '~1')}")
+            column = self._column(term, above, f"{path}/{name.replace('~', '~0').replace('/', '~1')}")
             inner = self._shapes.of(term)
             required = name in shape.required
             # Only at the root: cells inside a struct are null if the struct itself is null.
             always = not above[1:] and required and above[0].kinds == {"object"}
-            never = always and not inner.null and column.holds_all()
+            never = always and not inner.null and column.fits_all_values()
             metadata = _metadata(inner, name if names[name] != name else None)
             field = pa.field(names[name], column.type, nullable=not never, metadata=metadata)
             same = inner.null and name not in shape.needed and not self._keep_nulls
             members.append(Member(name, field, column, required, inner.null, same))
         return members
 
-    def _array(self, shape: Shape, above: tuple[Shape, ...], at: str) -> Column:
+    def _array(self, shape: Shape, above: tuple[Shape, ...], path: str) -> Column:
         if shape.prefix and shape.items is None and len(shape.prefix) <= _MAX_PREFIX:
-            return Tuple(self._positions(shape, above, at))
+            return Tuple(self._positions(shape, above, path))
         terms = [*shape.prefix, *([shape.items] if shape.items else [])]
         if not terms:
-            item: Column = self._json(f"{at}/*", "items of any kind")
+            item: Column = self._json(f"{path}/*", "items of any kind")
             return List(item, pa.field("item", item.type))
         term = joined("either", terms)
-        item = self._column(term, above, f"{at}/*")
+        item = self._column(term, above, f"{path}/*")
         return List(item, pa.field("item", item.type, metadata=_metadata(self._shapes.of(term), None)))
 
-    def _positions(self, shape: Shape, above: tuple[Shape, ...], at: str) -> list[Member]:
+    def _positions(self, shape: Shape, above: tuple[Shape, ...], path: str) -> list[Member]:
         members = []
         for index, term in enumerate(shape.prefix):
-            column, inner = self._column(term, above, f"{at}/{index}"), self._shapes.of(term)
+            column, inner = self._column(term, above, f"{path}/{index}"), self._shapes.of(term)
             field = pa.field(f"_{index}", column.type, metadata=_metadata(inner, None))
             members.append(Member(index, field, column, index < shape.least, inner.null))
         return members
@@ -294,28 +293,28 @@ def _decimal(shape: Shape) -> pa.DataType | None:
     scale = max(0, -int(shape.step.normalize().as_tuple().exponent))
     if not 0 < scale <= 18:
         return None
-    whole = _WHOLE_DIGITS
+    whole_digits = _WHOLE_DIGITS
     if shape.low is not None and shape.high is not None:
         largest = max(abs(shape.low), abs(shape.high))
-        whole = min(whole, max(1, largest.adjusted() + 1)) if largest else 1
-    precision = min(_MAX_PRECISION, whole + scale)
+        whole_digits = min(whole_digits, max(1, largest.adjusted() + 1)) if largest else 1
+    precision = min(_MAX_PRECISION, whole_digits + scale)
     return pa.decimal128(precision, scale)
 
 
 # ------------------------------------------------------------------------------------------------ names
 
 
-def _names(properties: Mapping[str, Any], taken: frozenset[str]) -> dict[str, str]:
+def _names(properties: Mapping[str, Any], used_names: frozenset[str]) -> dict[str, str]:
     """The column name of each property: its own name if Parquet and SQL engines can hold it.
 
     Another, unused name is taken for a property with a name of `RESERVED`, with an empty name (DuckDB reads such a
     struct as a tuple) or with a NUL in its name (where engines cut it).
     """
     names = {}
-    used = {*properties, *taken}
+    used = {*properties, *used_names}
     for name in properties:
         column = name
-        if name in taken or not name or "\0" in name:
+        if name in used_names or not name or "\0" in name:
             column = f"{name.replace(chr(0), '_') or 'unnamed'}_"
             while column in used:
                 column += "_"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kimi_beam.schema import jsontext
-from kimi_beam.schema.aside import Aside, Place
+from kimi_beam.schema.additional import Additional, Place
 
 JSON = pa.json_(pa.string())
 Array: TypeAlias = Any
@@ -41,14 +41,14 @@ class Column(ABC):
     type: Any
 
     @abstractmethod
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
         """Converts values to an array of `type`. None, and values that are set aside, become null cells."""
 
     @abstractmethod
     def read(self, array: Array) -> list[Any]:
         """Converts an array back to values; a null cell gives None."""
 
-    def holds_all(self) -> bool:
+    def fits_all_values(self) -> bool:
         """Whether each value of its JSON type has a cell, so that none is ever set aside."""
         return False
 
@@ -63,7 +63,7 @@ class Cells(Column):
 
     raw: Any = None
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
         if self.raw is not None:
             try:
                 return self.finish(pa.array(values, self.raw), lambda: values)
@@ -74,7 +74,7 @@ class Cells(Column):
             cell = None if value is None else self.cell(value)
             if cell is UNFIT:
                 cell = None
-                self.unfit(value, place(index), aside)
+                self.unfit(value, place(index), additional)
             cells.append(cell)
         return self.array_of_cells(cells)
 
@@ -98,9 +98,9 @@ class Cells(Column):
         """The value in the form that `pyarrow.array` takes; `UNFIT` if the cell would not give the value back."""
         raise NotImplementedError
 
-    def unfit(self, value: Any, where: tuple[int, str], aside: Aside) -> None:
+    def unfit(self, value: Any, location: tuple[int, str], additional: Additional) -> None:
         """Sets a value aside that has no cell; some columns refuse it instead."""
-        aside.set_aside(where, value, suspect=True)
+        additional.set_aside(location, value, suspect=True)
 
     def read(self, array: Array) -> list[Any]:
         values: list[Any] = array.to_pylist()
@@ -122,7 +122,7 @@ class Text(Cells):
             return UNFIT
         return value
 
-    def holds_all(self) -> bool:
+    def fits_all_values(self) -> bool:
         return True
 
 
@@ -134,7 +134,7 @@ class Boolean(Cells):
     def cell(self, value: Any) -> Any:
         return value if type(value) is bool else UNFIT
 
-    def holds_all(self) -> bool:
+    def fits_all_values(self) -> bool:
         return True
 
 
@@ -185,13 +185,13 @@ class Json(Cells):
 
     type = JSON
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
         texts: list[bytes | None] = []
         for index, value in enumerate(values):
             try:
                 texts.append(None if value is None else jsontext.dumps(value))
             except (TypeError, ValueError, RecursionError) as e:
-                aside.refuse(place(index), "type", f"has no JSON text: {e}")
+                additional.refuse(place(index), "type", f"has no JSON text: {e}")
                 texts.append(None)
         # Made as binary and cast, because the UTF-8 of orjson is then checked once for the whole column.
         storage = pa.array(texts, pa.binary()).cast(pa.string())

@@ -48,7 +48,7 @@ class _Fields(NamedTuple):
     inputs: Mapping[str, tuple[str, ...]]
     """By field name, the keys that the field may be read from."""
     required: frozenset[str]
-    taken: frozenset[str]
+    all_inputs: frozenset[str]
     """All keys that any field may be read from."""
 
 
@@ -117,86 +117,92 @@ class ClassValues:
 
     # -------------------------------------------------------------------------------------------- values
 
-    def _json(self, value: Any, before: Any, dumped: Any, *, dumped_once: bool = False) -> Any:
+    def _json(self, value: Any, original: Any, dumped: Any, *, dumped_once: bool = False) -> Any:
         kind = type(value)
         if value is None or kind is bool or (kind is str and value.isascii()):
             return value
-        if kind is type(before) and kind in _PLAIN_NUMBERS and value == before:
-            return before
+        if kind is type(original) and kind in _PLAIN_NUMBERS and value == original:
+            return original
         if isinstance(value, Enum):
-            return self._json(value.value, before, dumped, dumped_once=dumped_once)
+            return self._json(value.value, original, dumped, dumped_once=dumped_once)
         if isinstance(value, str):
             return _text(value)
         if isinstance(value, (int, float, Decimal)):
-            return _number(value, before)
-        if isinstance(value, BaseModel) and not isinstance(value, RootModel) and not isinstance(before, str):
-            return self._object(value, before, dumped, dumped_once)
+            return _number(value, original)
+        if isinstance(value, BaseModel) and not isinstance(value, RootModel) and not isinstance(original, str):
+            return self._object(value, original, dumped, dumped_once)
         if isinstance(value, datetime.timedelta):
-            return _duration(value, before)
+            return _duration(value, original)
         if isinstance(value, _IN_TIME):
             # "10:00:00.500000" loses its last zeros, because columns give fractions back without them.
             return _ZEROS.sub("", pydantic_core.to_jsonable_python(value), count=1)
         if isinstance(value, _AS_TEXT):
             return str(value)
         if isinstance(value, RootModel):
-            return self._json(value.root, before, dumped, dumped_once=dumped_once)
+            return self._json(value.root, original, dumped, dumped_once=dumped_once)
         if hasattr(value, "get_secret_value"):
-            return self._json(value.get_secret_value(), before, _ABSENT, dumped_once=dumped_once)
-        if isinstance(dumped, str) and isinstance(before, str) and not isinstance(value, bytes):
-            return _json_text(dumped, before)  # a field of pydantic's type Json, whose JSON is a string
-        if isinstance(before, str) and isinstance(value, (BaseModel, Mapping, list, tuple, Set)) and not dumped_once:
+            return self._json(value.get_secret_value(), original, _ABSENT, dumped_once=dumped_once)
+        if isinstance(dumped, str) and isinstance(original, str) and not isinstance(value, bytes):
+            return _json_text(dumped, original)  # a field of pydantic's type Json, whose JSON is a string
+        if isinstance(original, str) and isinstance(value, (BaseModel, Mapping, list, tuple, Set)) and not dumped_once:
             raise _NeedsDumpError
         if isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__"):
-            return self._object(value, before, dumped, dumped_once)
+            return self._object(value, original, dumped, dumped_once)
         if isinstance(value, Mapping):
-            return self._mapping(value, before, dumped, dumped_once)
+            return self._mapping(value, original, dumped, dumped_once)
         if isinstance(value, Set):
-            return _in_order([self._json(item, _ABSENT, _ABSENT) for item in value], before)
+            return _in_order([self._json(item, _ABSENT, _ABSENT) for item in value], original)
         if isinstance(value, (list, tuple, deque, Iterator)):
-            return self._array(list(value), before, dumped, dumped_once)
+            return self._array(list(value), original, dumped, dumped_once)
         if not dumped_once:
             raise _NeedsDumpError
         if dumped is _ABSENT:
             return pydantic_core.to_jsonable_python(value, fallback=_no_json)
         return dumped
 
-    def _array(self, items: list[Any], before: Any, dumped: Any, dumped_once: bool) -> list[Any]:
-        olds = before if isinstance(before, list) else []
+    def _array(self, items: list[Any], original: Any, dumped: Any, dumped_once: bool) -> list[Any]:
+        olds = original if isinstance(original, list) else []
         dumps = dumped if isinstance(dumped, list) else ()
 
-        def against(place: int, old: Any) -> Any:
-            return self._json(items[place], old, _at(dumps, place), dumped_once=dumped_once)
+        def against(index: int, old: Any) -> Any:
+            return self._json(items[index], old, _at(dumps, index), dumped_once=dumped_once)
 
-        found = [against(place, _at(olds, place)) for place in range(len(items))]
+        found = [against(index, _at(olds, index)) for index in range(len(items))]
         if not any(isinstance(old, dict) for old in olds):
             return found
         # A moved item keeps the keys that the class ignores, so each item has to be matched with its own original.
-        still = [place < len(olds) and jsontext.same(one, olds[place]) for place, one in enumerate(found)]
+        still = [index < len(olds) and jsontext.same(one, olds[index]) for index, one in enumerate(found)]
         if len(items) == len(olds) and all(still):
             return found
-        free = [place for place in range(len(olds)) if not (place < len(items) and still[place])]
-        for place in (place for place, same in enumerate(still) if not same):
-            moved = (old for old in free[:_MOST_MOVED] if jsontext.same(against(place, olds[old]), olds[old]))
-            source = next(moved, place if len(items) == len(olds) and place in free else None)
+        free = [index for index in range(len(olds)) if not (index < len(items) and still[index])]
+        for index in (index for index, same in enumerate(still) if not same):
+            moved = (old for old in free[:_MOST_MOVED] if jsontext.same(against(index, olds[old]), olds[old]))
+            source = next(moved, index if len(items) == len(olds) and index in free else None)
             if source is not None:
                 free.remove(source)
-            found[place] = against(place, _ABSENT if source is None else olds[source])
+            found[index] = against(index, _ABSENT if source is None else olds[source])
         return found
 
-    def _object(self, value: Any, before: Any, dumped: Any, dumped_once: bool) -> Any:
+    def _object(self, value: Any, original: Any, dumped: Any, dumped_once: bool) -> Any:
         fields = self._fields_of(type(value))
         given = {name: getattr(value, name) for name in fields.names if hasattr(value, name)}
         extra = getattr(value, "__pydantic_extra__", None) or {}
-        return self._members(fields, given, extra, before, dumped, dumped_once)
+        return self._members(fields, given, extra, original, dumped, dumped_once)
 
     def _members(
-        self, fields: _Fields, given: Mapping[str, Any], extra: Mapping[str, Any], before: Any, dumped: Any, once: bool
+        self,
+        fields: _Fields,
+        given: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        original: Any,
+        dumped: Any,
+        once: bool,
     ) -> dict[str, Any]:
-        old = before if isinstance(before, dict) else {}
+        old = original if isinstance(original, dict) else {}
         dumps = dumped if isinstance(dumped, dict) else {}
-        taken = fields.taken
+        all_inputs = fields.all_inputs
         # The keys keep the order of the answer, then follow new ones, so that an unchanged object stays the same.
-        found: dict[str, Any] = {key: item for key, item in old.items() if key not in taken and key not in extra}
+        found: dict[str, Any] = {key: item for key, item in old.items() if key not in all_inputs and key not in extra}
         for name, item in (*given.items(), *extra.items()):
             key = fields.names.get(name, name)
             was = old.get(key, _ABSENT)
@@ -207,14 +213,14 @@ class ClassValues:
                 found[key] = new
         return found
 
-    def _mapping(self, value: Mapping[Any, Any], before: Any, dumped: Any, dumped_once: bool) -> Any:
+    def _mapping(self, value: Mapping[Any, Any], original: Any, dumped: Any, dumped_once: bool) -> Any:
         for fields in self._typed_dicts:
             if fields.required <= value.keys() and any(name in fields.names for name in value):
                 given = {name: item for name, item in value.items() if name in fields.names}
                 extra = {name: item for name, item in value.items() if name not in fields.names}
                 if all(isinstance(name, str) for name in extra):
-                    return self._members(fields, given, extra, before, dumped, dumped_once)
-        old = before if isinstance(before, dict) else {}
+                    return self._members(fields, given, extra, original, dumped, dumped_once)
+        old = original if isinstance(original, dict) else {}
         found: dict[str, Any] = {}
         for key, item in value.items():
             text = key if type(key) is str else next(iter(_keys(key)))
@@ -293,12 +299,12 @@ def _fields(described: Any) -> _Fields:
         inputs[name] = (*dict.fromkeys((*(path[0] for path in paths if isinstance(path[0], str)), name)),)
         if field.get("required", True):
             required.append(name)
-    taken = frozenset(key for keys in inputs.values() for key in keys)
-    return _Fields(names, inputs, frozenset(required), taken)
+    all_inputs = frozenset(key for keys in inputs.values() for key in keys)
+    return _Fields(names, inputs, frozenset(required), all_inputs)
 
 
-def _at(values: Any, place: int) -> Any:
-    return values[place] if place < len(values) else _ABSENT
+def _at(values: Any, index: int) -> Any:
+    return values[index] if index < len(values) else _ABSENT
 
 
 def _text(value: str) -> str:
@@ -310,37 +316,37 @@ def _text(value: str) -> str:
     return text
 
 
-def _number(value: Any, before: Any) -> Any:
+def _number(value: Any, original: Any) -> Any:
     """The number as the model wrote it, unless the class changed it."""
-    if isinstance(before, (int, float, Decimal)) and not isinstance(before, bool) and _is_as_read(value, before):
-        return before
+    if isinstance(original, (int, float, Decimal)) and not isinstance(original, bool) and _is_as_read(value, original):
+        return original
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise NoJsonError(f"the class gave back {value}, which is no number in JSON")
-        if isinstance(before, str):
-            return before if _decimal(before) == value else str(value)
+        if isinstance(original, str):
+            return original if _decimal(original) == value else str(value)
         return jsontext.float_or_decimal(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise NoJsonError(f"the class gave back {value}, which is no number in JSON")
     return float(value) if isinstance(value, float) else int(value)
 
 
-def _is_as_read(value: Any, before: Any) -> bool:
+def _is_as_read(value: Any, original: Any) -> bool:
     """Whether the number is just what pydantic reads from the answer; it may read a decimal's digits as a float."""
-    if bool(value == before):
+    if bool(value == original):
         return True
     try:
-        return float(value) == float(before) and not isinstance(value, int)
+        return float(value) == float(original) and not isinstance(value, int)
     except (OverflowError, ValueError):
         return False
 
 
-def _duration(value: datetime.timedelta, before: Any) -> str:
+def _duration(value: datetime.timedelta, original: Any) -> str:
     """The duration as the model wrote it, unless the class changed it: pydantic would write years of 365 days."""
-    if isinstance(before, str):
+    if isinstance(original, str):
         with contextlib.suppress(ValueError):
-            if _DURATIONS.validate_python(before) == value:
-                return before
+            if _DURATIONS.validate_python(original) == value:
+                return original
     seconds = abs(value) // _SECOND
     fraction = f"{abs(value) % _SECOND // _MICROSECOND:06}".rstrip("0")
     days, hours, minutes, seconds = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60, seconds % 60
@@ -358,18 +364,19 @@ def _decimal(text: str) -> Decimal | None:
         return None
 
 
-def _json_text(dumped: str, before: str) -> str:
+def _json_text(dumped: str, original: str) -> str:
     try:
-        same = pydantic_core.from_json(dumped) == pydantic_core.from_json(before)
+        same = pydantic_core.from_json(dumped) == pydantic_core.from_json(original)
     except ValueError:
         return dumped
-    return before if same else dumped
+    return original if same else dumped
 
 
-def _in_order(items: list[Any], before: Any) -> list[Any]:
+def _in_order(items: list[Any], original: Any) -> list[Any]:
     """The items of a set in the order of the answer, new items last. A set's own order differs between processes."""
-    places = {jsontext.canonical(item): place for place, item in enumerate(before if isinstance(before, list) else ())}
-    return sorted(items, key=lambda item: (places.get(key := jsontext.canonical(item), len(places)), key))
+    originals = original if isinstance(original, list) else []
+    indices = {jsontext.canonical(item): index for index, item in enumerate(originals)}
+    return sorted(items, key=lambda item: (indices.get(key := jsontext.canonical(item), len(indices)), key))
 
 
 def _keys(key: Any) -> Mapping[str, Any]:

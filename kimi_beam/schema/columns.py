@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam.schema.aside import Aside, Place, entry, member, pointer
+from kimi_beam.schema.additional import Additional, Place, entry, member, pointer
 from kimi_beam.schema.cells import REFUSES, Array, Cells, Column
 
 _EMPTY: dict[Any, Any] = {}
@@ -62,35 +62,39 @@ class Record(Column):
         }
         self._raw = pa.struct([pa.field(name, column.raw) for name, column in self._cells.items()])
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        arrays, gaps = self.arrays(values, place, aside)
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
+        arrays, gaps = self.arrays(values, place, additional)
         mask = None if gaps is None else pa.array(gaps, pa.bool_())
         return pa.StructArray.from_arrays(arrays, fields=[m.field for m in self.members], mask=mask)
 
-    def arrays(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], Sequence[bool] | None]:
+    def arrays(
+        self, values: Sequence[Any], place: Place, additional: Additional
+    ) -> tuple[list[Array], Sequence[bool] | None]:
         """The array of each member, and which values are no objects; None if all are. Their cells are null."""
         # Each fast way decides whether it applies before it builds a nested column. Otherwise every way would build the
         # nested columns again, and so at every level.
-        for way in (self._of_full_objects, self._of_plain_objects):
-            mine = Aside()
+        for way in (self._split_full_objects, self._split_plain_objects):
+            mine = Additional()
             try:
                 found = way(values, place, mine)
             except REFUSES:
                 continue
-            aside.add(mine)
+            additional.add(mine)
             return found
-        objects, gaps = self.fitting(values, place, aside)
+        objects, gaps = self.as_objects(values, place, additional)
         arrays = []
         for m in self.members:
-            items, inner = _got(objects, m.name), member(place, m.name)
-            array = m.column.build(items, inner, aside)
+            items, inner = _members_of(objects, m.name), member(place, m.name)
+            array = m.column.build(items, inner, additional)
             if array.null_count:
-                self._nulls(m, items, objects, inner, aside)
+                self._nulls(m, items, objects, inner, additional)
             arrays.append(array)
-        self._unnamed([_EMPTY if o is None else o for o in objects] if gaps else objects, place, aside)
+        self._unnamed([_EMPTY if o is None else o for o in objects] if gaps else objects, place, additional)
         return arrays, [o is None for o in objects] if gaps else None
 
-    def _of_full_objects(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], None]:
+    def _split_full_objects(
+        self, values: Sequence[Any], place: Place, additional: Additional
+    ) -> tuple[list[Array], None]:
         """The arrays of objects that have every member and no other key, as most answers do.
 
         No type is checked, because only a dict has both a length and these keys. No Python object is made per row,
@@ -103,9 +107,9 @@ class Record(Column):
         found: dict[Any, Array] = {}
 
         def build(m: Member, items: Sequence[Any]) -> None:
-            array = found[m.name] = m.column.build(items, member(place, m.name), aside)
+            array = found[m.name] = m.column.build(items, member(place, m.name), additional)
             if array.null_count:
-                self._nulls(m, items, None, member(place, m.name), aside)
+                self._nulls(m, items, None, member(place, m.name), additional)
 
         last = []
         for m in self.members:
@@ -118,8 +122,8 @@ class Record(Column):
             build(m, items)
         return [found[m.name] for m in self.members], None
 
-    def _of_plain_objects(
-        self, values: Sequence[Any], place: Place, aside: Aside
+    def _split_plain_objects(
+        self, values: Sequence[Any], place: Place, additional: Additional
     ) -> tuple[list[Array], Sequence[bool] | None]:
         """The arrays of objects without unnamed keys and without nulls that have to be set aside, split by Arrow.
 
@@ -136,12 +140,12 @@ class Record(Column):
         for m in self.members:
             part = parts.get(m.name)
             if part is None:
-                items = _got(values, m.name)
+                items = _members_of(values, m.name)
                 nulls = items.count(None)
                 found.append(items)
             else:
                 nulls = part.null_count
-                found.append(self._cells[m.name].finish(part, partial(_got, values, m.name)))
+                found.append(self._cells[m.name].finish(part, partial(_members_of, values, m.name)))
             keys -= len(values) - nulls
             nulls -= len(values) - len(objects)
             if nulls and m.required:
@@ -154,16 +158,16 @@ class Record(Column):
         if keys:
             raise ValueError("a key without a column, or a null beside absence")
         arrays = [
-            one if m.name in parts else m.column.build(one, member(place, m.name), aside)
+            one if m.name in parts else m.column.build(one, member(place, m.name), additional)
             for m, one in zip(self.members, found, strict=True)
         ]
         return arrays, [o is None for o in values] if NoneType in types else None
 
-    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+    def as_objects(self, values: Sequence[Any], place: Place, additional: Additional) -> tuple[Sequence[Any], bool]:
         """The objects as dicts, and whether there are gaps: a value that is no object is set aside and leaves None."""
-        return _only(dict, values, place, aside)
+        return _only_of_type(dict, values, place, additional)
 
-    def _unnamed(self, objects: Sequence[Any], place: Place, aside: Aside) -> None:
+    def _unnamed(self, objects: Sequence[Any], place: Place, additional: Additional) -> None:
         if self._known.issuperset(chain.from_iterable(objects)):
             return
         for index, value in enumerate(objects):
@@ -171,10 +175,12 @@ class Record(Column):
                 row, at = place(index)
                 for name, item in value.items():
                     if name not in self._known:
-                        aside.set_aside((row, pointer(at, name)), item, suspect=False)
+                        additional.set_aside((row, pointer(at, name)), item, suspect=False)
 
     @staticmethod
-    def _nulls(m: Member, items: Sequence[Any], objects: Sequence[Any] | None, place: Place, aside: Aside) -> None:
+    def _nulls(
+        m: Member, items: Sequence[Any], objects: Sequence[Any] | None, place: Place, additional: Additional
+    ) -> None:
         """Sets explicit nulls aside that differ from absence. If `objects` is None, every object has the member."""
         if m.same:
             return
@@ -186,9 +192,9 @@ class Record(Column):
                 continue
             if objects is None or m.name in objects[index]:
                 if not must:
-                    aside.set_aside(place(index), None, suspect=not m.null)
+                    additional.set_aside(place(index), None, suspect=not m.null)
             elif m.required:
-                aside.suspects.add(place(index)[0])
+                additional.suspects.add(place(index)[0])
 
     def read(self, array: Array) -> list[Any]:
         present = array.is_valid().to_pylist() if array.null_count else None
@@ -211,25 +217,27 @@ class Record(Column):
 class Tuple(Record):
     """Arrays whose items have a schema for each position: a struct."""
 
-    def _of_full_objects(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[list[Array], None]:
+    def _split_full_objects(
+        self, values: Sequence[Any], place: Place, additional: Additional
+    ) -> tuple[list[Array], None]:
         if not set(map(type, values)) <= {list}:
             raise TypeError("strings have positions too")
-        return super()._of_full_objects(values, place, aside)
+        return super()._split_full_objects(values, place, additional)
 
-    def _of_plain_objects(
-        self, values: Sequence[Any], place: Place, aside: Aside
+    def _split_plain_objects(
+        self, values: Sequence[Any], place: Place, additional: Additional
     ) -> tuple[list[Array], Sequence[bool] | None]:
         raise TypeError("an object without members is no array without items")
 
-    def fitting(self, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
-        lists, gaps = _only(list, values, place, aside)
+    def as_objects(self, values: Sequence[Any], place: Place, additional: Additional) -> tuple[Sequence[Any], bool]:
+        lists, gaps = _only_of_type(list, values, place, additional)
         return [None if value is None else dict(enumerate(value)) for value in lists], gaps
 
     def read(self, array: Array) -> list[Any]:
         return [value if value is None else _in_order(value) for value in super().read(array)]
 
 
-def _got(objects: Sequence[Any], name: Any) -> list[Any]:
+def _members_of(objects: Sequence[Any], name: Any) -> list[Any]:
     return [None if o is None else o.get(name) for o in objects]
 
 
@@ -243,8 +251,8 @@ class List(Column):
     def __init__(self, item: Column, field: Any) -> None:
         self.item, self.type = item, pa.list_(field)
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        values, gaps = _only(list, values, place, aside)
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
+        values, gaps = _only_of_type(list, values, place, additional)
         filled: Sequence[Any] = values
         mask = None
         if gaps:
@@ -252,7 +260,7 @@ class List(Column):
             filled = [() if value is None else value for value in values]
         starts = list(accumulate(map(len, filled), initial=0))
         items: list[Any] = reduce(iconcat, filled, [])
-        array = self.item.build(items, entry(place, starts[:-1], None), aside)
+        array = self.item.build(items, entry(place, starts[:-1], None), additional)
         return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), array, type=self.type, mask=mask)
 
     def read(self, array: Array) -> list[Any]:
@@ -270,17 +278,17 @@ class Map(Column):
         key: Any = pa.field("key", pa.string(), nullable=False)
         self.item, self.type = item, pa.map_(key, field)
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        values, _ = _only(dict, values, place, aside)
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
+        values, _ = _only_of_type(dict, values, place, additional)
         filled = [_EMPTY if value is None else value for value in values]
         for index, value in enumerate(filled):
             if any(not key.isascii() and _unwritable(key) for key in value):
-                aside.refuse(place(index), "type", "has a key that no UTF-8 text holds")
+                additional.refuse(place(index), "type", "has a key that no UTF-8 text holds")
                 filled[index] = _EMPTY
         starts = list(accumulate(map(len, filled), initial=0))
         keys = list(chain.from_iterable(filled))
         items = list(chain.from_iterable(value.values() for value in filled))
-        array = self.item.build(items, entry(place, starts[:-1], keys), aside)
+        array = self.item.build(items, entry(place, starts[:-1], keys), additional)
         # In Arrow a null offset makes a null map.
         offsets = [None if value is None else start for value, start in zip(values, starts, strict=False)]
         ends: Array = pa.array([*offsets, starts[-1]], pa.int32())
@@ -320,15 +328,15 @@ class Union(Column):
         self._members = {"number" if kind == "integer" else kind: column for kind, column in members.items()}
         self.type = pa.struct([pa.field(kind, column.type) for kind, column in members.items()])
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
         kinds = [None if value is None else _KINDS.get(type(value), "") for value in values]
         arrays = []
         for mine_kind, column in self._members.items():
             mine = [value if of == mine_kind else None for value, of in zip(values, kinds, strict=True)]
-            arrays.append(column.build(mine, place, aside))
+            arrays.append(column.build(mine, place, additional))
         for index, kind in enumerate(kinds):
             if kind is not None and kind not in self._members:
-                aside.set_aside(place(index), values[index], suspect=True)
+                additional.set_aside(place(index), values[index], suspect=True)
         mask = pa.array([kind is None for kind in kinds], pa.bool_()) if None in kinds else None
         return pa.StructArray.from_arrays(arrays, fields=list(self.type), mask=mask)
 
@@ -349,7 +357,9 @@ def _unwritable(key: str) -> bool:
     return False
 
 
-def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tuple[Sequence[Any], bool]:
+def _only_of_type(
+    kind: type, values: Sequence[Any], place: Place, additional: Additional
+) -> tuple[Sequence[Any], bool]:
     """The values of a Python type, and whether there are gaps: other values are set aside and leave None."""
     types = set(map(type, values))
     if types <= {kind, NoneType}:
@@ -359,6 +369,6 @@ def _only(kind: type, values: Sequence[Any], place: Place, aside: Aside) -> tupl
         if isinstance(value, kind):
             fitting[index] = kind(value)
         elif value is not None:
-            aside.set_aside(place(index), value, suspect=True)
+            additional.set_aside(place(index), value, suspect=True)
             fitting[index] = None
     return fitting, True

@@ -17,9 +17,9 @@ from typing import Any
 import jsonschema_rs
 
 from kimi_beam.schema import jsontext
-from kimi_beam.schema.aside import pointer
+from kimi_beam.schema.additional import pointer
+from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.keywords import decimal_of
-from kimi_beam.schema.places import Shapes
 from kimi_beam.schema.references import Node
 from kimi_beam.schema.shapes import ALL, Shape, Term, schema_term
 from kimi_beam.schema.violations import VALIDATORS
@@ -62,7 +62,7 @@ def contradictions(shapes: Shapes, root: Term, draft: str, *, formats: bool) -> 
         draft: The schema's draft, by whose rules values are validated.
         formats: Whether ``format`` asserts.
     """
-    return _Search(shapes, draft, formats=formats).found(root, "", (), set(), is_certain=True)
+    return _Search(shapes, draft, formats=formats).contradictions(root, "", (), set(), is_certain=True)
 
 
 class _Search:
@@ -70,21 +70,21 @@ class _Search:
         self._shapes, self._draft, self._formats = shapes, draft, formats
         self._places = 0
 
-    def found(
-        self, term: Term, at: str, above: tuple[Term, ...], seen: set[Term], *, is_certain: bool
+    def contradictions(
+        self, term: Term, path: str, above: tuple[Term, ...], seen: set[Term], *, is_certain: bool
     ) -> Iterator[Contradiction]:
         """The contradictions at a place and below it; if the place itself is contradictory, only this one.
 
         Args:
             term: The place.
-            at: Its JSON Pointer.
+            path: Its JSON Pointer.
             above: The places above this one whose every value contains it.
             seen: The places that have been searched already.
             is_certain: Whether every answer has the place.
         """
         self._places += 1
         if term in above:
-            yield Contradiction(at, "it contains itself, always, without an end", is_certain)
+            yield Contradiction(path, "it contains itself, always, without an end", is_certain)
             return
         if term in seen or len(above) > _DEEPEST or self._places > _MOST_PLACES or term.how == "maybe":
             return
@@ -92,49 +92,50 @@ class _Search:
         above = (*above, term)
         shape = self._shapes.of(term)
         if not shape.kinds or shape.values == ():
-            yield Contradiction(at, _no_kinds(term), is_certain)
+            yield Contradiction(path, _no_kinds(term), is_certain)
             return
         if term.how == "either":
-            branches = [next(self._certain(part, at, above, seen), None) for part in term.parts]
+            branches = [next(self._certain(part, path, above, seen), None) for part in term.parts]
             if all(branches) and branches[0] is not None:
                 yield Contradiction(branches[0].path, branches[0].reason, is_certain)
             return
         nodes = [node for part in _parts(term) for node in _conjuncts(part)]
-        reason = self._own(nodes, shape)
+        reason = self._own_reason(nodes, shape)
         if reason is not None:
-            yield Contradiction(at, reason, is_certain)
+            yield Contradiction(path, reason, is_certain)
             return
         for choice in _choices(nodes):
-            branches = [next(self._certain(schema_term(branch), at, above, seen), None) for branch in choice]
+            branches = [next(self._certain(schema_term(branch), path, above, seen), None) for branch in choice]
             if all(branches) and branches[0] is not None:
                 yield Contradiction(branches[0].path, branches[0].reason, is_certain)
                 return
         for inner, token, is_always in _inside(shape):
             inside = above if is_always else ()
-            yield from self.found(inner, pointer(at, token), inside, seen, is_certain=is_certain and is_always)
+            below = pointer(path, token)
+            yield from self.contradictions(inner, below, inside, seen, is_certain=is_certain and is_always)
 
-    def _certain(self, term: Term, at: str, above: tuple[Term, ...], seen: set[Term]) -> Iterator[Contradiction]:
-        return (one for one in self.found(term, at, above, set(seen), is_certain=True) if one.is_certain)
+    def _certain(self, term: Term, path: str, above: tuple[Term, ...], seen: set[Term]) -> Iterator[Contradiction]:
+        return (one for one in self.contradictions(term, path, above, set(seen), is_certain=True) if one.is_certain)
 
-    def _own(self, nodes: Sequence[Node], shape: Shape) -> str | None:
+    def _own_reason(self, nodes: Sequence[Node], shape: Shape) -> str | None:
         """Why no value can fit all of these schemas, which apply to one place."""
         kinds = shape.kinds
         reason = None
         if _is_object(shape):
-            reason = _of_objects(nodes, shape)
+            reason = _objects_reason(nodes, shape)
             for choice in _choices(nodes):
-                reasons = [_of_objects([*nodes, *_conjuncts(branch)], shape) for branch in choice]
+                reasons = [_objects_reason([*nodes, *_conjuncts(branch)], shape) for branch in choice]
                 if all(reasons):
                     reason = reason or reasons[0]
         elif kinds <= {"integer", "number"}:
-            reason = _of_numbers(nodes, is_whole="number" not in kinds)
+            reason = _numbers_reason(nodes, is_whole="number" not in kinds)
         elif kinds == {"string"}:
             reason = _crossed(nodes, "minLength", "maxLength")
         elif kinds == {"array"}:
-            reason = _of_arrays(nodes, shape) or self._of_unique_items(nodes, shape)
-        return reason or (self._of_values(nodes, shape.values) if shape.values else None)
+            reason = _arrays_reason(nodes, shape) or self._unique_items_reason(nodes, shape)
+        return reason or (self._values_reason(nodes, shape.values) if shape.values else None)
 
-    def _of_unique_items(self, nodes: Sequence[Node], shape: Shape) -> str | None:
+    def _unique_items_reason(self, nodes: Sequence[Node], shape: Shape) -> str | None:
         least = max(_numbers(nodes, "minItems"), default=0)
         unique = any(node.schema.get("uniqueItems") is True for node in nodes)
         values = self._shapes.of(shape.items).values if shape.items is not None and not shape.prefix else None
@@ -142,7 +143,7 @@ class _Search:
             return f"minItems is {least}, the items are unique, and there are {len(values)} values for them"
         return None
 
-    def _of_values(self, nodes: Sequence[Node], values: Sequence[Any]) -> str | None:
+    def _values_reason(self, nodes: Sequence[Node], values: Sequence[Any]) -> str | None:
         """Why none of the listed values (``enum``, ``const``) is valid; None if one may be."""
         if len(values) > _MOST_VALUES:
             return None
@@ -168,7 +169,7 @@ def _is_object(shape: Shape) -> bool:
 # ------------------------------------------------------------------------------------------------ kinds of values
 
 
-def _of_objects(nodes: Sequence[Node], shape: Shape) -> str | None:
+def _objects_reason(nodes: Sequence[Node], shape: Shape) -> str | None:
     required = _required(nodes)
     for node in nodes:
         properties = _mapping(node, "properties")
@@ -211,7 +212,7 @@ def _required(nodes: Sequence[Node]) -> dict[str, None]:
     return required
 
 
-def _of_arrays(nodes: Sequence[Node], shape: Shape) -> str | None:
+def _arrays_reason(nodes: Sequence[Node], shape: Shape) -> str | None:
     least = max(_numbers(nodes, "minItems"), default=0)
     if shape.closed_items and least > len(shape.prefix):
         return f"minItems is {least}, and there are no more than {len(shape.prefix)} items"
@@ -225,7 +226,7 @@ def _crossed(nodes: Iterable[Node], least: str, most: str) -> str | None:
     return None
 
 
-def _of_numbers(nodes: Sequence[Node], *, is_whole: bool) -> str | None:
+def _numbers_reason(nodes: Sequence[Node], *, is_whole: bool) -> str | None:
     lows = [(number, False) for number in _numbers(nodes, "minimum")]
     highs = [(number, False) for number in _numbers(nodes, "maximum")]
     for node in nodes:

@@ -39,7 +39,7 @@ _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
 """Keywords that do not affect the column but are sent to the model."""
 
 
-def own(node: Node) -> Shape:
+def own_shape(node: Node) -> Shape:
     """The shape of one schema object, without its references and the schemas that it is combined with."""
     schema = node.schema
     values = _values(schema)
@@ -53,15 +53,15 @@ def own(node: Node) -> Shape:
     elif {"number", "null"} == kinds and _multiple_of_one(schema):
         kinds = frozenset({"integer", "null"})
     prefix, items, closed = _items(node)
-    whole = "number" not in kinds
-    low, high = _bounds(schema, whole=whole)
+    integers_only = "number" not in kinds
+    low, high = _bounds(schema, integers=integers_only)
     required = schema.get("required")
     form = schema.get("format")
     if str(schema.get("contentEncoding")).lower() == "base64":
         form = "byte"
     arrow = schema.get("x-arrow-type")
     facets = {key: schema[key] for key in FACETS if key in schema}
-    if not whole:
+    if not integers_only:
         facets.update(_exclusive(schema))
     return Shape(
         kinds,
@@ -123,7 +123,7 @@ def _exclusive(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: number for key, number in found.items() if decimal_of(number) is not None}
 
 
-def _bounds(schema: Mapping[str, Any], *, whole: bool) -> tuple[Decimal | None, Decimal | None]:
+def _bounds(schema: Mapping[str, Any], *, integers: bool) -> tuple[Decimal | None, Decimal | None]:
     """Inclusive bounds. For integers an exclusive bound becomes the next integer inside it."""
     low, high = decimal_of(schema.get("minimum")), decimal_of(schema.get("maximum"))
     exclusive = _exclusive(schema)
@@ -132,14 +132,14 @@ def _bounds(schema: Mapping[str, Any], *, whole: bool) -> tuple[Decimal | None, 
         low = above if low is None else max(low, above)
     if below is not None:
         high = below if high is None else min(high, below)
-    if whole and above is not None and low == above and _whole(above):
+    if integers and above is not None and low == above and _is_integer(above):
         low = above + 1
-    if whole and below is not None and high == below and _whole(below):
+    if integers and below is not None and high == below and _is_integer(below):
         high = below - 1
     return low, high
 
 
-def _whole(number: Decimal) -> bool:
+def _is_integer(number: Decimal) -> bool:
     return abs(number) < 10**25 and number == number.to_integral_value()
 
 

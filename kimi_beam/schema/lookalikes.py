@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
-from kimi_beam.schema.aside import pointer
+from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.spelling import (
     DESCRIBING,
     TYPE_ALIASES,
@@ -21,7 +21,7 @@ from kimi_beam.schema.spelling import (
     describes,
     fits,
     inner_schemas,
-    meant,
+    likely_keyword,
     unknown_keys,
 )
 
@@ -93,7 +93,7 @@ def doubts(schema: Any) -> list[str]:
     found: list[str] = []
     for at, place, _ in _places(schema) if isinstance(schema, dict) else ():
         for key in _strange(place):
-            keyword = meant(key)
+            keyword = likely_keyword(key)
             if keyword is not None and keyword not in place and fits(keyword, place[key]):
                 found.append(f"{key!r} at '{at or '/'}' is no keyword and is not heeded: {keyword!r}?")
             elif isinstance(place.get("properties"), dict) and describes(place[key]) and key not in place["properties"]:
@@ -135,14 +135,14 @@ def _of_unknown_keys(schema: dict[str, Any]) -> str:
     bare = [key for key in strange if describes(schema[key])]
     is_wrapper = len(bare) == 1 and (bare[0] in _WRAPPERS or "properties" in schema[bare[0]])
     if len(bare) == len(strange) and not is_wrapper:
-        misspelt = next((hint for hint in map(meant, strange) if hint), None)
+        misspelt = next((hint for hint in map(likely_keyword, strange) if hint), None)
         if misspelt is None or len(strange) > 1:
             return (
                 f"it looks like bare properties ({_listed(strange)}): write "
                 '{"type": "object", "properties": {…}} around them'
             )
     for key in strange:
-        keyword = meant(key)
+        keyword = likely_keyword(key)
         if keyword is not None and fits(keyword, schema[key]):
             return f"none of its keys says which values there are: {key!r} is no keyword, {keyword!r} is"
     if wrapped:
@@ -228,7 +228,7 @@ def _misspelling(place: dict[str, Any]) -> str | None:
     """The misspelt keyword because of which a place restricts nothing, or nothing but the type."""
     silent, content = not asserts(place), _has_content(place)
     for key in _strange(place):
-        keyword = meant(key)
+        keyword = likely_keyword(key)
         if keyword is None or keyword in place or not fits(keyword, place[key]):
             keyword = None
         if keyword is not None and (silent or (keyword in DESCRIBING and not content)):

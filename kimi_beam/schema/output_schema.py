@@ -14,20 +14,20 @@ import pyarrow as pa
 
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import arrow, jsontext, sent, violations
+from kimi_beam.schema.additional import Additional, at_root, put_back
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
-from kimi_beam.schema.aside import Aside, at_root, put_back
-from kimi_beam.schema.beside import BASE
 from kimi_beam.schema.cells import JSON, Array, Json
 from kimi_beam.schema.explaining import Explainer
+from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
-from kimi_beam.schema.named import absent_nulls, counts_members, unnamed
 from kimi_beam.schema.nullable import with_nulls
 from kimi_beam.schema.own_validators import OwnValidators, RefusedError
-from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.referenced_files import BASE
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of
 from kimi_beam.schema.shapes import Term, schema_term
 from kimi_beam.schema.source import Definition, definition, documents, with_files
+from kimi_beam.schema.unnamed_keys import counts_members, remove_absent_nulls, unnamed_keys
 from kimi_beam.schema.violations import Formats, Violation
 
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "OutputSchema", "SchemaSource", "Violation"]
@@ -202,10 +202,10 @@ class OutputSchema:
         Returns:
             The instance without these nulls (the same object if there are none), and how many were removed.
         """
-        found, count = absent_nulls(self._shapes, self._root, instance, nullable=False)
+        found, count = remove_absent_nulls(self._shapes, self._root, instance, nullable=False)
         if count and self._validator.is_valid(found):
             return found, count
-        bare, more = absent_nulls(self._shapes, self._root, instance, nullable=True)
+        bare, more = remove_absent_nulls(self._shapes, self._root, instance, nullable=True)
         return (bare, more) if more > count and self._validator.is_valid(bare) else (found, count)
 
     # -------------------------------------------------------------------------------------------- validation
@@ -233,7 +233,7 @@ class OutputSchema:
             jsontext.NoJsonError: The class makes a value of it that cannot be written as JSON.
             RefusedError: The answer is invalid; `explain` says why.
         """
-        if not self._validator.is_valid(instance) or (self.closed and unnamed(self._shapes, self._root, instance)):
+        if not self._validator.is_valid(instance) or (self.closed and unnamed_keys(self._shapes, self._root, instance)):
             raise RefusedError
         return self._own.class_value(instance) if self._own else instance
 
@@ -254,11 +254,11 @@ class OutputSchema:
 
     def has_unnamed_keys(self, instance: Any) -> bool:
         """Whether an instance has a key that the schema allows but does not name: `closed` would refuse it."""
-        return bool(unnamed(self._shapes, self._root, instance))
+        return bool(unnamed_keys(self._shapes, self._root, instance))
 
     def _further(self, instance: Any) -> list[Violation]:
         """The violations that the JSON Schema does not know: unnamed keys if `closed`, and those of the class."""
-        found = unnamed(self._shapes, self._root, instance) if self.closed else []
+        found = unnamed_keys(self._shapes, self._root, instance) if self.closed else []
         return found or (self._own.violations(instance) if self._own else [])
 
     def explain(self, instance: Any) -> str:
@@ -309,29 +309,29 @@ class OutputSchema:
             A record batch of `arrow_schema` with a row for each instance that could be converted, in order, and the
             index and reason of each that could not. One bad instance never fails the others.
         """
-        aside, arrays = self._columns(instances)
-        bad = self._bad(instances, aside, arrays)
+        additional, arrays = self._columns(instances)
+        bad = self._bad(instances, additional, arrays)
         if bad:
             kept = [instance for index, instance in enumerate(instances) if index not in bad]
-            aside, arrays = self._columns(kept)
+            additional, arrays = self._columns(kept)
             instances = kept
-        additional = pa.ExtensionArray.from_storage(JSON, _rest(aside, len(instances)))
-        return pa.RecordBatch.from_arrays([*arrays, additional], schema=self.arrow_schema), sorted(bad.items())
+        column = pa.ExtensionArray.from_storage(JSON, _rest(additional, len(instances)))
+        return pa.RecordBatch.from_arrays([*arrays, column], schema=self.arrow_schema), sorted(bad.items())
 
-    def _columns(self, instances: Sequence[Any]) -> tuple[Aside, list[Array]]:
-        aside = Aside()
+    def _columns(self, instances: Sequence[Any]) -> tuple[Additional, list[Array]]:
+        additional = Additional()
         root = self._plan.root
-        if self._plan.whole:
-            (whole,) = root.members
-            return aside, [whole.column.build(instances, at_root, aside)]
-        arrays, gaps = root.arrays(instances, at_root, aside)
+        if self._plan.is_value:
+            (only,) = root.members
+            return additional, [only.column.build(instances, at_root, additional)]
+        arrays, gaps = root.arrays(instances, at_root, additional)
         for row in (row for row, instance in enumerate(instances) if instance is None) if gaps else ():
-            aside.set_aside(at_root(row), None, suspect=True)
-        return aside, arrays
+            additional.set_aside(at_root(row), None, suspect=True)
+        return additional, arrays
 
-    def _bad(self, instances: Sequence[Any], aside: Aside, arrays: list[Array]) -> dict[int, Violation]:
-        bad = {row: Violation(*reason) for row, reason in aside.refused.items()}
-        suspects = set(aside.suspects)
+    def _bad(self, instances: Sequence[Any], additional: Additional, arrays: list[Array]) -> dict[int, Violation]:
+        bad = {row: Violation(*reason) for row, reason in additional.refused.items()}
+        suspects = set(additional.suspects)
         for member, array in zip(self._plan.root.members, arrays, strict=True):
             if array.null_count and not member.field.nullable:
                 suspects.update(row for row, there in enumerate(array.is_valid().to_pylist()) if not there)
@@ -342,7 +342,7 @@ class OutputSchema:
                 first = violations.violation((), "type", str(e))
             if first is not None:
                 bad[row] = first
-        for row, rest in aside.rest.items():
+        for row, rest in additional.rest.items():
             try:
                 jsontext.dumps(rest)
             except (TypeError, ValueError, RecursionError) as e:
@@ -366,11 +366,11 @@ class OutputSchema:
             raise ValueError(f"there is no column {min(missing)!r}: the table is of another schema")
         if not batch.num_rows:
             return []
-        rest = Json().read(_whole(batch.column(ADDITIONAL)))
+        rest = Json().read(_one_chunk(batch.column(ADDITIONAL)))
         root = self._plan.root
-        columns = {m.field.name: _whole(batch.column(m.field.name)) for m in root.members}
+        columns = {m.field.name: _one_chunk(batch.column(m.field.name)) for m in root.members}
         found: list[Any] = root.objects(columns, batch.num_rows)
-        if self._plan.whole:
+        if self._plan.is_value:
             found = [instance.get(VALUE) for instance in found]
         return [value if beside is None else put_back(value, beside) for value, beside in zip(found, rest, strict=True)]
 
@@ -378,14 +378,14 @@ class OutputSchema:
 _STATE = ("closed", "formats", "draft", "keep_nulls", "json_schema", "_documents", "_own")
 
 
-def _rest(aside: Aside, count: int) -> Array:
-    if not aside.rest:
+def _rest(additional: Additional, count: int) -> Array:
+    if not additional.rest:
         return pa.nulls(count, pa.string())
-    texts = [jsontext.dumps(aside.rest[row]) if row in aside.rest else None for row in range(count)]
+    texts = [jsontext.dumps(additional.rest[row]) if row in additional.rest else None for row in range(count)]
     return pa.array(texts, pa.binary()).cast(pa.string())
 
 
-def _whole(column: Any) -> Array:
+def _one_chunk(column: Any) -> Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.unify_dictionaries().chunks)

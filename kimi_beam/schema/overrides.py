@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import jsontext
-from kimi_beam.schema.aside import Aside, Place
+from kimi_beam.schema.additional import Additional, Place
 from kimi_beam.schema.cells import JSON, UNFIT, Array, Boolean, Bytes, Category, Cells, Column, Json, Text
 from kimi_beam.schema.numeric import Digits, Float, Integer
 from kimi_beam.schema.shapes import Shape
@@ -32,13 +32,13 @@ class _Strict(Column):
     def __init__(self, column: Column, name: str) -> None:
         self._column, self._name, self.type = column, name, column.type
 
-    def build(self, values: Sequence[Any], place: Place, aside: Aside) -> Array:
-        mine = Aside()
+    def build(self, values: Sequence[Any], place: Place, additional: Additional) -> Array:
+        mine = Additional()
         array = self._column.build(values, lambda index: (index, ""), mine)
         for index in mine.rest:
-            aside.refuse(place(index), "x-arrow-type", f"is not held by {self._name}")
+            additional.refuse(place(index), "x-arrow-type", f"is not held by {self._name}")
         for index, (_, keyword, reason) in mine.refused.items():
-            aside.refuse(place(index), keyword, reason)
+            additional.refuse(place(index), keyword, reason)
         return array
 
     def read(self, array: Array) -> list[Any]:
@@ -137,13 +137,13 @@ class _Clock(Cells):
         return [text.rstrip("0").rstrip(".") if text is not None and "." in text else text for text in texts]
 
 
-def forced(name: str, shape: Shape, at: str, *, local: bool = False) -> Column:
+def chosen_column(name: str, shape: Shape, path: str, *, local: bool = False) -> Column:
     """The column of a place whose type the user has chosen.
 
     Args:
         name: The value of ``x-arrow-type``.
         shape: The shape of the place.
-        at: The place's JSON Pointer, for the error.
+        path: The place's JSON Pointer, for the error.
         local: Whether date-times may lack an offset.
 
     Raises:
@@ -152,7 +152,7 @@ def forced(name: str, shape: Shape, at: str, *, local: bool = False) -> Column:
     column = _column(name.strip(), shape, local=local)
     if column is None:
         kinds = " or ".join(sorted(shape.likely)) or "any value"
-        raise SchemaError(f"x-arrow-type at '{at or '/'}': {name!r} is no Arrow type that {kinds} can have")
+        raise SchemaError(f"x-arrow-type at '{path or '/'}': {name!r} is no Arrow type that {kinds} can have")
     return column if isinstance(column, Json) else _Strict(column, name)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimi_beam.schema import jsontext
-from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.shapes import ALL, NULL, Shape, Term, joined, kind_of
 
 _ATTEMPTS = ((24, 1), (24, 0), (8, 0), (6, 0), (5, 0), (4, 0), (3, 0), (2, 0), (1, 0))
@@ -64,9 +64,9 @@ class _TooManyError(Exception):
 
 
 def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
-    for depth, again in _ATTEMPTS:
+    for depth, repeats in _ATTEMPTS:
         try:
-            return _Writer(shapes, depth, again, _MAX_PLACES, unions=unions).place(root, (), None, optional=False)
+            return _Writer(shapes, depth, repeats, _MAX_PLACES, unions=unions).place(root, (), None, optional=False)
         except _TooManyError:
             continue
     # As a last resort only the root's own properties are listed, however many there are.
@@ -74,8 +74,9 @@ def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
 
 
 class _Writer:
-    def __init__(self, shapes: Shapes, depth: int, again: int, most: int | None, *, unions: bool) -> None:
-        self._shapes, self._depth, self._again, self._most, self._unions = shapes, depth, again, most, unions
+    def __init__(self, shapes: Shapes, depth: int, repeats: int, max_places: int | None, *, unions: bool) -> None:
+        self._shapes, self._unions = shapes, unions
+        self._depth, self._repeats, self._max_places = depth, repeats, max_places
         self._places = 0
 
     def place(self, term: Term, above: tuple[Shape, ...], name: str | None, *, optional: bool) -> dict[str, Any]:
@@ -88,7 +89,7 @@ class _Writer:
             optional: Whether the property may be absent, so that null is allowed in its place.
         """
         self._places += 1
-        if self._most is not None and self._places > self._most:
+        if self._max_places is not None and self._places > self._max_places:
             raise _TooManyError
         shape = self._shapes.of(term)
         kinds = shape.likely
@@ -166,8 +167,8 @@ class _Writer:
         if kind in ("integer", "number"):
             found.update(_bounds(shape))
         if kind in ("object", "array"):
-            again = sum(1 for other in above if not shape.sources.isdisjoint(other.sources))
-            if again <= self._again and len(above) < self._depth:
+            repeats = sum(1 for other in above if not shape.sources.isdisjoint(other.sources))
+            if repeats <= self._repeats and len(above) < self._depth:
                 found.update(getattr(self, f"_{kind}")(shape, (*above, shape)))
         return found
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, get_origin
 import jsonschema_rs
 
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema import beside, jsontext, lookalikes
+from kimi_beam.schema import jsontext, lookalikes, referenced_files
 from kimi_beam.schema.references import RegistrySource
 
 Definition: TypeAlias = "dict[str, Any] | bool"
@@ -72,7 +72,7 @@ def with_files(source: Any, schema: Definition, *, has_registry: bool) -> tuple[
     """
     if not isinstance(source, (str, os.PathLike)) or b'ef"' not in jsontext.dumps_any(schema):
         return schema, {}
-    return beside.bundled(schema, os.fspath(source), _json, _is_there, has_registry=has_registry)
+    return referenced_files.bundled(schema, os.fspath(source), _json, _is_there, has_registry=has_registry)
 
 
 def line(text: str, most: int) -> str:

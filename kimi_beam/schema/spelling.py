@@ -49,7 +49,7 @@ def unknown_keys(schema: Mapping[str, Any]) -> list[str]:
     return [k for k in schema if isinstance(k, str) and k not in KNOWN and not k.lower().startswith("x-")]
 
 
-def meant(key: str) -> str | None:
+def likely_keyword(key: str) -> str | None:
     """The keyword that a key is a misspelling of; None if it resembles none."""
     plain = _plain(key)
     for keyword in sorted(_GUESSED):

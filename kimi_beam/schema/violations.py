@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import jsonschema_rs
 
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema.aside import pointer
+from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.references import Scope, draft_of, unresolved
 from kimi_beam.schema.source import Definition, line
 from kimi_beam.schema.temporal import is_local_date_time, is_local_time

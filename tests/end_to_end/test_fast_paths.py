@@ -197,7 +197,7 @@ def _odd(draw: st.DrawFn) -> dict[str, Any]:
     return instance
 
 
-_WAYS = {"full": "_of_full_objects", "plain": "_of_plain_objects"}
+_WAYS = {"full": "_split_full_objects", "plain": "_split_plain_objects"}
 
 
 def test_the_columns_are_the_same_whichever_way_they_are_made() -> None:
@@ -214,13 +214,13 @@ def _the_columns_are_the_same(taken: Counter[str], schema: OutputSchema, instanc
     with pytest.MonkeyPatch.context() as patch:
         for name, way in _WAYS.items():
             patch.setattr(Record, way, counting(getattr(Record, way), taken, name, refused=f"not {name}"))
-        patch.setattr(Record, "fitting", counting(Record.fitting, taken, "with care"))
+        patch.setattr(Record, "as_objects", counting(Record.as_objects, taken, "with care"))
         found, bad = schema.to_arrow(instances)
 
     def refuse(*_: Any) -> Any:
         raise ValueError("only with care")
 
-    for without in (("_of_full_objects",), ("_of_full_objects", "_of_plain_objects")):
+    for without in (("_split_full_objects",), ("_split_full_objects", "_split_plain_objects")):
         with pytest.MonkeyPatch.context() as patch:
             for way in without:
                 patch.setattr(Record, way, refuse)

@@ -73,7 +73,7 @@ FORBIDDEN = {
     ("kimi_beam.network.pacing", "kimi_beam.report.summary"): "from kimi_beam.report import summary",
     ("kimi_beam.input.lines", "kimi_beam.request.prompt"): "from kimi_beam.request import prompt",
     ("kimi_beam.types", "kimi_beam.ids"): "import kimi_beam.ids",
-    ("kimi_beam.schema.named", "kimi_beam.schema.arrow"): "from kimi_beam.schema import arrow",
+    ("kimi_beam.schema.unnamed_keys", "kimi_beam.schema.arrow"): "from kimi_beam.schema import arrow",
     ("kimi_beam.wire.matching", "kimi_beam.wire.completions"): "from .completions import read",
     # The emulator, which shares no code with what it stands in for.
     ("kimi_beam.emulator.tokens", "kimi_beam.network.pacing"): "from kimi_beam.network import pacing",
@@ -92,7 +92,7 @@ FORBIDDEN = {
     ("kimi_beam.schema.arrow", "apache_beam"): "def _late():\n    from apache_beam.utils import timestamp",
     # The network, and the libraries of a server.
     ("kimi_beam.service.gateway", "urllib3"): "import urllib3",
-    ("kimi_beam.schema.named", "httpx"): "def _late():\n    import httpx as h",
+    ("kimi_beam.schema.unnamed_keys", "httpx"): "def _late():\n    import httpx as h",
     ("kimi_beam.service.models", "http"): "import http.client as client",
     ("kimi_beam.schema.source", "http"): "from http import client",
     ("kimi_beam.wire.images", "socket"): "from socket import create_connection",
@@ -105,7 +105,7 @@ FORBIDDEN = {
 BANNED = {
     ("kimi_beam.service.gateway", "urllib.request"): "import urllib.request",
     ("kimi_beam.schema.source", "urllib.request"): "from urllib import request",
-    ("kimi_beam.schema.named", "urllib.request"): "def _late():\n    from urllib.request import urlopen as fetch",
+    ("kimi_beam.schema.spelling", "urllib.request"): "def _late():\n    from urllib.request import urlopen as fetch",
     ("kimi_beam.wire.sse", "asyncio.open_connection"): "import asyncio\n\n_open = asyncio.open_connection",
     ("kimi_beam.queue.jobs", "asyncio.open_connection"): "def _late():\n    from asyncio import open_connection",
     ("kimi_beam.files.lease", "asyncio.open_unix_connection"): "from asyncio import open_unix_connection",

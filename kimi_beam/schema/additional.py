@@ -48,7 +48,7 @@ def entry(parent: Place, starts: Sequence[int], keys: Sequence[str] | None) -> P
     return place
 
 
-class Aside:
+class Additional:
     """The values of a batch that its typed cells do not hold.
 
     Attributes:
@@ -63,20 +63,20 @@ class Aside:
         self.suspects: set[int] = set()
         self.refused: dict[int, tuple[str, str, str]] = {}
 
-    def set_aside(self, where: tuple[int, str], value: Any, *, suspect: bool) -> None:
+    def set_aside(self, location: tuple[int, str], value: Any, *, suspect: bool) -> None:
         """Keeps a value in ``_additional`` because its cell cannot hold it.
 
         Args:
-            where: The row and the JSON Pointer of the value.
+            location: The row and the JSON Pointer of the value.
             value: The value.
             suspect: Whether the value may make the instance invalid.
         """
-        row, at = where
+        row, at = location
         self.rest.setdefault(row, {})[at] = value
         if suspect:
             self.suspects.add(row)
 
-    def add(self, other: Aside) -> None:
+    def add(self, other: Additional) -> None:
         """Adds the values of another batch part."""
         for row, values in other.rest.items():
             self.rest.setdefault(row, {}).update(values)
@@ -84,9 +84,9 @@ class Aside:
         for row, reason in other.refused.items():
             self.refused.setdefault(row, reason)
 
-    def refuse(self, where: tuple[int, str], keyword: str, reason: str) -> None:
+    def refuse(self, location: tuple[int, str], keyword: str, reason: str) -> None:
         """Fails a row; the first reason given for a row is kept."""
-        self.refused.setdefault(where[0], (where[1], keyword, reason))
+        self.refused.setdefault(location[0], (location[1], keyword, reason))
 
 
 def put_back(instance: Any, rest: dict[str, Any]) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kimi_beam.schema.combining import both, either
-from kimi_beam.schema.keywords import own
+from kimi_beam.schema.keywords import own_shape
+from kimi_beam.schema.merge_shapes import both, either
 from kimi_beam.schema.references import Node
 from kimi_beam.schema.shapes import ALL, ANY, NEVER, Shape, Term, schema_term
 
@@ -64,9 +64,9 @@ class Shapes:
         targets = [ANY if target is None else self.of(schema_term(target)) for target in node.targets()]
         if "$ref" in schema and not node.siblings_count:
             return targets[0] if targets else ANY
-        shape = own(node)
+        shape = own_shape(node)
         if shape.values is not None and shape.kinds & {"object", "array"}:
-            shape = both(shape, own(node.child(_of_values(shape.values))))
+            shape = both(shape, own_shape(node.child(_of_values(shape.values))))
         for target in targets:
             shape = both(shape, target)
 

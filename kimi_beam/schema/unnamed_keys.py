@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kimi_beam.schema.places import Shapes
+from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.shapes import Shape, Term
 from kimi_beam.schema.violations import Violation, violation
 
@@ -30,7 +30,7 @@ def counts_members(schemas: Iterable[Any]) -> bool:
     return False
 
 
-def unnamed(shapes: Shapes, root: Term, instance: Any) -> list[Violation]:
+def unnamed_keys(shapes: Shapes, root: Term, instance: Any) -> list[Violation]:
     """A violation for each key that the schema allows but does not name, for at most the first hundred.
 
     A key also counts as named if ``patternProperties`` or ``additionalProperties`` describe it, or if its object has no
@@ -65,7 +65,7 @@ def _inside(shape: Shape, value: Any) -> Iterator[tuple[Term, Any, str | int]]:
                 yield part, item, index
 
 
-def absent_nulls(shapes: Shapes, term: Term, value: Any, *, nullable: bool) -> tuple[Any, int]:
+def remove_absent_nulls(shapes: Shapes, term: Term, value: Any, *, nullable: bool) -> tuple[Any, int]:
     """Removes the nulls of optional members, and counts them.
 
     Args:
@@ -80,7 +80,7 @@ def absent_nulls(shapes: Shapes, term: Term, value: Any, *, nullable: bool) -> t
     removed = 0
     new: Any = value
     for inner, item, token in list(_inside(shape, value)):
-        changed, count = absent_nulls(shapes, inner, item, nullable=nullable)
+        changed, count = remove_absent_nulls(shapes, inner, item, nullable=nullable)
         if count:
             new = value.copy() if new is value else new
             new[token] = changed
