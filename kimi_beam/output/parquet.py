@@ -29,6 +29,7 @@ from kimi_beam.types import Arrival, Extraction, Usage
 
 SUFFIX = ".parquet"
 _PIECE_ROWS = 5_000
+_PIECE_BYTES = 32 << 20
 _GROUP_ROWS = 50_000
 _GROUP_BYTES = 128 << 20
 
@@ -135,7 +136,8 @@ class _EncodeBatches(BundlePieces[pa.RecordBatch]):
         super().__init__(partial(_encode_batches, schema=schema), _PIECE_ROWS)
 
     def process(self, batch: pa.RecordBatch) -> Iterable[bytes]:
-        return self.put(batch, batch.num_rows)
+        # Large rows count as several: as many of them as are no more than 32 MB are written together.
+        return self.put(batch, max(batch.num_rows, batch.nbytes * _PIECE_ROWS // _PIECE_BYTES))
 
 
 def _encode_batches(batches: list[pa.RecordBatch], schema: OutputSchema) -> bytes:

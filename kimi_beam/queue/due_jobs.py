@@ -193,22 +193,26 @@ class DueJobs:
                 some, jobs = jobs[: places.count], jobs[places.count :]
                 step.count(metrics.POLLS, len(some))
                 finished: list[Finish] = []
+                documents = 0
                 for index, exchange in step.client.poll([job.request_id or "" for job in some]):
                     now, today = clock.now(), time.time()
                     places.observe(exchange, today)
                     # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
-                    if finished and not fit_together(finished, exchange):
+                    if finished and not fit_together(finished, exchange, documents):
                         yield from turn.finish(finished)
-                        finished = []
+                        finished, documents = [], 0
                     job = some[index]
                     result = REPORTS.log_trouble("poll", decode_poll(exchange, today, job.request_id))
                     turn.shard, more = state_machine.polled(turn.shard, job, result, now, step.polling)
                     for effect in more:
                         if isinstance(effect, FinishSome):
-                            finished += turn.split_off(effect)
+                            ended = turn.split_off(effect)
                         elif isinstance(effect, Finish):
-                            finished.append(effect)
+                            ended = [effect]
                         else:
                             effects.append(effect)
+                            continue
+                        documents += sum(batches.whole_bytes(turn.held[one.job.batch_id]) for one in ended)
+                        finished += ended
                 yield from turn.finish(finished)
         return effects

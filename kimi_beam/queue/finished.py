@@ -17,11 +17,21 @@ TOGETHER = 1_000
 _LARGE_REPLY = 1 << 20
 """Bytes of a reply that is settled by itself: documents and answers are the bulk of what is in memory."""
 
+_LARGE_DOCUMENTS = 16 << 20
+"""Bytes of documents, with their metadata, that are settled without more of them."""
 
-def fit_together(finished: Sequence[Finish], coming: Exchange) -> bool:
-    """Whether what comes may be settled with the jobs that have ended before it."""
+
+def fit_together(finished: Sequence[Finish], coming: Exchange, documents: int) -> bool:
+    """Whether what comes may be settled with the jobs that have ended before it.
+
+    Args:
+        finished: Those jobs.
+        coming: What comes.
+        documents: Bytes of these jobs' documents, with their metadata.
+    """
     size = len(coming.body) if isinstance(coming, HttpReply) else 0
-    return sum(len(effect.items) for effect in finished) < TOGETHER and size < _LARGE_REPLY
+    count = sum(len(effect.items) for effect in finished)
+    return count < TOGETHER and size < _LARGE_REPLY and documents < _LARGE_DOCUMENTS
 
 
 def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: OnMismatch) -> BatchReplies:

@@ -101,7 +101,7 @@ class Refill:
         """The batches that are full now, to be merged into one; empty while there is room for more."""
         head = batches.head(blob)
         packer = self._packers.setdefault(head.form, Packer(self._step.batching))
-        return packer.add(blob, head.size_bytes, len(head.sizes))
+        return packer.add(blob, batches.whole_bytes(blob), len(head.sizes))
 
     def _recalled(self, recalled: Recalled, form: int) -> Iterator[Sequence[Reply]]:
         """Deals with what is known of a batch: answers, and what an earlier run or a lost worker has submitted."""

@@ -177,6 +177,11 @@ def head(blob: bytes) -> Head:
     return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN))
 
 
+def whole_bytes(blob: bytes) -> int:
+    """Bytes of a batch's documents with all that travels beside them, uncompressed, as far as no text is read."""
+    return max(_prefix(blob)[2], head(blob).size_bytes)
+
+
 def decode(blob: bytes) -> Documents:
     """The documents of a batch.
 

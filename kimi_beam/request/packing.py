@@ -26,8 +26,8 @@ class Batching:
 
     Attributes:
         max_items: Documents a batch.
-        max_bytes: Bytes of the submit's JSON. A document larger than this goes alone; one larger than 8 MB is a
-            ``too_large`` dead letter.
+        max_bytes: Bytes of the submit's JSON, and of the metadata that travel beside it. A document larger than this
+            goes alone; one whose request is larger than 8 MB is a ``too_large`` dead letter.
         max_tokens: Estimated prompt tokens a batch, at 4 bytes each. None: no such limit.
         max_wait: Seconds that a document of an unbounded input waits for company. Bounded input never waits.
 

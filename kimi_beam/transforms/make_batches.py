@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal
 
 import apache_beam as beam
+import orjson
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
@@ -22,6 +23,7 @@ from kimi_beam.request import batches
 from kimi_beam.request.batches import Row
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.packing import Packer
+from kimi_beam.schema import jsontext
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document
@@ -91,7 +93,7 @@ class MakeBatches(beam.DoFn):
             if packer is None:
                 packer = self._packers[shard, is_good] = Packer(self._settings.batching)
             self._held += _weight(some)
-            for closed in packer.extend(some, [row[_SIZE] if is_good else _weight([row]) for row in some]):
+            for closed in packer.extend(some, [_size(row) if is_good else _weight([row]) for row in some]):
                 self._held -= _weight(closed)
                 yield self._batch(shard, closed)
         if self._held > _MAX_HELD:
@@ -144,9 +146,26 @@ _TEXT, _DIGEST_OF, _DOCUMENT = itemgetter(1), itemgetter(_DIGEST), itemgetter(6)
 """Of a `Row`."""
 
 
+def _size(row: Row) -> int:
+    """Bytes by which a document is packed: those of its request, or of its metadata where these are more."""
+    document = row[6]
+    if document is None or not document.metadata:
+        return row[_SIZE]
+    return max(row[_SIZE], _written(document.metadata))
+
+
+def _written(metadata: Mapping[str, Any]) -> int:
+    """Bytes of metadata as JSON."""
+    try:
+        return len(orjson.dumps(metadata))
+    except TypeError:
+        return len(jsontext.dumps_any(metadata))
+
+
 def _weight(rows: Sequence[Row]) -> int:
-    """About what documents take in memory: characters, their evidence included."""
+    """About what documents take in memory: characters, their evidence and metadata included."""
     others = list(filter(None, map(_DOCUMENT, rows)))
     evidence = sum(len(other.failure.raw or "") for other in others if other.failure) if others else 0
     images = sum(len(uri) for other in others for uri in other.images) if others else 0
-    return _LEAST * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images
+    metadata = sum(_written(other.metadata) for other in others if other.metadata) if others else 0
+    return _LEAST * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images + metadata

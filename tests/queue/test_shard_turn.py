@@ -403,7 +403,7 @@ def test_large_results_leave_while_others_are_still_coming(shop: Shop, monkeypat
     shop.act()
     jobs = {job.request_id: job for job in shop.jobs}
     shop.client.on_poll = lambda r: done(jobs[r], [0])
-    monkeypatch.setattr(due_jobs, "fit_together", lambda finished, coming: False)
+    monkeypatch.setattr(due_jobs, "fit_together", lambda finished, coming, documents: False)
     shop.now += 2
     turn = shop.turn()
     leaving = due_jobs.DueJobs(turn).run()
