@@ -56,17 +56,18 @@ class StateError(KimiBeamError):
     """A running pipeline's state was written by another version of kimi_beam, which this one does not read."""
 
     @classmethod
-    def of(cls, what: str, version: object, known: tuple[int, ...]) -> StateError:
+    def of(cls, name: str, version: object, readable: tuple[int, ...]) -> StateError:
         """The error for a piece of state whose version this kimi_beam does not read.
 
         Args:
-            what: A name for the piece, such as "a batch".
+            name: A name for the piece, such as "a batch".
             version: The version that was found in it.
-            known: The versions that this kimi_beam reads, in ascending order.
+            readable: The versions that this kimi_beam reads, in ascending order.
         """
-        reads = " and ".join((", ".join(map(str, known[:-1])), str(known[-1]))) if len(known) > 1 else str(known[0])
+        versions = list(map(str, readable))
+        reads = " and ".join((", ".join(versions[:-1]), versions[-1])) if len(versions) > 1 else versions[0]
         return cls(
-            f"the pipeline's state holds {what} of version {version}, and this kimi_beam reads {reads}: go on with the "
+            f"the pipeline's state holds {name} of version {version}, and this kimi_beam reads {reads}: go on with the "
             "kimi_beam that wrote it or a later one, or drain the job with that and start it anew"
         )
 

@@ -193,7 +193,7 @@ class Document:
         object.__setattr__(other, "file", file)
         return other
 
-    def arrived(self, arrival: Arrival) -> Document:
+    def with_arrival(self, arrival: Arrival) -> Document:
         """A copy with this arrival, which keeps the fingerprint of its file."""
         other = replace(self, arrival=arrival)
         return other if self.file is None else other.with_file(self.file)

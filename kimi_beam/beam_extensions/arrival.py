@@ -42,7 +42,7 @@ def with_arrival(
         known = Arrival(None, None, known.delivery)
     at = event_time if known.event_time is None else known.event_time
     edges = known.window or window
-    return document.arrived(
+    return document.with_arrival(
         Arrival(
             at if _is_sayable(at) else None,
             edges if edges and _is_sayable(edges[0]) and _is_sayable(edges[1]) else None,

@@ -72,7 +72,7 @@ class Gateway:
     def kept(self, passage: Passage, now: float) -> Reply | None:
         """Return the cached reply to an equal request, None if there is none."""
         until, reply = self._kept.get(passage.key, (0.0, None))
-        return _told(reply, "HIT") if reply is not None and passage.keep and now < until else None
+        return _with_gateway_headers(reply, "HIT") if reply is not None and passage.keep and now < until else None
 
     def leave(self, passage: Passage, reply: Reply, now: float) -> Reply:
         """Cache a reply, and return it with the gateway's headers."""
@@ -81,7 +81,7 @@ class Gateway:
             self._kept.move_to_end(passage.key)
             if len(self._kept) > _ENTRIES:
                 self._kept.popitem(last=False)
-        return _told(reply, "MISS")
+        return _with_gateway_headers(reply, "MISS")
 
     def _keep(self, headers: Mapping[str, str]) -> float:
         if headers.get("cf-aig-skip-cache", "").lower() == "true":
@@ -90,9 +90,9 @@ class Gateway:
         return self._behaviour.gateway_cache if ttl is None else min(max(ttl, _SHORTEST), _LONGEST)
 
 
-def _told(reply: Reply, status: str) -> Reply:
-    told = {"cf-aig-log-id": uuid4().hex, "cf-aig-cache-status": status, "cf-aig-step": "0"}
-    return replace(reply, headers={**reply.headers, **told})
+def _with_gateway_headers(reply: Reply, status: str) -> Reply:
+    gateway_headers = {"cf-aig-log-id": uuid4().hex, "cf-aig-cache-status": status, "cf-aig-step": "0"}
+    return replace(reply, headers={**reply.headers, **gateway_headers})
 
 
 def _key(name: str, call: Call) -> bytes:

@@ -46,7 +46,7 @@ class Writer:
             Refused: The model refuses the task.
         """
         completion_id = blake2b(f"{self.seed}:{name}".encode(), digest_size=16).hexdigest()
-        return work.write(task, completion_id=completion_id, asked=model, behaviour=self.behaviour, answer=self.answer)
+        return work.write(task, completion_id=completion_id, model=model, behaviour=self.behaviour, answer=self.answer)
 
     def write(self, job: Job[Task]) -> tuple[bytes, int]:
         """Return the finished job's body, and how many completion tokens it has.
@@ -66,9 +66,9 @@ class Writer:
             else:
                 parts += self._failed(position, task, answered)
         if self.behaviour.references != "echoed" or self.behaviour.index_from:
-            parts = self._renamed(parts, together(job.items))
+            parts = self._renamed(parts, job_key(job.items))
         if self.behaviour.order == "shuffled":
-            parts = [parts[n] for n in shuffled(len(parts), seed=self.seed, key=together(job.items))]
+            parts = [parts[n] for n in shuffled(len(parts), seed=self.seed, key=job_key(job.items))]
         result = replies.finished(parts, array=self.behaviour.array, usage=replies.usage(completions))
         return replies.success(result).body, sum(completion.completion_tokens for completion in completions)
 
@@ -137,7 +137,7 @@ class Writer:
         return [replies.item(position, task.reference, array=array, result=None, error=error)]
 
 
-def misread(reply: bytes, fault: str | None, array: str) -> bytes:
+def body_for_poll(reply: bytes, fault: str | None, array: str) -> bytes:
     """Return a finished job's body as one poll reads it, which some faults change."""
     if fault is None:
         return reply
@@ -152,6 +152,6 @@ def misread(reply: bytes, fault: str | None, array: str) -> bytes:
     return orjson.dumps(body)
 
 
-def together(tasks: Iterable[Task]) -> str:
+def job_key(tasks: Iterable[Task]) -> str:
     """Return the key of a job: a hash of its documents, in any order."""
     return blake2b("\0".join(sorted(task.key for task in tasks)).encode(), digest_size=16).hexdigest()

@@ -181,15 +181,15 @@ class Injector:
         """Draw for one reading of a finished job; the key is that of `job`."""
         return self.count(self._draw(_READ, f"read:{key}"))
 
-    def item(self, key: str, *, alone: bool = False, structured: bool = True) -> str | None:
+    def item(self, key: str, *, is_synchronous: bool = False, structured: bool = True) -> str | None:
         """Draw for an item.
 
         Args:
             key: The key of its document.
-            alone: Whether it is a synchronous run, which has no array that could lack or double an item.
+            is_synchronous: Whether it is a synchronous run, which has no array that could lack or double an item.
             structured: Whether it asks for a ``json_schema``.
         """
-        names = [name for name in _ITEM if not alone or name not in _PLACED]
+        names = [name for name in _ITEM if not is_synchronous or name not in _PLACED]
         return self.count(self._draw(names if structured else [n for n in names if n != "json_mode"], f"item:{key}"))
 
     def stream(self, key: str) -> str | None:

@@ -13,30 +13,30 @@ class Allowance:
 
     Attributes:
         limit: Requests per minute.
-        left: How many more are allowed this minute.
+        remaining: How many more are allowed this minute.
         reset: Whole seconds until the next minute, at least 1.
         refused: Whether this request is over the limit.
-        told: Whether the headers of replies report the limit.
+        in_headers: Whether the headers of replies report the limit.
     """
 
     limit: int
-    left: int
+    remaining: int
     reset: int
     refused: bool
-    told: bool = True
+    in_headers: bool = True
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that report the limit [documented: changelog fundamentals 2025-09-03].
 
         It is assumed that every reply of Workers AI has them. Only a refusal has ``retry-after``.
         """
-        if not self.told:
+        if not self.in_headers:
             return {}
-        told = {
-            "Ratelimit": f'"default";r={self.left};t={self.reset}',
+        header_values = {
+            "Ratelimit": f'"default";r={self.remaining};t={self.reset}',
             "Ratelimit-Policy": f'"default";q={self.limit};w=60',
         }
-        return {**told, "Retry-After": str(self.reset)} if self.refused else told
+        return {**header_values, "Retry-After": str(self.reset)} if self.refused else header_values
 
 
 class MinuteLimit:
@@ -45,13 +45,13 @@ class MinuteLimit:
     Args:
         per_minute: How many requests are allowed per minute; None allows all.
         minute: The length of a minute in seconds.
-        told: Whether the headers of replies report the limit.
+        in_headers: Whether the headers of replies report the limit.
     """
 
-    def __init__(self, per_minute: int | None, minute: float = 60.0, *, told: bool = True) -> None:
+    def __init__(self, per_minute: int | None, minute: float = 60.0, *, in_headers: bool = True) -> None:
         self._per_minute = per_minute
         self._seconds = minute
-        self._told = told
+        self._in_headers = in_headers
         self._minute = -1
         self._counts: dict[tuple[str, str], int] = {}
 
@@ -66,5 +66,5 @@ class MinuteLimit:
         count = self._counts[key] = self._counts.get(key, 0) + 1
         reset = max(1, math.ceil((minute + 1) * self._seconds - now))
         return Allowance(
-            self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute, self._told
+            self._per_minute, max(0, self._per_minute - count), reset, count > self._per_minute, self._in_headers
         )

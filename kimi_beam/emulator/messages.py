@@ -77,7 +77,7 @@ class Messages:
     def pull(self, most: int, visibility: float, now: float) -> list[Delivery]:
         """Lease at most ``most`` messages for ``visibility`` seconds."""
         self._forget(now)
-        ready = sorted((m for m in self._messages.values() if m.visible_at <= now), key=self._place)[:most]
+        ready = sorted((m for m in self._messages.values() if m.visible_at <= now), key=self._order_of)[:most]
         delivered = []
         for message in ready:
             message.attempts += 1
@@ -102,7 +102,7 @@ class Messages:
         self._forget(now)
         return sum(message.sent_at <= now for message in self._messages.values())
 
-    def _place(self, message: Message) -> bytes:
+    def _order_of(self, message: Message) -> bytes:
         return blake2b(f"{self._seed}\0{message.number}\0{message.attempts}".encode(), digest_size=8).digest()
 
     def _forget(self, now: float) -> None:

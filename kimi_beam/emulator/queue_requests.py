@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from kimi_beam.emulator import replies, work
-from kimi_beam.emulator.batch import Writer, misread, together
+from kimi_beam.emulator.batch import Writer, body_for_poll, job_key
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.events import Events
@@ -73,7 +73,7 @@ class Jobs:
                 raise Refused(3006)
             return self._accepted(self._queue.submit(owner, (), now, fate="never_ends"), 0)
         if requests is None:
-            work.read(request, model, self._behaviour, alone=False)
+            work.read(request, model, self._behaviour, is_synchronous=False)
             # A submit without the wrapper ``requests`` is accepted but fails in the queue [observed].
             reason = (3030, "1 validation error for VllmBatchRequest")
             return self._accepted(self._queue.submit(owner, (), now, fate="fails", failure=reason), 1)
@@ -81,9 +81,9 @@ class Jobs:
             raise BadInput("Type mismatch of '/requests', 'array' of 'object' expected")
         if not requests and self._behaviour.empty_requests == "refused":
             raise BadInput("'/requests' must be an array of at least 1 item")
-        tasks = [work.read(item, model, self._behaviour, alone=False).packed() for item in requests]
+        tasks = [work.read(item, model, self._behaviour, is_synchronous=False).packed() for item in requests]
         injector = self._ledger.injector
-        key = together(tasks)
+        key = job_key(tasks)
         fault = injector.job(key)
         if fault is None:
             # One machine runs a job [assumed], so that its items share a prefix cache.
@@ -112,7 +112,7 @@ class Jobs:
         if status != "done":
             return replies.success(replies.pending(job.id, model, status))
         reply = unpack(job.reply) if job.reply is not None else await self._written(job)
-        return Reply(200, misread(reply, self._ledger.injector.read(job.key), self._behaviour.array))
+        return Reply(200, body_for_poll(reply, self._ledger.injector.read(job.key), self._behaviour.array))
 
     def _accepted(self, job: Job[Task], items: int, key: str = "") -> Reply:
         self._events.publish(job, key)

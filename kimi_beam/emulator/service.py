@@ -64,9 +64,9 @@ class Service:
         self._queue: Queue[Task] = Queue(latency=latency, retention=behaviour.retention)
         self._ledger = Ledger(behaviour, faults, seed)
         self._gateway = Gateway(behaviour)
-        minute, told = behaviour.minute, behaviour.limit_headers
-        self._limit = MinuteLimit(behaviour.requests_per_minute, minute, told=told)
-        self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute, minute, told=told)
+        minute, in_headers = behaviour.minute, behaviour.limit_headers
+        self._limit = MinuteLimit(behaviour.requests_per_minute, minute, in_headers=in_headers)
+        self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute, minute, in_headers=in_headers)
         self._thread = ThreadPoolExecutor(1, "kimi-beam-emulator-model")
         writer = Writer(behaviour, seed, answer, stopped=lambda: self._closing)
         self._events = Events(behaviour, self._ledger.injector, seed)
@@ -208,21 +208,21 @@ class Service:
         local = call.surface == "openai"
         # A model in the path is checked before the body is read.
         model = access.check_model(call.model, self._behaviour, local=local) if call.model is not None else None
-        asked, request = call.read()
-        model = model or access.check_model(asked, self._behaviour, local=local)
+        named_model, request = call.read()
+        model = model or access.check_model(named_model, self._behaviour, local=local)
         endpoint = _endpoint(call, request)
         if call.queued and call.surface == "run":
             access.check_queue(model, self._behaviour)
         limit = self._limit if endpoint == "run" else self._batch_limit
         allowance = limit.take((call.account, model), self._clock())
-        told = allowance.headers() if allowance else {}
+        limit_headers = allowance.headers() if allowance else {}
         if allowance and allowance.refused:
-            raise Refused(3021, headers=told)
+            raise Refused(3021, headers=limit_headers)
         try:
             reply = await self._serve(call, model, request, endpoint)
         except Refused as refusal:
             reply = replies.refused(refusal)
-        return reply and replace(reply, headers={**told, **reply.headers})
+        return reply and replace(reply, headers={**limit_headers, **reply.headers})
 
     async def _serve(self, call: Call, model: str, request: Json, endpoint: Endpoint) -> Reply | None:
         """Answer a request that may meet a fault."""

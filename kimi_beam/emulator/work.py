@@ -77,15 +77,15 @@ class Task:
         return value
 
 
-def read(body: Mapping[str, Any], asked: str, behaviour: Behaviour, *, alone: bool = True) -> Task:
+def read(body: Mapping[str, Any], model: str, behaviour: Behaviour, *, is_synchronous: bool = True) -> Task:
     """Check one request and make its task. Unknown fields are ignored [documented: allowed].
 
     Args:
         body: The request.
-        asked: The model that was asked for.
+        model: The model that was asked for.
         behaviour: The choices where the service is not documented.
-        alone: Whether it is a synchronous request. In a job, a refusal of the model fails only this item [assumed],
-            while an error against the input schema fails the whole submit.
+        is_synchronous: Whether it is a synchronous request. In a job, a refusal of the model fails only this item
+            [assumed], while an error against the input schema fails the whole submit.
 
     Raises:
         BadInput: The request does not fit the input schema; for example it has neither a prompt nor a message.
@@ -101,26 +101,26 @@ def read(body: Mapping[str, Any], asked: str, behaviour: Behaviour, *, alone: bo
     _encoded(body.get("response_format"))
     key = _digest(last_user_content(messages))
     try:
-        _check_model(body, messages, asked, behaviour)
+        _check_model(body, messages, model, behaviour)
         names, count = prefixes.blocks(_pieces(messages, body.get("tools"), behaviour.image_tokens))
-        _check_context(asked, count)
+        _check_context(model, count)
     except BadInput:
         raise
     except Refused as refusal:
-        if alone:
+        if is_synchronous:
             raise
         return Task(body, reference, key, refusal=(refusal.code, refusal.message))
     structured = jsonmode.form(body.get("response_format")) is not None
     return Task(body, reference, key, count, names, structured)
 
 
-def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, answer: Answer | None) -> Completion:
+def write(task: Task, *, completion_id: str, model: str, behaviour: Behaviour, answer: Answer | None) -> Completion:
     """Answer a task, and spoil the answer if it has a fault.
 
     Args:
         task: The task.
         completion_id: 32 hex digits.
-        asked: The model that was asked for.
+        model: The model that was asked for.
         behaviour: The choices where the service is not documented.
         answer: The function that replaces the rule-based model; None keeps the model.
 
@@ -130,15 +130,15 @@ def write(task: Task, *, completion_id: str, asked: str, behaviour: Behaviour, a
     """
     request = task.request()
     messages = _messages(request)
-    thinks = thinking.is_on(request, asked, behaviour.thinking_switch)
+    thinks = thinking.is_on(request, model, behaviour.thinking_switch)
     declared = tool_calls.read(request)
 
     def words(want: Wanted) -> str:
         if answer is not None:
             return answer(messages, want.schema if isinstance(want.schema, dict) else None)
-        from kimi_beam.emulator.rules import model  # not for an emulator whose answers come from elsewhere
+        from kimi_beam.emulator.rules import model as rules  # not for an emulator whose answers come from elsewhere
 
-        return model.answer(messages, want, tool_calls.results(messages))
+        return rules.answer(messages, want, tool_calls.results(messages))
 
     def arguments(function: tool_calls.Function) -> str:
         known = isinstance(function.parameters, Mapping) and function.parameters.get("properties")
@@ -212,20 +212,20 @@ def _check_messages(messages: list[Any], behaviour: Behaviour) -> None:
             raise BadInput(f"{place}'/content' type mismatch, 'string' not in 'null'")
 
 
-def _check_model(body: Mapping[str, Any], messages: Sequence[Any], asked: str, behaviour: Behaviour) -> None:
+def _check_model(body: Mapping[str, Any], messages: Sequence[Any], model: str, behaviour: Behaviour) -> None:
     """Check the request against the limits of the model, which the input schema does not know."""
     declared = tool_calls.read(body)
     vision.check(messages, behaviour.image_urls)
     if behaviour.image_texts == "refused":
         vision.check_texts(messages)
-    jsonmode.check(body.get("response_format"), asked, behaviour)
+    jsonmode.check(body.get("response_format"), model, behaviour)
     if declared.choice == "named" and thinking.is_switched(body) and behaviour.forced_tool_with_switch == "error":
         raise Refused(8005)
 
 
-def _check_context(asked: str, count: int) -> None:
+def _check_context(model: str, count: int) -> None:
     """Refuse a prompt that is too long [documented: an error; observed: the message; assumed: the code]."""
-    if asked in MODELS and count > (context := MODELS[asked].context):
+    if model in MODELS and count > (context := MODELS[model].context):
         words = f"maximum context length is {context} tokens, your prompt contains at least {count} input tokens"
         raise Refused(3030, f"AiError: AiError: This model's {words}")
 

@@ -201,13 +201,13 @@ def _read(piece: _Piece, reading: Reading = USUAL) -> Iterator[Document]:
     index = 0
     try:
         for index, document in enumerate(read_part(part, reading), 1):
-            yield document.arrived(_arrival(part, at, index))
+            yield document.with_arrival(_arrival(part, at, index))
     except Exception as e:
         if FileSystems.exists(part.path):
             raise  # the filesystem broke: the runner does the bundle again
         told = f"{part.path} was removed before it was read: {' '.join(str(e).split())[:200]}"
         gone = failed(part.path, part.path, Failure("read", "unreadable", told, retryable=True))
-        yield gone.arrived(_arrival(part, at, index + 1))
+        yield gone.with_arrival(_arrival(part, at, index + 1))
 
 
 def _arrival(part: Part, at: int | None, index: int) -> Arrival:

@@ -78,4 +78,4 @@ def test_a_poll_has_nothing_to_accept_and_a_run_no_array() -> None:
     injector = Injector(Faults.parse("drop_after_accept=1,missing_item=1,doubled_item=1,unknown_reference=1"), 0)
     assert injector.request("poll") is None
     assert injector.request("pull") == "drop_after_accept"
-    assert injector.item("k", alone=True) is None
+    assert injector.item("k", is_synchronous=True) is None
