@@ -114,3 +114,10 @@ def test_what_a_page_finds_in_a_file_is_defined_there(page: Path) -> None:
         text = (ROOT / path).read_text()
         for name in filter(None, names):
             assert re.search(rf"^(?:class|def|async def) {name}\b|^{name}\b.* = ", text, re.MULTILINE), (name, path)
+
+
+def test_the_words_that_the_glossary_has_of_the_code_are_there() -> None:
+    named = re.findall(r"^\*\*[\w ]+\*\* \(`(\w+)`\)$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    code = "".join(path.read_text() for path in (ROOT / "kimi_beam").rglob("*.py"))
+    assert len(named) >= 3
+    assert [word for word in named if not re.search(rf"\b{word}\b", code)] == []
