@@ -1,1 +1,1 @@
-"""Whole files on any filesystem: paths, leases, object stores."""
+"""Files on any filesystem: paths, files that appear complete or not at all, leases, object stores."""

@@ -1,4 +1,4 @@
-"""Azure Blob Storage by Beam's filesystem, mended where Beam 2.77's raises for a blob that is not there."""
+"""Azure Blob Storage: Beam's own filesystem, corrected where Beam 2.77 raises for a blob that does not exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Azure(BlobStorageFileSystem):
     """``azfs://ACCOUNT/CONTAINER/…``.
 
     Args:
-        options: The pipeline's; None for what the environment says.
+        options: The pipeline's options. None: credentials and addresses come from the environment.
     """
 
     def __init__(self, options: PipelineOptions | None) -> None:

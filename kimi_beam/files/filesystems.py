@@ -1,7 +1,7 @@
-"""Which filesystem a path is on: Beam's own, but for S3 and Azure, where Beam's cannot hold a dataset.
+"""Filesystems by path: Beam's own, except for S3 and Azure, where a dataset cannot be written with Beam's.
 
-Found in Beam 2.77: its S3 writer cannot complete an empty file, leaves the upload open, and makes a client for each
-operation; its `exists` of Azure raises where nothing is.
+Observed with Beam 2.77: its S3 writer cannot complete an empty file, leaves the upload open, and makes a new client for
+each operation. Its `exists` of Azure raises if there is no such blob.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from apache_beam.options.value_provider import RuntimeValueProvider
 
 
 class FileSystems:
-    """Beam's `FileSystems`, method by method, and what object stores need beyond it.
+    """Beam's `FileSystems`, method by method, with two more that object stores need (`writes_whole`, `abort_uploads`).
 
     A path on an unknown filesystem, or on one whose extra is not installed, raises ValueError everywhere.
     """
 
     @staticmethod
     def set_options(options: Any) -> None:
-        """Takes the filesystems' options, such as keys and addresses, from a pipeline's options."""
+        """Sets the keys, addresses and other options of all filesystems from a pipeline's options."""
         _BeamFileSystems.set_options(options)
 
     @staticmethod
@@ -31,7 +31,7 @@ class FileSystems:
         """The filesystem that a path is on.
 
         Raises:
-            ValueError: No filesystem of that kind is known, or its extra is not installed.
+            ValueError: The path's scheme is unknown, or the extra that it needs is not installed.
         """
         scheme = _BeamFileSystems.get_scheme(path)
         if scheme == "s3":
@@ -50,7 +50,7 @@ class FileSystems:
 
     @staticmethod
     def join(path: str, *more: str) -> str:
-        """One path of its components."""
+        """Joins the components of a path."""
         joined: str = FileSystems.get_filesystem(path).join(path, *more)
         return joined
 
@@ -62,12 +62,12 @@ class FileSystems:
 
     @staticmethod
     def mkdirs(path: str) -> None:
-        """Creates a directory with those above it; does nothing where a store has no directories."""
+        """Creates a directory and its parents. Does nothing in a store that has no directories."""
         FileSystems.get_filesystem(path).mkdirs(path)
 
     @staticmethod
     def match(patterns: Sequence[str], limits: Sequence[int | None] | None = None) -> list[Any]:
-        """One `MatchResult` for each pattern, in their order; of each no more files than its limit, None for all."""
+        """One `MatchResult` for each pattern, in order, with at most as many files as its limit (None: all)."""
         if not patterns:
             return []
         found: list[Any] = FileSystems.get_filesystem(patterns[0]).match(list(patterns), limits)
@@ -76,7 +76,7 @@ class FileSystems:
     @staticmethod
     @contextlib.contextmanager
     def create(path: str, *, compression_type: str = CompressionTypes.AUTO) -> Iterator[Any]:
-        """A new file to write to, in binary, which is whole when the block ends; where it fails, it is given up."""
+        """A new binary file to write to. It is complete when the block ends, and abandoned if the block raises."""
         file = FileSystems.get_filesystem(path).create(path, compression_type=compression_type)
         try:
             with file:
@@ -87,38 +87,38 @@ class FileSystems:
 
     @staticmethod
     def open(path: str, *, compression_type: str = CompressionTypes.AUTO) -> Any:
-        """A file to read from, in binary."""
+        """An existing file, opened for reading in binary."""
         return FileSystems.get_filesystem(path).open(path, compression_type=compression_type)
 
     @staticmethod
     def rename(sources: Sequence[str], destinations: Sequence[str]) -> None:
-        """Renames files, each to the destination at its place."""
+        """Renames each source to the destination with the same index."""
         FileSystems.get_filesystem(sources[0]).rename(list(sources), list(destinations))
 
     @staticmethod
     def exists(path: str) -> bool:
-        """Whether a file is there; a directory too, where the filesystem has any."""
+        """Whether a file exists, or a directory if the filesystem has directories."""
         found: bool = FileSystems.get_filesystem(path).exists(path)
         return found
 
     @staticmethod
     def delete(paths: Sequence[str]) -> None:
-        """Deletes files, and directories with all that is in them."""
+        """Deletes files, and directories with all their content."""
         if paths:
             FileSystems.get_filesystem(paths[0]).delete(list(paths))
 
     @staticmethod
     def writes_whole(path: str) -> bool:
-        """Whether a file that is created appears whole or not at all, so that it need not be written aside first."""
+        """Whether a new file appears complete or not at all, so that it need not be staged first."""
         return bool(getattr(FileSystems.get_filesystem(path), "WRITES_WHOLE", False))
 
     @staticmethod
     def abort_uploads(prefix: str, before: float) -> None:
-        """Gives up uploads that nobody completed, where the store keeps such.
+        """Aborts multipart uploads that were never completed, if the store keeps them. Does nothing elsewhere.
 
         Args:
-            prefix: What their paths begin with.
-            before: Unix seconds; what began later may be at work.
+            prefix: The beginning of their paths.
+            before: Unix seconds. Uploads that began later are spared, because they may be in progress.
         """
         abort = getattr(FileSystems.get_filesystem(prefix), "abort_uploads", None)
         if abort is not None:
@@ -126,13 +126,13 @@ class FileSystems:
 
 
 def _abandon(file: Any) -> None:
-    """Has a file that failed not be closed again when Python throws it away.
+    """Prevents Python from closing a failed file when it collects it as garbage.
 
-    A writer of Google's would upload what it holds once more then, and try for minutes where no server answers.
+    Closing it would make Google's writer upload its content again, and retry for minutes if no server answers.
     """
     if file.closed or not hasattr(file, "terminate"):
         return
-    with contextlib.suppress(Exception):  # the server may be the reason
+    with contextlib.suppress(Exception):  # it may have failed because the server is gone, which fails this as well
         file.terminate()
     if not file.closed:
         file.close = bool  # a function that does nothing

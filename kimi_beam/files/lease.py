@@ -1,7 +1,8 @@
-"""A lease: the second of two runs on one directory is refused.
+"""A lease on a directory: while one run works in it, a second one is refused.
 
-Best effort, as Beam's filesystems create no file atomically. What slips through loses and doubles nothing, for each run
-names its files in one step and records of the journal have names of their own; both may pay for what both ask at once.
+This is best effort, because Beam's filesystems cannot create a file only if it does not exist. Two runs that both get
+through lose and double nothing, because each names its files in one step and every file of the journal has a name of
+its own. They may both pay for documents that both submit.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from kimi_beam.files.whole_files import write_whole
 
 _PREFIX = ".lease-"
 TERM = 90.0
-"""Seconds after which a lease that was not renewed has lapsed. One of this machine lapses with its process."""
+"""Seconds after which a lease that was not renewed has lapsed. A lease of this machine lapses when its process ends."""
 
 
 @contextlib.contextmanager
 def lease(directory: str, *, clock: Callable[[], float] = time.time, private: bool = False) -> Iterator[None]:
-    """Holds a directory for this process.
+    """Takes a directory for this process until the block ends.
 
     Args:
-        directory: Created where it is missing.
-        clock: Unix seconds.
-        private: Whether a directory that is created is for its owner alone.
+        directory: It is created if it is missing.
+        clock: The time, in Unix seconds.
+        private: Whether a directory that has to be created is readable by its owner alone.
 
     Raises:
-        OutputError: Another run holds it; or it cannot be written.
+        OutputError: Another run has the lease, or the directory cannot be written.
     """
     root = output(directory)
     try:
@@ -45,14 +46,15 @@ def lease(directory: str, *, clock: Callable[[], float] = time.time, private: bo
             make_private(root)
         if not FileSystems.exists(root):
             FileSystems.mkdirs(root)
-    except ValueError as e:  # a filesystem that is not known
+    except ValueError as e:  # the scheme of the path is unknown
         raise OutputError(f"cannot write to {root}: {' '.join(str(e).split())[:300]}") from None
     except (OSError, BeamIOError):
-        pass  # the lease cannot be written then, or another has made it
+        pass  # another run created it meanwhile, or writing the lease fails below and says why
     path = FileSystems.join(root, f"{_PREFIX}{uuid.uuid4().hex}")
     _write(path, clock())
     try:
-        # Looked at after the own one is written: of two at once both may be refused, but not none.
+        # The others are looked at after this one is written, so that two runs at once may both be refused, but never
+        # both go on.
         _refuse_others(root, path, clock())
         done = threading.Event()
         renewing = threading.Thread(target=_renew, args=(path, done, clock), name="kimi_beam-lease", daemon=True)
@@ -78,16 +80,14 @@ def _refuse_others(root: str, own: str, now: float) -> None:
                 FileSystems.delete([found.path])
             continue
         host, pid, _ = holder
-        told = f"another run (process {pid} on {host}) is working on {root}: wait for it, or if it is dead remove"
-        raise OutputError(f"{told} {found.path}")
+        message = f"another run (process {pid} on {host}) is working on {root}: wait for it, or if it is dead remove"
+        raise OutputError(f"{message} {found.path}")
 
 
 def _is_alive(holder: tuple[str, int, float], now: float) -> bool:
-    host, pid, at = holder
-    if host != platform.node():
-        return now - at < TERM
-    if pid == os.getpid():
-        return now - at < TERM
+    host, pid, renewed_at = holder
+    if host != platform.node() or pid == os.getpid():
+        return now - renewed_at < TERM
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -109,7 +109,7 @@ def _read(path: str) -> tuple[str, int, float] | None:
 def _write(path: str, now: float) -> None:
     content = orjson.dumps({"host": platform.node(), "pid": os.getpid(), "at": now})
     try:
-        # Whole or not at all: one that is caught half written would be taken for nobody's.
+        # Another run deletes a lease that it cannot read, so it must never see one that is half written.
         write_whole(path, content)
     except (OSError, BeamIOError, ValueError) as e:
         raise OutputError(f"cannot write to {FileSystems.split(path)[0]}: {e}") from None

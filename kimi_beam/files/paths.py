@@ -1,4 +1,4 @@
-"""Paths as users write them: normalised, listed and compressed, on any filesystem that Beam knows."""
+"""Paths as users write them: made uniform, matched against files, opened with decompression, checked for output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def normal(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path).removeprefix("file://")
     if "://" in text or not text:
         return text
-    if text.startswith("~") and not os.path.lexists(text):  # a shell leaves it where it is quoted
+    if text.startswith("~") and not os.path.lexists(text):  # a shell does not expand a quoted one
         text = os.path.expanduser(text)
     root = "/" if text.startswith("/") else ""
     return root + "/".join(part for part in text.split("/") if part not in ("", ".")) or "."
@@ -41,7 +41,7 @@ def is_local(path: str) -> bool:
 
 
 def absolute(path: str) -> str:
-    """The path as it is found from any directory of this machine."""
+    """A local path from the root of the filesystem; a remote path unchanged."""
     return os.path.abspath(path) if is_local(path) else path
 
 
@@ -54,21 +54,21 @@ class Found(NamedTuple):
     path: str
     size: int
     changed: float = 0.0
-    """Unix seconds; 0 where the filesystem does not say."""
+    """Unix seconds of its last change; 0 if the filesystem does not say."""
 
 
 def find(pattern: str) -> list[Found]:
-    """The files that a path or glob matches, by path; a file that is named outright is never taken for a glob.
+    """The files that a path or glob matches, sorted by path. The exact name of a file is never read as a glob.
 
     Raises:
-        InputError: The filesystem cannot be asked.
+        InputError: The filesystem cannot be reached or used.
     """
     pattern = normal(pattern)
     if is_local(pattern) and os.path.isfile(pattern):
         return [Found(pattern, os.path.getsize(pattern), os.path.getmtime(pattern))]
     # Beam's local filesystem finds nothing for a pattern without a directory.
-    bare = is_local(pattern) and not os.path.dirname(pattern)
-    matched = _matched(os.path.join(".", pattern) if bare else pattern, None)
+    lacks_directory = is_local(pattern) and not os.path.dirname(pattern)
+    matched = _matched(os.path.join(".", pattern) if lacks_directory else pattern, None)
     found = [
         Found(normal(m.path), m.size_in_bytes, m.last_updated_in_seconds or 0.0)
         for m in matched
@@ -78,10 +78,10 @@ def find(pattern: str) -> list[Found]:
 
 
 def check_reachable(patterns: Sequence[str]) -> None:
-    """Asks each object store that is named whether there is anything, without listing all of it.
+    """Checks that each remote pattern matches at least one file, without listing all of them.
 
     Raises:
-        InputError: It cannot be asked, or a pattern matches nothing.
+        InputError: A store cannot be reached or used, or a pattern matches nothing.
     """
     for pattern in map(normal, patterns):
         if not is_local(pattern) and not _matched(pattern, 1):
@@ -92,16 +92,16 @@ def _matched(pattern: str, most: int | None) -> list[Any]:
     try:
         (result,) = FileSystems.match([pattern], [most])
         if not result.metadata_list and not is_local(pattern) and not any(c in pattern for c in _GLOB):
-            # A store says of an object only that it is not there; of a listing, that there is no bucket.
+            # A store says that a bucket is missing when it is asked to list it, but not when it is asked for an object.
             FileSystems.match([f"{pattern}*"], [1])
-    except Exception as e:  # a store raises what its own library does
+    except Exception as e:  # each store's library has errors of its own
         raise InputError(f"cannot look for {pattern}: {in_one_line(pattern, e)}") from None
     found: list[Any] = result.metadata_list
     return found
 
 
 def find_all(patterns: tuple[str, ...]) -> list[Found]:
-    """The files that any of the patterns matches, each once however it is spelt, by path."""
+    """The files that any of the patterns matches, sorted by path, each once even if it is spelt in two ways."""
     found = {absolute(f.path): f for p in patterns for f in find(p)}
     return sorted(found.values())
 
@@ -116,7 +116,7 @@ def _open_zst(raw: Any) -> Any:
     return io.BufferedReader(stream)
 
 
-# Not Beam's own decompression, which takes a file that was cut off for one that ends there.
+# Beam's own decompression is not used, because it reads a truncated file to its end without an error.
 _DECOMPRESS: dict[str, Callable[[Any], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
@@ -130,7 +130,7 @@ def _compression(path: str) -> str | None:
 
 
 def uncompressed_name(path: str) -> str:
-    """The name in lower case without the suffix of a compression that can be read."""
+    """The name in lower case, without the suffix of its compression."""
     return path.lower().removesuffix(_compression(path) or "")
 
 
@@ -141,7 +141,7 @@ def is_compressed(path: str) -> bool:
 
 @contextlib.contextmanager
 def open_input(path: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading, decompressed as its name says."""
+    """Opens a file for reading, decompressed if its name ends in the suffix of a compression."""
     compression = _compression(path)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
         if compression is None:
@@ -155,14 +155,14 @@ def open_input(path: str) -> Iterator[BinaryIO]:
 
 
 def output(path: str | os.PathLike[str], *, prefix: bool = False) -> str:
-    """A path to write to.
+    """The uniform spelling of a path that is written to.
 
     Args:
-        path: As the user gave it.
-        prefix: Whether it is the beginning of file names, so that it must not end with a directory.
+        path: The path as the user wrote it.
+        prefix: Whether it is the beginning of file names, so that it must not end with a slash.
 
     Raises:
-        OutputError: It cannot be written to safely.
+        OutputError: It holds characters of a glob, or names no file.
     """
     text = normal(path)
     if any(c in text for c in _GLOB):
@@ -173,26 +173,26 @@ def output(path: str | os.PathLike[str], *, prefix: bool = False) -> str:
 
 
 def make_private(directory: str) -> None:
-    """Creates a directory of this machine that only its owner may look into.
+    """Creates a local directory that only its owner may look into.
 
-    One that is there stays as it is. What is missing above it is created as the umask says; a store that has no such
-    permissions is left alone.
+    A directory that exists keeps its permissions, and missing parents are created by the umask. Does nothing for a path
+    in an object store, which has no such permissions.
 
     Raises:
         OSError: It cannot be created.
     """
     if is_local(directory) and not os.path.isdir(directory):
         os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # another worker has made it meanwhile
+        with contextlib.suppress(FileExistsError):  # another worker has just created it
             os.mkdir(directory, 0o700)
 
 
 def is_private(directory: str) -> bool:
-    """Whether a directory is on this machine and nobody but its owner may look into it."""
+    """Whether a directory is local and only its owner may look into it."""
     return is_local(directory) and not os.stat(directory).st_mode & 0o077
 
 
 def listing(directory: str) -> list[Found]:
-    """The files in a directory; none where it is not there."""
+    """The files in a directory, sorted by path; none if it does not exist."""
     (result,) = FileSystems.match([FileSystems.join(directory, "*")])
     return sorted(Found(m.path, m.size_in_bytes) for m in result.metadata_list)

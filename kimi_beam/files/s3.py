@@ -1,7 +1,8 @@
-"""Objects of S3, or of a server that speaks its protocol, as files.
+"""The filesystem for ``s3://``: objects of S3, or of a server that speaks its protocol, as files.
 
-One boto3 client serves all of a process. It finds keys, region and address as AWS's own programs do (environment,
-profiles, roles), unless Beam's options say them: ``--s3_endpoint_url``, ``--s3_region_name``, ``--s3_access_key_id``, …
+Each process has one boto3 client for equal options. It finds keys, region and address as AWS's own programs do
+(environment, profiles, roles), unless Beam's options name them: ``--s3_endpoint_url``, ``--s3_region_name``,
+``--s3_access_key_id``, …
 """
 
 from __future__ import annotations
@@ -25,26 +26,27 @@ from kimi_beam.files.s3_files import Reader, Writer
 
 _PREFIX = "s3://"
 _DELETED_AT_ONCE = 1_000
-"""Keys in one request to delete (documented by AWS)."""
-# One request copies up to 5 GB (documented by AWS), and leaves no open upload behind when this process is killed.
+"""The most keys that one delete request may name (documented by AWS)."""
+# One request can copy up to 5 GB (documented by AWS). Unlike a copy in parts, it leaves no open upload behind when this
+# process is killed.
 _COPYING = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2)
 _CONNECTIONS = 32
 _CONNECT_TIMEOUT = 10.0
-"""Seconds to wait for a connection, of each of the client's attempts."""
+"""Seconds that each attempt to connect may take."""
 
 
 class S3(FileSystem):
-    """Beam's filesystem interface over one client. Directories are beginnings of keys: they need not be made.
+    """Beam's filesystem interface over one boto3 client. Directories are prefixes of keys and need not be created.
 
-    Every error of S3 is an OSError in one line that names the bucket: FileNotFoundError where an object or the bucket
-    is not there, PermissionError where it may not be touched.
+    Every error of S3 is an OSError whose one line names the bucket: FileNotFoundError if an object or the bucket does
+    not exist, PermissionError if access is refused.
 
     Args:
-        options: The pipeline's, a dict of them, or None for what the environment says.
+        options: The pipeline's options, or a dict of them. None: keys and addresses come from the environment.
     """
 
     WRITES_WHOLE = True
-    """An object appears when its upload is complete, and is not seen before."""
+    """See `FileSystems.writes_whole`: an object appears only when its upload is complete."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
@@ -73,7 +75,7 @@ class S3(FileSystem):
         return f"{_PREFIX}{bucket}{slash and '/'}{directory}", name
 
     def mkdirs(self, path: str) -> None:
-        """Does nothing: a directory is there as soon as an object is in it."""
+        """Does nothing, because a directory exists as soon as there is an object in it."""
 
     def has_dirs(self) -> bool:
         return False
@@ -88,22 +90,22 @@ class S3(FileSystem):
     def _matching(self, pattern: str) -> Iterable[FileMetadata]:
         if pattern.endswith("/"):
             pattern += "*"
-        fixed = re.match(r"[^[*?]*", pattern)[0]  # type: ignore[index]  # it matches nothing at least
+        fixed = re.match(r"[^[*?]*", pattern)[0]  # type: ignore[index]  # it always matches, if only an empty string
         rest = pattern[len(fixed) :]
         if not rest:
             return self._one(pattern)
-        # Only * never matches a slash; what lies in deeper directories need not be listed then.
+        # A * alone never matches a slash, so deeper directories need not be listed for it.
         is_flat = not set("/?[") & set(rest) and "**" not in rest
         found: Iterable[FileMetadata] = self.match_files(self._listed(fixed, is_flat=is_flat), pattern)
         return found
 
     def _one(self, path: str) -> list[FileMetadata]:
-        """The object of exactly this path, by a listing: a HEAD request is refused without a reason."""
+        """The object of exactly this path, found by a listing, because S3 gives no reason when it refuses a HEAD request."""
         bucket, key = _parsed(path)
         if not key:
             return []
         with plain_errors(path):
-            # The key itself comes before all that it is the beginning of.
+            # Keys are listed in order, so the key itself comes before all keys that begin with it.
             page = self.client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
         return [_metadata(bucket, item) for item in page.get("Contents", ()) if item["Key"] == key]
 
@@ -187,11 +189,11 @@ class S3(FileSystem):
                     raise refused(f"{_PREFIX}{bucket}/{error.get('Key', '')}", str(error.get("Code")), 0)
 
     def abort_uploads(self, prefix: str, before: float) -> None:
-        """Gives up the uploads below a prefix that began before a time (Unix seconds)."""
+        """Aborts the multipart uploads below a prefix that began before a time (Unix seconds)."""
         bucket, beginning = _parsed(prefix)
         with plain_errors(prefix):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=beginning)
-            for upload in [one for page in pages for one in page.get("Uploads", ())]:
+            for upload in [upload for page in pages for upload in page.get("Uploads", ())]:
                 if upload["Initiated"].timestamp() < before:
                     self.client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
@@ -227,11 +229,11 @@ def _client(settings: _Settings) -> Any:
     with _lock:
         name = (os.getpid(), settings)
         if name not in _clients:
-            kept = Config(max_pool_connections=_CONNECTIONS, connect_timeout=_CONNECT_TIMEOUT)
+            config = Config(max_pool_connections=_CONNECTIONS, connect_timeout=_CONNECT_TIMEOUT)
             session = boto3.session.Session()
-            # boto3 reads AWS_DEFAULT_REGION alone, AWS's other programs read this too.
-            given = {"region_name": session.region_name or os.environ.get("AWS_REGION"), **dict(settings)}
-            _clients[name] = session.client("s3", config=kept, **given)
+            # boto3 reads AWS_DEFAULT_REGION only; AWS's other programs read AWS_REGION as well.
+            arguments = {"region_name": session.region_name or os.environ.get("AWS_REGION"), **dict(settings)}
+            _clients[name] = session.client("s3", config=config, **arguments)
         return _clients[name]
 
 
@@ -244,16 +246,16 @@ _ARGUMENTS = {
     "s3_api_version": "api_version",
     "s3_verify": "verify",
 }
-"""Which of the client's arguments each of Beam's options is."""
+"""Beam's options, and the argument of boto3's client that each of them sets."""
 
 
 def _settings(options: Any) -> _Settings:
-    given = options.view_as(S3Options).get_all_options() if isinstance(options, PipelineOptions) else options or {}
-    found = {argument: given[name] for name, argument in _ARGUMENTS.items() if given.get(name) not in (None, "")}
-    # A word on the command line: yes or no, or else the path of a file of certificates.
+    values = options.view_as(S3Options).get_all_options() if isinstance(options, PipelineOptions) else options or {}
+    found = {argument: values[name] for name, argument in _ARGUMENTS.items() if values.get(name) not in (None, "")}
+    # On the command line --s3_verify is a word for yes or no, or else the path of a file of certificates.
     words = {"false": False, "no": False, "0": False, "true": True, "yes": True, "1": True}
     if "verify" in found:
         found["verify"] = words.get(str(found["verify"]).lower(), found["verify"])
-    if given.get("s3_disable_ssl"):
+    if values.get("s3_disable_ssl"):
         found["use_ssl"] = False
     return tuple(sorted(found.items()))

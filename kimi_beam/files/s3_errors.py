@@ -1,4 +1,4 @@
-"""What S3 refuses, said in one line that names the bucket and what to do."""
+"""Errors of S3 as one line that names the bucket and says what to do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocat
 
 @contextlib.contextmanager
 def plain_errors(path: str) -> Iterator[None]:
-    """Turns what boto3 raises into an OSError about a path, whose text never holds a key."""
+    """Turns errors of boto3 into an OSError about a path. Its text never contains an access key."""
     try:
         yield
     except ClientError as e:
@@ -41,17 +41,17 @@ def plain_errors(path: str) -> Iterator[None]:
         raise PermissionError(f"no keys for {_bucket(path)} were found: set {_KEYS}") from None
     except (ConnectionError, HTTPClientError) as e:
         raise OSError(f"{_bucket(path)} cannot be reached: {_line(e)}") from None
-    except (BotoCoreError, Boto3Error, ValueError) as e:  # ValueError: an address that is none
+    except (BotoCoreError, Boto3Error, ValueError) as e:  # ValueError: the endpoint is not a valid address
         raise OSError(f"{_bucket(path)} cannot be used: {_line(e)}") from None
 
 
 def refused(path: str, code: str, status: int) -> OSError:
-    """The error for what S3 answered.
+    """The Python error for an error that S3 answered.
 
     Args:
-        path: What was asked for.
-        code: S3's name of the error; the status in its place where the answer had no body.
-        status: The HTTP status; 0 where the error is of one object of several.
+        path: The path that was requested.
+        code: S3's name of the error. The HTTP status as text if the answer had no body.
+        status: The HTTP status. 0 if one of several objects in a request failed.
     """
     bucket = _bucket(path)
     if code == "NoSuchBucket":

@@ -1,4 +1,4 @@
-"""The content of one object of S3, as a file to read from and one to write to."""
+"""One object of S3 as a file: `Reader` reads it by ranges, `Writer` uploads it when it is closed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kimi_beam.files.s3_errors import plain_errors
 
 _FIRST = 1024**2
-"""Bytes of the first request: all of most files, so that they cost one request."""
+"""Bytes that the first request asks for. Most files are smaller, so they cost one request."""
 _BUFFER = 8 * 1024**2
 _AT_ONCE = 16 * 1024**2
-"""Bytes that are held in memory and written by one request."""
+"""Bytes up to which an object is kept in memory and uploaded by one request."""
 _TRIES = 3
 
 
 class Reader(io.RawIOBase):
-    """The bytes of an object, asked for by range. All of them are of one version: a change meanwhile is an OSError.
+    """The bytes of an object, requested by ranges. All are of one version: if the object is replaced, reading raises.
 
     Args:
-        client: boto3's.
-        path: For errors.
-        bucket: The object's.
-        key: The object's.
+        client: The boto3 client.
+        path: The path that errors name.
+        bucket: The bucket that the object is in.
+        key: The object's name in the bucket.
 
     Raises:
-        OSError: The object cannot be read; see `S3`.
+        OSError: The object cannot be read, or was replaced meanwhile; see `S3`.
     """
 
     def __init__(self, client: Any, path: str, bucket: str, key: str) -> None:
@@ -51,7 +51,7 @@ class Reader(io.RawIOBase):
 
     @property
     def best_buffer(self) -> int:
-        """Bytes that are worth asking for at once."""
+        """The buffer size, in bytes, that `io.BufferedReader` should read this object with."""
         return max(1, min(self._size, _BUFFER))
 
     def readable(self) -> bool:
@@ -61,16 +61,16 @@ class Reader(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """The position of the next byte to be read."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Goes elsewhere, without a request."""
+        """Sets the position without making a request."""
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fills a buffer as far as there is something."""
+        """Fills a buffer, or the beginning of it if the object ends first."""
         view = memoryview(buffer).cast("B")
         end = min(self._at + len(view), self._size)
         if end <= self._at:
@@ -85,7 +85,7 @@ class Reader(io.RawIOBase):
         return len(content)
 
     def readall(self) -> bytes:
-        """The rest. Python's own asks for 8 kB at a time, each of which would be a request."""
+        """All bytes from here on. Python's own `readall` reads 8 kB at a time, each of which would be a request."""
         chunks = list[bytes]()
         while chunk := self.read(_BUFFER):
             chunks.append(chunk)
@@ -93,28 +93,28 @@ class Reader(io.RawIOBase):
 
     def _fetch(self, start: int, end: int) -> tuple[bytes, dict[str, Any]]:
         # boto3 repeats a request that fails, but not one whose body breaks off.
-        for left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_TRIES)):
             try:
                 reply = self._client.get_object(**self._object, Range=f"bytes={start}-{end - 1}")
                 with contextlib.closing(reply["Body"]) as body:
                     return body.read(), reply
             except BotoCoreError:
-                if not left:
+                if not tries_left:
                     raise
         raise AssertionError("the last try returns or raises")
 
 
 class Writer(io.BufferedIOBase):
-    """A new object, which appears when it is closed, and may be empty.
+    """A new object, which may be empty. It appears when it is closed.
 
-    What is left by an exception, or never closed, does not appear. What is too large for one request waits in a
-    temporary file of this machine until it is whole; boto3 then uploads it in parts, and gives up if one of them fails.
+    It does not appear if an exception ends the ``with`` block, or if it is never closed. Content that is too large for
+    one request waits in a local temporary file; on closing, boto3 uploads it in parts and aborts if one of them fails.
 
     Args:
-        client: boto3's.
-        path: For errors.
-        bucket: The object's.
-        key: The object's.
+        client: The boto3 client.
+        path: The path that errors name.
+        bucket: The bucket that the object will be in.
+        key: The object's name in the bucket.
     """
 
     def __init__(self, client: Any, path: str, bucket: str, key: str) -> None:
@@ -135,10 +135,10 @@ class Writer(io.BufferedIOBase):
         return self._content.write(data)
 
     def close(self) -> None:
-        """Has the object appear.
+        """Uploads the content, so that the object appears.
 
         Raises:
-            OSError: It cannot: there is no object, or the one that was there before.
+            OSError: The upload failed. There is no object then, or still the one from before.
         """
         if self.closed:
             return
@@ -154,7 +154,7 @@ class Writer(io.BufferedIOBase):
             self.abort()
 
     def abort(self) -> None:
-        """Ends without an object."""
+        """Discards the content without uploading it."""
         if not self.closed:
             super().close()
             self._content.close()

@@ -1,4 +1,4 @@
-"""What any store raises, said in one line that names the bucket."""
+"""Errors of any filesystem or object store as one line that names the bucket."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _LONGEST = 300
 
 
 def in_one_line(path: str, error: BaseException) -> str:
-    """Why a path cannot be used.
+    """Says in one line why a path cannot be used.
 
     Args:
-        path: What was asked for.
-        error: Whatever the filesystem raised: Beam's wraps those of the stores' own libraries, or lets them through.
+        path: The path that was requested.
+        error: The filesystem's exception. Beam wraps some exceptions of the stores' libraries and lets others through.
     """
     root, bucket, status = _root(error), _bucket(path), status_of(error)
     if not bucket or isinstance(root, OSError):
@@ -36,10 +36,10 @@ def _root(error: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status in an error of Google's or Azure's libraries, or of Beam's around it; None without one."""
+    """The HTTP status in an error of Google's or Azure's libraries, even if Beam has wrapped it; None without one."""
     root = _root(error)
-    places: tuple[Any, ...] = (root, getattr(root, "response", None))
-    found = [getattr(place, name, None) for place in places for name in ("status_code", "code")]
+    holders: tuple[Any, ...] = (root, getattr(root, "response", None))
+    found = [getattr(holder, name, None) for holder in holders for name in ("status_code", "code")]
     return next((int(status) for status in found if isinstance(status, int)), None)
 
 

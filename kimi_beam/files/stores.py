@@ -1,6 +1,6 @@
-"""Files wherever they are: Beam's filesystems, and what is done better here than in Beam.
+"""The two names that other packages need to use object stores: `FileSystems`, and `in_one_line` for their errors.
 
-`FileSystems` has the methods of Beam's class of the same name; all of kimi_beam reads and writes files through it.
+`FileSystems` has the methods of Beam's class of the same name. All of kimi_beam reads and writes files through it.
 """
 
 from kimi_beam.files.filesystems import FileSystems

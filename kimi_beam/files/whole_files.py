@@ -1,4 +1,8 @@
-"""Files that appear whole or not at all, on any filesystem of Beam."""
+"""Files that appear complete or not at all, on any filesystem that Beam knows: staged, then renamed.
+
+A staged file, or a directory of them, has a name that begins with ``.staging-``. One that a killed run left behind is
+removed by a later run, once it is old enough.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +21,18 @@ from kimi_beam.files.paths import is_local, listing
 from kimi_beam.files.store_errors import in_one_line
 
 _STAGING = ".staging-"
-
-
 _ABANDONED_AFTER = 86_400.0
-"""Seconds after which a staging directory is taken for one that a killed run left. Longer than a job may run."""
+"""Seconds without a change after which a staging directory counts as left behind by a killed run."""
 
 
 def new_staging(parent: str) -> str:
-    """The path of a staging directory that nobody else has."""
+    """A path for a staging directory or file that no other run or attempt uses."""
     path: str = FileSystems.join(parent, f"{_STAGING}{uuid.uuid4().hex}")
     return path
 
 
 def make_directory(path: str) -> None:
-    """Creates a directory that may be there already."""
+    """Creates a directory, unless it exists."""
     try:
         FileSystems.mkdirs(path)
     except (BeamIOError, OSError):
@@ -39,15 +41,15 @@ def make_directory(path: str) -> None:
 
 
 def rename(source: str, destination: str, size: int) -> None:
-    """Renames a file, replacing what is there. Safe to repeat, also by two attempts at once.
+    """Renames a staged file, replacing a file of that name. Safe to repeat, even by two attempts at once.
 
     Args:
-        source: A staged file.
-        destination: Its name.
-        size: Bytes of the file: what an earlier attempt renamed has just as many.
+        source: The staged file.
+        destination: Its final name.
+        size: Its size in bytes, by which a file that an earlier attempt has renamed is recognised.
 
     Raises:
-        FileNotFoundError: The staged file is gone and was not renamed.
+        FileNotFoundError: The staged file is gone, and the destination is not the same file.
     """
     try:
         FileSystems.rename([source], [destination])
@@ -55,65 +57,73 @@ def rename(source: str, destination: str, size: int) -> None:
         if _size(source) is None:
             if _size(destination) != size:
                 raise FileNotFoundError(f"the staged file {source} is gone") from None
-            return  # an earlier attempt was here
+            return  # an earlier attempt has renamed it
         if _size(destination) is None:
             raise
-        # A filesystem that does not replace (HDFS).
+        # HDFS, for one, does not replace an existing file.
         FileSystems.delete([destination])
         FileSystems.rename([source], [destination])
 
 
 def _size(path: str) -> int | None:
-    """Bytes of a file, None where there is none."""
+    """The size of a file in bytes; None if it does not exist."""
     (result,) = FileSystems.match([path])
     return next((m.size_in_bytes for m in result.metadata_list), None)
 
 
 def remove(paths: Iterable[str]) -> None:
-    """Deletes files."""
+    """Deletes files, if any are named."""
     found = list(paths)
     if found:
         FileSystems.delete(found)
 
 
 def remove_directory(path: str) -> None:
-    """Deletes a directory of files; one that is not there is no error."""
-    with contextlib.suppress(BeamIOError, OSError):  # another attempt deletes it too
+    """Deletes a directory of files. A directory that does not exist is no error."""
+    with contextlib.suppress(BeamIOError, OSError):  # another attempt may be deleting it as well
         remove(f.path for f in listing(path))
         if is_local(path) and FileSystems.exists(path):
             FileSystems.delete([path])
 
 
 def remove_abandoned(directory: str, now: float | None = None) -> None:
-    """Removes what killed runs have left aside, known by its age: what is younger may be at work."""
+    """Removes staged files and directories that killed runs have left behind.
+
+    A directory is as old as its newest file: a run of more than a day has older files, and is still working.
+
+    Args:
+        directory: The directory that was written to.
+        now: Unix seconds. None: the present.
+    """
     pattern = FileSystems.join(directory, f"{_STAGING}*")
     oldest = (time.time() if now is None else now) - _ABANDONED_AFTER
-    with contextlib.suppress(BeamIOError, OSError):  # it needs a permission of its own, and is repeated by the next run
+    # Aborting needs a permission of its own; if it is lacking, the next run tries again.
+    with contextlib.suppress(BeamIOError, OSError):
         FileSystems.abort_uploads(FileSystems.join(directory, _STAGING), oldest)
     files, inside = FileSystems.match([pattern, FileSystems.join(pattern, "*")])
     newest: dict[str, float] = {}
     for m in (*files.metadata_list, *inside.metadata_list):
         parent, name = FileSystems.split(m.path)
-        aside = m.path if name.startswith(_STAGING) else parent
-        newest[aside] = max(newest.get(aside, 0.0), m.last_updated_in_seconds or 0.0)
-    alone = {m.path for m in files.metadata_list}
-    for aside, changed in newest.items():
+        staged = m.path if name.startswith(_STAGING) else parent
+        newest[staged] = max(newest.get(staged, 0.0), m.last_updated_in_seconds or 0.0)
+    single_files = {m.path for m in files.metadata_list}
+    for staged, changed in newest.items():
         if changed >= oldest:
             continue
-        if aside in alone:
-            with contextlib.suppress(BeamIOError, OSError):  # another run removes it too
-                FileSystems.delete([aside])
+        if staged in single_files:
+            with contextlib.suppress(BeamIOError, OSError):  # another run may be deleting it as well
+                FileSystems.delete([staged])
         else:
-            remove_directory(aside)
+            remove_directory(staged)
 
 
 @contextlib.contextmanager
-def whole(path: str, *, mode: int | None = None) -> Iterator[BinaryIO]:
-    """A new file that is removed again where it cannot be written to its end: a disk may be full.
+def create_whole(path: str, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """A new file to write to, which is deleted if it cannot be written to its end: a disk may be full.
 
     Args:
-        path: Its name.
-        mode: Who may read and write it, as for ``chmod``; only for a file of this machine. None: by the umask.
+        path: The new file.
+        mode: Its permissions, as for ``chmod``. Only for a local file. None: by the umask.
     """
     try:
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
@@ -124,27 +134,27 @@ def whole(path: str, *, mode: int | None = None) -> Iterator[BinaryIO]:
         with contextlib.suppress(BeamIOError, OSError):
             FileSystems.delete([path])
         if isinstance(e, OSError) and e.errno is not None and e.filename is None:
-            e.filename = path  # "no space left" alone does not say where
+            e.filename = path  # "no space left" alone does not say on which disk
         raise
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Writes a small file so that it appears whole."""
+    """Writes a small file that appears complete or not at all."""
     if FileSystems.writes_whole(path):
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as f:
             f.write(content)
         return
     temporary = new_staging(FileSystems.split(path)[0] or ".")
-    with whole(temporary) as f:
+    with create_whole(temporary) as f:
         f.write(content)
     rename(temporary, path, len(content))
 
 
 def check_writable(directory: str) -> None:
-    """Creates a directory that is missing, and finds out whether files can be written, renamed and deleted in it.
+    """Creates a missing directory, and checks that files can be written, renamed and deleted in it.
 
     Raises:
-        OutputError: They cannot.
+        OutputError: The directory cannot be created, or one of these fails.
     """
     try:
         probe = new_staging(directory)
@@ -152,10 +162,10 @@ def check_writable(directory: str) -> None:
         with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED):
             pass
         if not is_local(directory):
-            # An object store may allow one and not the other.
+            # An object store may allow some of these operations and refuse others.
             listing(directory)
             FileSystems.rename([probe], [f"{probe}-"])
             probe += "-"
         FileSystems.delete([probe])
-    except Exception as e:  # a store raises what its own library does
+    except Exception as e:  # each store's library has errors of its own
         raise OutputError(f"cannot write to {directory}: {in_one_line(directory, e)}") from None

@@ -18,7 +18,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from kimi_beam.errors import InputError, OutputError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import Found, is_local, is_private, listing, make_private, output
-from kimi_beam.files.whole_files import make_directory, whole, write_whole
+from kimi_beam.files.whole_files import create_whole, make_directory, write_whole
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 from kimi_beam.journal.records import ANSWERS_SUFFIX, SUBMISSIONS_SUFFIX, Answer, Answers, JournalError, Submission
@@ -118,7 +118,7 @@ class Journal:
         path: str = FileSystems.join(
             self.directory, f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}"
         )
-        with whole(path, mode=self._mode) as f:
+        with create_whole(path, mode=self._mode) as f:
             # Each ticket has a file, and files take whole blocks. Nothing that a filesystem could compress.
             f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
         return path
@@ -144,7 +144,7 @@ class Journal:
         if FileSystems.writes_whole(path):
             write_whole(path, content)
             return path
-        with whole(path + _ASIDE, mode=self._mode) as f:
+        with create_whole(path + _ASIDE, mode=self._mode) as f:
             f.write(content)
         FileSystems.rename([path + _ASIDE], [path])
         return path

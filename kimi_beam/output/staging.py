@@ -24,13 +24,13 @@ from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import is_local, listing, output
 from kimi_beam.files.whole_files import (
     _size,
+    create_whole,
     make_directory,
     new_staging,
     remove,
     remove_abandoned,
     remove_directory,
     rename,
-    whole,
 )
 from kimi_beam.report.summary import Summary
 
@@ -144,7 +144,7 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     """Writes one file aside."""
     temporary = FileSystems.join(target.staging, f"{uuid.uuid4().hex}{target.suffix}")
     make_directory(target.staging)
-    with whole(temporary) as f:
+    with create_whole(temporary) as f:
         summary = write(f, pieces)
     return Staged(temporary, _size(temporary) or 0, summary)
 
