@@ -100,7 +100,7 @@ class S3(FileSystem):
         return found
 
     def _one(self, path: str) -> list[FileMetadata]:
-        """The object of exactly this path, found by a listing, because S3 gives no reason when it refuses a HEAD request."""
+        """The object of exactly this path. It is listed, because S3 gives no reason when it refuses a HEAD request."""
         bucket, key = _parsed(path)
         if not key:
             return []
