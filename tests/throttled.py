@@ -74,7 +74,7 @@ def simulate(
             if now >= woken[0]:
                 woken[0] = math.inf
             while waiting:
-                wait = gate.take(now)
+                wait = gate.acquire(now)
                 if wait:
                     if now + wait < woken[0]:
                         woken[0] = now + wait
@@ -97,7 +97,7 @@ def simulate(
                     if wait is not None:
                         gate.block_until(then + wait)
                     waiting.appendleft(document)
-                gate.leave()
+                gate.release()
                 fill()
                 pump(then)
 

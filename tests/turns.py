@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from kimi_beam.columnar import Replies
-from kimi_beam.network.allowance import Flow, Quota
+from kimi_beam.network.allowance import Allowance, Quota
 from kimi_beam.queue.due_jobs import DueJobs
 from kimi_beam.queue.earlier import Recalled
 from kimi_beam.queue.event_listener import Listener
@@ -118,7 +118,7 @@ class FakeClient:
     """Answers submits and polls as the test says, in order."""
 
     def __init__(self, service: WorkersAI) -> None:
-        self.service, self.flow, self.quota = service, Flow(service), Quota()
+        self.service, self.allowance, self.quota = service, Allowance(service), Quota()
         self.on_submit: Callable[[bytes], Exchange] = lambda _: accepted("r")
         self.on_poll: Callable[[str], Exchange] = lambda _: json_reply(
             200, {"success": True, "result": {"status": "running"}}
@@ -126,7 +126,7 @@ class FakeClient:
         self.submitted: list[bytes] = []
         self.polled: list[str] = []
 
-    def submit(self, bodies: Sequence[bytes], on_reply: Callable[..., None], *, at_once: bool) -> list[Exchange]:
+    def submit(self, bodies: Sequence[bytes], on_reply: Callable[..., None], *, on_loop: bool) -> list[Exchange]:
         self.submitted += bodies
         found = [self.on_submit(body) for body in bodies]
         for index, exchange in enumerate(found):

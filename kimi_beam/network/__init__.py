@@ -1,1 +1,1 @@
-"""The one place with sockets, and how fast it may be used."""
+"""The HTTP client of the service, and how fast it may send requests."""

@@ -1,6 +1,7 @@
-"""What a process may send to one service, whoever in it sends: its gates, its part of the job's rate, a spent quota.
+"""How much one process may send to a service now: its gates, its share of the job's rate, and the account's quota.
 
-Shards, bundles and steps of a process share one `Flow` a model and one `Quota` an account, through their client.
+All shards, bundles and steps of a process share one `Allowance` for each model and one `Quota` for each account. They
+reach both through their client.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kimi_beam.wire.envelopes import Exchange, HttpReply, plain_error, spent_for
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _LONGEST_SLEEP = 5.0
-"""Seconds after which a line looks whether it may move, whatever it was told."""
+"""Seconds after which a waiting line asks its gate again, as this process's share of the rate may have grown."""
 
 
 @dataclass
@@ -31,97 +32,104 @@ class Quota:
     """The day's allocation of an account.
 
     Attributes:
-        spent: What the service said when there was nothing left of it.
-        until: When it is renewed, in Unix seconds; 0 where it is not spent.
+        spent: The service's error when it was used up; None while the service has reported none.
+        until: When it is renewed, in Unix seconds; 0 while the service has reported no error.
     """
 
     spent: ServiceError | None = None
     until: float = 0.0
 
-    def spend(self, error: ServiceError, until: float) -> None:
-        """There is nothing left of it, until then."""
+    def mark_spent(self, error: ServiceError, until: float) -> None:
+        """Records that the quota is used up until a time in Unix seconds."""
         self.spent, self.until = error, until
 
-    def is_spent(self, now: float) -> ServiceError | None:
-        """What the service said, if there is nothing left of it; else None."""
+    def spent_error(self, now: float) -> ServiceError | None:
+        """The service's error while the quota is used up, else None."""
         return self.spent if now < self.until else None
 
 
-class Flow:
-    """What a process sends to one model of an account.
+class Allowance:
+    """What one process may send to one model of an account.
 
     Attributes:
-        runs: The synchronous requests.
-        submits: Of the queue.
-        polls: Of the queue.
+        runs: Where synchronous requests wait for their turn.
+        submits: The gate that submits to the queue have to pass.
+        polls: The gate that polls of the queue have to pass.
     """
 
     def __init__(self, service: WorkersAI) -> None:
-        self.runs = Line(Gate(service.pace))
+        self.runs = WaitingLine(Gate(service.pace))
         self.submits = Gate(service.submit_pace)
         self.polls = Gate(service.poll_pace)
-        self._held: dict[Hashable, tuple[int, set[Hashable]]] = {}
+        self._claimed: dict[Hashable, tuple[int, set[Hashable]]] = {}
         self._lock = threading.Lock()
 
     def claim_share(self, step: Hashable, shard: Hashable, total_shards: int) -> None:
         """Claims a shard's share of the requests a minute for this process, until `release_share`.
 
         Args:
-            step: Whose shard it is: the steps of a pipeline have the same number of requests between them.
-            shard: Which; what may be worked on in one place at a time only.
-            total_shards: How many parts the whole job has.
+            step: The step of the pipeline that the shard belongs to. Steps share one limit, so the step with the
+                largest share decides.
+            shard: The shard's key. A runner works on a shard in one process at a time, so no two processes claim it.
+            total_shards: How many shards the step has in all processes together.
         """
         with self._lock:
-            self._held.setdefault(step, (total_shards, set()))[1].add(shard)
-            self._share()
+            self._claimed.setdefault(step, (total_shards, set()))[1].add(shard)
+            self._update_share()
 
     def release_share(self, step: Hashable, shard: Hashable) -> None:
-        """The shard is done, or worked on elsewhere."""
+        """Gives a shard's share back: it is done, or another process works on it now."""
         with self._lock:
-            if step in self._held:
-                self._held[step][1].discard(shard)
-                self._share()
+            if step in self._claimed:
+                self._claimed[step][1].discard(shard)
+                self._update_share()
 
-    def forget(self, step: Hashable) -> None:
-        """The step is over."""
+    def forget_step(self, step: Hashable) -> None:
+        """Gives back all shares of a step that is over."""
         with self._lock:
-            self._held.pop(step, None)
-            self._share()
+            self._claimed.pop(step, None)
+            self._update_share()
 
-    def _share(self) -> None:
-        share = max((Fraction(max(1, len(shards)), of) for of, shards in self._held.values()), default=Fraction(1))
+    def _update_share(self) -> None:
+        # A process that works on no shard at the moment still gets the share of one, so that it can send at all.
+        shares = (Fraction(max(1, len(shards)), total) for total, shards in self._claimed.values())
+        share = max(shares, default=Fraction(1))
         for gate in (self.runs.gate, self.submits, self.polls):
             gate.pace.share = share
 
 
-class Places:
-    """Requests of a thread that are sent together; a context that gives their places back.
+class SendSlots:
+    """The slots of a gate for requests that are sent together. A context manager: leaving it releases the slots.
 
     Args:
-        gate: What they have to pass.
-        wanted: How many there are.
-        polling: How long waits are.
-        name: Of one of them; jitter is drawn from it.
+        gate: The gate that the requests have to pass.
+        wanted: How many requests are ready to be sent.
+        polling: Bounds the waits after "come back later".
+        name: The id of one of the requests, which the jitter of a wait is drawn from.
 
     Attributes:
-        count: How many may be sent.
+        count: How many of them may be sent now.
     """
 
     def __init__(self, gate: Gate, wanted: int, polling: Polling, name: str) -> None:
         self._gate, self._polling, self._name = gate, polling, name
         self._sent, self._wait, self.count = time.monotonic(), 0.0, 0
         while self.count < wanted and not self._wait:
-            self._wait = gate.take(self._sent)
+            self._wait = gate.acquire(self._sent)
             self.count += not self._wait
 
-    def next(self, now: float) -> float:
-        """When there may be places for the others, in Unix seconds as `now` is; 0 where all have one."""
-        # A place is free again when another thread's request is over: nobody knows when.
+    def retry_at(self, now: float) -> float:
+        """When there may be slots for the remaining requests; 0 if all of them have one.
+
+        Args:
+            now: The current time, in Unix seconds as the result is.
+        """
+        # An infinite wait means that another thread's request has to end first, and nobody knows when it will.
         wait = self._wait if self._wait < math.inf else self._polling.backoff(self._name, 0)
         return wait and now + wait
 
     def observe(self, reply: Exchange, now: float) -> None:
-        """Tells the whole process what it has to know of a reply."""
+        """Adapts the gate, which the whole process shares, to what a reply says about the service's load."""
         if not isinstance(reply, HttpReply):
             return
         longest = self._polling.deadline
@@ -134,40 +142,44 @@ class Places:
             backoff = functools.partial(self._polling.backoff, self._name)
             self._gate.throttled(self._sent, time.monotonic(), backoff, error.retry_after, longest)
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> SendSlots:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._gate.leave(self.count)
+        self._gate.release(self.count)
 
 
 @dataclass
-class Line:
-    """Who waits for a gate, first come, first served. On the event loop of the process's clients.
+class WaitingLine:
+    """The synchronous requests that wait for a gate, first come, first served. Used on the event loop alone.
 
     Attributes:
-        gate: What is waited for.
+        gate: The gate that the requests have to pass.
     """
 
     gate: Gate
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     _timer: asyncio.TimerHandle | None = None
 
-    def join(self, *, again: bool = False) -> asyncio.Future[None]:
-        """A place in line: done when the request may be sent. Give it back with `leave`, whatever has become of it.
+    def join(self, *, at_front: bool = False) -> asyncio.Future[None]:
+        """Joins the line. Call `leave` with the result when the request is over, however it ended.
 
         Args:
-            again: Whether its turn had come and the service had no time: it is the first in line.
+            at_front: Whether to stand first in line, as for a request whose turn had come before and that the service
+                told to come back later.
+
+        Returns:
+            A future that is done when the request may be sent.
         """
         turn = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if again else self._waiting.append)(turn)
+        (self._waiting.appendleft if at_front else self._waiting.append)(turn)
         self._move()
         return turn
 
     def leave(self, turn: asyncio.Future[None]) -> None:
-        """Leaves the line, or gives the place behind it back."""
+        """Leaves the line, or, for a request that was let through, releases its slot of the gate."""
         if turn.done() and not turn.cancelled():
-            self.gate.leave()
+            self.gate.release()
         turn.cancel()
         self._move()
 
@@ -177,32 +189,32 @@ class Line:
             self._timer = None
         while self._waiting:
             if not self._waiting[0].cancelled():
-                wait = self.gate.take(time.monotonic())
+                wait = self.gate.acquire(time.monotonic())
                 if wait:
-                    if wait < math.inf:  # meanwhile this process's share may grow
+                    if wait < math.inf:  # an infinite wait ends when a request releases its slot, which calls `_move`
                         self._timer = asyncio.get_running_loop().call_later(min(wait, _LONGEST_SLEEP), self._move)
                     return
                 self._waiting[0].set_result(None)
             self._waiting.popleft()
 
 
-_flows = PerProcess[Flow]()
+_allowances = PerProcess[Allowance]()
 _quotas = PerProcess[Quota]()
 
 
-def flow_of(service: WorkersAI) -> Flow:
-    """The flow of this process to a model: an account is counted by model, whatever it is asked and by whom."""
+def allowance_of(service: WorkersAI) -> Allowance:
+    """The allowance of this process for a model: Cloudflare limits each account and model as a whole."""
     paces = service.pace, service.submit_pace, service.poll_pace
-    return _flows.get((_account(service), service.model, paces), lambda: Flow(service))
+    return _allowances.get((_account(service), service.model, paces), lambda: Allowance(service))
 
 
 def quota_of(service: WorkersAI) -> Quota:
-    """The quota of an account, as this process knows it."""
+    """What this process knows of an account's quota."""
     return _quotas.get(_account(service), Quota)
 
 
 def forget_quotas() -> None:
-    """The next pipeline of this process asks anew: meanwhile an account may have got another plan."""
+    """Lets the next pipeline of this process ask the service anew: the account may have another plan by then."""
     _quotas.forget_all()
 
 

@@ -1,7 +1,7 @@
-"""Whose certificates are trusted: the authorities that the environment names, or else those that Mozilla trusts.
+"""Which certificate authorities TLS connections trust: those that the environment names, else those of Mozilla.
 
-A company whose proxy opens TLS names its own authority by one of these variables. Each names a file or a directory;
-where several are set, the authorities of all of them are trusted.
+A company with a proxy that opens TLS names its own authority by one of the variables below. Each names a file or a
+directory; if several are set, the authorities of all of them are trusted.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from kimi_beam.errors import ConfigError
 
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Of OpenSSL, OpenSSL, requests (and pip), and curl."""
+"""The variables that OpenSSL (the first two), requests with pip, and curl read."""
 
 
 def tls() -> ssl.SSLContext:
-    """What connections by TLS are checked against.
+    """The context that checks the certificates of TLS connections.
 
     Raises:
-        ConfigError: A variable names what is not there, cannot be read, or holds no certificate.
+        ConfigError: A variable names a path that does not exist, cannot be read, or holds no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     named = [(variable, path) for variable in _VARIABLES if (path := os.environ.get(variable, "").strip())]
@@ -35,14 +35,14 @@ def tls() -> ssl.SSLContext:
 
 def _trust(context: ssl.SSLContext, variable: str, path: str) -> None:
     # OpenSSL takes several directories in one variable.
-    parts = path.split(os.pathsep) if variable == "SSL_CERT_DIR" else [path]
-    for part in filter(None, parts):
+    locations = path.split(os.pathsep) if variable == "SSL_CERT_DIR" else [path]
+    for location in filter(None, locations):
         try:
-            if Path(part).is_dir():
-                context.load_verify_locations(capath=part)
+            if Path(location).is_dir():
+                context.load_verify_locations(capath=location)
             else:
-                context.load_verify_locations(cafile=part)
+                context.load_verify_locations(cafile=location)
         except ssl.SSLError:
-            raise ConfigError(f"{variable}: {part!r} holds no certificate in PEM form") from None
+            raise ConfigError(f"{variable}: {location!r} holds no certificate in PEM form") from None
         except OSError as e:
-            raise ConfigError(f"{variable}: cannot read {part!r}: {e.strerror or e}") from None
+            raise ConfigError(f"{variable}: cannot read {location!r}: {e.strerror or e}") from None

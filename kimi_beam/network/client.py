@@ -1,8 +1,8 @@
-"""The one module that talks to the network: bytes out, bytes in.
+"""The client of the service, and the one module that opens connections: bytes out, bytes in.
 
-The client never retries: whether a request may be repeated is a question of money, and `dispatch` and `calling` decide
-it. All exchanges of a process run on one event loop (`event_loop`), and all that ask one service share one client
-(`connect`).
+The client never repeats a request, because a repetition may be paid for twice: `kimi_beam.queue.state_machine` and
+`kimi_beam.synchronous.after_reply` decide that. All requests of a process run on one event loop
+(`kimi_beam.network.event_loop`), and all steps that ask one service share one client (`connect`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.network.allowance import flow_of, quota_of
+from kimi_beam.network.allowance import allowance_of, quota_of
 from kimi_beam.network.certificates import tls
 from kimi_beam.network.event_loop import run, start
-from kimi_beam.network.http_replies import heard_response, read_reply, responses_heard
+from kimi_beam.network.http_replies import read_reply, record_responses, recording_response_class
 from kimi_beam.network.redaction import Redaction
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.proxies import passwords_in, proxy_of
@@ -34,41 +34,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds an exchange may take."""
+    """How many seconds a request may take, from connecting to the last byte of its reply."""
 
     connect: float = 10.0
+    """Until the connection is there."""
     read: float = 120.0
-    """Without a byte."""
+    """Without a byte of the reply."""
     answer: float = 600.0
-    """Without a byte of a synchronous answer. The service's own cut-off comes at about 120, seen as late as 544."""
+    """Without a byte of a synchronous answer. The service cuts off after about 120 s, but 544 s were observed."""
     total: float = 900.0
     """From the first byte sent to the last one read."""
 
 
 _MAX_REPLY = 256 << 20
-"""Bytes of a reply: 5,000 answers of 50 kB. More is not from the service."""
+"""The largest reply that is read, in bytes: room for 5,000 answers of 50 kB. A larger one is not the service's."""
 
 _MAX_ANSWER = 32 << 20
-"""Bytes of the reply to a synchronous request: one answer."""
+"""The largest reply to a synchronous request, in bytes: it holds one answer."""
 
 _WAIT_FOR_MESSAGES = 20.0
-"""Seconds for a pull or its answer: both come at once, and polls must not wait for a queue that hangs."""
+"""Seconds that a pull of events, or their acknowledgement, may take: polls must not wait for a queue that hangs."""
 
 _MAX_HEADER = 64 << 10
-"""Bytes of a reply's header line: gateways add many."""
+"""The longest header line of a reply, in bytes: gateways add long ones."""
 
 SUBMITS_AT_ONCE = 8
-"""Submits in the air at once: bodies are megabytes, and more at once would only share the same line. Also what a
-worker that is killed may have submitted without a trace of the ticket."""
+"""Submits that are sent at the same time. Bodies are megabytes, so that more would only share the same bandwidth. It
+is also the number of batches that a killed worker may have submitted without recording their tickets."""
 
 _MAX_POLLS = 32
+"""Polls that are sent at the same time."""
 
 
-class _Line(NamedTuple):
-    """Connections for one kind of exchange.
+class _Connections(NamedTuple):
+    """The connections for one kind of request.
 
-    httpx's transport over aiohttp's connections, without httpx's client: its cookies, redirects and merging of defaults
-    are of no use here, and took a third of the CPU of a synchronous request.
+    They are httpx's transport over aiohttp, without httpx's client: its cookies, redirects and merging of defaults took
+    a third of the CPU of a synchronous request and are not needed here.
     """
 
     transport: httpx.AsyncBaseTransport
@@ -76,19 +78,19 @@ class _Line(NamedTuple):
 
 
 class Client:
-    """Exchanges with one service: bytes in, bytes out, many at once.
+    """Sends requests to one service, many at the same time, and returns the replies as bytes.
 
-    Submits have connections of their own, and each opens a new one: on a kept connection that the server just closed it
-    could not be told from one that was accepted and lost, and the documents might be paid for twice. A handshake for
-    some hundred documents costs nothing beside that. Polls and synchronous requests keep theirs.
+    Each submit opens a connection of its own. If a kept connection was closed by the server just then, nobody could
+    tell whether the submit was accepted, and its documents might be paid for twice. A handshake for some hundred
+    documents costs little. Polls and synchronous requests may be repeated at less cost and keep their connections.
 
     Args:
-        service: Where it is.
-        prefix: What all requests begin with. Equal prefixes of a machine go to the same model instance, whose cache
-            knows them (``x-session-affinity``; prompt caching page).
-        max_concurrency: Synchronous requests at once.
-        max_submits: Submits at once.
-        timeouts: None: the usual ones.
+        service: The service, its model and its token.
+        prefix: The bytes that all requests begin with. Requests of a machine with the same prefix go to the same
+            instance of the model, which has it in its cache (``x-session-affinity``; prompt caching page).
+        max_concurrency: The most synchronous requests at the same time.
+        max_submits: The most submits at the same time.
+        timeouts: How long a request may take; None means the defaults of `Timeouts`.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Client:
         timeouts: Timeouts | None = None,
     ) -> None:
         self.service = service
-        self.flow = flow_of(service)
+        self.allowance = allowance_of(service)
         self.quota = quota_of(service)
         self.slots = asyncio.BoundedSemaphore(max_concurrency)
         self._users = 0
@@ -125,58 +127,59 @@ class Client:
         bodies: Sequence[bytes],
         on_reply: Callable[[int, Exchange], None] | None = None,
         *,
-        at_once: bool = False,
+        on_loop: bool = False,
     ) -> list[Exchange]:
-        """Submits all bodies at once.
+        """Submits several batches at the same time.
 
         Args:
-            bodies: One for each submit.
-            on_reply: Called with the index of a submit and its reply as soon as that is there.
-            at_once: Whether it takes no longer than a write to a disk; else it has a thread of its own.
+            bodies: The body of each submit.
+            on_reply: Called with the index of a submit and its reply, as soon as the reply is there.
+            on_loop: Whether `on_reply` is called on the event loop, because it takes no longer than a write to a local
+                disk; otherwise it is called in a thread.
 
         Returns:
             The replies in the order of the bodies.
 
         Raises:
-            Exception: What `on_reply` raised, after it has heard of every submit.
+            Exception: What `on_reply` raised. It is raised only after `on_reply` was called for every submit.
         """
-        return run(self._all(self._submits, bodies, on_reply, at_once=at_once))
+        return run(self._exchange_all(self._submits, bodies, on_reply, on_loop=on_loop))
 
     def poll(self, request_ids: Sequence[str]) -> Iterator[tuple[int, Exchange]]:
-        """Polls all jobs at once.
+        """Polls several jobs at the same time.
 
         Yields:
-            The index of a job and its reply as soon as that is there, so that one is read while the others come.
+            The index of a job and its reply, as soon as the reply is there: one is read while the others arrive.
         """
-        came: SimpleQueue[tuple[int, Exchange] | None] = SimpleQueue()
+        replies: SimpleQueue[tuple[int, Exchange] | None] = SimpleQueue()
         bodies = [encode_poll(request_id) for request_id in request_ids]
-        future = start(self._all(self._polls, bodies, lambda *reply: came.put(reply), at_once=True))
-        future.add_done_callback(lambda _: came.put(None))
+        future = start(self._exchange_all(self._polls, bodies, lambda *reply: replies.put(reply), on_loop=True))
+        future.add_done_callback(lambda _: replies.put(None))
         try:
-            while (reply := came.get()) is not None:
+            while (reply := replies.get()) is not None:
                 yield reply
             future.result()
         finally:
             future.cancel()
 
     async def ask(self, body: bytes, within: float) -> Exchange:
-        """One synchronous request, on the loop of `start`.
+        """Sends one synchronous request. Called on the event loop.
 
         Args:
-            body: The request.
-            within: Seconds until it has to be over. A stream may take longer than any other exchange.
+            body: The request as JSON.
+            within: Seconds until the reply has to be complete. A streamed reply may take longer than any other.
         """
         service = self.service
         url = service.chat_url if service.api == "chat" else service.run_url
         return await self._exchange(self._runs, "POST", url, self._run_headers, body, within, _MAX_ANSWER)
 
     def consume(self, queue: str, action: Literal["pull", "ack"], body: bytes) -> Exchange:
-        """Pulls messages from a Cloudflare Queue, or answers their leases."""
+        """Pulls messages from a Cloudflare Queue, or acknowledges them."""
         url = self.service.messages_url(queue, action)
         return run(self._exchange(self._polls, "POST", url, self._constant, body, _WAIT_FOR_MESSAGES))
 
     def look_up(self, url: str) -> Exchange:
-        """Reads a page of the service that costs nothing."""
+        """Sends a GET request, which costs nothing, as before a run."""
         return run(self._exchange(self._polls, "GET", url, self._queue_headers, b""))
 
     def close(self) -> None:
@@ -187,8 +190,8 @@ class Client:
         tokens = [value.removeprefix("Bearer ") for value in self._authorization.values()]
         return Redaction([*tokens, *passwords_in(proxy_of(self.service.root))])
 
-    async def _open(self, max_concurrency: int) -> tuple[_Line, _Line, _Line]:
-        # Late: the libraries take half a second to import, and only a worker that makes requests needs them.
+    async def _open(self, max_concurrency: int) -> tuple[_Connections, _Connections, _Connections]:
+        # Imported here because they take half a second, and only a worker that sends requests needs them.
         import aiohttp
         import httpx
         from httpx_aiohttp import AiohttpTransport
@@ -200,12 +203,12 @@ class Client:
             proxy = httpx.Proxy(address)
             # aiohttp reads the password from the URL; the class by which the transport would hand it on is deprecated.
             proxy.url, proxy.auth = httpx.URL(address), None
-        response_class = heard_response()
-        checked = tls() if root.startswith("https:") or (address or "").startswith("https:") else True
+        response_class = recording_response_class()
+        context = tls() if root.startswith("https:") or (address or "").startswith("https:") else True
 
-        def line(read: float, **connector: Any) -> _Line:
+        def connections(read: float, **connector: Any) -> _Connections:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=checked, **connector),
+                connector=aiohttp.TCPConnector(ssl=context, **connector),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
                 response_class=response_class,
@@ -213,34 +216,34 @@ class Client:
                 max_field_size=_MAX_HEADER,
             )
             timeout = httpx.Timeout(read, connect=self._timeouts.connect, pool=None)
-            return _Line(AiohttpTransport(verify=False, client=session, proxy=proxy), timeout.as_dict())
+            return _Connections(AiohttpTransport(verify=False, client=session, proxy=proxy), timeout.as_dict())
 
         return (
-            line(self._timeouts.read, limit=self._max_submits, force_close=True),
-            line(self._timeouts.read, limit=_MAX_POLLS),
-            line(self._timeouts.answer, limit=max_concurrency),
+            connections(self._timeouts.read, limit=self._max_submits, force_close=True),
+            connections(self._timeouts.read, limit=_MAX_POLLS),
+            connections(self._timeouts.answer, limit=max_concurrency),
         )
 
     async def _close(self) -> None:
-        await asyncio.gather(*(line.transport.aclose() for line in (self._submits, self._polls, self._runs)))
+        await asyncio.gather(*(kind.transport.aclose() for kind in (self._submits, self._polls, self._runs)))
 
-    async def _all(
+    async def _exchange_all(
         self,
-        line: _Line,
+        connections: _Connections,
         bodies: Sequence[bytes],
         on_reply: Callable[[int, Exchange], None] | None = None,
         *,
-        at_once: bool = False,
+        on_loop: bool = False,
     ) -> list[Exchange]:
         async def one(index: int, body: bytes) -> Exchange:
-            exchange = await self._exchange(line, "POST", self.service.queue_url, self._queue_headers, body)
-            if on_reply is not None and at_once:
+            exchange = await self._exchange(connections, "POST", self.service.queue_url, self._queue_headers, body)
+            if on_reply is not None and on_loop:
                 on_reply(index, exchange)
             elif on_reply is not None:
                 await asyncio.to_thread(on_reply, index, exchange)
             return exchange
 
-        # Not by the first that fails: the others have been accepted meanwhile, and must be heard of.
+        # All are waited for even if a callback fails: the other submits may have been accepted, and are recorded.
         outcomes = await asyncio.gather(*(one(i, body) for i, body in enumerate(bodies)), return_exceptions=True)
         exchanges = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
         for outcome in outcomes:
@@ -250,7 +253,7 @@ class Client:
 
     async def _exchange(
         self,
-        line: _Line,
+        connections: _Connections,
         method: str,
         url: str,
         headers: Mapping[str, str],
@@ -262,13 +265,13 @@ class Client:
 
         async def send(authorization: Mapping[str, str]) -> Exchange:
             redaction = self._redaction
-            reply = await self._send(line, method, url, {**headers, **authorization}, body, within, most)
+            reply = await self._send(connections, method, url, {**headers, **authorization}, body, within, most)
             return redaction.of_exchange(reply)
 
         used = self._authorization
         reply = await send(used)
         if isinstance(reply, HttpReply) and reply.status in (401, 403):
-            # Nothing was accepted. The token may have been rotated since it was read.
+            # The request was not accepted, so it may be repeated. The token may have been rotated since it was read.
             if self._authorization == used:
                 try:
                     self._authorization = self.service.authorization()
@@ -281,7 +284,7 @@ class Client:
 
     async def _send(
         self,
-        line: _Line,
+        connections: _Connections,
         method: str,
         url: str,
         headers: Mapping[str, str],
@@ -290,24 +293,26 @@ class Client:
         most: int,
     ) -> Exchange:
         try:
-            return await asyncio.wait_for(_whole(line, method, url, headers, body, most), within)
-        except Exception as e:  # whatever ended it: a document's fate is decided by value
+            return await asyncio.wait_for(_fetch(connections, method, url, headers, body, most), within)
+        except Exception as e:  # whatever ended the request is a value for the caller to decide on
             if type(e) is asyncio.TimeoutError:
                 return NoReply(sent=True, message=f"no whole reply within {within:.0f} s")
-            cause = _behind(e)
-            told = self._redaction.of_text(f"{type(cause).__name__}: {' '.join(str(cause).split())}")
-            return NoReply(_was_sent(cause), told[:300])
+            cause = _underlying_error(e)
+            message = self._redaction.of_text(f"{type(cause).__name__}: {' '.join(str(cause).split())}")
+            return NoReply(_was_sent(cause), message[:300])
 
 
-async def _whole(line: _Line, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int) -> HttpReply:
+async def _fetch(
+    connections: _Connections, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int
+) -> HttpReply:
     import httpx
 
-    timeout = {"timeout": line.timeout}
+    timeout = {"timeout": connections.timeout}
     request = httpx.Request(method, _parsed(url), headers=dict(headers), content=body, extensions=timeout)
-    # httpx gives out nothing of what arrived before a reply broke off; the aiohttp response behind its own does.
-    with responses_heard() as heard:
-        await line.transport.handle_async_request(request)
-    async with heard[-1] as response:
+    # If a reply breaks off, httpx discards the bytes that have arrived. The aiohttp response under it still has them.
+    with record_responses() as responses:
+        await connections.transport.handle_async_request(request)
+    async with responses[-1] as response:
         return await read_reply(response, most)
 
 
@@ -319,14 +324,15 @@ def _parsed(url: str) -> httpx.URL:
 
 
 def affinity(prefix: bytes) -> str:
-    """A name for what this machine asks with one prefix: the same in each of its processes and runs, and no secret."""
+    """The ``x-session-affinity`` of this machine for a prefix: the same in each process and run, and not a secret."""
     return hashlib.blake2b(socket.gethostname().encode() + b"\0" + prefix, digest_size=12).hexdigest()
 
 
-def _behind(error: Exception) -> Exception:
-    """The aiohttp error behind one of httpx's.
+def _underlying_error(error: Exception) -> Exception:
+    """The aiohttp error that an error of httpx's stands for.
 
-    The transport maps "server disconnected", which may well follow an accepted submit, to httpx's ConnectTimeout.
+    It is needed because the transport maps "server disconnected", which may follow an accepted submit, to httpx's
+    ConnectTimeout, which sounds as if nothing had been sent.
     """
     import httpx
 
@@ -344,7 +350,7 @@ def _was_sent(error: Exception) -> bool:
         aiohttp.ConnectionTimeoutError,
         aiohttp.InvalidURL,
     )
-    # The alert by which a server says that it waits for TLS: it has not read a word of what was sent.
+    # A TLS alert: the server expects TLS and has not read the request.
     is_alert = isinstance(error, aiohttp.ClientResponseError) and "\\x15\\x03" in error.message
     return not (is_alert or isinstance(error, never_sent))
 
@@ -355,27 +361,27 @@ _clients = PerProcess[Client]()
 
 
 def connect(service: WorkersAI, prefix: bytes, max_concurrency: int, max_submits: int = SUBMITS_AT_ONCE) -> Client:
-    """The client of this process for a service: made when it is first asked for. Give it back with `disconnect`."""
-    # A secret manager's handle may not be hashable, and has no other name than itself.
+    """The client of this process for a service, made at the first call. Call `disconnect` when it is no longer used."""
+    # A secret manager's handle may not be hashable, so it is known by its identity.
     token = service.token_from if isinstance(service.token_from, str) else id(service.token_from)
-    where = (service.root, repr(service.gateway), service.account_id, service.model, service.api, service.pace)
-    key = (where, token, affinity(prefix), max_concurrency, max_submits)
+    address = (service.root, repr(service.gateway), service.account_id, service.model, service.api, service.pace)
+    key = (address, token, affinity(prefix), max_concurrency, max_submits)
 
     def make() -> Client:
         return Client(service, prefix=prefix, max_concurrency=max_concurrency, max_submits=max_submits)
 
-    with _clients.lock:  # or the last user might close it before this one is counted
+    with _clients.lock:  # otherwise the last user might close it before this one is counted
         client = _clients.get(key, make)
         client._users += 1
     return client
 
 
 def disconnect(client: Client) -> None:
-    """Gives a client back; the last user closes it."""
+    """Ends one use of a client; the last use closes it."""
     with _clients.lock:
         client._users -= 1
         if client._users:
             return
         _clients.forget_value(client)
-    client.flow.forget(client)
+    client.allowance.forget_step(client)
     client.close()

@@ -1,4 +1,4 @@
-"""The event loop of this process, in a thread of its own, where all exchanges live."""
+"""The one event loop of a process, in a thread of its own: all requests to the service run on it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ T = TypeVar("T")
 
 _loops = PerProcess[asyncio.AbstractEventLoop]()
 _ONLY = "the process's own"
+"""The key of the loop: a process has one."""
 
 
 def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Runs a coroutine on the loop."""
+    """Starts a coroutine on the loop and does not wait for it."""
     return asyncio.run_coroutine_threadsafe(coroutine, _loop())
 
 
 def call(callback: Callable[..., object], *args: Any) -> None:
-    """Calls something there, soon, and does not wait for it."""
+    """Has the loop call something soon, and does not wait for it."""
     _loop().call_soon_threadsafe(callback, *args)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine there and waits for it."""
+    """Runs a coroutine on the loop and waits for its result."""
     future = start(coroutine)
     try:
         return future.result()
@@ -37,7 +38,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of this process, which runs."""
+    """The running event loop of this process: started if there is none, or if the last one has stopped."""
     with _loops.lock:
         if not _loops.get(_ONLY, _started).is_running():
             _loops.forget(_ONLY)

@@ -1,9 +1,9 @@
-"""Reads the reply to one request, to its end or as far as it came.
+"""Reads the HTTP reply to one request: to its end, or as far as it arrived before it broke off.
 
-A reply may break off after all that matters has arrived: its ``Content-Length`` promises more, its last chunk never
-comes, or the connection is reset. What was accepted or answered then has been paid for, so a body that is whole JSON,
-or a stream that has begun, is taken as it is. A part of a JSON object is never itself a JSON object, so nothing that
-was cut off can be mistaken for whole.
+A reply may break off after its whole body has arrived: its ``Content-Length`` promises more, its last chunk never
+comes, or the connection is reset. By then the request has been paid for, so a body that is complete JSON, or a stream
+that has begun, is read as it is. The beginning of a JSON object is never itself a JSON object, so a body that was cut
+off cannot be mistaken for a complete one.
 """
 
 from __future__ import annotations
@@ -21,56 +21,56 @@ if TYPE_CHECKING:
     import aiohttp
 
 _PIECE = 64 << 10
-"""Bytes that are read at a time."""
+"""How many bytes are read at a time."""
 
 _PATIENCE = 2.0
-"""Seconds after which it is looked whether a reply that has not ended is whole all the same."""
+"""Seconds between two checks whether the body is complete although the reply has not ended."""
 
 _COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate"})
-"""What requests allow."""
+"""The compressions that may be undone; requests ask for gzip and deflate (``Accept-Encoding``)."""
 
 
-_heard: ContextVar[list[aiohttp.ClientResponse]] = ContextVar("kimi_beam_heard")
-"""The responses that have begun to come for the task that made the requests."""
+_recorded: ContextVar[list[aiohttp.ClientResponse]] = ContextVar("kimi_beam_recorded_responses")
+"""The responses to the current task's requests, in the order in which they began to arrive."""
 
 
-def heard_response() -> type[aiohttp.ClientResponse]:
-    """The class of responses, for a session of aiohttp's, that `responses_heard` hears of."""
-    import aiohttp  # late, as whoever makes no requests does not need it
+def recording_response_class() -> type[aiohttp.ClientResponse]:
+    """The response class of an aiohttp session whose responses `record_responses` records."""
+    import aiohttp  # slow to import, and needed only by a worker that sends requests
 
-    class Heard(aiohttp.ClientResponse):
+    class RecordedResponse(aiohttp.ClientResponse):
         async def start(self, connection: Any) -> aiohttp.ClientResponse:
-            _heard.get().append(self)
+            _recorded.get().append(self)
             return await super().start(connection)
 
-    return Heard
+    return RecordedResponse
 
 
 @contextlib.contextmanager
-def responses_heard() -> Iterator[list[aiohttp.ClientResponse]]:
-    """Gives the responses to the requests that this task makes meanwhile, whatever library it makes them by."""
-    heard: list[aiohttp.ClientResponse] = []
-    token = _heard.set(heard)
+def record_responses() -> Iterator[list[aiohttp.ClientResponse]]:
+    """Collects aiohttp's responses to the requests that this task sends inside the ``with``, also through httpx."""
+    responses: list[aiohttp.ClientResponse] = []
+    token = _recorded.set(responses)
     try:
-        yield heard
+        yield responses
     finally:
-        _heard.reset(token)
+        _recorded.reset(token)
 
 
-class _IsWholeError(Exception):
-    """The body is whole, and the rest of the reply is not waited for."""
+class _BodyCompleteError(Exception):
+    """The body is complete, so the end of the reply is not waited for."""
 
 
 async def read_reply(response: aiohttp.ClientResponse, most: int) -> HttpReply:
-    """Reads a reply whose head has come.
+    """Reads the body of a reply whose headers have arrived.
 
     Args:
-        response: The reply; its body is compressed as it was sent.
-        most: Bytes that the body may have, packed or unpacked.
+        response: The reply. Its body is still compressed as it was sent.
+        most: The largest body that is read, in bytes, compressed or not.
 
     Raises:
-        ValueError: The body is larger than that, or cannot be unpacked.
-        Exception: Whatever broke the reply off before its body was whole.
+        ValueError: The body is larger than `most`, or cannot be decompressed.
+        Exception: Whatever broke the reply off before its body was complete.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     content, loop = response.content, asyncio.get_running_loop()
@@ -80,8 +80,8 @@ async def read_reply(response: aiohttp.ClientResponse, most: int) -> HttpReply:
 
     def look() -> None:
         nonlocal timer
-        if _has_come(pieces, encoding, most):
-            content.set_exception(_IsWholeError())
+        if _is_body_complete(pieces, encoding, most):
+            content.set_exception(_BodyCompleteError())
         else:
             timer = loop.call_later(_PATIENCE, look)
 
@@ -93,11 +93,11 @@ async def read_reply(response: aiohttp.ClientResponse, most: int) -> HttpReply:
             if size > most:
                 raise ValueError(f"a reply of more than {most} bytes")
     except Exception:
-        pieces.append(_left_in(content))
+        pieces.append(_unread_bytes(content))
         response.close()
-        # Of a stream that broke off it is told what it has cost; what it came to is for its reader to say.
-        is_whole = size <= most and _is_whole_when_unpacked(b"".join(pieces), encoding, most)
-        if size > most or not (is_whole or _has_begun_stream(response, pieces)):
+        # A stream that broke off is returned too: its beginning may say how many tokens have been paid for.
+        is_complete = size <= most and _is_complete_when_unpacked(b"".join(pieces), encoding, most)
+        if size > most or not (is_complete or _has_begun_stream(response, pieces)):
             raise
     finally:
         timer.cancel()
@@ -105,39 +105,39 @@ async def read_reply(response: aiohttp.ClientResponse, most: int) -> HttpReply:
 
 
 def _reply(response: aiohttp.ClientResponse, body: bytes) -> HttpReply:
-    told = response.headers
+    headers = response.headers
     return HttpReply(
         response.status,
         body,
-        told.get("retry-after"),
-        told.get("ratelimit"),
-        told.get("content-type", ""),
-        told.get("cf-ai-req-id", ""),
-        told.get("cf-aig-cache-status", "").upper() == "HIT",
-        told.get("server", ""),
-        told.get("location", "") if 300 <= response.status < 400 else "",
+        headers.get("retry-after"),
+        headers.get("ratelimit"),
+        headers.get("content-type", ""),
+        headers.get("cf-ai-req-id", ""),
+        headers.get("cf-aig-cache-status", "").upper() == "HIT",
+        headers.get("server", ""),
+        headers.get("location", "") if 300 <= response.status < 400 else "",
     )
 
 
-def _left_in(content: aiohttp.StreamReader) -> bytes:
-    """What had arrived when the reply broke off. aiohttp gives nothing out any more while it knows of the error."""
+def _unread_bytes(content: aiohttp.StreamReader) -> bytes:
+    """The bytes that had arrived when the reply broke off. aiohttp gives them out only once its error is cleared."""
     content.set_exception(None)  # type: ignore[arg-type]
     try:
         return content.read_nowait()
-    except Exception:  # whatever another aiohttp has against it: then the reply has broken off, as it says
+    except Exception:  # another version of aiohttp may refuse: then only the bytes read before are there
         return b""
 
 
-def _has_come(pieces: Sequence[bytes], encoding: str, most: int) -> bool:
-    """Whether what has come of a reply is all that its reader needs."""
+def _is_body_complete(pieces: Sequence[bytes], encoding: str, most: int) -> bool:
+    """Whether the bytes that have arrived are a complete body, although the reply has not ended."""
     if not encoding and not b"".join(pieces[-2:]).rstrip().endswith((b"}", b"]")):
         return False
-    return _is_whole_when_unpacked(b"".join(pieces), encoding, most)
+    return _is_complete_when_unpacked(b"".join(pieces), encoding, most)
 
 
-def _is_whole_when_unpacked(raw: bytes, encoding: str, most: int) -> bool:
+def _is_complete_when_unpacked(raw: bytes, encoding: str, most: int) -> bool:
     try:
-        return _is_whole(_unpacked(raw, encoding, most))
+        return _is_complete(_unpacked(raw, encoding, most))
     except ValueError:
         return False
 
@@ -146,8 +146,8 @@ def _has_begun_stream(response: aiohttp.ClientResponse, pieces: Sequence[bytes])
     return response.headers.get("content-type", "").lower().startswith("text/event-stream") and any(pieces)
 
 
-def _is_whole(body: bytes) -> bool:
-    """Whether a body begins with a whole JSON object, or is a stream with its end mark."""
+def _is_complete(body: bytes) -> bool:
+    """Whether a body is a complete JSON object, or a stream with its end mark."""
     body = body.strip().removeprefix(BOM).lstrip()
     if body.startswith((b"data:", b"event:", b":")):
         return body.endswith(b"[DONE]")
@@ -155,10 +155,10 @@ def _is_whole(body: bytes) -> bool:
 
 
 def _unpacked(raw: bytes, encoding: str, most: int) -> bytes:
-    """The body without its compression.
+    """The decompressed body.
 
     Raises:
-        ValueError: It cannot be unpacked, or is too large.
+        ValueError: It cannot be decompressed, or is larger than `most` bytes.
     """
     if encoding in ("", "identity") or not raw:
         return raw
@@ -167,22 +167,29 @@ def _unpacked(raw: bytes, encoding: str, most: int) -> bytes:
     try:
         return _inflated(raw, len(raw), most)
     except zlib.error as e:
-        # All is there where only the checksum is wrong; and some proxies unpack a body and leave its header as it was.
+        # The body is complete if only its checksum is wrong. And some proxies decompress a body but keep its header.
         for body in (_inflated(raw, 1, most, strict=False), raw):
-            if _is_whole(body):
+            if _is_complete(body):
                 return body
         raise ValueError(f"a body that is not {encoding}: {e}") from None
 
 
 def _inflated(raw: bytes, step: int, most: int, *, strict: bool = True) -> bytes:
-    """Undoes gzip or deflate, some bytes at a time: an error takes with it what its own bytes would have given."""
+    """Undoes gzip or deflate.
+
+    Args:
+        raw: The compressed body.
+        step: How many bytes are decompressed at a time. An error loses the output of those bytes only.
+        most: The largest body, in bytes.
+        strict: Whether an error is raised; otherwise the output before it is returned.
+    """
     has_header = raw.startswith(b"\x1f\x8b") or (raw[0] & 0x0F == 8 and int.from_bytes(raw[:2], "big") % 31 == 0)
     unpacker = zlib.decompressobj(47 if has_header else -15)  # some servers send deflate without its header
     found: list[bytes] = []
     size = 0
-    for at in range(0, len(raw), step):
+    for start in range(0, len(raw), step):
         try:
-            found.append(unpacker.decompress(raw[at : at + step], most + 1 - size))
+            found.append(unpacker.decompress(raw[start : start + step], most + 1 - size))
         except zlib.error:
             if strict:
                 raise

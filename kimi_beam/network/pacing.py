@@ -1,8 +1,8 @@
-"""How fast a process may ask: requests a minute, and what a service that is too busy teaches.
+"""How fast a process may send requests: so many a minute, and fewer at a time after the service was too busy.
 
-Pure but for its memory: the time is an argument (seconds of any clock that only goes forward). A `Gate` is shared by
-all that a process sends of one kind. What it knows is the process's own: several processes find their parts of what the
-service can take by the same rule, as connections that share a line do.
+Nothing here reads a clock: the time is an argument (seconds of any clock that only goes forward). All requests of one
+kind that a process sends share a `Gate`. Processes do not share gates. Each adapts by the same rule, so that together
+they approach what the service can take, as TCP connections that share a line do.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from fractions import Fraction
 MINUTE = 60.0
 
 DECREASE = 0.7
-"""What a window is multiplied with when the service is too busy. Halving would leave a quarter of it unused."""
+"""The factor by which a window shrinks when the service is too busy. Halving would leave more of the service unused."""
 
 
 class Pace:
     """Requests a minute, or this process's share of them.
 
-    Cloudflare counts by the minute, not by concurrency (bug reports); whether its minute slides is not known, so no 60
-    seconds ever see more than the limit. Shares are rounded down for the same reason; one of less than a request a
-    minute is a request in several minutes.
+    Cloudflare counts requests by the minute, not by concurrency (bug reports). Whether its minute slides is not known,
+    so no span of 60 seconds gets more requests than the limit. Shares are rounded down for the same reason; a share of
+    less than one request a minute becomes one request in several minutes.
 
     Args:
-        per_minute: Requests in any minute; None or 0 is no limit.
+        per_minute: The most requests in any minute, of all processes together; None or 0 means no limit.
     """
 
     def __init__(self, per_minute: int | None = None) -> None:
@@ -55,13 +55,14 @@ class Pace:
 class Window:
     """How many requests may be in flight: additive increase, multiplicative decrease, as TCP has it (RFC 5681).
 
-    It has no bound until the service is too busy for the first time, so that who is never told so never waits.
+    The window is unlimited until the first 429, so that a service that never throttles is never slowed.
 
     Attributes:
-        size: Requests; at least 1.
-        threshold: Up to here it grows by one for each answer, beyond by one for each window of answers.
-        shrunk_at: When it last shrank. Whatever was sent before then tells the same once more.
-        in_a_row: Times it was to shrink without an answer between them.
+        size: The most requests that may be in flight, at least 1; infinite until the service was too busy once.
+        threshold: The size up to which it grows by one for each answer; beyond, by one for each window of answers.
+        shrunk_at: When it last shrank. Replies to requests that were sent before then are ignored: they tell of the
+            same overload again.
+        in_a_row: How often the service was too busy since the last answer.
     """
 
     size: float = math.inf
@@ -70,11 +71,11 @@ class Window:
     in_a_row: int = 0
 
     def answered(self, sent: float, in_flight: int) -> Window:
-        """What follows from an answer.
+        """The window after an answer.
 
         Args:
-            sent: When its request was sent.
-            in_flight: Requests in flight, this one included. Room that is not used is not widened.
+            sent: When the request was sent.
+            in_flight: Requests in flight, this one included. A window that is not filled does not grow.
         """
         if self.size == math.inf or sent < self.shrunk_at:
             return self
@@ -82,7 +83,7 @@ class Window:
         return replace(self, size=self.size + step, in_a_row=0)
 
     def throttled(self, sent: float, now: float, in_flight: int) -> Window:
-        """What follows from "come back later".
+        """The window after a reply of "come back later" (429).
 
         Args:
             sent: When the request was sent.
@@ -91,17 +92,19 @@ class Window:
         """
         if sent < self.shrunk_at:
             return self
-        if self.in_a_row:  # nothing got through at all: one request at a time finds out when that ends
+        if self.in_a_row:  # not one request got through since the last time, so only one at a time is tried
             return replace(self, size=1.0, shrunk_at=now, in_a_row=self.in_a_row + 1)
         size = max(1.0, DECREASE * min(self.size, in_flight))
         return Window(size, size, now, 1)
 
 
 class Gate:
-    """What one kind of request has to pass, in all threads of a process: pace, window, and "not before".
+    """Lets requests of one kind through, in all threads of a process: by pace, by window, and not before a time.
+
+    A request takes a slot of the window with `acquire` before it is sent, and gives it back with `release`.
 
     Args:
-        per_minute: Requests a minute of the whole job; None is no limit.
+        per_minute: Requests a minute of the whole job; None means no limit.
     """
 
     def __init__(self, per_minute: int | None = None) -> None:
@@ -111,12 +114,12 @@ class Gate:
         self._from = -math.inf
         self._lock = threading.Lock()
 
-    def take(self, now: float) -> float:
-        """Takes a place, if there is one; `leave` gives it back.
+    def acquire(self, now: float) -> float:
+        """Takes a slot for a request, if one is free.
 
         Returns:
-            0 when the request may be sent, and is counted; else the seconds after which to ask again: infinity where
-            only a place that is given back helps.
+            0 if the request has its slot and may be sent. Otherwise the seconds after which to ask again: infinity if
+            the window is full, so that another request has to end first.
         """
         with self._lock:
             wait = max(self._from - now, self.pace.wait(now))
@@ -128,13 +131,13 @@ class Gate:
             self.pace.sent(now)
             return 0.0
 
-    def leave(self, count: int = 1) -> None:
-        """Gives places back, whatever became of the requests."""
+    def release(self, count: int = 1) -> None:
+        """Gives the slots of requests back that are over, however they ended."""
         with self._lock:
             self.in_flight -= count
 
     def answered(self, sent: float) -> None:
-        """The request that was sent then has got its answer."""
+        """Widens the window after an answer to a request that was sent at that time."""
         with self._lock:
             self.window = self.window.answered(sent, self.in_flight)
 
@@ -146,24 +149,25 @@ class Gate:
         retry_after: float | None = None,
         longest: float = math.inf,
     ) -> None:
-        """The request that was sent then was told to come back later: everybody waits.
+        """Shrinks the window after a reply of "come back later" (429), and makes all requests of this kind wait.
 
         Args:
-            sent: When.
-            now: When it was told.
-            backoff: Seconds to wait, by how often that has happened in a row; asked once for all who are told at once.
-            retry_after: Seconds by the service's own word, which is obeyed; None where it gives none.
-            longest: Seconds that nobody waits longer than.
+            sent: When the request was sent.
+            now: When its reply came.
+            backoff: Gives the seconds to wait, by how often the service was too busy in a row. Replies that tell of the
+                same overload ask it once only.
+            retry_after: The seconds of the reply's Retry-After, which is obeyed; None if it has none.
+            longest: The longest wait, in seconds.
         """
         with self._lock:
             before = self.window
             self.window = before.throttled(sent, now, self.in_flight)
             wait = backoff(before.in_a_row) if self.window is not before else 0.0
-            if retry_after:  # not all processes at one moment
+            if retry_after:  # jitter, so that not all processes come back at the same moment
                 wait = max(wait, retry_after + backoff(0))
             self._from = max(self._from, now + min(wait, longest))
 
     def block_until(self, until: float) -> None:
-        """Nothing before this time."""
+        """Lets no request through before this time."""
         with self._lock:
             self._from = max(self._from, until)

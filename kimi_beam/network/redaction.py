@@ -1,7 +1,7 @@
-"""Takes tokens out of what a service answers: it may echo them, and its words end up in files and on the screen.
+"""Removes tokens from the service's replies: it may echo them, and its messages end up in files and on the screen.
 
-Looked for are the token itself, and the spellings in which a header or a body may hold it: base64 at any offset,
-hexadecimal digits, percent-encoding of some or all of its characters, and JSON's escapes; each in upper or lower case.
+Beside the token itself, the spellings are removed in which a header or a body may hold it: base64 at any offset,
+hexadecimal digits, percent-encoding of some or all characters, and JSON's escapes, each in upper or lower case.
 """
 
 from __future__ import annotations
@@ -16,43 +16,42 @@ from urllib.parse import quote
 from kimi_beam.wire.envelopes import Exchange, NoReply
 
 _LEAST = 12
-"""Characters that a token has at least: what is shorter may stand in any text, and nobody keeps it secret."""
+"""The fewest characters of a secret: a shorter string may stand in any text by chance."""
 
 _LEAST_MIXED = 8
-"""The same for one that has both letters and digits."""
+"""The fewest characters of a secret that has both letters and digits, and so hardly stands anywhere by chance."""
 
 _HIDDEN = "*" * 8
 _ASCII_ESCAPE = re.compile(rb"\\u00[2-7]")
 
 
 class Redaction:
-    """Takes some secrets out of texts.
+    """Replaces secrets in texts by asterisks.
 
     Args:
-        secrets: What is to be taken out, as it was sent. What is too short to be a secret stays.
+        secrets: The secrets as they were sent. Those that are too short to be secret are ignored.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        kept = sorted({one for one in secrets if _is_secret(one)}, key=len, reverse=True)
-        # In lower case, as a text is looked through: a base64 in another case says nothing, but is not missed either.
-        spellings = {spelling.lower() for one in kept for spelling in _spellings(one)}
+        hidden = sorted({secret for secret in secrets if _is_secret(secret)}, key=len, reverse=True)
+        # The search is in lower case. For base64 that finds too much rather than too little.
+        spellings = {spelling.lower() for secret in hidden for spelling in _spellings(secret)}
         self._spellings = tuple(sorted(spellings, key=len, reverse=True))
-        # Bytes, and the same as text.
         self._encoded = tuple(spelling.encode() for spelling in self._spellings)
         any_spelling = "|".join(map(re.escape, self._spellings))
         self._in_text = re.compile(any_spelling, re.IGNORECASE | re.ASCII)
         self._in_bytes = re.compile(any_spelling.encode(), re.IGNORECASE)
-        self._escaped = re.compile("|".join(map(_escaped, kept)).encode(), re.IGNORECASE) if kept else None
+        self._escaped = re.compile("|".join(map(_escaped, hidden)).encode(), re.IGNORECASE) if hidden else None
 
     def __repr__(self) -> str:
         return f"Redaction of {len(self._spellings)} spellings"
 
     def of_bytes(self, body: bytes) -> bytes:
         """A body without the secrets."""
-        folded = body.lower()  # far faster than a search that heeds no case, and hardly any body has a secret
+        folded = body.lower()  # far faster than a regular expression, and hardly any body has a secret
         if any(spelling in folded for spelling in self._encoded):
             body = self._in_bytes.sub(_HIDDEN.encode(), body)
-        # Letters and digits need no escape, so nearly no body has one of theirs.
+        # JSON need not escape letters and digits, so hardly any body has such escapes.
         if self._escaped is not None and b"\\u00" in body and _ASCII_ESCAPE.search(body):
             body = self._escaped.sub(_HIDDEN.encode(), body)
         return body
@@ -65,7 +64,7 @@ class Redaction:
         return text
 
     def of_exchange(self, exchange: Exchange) -> Exchange:
-        """What came back, with the secrets in none of its parts."""
+        """The outcome of a request without the secrets, in any of its fields."""
         if isinstance(exchange, NoReply):
             return replace(exchange, message=self.of_text(exchange.message))
         changed: dict[str, Any] = {}
@@ -104,7 +103,7 @@ def _spellings(secret: str) -> Iterable[str]:
 
 
 def _base64_inside(raw: bytes, offset: int, encode: Callable[[bytes], bytes]) -> str:
-    """The digits of base64 that a secret alone decides, where it begins some bytes after a whole group of three."""
+    """The base64 digits that depend on the secret alone, if it begins `offset` bytes into a group of three bytes."""
     digits = encode(bytes(offset) + raw).decode()
     begin = (offset * 8 + 5) // 6
     end = (offset + len(raw)) * 8 // 6
@@ -112,5 +111,5 @@ def _base64_inside(raw: bytes, offset: int, encode: Callable[[bytes], bytes]) ->
 
 
 def _escaped(secret: str) -> str:
-    """A pattern for a secret in JSON, whose characters may each be escaped, once or several times over."""
+    """A pattern that finds a secret in JSON even if some of its characters are escaped, once or several times over."""
     return "".join(rf"(?:{re.escape(c)}|\\+u00(?i:{ord(c):02x}))" for c in secret)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 
 from kimi_beam.columnar import Documents
-from kimi_beam.network.allowance import Places
+from kimi_beam.network.allowance import SendSlots
 from kimi_beam.queue import state_machine
 from kimi_beam.queue.effects import Effect, Finish, FinishSome
 from kimi_beam.queue.finished import fit_together
@@ -44,7 +44,7 @@ class DueJobs:
             The replies of batches that have ended, some batches at a time.
         """
         turn, step = self._turn, self._step
-        step.client.flow.claim_share(step.client, turn.key, step.parts)
+        step.client.allowance.claim_share(step.client, turn.key, step.parts)
         turn.shard = rebased(turn.shard, turn.now, step.polling.ceiling)
         effects = self._leave_unsent()
         self._hold_back()
@@ -69,7 +69,7 @@ class DueJobs:
         turn = self._turn
         effects: list[Effect] = []
         quota = self._step.client.quota
-        spent = quota.is_spent(turn.now)
+        spent = quota.spent_error(turn.now)
         if spent is not None and turn.shard.parked_until <= turn.now:
             turn.shard, more = state_machine.park(turn.shard, spent, quota.until)
             effects += more
@@ -128,9 +128,9 @@ class DueJobs:
             if max(turn.shard.submits_from, turn.shard.parked_until) > clock.now():
                 break  # told to wait, or the quota is spent: the others keep their place, or are given up already
             wanted, name = min(len(jobs), step.submits_at_once), jobs[0].batch_id
-            with Places(step.client.flow.submits, wanted, step.polling, name) as places:
-                turn.shard = delay_until(turn.shard, submits=places.next(clock.now()))
-                some, jobs = jobs[: places.count], jobs[places.count :]
+            with SendSlots(step.client.allowance.submits, wanted, step.polling, name) as slots:
+                turn.shard = delay_until(turn.shard, submits=slots.retry_at(clock.now()))
+                some, jobs = jobs[: slots.count], jobs[slots.count :]
                 whole, lost = self._read_again(some)
                 effects += lost
                 some = [job for job in some if job.batch_id in whole]
@@ -138,10 +138,10 @@ class DueJobs:
                 pairs = [(job, turn.held[job.batch_id]) for job in some]
                 step.journal.about_to_submit(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
-                exchanges = step.client.submit(bodies, step.journal.reply_came, at_once=step.journal.is_quick)
+                exchanges = step.client.submit(bodies, step.journal.reply_came, on_loop=step.journal.is_quick)
                 now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
                 for exchange in exchanges:
-                    places.observe(exchange, today)
+                    slots.observe(exchange, today)
             decoded = [REPORTS.log_trouble("submit", decode_submit(exchange, today)) for exchange in exchanges]
             results = list(zip(some, decoded, strict=True))
             for metric, count in state_machine.counted(results).items():
@@ -157,7 +157,7 @@ class DueJobs:
             effects += more
             for _, result in results:
                 if isinstance(result, Refused) and RULES[result.error.remedy].reach is Reach.UNSENT:
-                    step.client.quota.spend(result.error, turn.shard.parked_until)
+                    step.client.quota.mark_spent(result.error, turn.shard.parked_until)
         return effects
 
     def _read_again(self, jobs: Sequence[Job]) -> tuple[dict[str, Documents], list[Effect]]:
@@ -188,15 +188,15 @@ class DueJobs:
         effects: list[Effect] = []
         while jobs and turn.shard.polls_from <= clock.now():  # told to wait: the others are polled then
             wanted, name = min(len(jobs), _POLLS_AT_ONCE), jobs[0].batch_id
-            with Places(step.client.flow.polls, wanted, step.polling, name) as places:
-                turn.shard = delay_until(turn.shard, polls=places.next(clock.now()))
-                some, jobs = jobs[: places.count], jobs[places.count :]
+            with SendSlots(step.client.allowance.polls, wanted, step.polling, name) as slots:
+                turn.shard = delay_until(turn.shard, polls=slots.retry_at(clock.now()))
+                some, jobs = jobs[: slots.count], jobs[slots.count :]
                 step.count(metrics.POLLS, len(some))
                 finished: list[Finish] = []
                 documents = 0
                 for index, exchange in step.client.poll([job.request_id or "" for job in some]):
                     now, today = clock.now(), time.time()
-                    places.observe(exchange, today)
+                    slots.observe(exchange, today)
                     # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
                     if finished and not fit_together(finished, exchange, documents):
                         yield from turn.finish(finished)

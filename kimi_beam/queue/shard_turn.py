@@ -85,7 +85,7 @@ class ShardTurn:
         """Shows how far the shard is, and gives back its share of the pace where it has nothing in flight."""
         step, jobs = self.step, self.shard.jobs
         if not jobs:
-            step.client.flow.release_share(step.client, self.key)
+            step.client.allowance.release_share(step.client, self.key)
         REPORTS.progress()
         PROGRESS.set_in_flight(self.key, sum(job.request_id is not None for job in jobs))
         PROGRESS.trouble = next((job.trouble for job in jobs if job.trouble), step.listener.trouble)

@@ -36,10 +36,10 @@ RequestKind = Literal["submit", "poll", "request"]
 """What was sent: a batch, a question for its answers, or a synchronous request."""
 
 _FOLLOWS = {
-    Remedy.WAIT: "the service says to come back later: it is kind more slowly, and no document is lost by it",
+    Remedy.WAIT: "the service says to come back later: it is asked more slowly, and no document is lost",
     Remedy.RETRY: "the service has trouble of its own: the {kind} is repeated later",
     Remedy.TIMEOUT: "no answer in time: the {kind} is repeated where that is allowed, and may be paid for twice",
-    Remedy.OTHER_FORM: "JSON mode could not be met: these documents are kind for in another form",
+    Remedy.OTHER_FORM: "JSON mode could not be met: these documents are asked for in another form",
     Remedy.TOMORROW: "the quota is spent: what is not sent yet becomes dead letters until it is renewed",
     Remedy.SPLIT: "a {kind} is too large: it is cut in two where that is possible",
     Remedy.NEVER: "a {kind} is refused for good: a batch is cut in two until what is wrong stands alone",

@@ -1,4 +1,4 @@
-"""How often and how long trouble is borne, whichever way the model is asked."""
+"""How often a request is repeated, and for how long, before it is given up: by the queue and synchronously alike."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ from kimi_beam.service.polling import Polling
 from kimi_beam.types import Failure
 
 MAX_REFUSALS = 5
-"""Submits of one batch that the service may refuse for trouble of its own before the batch is given up,"""
+"""How often the service may refuse a request because of trouble of its own (5xx) before `outlasted` gives it up."""
 
 
 OUTAGE = 600.0
-"""and seconds that such trouble may last: an outage of some minutes costs nobody a document."""
+"""Seconds that such trouble has to last before `outlasted` gives a request up, so that no document is lost to an
+outage of a few minutes."""
 
 
 MAX_UNKNOWN = 2
-"""Submits of one batch that may end without a word: the first, and one repetition."""
+"""How often a request may end without a reply before it is given up: the first time, and one repetition."""
 
 
 MAX_ACCOUNT_TROUBLE = 3
-"""Polls in a row that must meet account trouble before it is believed: what is in flight is paid for."""
+"""How many replies in a row have to turn the account away before the run stops. One alone may be a passing fault, and
+jobs in flight are paid for."""
 
 
 def outlasted(refusals: int, seconds: float, polling: Polling) -> bool:
-    """Whether the service's own trouble is enough to give up: refused so often, in so many seconds."""
+    """Whether trouble of the service has gone on for long enough to give up. Both bounds have to be exceeded.
+
+    Args:
+        refusals: How often the request was refused.
+        seconds: How long ago it was made for the first time.
+        polling: Its deadline bounds the time where that is shorter than `OUTAGE`.
+    """
     return refusals >= MAX_REFUSALS and seconds >= min(OUTAGE, polling.deadline)
 
 
 def quota_failure(message: str) -> Failure:
-    """What a batch is given up with while the quota is spent."""
+    """The failure of documents that are not sent because the quota is used up."""
     return Failure("submit", "quota_exhausted", f"not sent: {message}", retryable=True)

@@ -218,9 +218,9 @@ class Runs:
 
     async def _settled(self, document: Document) -> Reply:
         call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()
-        line, step = self._client.flow.runs, None
+        line, step = self._client.allowance.runs, None
         while True:
-            turn = line.join(again=isinstance(step, Delay))
+            turn = line.join(at_front=isinstance(step, Delay))
             try:
                 failure = await self._may_send(turn)
                 if failure is not None:
@@ -264,7 +264,7 @@ class Runs:
         while True:
             if self._halted is not None:
                 raise _Stopped
-            if spent := self._client.quota.is_spent(clock.now()):
+            if spent := self._client.quota.spent_error(clock.now()):
                 return quota_failure(str(spent))
             if self._unsupported is not None:
                 return self._unsupported
@@ -281,7 +281,7 @@ class Runs:
 
     async def _asked(self, call: Call, request: bytes, name: str) -> Step:
         """Sends a request, and tells the whole process what it has to know of the reply."""
-        gate, sent = self._client.flow.runs.gate, time.monotonic()
+        gate, sent = self._client.allowance.runs.gate, time.monotonic()
         exchange = await self._client.ask(request, self._left(call))
         now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
         self._counts[metrics.REQUESTS] += 1
@@ -308,7 +308,7 @@ class Runs:
         if isinstance(step, Delay):
             PROGRESS.trouble = step.trouble
         elif isinstance(step, Park) and step.until < math.inf and isinstance(result, Refused):
-            self._client.quota.spend(result.error, step.until)
+            self._client.quota.mark_spent(result.error, step.until)
         elif isinstance(step, Park):
             self._unsupported = step.failure
         if not isinstance(step, Halt) and isinstance(exchange, HttpReply):

@@ -83,7 +83,7 @@ class Request(beam.DoFn):
         self._cancel()
         self._recorder.refresh()
         # A bundle is worked on in one place at a time, and no more of them at once than there are workers.
-        self._client.flow.claim_share(self._client, id(self), self._parts)
+        self._client.allowance.claim_share(self._client, id(self), self._parts)
         self._runs = Runs(
             self._client,
             self._settings.prompt,
@@ -122,13 +122,13 @@ class Request(beam.DoFn):
                 self._recorder.replied(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(Replies.of(replies), moment, [window])
-        self._client.flow.release_share(self._client, id(self))
+        self._client.allowance.release_share(self._client, id(self))
         self._count()
 
     def teardown(self) -> None:
         self._cancel()
         if hasattr(self, "_client"):  # not where set-up failed
-            self._client.flow.release_share(self._client, id(self))
+            self._client.allowance.release_share(self._client, id(self))
             disconnect(self._client)
 
     def _given_up(self, lost: list[Reply]) -> list[Reply]:

@@ -34,7 +34,7 @@ def test_no_minute_ever_sees_more_than_the_limit_and_nothing_is_sent_while_it_is
         if hold is not None:
             gate.block_until(now + hold)
             held = max(held, now + hold)
-        wait = gate.take(now)
+        wait = gate.acquire(now)
         assert wait >= 0
         if wait == 0:
             assert now >= held
@@ -48,7 +48,7 @@ def test_no_minute_ever_sees_more_than_the_limit_and_nothing_is_sent_while_it_is
 def test_who_comes_back_when_told_gets_a_place_and_the_limit_is_used_up(limit: int, count: int, now: float) -> None:
     gate, began, asked = Gate(limit), now, 0
     for _ in range(count):
-        while wait := gate.take(now):
+        while wait := gate.acquire(now):
             now += wait
             asked += 1
     assert asked <= 3 * count, "told to come back for ever"
@@ -101,24 +101,24 @@ def test_a_part_of_less_than_a_request_a_minute_is_one_in_several_minutes() -> N
 
 def test_without_a_limit_nothing_waits_and_a_hold_counts_all_the_same() -> None:
     for gate in (Gate(), Gate(None), Gate(0)):
-        assert {gate.take(5.0) for _ in range(1_000)} == {0.0}
+        assert {gate.acquire(5.0) for _ in range(1_000)} == {0.0}
         gate.block_until(35.0)
-        assert gate.take(5.0) == 30.0
-        assert gate.take(35.0) == 0.0
+        assert gate.acquire(5.0) == 30.0
+        assert gate.acquire(35.0) == 0.0
 
 
 def test_a_shorter_hold_does_not_lift_a_longer_one() -> None:
     gate = Gate(3)
     gate.block_until(100.0)
     gate.block_until(10.0)
-    assert gate.take(50.0) == 50.0
+    assert gate.acquire(50.0) == 50.0
 
 
 def test_who_was_turned_away_has_taken_no_place() -> None:
     gate = Gate(2)
-    assert [gate.take(0.0), gate.take(1.0)] == [0.0, 0.0]
-    assert [gate.take(2.0) for _ in range(5)] == [58.0] * 5
-    assert [gate.take(60.0), gate.take(61.0)] == [0.0, 0.0]
+    assert [gate.acquire(0.0), gate.acquire(1.0)] == [0.0, 0.0]
+    assert [gate.acquire(2.0) for _ in range(5)] == [58.0] * 5
+    assert [gate.acquire(60.0), gate.acquire(61.0)] == [0.0, 0.0]
     assert gate.in_flight == 4
 
 
@@ -126,11 +126,11 @@ def test_who_was_turned_away_has_taken_no_place() -> None:
 def test_the_longer_of_hold_and_limit_is_waited_for(limit: int) -> None:
     gate = Gate(limit)
     for _ in range(limit):
-        assert gate.take(0.0) == 0.0
+        assert gate.acquire(0.0) == 0.0
     gate.block_until(30.0)
-    assert gate.take(0.0) == 60.0
+    assert gate.acquire(0.0) == 60.0
     gate.block_until(90.0)
-    assert gate.take(0.0) == 90.0
+    assert gate.acquire(0.0) == 90.0
 
 
 # ------------------------------------------------------------------------------------------------ the window's laws
@@ -157,7 +157,7 @@ def test_the_window_is_never_below_one_and_never_beyond_what_was_used(
             assert window.size <= max(1.0, before.size), "a refusal makes it larger"
 
 
-def test_all_who_are_told_at_once_are_told_one_thing() -> None:
+def test_replies_that_tell_of_one_overload_count_once() -> None:
     window = Window().throttled(0.0, 1.0, 64)
     for _ in range(63):
         window = window.throttled(0.5, 1.1, 32)
@@ -185,15 +185,15 @@ def test_a_window_that_was_never_told_so_costs_nobody_anything() -> None:
 
 def test_places_are_bounded_by_the_window_and_come_back() -> None:
     gate = Gate()
-    assert [gate.take(0.0) for _ in range(10)] == [0.0] * 10
+    assert [gate.acquire(0.0) for _ in range(10)] == [0.0] * 10
     gate.throttled(0.0, 1.0, lambda k: 0.0)
-    gate.leave()
+    gate.release()
     for _ in range(3):
-        assert gate.take(1.0) == math.inf, "more in flight than the window has"
-        gate.leave()
+        assert gate.acquire(1.0) == math.inf, "more in flight than the window has"
+        gate.release()
     assert gate.in_flight == 6
-    assert gate.take(1.0) == 0.0
-    assert gate.take(1.0) == math.inf
+    assert gate.acquire(1.0) == 0.0
+    assert gate.acquire(1.0) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -203,19 +203,19 @@ def test_the_services_own_word_is_law_and_no_leave_to_come_back_at_once(
     retry_after: float, longest: float, wait: float
 ) -> None:
     gate = Gate()
-    gate.take(0.0)
+    gate.acquire(0.0)
     gate.throttled(0.0, 1.0, lambda k: 0.5, retry_after, longest)
-    gate.leave()
-    assert gate.take(1.0) == wait
+    gate.release()
+    assert gate.acquire(1.0) == wait
 
 
 def test_who_is_told_again_and_again_waits_longer_and_longer() -> None:
     gate, now, asked = Gate(), 0.0, []
     for _ in range(6):
-        gate.take(now)
+        gate.acquire(now)
         gate.throttled(now, now, lambda k: asked.append(k) or 2.0**k)  # type: ignore[func-returns-value]
-        gate.leave()
-        now += gate.take(now)
+        gate.release()
+        now += gate.acquire(now)
     assert asked == [0, 1, 2, 3, 4, 5]
     gate.answered(now)
     gate.throttled(now, now, lambda k: asked.append(k) or 0.0)  # type: ignore[func-returns-value]

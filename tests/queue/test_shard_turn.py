@@ -277,13 +277,13 @@ def test_a_spent_quota_gives_up_what_is_unsent_here_and_stops_the_other_shards(s
     left = shop.act()
     assert Counter(reply.result.code for reply in left) == {"quota_exhausted": 3}  # type: ignore[union-attr]
     assert len(shop.client.submitted) == 2, "the third is given up without a request"
-    assert shop.client.quota.is_spent(shop.now) is not None
+    assert shop.client.quota.spent_error(shop.now) is not None
     assert shop.client.quota.until > shop.now
 
 
 def test_where_another_shard_has_met_a_spent_quota_nothing_is_sent(shop: Shop) -> None:
     submit_all(shop, batch("a"))
-    shop.client.quota.spend(ServiceError(429, 3036, "words"), shop.now + 100)
+    shop.client.quota.mark_spent(ServiceError(429, 3036, "words"), shop.now + 100)
     assert [reply.result.code for reply in shop.act()] == ["quota_exhausted"]  # type: ignore[union-attr]
     assert shop.client.submitted == []
     assert shop.turn().shard.parked_until == shop.now + 100
@@ -436,13 +436,13 @@ def test_a_shard_gives_back_its_share_of_the_pace_when_nothing_is_open(monkeypat
     shop = Shop(monkeypatch, parts=4)
     submit_all(shop, batch("a"))
     shop.act()
-    flow: allowance.Flow = shop.client.flow
+    shared: allowance.Allowance = shop.client.allowance
     shop.turn().report()
-    assert [shards for _, shards in flow._held.values()] == [{"0"}]
+    assert [shards for _, shards in shared._claimed.values()] == [{"0"}]
     turn = shop.turn()
     turn.shard = replace(turn.shard, jobs=())
     turn.report()
-    assert [shards for _, shards in flow._held.values()] == [set()]
+    assert [shards for _, shards in shared._claimed.values()] == [set()]
 
 
 def test_nothing_in_flight_and_something_that_waits_is_waiting_for_another_shards_trial(shop: Shop) -> None:

@@ -95,7 +95,7 @@ def test_each_kind_of_trouble_is_told_once_a_minute_with_how_often(clock: Clock,
 @pytest.mark.parametrize(
     ("asked", "result", "words"),
     [
-        ("submit", BUSY, "come back later"),
+        ("submit", BUSY, "come back later: it is asked more slowly, and no document is lost"),
         ("poll", Trouble("429", ServiceError(429, 3021, "x")), "come back later"),
         ("submit", Refused(ServiceError(500, 8005, "x")), "repeated later"),
         ("request", Refused(ServiceError(408, 3007, "x")), "paid for twice"),

@@ -1,4 +1,4 @@
-"""Flow control: who is told to wait slows its whole process down, and a job's rate is shared out over its shards."""
+"""Flow control: a shard that is told to wait slows its whole process, and a job's rate is split over its shards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from streams_through_beam import _arrived, stream_through
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.network import client, pacing
-from kimi_beam.network.allowance import Flow, Line, Places, Quota
+from kimi_beam.network.allowance import Allowance, Quota, SendSlots, WaitingLine
 from kimi_beam.network.pacing import Gate, Window
 from kimi_beam.report.outcomes import Watch
 from kimi_beam.request import batches
@@ -152,10 +152,10 @@ def test_the_next_run_of_the_process_asks_anew(tmp_path: Path) -> None:
 
 def test_a_spent_quota_is_renewed_at_midnight_in_utc() -> None:
     quota, error = Quota(), ServiceError(429, 3036, "spent")
-    assert quota.is_spent(0.0) is None
-    quota.spend(error, renewal(1_784_180_523.0))
-    assert quota.is_spent(1_784_246_399.9) == error
-    assert quota.is_spent(1_784_246_400.0) is None
+    assert quota.spent_error(0.0) is None
+    quota.mark_spent(error, renewal(1_784_180_523.0))
+    assert quota.spent_error(1_784_246_399.9) == error
+    assert quota.spent_error(1_784_246_400.0) is None
 
 
 # ------------------------------------------------------------------------------------------------ a shared rate
@@ -176,31 +176,31 @@ def paced(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[float]]:
     return times
 
 
-def limited(**changes: Any) -> Flow:
-    return Flow(service("http://127.0.0.1:1", requests_per_minute=20, **changes))
+def limited(**changes: Any) -> Allowance:
+    return Allowance(service("http://127.0.0.1:1", requests_per_minute=20, **changes))
 
 
-def share(of: Flow) -> Fraction:
-    (one,) = {gate.pace.share for gate in (of.runs.gate, of.submits, of.polls)}
+def share(allowance: Allowance) -> Fraction:
+    (one,) = {gate.pace.share for gate in (allowance.runs.gate, allowance.submits, allowance.polls)}
     return one
 
 
 def test_a_process_has_the_parts_of_the_shards_that_it_holds() -> None:
-    flow = limited()
-    assert share(flow) == 1
-    flow.claim_share("step", "0", 4)
-    flow.claim_share("step", "0", 4)
-    assert share(flow) == Fraction(1, 4)
-    flow.claim_share("step", "3", 4)
-    assert share(flow) == Fraction(1, 2)
-    flow.claim_share("other step", "3", 4)
-    assert share(flow) == Fraction(1, 2), "the steps of a pipeline have one limit between them"
-    flow.release_share("step", "0")
-    flow.release_share("step", "3")
-    assert share(flow) == Fraction(1, 4), "who holds nothing at the moment takes a part all the same"
-    flow.forget("step")
-    flow.forget("other step")
-    assert share(flow) == 1
+    allowance = limited()
+    assert share(allowance) == 1
+    allowance.claim_share("step", "0", 4)
+    allowance.claim_share("step", "0", 4)
+    assert share(allowance) == Fraction(1, 4)
+    allowance.claim_share("step", "3", 4)
+    assert share(allowance) == Fraction(1, 2)
+    allowance.claim_share("other step", "3", 4)
+    assert share(allowance) == Fraction(1, 2), "the steps of a pipeline have one limit between them"
+    allowance.release_share("step", "0")
+    allowance.release_share("step", "3")
+    assert share(allowance) == Fraction(1, 4), "a process without a shard at the moment still has the share of one"
+    allowance.forget_step("step")
+    allowance.forget_step("other step")
+    assert share(allowance) == 1
 
 
 def step(url: str, shards: int, **changes: Any) -> Request:
@@ -224,9 +224,9 @@ def test_a_bundle_keeps_to_its_part_and_two_of_a_process_to_theirs(
         assert most_within(sent, 0.4999) == 2, "a fourth of 8"
         one.start_bundle()
         other.start_bundle()
-        assert share(one._client.flow) == Fraction(1, 2)
+        assert share(one._client.allowance) == Fraction(1, 2)
         other.teardown()
-        assert share(one._client.flow) == Fraction(1, 4)
+        assert share(one._client.allowance) == Fraction(1, 4)
         list(one.finish_bundle())
         one.teardown()
         assert not client._clients.values()
@@ -345,10 +345,10 @@ def test_the_queue_of_cloudflares_own_hosts_is_asked_less_than_its_api_allows() 
 # ------------------------------------------------------------------------------------------------ in line
 
 
-def test_who_came_first_is_sent_first_and_a_place_in_line_that_is_left_is_nobodys() -> None:
+def test_requests_pass_in_order_and_one_that_leaves_the_line_frees_its_slot() -> None:
     async def scene() -> None:
         gate = Gate()
-        line = Line(gate)
+        line = WaitingLine(gate)
         first = line.join()
         gate.throttled(0.0, math.inf, lambda k: -math.inf)  # a window of one
         second, third, fourth = line.join(), line.join(), line.join()
@@ -356,20 +356,20 @@ def test_who_came_first_is_sent_first_and_a_place_in_line_that_is_left_is_nobody
         line.leave(third)
         line.leave(first)
         assert [t.done() for t in (second, fourth)] == [True, False]
-        again = line.join(again=True)
+        again = line.join(at_front=True)
         line.leave(second)
-        assert [t.done() for t in (again, fourth)] == [True, False], "whose turn had come goes to the end"
+        assert [t.done() for t in (again, fourth)] == [True, False], "it went to the end of the line"
         line.leave(again)
         assert fourth.done()
         line.leave(fourth)
-        assert gate.in_flight == 0, "a place was lost"
+        assert gate.in_flight == 0, "a slot was lost"
 
     asyncio.run(scene())
 
 
-def test_a_line_that_is_held_moves_when_the_hold_ends() -> None:
+def test_a_line_moves_when_its_gate_is_no_longer_blocked() -> None:
     async def scene() -> list[float]:
-        line = Line(Gate())
+        line = WaitingLine(Gate())
         loop = asyncio.get_running_loop()
         until = loop.time() + 0.1
         line.gate.block_until(until)
@@ -382,16 +382,16 @@ def test_a_line_that_is_held_moves_when_the_hold_ends() -> None:
     assert now >= until
 
 
-def test_places_are_as_many_as_there_are_and_come_back_whatever_happens() -> None:
+def test_slots_are_limited_by_the_window_and_released_whatever_happens() -> None:
     gate = Gate()
-    with Places(gate, 5, QUICK, "job") as places:
-        assert (places.count, places.next(100.0)) == (5, 0)
+    with SendSlots(gate, 5, QUICK, "job") as slots:
+        assert (slots.count, slots.retry_at(100.0)) == (5, 0)
         gate.throttled(math.inf, 0.0, lambda k: -math.inf)
 
     def fail() -> None:
-        with Places(gate, 8, QUICK, "job") as places:
-            assert places.count == 3
-            assert 100.0 < places.next(100.0) <= 100.0 + QUICK.first
+        with SendSlots(gate, 8, QUICK, "job") as slots:
+            assert slots.count == 3
+            assert 100.0 < slots.retry_at(100.0) <= 100.0 + QUICK.first
             raise RuntimeError("another step's fault")
 
     with pytest.raises(RuntimeError):
