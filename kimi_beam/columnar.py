@@ -95,7 +95,7 @@ class Documents(_Values[Document]):
         texts: `Document.text` of each document.
         sources: `Document.source` of each document.
         others: By index, the documents that have more than these three fields.
-        digests: `batches.digest` of each id where it is known already; else None.
+        digests: `batches.digest` of each id; None if they have not been computed.
 
     Example:
         >>> documents = Documents.of([Document("a", "Total: 3"), Document("b", "Total: 4", metadata={"page": 2})])

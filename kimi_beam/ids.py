@@ -8,7 +8,7 @@ from typing import Any
 
 
 def id_text(value: Any) -> str | None:
-    """The id that a value stands for, None if the value cannot be an id.
+    """The document id for a value; None if the value cannot be an id.
 
     A string that is not empty is its own id. A whole number becomes its decimal digits. A `uuid.UUID`, or its 16 bytes,
     becomes the text of RFC 9562: lower case with four hyphens.

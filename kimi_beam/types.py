@@ -267,7 +267,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One document with the model's answer, or with the failure that stands in its place.
+    """One document with the model's answer, or with the failure to get one.
 
     Attributes:
         document: The document that was asked about.
@@ -368,8 +368,7 @@ class DeadLetter:
         receipt-3 empty_document 0
 
     Attributes:
-        document: The document as it came in, without a `failure` of its own: once mended by `dataclasses.replace`, it
-            is sent.
+        document: The document as it came in, without its own `failure`, so that a copy with a mended text can be sent.
         failure: Why it did not become a row.
         attempts: Submits that the service saw for the document's batch, those of earlier runs included; 0 if it was
             never sent.

@@ -99,7 +99,7 @@ def serve(
         FaultsError: The faults are not understood.
         NotInstalledError: The web server is not installed.
     """
-    from kimi_beam.emulator import Emulator  # late, and by the package, which says what is missing
+    from kimi_beam.emulator import Emulator  # through the package, whose error names the extra that is missing
 
     interrupted = threading.Event()
 

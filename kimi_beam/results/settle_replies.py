@@ -265,7 +265,7 @@ def dead_letter(reply: Reply, failure: Failure, question: Question, now: float) 
 
 
 def _without_failure(document: Document) -> Document:
-    """The document as it can be asked for once it is mended: with a failure of its own it would never be sent."""
+    """A copy without the failure of reading, with which the document would never be sent, even after it was mended."""
     if document.failure is None:
         return document
     other = replace(document, failure=None)

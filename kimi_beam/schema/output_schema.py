@@ -166,7 +166,7 @@ class OutputSchema:
     def _root(self) -> Term:
         return schema_term(self._scope.root)
 
-    # -------------------------------------------------------------------------------------------- what is sent
+    # -------------------------------------------------------------------------------------------- request
 
     @cached_property
     def name(self) -> str:

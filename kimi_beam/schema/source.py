@@ -162,7 +162,7 @@ def import_class(reference: str) -> type:
 
 
 def reference_to(found: type) -> str:
-    """What a class is imported by: ``module:Class``, and ``module:Page[other:Item]`` where it is a generic model's."""
+    """The reference by which a class is imported: ``module:Class``; ``module:Page[other:Item]`` for a generic model."""
     made_of = getattr(found, "__pydantic_generic_metadata__", None) or {}
     origin, arguments = made_of.get("origin"), made_of.get("args") or ()
     if origin is None or not all(isinstance(one, type) and get_origin(one) is None for one in arguments):

@@ -1,4 +1,4 @@
-"""A client that knows nothing but HTTP, and what it asks and expects most."""
+"""A plain HTTP client for the emulator's tests, with the requests and checks that they share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pull consumer is answered, over a real port, against literals written out from the wire contract."""
+"""The replies to a pull consumer over a real port, compared with literals from the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the service answers in one of its forms: it neither crashes nor hangs."""
+"""The service answers random requests with one of its forms of reply, and neither crashes nor hangs."""
 
 from __future__ import annotations
 

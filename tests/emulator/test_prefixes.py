@@ -1,4 +1,4 @@
-"""The prefix cache: by itself, and as it is reported."""
+"""The prefix cache, alone and as replies report it."""
 
 from __future__ import annotations
 

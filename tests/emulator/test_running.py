@@ -1,4 +1,4 @@
-"""Starting and stopping: in a thread, and as a process."""
+"""The emulator is started and stopped, in a thread and as a process."""
 
 from __future__ import annotations
 

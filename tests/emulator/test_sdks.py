@@ -1,4 +1,4 @@
-"""Two clients that nobody here wrote: OpenAI's Python SDK and Cloudflare's own. They keep the emulator honest."""
+"""The emulator answers two real clients: OpenAI's Python SDK and Cloudflare's own."""
 
 from __future__ import annotations
 

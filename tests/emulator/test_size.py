@@ -1,4 +1,4 @@
-"""A hundred thousand queued items are not much memory, and what lies there is what was sent."""
+"""A hundred thousand queued items take little memory and are kept unaltered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kimi_beam.emulator.work import read
 
 from .peer import FORM_A, K2_6, item
 
-# In a process of its own, because memory is of a process. Jobs of 500 items, each of about 6 kB with its own copy of
+# In a process of its own, whose memory can be measured. Jobs of 500 items, each of about 6 kB with its own copy of
 # instructions and schema, as clients send them. No socket: what is measured is what the queue holds.
 _PROGRAM = """
 import random, sys

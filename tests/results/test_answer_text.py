@@ -1,4 +1,4 @@
-"""The one JSON value of an answer's text: nothing is guessed where the text says two things, or does not end."""
+"""The JSON value in an answer's text is found; nothing is guessed if values disagree or the text breaks off."""
 
 from __future__ import annotations
 

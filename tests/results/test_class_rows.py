@@ -1,4 +1,4 @@
-"""Rows of a class end to end: what it gives back, the same when the run is resumed, and what it refuses."""
+"""Rows of a user's class end to end: the class's values, the same after a resumed run, and answers that it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that leave as record batches are the rows that leave one by one, and none is lost between jobs and files."""
+"""Rows that leave as record batches equal the rows that leave one by one, and none is lost on the way to files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kimi_beam.service.models import DEFAULT_MODEL
 
 # Some cannot be sent, and some are answered by nothing that the schema takes: batches have rows and dead letters.
 DOCUMENTS = [*receipts(23), kb.Document("empty", ""), kb.Document("other", "nothing of a receipt"), *receipts(2, 30)]
-ORIGIN = {"request_id", "extracted_at", "cached_tokens"}  # of each job another
+ORIGIN = {"request_id", "extracted_at", "cached_tokens"}  # these differ between jobs
 
 
 seen: list[int] = []

@@ -1,4 +1,4 @@
-"""The row as it is written: declared types whatever is in it, and the document's own values beside the schema's."""
+"""The rows that are written: declared types whatever the values, with id, metadata and provenance of the document."""
 
 from __future__ import annotations
 

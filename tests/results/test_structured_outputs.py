@@ -1,4 +1,4 @@
-"""How the answer's shape is asked for, end to end: what JSON mode cannot meet, what a model refuses, and thinking."""
+"""Structured outputs end to end: schemas that JSON mode cannot meet, requests that a model refuses, and thinking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where good and bad part: every document leaves exactly once, whatever came back, and no answer stops the others."""
+"""Replies become rows or dead letters: each document leaves exactly once, and no bad answer spoils the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON text in and out: no digit is lost, and no text of any kind does more than raise a ValueError."""
+"""JSON is read and written without losing a digit, and an invalid text raises only a ValueError."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_metadata_of_any_kind_is_written_all_the_same() -> None:
     ['{"id":"chatcmpl-0123456789abcdef0123","n":12}', '{"id":"12345678901234567890"}', '{"k1234567890123456e10":1}'],
 )
 def test_digits_of_a_string_do_not_cost_the_fast_way(text: str) -> None:
-    """Each reply has an id: were it taken for a long number, each would be read several times slower."""
+    """Every reply has an id. If it were taken for a long number, every reply would be read several times slower."""
     assert not jsontext.may_exceed_double(text.encode())
 
 

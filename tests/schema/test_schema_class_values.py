@@ -1,4 +1,4 @@
-"""The class has the last word where its JSON Schema cannot say all, and the row holds what the class gives back."""
+"""An answer is validated by the user's class where its JSON Schema cannot, and the row holds the class's value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kimi-beam schema`, and the comparison behind it: what a change of the schema does to those who read its columns."""
+"""The command `kimi-beam schema`, and the comparison of two schemas' columns behind it."""
 
 from __future__ import annotations
 

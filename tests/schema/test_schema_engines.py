@@ -1,4 +1,4 @@
-"""Files as others read them: DuckDB, Polars and pandas find every column, by its name and with its type."""
+"""DuckDB, Polars and pandas read every column of the written files, with its name and type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why an answer is not valid is told in bounded time, however many reasons there are."""
+"""An invalid answer is explained in bounded time, however many reasons there are."""
 
 from __future__ import annotations
 

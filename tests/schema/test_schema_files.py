@@ -1,4 +1,4 @@
-"""References to files beside a schema file: read from the same filesystem, and nothing from the network."""
+"""The ``$ref``s of a schema file to other files are read from the same filesystem, and never from the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is given for a schema and is none is refused, as any answer would be valid under it; what is legal is taken."""
+"""A value that only looks like a schema is refused, because any answer would be valid; real schemas are accepted."""
 
 from __future__ import annotations
 

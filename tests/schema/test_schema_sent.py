@@ -1,4 +1,4 @@
-"""What the service gets: closed, flat, in the model's words, and never richer than JSON mode takes."""
+"""The schema that is sent: closed, without references, with descriptions, and only with keywords of JSON mode."""
 
 from __future__ import annotations
 

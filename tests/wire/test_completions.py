@@ -1,4 +1,4 @@
-"""Answers decoded: each trouble has a code of its own, reasoning is never the answer, and nothing raises."""
+"""Answers are decoded: each kind of failure has its code, reasoning is never the answer, and no reply raises."""
 
 from __future__ import annotations
 
@@ -356,7 +356,7 @@ _results = [
 
 
 def settles(*found: Completion | Failure) -> None:
-    """Whatever was decoded, each document leaves exactly once."""
+    """Whatever the service answered, each document leaves exactly once."""
     documents = [Reply(Document(str(n), "t"), result) for n, result in enumerate(found)]
     settled = settle(documents, ASKED, NOW)
     outcomes = [*extractions(settled, ASKED), *settled.dead_letters]

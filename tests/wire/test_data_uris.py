@@ -1,4 +1,4 @@
-"""Texts that hold the beginning of a picture's data URI: sent so that no service takes them for pictures."""
+"""A text that holds the beginning of a picture's data URI is sent in a form that the service takes for text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ texts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("x".join)
 
 
 def spoken(request: bytes) -> str:
-    """All that a request says in words: its instructions, schema and texts, not its pictures."""
+    """The texts of a request: its instructions, schema and document, without its pictures."""
     body = json.loads(request)
     for message in body["messages"]:
         parts = message["content"] if isinstance(message["content"], list) else [message["content"]]

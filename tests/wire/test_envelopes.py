@@ -1,4 +1,4 @@
-"""What replies are wrapped in: an error is found wherever it stands, and nothing that comes in raises."""
+"""The envelopes of replies: an error is found in each of their forms, and no reply raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers of OpenAI's protocol say when they do not take a request: which words mean what."""
+"""Refusals of OpenAI-compatible servers are recognised by their messages: is it the form of the request, or not?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose answer is whose: no document ever gets another's, whatever a service numbers its items by."""
+"""The items of a job are matched with documents: none ever gets another's answer, however items are numbered."""
 
 from __future__ import annotations
 

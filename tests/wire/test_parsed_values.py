@@ -1,4 +1,4 @@
-"""Answers that are JSON values where a text is expected: each of their digits is kept, in whatever reply they come."""
+"""Answers that are sent as parsed JSON become text again with all their digits, in every form of reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire of Queues: literal exchanges decode to what the contract says, and a reply of any shape to a value."""
+"""The protocol of Queues: recorded exchanges decode as documented, and a reply of any shape decodes to a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events: a stream comes to what would have come in one piece, or says that it did not end."""
+"""A stream is joined into the completion that an unstreamed reply would hold, or is known to have broken off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished job that is read at once is what it is read with care: no more is seen in it, and no less."""
+"""The fast path for a finished job's reply gives the same results as the careful one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def changed(reply: Any, path: tuple[Any, ...], value: Any) -> None:
 
 
 def compare(reply: Any, status: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Holds the one way of reading against the other, and says which would be taken."""
+    """Compares the two ways of reading, and returns which one is used."""
     body = json.dumps(reply).encode()
     expected, found = read_with_care(body, status, monkeypatch), read(body, status)
     assert type(found) is type(expected)
@@ -130,7 +130,7 @@ def _a_job_with_several_odd_values(taken: Counter[str], changes: list[Any], orde
 
 
 def test_a_usual_reply_in_any_order_is_read_at_once_and_each_answer_is_its_documents() -> None:
-    """Else the test above compares careful reading with itself."""
+    """Otherwise the test above would compare the careful path with itself."""
     found = read(json.dumps(envelope([item(2), item(0), item(1)])).encode())
     assert isinstance(found.items, UsualItems)
     assert found.items.by_column(references("b", 3)) is not None
@@ -182,7 +182,7 @@ def test_bytes_that_are_no_text_where_nobody_looks_are_seen_as_by_who_reads_with
 
 
 def test_items_whose_body_another_parser_refuses_are_missing_and_no_error() -> None:
-    """One item of three is missing, so that all are matched with care."""
+    """One item of three is missing, so that all are read on the careful path."""
     read_at_once = read(json.dumps(envelope([item(0), item(1)])).encode()).items
     came, _, _ = replies("b", DOCUMENTS, UsualItems(read_at_once._read, b'{"result":'), None, TICKET)
     assert [isinstance(one.result, Failure) and one.result.code for one in came] == ["missing_item"] * 3

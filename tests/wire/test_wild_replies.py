@@ -1,4 +1,4 @@
-"""A service that answers anything at all: nothing crashes, and each document leaves once, as a row or with a code."""
+"""A service that sends random replies: nothing crashes, and each document leaves once, as a row or a dead letter."""
 
 from __future__ import annotations
 
