@@ -8,17 +8,17 @@ from typing import Any
 
 from kimi_beam.files import whole_files
 from kimi_beam.output import dead_letters, parquet
-from kimi_beam.output.partitions import PartWriter
+from kimi_beam.output.partitions import PartitionWriter
 from kimi_beam.output.staging import Target
 from kimi_beam.results import dead_letter_lines
 from kimi_beam.schema import OutputSchema
-from kimi_beam.stream import came_in
+from kimi_beam.stream import deliveries
 from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
 MODEL = "@cf/moonshotai/kimi-k2.6"
-FORMS = {"extractions": parquet.parts_format(SCHEMA), "dead-letters": dead_letters.PARTS}
-COUNTED = {**FORMS, "documents": came_in.PARTS}
+FORMS = {"extractions": parquet.stream_format(SCHEMA), "dead-letters": dead_letters.STREAM_FORMAT}
+COUNTED = {**FORMS, "documents": deliveries.STREAM_FORMAT}
 HOUR = 3_600_000_000
 NOON = int(datetime(2026, 3, 1, 12, tzinfo=timezone.utc).timestamp()) * 1_000_000
 AT_NOON = "event_date=2026-03-01/event_hour=12"
@@ -43,11 +43,12 @@ def write(directory: Path, kind: str, numbers: list[int]) -> Path:
     target = Target(str(directory / kind), FORMS[kind].suffix, whole_files.new_staging(str(directory)))
     some: list[Any] = [outcome(n) for n in numbers]
     pieces = [parquet.encode(some, SCHEMA)] if kind == "extractions" else list(map(dead_letter_lines.encode, some))
-    return Path(PartWriter(target, FORMS[kind]).write(AT_NOON, pieces))
+    return Path(PartitionWriter(target, FORMS[kind]).write(AT_NOON, pieces))
 
 
-def write_came_in(directory: Path, documents: list[Document]) -> Path:
-    """Writes down what came in, as a stream does."""
-    target = Target(str(directory / "documents"), came_in.PARTS.suffix, whole_files.new_staging(str(directory)))
-    came = [came_in._came(document) for document in documents]
-    return Path(PartWriter(target, came_in.PARTS).write(AT_NOON, [came_in._encode(came)]))
+def write_deliveries(directory: Path, documents: list[Document]) -> Path:
+    """Writes down the deliveries of documents, as a stream does."""
+    form = deliveries.STREAM_FORMAT
+    target = Target(str(directory / "documents"), form.suffix, whole_files.new_staging(str(directory)))
+    received = [deliveries._delivery(document) for document in documents]
+    return Path(PartitionWriter(target, form).write(AT_NOON, [deliveries._encode(received)]))

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from kimi_beam.commands import console
 from kimi_beam.commands.beam_options import directory_among
 from kimi_beam.errors import KimiBeamError
-from kimi_beam.stream.account import Account
-from kimi_beam.stream.audit_files import account_of, files_without
+from kimi_beam.stream.audit_files import files_without, reconcile_directory
+from kimi_beam.stream.reconciliation import Reconciliation
 from kimi_beam.wire.printable import printable
 
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     """
     try:
         directory = directory_among(rest, "audit")
-        found = account_of(directory)
+        found = reconcile_directory(directory)
         unread = files_without(directory, args.input) if args.input else None
     except KimiBeamError as e:
         return console.fail(e)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0 if found.adds_up and not unread else 1
 
 
-def _lines(found: Account) -> Iterator[str]:
+def _lines(found: Reconciliation) -> Iterator[str]:
     """Each document that has not left once: what became of it, when it was read, its id, its source, its delivery."""
     for name in ("neither", "twice", "both"):
         for row in getattr(found, name).sort_by("read_at").to_pylist():

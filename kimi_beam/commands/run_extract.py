@@ -28,7 +28,7 @@ from kimi_beam.files.paths import output
 from kimi_beam.input.fields import USUAL, Reading
 from kimi_beam.input.read_documents import check_input
 from kimi_beam.journal.records import Journaling
-from kimi_beam.output.dataset import JOURNAL, check_output, parts
+from kimi_beam.output.dataset import JOURNAL, check_output, files_of
 from kimi_beam.output.parquet import first_rows
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.logging_reports import REPORTS
@@ -151,10 +151,10 @@ def _checked(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
 
 
 def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
-    files = [path for kind in ("extractions", "dead-letters", "summary") for path in parts(args.output, kind)]
+    files = [path for kind in ("extractions", "dead-letters", "summary") for path in files_of(args.output, kind)]
     console.print_summary(summary, files)
     if args.preview:
-        console.print_rows(first_rows(parts(args.output, "extractions"), args.preview))
+        console.print_rows(first_rows(files_of(args.output, "extractions"), args.preview))
 
 
 def _fail(message: str, code: int) -> int:

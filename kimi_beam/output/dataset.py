@@ -321,7 +321,7 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
     """
     if not FileSystems.exists(FileSystems.join(directory, FILE_NAME)):
         return  # no dataset: what a run that died left is replaced
-    for path in parts(directory, "extractions"):
+    for path in files_of(directory, "extractions"):
         try:
             with FileSystems.open(path) as f:
                 found = pq.read_schema(f)
@@ -345,6 +345,6 @@ def journal_of(directory: str) -> str | None:
     return next((path for path in (FileSystems.join(directory, JOURNAL), named) if path and listing(path)), None)
 
 
-def parts(directory: str, kind: str) -> list[str]:
+def files_of(directory: str, kind: str) -> list[str]:
     """The files of a finished run: ``extractions``, ``dead-letters`` or ``summary``, in their order."""
     return [f.path for f in listing(output(directory)) if FileSystems.split(f.path)[1].startswith(kind)]

@@ -15,7 +15,7 @@ from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_elemen
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.whole_files import check_writable
 from kimi_beam.output.bundle_pieces import BundlePieces
-from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
+from kimi_beam.output.partitions import DEFAULT_ROLLING, FileFormat, Piece, Rolling, WritePartitions, written_paths
 from kimi_beam.output.staging import Commit, Stage, Target, Window
 from kimi_beam.report.summary import Summary
 from kimi_beam.results.dead_letter_lines import SUFFIX, encode
@@ -58,8 +58,8 @@ class WriteDeadLetters(TypedTransform):
 
     def expand(self, dead_letters: beam.PCollection) -> beam.PCollection:
         if not dead_letters.is_bounded:
-            written = write_parts(dead_letters, self._target, self._rolling)
-            return written | "Paths" >> beam.FlatMap(paths).with_output_types(str)
+            written = write_partitions(dead_letters, self._target, self._rolling)
+            return written | "Paths" >> beam.FlatMap(written_paths).with_output_types(str)
         staged = stage_dead_letters(dead_letters, self._target)
         return staged | "Commit" >> Commit(self._target, write)
 
@@ -74,13 +74,13 @@ def stage_dead_letters(dead_letters: beam.PCollection, target: Target) -> beam.P
     )
 
 
-def write_parts(dead_letters: beam.PCollection, target: Target, rolling: Rolling) -> beam.PCollection:
-    """``PCollection[DeadLetter] -> PCollection[Part]``, for unbounded input."""
+def write_partitions(dead_letters: beam.PCollection, target: Target, rolling: Rolling) -> beam.PCollection:
+    """``PCollection[DeadLetter] -> PCollection[WrittenFile]``, for unbounded input."""
     return (
         dead_letters
         | "Window" >> Window()
         | "Encode" >> beam.Map(_piece, rolling.partition).with_output_types(Piece)
-        | "Parts" >> WriteParts(target, PARTS, rolling)
+        | "Parts" >> WritePartitions(target, STREAM_FORMAT, rolling)
     )
 
 
@@ -127,5 +127,5 @@ def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
     return _names(content), write(io.BytesIO(), [content])
 
 
-PARTS = Format(SUFFIX, write, _names, _select, _read)
+STREAM_FORMAT = FileFormat(SUFFIX, write, _names, _select, _read)
 """JSON lines, as files of a stream."""

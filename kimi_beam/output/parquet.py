@@ -20,7 +20,7 @@ from kimi_beam.beam_extensions.element_types import TypedTransform, wrong_elemen
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.whole_files import check_writable
 from kimi_beam.output.bundle_pieces import BundlePieces
-from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Piece, Rolling, WriteParts, paths
+from kimi_beam.output.partitions import DEFAULT_ROLLING, FileFormat, Piece, Rolling, WritePartitions, written_paths
 from kimi_beam.output.staging import Commit, Stage, Target, Window, WriteFile
 from kimi_beam.report.summary import Summary
 from kimi_beam.results import rows
@@ -80,8 +80,8 @@ class WriteParquet(TypedTransform):
 
     def expand(self, extractions: beam.PCollection) -> beam.PCollection:
         if not extractions.is_bounded:
-            written = write_parts(extractions, self._target, self._schema, self._rolling)
-            return written | "Paths" >> beam.FlatMap(paths).with_output_types(str)
+            written = write_partitions(extractions, self._target, self._schema, self._rolling)
+            return written | "Paths" >> beam.FlatMap(written_paths).with_output_types(str)
         staged = stage_parquet(extractions, self._target, self._schema, self._files)
         return staged | "Commit" >> Commit(self._target, writer(self._schema))
 
@@ -99,16 +99,16 @@ def stage_parquet(
     )
 
 
-def write_parts(
+def write_partitions(
     extractions: beam.PCollection, target: Target, schema: OutputSchema, rolling: Rolling
 ) -> beam.PCollection:
-    """``PCollection[Extraction] -> PCollection[Part]``, for unbounded input."""
+    """``PCollection[Extraction] -> PCollection[WrittenFile]``, for unbounded input."""
+    encode_partitions = EncodePartitions(_arrival, partial(encode, schema=schema), rolling.partition)
     return (
         extractions
         | "Window" >> Window()
-        | "Encode"
-        >> beam.ParDo(EncodeParts(_arrival, partial(encode, schema=schema), rolling.partition)).with_output_types(Piece)
-        | "Parts" >> WriteParts(target, parts_format(schema), rolling)
+        | "Encode" >> beam.ParDo(encode_partitions).with_output_types(Piece)
+        | "Parts" >> WritePartitions(target, stream_format(schema), rolling)
     )
 
 
@@ -144,7 +144,7 @@ def _encode_batches(batches: list[pa.RecordBatch], schema: OutputSchema) -> byte
     return as_stream(pa.Table.from_batches(batches, rows.file_schema(schema)).combine_chunks())
 
 
-class EncodeParts(beam.DoFn):
+class EncodePartitions(beam.DoFn):
     """``T -> Piece``: what a bundle holds, by its partition.
 
     Args:
@@ -270,9 +270,9 @@ def writer(schema: OutputSchema) -> WriteFile:
     return _Writer(schema)
 
 
-def parts_format(schema: OutputSchema) -> Format:
+def stream_format(schema: OutputSchema) -> FileFormat:
     """Parquet, as files of a stream."""
-    return Format(SUFFIX, writer(schema), _names, select, read)
+    return FileFormat(SUFFIX, writer(schema), _names, select, read)
 
 
 def _names(piece: bytes) -> list[str | None]:

@@ -2,7 +2,7 @@
 
 ::
 
-    (partition, rows) ─▶ Collect (state, timers) ─▶ PartWriter ─▶ Part
+    (partition, rows) ─▶ Collect (state, timers) ─▶ PartitionWriter ─▶ WrittenFile
 
 A stream's runner repeats what it did since its last checkpoint, and what is on a filesystem is not taken back. So the
 files themselves say what is in them: each row has the name of its delivery, and one that stands in its partition
@@ -78,7 +78,7 @@ Read = Callable[[BinaryIO], tuple[list[str | None], Summary]]
 """Says what is in a file: the delivery of each row, and all of it summed up."""
 
 
-class Format(NamedTuple):
+class FileFormat(NamedTuple):
     """A kind of file."""
 
     suffix: str
@@ -91,7 +91,7 @@ class Format(NamedTuple):
     read: Read
 
 
-class Part(NamedTuple):
+class WrittenFile(NamedTuple):
     """What was asked to be written is there."""
 
     partition: str
@@ -99,16 +99,16 @@ class Part(NamedTuple):
     """Empty where all of it was there already."""
 
 
-def paths(part: Part) -> Iterator[str]:
+def written_paths(file: WrittenFile) -> Iterator[str]:
     """The path of what was written, if anything was."""
-    if part.path:
-        yield part.path
+    if file.path:
+        yield file.path
 
 
 @beam.typehints.with_input_types(Piece)
-@beam.typehints.with_output_types(Part)
-class WriteParts(beam.PTransform):
-    """``PCollection[Piece] -> PCollection[Part]``: unbounded input into the directories of a root.
+@beam.typehints.with_output_types(WrittenFile)
+class WritePartitions(beam.PTransform):
+    """``PCollection[Piece] -> PCollection[WrittenFile]``: unbounded input into the directories of a root.
 
     Args:
         target: The root, and where files are staged: not in it, as engines read whatever lies there.
@@ -120,7 +120,7 @@ class WriteParts(beam.PTransform):
         OutputError: The runner's workers cannot write there.
     """
 
-    def __init__(self, target: Target, form: Format, rolling: Rolling) -> None:
+    def __init__(self, target: Target, form: FileFormat, rolling: Rolling) -> None:
         super().__init__()
         self._target, self._form, self._rolling = target, form, rolling
 
@@ -128,14 +128,14 @@ class WriteParts(beam.PTransform):
         staging.check_runner(pieces.pipeline, self._target)
         if type(pieces.pipeline.runner).__name__ == "FnApiRunner":
             raise ConfigError("FnApiRunner cannot write files of unbounded input: use Prism, Flink or Dataflow")
-        writer = PartWriter(self._target, self._form)
+        writer = PartitionWriter(self._target, self._form)
         whole_files.remove_abandoned(FileSystems.split(self._target.prefix)[0] or ".")
         collect = with_own_timers(_Collect, pieces.producer.full_label)(writer, self._rolling)
-        return pieces | "Window" >> staging.Window() | "Collect" >> beam.ParDo(collect).with_output_types(Part)
+        return pieces | "Window" >> staging.Window() | "Collect" >> beam.ParDo(collect).with_output_types(WrittenFile)
 
 
 class _Collect(beam.DoFn):
-    """``Piece -> Part``: lets rows wait for company. Its timers are those of `DispatchUnbounded`."""
+    """``Piece -> WrittenFile``: lets rows wait for company. Its timers are those of `DispatchUnbounded`."""
 
     WAITING = BagStateSpec("waiting", BytesCoder())
     SIZE = ReadModifyWriteStateSpec("size", TupleCoder((VarIntCoder(), VarIntCoder())))
@@ -143,7 +143,7 @@ class _Collect(beam.DoFn):
     ROLL = TimerSpec("roll", TimeDomain.REAL_TIME)
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
 
-    def __init__(self, writer: PartWriter, rolling: Rolling) -> None:
+    def __init__(self, writer: PartitionWriter, rolling: Rolling) -> None:
         self._writer, self._rolling = writer, rolling
 
     def process(
@@ -154,7 +154,7 @@ class _Collect(beam.DoFn):
         size: Any = beam.DoFn.StateParam(SIZE),
         roll: Any = beam.DoFn.TimerParam(ROLL),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
-    ) -> Iterator[Part]:
+    ) -> Iterator[WrittenFile]:
         partition, (count, piece) = element
         before = size.read()
         waiting.add(piece)
@@ -174,7 +174,7 @@ class _Collect(beam.DoFn):
         key: Any = beam.DoFn.KeyParam,
         waiting: Any = beam.DoFn.StateParam(WAITING),
         size: Any = beam.DoFn.StateParam(SIZE),
-    ) -> Iterator[Part]:
+    ) -> Iterator[WrittenFile]:
         """Closes the file of a row that has waited long enough."""
         yield from self._close(key, waiting, size)
 
@@ -185,20 +185,20 @@ class _Collect(beam.DoFn):
         waiting: Any = beam.DoFn.StateParam(WAITING),
         size: Any = beam.DoFn.StateParam(SIZE),
         roll: Any = beam.DoFn.TimerParam(ROLL),
-    ) -> Iterator[Part]:
+    ) -> Iterator[WrittenFile]:
         """The input has ended."""
         roll.clear()
         yield from self._close(key, waiting, size)
 
-    def _close(self, partition: str, waiting: Any, size: Any) -> Iterator[Part]:
+    def _close(self, partition: str, waiting: Any, size: Any) -> Iterator[WrittenFile]:
         pieces = list(waiting.read())
         waiting.clear()
         size.clear()
         if pieces:
-            yield Part(partition, self._writer.write(partition, pieces))
+            yield WrittenFile(partition, self._writer.write(partition, pieces))
 
 
-class PartWriter:
+class PartitionWriter:
     """Writes the rows of a partition that are not there yet.
 
     Args:
@@ -206,14 +206,14 @@ class PartWriter:
         form: The kind of file.
     """
 
-    def __init__(self, target: Target, form: Format) -> None:
+    def __init__(self, target: Target, form: FileFormat) -> None:
         self._target, self._form = target, form
         self._known: dict[str, _Known] = {}
         """By partition, the least recently used first."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is known of the files is each worker's own."""
-        return PartWriter, (self._target, self._form)
+        return PartitionWriter, (self._target, self._form)
 
     def write(self, partition: str, pieces: Sequence[bytes]) -> str:
         """Writes one file.
@@ -255,7 +255,7 @@ class PartWriter:
         known = self._known[partition] = self._known.pop(partition, _Known(set(), set()))
         while len(self._known) > 1 and sum(len(one.deliveries) for one in self._known.values()) > _MAX_NAMES:
             del self._known[next(iter(self._known))]
-        for path in parts(directory, self._form.suffix):
+        for path in files_in(directory, self._form.suffix):
             if path not in known.files:
                 with FileSystems.open(path) as f:
                     names, _ = self._form.read(f)
@@ -271,6 +271,6 @@ class _Known(NamedTuple):
     deliveries: set[bytes]
 
 
-def parts(directory: str, suffix: str) -> list[str]:
+def files_in(directory: str, suffix: str) -> list[str]:
     """The files of a partition; none where there is no such directory."""
     return [found.path for found in listing(directory) if found.path.endswith(suffix)]

@@ -1,4 +1,4 @@
-"""The account of a stream, from the files that it has written: nobody's counts, but what lies there."""
+"""Reads the files that a stream has written and compares them: what came in, and what became of it."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from kimi_beam.output import dead_letters, parquet
 from kimi_beam.output.partitions import Read
 from kimi_beam.report.summary import FILE_NAME
 from kimi_beam.results import dead_letter_lines
-from kimi_beam.stream.account import CAME_IN, NOTHING, Account, Names, account
 from kimi_beam.stream.read_files import look
+from kimi_beam.stream.reconciliation import DELIVERIES, NOTHING, DeliveryNames, Reconciliation, reconcile
 from kimi_beam.stream.write_stream import DEAD_LETTERS, DOCUMENTS, EXTRACTIONS
 
 T = TypeVar("T")
 
-# What came in is looked for last: while a job runs, what has left meanwhile then still came in.
+# Deliveries are listed last. While a job runs, a row that is listed before its delivery would look like a stranger if
+# the deliveries were listed first.
 _SUFFIXES = {EXTRACTIONS: parquet.SUFFIX, DEAD_LETTERS: dead_letter_lines.SUFFIX, DOCUMENTS: parquet.SUFFIX}
-_SOURCE = pa.schema([CAME_IN.field("source")])
+_SOURCE = pa.schema([DELIVERIES.field("source")])
 _DAY = re.compile(r"event_date=[^/]+")
 
 
-def account_of(directory: str) -> Account:
-    """The account of what `WriteStream` has written to a directory.
+def reconcile_directory(directory: str) -> Reconciliation:
+    """Compares all that `WriteStream` has written to a directory.
 
-    One day of event time is read after the other: a delivery has one event time.
+    Days of event time are compared one by one, so that only one has to fit into memory. They share no delivery, because
+    a delivery has one event time.
 
     Raises:
-        InputError: There is no stream's output, or it does not say what came in, or a file cannot be read.
+        InputError: The directory is not the output of a stream, or has no ``documents/``, or a file cannot be read.
     """
     days = _by_day(directory)
     if not any(files[DOCUMENTS] for files in days.values()):
-        raise InputError(_why_not(directory, is_stream=any(any(files.values()) for files in days.values())))
-    return sum((_account(files) for _, files in sorted(days.items())), NOTHING)
+        raise InputError(_not_auditable(directory, is_stream=any(any(files.values()) for files in days.values())))
+    return sum((_reconcile_day(files) for _, files in sorted(days.items())), NOTHING)
 
 
-def _why_not(directory: str, *, is_stream: bool) -> str:
-    """Why a directory has no account, for a person who may have named any directory."""
+def _not_auditable(directory: str, *, is_stream: bool) -> str:
+    """Says why a directory cannot be audited. The user may have named any directory."""
     path = output(directory)
     if is_stream:
         return (
@@ -65,18 +67,18 @@ def _why_not(directory: str, *, is_stream: bool) -> str:
 
 
 def files_without(directory: str, patterns: Sequence[str]) -> list[str]:
-    """The files that match now and that no document came from; those that hold nothing apart."""
+    """The input files that match now, are not empty, and have given no document yet."""
     sources: set[str] = set()
     for files in _by_day(directory).values():
         for path in files[DOCUMENTS]:
-            column = _opened(path, _columns(_SOURCE))["source"]
+            column = _read_file(path, _columns(_SOURCE))["source"]
             sources.update(absolute(source) for source in column.unique().to_pylist() if source)
-    found = [file for _, some in look(tuple(patterns), float("inf")) for file in some]
+    found = [file for _, bucket in look(tuple(patterns), float("inf")) for file in bucket]
     return sorted(file.path for file in found if file.size and absolute(file.path) not in sources)
 
 
 def _by_day(directory: str) -> dict[str, dict[str, list[str]]]:
-    """The files of each kind, by day: a directory may hold hours, and days of a job that was started otherwise."""
+    """The files of each kind by day. A directory may hold partitions of hours and of days: `Rolling` can be changed."""
     days: dict[str, dict[str, list[str]]] = defaultdict(lambda: {kind: [] for kind in _SUFFIXES})
     for kind, suffix in _SUFFIXES.items():
         root = FileSystems.join(output(directory), kind)
@@ -85,22 +87,22 @@ def _by_day(directory: str) -> dict[str, dict[str, list[str]]]:
     return days
 
 
-def _account(files: dict[str, list[str]]) -> Account:
-    documents = [_opened(path, _columns(CAME_IN)) for path in files[DOCUMENTS]]
+def _reconcile_day(files: dict[str, list[str]]) -> Reconciliation:
+    documents = [_read_file(path, _columns(DELIVERIES)) for path in files[DOCUMENTS]]
     rows = _deliveries(files[EXTRACTIONS], parquet.read)
-    letters = _deliveries(files[DEAD_LETTERS], dead_letters.PARTS.read)
-    return account(pa.concat_tables([CAME_IN.empty_table(), *documents]), rows, letters)
+    letters = _deliveries(files[DEAD_LETTERS], dead_letters.STREAM_FORMAT.read)
+    return reconcile(pa.concat_tables([DELIVERIES.empty_table(), *documents]), rows, letters)
 
 
-def _deliveries(paths: Sequence[str], read: Read) -> Names:
-    return pa.chunked_array([pa.array(_opened(path, read)[0], pa.string()) for path in paths], pa.string())
+def _deliveries(paths: Sequence[str], read: Read) -> DeliveryNames:
+    return pa.chunked_array([pa.array(_read_file(path, read)[0], pa.string()) for path in paths], pa.string())
 
 
 def _columns(schema: pa.Schema) -> Callable[[BinaryIO], pa.Table]:
     return lambda f: pq.ParquetFile(f).read(columns=schema.names).cast(schema)
 
 
-def _opened(path: str, read: Callable[[BinaryIO], T]) -> T:
+def _read_file(path: str, read: Callable[[BinaryIO], T]) -> T:
     try:
         with FileSystems.open(path) as f:
             return read(f)

@@ -1,4 +1,4 @@
-"""`KeepArrival`: what Beam knows of a document that comes in by a stream becomes a field of it."""
+"""`KeepArrival`: copies event time and window of a document from its Beam element into `Document.arrival`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from kimi_beam.types import Document
 
 
 class KeepArrival(beam.DoFn):
-    """``Document -> Document``: with its event time, its window, and a name for this delivery.
+    """``Document -> Document``: adds the event time, the window, and a name for this delivery.
 
     Args:
-        anew: Whether time and window take the place of those that a document has from an earlier pipeline or `Extract`.
+        anew: Whether to replace the time and window that a document has from an earlier pipeline or `Extract`. If not,
+            they stay.
     """
 
     def __init__(self, *, anew: bool = False) -> None:

@@ -19,16 +19,16 @@ from kimi_beam.files import whole_files
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.output import dead_letters, parquet
 from kimi_beam.output.dataset import check_output
-from kimi_beam.output.partitions import DEFAULT_ROLLING, Format, Part, Rolling, parts
+from kimi_beam.output.partitions import DEFAULT_ROLLING, FileFormat, Rolling, WrittenFile, files_in
 from kimi_beam.output.staging import Target
 from kimi_beam.report.summary import FILE_NAME, Summary, to_json
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.prices import Price
-from kimi_beam.stream import came_in
+from kimi_beam.stream import deliveries
 from kimi_beam.types import DeadLetter, Document, Extraction, Usage
 
 EXTRACTIONS, DEAD_LETTERS, DOCUMENTS = "extractions", "dead-letters", "documents"
-"""The directories of what left, and of what came in."""
+"""The directories in a stream's output: of rows, of dead letters, and of the deliveries that came in."""
 _SUMMARIES = "summaries"
 _VERSION = 1
 
@@ -47,9 +47,9 @@ class WriteStream(TypedTransform):
         summaries/event_date=2026-03-01/event_hour=07/summary.json
         documents/event_date=2026-03-01/event_hour=07/part-….parquet
 
-    A file appears whole. The summary tells what the files of its hour or day hold; it is written anew with each file,
-    as an answer can come long after its document. The last is written where `documents` are given: what came in, a row
-    for each delivery, so that ``kimi-beam audit`` can tell which have not left.
+    Each file appears complete. A summary counts what the files of its hour or day hold. It is written anew with each
+    file, because an answer can come long after its document. ``documents/`` is written if `documents` is given: a row
+    for each delivery that came in, so that ``kimi-beam audit`` can tell which documents have no row or dead letter.
 
     Example:
         >>> pipeline = beam.Pipeline("FlinkRunner", argv=[])  # one of the runners that write streams
@@ -58,13 +58,13 @@ class WriteStream(TypedTransform):
         >>> paths = results | kb.WriteStream("out", "receipt.json", model=service.model, documents=documents)
 
     Args:
-        directory: On any filesystem that Beam knows; created where it is missing. One that an earlier job has written
-            to is continued.
+        directory: A directory on any filesystem that Beam knows. It is created if it is missing, and continued if an
+            earlier job has written to it.
         schema: The schema that the extractions were made with.
-        model: The model that was asked, for the cost.
-        price: Takes the place of what is known of the model's.
-        rolling: When files are closed, and what a directory holds.
-        documents: What went into `Extract`, ``PCollection[Document]``. None: what came in is not written down.
+        model: The model that was asked, by which the cost is computed.
+        price: The model's price, if not the known one.
+        rolling: When files are closed, and whether a directory holds an hour or a day.
+        documents: The input of `Extract`, ``PCollection[Document]``. None: ``documents/`` is not written.
 
     Raises:
         OutputError: When the pipeline is built: the directory holds the result of a run over bounded input, or cannot
@@ -99,37 +99,38 @@ class WriteStream(TypedTransform):
             for kind, form in self._forms().items()
         }
         rolling = self._rolling
-        write_rows = Steps(lambda given: parquet.write_parts(given, targets[EXTRACTIONS], self._schema, rolling))
-        write_letters = Steps(lambda given: dead_letters.write_parts(given, targets[DEAD_LETTERS], rolling))
+        write_rows = Steps(lambda rows: parquet.write_partitions(rows, targets[EXTRACTIONS], self._schema, rolling))
+        write_letters = Steps(lambda letters: dead_letters.write_partitions(letters, targets[DEAD_LETTERS], rolling))
         written = [
-            extractions | "Extractions" >> write_rows.with_output_types(Part),
-            failed | "DeadLetters" >> write_letters.with_output_types(Part),
+            extractions | "Extractions" >> write_rows.with_output_types(WrittenFile),
+            failed | "DeadLetters" >> write_letters.with_output_types(WrittenFile),
         ]
         if self._documents is not None:
-            write_came_in = Steps(lambda given: came_in.write_came_in(given, targets[DOCUMENTS], rolling))
-            written.append(self._documents | "Documents" >> write_came_in.with_output_types(Part))
+            write_deliveries = Steps(lambda docs: deliveries.write_deliveries(docs, targets[DOCUMENTS], rolling))
+            written.append(self._documents | "Documents" >> write_deliveries.with_output_types(WrittenFile))
         summaries = PartitionSummaries(self._directory, self._forms(), self._model, self._schema.hash, self._price)
         return (
             written
-            | "Flatten" >> beam.Flatten().with_output_types(Part)
+            | "Flatten" >> beam.Flatten().with_output_types(WrittenFile)
             | "ByPartition" >> beam.Map(_keyed).with_output_types(tuple[str, str])
             | "Summarise" >> beam.ParDo(_Summarise(summaries)).with_output_types(str)
         )
 
-    def _forms(self) -> dict[str, Format]:
-        forms = {EXTRACTIONS: parquet.parts_format(self._schema), DEAD_LETTERS: dead_letters.PARTS}
-        return forms if self._documents is None else {**forms, DOCUMENTS: came_in.PARTS}
+    def _forms(self) -> dict[str, FileFormat]:
+        forms = {EXTRACTIONS: parquet.stream_format(self._schema), DEAD_LETTERS: dead_letters.STREAM_FORMAT}
+        return forms if self._documents is None else {**forms, DOCUMENTS: deliveries.STREAM_FORMAT}
 
 
-def _keyed(part: Part) -> tuple[str, str]:
-    return part.partition, part.path
+def _keyed(file: WrittenFile) -> tuple[str, str]:
+    return file.partition, file.path
 
 
 class _Summarise(beam.DoFn):
     """``(partition, path) -> path of the summary``."""
 
     TURN = ReadModifyWriteStateSpec("turn", BooleanCoder())
-    """Never read: a step with state works on one partition one part after another, and two would undo each other."""
+    """Never read. A step with state handles the elements of one key one after the other; two at once would overwrite
+    each other's summary of the partition."""
 
     def __init__(self, summaries: PartitionSummaries) -> None:
         self._summaries = summaries
@@ -146,18 +147,18 @@ class PartitionSummaries:
         directory: The output of the stream.
         forms: The format of each kind of file, by the name of its directory.
         model: The model that was asked, for the cost.
-        schema_hash: Of the schema that the extractions were made with.
+        schema_hash: The hash of the schema that the extractions were made with.
         price: Takes the place of the model's known price. None: the known one, if there is one.
     """
 
     directory: str
-    forms: dict[str, Format]
+    forms: dict[str, FileFormat]
     model: str
     schema_hash: str
     price: Price | None = None
 
     def write(self, partition: str) -> str:
-        """Sums up the files that are in a partition now: those that are gone or new since the last time included.
+        """Sums up the files that a partition holds now, so that files added or deleted since the last summary count.
 
         Returns:
             The path of the summary.
@@ -166,7 +167,7 @@ class PartitionSummaries:
         before = _files(path)
         files: dict[str, Summary] = {}
         for kind, form in self.forms.items():
-            for found in parts(FileSystems.join(self.directory, kind, partition), form.suffix):
+            for found in files_in(FileSystems.join(self.directory, kind, partition), form.suffix):
                 name = f"{kind}/{FileSystems.split(found)[1]}"
                 if name in before:
                     files[name] = before[name]
@@ -186,19 +187,19 @@ class PartitionSummaries:
 
 
 def _files(path: str) -> dict[str, Summary]:
-    """What an earlier summary says of each file; nothing where there is none that can be read."""
+    """The counts of each file in an earlier summary; empty if there is no summary, or none that can be read."""
     if FileSystems.exists(path):
         with FileSystems.open(path) as f, contextlib.suppress(ValueError, KeyError, TypeError):
             content = orjson.loads(f.read())
             if content["version"] == _VERSION:
                 return {
                     name: Summary(
-                        one["extractions"],
-                        one["dead_letters"],
-                        Usage(**one["usage"]),
-                        one.get("came_in", 0),
-                        one.get("answered_by", {}),
+                        counts["extractions"],
+                        counts["dead_letters"],
+                        Usage(**counts["usage"]),
+                        counts.get("came_in", 0),
+                        counts.get("answered_by", {}),
                     )
-                    for name, one in content["files"].items()
+                    for name, counts in content["files"].items()
                 }
     return {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from patience import HANGS
-from stream_files import document, write, write_came_in
+from stream_files import document, write, write_deliveries
 
 from kimi_beam import cli
 
@@ -27,7 +27,7 @@ def audit(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """Six documents that came in, all of which have left."""
-    write_came_in(tmp_path, [document(n) for n in range(1, 7)])
+    write_deliveries(tmp_path, [document(n) for n in range(1, 7)])
     write(tmp_path, "extractions", [1, 2, 4, 5])
     write(tmp_path, "dead-letters", [3, 6])
     return tmp_path
@@ -51,7 +51,7 @@ def test_each_document_has_left_once(out: Path, capsys: pytest.CaptureFixture[st
 def test_documents_that_have_not_left_are_named_and_young_ones_are_in_flight(
     out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_came_in(out, [replace(document(7), id="a\x1b[31m\tb")])
+    write_deliveries(out, [replace(document(7), id="a\x1b[31m\tb")])
     code, counts, ((what, _, name, source, delivery),) = audit(capsys, out)
     assert (code, counts["neither"], what) == (1, 1, "neither")
     assert (name, source, delivery) == (r"a\x1b[31m\tb", "in", f"{7:032x}"), "a control character reached the terminal"
@@ -79,7 +79,7 @@ def test_files_that_no_document_came_from_are_named(
     inputs.mkdir()
     for name, content in (("read.txt", "a"), ("lost.txt", "b"), ("empty.jsonl", ""), (".hidden.txt", "c")):
         (inputs / name).write_text(content)
-    write_came_in(out, [replace(document(2), source=str(inputs / "read.txt"), arrival=document(9).arrival)])
+    write_deliveries(out, [replace(document(2), source=str(inputs / "read.txt"), arrival=document(9).arrival)])
     write(out, "dead-letters", [9])
     code, counts, named = audit(capsys, out, "--input", inputs / "*")
     assert (code, counts["files not read"]) == (1, 1)
@@ -118,7 +118,7 @@ def test_a_file_that_is_damaged_is_named(kind: str, out: Path, capsys: pytest.Ca
 
 
 def test_who_has_read_enough_of_it_is_told_nothing_more(tmp_path: Path) -> None:
-    write_came_in(tmp_path, [replace(document(n), id="d" * 200) for n in range(5_000)])
+    write_deliveries(tmp_path, [replace(document(n), id="d" * 200) for n in range(5_000)])
     words = f"{sys.executable} -m kimi_beam.cli audit {tmp_path} | head -1"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=HANGS, check=False)
     assert (done.stdout.split(), done.stderr) == (["came", "in", "5000"], "")

@@ -181,7 +181,7 @@ def test_a_directory_is_made_whatever_its_name(tmp_path: Path, name: str) -> Non
         write(f"{tmp_path}/{name}", [run], overwrite=bool(run))
         assert names(tmp_path / name) == NAMES
         assert numbers(tmp_path / name) == [run]
-    assert dataset.parts(f"{tmp_path}/{name}", "extractions") == [str(Path(f"{tmp_path}/{name}") / NAMES[1])]
+    assert dataset.files_of(f"{tmp_path}/{name}", "extractions") == [str(Path(f"{tmp_path}/{name}") / NAMES[1])]
 
 
 def test_a_relative_directory_and_the_working_directory_are_directories(
@@ -191,7 +191,7 @@ def test_a_relative_directory_and_the_working_directory_are_directories(
     for name in ("below", "."):
         write(name, [1])
         assert names(tmp_path / name) == sorted([*NAMES, *(["below"] if name == "." else [])])
-        assert [Path(path).name for path in dataset.parts(name, "summary")] == ["summary.json"]
+        assert [Path(path).name for path in dataset.files_of(name, "summary")] == ["summary.json"]
 
 
 def test_a_symlinked_directory_is_one_dataset_under_both_names(tmp_path: Path) -> None:
@@ -440,8 +440,8 @@ def test_the_parts_of_a_run_come_in_their_order(tmp_path: Path) -> None:
     for i in (2, 0, 1):
         (tmp_path / f"extractions-0000{i}-of-00003.parquet").write_bytes(b"")
     (tmp_path / "summary.json").write_bytes(b"{}")
-    assert [Path(path).name for path in dataset.parts(str(tmp_path), "extractions")] == [
+    assert [Path(path).name for path in dataset.files_of(str(tmp_path), "extractions")] == [
         f"extractions-0000{i}-of-00003.parquet" for i in range(3)
     ]
-    assert dataset.parts(str(tmp_path), "dead-letters") == []
-    assert dataset.parts(str(tmp_path / "nowhere"), "summary") == []
+    assert dataset.files_of(str(tmp_path), "dead-letters") == []
+    assert dataset.files_of(str(tmp_path / "nowhere"), "summary") == []

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError
 from kimi_beam.output import dead_letters, parquet
-from kimi_beam.output.partitions import PartWriter
+from kimi_beam.output.partitions import PartitionWriter
 from kimi_beam.output.staging import Target
 from kimi_beam.results import dead_letter_lines, rows
 from kimi_beam.schema import OutputSchema
@@ -51,8 +51,8 @@ def piece(numbers: Iterable[int]) -> bytes:
     return parquet.encode([extraction(n) for n in numbers], SCHEMA)
 
 
-def writer(root: Path) -> PartWriter:
-    return PartWriter(Target.of(str(root / "rows"), ".parquet"), parquet.parts_format(SCHEMA))
+def writer(root: Path) -> PartitionWriter:
+    return PartitionWriter(Target.of(str(root / "rows"), ".parquet"), parquet.stream_format(SCHEMA))
 
 
 def numbers(root: Path) -> Counter[int]:
@@ -144,8 +144,8 @@ def test_each_row_is_there_once_however_often_it_comes(
 
 
 def test_dead_letters_are_not_doubled_either(tmp_path: Path) -> None:
-    def again() -> PartWriter:
-        return PartWriter(Target.of(str(tmp_path / "dead"), ".jsonl"), dead_letters.PARTS)
+    def again() -> PartitionWriter:
+        return PartitionWriter(Target.of(str(tmp_path / "dead"), ".jsonl"), dead_letters.STREAM_FORMAT)
 
     assert again().write(AT_NOON, [dead_letter_lines.encode(letter(1)) + dead_letter_lines.encode(letter(2))])
     assert again().write(AT_NOON, [dead_letter_lines.encode(letter(2)) + dead_letter_lines.encode(letter(3))])

@@ -69,7 +69,7 @@ FORBIDDEN = {
     # Between siblings, of which neither stands above the other.
     ("kimi_beam.queue.jobs", "kimi_beam.synchronous.runs"): "from kimi_beam.synchronous import runs",
     ("kimi_beam.synchronous.runs", "kimi_beam.output.staging"): "from kimi_beam.output import staging",
-    ("kimi_beam.journal.recall", "kimi_beam.stream.account"): "from kimi_beam.stream import account",
+    ("kimi_beam.journal.recall", "kimi_beam.stream.reconciliation"): "from kimi_beam.stream import reconciliation",
     ("kimi_beam.network.pacing", "kimi_beam.report.summary"): "from kimi_beam.report import summary",
     ("kimi_beam.input.lines", "kimi_beam.request.prompt"): "from kimi_beam.request import prompt",
     ("kimi_beam.types", "kimi_beam.ids"): "import kimi_beam.ids",

@@ -19,7 +19,7 @@ from harness import ACCOUNT, receipts
 
 from kimi_beam.emulator import Emulator
 from kimi_beam.journal.files import contents
-from kimi_beam.stream.audit_files import account_of, files_without
+from kimi_beam.stream.audit_files import files_without, reconcile_directory
 
 _PATIENCE = 240.0
 """Seconds until documents must have left: a busy machine takes one to start a job on Flink."""
@@ -137,7 +137,7 @@ def summed(directory: Path) -> tuple[int, int]:
 def check_account(directory: Path, count: int) -> None:
     """Holds what the stream itself has written of its documents against how many there were."""
     assert summed(directory) == (count, count)
-    found = account_of(str(directory))
+    found = reconcile_directory(str(directory))
     assert (found.came_in, found.rows + found.dead_letters) == (count, count)
     assert found.adds_up, found
 

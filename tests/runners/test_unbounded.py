@@ -18,7 +18,7 @@ from harness import QUICK, RECEIPT, receipts, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
-from kimi_beam.stream.audit_files import account_of
+from kimi_beam.stream.audit_files import reconcile_directory
 
 _arrived: list[tuple[str, Any]] = []
 
@@ -101,7 +101,7 @@ def test_an_answer_that_comes_after_its_window_has_ended_is_kept_by_a_grouping_a
     assert {row["_document_id"]: row["_provenance"]["event_time"] for row in written} == {
         f"doc-{i}": epoch + timedelta(seconds=1 + i) for i in range(5)
     }
-    found = account_of(str(tmp_path))
+    found = reconcile_directory(str(tmp_path))
     assert (found.came_in, found.rows, found.adds_up) == (5, 5, True)
     for row in written:
         edges = row["_provenance"]["window_start"], row["_provenance"]["window_end"]

@@ -12,18 +12,18 @@ import pytest
 from apache_beam.coders import VarIntCoder
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
-from stream_files import AT_NOON, COUNTED, FORMS, MODEL, SCHEMA, document, outcome, write, write_came_in
+from stream_files import AT_NOON, COUNTED, FORMS, MODEL, SCHEMA, document, outcome, write, write_deliveries
 
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.output import parquet
-from kimi_beam.output.partitions import Format
-from kimi_beam.stream.audit_files import account_of
+from kimi_beam.output.partitions import FileFormat
+from kimi_beam.stream.audit_files import reconcile_directory
 from kimi_beam.stream.write_stream import PartitionSummaries
 from kimi_beam.types import DeadLetter, Extraction
 
 
-def summed(directory: Path, forms: dict[str, Format] = FORMS) -> dict[str, Any]:
+def summed(directory: Path, forms: dict[str, FileFormat] = FORMS) -> dict[str, Any]:
     path = Path(PartitionSummaries(str(directory), forms, MODEL, SCHEMA.hash).write(AT_NOON))
     assert path == directory / "summaries" / AT_NOON / "summary.json"
     content: dict[str, Any] = json.loads(path.read_text())
@@ -71,11 +71,11 @@ def test_files_that_were_put_together_are_counted_as_they_lie_now(tmp_path: Path
 
 
 def test_a_summary_tells_what_came_in_beside_what_left(tmp_path: Path) -> None:
-    write_came_in(tmp_path, [document(n) for n in (1, 2, 3)])
+    write_deliveries(tmp_path, [document(n) for n in (1, 2, 3)])
     write(tmp_path, "extractions", [1])
     content = summed(tmp_path, COUNTED)
     assert (content["came_in"], content["documents"], content["extractions"]) == (3, 1, 1)
-    write_came_in(tmp_path, [document(3), document(4)])  # a bundle that is done again, with a new document
+    write_deliveries(tmp_path, [document(3), document(4)])  # a bundle that is done again, with a new document
     assert summed(tmp_path, COUNTED)["came_in"] == 4
     assert "came_in" not in summed(tmp_path), "nobody counts it"
 
@@ -122,7 +122,7 @@ def test_a_document_that_the_runner_lost_is_named(tmp_path: Path) -> None:
         rows = left | beam.Filter(lambda one: isinstance(one, Extraction))
         letters = left | "Letters" >> beam.Filter(lambda one: isinstance(one, DeadLetter))
         (rows, letters) | kb.WriteStream(str(tmp_path / "out"), SCHEMA, model=MODEL, documents=documents)
-    found = account_of(str(tmp_path / "out"))
+    found = reconcile_directory(str(tmp_path / "out"))
     assert (found.came_in, found.rows, found.dead_letters) == (25, 14, 9)
     assert sorted(found.neither["document_id"].to_pylist()) == ["doc-17", "doc-4"]  # type: ignore[type-var]
     assert (found.twice.num_rows, found.strangers) == (0, 0)
@@ -133,8 +133,8 @@ def test_a_document_that_the_runner_lost_is_named(tmp_path: Path) -> None:
 def test_what_an_id_is_made_of_is_no_matter_to_the_account(tmp_path: Path) -> None:
     """Documents made in code are not looked at before: a dead letter will say what is wrong with them."""
     ids: list[Any] = [None, 7, "\ud800", "a\nb"]
-    write_came_in(tmp_path, [replace(document(n), id=i) for n, i in enumerate(ids)])
-    assert sorted(account_of(str(tmp_path)).neither["document_id"].to_pylist()) == ["7", "?", "None", "a\nb"]  # type: ignore[type-var]
+    write_deliveries(tmp_path, [replace(document(n), id=i) for n, i in enumerate(ids)])
+    assert sorted(reconcile_directory(str(tmp_path)).neither["document_id"].to_pylist()) == ["7", "?", "None", "a\nb"]  # type: ignore[type-var]
 
 
 def test_bounded_input_is_another_transforms(tmp_path: Path) -> None:

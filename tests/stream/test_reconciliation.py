@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.stream.account import CAME_IN, NOTHING, Account, account
+from kimi_beam.stream.reconciliation import DELIVERIES, NOTHING, Reconciliation, reconcile
 
 READ = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -28,15 +28,15 @@ def came_in(numbers: list[int]) -> pa.Table:
         }
         for n in numbers
     ]
-    return pa.Table.from_pylist(rows, CAME_IN)
+    return pa.Table.from_pylist(rows, DELIVERIES)
 
 
 def deliveries(numbers: Sequence[int | None]) -> pa.ChunkedArray[pa.StringScalar]:
     return pa.chunked_array([[None if n is None else f"{n:032x}" for n in numbers]], pa.string())
 
 
-def of(came: list[int], rows: list[int], letters: list[int]) -> Account:
-    return account(came_in(came), deliveries(rows), deliveries(letters))
+def of(came: list[int], rows: list[int], letters: list[int]) -> Reconciliation:
+    return reconcile(came_in(came), deliveries(rows), deliveries(letters))
 
 
 def ids(table: pa.Table) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_row_beside_an_earlier_dead_letter_is_told_and_no_fault() -> None:
 
 
 def test_a_row_that_names_no_delivery_is_a_stranger_each_time() -> None:
-    assert account(came_in([1]), deliveries([1, None, None]), deliveries([None])).strangers == 3
+    assert reconcile(came_in([1]), deliveries([1, None, None]), deliveries([None])).strangers == 3
 
 
 def test_a_document_that_was_written_down_twice_is_one() -> None:
