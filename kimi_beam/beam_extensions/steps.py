@@ -1,4 +1,4 @@
-"""Several steps of a pipeline under one label."""
+"""Makes one transform of a function that adds several steps to a pipeline, so that they share a label."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import apache_beam as beam
 
 
 class Steps(beam.PTransform):
-    """What a function adds to a pipeline, as one transform: its steps are named below the transform's own label.
+    """A transform whose steps are added by a function; their labels begin with the transform's own label.
 
     Args:
-        add: Takes the input and returns the output. It is called while the pipeline is built, and does not travel.
+        add: Takes the input and returns the output. It is called while the pipeline is built, and is never pickled.
     """
 
     def __init__(self, add: Callable[[beam.PCollection], beam.PCollection]) -> None:

@@ -1,4 +1,4 @@
-"""Workers AI on this machine: a real port that speaks its protocol for Kimi, with no model behind it.
+"""An emulator of Workers AI: a server on this machine that speaks its protocol for Kimi, without a model behind it.
 
     from kimi_beam.emulator import Emulator
 
@@ -23,13 +23,12 @@ the ``model`` ends in ``(emulator)``:
 
     with Emulator(answer=lambda messages, schema: '{"total": "9.00"}') as emulator: ...
 
-Which fact of the protocol is documented by Cloudflare, which was observed and which is assumed stands where the fact
-is: in `behaviour` for what can be chosen, in `refusals` for errors, in `replies`, `stream` and `queue` for the rest.
-The faults are listed in `faults`. From a shell: ``python -m kimi_beam.emulator --faults all=0.05`` prints the base URL
-and serves until Ctrl-C.
+Each fact about the protocol is marked as documented by Cloudflare, observed or assumed: in `behaviour` those that can
+be chosen, in `refusals` the errors, in `replies`, `stream` and `queue` the rest. The faults are listed in `faults`.
+From a shell ``python -m kimi_beam.emulator --faults all=0.05`` prints the base URL and serves until Ctrl-C.
 
-It imports nothing else from kimi_beam: a codec shared by both sides of a wire hides a shared mistake. The web server
-that it runs on is installed with it alone (``pip install 'kimi-beam[emulator]'``), so that workers have none.
+This package imports nothing else from kimi_beam, because a codec that both sides share would hide its mistakes. Its web
+server is an extra (``pip install 'kimi-beam[emulator]'``), so that workers do not install it.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _WEB_SERVER = ("starlette", "uvicorn")
 
 
 class NotInstalledError(ImportError):
-    """The web server that the emulator runs on is not installed. The message is one line that says what to do."""
+    """The emulator's web server is not installed. The message is one line that says how to install it."""
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,12 @@ HOST: Final = "127.0.0.1"  # never another address, because anyone who can reach
 class Emulator:
     """Workers AI for Kimi on this machine.
 
+    Example:
+        >>> with Emulator(answer=lambda messages, schema: '{"total": 9.00}') as emulator:
+        ...     service = kb.WorkersAI.from_env(base_url=emulator.base_url)
+        ...     service.queue_url.startswith("http://127.0.0.1:"), emulator.stats()["submits"]
+        (True, 0)
+
     Args:
         port: TCP port on 127.0.0.1; 0 picks a free one.
         latency: Seconds from submit until a job is done; a synchronous run takes as long.

@@ -245,7 +245,7 @@ def _has_content(place: dict[str, Any]) -> bool:
 def _bare(place: dict[str, Any]) -> list[str]:
     """The unknown keys that hold schemas, of an object or array whose members or items are not described otherwise."""
     kinds = place.get("type", "object")
-    # To allow no other properties says nothing of those that there are.
+    # `additionalProperties: false` and the like do not describe the properties themselves, so they are ignored here.
     told = {key: value for key, value in place.items() if value is not False or key not in _CLOSING}
     if _has_content(told) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
         return []
@@ -253,7 +253,7 @@ def _bare(place: dict[str, Any]) -> list[str]:
 
 
 def _is_example(place: dict[str, Any]) -> bool:
-    """Whether an object has nothing that a schema has, and several values as an answer has them."""
+    """Whether an object has several keys, of which none belongs to a schema, so that it looks like an answer."""
     return len(place) > 1 and len(_strange(place)) == len(place)
 
 

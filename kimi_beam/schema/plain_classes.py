@@ -90,10 +90,10 @@ def _is_plain_node(node: Any) -> bool:
 
 
 def field_by_path(core_schema: Any) -> str | None:
-    """A field that a class finds by a path into other keys alone, so that it never reads its own; None without any.
+    """The name of a field that is read only through alias paths into other keys, never from its own; None without any.
 
     Args:
-        core_schema: The class, as `pydantic.TypeAdapter.core_schema` has it.
+        core_schema: `pydantic.TypeAdapter.core_schema` of the class.
     """
     waiting: list[tuple[Any, bool]] = [(core_schema, False)]
     seen: set[int] = set()

@@ -41,7 +41,7 @@ _FIELD = re.compile(
     r"(?=['\"`]| (?:is|must|cannot|parameter|option)))(?![a-z0-9_])",
     re.IGNORECASE,
 )
-"""The fields that stand in every request with the same value. Observed: "Unsupported parameter: 'max_tokens' is not
+"""The fields that have the same value in every request. Observed: "Unsupported parameter: 'max_tokens' is not
 supported with this model" and "'temperature' does not support 0 with this model" (OpenAI's reasoning models)."""
 _LOCATION = re.compile(r"""['"]loc['"]\s*:\s*[(\[]([^)\]]*)[)\]]""")
 _MESSAGE_KEYS = (
@@ -66,7 +66,7 @@ class RefusedRequest(Enum):
 
     FORM = "it names the way in which JSON was asked for"
     FIELD = "it names a field that is the same in every request"
-    UNSPECIFIED = "the request is wrong, but it does not say what of it"
+    UNSPECIFIED = "the request is wrong, but the reply does not say which part of it"
     OTHER = "the request is wrong for another reason: another form would be refused as well"
 
 
@@ -102,7 +102,7 @@ def refused_request(reply: HttpReply, status: int, *, has_tool: bool = False) ->
 
 
 def refused_field(reply: HttpReply) -> str | None:
-    """The field that a reply of the kind `RefusedRequest.FIELD` names first; None where it names none."""
+    """The first field that a reply of the kind `RefusedRequest.FIELD` names; None if it names none."""
     message, located = _message_and_fields(reply.body[:_MOST])
     found = _FIELD.search(located) or _FIELD.search(message)
     return found[0].lower() if found else None
