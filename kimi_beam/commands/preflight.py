@@ -170,7 +170,7 @@ def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
             return Checked(replace(service, api=service.fallback_api), told)
         raise ConfigError(f"{service.model} has no batch queue: choose --api run, or allow it by --fallback-api run")
     if error.remedy is Remedy.ACCOUNT or error.status in (401, 402, 403):
-        raise ConfigError(str(service.turned_away(error)))
+        raise ConfigError(str(service.account_error(error)))
     return None
 
 

@@ -30,7 +30,7 @@ class Keys:
 
     def __init__(self, prompt: Prompt, service: WorkersAI) -> None:
         self._prompt = prompt
-        self._identity = records.key(b"", service.place.encode() + b"\0" + prompt.identity)
+        self._identity = records.key(b"", service.identity.encode() + b"\0" + prompt.identity)
         self._first = records.begun(self._identity)
 
     def of(self, document: Document) -> bytes:

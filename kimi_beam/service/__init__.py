@@ -1,1 +1,1 @@
-"""Where the model is, what is known of it, and how patiently it is asked."""
+"""The service: its address, token, models, prices and limits, and what to do about each of its errors."""

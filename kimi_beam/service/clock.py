@@ -1,9 +1,10 @@
-"""The time by which waits are measured: Unix seconds that no setting of the wall clock moves.
+"""The clock for waits and deadlines: Unix seconds that do not jump when the wall clock is set.
 
-Jobs live in a runner's state and go from one worker to another, so their times are Unix times. Inside a process they
-are counted on from its start by a clock that only goes forward: a wall clock that jumps ahead by a day would make each
-job in flight a day old, and one that is set back would put off its next poll for as long. What two processes see may
-differ all the same: `jobs.rebased` and the grace in `dispatch.polled` are for that.
+Jobs live in a runner's state and move between workers, so their times are Unix times. Within a process those are
+counted from its start by a clock that only goes forward. With the wall clock instead, a jump ahead by a day would make
+each job in flight a day old, and setting it back would delay the next poll for as long. The clocks of two processes
+may still differ, which `kimi_beam.queue.jobs.rebased` and the grace in `kimi_beam.queue.state_machine.polled` allow
+for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 
 
 def _ticks() -> float:
-    """Seconds of a clock that only goes forward and, where the system has such a one, counts while it is suspended."""
+    """Seconds of a clock that only goes forward. On systems that have such a clock it also counts while suspended."""
     try:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     except (AttributeError, OSError):
@@ -24,24 +25,24 @@ _OFFSET = time.time() - _ticks()
 
 
 def now() -> float:
-    """Unix seconds by the wall clock as it was when this process began, counted on from there."""
+    """Unix seconds: the wall clock at the start of this process plus the time since."""
     return _OFFSET + _ticks()
 
 
 _LONGEST = 365 * 86_400.0
-"""Seconds that a runner's timer may be ahead. Beam's times end in the year 294,246, and an infinite one is none."""
+"""The longest time ahead, in seconds, that a runner's timer is set to: an infinite wait has no Beam timestamp."""
 
 
 def wall_in(seconds: float) -> float:
-    """Unix seconds by the wall clock, so many from now: what a runner's own timers go by, wherever it has been set to.
+    """The wall clock's time a number of seconds from now, in Unix seconds, for a runner's timer.
 
-    At most a year: a timer that fires early does no harm, as it is only looked then what is due.
+    At most a year ahead. A timer that fires early does no harm, because only what is due then is done.
     """
     return time.time() + min(max(0.0, seconds), _LONGEST)
 
 
 def pause(seconds: float) -> None:
-    """Sleeps; a system whose clock was set meanwhile may refuse to go on sleeping, which is no reason to fail."""
+    """Sleeps, also on a system that reports an error because its clock was set meanwhile."""
     try:
         time.sleep(max(0.0, seconds))
     except (OSError, OverflowError, ValueError):  # [Errno 22]: seen when the clock was set ahead

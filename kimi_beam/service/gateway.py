@@ -1,4 +1,4 @@
-"""The AI Gateway that may stand before the service: its two forms and its headers.
+"""An AI Gateway between this client and the service: its settings, its two kinds of URL, and its headers.
 
 Source: AI Gateway, header glossary and configuration pages.
 """
@@ -16,29 +16,30 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.service.credentials import Secret, TokenFrom, TokenSource, read_token, token_source
 
 GATEWAY_HOST = "https://gateway.ai.cloudflare.com/v1"
-"""Of the older form, in which the gateway stands in the URL."""
+"""The root of the older kind of URL, which names the gateway in its path."""
 
 _MONTH = 31 * 86_400
+"""Seconds."""
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """An AI Gateway of the account, through which everything goes.
+    """An AI Gateway of the account, through which all requests go.
 
     Example:
         >>> gateway = kb.Gateway("invoices", metadata={"team": "finance"})
         >>> service = kb.WorkersAI.from_env(gateway=gateway)
 
     Attributes:
-        id: Its name; ``default`` is one that every account has.
-        in_url: Whether the older form is used, in which the gateway stands in the URL instead of a header.
-        host: The root of that older form.
-        metadata: What the gateway's log shall show: at most 5 flat entries.
-        cache_ttl: Seconds that an equal synchronous request gets the same answer, 60 to one month. None: as the
-            gateway is set.
-        skip_cache: Keeps synchronous requests from the cache. Submits and polls never use it: a poll would be answered
-            with the first "queued" for ever.
-        token_from: Where the token of an authenticated gateway is; None for one without.
+        id: Its name. Every account has one called ``default``.
+        in_url: Whether requests name the gateway in the URL, the older way, instead of in a header.
+        host: The root of that URL.
+        metadata: Entries that the gateway's log shows with each request: at most 5, of texts, numbers or booleans.
+        cache_ttl: For how many seconds the gateway answers an equal synchronous request from its cache, 60 to one
+            month. None: as the gateway is set up.
+        skip_cache: Whether synchronous requests bypass the cache. Submits and polls always do: the cache would answer
+            every poll with the first "queued".
+        token_from: Where the token of an authenticated gateway is; None if the gateway needs none.
 
     Raises:
         ConfigError: A value is malformed.
@@ -71,12 +72,13 @@ class Gateway:
     def headers(self, *, queued: bool) -> dict[str, str]:
         """The ``cf-aig-*`` headers of a request, without the token.
 
-        A gateway sends what has failed again by itself, up to five times (AI Gateway changelog, 2026-04-02), and what
-        seemed to fail may have been accepted and paid for. Whether it is sent again is decided here (`dispatch`,
-        `calling`), so each request allows one attempt. Assumed: that this header is heard on every route.
+        By itself a gateway repeats failed requests, up to five times (AI Gateway changelog, 2026-04-02), although one
+        that seemed to fail may have been accepted and paid for. This client decides whether to repeat a request
+        (`kimi_beam.service.remedies`), so each request allows the gateway one attempt. Assumed: that the gateway obeys
+        this header on every route.
 
         Args:
-            queued: Whether it is a submit or a poll.
+            queued: Whether the request is a submit or a poll.
         """
         found = {"cf-aig-max-attempts": "1"}
         if not self.in_url:
@@ -90,7 +92,7 @@ class Gateway:
         return found
 
     def read_token(self) -> str | None:
-        """The token of an authenticated gateway, None where there is none.
+        """Reads the token of an authenticated gateway; None if the gateway needs none.
 
         Raises:
             ConfigError: It cannot be read.
@@ -103,10 +105,14 @@ def _is_flat(value: object) -> bool:
 
 
 def check_url(name: str, url: str) -> None:
-    """Refuses what is no http or https URL, and one that holds a password.
+    """Checks that a setting is an http or https URL without a password, query or fragment.
+
+    Args:
+        name: The setting, for messages.
+        url: Its value.
 
     Raises:
-        ConfigError: Naming the setting.
+        ConfigError: It is not.
     """
     if not re.match(r"https?://[^/\s]+", url):
         raise ConfigError(f"{name}: {url!r} is no http or https URL")

@@ -1,4 +1,4 @@
-"""What is known of the models: context, queue, and what each can do. A model that is not listed works by its name."""
+"""The models of Workers AI that this client knows: context, queue and abilities. Others can be used by their name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from kimi_beam.service.prices import PRICES, Price
 
 Api = Literal["batch", "run", "chat"]
-"""How the model is reached: the batch queue, the synchronous run, or OpenAI's chat completions."""
+"""Which API the model is asked by: the batch queue, the synchronous run, or OpenAI's chat completions."""
 
 
 DEFAULT_MODEL = "@cf/moonshotai/kimi-k2.6"
@@ -22,14 +22,14 @@ class Model:
     """One model of Workers AI.
 
     Attributes:
-        id: As it stands in the path.
-        context: Tokens of prompt and answer together.
+        id: The name as it stands in the URL.
+        context: The most tokens of prompt and answer together.
         has_queue: Whether it has a batch queue (``async_queue`` in its catalogue entry).
         vision: Whether it reads images.
         tools: Whether it calls functions.
-        thinking_off: What `chat_template_kwargs` turns its thinking off; empty where nothing does.
-        note: What a user of it should know; empty where there is nothing.
-        is_deprecated: Whether using it is worth a warning.
+        thinking_off: The `chat_template_kwargs` that turn its thinking off; empty if it cannot be turned off.
+        note: What a user of the model should know; may be empty.
+        is_deprecated: Whether a run that uses it prints a warning.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Model:
 
     @property
     def price(self) -> Price | None:
-        """Dollars a million tokens, None where it is not known."""
+        """What it costs in US dollars; None if that is not known."""
         return PRICES.get(self.id)
 
 
@@ -63,7 +63,7 @@ _LISTED = (
         has_queue=False,
         vision=True,
         tools=True,
-        # Its own switch (model schema), and that of the model that really answers.
+        # Its own switch (model schema), and the switch of K2.6, which answers in its place.
         thinking_off={"thinking": False, "enable_thinking": False},
         note="deprecated: served by kimi-k2.6 at its prices since 2026-05-30; its batch queue is gone",
         is_deprecated=True,
@@ -83,13 +83,13 @@ MODELS: Mapping[str, Model] = MappingProxyType({model.id: model for model in _LI
 """The models by id. Source: Cloudflare's model catalogue, pricing page and changelog, read 2026-10."""
 
 _ANY_SWITCH = {"thinking": False, "enable_thinking": False, "clear_thinking": True}
-"""What clients send to a model that they do not know; each reads its own key."""
+"""Switches for a model that is not listed: each family of models reads its own key and ignores the others."""
 
 
 def thinking_off(model: str) -> Mapping[str, Any]:
-    """The `chat_template_kwargs` that turn a model's thinking off; empty where nothing does."""
-    known = MODELS.get(model)
-    return _ANY_SWITCH if known is None else known.thinking_off
+    """The `chat_template_kwargs` that turn a model's thinking off; empty if it cannot be turned off."""
+    listed = MODELS.get(model)
+    return _ANY_SWITCH if listed is None else listed.thinking_off
 
 
 def is_stand_in(model_answered: str) -> bool:

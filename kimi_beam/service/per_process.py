@@ -19,10 +19,10 @@ Value = TypeVar("Value")
 
 
 class PerProcess(Generic[Value]):
-    """One value of a kind for each key, in each process. Safe to use from several threads.
+    """A registry with one value for each key in each process. Safe to use from several threads.
 
     Attributes:
-        lock: Each method holds it. A caller may hold it too, where several of them are to happen together.
+        lock: Held by each method. A caller holds it to make several calls one atomic step.
 
     Example:
         >>> greetings = PerProcess[str]()
@@ -46,25 +46,25 @@ class PerProcess(Generic[Value]):
             return self._values[name]
 
     def forget(self, key: Hashable) -> None:
-        """The next one who asks for this key has its value made anew."""
+        """Drops the value of a key: the next `get` makes a new one."""
         with self.lock:
             self._values.pop((os.getpid(), key), None)
 
     def forget_all(self) -> None:
-        """The next one who asks for any key has its value made anew."""
+        """Drops the values of all keys that this process has made."""
         with self.lock:
             for key in self._keys():
                 self.forget(key)
 
     def forget_value(self, value: Value) -> None:
-        """The next one who asks for the key of this value has another made."""
+        """Drops a value, whatever its key is."""
         with self.lock:
             for key in self._keys():
                 if self._values[os.getpid(), key] is value:
                     self.forget(key)
 
     def values(self) -> list[Value]:
-        """The values that this process has made and not forgotten."""
+        """The values that this process has made and not dropped."""
         with self.lock:
             return [self._values[os.getpid(), key] for key in self._keys()]
 

@@ -1,7 +1,8 @@
-"""When to look again: waiting grows from poll to poll up to a ceiling, until the job's deadline.
+"""How long to wait between two polls of a job, and how long for the job: the settings `Polling`.
 
-Pure: the time is an argument and so is chance. The jitter is drawn from the job's own id, so that a replayed bundle
-waits as its first run did, and jobs submitted together drift apart.
+Waits grow from poll to poll up to a ceiling, until the job's deadline. Nothing here reads a clock or a random
+generator: jitter is derived from the job's id, so that a replayed bundle waits as its first run did, while jobs that
+were submitted together drift apart.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import Literal, get_args
 from kimi_beam.errors import ConfigError
 
 OnDeadline = Literal["resubmit", "dead-letter"]
+"""What becomes of a job that has not ended by its deadline: it is submitted once more, or given up."""
+
 OnMismatch = Literal["keep", "dead-letter"]
-"""What becomes of an answer whose reference is one document's and whose number is another's: the reference decides, or
-it is given up."""
+"""What becomes of an answer whose ``external_reference`` names one document and whose ``index`` names another: it is
+kept for the document of the reference, or given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """How often a job is asked for, and for how long.
+    """How often a job is polled, and for how long.
 
     The service documents no interval; its own tests finished "usually within 5 minutes", a captured K2.6 job of two
     tiny items took 10 minutes and one of 14.8 MB took 40 (changelog 2026-03-19; captures).
@@ -38,14 +41,15 @@ class Polling:
         factor: How much longer each wait is than the one before.
         ceiling: The longest wait, in seconds.
         deadline: Seconds from the submit after which a job of the queue, or a synchronous request, is given up.
-        on_mismatch: What becomes of an answer of the queue whose ``external_reference`` is that of one document and
-            whose ``index`` is that of another: the reference decides, or it becomes a ``malformed_item`` dead letter.
-            Either way such answers are counted (``mismatched_items``).
-        on_deadline: What becomes of a job that is not done by then: its documents become retryable dead letters that
-            carry the request id, or they are submitted again, once, and paid for twice should the first still end.
+        on_mismatch: What becomes of an answer of the queue whose ``external_reference`` names one document and whose
+            ``index`` names another. ``keep``: it belongs to the document of the reference. ``dead-letter``: the
+            document becomes a ``malformed_item`` dead letter. Either way it is counted (``mismatched_items``).
+        on_deadline: What becomes of a job that has not ended by its deadline. ``dead-letter``: its documents become
+            retryable dead letters that carry the request id. ``resubmit``: they are submitted once more, and paid for
+            twice if the first job still ends.
 
     Raises:
-        ConfigError: The waits are not positive or not in order; or `on_deadline` or `on_mismatch` is neither.
+        ConfigError: The waits are not positive or not in order; or `on_deadline` or `on_mismatch` has an unknown value.
     """
 
     first: float = 1.0
@@ -70,7 +74,7 @@ class Polling:
 
         Args:
             job: The job's id, which the jitter is drawn from.
-            polls: How often it has been asked for already.
+            polls: How often it has been polled already.
 
         Returns:
             The wait, shortened by up to a fifth; `first` exactly for the first poll.
@@ -84,7 +88,7 @@ class Polling:
         return self._grown(2.0, tries) * (0.1 + 0.9 * chance(job, tries))
 
     def _grown(self, factor: float, times: int) -> float:
-        """`first` multiplied so many times, up to the ceiling; by logarithms, which do not overflow."""
+        """`first` multiplied by `factor` several times, up to the ceiling. Logarithms keep it from overflowing."""
         if times * math.log(factor) >= math.log(self.ceiling / self.first):
             return self.ceiling
         return min(self.ceiling, self.first * factor**times)

@@ -1,4 +1,7 @@
-"""Dollars from tokens, by model. Source: Workers AI pricing page and model catalogue, read 2026-10."""
+"""Prices of the models, and what a number of tokens costs.
+
+Source: Workers AI pricing page and model catalogue, read 2026-10.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ class Price:
         0.99
 
     Attributes:
-        prompt: For tokens that were read.
-        cached: For those of them that the prefix cache knew.
-        completion: For tokens that were written.
+        prompt: For tokens that the model read and that were not cached.
+        cached: For tokens that the model read from the prefix cache.
+        completion: For tokens that the model wrote, its thinking included.
 
     Raises:
         ConfigError: A price is negative.
@@ -35,7 +38,7 @@ class Price:
             raise ConfigError("price: dollars a million tokens are 0 or more")
 
     def cost(self, usage: Usage) -> float:
-        """US dollars for these tokens; cached prompt tokens at their own price."""
+        """What these tokens cost in US dollars, the cached ones at their own price."""
         fresh = usage.prompt_tokens - usage.cached_tokens
         dollars = fresh * self.prompt + usage.cached_tokens * self.cached + usage.completion_tokens * self.completion
         return dollars / 1e6
@@ -53,11 +56,11 @@ PRICES: dict[str, Price] = {
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What tokens came to, in US dollars.
+    """The cost of some tokens, in US dollars.
 
     Attributes:
-        cost: As billed, the cached ones at their own price.
-        cache_saved: How much more it would have been without the prefix cache.
+        cost: What is billed, with cached tokens at their own price.
+        cache_saved: How much more the same tokens would have cost without the prefix cache.
     """
 
     cost: float
@@ -65,15 +68,15 @@ class Bill:
 
 
 def bill(model: str, usage: Usage, price: Price | None = None) -> Bill | None:
-    """What the tokens came to.
+    """The cost of some tokens.
 
     Args:
-        model: Who was asked.
+        model: The id of the model that was asked.
         usage: The tokens.
-        price: Takes the place of the model's own; None: what is known here.
+        price: A price to use instead of the listed one; None: the listed one.
 
     Returns:
-        None for a model whose price is not known.
+        The bill; None if the model's price is not known.
     """
     price = price or PRICES.get(model)
     if price is None:

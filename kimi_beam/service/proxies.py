@@ -1,7 +1,7 @@
-"""Which proxy leads to a host, by the variables that curl, pip and requests go by; and which hosts need none.
+"""Which proxy requests to a host go through, by the environment variables that curl, pip and requests read.
 
-``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are read in either case. This machine itself is never
-asked through a proxy, whatever they say: a proxy could not reach it, and would be sent its token.
+``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are read in upper or lower case. This machine itself is
+never asked through a proxy, whatever they say: a proxy could not reach it, but would see the token.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ _PRIVATE_ENDINGS = (".local", ".internal", ".localdomain", ".home.arpa", ".svc")
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for a URL, as a URL; None where it is reached directly.
+    """The URL of the proxy that the environment names for a URL; None if the host is reached directly.
 
-    Not by aiohttp's own reading of the environment, which takes passwords from ~/.netrc as well.
+    aiohttp could read the environment by itself, but it would take passwords from ~/.netrc as well.
 
     Raises:
-        ConfigError: The variable names no proxy that can be used. Its value is not repeated, as it may hold a password.
+        ConfigError: The variable names no proxy that can be used. The message does not repeat its value, which may hold
+            a password.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -58,7 +59,7 @@ def proxy_of(url: str) -> str | None:
 
 
 def passwords_in(proxy: str | None) -> list[str]:
-    """The password that a proxy's URL holds, as it is written there and as it is sent; nothing where it holds none."""
+    """A proxy URL's password in each spelling: as in the URL, decoded, and as it is sent. Empty if it has none."""
     parts = urlsplit(proxy or "")
     if not parts.password:
         return []
@@ -67,8 +68,8 @@ def passwords_in(proxy: str | None) -> list[str]:
 
 
 def _named(scheme: str) -> tuple[str, str]:
-    """The variable that names the proxy for a scheme, and its value; both empty where none does."""
-    found = getproxies()  # on macOS and Windows also what the system is set to
+    """The variable that names the proxy for a scheme, and its value; both are empty if none is set."""
+    found = getproxies()  # on macOS and Windows this includes the system's own settings
     for key in (scheme, "all"):
         if value := found.get(key, "").strip():
             names = (f"{key}_proxy", f"{key.upper()}_PROXY")
@@ -77,7 +78,7 @@ def _named(scheme: str) -> tuple[str, str]:
 
 
 def _is_excepted(host: str, port: int) -> bool:
-    """Whether ``NO_PROXY`` names a host: by itself, by a domain that it is in, by an address or a network."""
+    """Whether ``NO_PROXY`` excepts a host: by its name, by a domain above it, by its address or by a network."""
     listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     host = host.lower().rstrip(".")
     address = _address(host)
@@ -98,15 +99,16 @@ def _is_excepted(host: str, port: int) -> bool:
         name = name.strip("[]").removeprefix("*").lstrip(".").rstrip(".")
         if name and (host == name or (address is None and host.endswith(f".{name}"))):
             return True
-    # The exceptions that are set in the system itself.
+    # Without the variable, macOS and Windows may have exceptions in their own settings.
     return sys.platform in ("darwin", "win32") and not listed and bool(proxy_bypass(host))
 
 
-# ------------------------------------------------------------------------------------------------ where a host is
+# ------------------------------------------------------------------------------------------------ which network a host
+# is in
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name or address: nothing that is sent there leaves it."""
+    """Whether a host is this machine, by its name or address, so that nothing sent to it leaves the machine."""
     host = host.lower().rstrip(".")
     if host in _LOOPBACK_NAMES or host.endswith(".localhost"):
         return True
@@ -115,7 +117,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is in a network of one's own: by a private address, a name without a dot, or a private ending."""
+    """Whether a host is in a private network: by a private address, a name without a dot, or a private ending."""
     host = host.lower().rstrip(".")
     address = _address(host)
     if address is not None:
@@ -124,7 +126,7 @@ def is_private(host: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is written as, in any of the forms that a connection understands (127.1, ::1%lo)."""
+    """The IP address of a host that is written as one, in any form that a connection accepts (127.1, ::1%lo)."""
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:

@@ -1,7 +1,8 @@
 """What follows from each kind of refusal: one table that the queue, synchronous requests and the documentation share.
 
-`kimi_beam.wire.service_errors` says of which kind (`Remedy`) an error of the service is. Here stands what is done about
-each kind. `kimi_beam.queue.state_machine` does it for a batch, `kimi_beam.synchronous.after_reply` for one document.
+`kimi_beam.wire.service_errors` says which kind (`Remedy`) an error of the service is. This table says what is done
+about each kind. `kimi_beam.queue.state_machine` does it for a batch, `kimi_beam.synchronous.after_reply` for one
+document.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Repeat(Enum):
 
 
 class Halving(Enum):
-    """What becomes of a batch of several documents that is refused. A refused submit costs nothing."""
+    """Whether a refused batch of several documents is cut in two and sent again. A refused submit costs nothing."""
 
     NONE = "stays whole"
     UNTIL_IT_FITS = "is cut in two until it fits"
@@ -35,7 +36,7 @@ class Halving(Enum):
 
 
 class Reach(Enum):
-    """Whom the refusal concerns beside the request that was refused."""
+    """What the refusal changes beside the request that was refused."""
 
     ITSELF = "nothing"
     DELAYED = "other requests wait as long as the service says"
@@ -49,10 +50,10 @@ class Rule:
 
     Attributes:
         repeat: How often the same request is made again.
-        code: What its documents are given up with once that is over; None where no document is to blame.
-        halving: What becomes of a batch of several documents first.
-        reach: Whom it concerns beside this request.
-        stage: Where the documents failed, as the dead letter says it.
+        code: The code of the dead letters once the request is no longer repeated; None if no document is to blame.
+        halving: Whether a batch of several documents is cut in two first.
+        reach: What the refusal changes beside this request.
+        stage: The stage that the dead letters name.
         is_attempt: Whether the request counts among a document's attempts.
         may_be_paid: Whether the request may have been accepted all the same, and paid for.
         is_retryable: Whether the same document may succeed in a later run.
@@ -68,7 +69,7 @@ class Rule:
     is_retryable: bool = True
 
     def failure(self, message: str) -> Failure:
-        """What a document is given up with."""
+        """The failure of a document whose request was refused and is not repeated any more."""
         assert self.code is not None, "no document is given up for trouble with the account"
         return Failure(self.stage, self.code, message, retryable=self.is_retryable)
 

@@ -1,4 +1,7 @@
-"""Where the model is and how it is reached: a value that says where its token is, and never holds it."""
+"""The address of Workers AI, or of another server: account, model, API, gateway, and where the token is.
+
+The token itself is read on the worker and is never part of these values.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,17 @@ from kimi_beam.wire.service_errors import ServiceError
 
 CLOUDFLARE = "https://api.cloudflare.com/client/v4"
 RUNS_PER_MINUTE = 20
-"""Of K2.6 and other paid-only models, for an account and model; 50 with prepaid gateway credits (limits page)."""
+"""The limit of an account for K2.6 and other models that need the paid plan; 50 with prepaid gateway credits (limits
+page)."""
 SUBMITS_PER_MINUTE, POLLS_PER_MINUTE = 100, 120
-"""Cloudflare's API takes 1,200 requests in 5 minutes of a token, and then none for 5 minutes (API limits page). Whether
-the queue counts there is not known; these stay below it together, and cost a batch of hundreds of documents nothing."""
+"""How often the queue is asked by default. Cloudflare's API takes 1,200 requests of a token in 5 minutes, and then
+none for 5 minutes (API limits page). Whether requests to the queue count is not known, so submits and polls together
+stay below that, which slows batches of hundreds of documents hardly at all."""
 _MOST_PER_MINUTE = 1_000_000
+"""The largest `requests_per_minute` that is accepted."""
 
 _NO_ACCOUNT = "0" * 32
-_NO_TOKEN = "none"  # noqa: S105 - what is sent to a service of one's own that asks for no token
+_NO_TOKEN = "none"  # noqa: S105 - sent as the token to a service of one's own that asks for none
 _MODEL = re.compile(r"[@A-Za-z0-9][\w@./:+-]*")
 _ACCOUNT = re.compile(r"[\w-]+")
 _DEFAULT_TOKEN = f"env:{TOKEN_VARIABLE}"
@@ -40,7 +46,7 @@ _DEFAULT_TOKEN = f"env:{TOKEN_VARIABLE}"
 
 @dataclass(frozen=True)
 class WorkersAI:
-    """Where the service is, which model is asked, and how. Says where its token is, and never holds it.
+    """The service, its model and the API that it is asked by. It names where the token is and never contains it.
 
     Example:
         >>> service = kb.WorkersAI.from_env()  # CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN
@@ -51,18 +57,21 @@ class WorkersAI:
         'http://localhost:11434/v1/chat/completions'
 
     Attributes:
-        account_id: Cloudflare's account id, 32 hexadecimal digits. None is needed with `openai_url`.
+        account_id: Cloudflare's account id, 32 hexadecimal digits; not needed with `openai_url`.
         model: The model's id.
         token_from: ``env:NAME``, ``file:PATH``, ``gcp-secret:projects/P/secrets/S/versions/N``, or a secret manager's
-            handle (one of Beam's ``Secret``s that is not raw). Read on the worker at set-up, and again after a 401.
-        base_url: The root before ``/accounts/…``.
-        api: ``batch``, the queue; ``run``, one request at a time; ``chat``, the same by OpenAI's protocol.
-        openai_url: The root before ``/chat/completions`` of another server that speaks OpenAI's protocol (vLLM, Ollama,
+            handle (one of Beam's ``Secret``s that is not raw). The worker reads it at set-up, and again after a 401.
+        base_url: The URL before ``/accounts/…``.
+        api: ``batch``: the queue. ``run``: a synchronous request for each document. ``chat``: the same by OpenAI's
+            protocol.
+        openai_url: The URL before ``/chat/completions`` of another server that speaks OpenAI's protocol (vLLM, Ollama,
             LM Studio); the API is then ``chat``.
         gateway: An AI Gateway of the account, or its id.
-        requests_per_minute: Synchronous requests, or submits to the queue, of the whole job: each process takes a part.
-            None: on Cloudflare's own hosts 20, and of the queue 100 submits and 120 polls; elsewhere no limit. 0: none.
-        fallback_api: ``run``: a model whose queue is gone (8007) is asked synchronously. None: the job ends.
+        requests_per_minute: The most synchronous requests, or submits to the queue, of the whole job. Each process
+            takes its share. None: on Cloudflare's own hosts 20 requests, or 100 submits and 120 polls; elsewhere no
+            limit.
+            0: no limit.
+        fallback_api: ``run``: if the model has no queue any more (8007), it is asked synchronously. None: the job ends.
 
     Raises:
         ConfigError: A value is missing, malformed, or contradicts another.
@@ -98,7 +107,7 @@ class WorkersAI:
             raise ConfigError(f"requests_per_minute: from 1 to {_MOST_PER_MINUTE}, or 0 for no limit")
         if self.fallback_api not in (None, "run"):
             raise ConfigError("fallback_api: only run can stand in for the queue")
-        # A service of one's own may need no token; Cloudflare's does.
+        # A service of one's own may need no token; Cloudflare always needs one.
         source = token_source(self.token_from, optional=self._is_own and self.token_from == _DEFAULT_TOKEN)
         object.__setattr__(self, "_token", source)
 
@@ -129,10 +138,10 @@ class WorkersAI:
 
         Args:
             model: The model's id.
-            account_id: None: from the environment; a service of one's own needs none.
+            account_id: Cloudflare's account id. None: read from the environment; a service of one's own needs none.
             token_from: Where the token is.
-            base_url: None: Cloudflare's.
-            api: How the model is reached.
+            base_url: The URL before ``/accounts/…``. None: Cloudflare's.
+            api: Which API the model is asked by.
             openai_url: Another server that speaks OpenAI's protocol.
             gateway: An AI Gateway of the account, or its id.
             requests_per_minute: See the class.
@@ -158,12 +167,12 @@ class WorkersAI:
             requests_per_minute,
             fallback_api,
         )
-        # Other places are the workers' own: this machine may not reach them.
+        # A file or a secret manager is not checked here: perhaps only the workers can read it.
         if isinstance(service._token, TokenSource) and service._token.is_environment:
             service._token.read()
         return service
 
-    # -------------------------------------------------------------------------------------------- where
+    # -------------------------------------------------------------------------------------------- URLs
 
     @property
     def _gateway(self) -> Gateway | None:
@@ -171,15 +180,18 @@ class WorkersAI:
 
     @property
     def root(self) -> str:
-        """The URL that everything begins with: what a user knows the service by."""
+        """The URL that all requests begin with, by which messages name the service."""
         if self.openai_url is not None:
             return self.openai_url
         gateway = self._gateway
         return gateway.host if gateway and gateway.in_url else self.base_url
 
     @property
-    def place(self) -> str:
-        """Who answers, whichever way leads there: what one service has answered is no answer of another's."""
+    def identity(self) -> str:
+        """A name of the service in the journal's keys: an answer of one service is not taken for another's.
+
+        Cloudflare has one name, whichever of its URLs or gateways leads there.
+        """
         return self.root if self._is_own else "cloudflare"
 
     @property
@@ -202,21 +214,21 @@ class WorkersAI:
 
     @property
     def run_url(self) -> str:
-        """The synchronous run (REST API page; the older form of a gateway: its provider page)."""
+        """The URL of a synchronous run (REST API page; with a gateway in the URL: its provider page)."""
         gateway = self._gateway
         if gateway and gateway.in_url:
             return f"{gateway.host}/{self.account_id}/{gateway.id}/workers-ai/{self.model}"
         return f"{self.base_url}/accounts/{self.account_id}/ai/run/{self.model}"
 
     def messages_url(self, queue: str, action: Literal["pull", "ack"]) -> str:
-        """Where a pull consumer of a Cloudflare Queue of the account asks (pull consumers page)."""
+        """The URL at which a pull consumer reads a Cloudflare Queue of the account (pull consumers page)."""
         return f"{self.base_url}/accounts/{self.account_id}/queues/{queue}/messages/{action}"
 
     def check_events(self) -> None:
-        """Refuses events where nothing sends or reaches them.
+        """Checks that events of jobs can be received.
 
         Raises:
-            ConfigError: The API is not the queue's, or everything goes through a gateway's URL.
+            ConfigError: The API is not ``batch``, or all requests go through a gateway's URL.
         """
         if self.api != "batch":
             raise ConfigError(f"events: they tell of batch jobs, and --api {self.api} has none")
@@ -227,7 +239,7 @@ class WorkersAI:
 
     @property
     def chat_url(self) -> str:
-        """OpenAI's chat completions (OpenAI-compatible endpoints page)."""
+        """The URL of OpenAI's chat completions (OpenAI-compatible endpoints page)."""
         if self.openai_url is not None:
             return f"{self.openai_url}/chat/completions"
         gateway = self._gateway
@@ -237,17 +249,17 @@ class WorkersAI:
 
     @property
     def pace(self) -> int | None:
-        """Synchronous requests a minute of the whole job, None for no limit."""
+        """The most synchronous requests a minute of the whole job; None: no limit."""
         return self._pace(RUNS_PER_MINUTE)
 
     @property
     def submit_pace(self) -> int | None:
-        """Submits a minute of the whole job, None for no limit."""
+        """The most submits a minute of the whole job; None: no limit."""
         return self._pace(SUBMITS_PER_MINUTE)
 
     @property
     def poll_pace(self) -> int | None:
-        """Polls a minute of the whole job, None for no limit."""
+        """The most polls a minute of the whole job; None: no limit."""
         return None if self._is_own or self.requests_per_minute == 0 else POLLS_PER_MINUTE
 
     def _pace(self, on_cloudflare: int) -> int | None:
@@ -261,18 +273,18 @@ class WorkersAI:
         """The headers of a request, without tokens.
 
         Args:
-            queued: Whether it is a submit or a poll.
+            queued: Whether the request is a submit or a poll.
         """
         return self._gateway.headers(queued=queued) if self._gateway else {}
 
     def authorization(self) -> dict[str, str]:
-        """The headers that hold tokens, read as they are now.
+        """The headers with tokens. The tokens are read anew at each call.
 
-        Cloudflare's own variable is read for Cloudflare and for services on this machine; another host gets a token
-        only where `token_from` names one.
+        ``CLOUDFLARE_API_TOKEN`` is sent to Cloudflare and to services on this machine alone. Another host gets a token
+        only if `token_from` names one.
 
         Raises:
-            ConfigError: There is none, or it could be read on the way to the service.
+            ConfigError: There is no token, or others could read it on the way to the service.
         """
         found = {}
         token = self.read_token()
@@ -286,12 +298,12 @@ class WorkersAI:
         return found
 
     def _check_unread(self) -> None:
-        """Refuses to send a token where others could read it on the way.
+        """Refuses to send a token that others could read on the way.
 
-        Without TLS it stays on this machine, or in a network of one's own without a proxy on the way.
+        Without TLS, a token is sent only to this machine, or within a private network and not through a proxy.
 
         Raises:
-            ConfigError: The service is asked by http, through a proxy or at a public host.
+            ConfigError: The URL is http, and leads through a proxy or to a public host.
         """
         host = urlsplit(self.root).hostname or ""
         if not self.root.startswith("http:") or is_loopback(host):
@@ -306,8 +318,8 @@ class WorkersAI:
                 f"{self.root} is asked without TLS, and the token could be read on the way: name it by https"
             )
 
-    def turned_away(self, error: ServiceError) -> AccountError:
-        """The error that ends a job: one line that names what was turned away."""
+    def account_error(self, error: ServiceError) -> AccountError:
+        """The error that ends a run because account, token or model are turned away: one line that names them."""
         where = f" for account {self.account_id}" if not self.is_elsewhere else ""
         name = "Workers AI" if not self.is_elsewhere else self.root
         if error.is_redirect:
@@ -315,10 +327,10 @@ class WorkersAI:
         return AccountError(f"{name} turned {self.model}{where} away: {error}", code=error.code, status=error.status)
 
     def check_remote(self, runner: str) -> None:
-        """Refuses tokens that workers on other machines would not find.
+        """Checks that workers on other machines can read the tokens.
 
         Args:
-            runner: What the user knows those machines by.
+            runner: The runner's name, for the message.
 
         Raises:
             ConfigError: A token is named by an environment variable.
@@ -333,10 +345,10 @@ class WorkersAI:
                 )
 
     def read_token(self) -> str | None:
-        """The API token as it is now, None where nothing is to be sent.
+        """Reads the API token; None if none is to be sent.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is no token although one is needed, or it cannot be read.
         """
         is_default = self.token_from == _DEFAULT_TOKEN
         if self.is_elsewhere and is_default:

@@ -167,7 +167,7 @@ class Runs:
             with self._changed:
                 self._changed.wait_for(lambda: not self._unsettled)
             if self._halted is not None:
-                raise self._client.service.turned_away(self._halted)
+                raise self._client.service.account_error(self._halted)
             self._outcomes.check_forms(len(self._prompt.forms))
         if self._broken is not None:
             self.cancel()

@@ -129,7 +129,7 @@ class _ForBounded(_Dispatch):
         # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
         if all(job.request_id in known for job in turn.shard.jobs):
             if turn.halts:
-                raise self._settings.service.turned_away(turn.halts[0].error)
+                raise self._settings.service.account_error(turn.halts[0].error)
             step.outcomes.check_forms(len(step.prompt.forms))
         # By the quarter: a bag is read whole.
         if len(turn.shard.jobs) <= step.max_in_flight * 3 // 4:

@@ -125,7 +125,7 @@ def test_no_token_is_shown_or_travels(more: Any) -> None:
     where = service(**more)
     where.authorization()  # once read, it must not stay
     told = (
-        repr(where) + repr(where.gateway) + str(vars(where)) + str(where.turned_away(ServiceError(401, 10000, "No.")))
+        repr(where) + repr(where.gateway) + str(vars(where)) + str(where.account_error(ServiceError(401, 10000, "No.")))
     )
     for token in (TOKEN, GATEWAY_TOKEN):
         assert token not in told
@@ -269,10 +269,10 @@ def test_the_environment_gives_account_and_token_and_another_server_needs_neithe
 
 
 def test_what_was_turned_away_is_named() -> None:
-    told = str(service().turned_away(ServiceError(403, 5035, "No.")))
+    told = str(service().account_error(ServiceError(403, 5035, "No.")))
     assert MODEL in told
     assert ACCOUNT in told
     assert "\n" not in told
-    other = WorkersAI(openai_url="http://localhost:1/v1", model="m").turned_away(ServiceError(401, None, "No."))
+    other = WorkersAI(openai_url="http://localhost:1/v1", model="m").account_error(ServiceError(401, None, "No."))
     assert "http://localhost:1/v1" in str(other)
     assert "Workers AI" not in str(other)
