@@ -113,6 +113,13 @@ def test_a_batch_of_several_is_halved_where_its_rule_says_so_and_only_there(reme
     assert ("Split" in {name for name, _ in done}) == (RULES[remedy].halving is not Halving.NONE)
 
 
+def test_a_batch_that_is_too_large_is_cut_in_two_however_many_were_refused_for_good_before() -> None:
+    shard = admit(Shard(vain_refusals=state_machine.MAX_SPLITS_IN_VAIN + 1), [("b", 2)], 0.0)
+    for remedy, effect in ((Remedy.SPLIT, effects.Split), (Remedy.NEVER, effects.GiveUp)):
+        _, (came,) = state_machine.submitted(shard, shard.jobs[0], Refused(ERRORS[remedy]), 0.0, POLLING)
+        assert isinstance(came, effect), "halving ends where every document is refused, but not where less would fit"
+
+
 @pytest.mark.parametrize("way", ["queue", "synchronous"])
 def test_trouble_of_the_services_own_is_borne_for_as_long_as_the_table_says(way: str) -> None:
     assert f"{MAX_REFUSALS} times" in Repeat.A_FEW_TIMES.value
