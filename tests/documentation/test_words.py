@@ -39,6 +39,10 @@ def test_the_readme_is_short() -> None:
     assert len(text.split()) <= 1_200
 
 
+def test_the_design_is_short() -> None:
+    assert len(DESIGN.read_text().splitlines()) <= 120
+
+
 def test_every_failure_code_and_stage_is_explained() -> None:
     text = (ROOT / "docs" / "howto" / "dead-letters.md").read_text()
     words = (*Code.__args__, *Stage.__args__)  # type: ignore[attr-defined]
