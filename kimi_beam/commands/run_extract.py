@@ -61,36 +61,10 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             stack.enter_context(_collecting_less())
             inputs, options = take_options(rest, args.command)
             remote = _on_dataflow(options)
-            if remote and args.emulator:
-                raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
             settings = _settings(args, inputs, stack, remote=remote)
-            if args.command == "redrive":
-                settings = run_redrive.as_redrive(settings, args, stack, remote=remote)
-            if remote:
-                settings.extract.service.check_remote("Dataflow")
             check_stores(settings)
-            checked = _checked(settings, ask=not args.no_preflight, remote=remote)
-            # Without a queue of jobs there is nothing that events could tell of.
-            events = settings.extract.events if checked.service.api == "batch" else None
-            extract = replace(settings.extract, service=checked.service, events=events)
-            settings = replace(settings, extract=extract, emulated=args.emulator or checked.emulated)
-            if checked.emulated and not args.emulator:
-                root = checked.service.root
-                console.say(f"the emulator answers at {root}: this is not Kimi, and nothing is paid for")
-            if checked.doubt:
-                console.say(f"{checked.doubt}; going on")
-            ready = Run(settings, options)
-            if extract.journaling is None and not ready.is_local:
-                console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
-            stack.enter_context(console.progress())
-            stack.enter_context(REPORTS.silenced())  # which would say the same once more
-            stack.enter_context(_interruptible(ready, args.output, journal=extract.journaling is not None))
-            try:
-                summary = ready.run()
-            except Exception:
-                if ready.staged:
-                    console.say(f"what was extracted is kept, not named yet: {', '.join(ready.staged)}")
-                raise
+            settings = _after_preflight(settings, args, remote=remote)
+            summary = _run(Run(settings, options), settings, args)
     except UserError as e:
         return _fail(str(e), 2)
     except KimiBeamError as e:
@@ -102,10 +76,34 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             raise
         return _fail(console.job_failed(e), 1)
     _report(args, summary)
+    return _exit_code(args, summary)
+
+
+def _run(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the pipeline, shows how far it is, and says what is left behind where it does not end well.
+
+    Returns:
+        The content of ``summary.json``.
+    """
+    has_journal = settings.extract.journaling is not None
+    if not has_journal and not ready.is_local:
+        console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
+    # The reports would say the same as the progress.
+    with console.progress(), REPORTS.silenced(), _interruptible(ready, args.output, journal=has_journal):
+        try:
+            return ready.run()
+        except Exception:
+            if ready.staged:
+                console.say(f"what was extracted is kept, not named yet: {', '.join(ready.staged)}")
+            raise
+
+
+def _exit_code(args: argparse.Namespace, summary: dict[str, Any]) -> int:
+    """The exit code of a run that came to its end: 3 where too many of its documents failed."""
+    documents, failed = summary["documents"], sum(summary["dead_letters"].values())
     if stopped := summary["dead_letters"].get("stopped"):
-        told = f"{stopped} of {summary['documents']} documents were not sent, as too many failed (--stop-after)"
+        told = f"{stopped} of {documents} documents were not sent, as too many failed (--stop-after)"
         return _fail(f"{told}; when that is mended: kimi-beam redrive {args.output}", 3)
-    failed, documents = sum(summary["dead_letters"].values()), summary["documents"]
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
     return 0
@@ -126,6 +124,23 @@ def _collecting_less() -> Iterator[None]:
 
 def _on_dataflow(options: Sequence[str]) -> bool:
     return "dataflow" in str(PipelineOptions(list(options)).get_all_options().get("runner") or "").lower()
+
+
+def _after_preflight(settings: RunSettings, args: argparse.Namespace, *, remote: bool) -> RunSettings:
+    """The settings once the service was asked whether it is there: it may have another API, or be the emulator.
+
+    Raises:
+        ConfigError: See `_checked`.
+    """
+    checked = _checked(settings, ask=not args.no_preflight, remote=remote)
+    if checked.emulated and not args.emulator:
+        console.say(f"the emulator answers at {checked.service.root}: this is not Kimi, and nothing is paid for")
+    if checked.doubt:
+        console.say(f"{checked.doubt}; going on")
+    # Without a queue of jobs there is nothing that events could tell of.
+    events = settings.extract.events if checked.service.api == "batch" else None
+    extract = replace(settings.extract, service=checked.service, events=events)
+    return replace(settings, extract=extract, emulated=args.emulator or checked.emulated)
 
 
 def _checked(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
@@ -202,6 +217,8 @@ def _settings(
     args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool
 ) -> RunSettings:
     """Turns arguments into values; everything that can be wrong without asking the service is found here."""
+    if remote and args.emulator:
+        raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
     if not inputs:
         raise ConfigError(f"no input: name at least one path or glob (kimi-beam {args.command} --help)")
     schema = OutputSchema(args.schema, closed=args.closed, formats=args.formats)
@@ -240,7 +257,7 @@ def _settings(
         max_submits_at_once=args.max_submits_at_once,
         stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
     )
-    return RunSettings(
+    settings = RunSettings(
         inputs=inputs,
         output=args.output,
         extract=extract,
@@ -250,6 +267,11 @@ def _settings(
         price=Price(*args.price) if args.price else None,
         journal_ttl=args.journal_ttl,
     )
+    if args.command == "redrive":
+        settings = run_redrive.as_redrive(settings, args, stack, remote=remote)
+    if remote:
+        settings.extract.service.check_remote("Dataflow")
+    return settings
 
 
 def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:
