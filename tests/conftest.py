@@ -41,8 +41,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
+def shared_data(request: pytest.FixtureRequest) -> Path:
     """Real documents and schemas with gold labels, which are not part of the project."""
+    if request.config.getoption("--fast"):
+        pytest.skip("--fast leaves out the real data, which is large")
     return data_at(Path(os.environ.get("KIMI_BEAM_SHARED", ROOT.parent / "shared")) / "data")
 
 

@@ -121,7 +121,7 @@ _any_documents = st.lists(
         st.builds(
             Document,
             id=st.text(min_size=1, max_size=5) | _strange,
-            text=st.text(min_size=1, max_size=20) | _strange,
+            text=st.text(min_size=1, max_size=20) | st.sampled_from(["`", "a`` ```b"]) | _strange,
             source=st.sampled_from(["in/a.jsonl", "\udcff"]),
             images=st.sampled_from([(), (PICTURE,)]),
             metadata=st.sampled_from([{}, {}, {"a": 1}]),
