@@ -1,4 +1,4 @@
-"""`WriteDataset`: a directory with extractions, dead letters and, last, the summary that marks a finished run."""
+"""`WriteDataset`: writes extractions, dead letters and, last, the summary that marks a finished run, to a directory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from kimi_beam.service.prices import Price
 from kimi_beam.types import DeadLetter, Document, Extraction
 
 JOURNAL = "_journal"
-"""The directory, in that of a dataset, that keeps the answers unless another is named."""
+"""The subdirectory of a dataset that the journal is in, unless the user names another directory."""
 
 
 @beam.typehints.with_input_types(Extraction | pa.RecordBatch, DeadLetter)
@@ -46,7 +46,7 @@ class WriteDataset(TypedTransform):
     ``extractions: PCollection[Extraction], dead_letters: PCollection[DeadLetter] -> PCollection[Summary]``
 
     The directory receives ``extractions-*.parquet``, ``dead-letters-*.jsonl`` and, last, ``summary.json``, which marks
-    a finished run. Nothing appears before everything is written. For bounded input.
+    a finished run. No file appears before all are written. For bounded input only.
 
     Example:
         >>> with beam.Pipeline() as pipeline:
@@ -57,20 +57,21 @@ class WriteDataset(TypedTransform):
         ['dead-letters-00000-of-00001.jsonl', 'extractions-00000-of-00001.parquet', 'summary.json']
 
     Args:
-        directory: On any filesystem that Beam knows; created where it is missing.
+        directory: A directory on any filesystem that Beam knows. It is created if it is missing.
         schema: The schema that the extractions were made with.
-        model: The model that was asked, for the cost.
-        price: Takes the place of what is known of the model's.
-        overwrite: Replace a finished run; without it a directory that holds one is refused.
-        documents: What went into `Extract`, ``PCollection[Document]``: if as many did not come out, nothing is written.
-            None: not compared.
-        left: ``PCollection[DeadLetter]`` of `ReadDeadLetters`: counted by code in the summary. None: there is none.
-        emulated: Whether it is known that the emulator answers, so that nothing is paid; where it has given rows, the
-            summary says so without.
+        model: The model that was asked, by which the cost is computed.
+        price: The model's price, if not the known one.
+        overwrite: Whether to replace a finished run. If not, a directory that holds one is refused.
+        documents: The input of `Extract`, ``PCollection[Document]``. If their number differs from that of the results,
+            nothing is written. None: the numbers are not compared.
+        left: ``PCollection[DeadLetter]`` of `ReadDeadLetters`: those that are not run again. The summary counts them by
+            code. None: this is not a redrive.
+        emulated: Whether the emulator is known to answer, so that nothing is paid. If one of the rows says that the
+            emulator answered, the summary says so in any case.
 
     Raises:
-        OutputError: When the pipeline is built: the directory holds a finished run, one with columns that the schema's
-            would break, or cannot be written.
+        OutputError: When the pipeline is built: the directory cannot be written, holds a finished run, or is to be
+            overwritten although the schema breaks the columns that its readers expect.
         ConservationError: In the running pipeline: the runner lost or doubled documents.
     """
 
@@ -108,31 +109,32 @@ class WriteDataset(TypedTransform):
         check_type(f"{self.label}(left=…)", self._left, DeadLetter)
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
-        stage_rows = Steps(lambda given: parquet.stage_parquet(given, self._commit.rows, self._schema, None))
-        stage_letters = Steps(lambda given: dead_letters.stage_dead_letters(given, self._commit.letters))
+        stage_rows = Steps(lambda rows: parquet.stage_parquet(rows, self._commit.rows, self._schema, None))
+        stage_letters = Steps(lambda letters: dead_letters.stage_dead_letters(letters, self._commit.letters))
         staged_rows = extractions | "Extractions" >> stage_rows.with_output_types(Staged)
         staged_letters = failed | "DeadLetters" >> stage_letters.with_output_types(Staged)
-        parts = {"rows": staged_rows, "letters": staged_letters, **self._came_in(), **self._left_by_code()}
+        inputs = {"rows": staged_rows, "letters": staged_letters, **self._document_counts(), **self._unchosen_counts()}
         return (
-            parts
+            inputs
             | "Gather" >> staging.Gather()
             | "Commit" >> beam.Map(self._commit.name_all).with_output_types(Summary)
         )
 
     def clear_unfinished(self) -> None:
-        """Removes what a run that died while it named its files left: without a summary it is no result."""
+        """Removes files of a run that died while it named its files. Without a summary they are no result."""
         if not FileSystems.exists(FileSystems.join(self._directory, FILE_NAME)):
             for target in (self._commit.rows, self._commit.letters):
                 whole_files.remove(target.existing())
 
-    def _came_in(self) -> dict[str, beam.PCollection]:
+    def _document_counts(self) -> dict[str, beam.PCollection]:
         if self._documents is None:
             return {}
         count = _CountMany() if self._documents.element_type is Document else _Count()
         documents = self._documents | "Window" >> staging.Window()
         return {"came_in": documents | "CountDocuments" >> beam.ParDo(count).with_output_types(int)}
 
-    def _left_by_code(self) -> dict[str, beam.PCollection]:
+    def _unchosen_counts(self) -> dict[str, beam.PCollection]:
+        """The number of dead letters of each code that are not run again."""
         if self._left is None:
             return {}
         left = self._left | "WindowLeft" >> staging.Window()
@@ -140,7 +142,7 @@ class WriteDataset(TypedTransform):
 
 
 class _Count(beam.DoFn):
-    """``Any -> int``: how many elements a bundle has."""
+    """``Any -> int``: the number of elements in a bundle."""
 
     def start_bundle(self) -> None:
         self._count = 0
@@ -153,7 +155,7 @@ class _Count(beam.DoFn):
 
 
 class _CountCodes(beam.DoFn):
-    """``DeadLetter -> (code, how many of a bundle)``."""
+    """``DeadLetter -> (code, number)``: how many dead letters of each code a bundle has."""
 
     def start_bundle(self) -> None:
         self._codes: Counter[str] = Counter()
@@ -162,34 +164,34 @@ class _CountCodes(beam.DoFn):
         self._codes[letter.failure.code] += 1
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for one in self._codes.items():
-            yield WindowedValue(one, GlobalWindow().max_timestamp(), [GlobalWindow()])
+        for code_and_number in self._codes.items():
+            yield WindowedValue(code_and_number, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
 class _CountMany(_Count):
-    """The same for documents that `ReadDocuments` hands on by column."""
+    """`_Count` for documents that `ReadDocuments` passes on in blocks, column by column."""
 
     @beam.DoFn.yields_elements
     def process_batch(self, documents: Documents) -> None:
         self._count += len(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return Documents  # Beam cannot read annotations that are put off
+        return Documents  # needed because Beam cannot read annotations under `from __future__ import annotations`
 
 
 @dataclass(frozen=True)
 class DatasetCommit:
-    """Names everything that a run has staged, and writes its summary last. Safe to repeat.
+    """Gives the staged files of a run their names, and then writes its summary. Safe to repeat.
 
     Attributes:
         rows: Where the extractions go.
         letters: Where the dead letters go.
         schema: The schema that the extractions were made with.
-        directory: The dataset's.
+        directory: The directory of the dataset.
         model: The model that was asked.
-        price: Takes the place of the model's known price. None: the known one, if there is one.
+        price: The model's price. None: the known one, if there is one.
         overwrite: Whether a finished run in the directory is replaced.
-        emulated: Whether it is known that the emulator answered.
+        emulated: Whether the emulator is known to have answered.
     """
 
     rows: Target
@@ -205,11 +207,12 @@ class DatasetCommit:
         """Names the files and writes the summary.
 
         Args:
-            gathered: By name: ``rows`` and ``letters``, the staged files; ``came_in``, how many documents came in, by
-                bundle, and ``left``, pairs of a code and a number, where these were counted.
+            gathered: Lists by name. ``rows`` and ``letters`` are the staged files. ``came_in``, if documents were
+                counted, is their number in each bundle. ``left``, in a redrive, is pairs of a code and the number of
+                dead letters that were not run again.
 
         Raises:
-            ConservationError: More or fewer documents came in than left.
+            ConservationError: More or fewer documents came in than results came out.
             KimiBeamError: Another run has finished in the directory meanwhile.
         """
         rows: list[Staged] = gathered["rows"]
@@ -232,18 +235,21 @@ class DatasetCommit:
         return summary
 
     def _is_named(self, files: Sequence[Staged]) -> bool:
-        """Whether an earlier attempt came to its end. The summary of another run is removed, if it may be replaced."""
+        """Whether an earlier attempt of this run has named everything.
+
+        Removes the summary of another run, if that may be replaced.
+        """
         if not FileSystems.exists(self._summary_path):
             return False
         if not any(FileSystems.exists(file.temporary) for file in files):
             return True
         if _run_of(self._summary_path) == self._run:
-            # The runner has done everything once more: Flink restarts a job that fails in its last second.
+            # The runner has repeated the whole job: Flink restarts one that fails in its last second.
             whole_files.remove_directory(self.rows.staging)
             return True
         if not self.overwrite:
-            told = f"another run has finished in {self.directory} meanwhile: this one's result is not named"
-            raise KimiBeamError(told)
+            message = f"another run has finished in {self.directory} meanwhile: this one's result is not named"
+            raise KimiBeamError(message)
         whole_files.remove([self._summary_path])
         return False
 
@@ -265,7 +271,7 @@ class DatasetCommit:
 
     @property
     def _run(self) -> str:
-        """Which run this is, by the name of its directory for staged files."""
+        """The id of this run: the random part of the name of its staging directory."""
         name: str = FileSystems.split(self.rows.staging)[1].rpartition("-")[2]
         return name
 
@@ -279,11 +285,12 @@ def _sums(counts: Sequence[tuple[str, int]]) -> dict[str, int]:
 
 
 def _run_of(path: str) -> str | None:
-    """Which run a summary is of; None where it does not say."""
-    return _said(path, "run")
+    """The id of the run that wrote a summary; None if the summary does not hold it."""
+    return _summary_value(path, "run")
 
 
-def _said(path: str, key: str) -> str | None:
+def _summary_value(path: str, key: str) -> str | None:
+    """A value in a summary; None if the summary lacks it or is not JSON."""
     with FileSystems.open(path) as f, contextlib.suppress(ValueError, TypeError, KeyError):
         value: str | None = orjson.loads(f.read())[key]
         return value
@@ -294,18 +301,22 @@ def _said(path: str, key: str) -> str | None:
 
 
 def check_output(directory: str, *, overwrite: bool) -> str:
-    """Refuses a directory that holds a finished run or cannot be written; creates one that is missing.
+    """Refuses a directory that cannot be written, or that holds a finished run. Creates a missing one.
+
+    Args:
+        directory: The directory as the user wrote it.
+        overwrite: Whether a finished run in it may be replaced.
 
     Returns:
-        The directory in the one spelling that is used from then on.
+        The uniform spelling of the directory.
 
     Raises:
-        OutputError: Saying which and what to do.
+        OutputError: The directory is refused.
     """
     path = output(directory)
     try:
         finished = FileSystems.exists(FileSystems.join(path, FILE_NAME))
-    except Exception as e:  # a store raises what its own library does
+    except Exception as e:  # each store's library has errors of its own
         raise OutputError(f"cannot write to {path}: {in_one_line(path, e)}") from None
     if finished and not overwrite:
         raise OutputError(f"{path} holds a finished run: name another directory, or replace it by --overwrite")
@@ -314,19 +325,19 @@ def check_output(directory: str, *, overwrite: bool) -> str:
 
 
 def check_columns(directory: str, schema: OutputSchema) -> None:
-    """Refuses a dataset whose readers the schema's columns would break.
+    """Refuses to replace a dataset by one with other columns, if that would break readers of the dataset.
 
     Raises:
-        OutputError: Naming the columns.
+        OutputError: Some columns are missing or have another type; the message names them.
     """
     if not FileSystems.exists(FileSystems.join(directory, FILE_NAME)):
-        return  # no dataset: what a run that died left is replaced
+        return  # files without a summary are what a run left that died: nobody reads them
     for path in files_of(directory, "extractions"):
         try:
             with FileSystems.open(path) as f:
                 found = pq.read_schema(f)
         except (OSError, BeamIOError, pa.ArrowException):
-            continue  # who replaces a dataset that cannot be read breaks nothing
+            continue  # replacing a file that nobody can read breaks no reader
         changes = diff(found, file_schema(schema))
         breaking = [f"{change.path}: {change.what}" for change in changes if change.verdict is Verdict.BREAKING]
         if breaking:
@@ -339,12 +350,17 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
 
 
 def journal_of(directory: str) -> str | None:
-    """The journal of the run that wrote a directory: in it, or where its summary says; None where it is in neither."""
+    """The journal of the run that wrote a directory, in it or where its summary says; None if there is none."""
     summary = FileSystems.join(directory, FILE_NAME)
-    named = _said(summary, "journal") if FileSystems.exists(summary) else None
+    named = _summary_value(summary, "journal") if FileSystems.exists(summary) else None
     return next((path for path in (FileSystems.join(directory, JOURNAL), named) if path and listing(path)), None)
 
 
 def files_of(directory: str, kind: str) -> list[str]:
-    """The files of a finished run: ``extractions``, ``dead-letters`` or ``summary``, in their order."""
+    """The files of one kind in a dataset, by path.
+
+    Args:
+        directory: The directory of the dataset.
+        kind: ``extractions``, ``dead-letters`` or ``summary``.
+    """
     return [f.path for f in listing(output(directory)) if FileSystems.split(f.path)[1].startswith(kind)]

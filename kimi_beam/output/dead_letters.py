@@ -1,4 +1,4 @@
-"""`WriteDeadLetters`: a file with one line for each document that did not become a row."""
+"""`WriteDeadLetters`: writes files of JSON lines, one for each document that did not become a row."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class WriteDeadLetters(TypedTransform):
 
     ``PCollection[DeadLetter] -> PCollection[str]`` (the paths)
 
-    Bounded input gives ``PREFIX-00000-of-00001.jsonl``, also when there is none. Unbounded input gives directories by
-    the documents' event time, as `WriteParquet` does. Works as the consumer of a Beam ``ErrorHandler``.
+    Bounded input gives ``PREFIX-00000-of-00001.jsonl``, an empty file if there are no dead letters. Unbounded input
+    gives directories by the documents' event time, as with `WriteParquet`. Works as the consumer of a Beam
+    ``ErrorHandler``.
 
     Example:
         >>> with beam.Pipeline() as pipeline:
@@ -42,8 +43,8 @@ class WriteDeadLetters(TypedTransform):
         out4/dead-00000-of-00001.jsonl
 
     Args:
-        prefix: Path and beginning of the names.
-        rolling: When files of unbounded input are closed, and what a directory holds.
+        prefix: The path and the beginning of the files' names.
+        rolling: For unbounded input: when files are closed, and whether a directory holds an hour or a day.
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
@@ -65,7 +66,7 @@ class WriteDeadLetters(TypedTransform):
 
 
 def stage_dead_letters(dead_letters: beam.PCollection, target: Target) -> beam.PCollection:
-    """``PCollection[DeadLetter] -> PCollection[Staged]``: the files, whole but not named yet."""
+    """``PCollection[DeadLetter] -> PCollection[Staged]``: complete files that have not got their names yet."""
     return (
         dead_letters
         | "Window" >> Window()
@@ -89,7 +90,7 @@ def _piece(dead_letter: DeadLetter, by: Partition) -> Piece:
 
 
 class _Encode(BundlePieces[bytes]):
-    """``DeadLetter -> bytes``: some lines at a time."""
+    """``DeadLetter -> bytes``: JSON lines, about 1 MiB of them together."""
 
     def __init__(self) -> None:
         super().__init__(b"".join, _PIECE_BYTES)
@@ -102,7 +103,7 @@ class _Encode(BundlePieces[bytes]):
 
 
 def write(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
-    """Writes one file of encoded lines."""
+    """Writes one file of encoded lines, and counts what is in it."""
     codes: Counter[str] = Counter()
     usage = Usage()
     for piece in pieces:
@@ -128,4 +129,4 @@ def _read(f: BinaryIO) -> tuple[list[str | None], Summary]:
 
 
 STREAM_FORMAT = FileFormat(SUFFIX, write, _names, _select, _read)
-"""JSON lines, as files of a stream."""
+"""JSON lines of dead letters, as files of a stream."""

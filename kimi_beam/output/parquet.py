@@ -1,4 +1,4 @@
-"""`WriteParquet`: extractions into typed Parquet files."""
+"""`WriteParquet`: writes extractions to typed Parquet files."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _GROUP_BYTES = 128 << 20
 class WriteParquet(TypedTransform):
     """Writes extractions to zstd-compressed Parquet files, their columns typed by the schema.
 
-    ``PCollection[Extraction] -> PCollection[str]`` (the paths); bounded input may be the record batches of
-    ``Extract(record_batches=True)`` as well.
+    ``PCollection[Extraction] -> PCollection[str]`` (the paths). Bounded input may also be the record batches of
+    ``Extract(record_batches=True)``.
 
     Bounded input gives ``PREFIX-00000-of-00001.parquet`` and so on, all of them at the end, and one file of 0 rows
-    where there is no extraction. Unbounded input gives directories by the documents' event time,
-    ``PREFIX/event_date=2026-03-01/event_hour=07/part-….parquet``, whose files appear as answers come; a row whose
-    delivery stands there already is not written again. The columns: ``_document_id``, one for each property of the
-    schema, ``_additional`` (JSON: what no typed column holds, by JSON Pointer), ``_metadata`` (JSON), ``_provenance``.
-    The footer carries the JSON Schema and its hash.
+    if there is no extraction. Unbounded input gives directories by the documents' event time,
+    ``PREFIX/event_date=2026-03-01/event_hour=07/part-….parquet``, whose files appear as answers come. A row whose
+    delivery is already in the directory is not written again. The columns are ``_document_id``, one for each property
+    of the schema, ``_additional`` (JSON: values that no typed column can hold, by JSON Pointer), ``_metadata`` (JSON)
+    and ``_provenance``. The footer carries the JSON Schema and its hash.
 
     Example:
         >>> with beam.Pipeline() as pipeline:
@@ -59,10 +59,10 @@ class WriteParquet(TypedTransform):
         [{'_document_id': 'in/receipt-1.txt', 'total': 24.8}]
 
     Args:
-        prefix: Path and beginning of the names.
+        prefix: The path and the beginning of the files' names.
         schema: The schema that the extractions were made with.
-        files: How many files at most, for bounded input. None: one for each of the runner's workers.
-        rolling: When files of unbounded input are closed, and what a directory holds.
+        files: For bounded input: the most files that are written. None: one for each of the runner's workers.
+        rolling: For unbounded input: when files are closed, and whether a directory holds an hour or a day.
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
@@ -89,7 +89,7 @@ class WriteParquet(TypedTransform):
 def stage_parquet(
     extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None
 ) -> beam.PCollection:
-    """``PCollection[Extraction | RecordBatch] -> PCollection[Staged]``: the files, whole but not named yet."""
+    """``PCollection[Extraction | RecordBatch] -> PCollection[Staged]``: complete files without their names yet."""
     encode_all = _EncodeBatches(schema) if extractions.element_type is pa.RecordBatch else _Encode(schema)
     return (
         extractions
@@ -113,12 +113,12 @@ def write_partitions(
 
 
 def _files(extractions: beam.PCollection) -> int:
-    known = extractions.pipeline.options.get_all_options()
-    return max(1, *(int(known.get(name) or 1) for name in ("direct_num_workers", "parallelism", "max_num_workers")))
+    options = extractions.pipeline.options.get_all_options()
+    return max(1, *(int(options.get(name) or 1) for name in ("direct_num_workers", "parallelism", "max_num_workers")))
 
 
 class _Encode(BundlePieces[Extraction]):
-    """``Extraction -> bytes``: some rows as an Arrow IPC stream; rows that settling made are taken as they are."""
+    """``Extraction -> bytes``: several rows as an Arrow IPC stream. Columns that `Settle` made are not made anew."""
 
     def __init__(self, schema: OutputSchema) -> None:
         super().__init__(partial(encode, schema=schema), _PIECE_ROWS)
@@ -130,7 +130,7 @@ class _Encode(BundlePieces[Extraction]):
 
 
 class _EncodeBatches(BundlePieces[pa.RecordBatch]):
-    """``RecordBatch -> bytes``: some rows as an Arrow IPC stream."""
+    """``RecordBatch -> bytes``: several rows as an Arrow IPC stream."""
 
     def __init__(self, schema: OutputSchema) -> None:
         super().__init__(partial(_encode_batches, schema=schema), _PIECE_ROWS)
@@ -145,12 +145,12 @@ def _encode_batches(batches: list[pa.RecordBatch], schema: OutputSchema) -> byte
 
 
 class EncodePartitions(beam.DoFn):
-    """``T -> Piece``: what a bundle holds, by its partition.
+    """``T -> Piece``: the elements of a bundle, grouped by the partition that they belong to.
 
     Args:
-        arrival: How each came in.
-        encode: Some of them as an Arrow IPC stream.
-        by: What a partition is.
+        arrival: Gives the arrival of an element, whose event time decides the partition.
+        encode: Encodes elements as an Arrow IPC stream.
+        by: Whether a partition is an hour or a day.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
     )
 
 
-# Columns of some hundred rows are not worth a thread: to hand them over took half of the time.
+# Threads are off because handing columns of a few hundred rows over to them took half of the time (measured).
 _PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _UNPACKED = pa.ipc.IpcReadOptions(use_threads=False)
 
@@ -223,7 +223,7 @@ def _same_batch(one: Extraction, other: Extraction) -> bool:
 
 
 def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
-    """The rows of extractions that share a record batch, or have none."""
+    """One record batch of extractions whose rows are all of the same batch, or that all have none yet."""
     indices = [extraction.row.index for extraction in run if extraction.row is not None]
     if run[0].row is not None and run[0].row.batch.schema.equals(rows.file_schema(schema)):
         whole = run[0].row.batch
@@ -242,7 +242,7 @@ def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
 
 
 class _Writer:
-    """Writes one Parquet file of IPC streams."""
+    """A `WriteFile` for Parquet, from pieces that are Arrow IPC streams."""
 
     def __init__(self, schema: OutputSchema) -> None:
         self._schema = schema
@@ -266,12 +266,12 @@ class _Writer:
 
 
 def writer(schema: OutputSchema) -> WriteFile:
-    """Writes one Parquet file of IPC streams that `encode` made."""
+    """Makes the function that writes one Parquet file from pieces that `encode` made."""
     return _Writer(schema)
 
 
 def stream_format(schema: OutputSchema) -> FileFormat:
-    """Parquet, as files of a stream."""
+    """Parquet with the schema's columns, as files of a stream."""
     return FileFormat(SUFFIX, writer(schema), _names, select, read)
 
 
@@ -281,17 +281,17 @@ def _names(piece: bytes) -> list[str | None]:
 
 
 def select(piece: bytes, mask: list[bool]) -> bytes:
-    """The rows of an Arrow IPC stream that are kept."""
+    """The rows of an Arrow IPC stream for which the mask is true."""
     with pa.ipc.open_stream(piece) as stream:
         table = stream.read_all().filter(pa.array(mask))
     return as_stream(table)
 
 
 def read(f: BinaryIO) -> tuple[list[str | None], Summary]:
-    """The delivery of each row of a file, whatever its schema, and all of it summed up."""
+    """The delivery of each row of a file, and the file's counts. The file may have any schema."""
     file = pq.ParquetFile(f)
     if "_provenance" not in file.schema_arrow.names:
-        return [], Summary(file.metadata.num_rows)  # somebody else's
+        return [], Summary(file.metadata.num_rows)  # another program wrote this file
     table = file.read(columns=["_provenance"])
     return _deliveries(table), _summary(table)
 
@@ -304,7 +304,7 @@ def _deliveries(table: pa.Table) -> list[str | None]:
 
 def _summary(table: pa.Table) -> Summary:
     counted = pc.value_counts(pc.struct_field(table.column("_provenance"), "model_answered")).to_pylist()
-    answered_by = {one["values"] or "": one["counts"] for one in counted}
+    answered_by = {model["values"] or "": model["counts"] for model in counted}
     return Summary(table.num_rows, {}, _usage(table), answered_by=answered_by)
 
 
@@ -319,7 +319,7 @@ def _usage(table: pa.Table) -> Usage:
 
 
 def first_rows(paths: Iterable[str], count: int) -> list[dict[str, Any]]:
-    """The first rows of some Parquet files, in their order."""
+    """The first rows of Parquet files, read in the order of the paths."""
     found: list[dict[str, Any]] = []
     for path in paths:
         with FileSystems.open(path) as f:

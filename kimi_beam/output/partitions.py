@@ -1,12 +1,12 @@
-"""Files of a stream: a directory for each hour or day of event time, a file whenever enough rows or time has come.
+"""Partitions of a stream's output: a directory for each hour or day of event time, with files closed by size or time.
 
 ::
 
     (partition, rows) ─▶ Collect (state, timers) ─▶ PartitionWriter ─▶ WrittenFile
 
-A stream's runner repeats what it did since its last checkpoint, and what is on a filesystem is not taken back. So the
-files themselves say what is in them: each row has the name of its delivery, and one that stands in its partition
-already is not written again, whether a bundle was retried, a job restored, or a new one started over the same input.
+After a failure a runner repeats its work since the last checkpoint, but files that it wrote stay. So the files
+themselves are asked what they hold: each row has the name of its delivery, and a row whose delivery is already in its
+partition is not written again. This holds for a retried bundle, a restored job, and a new job over the same input.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from kimi_beam.report.summary import Summary
 from kimi_beam.service import clock
 
 Piece = tuple[str, tuple[int, bytes]]
-"""Some encoded rows of one partition, and how many they are."""
+"""A partition, the number of rows, and the rows encoded as bytes."""
 
 _MAX_BYTES = 64 << 20
-"""Bytes of encoded rows that wait in a runner's state for their file."""
+"""Bytes of encoded rows in a runner's state from which on their file is written."""
 _MAX_NAMES = 1_000_000
-"""Deliveries that a writer remembers of the partitions it does not work on: 100 bytes each."""
+"""Deliveries that a writer remembers, of all partitions together, at about 100 bytes each."""
 
 
 @dataclass(frozen=True)
 class Rolling:
-    """When a stream's files are closed, and what a directory holds.
+    """When a stream's files are closed, and whether a directory holds an hour or a day.
 
     Example:
         >>> rolling = kb.Rolling(partition="day", max_rows=1_000_000, max_seconds=900.0)
@@ -53,8 +53,8 @@ class Rolling:
 
     Attributes:
         partition: An ``hour`` or a ``day`` of event time.
-        max_rows: A file is closed once it has so many rows; it may have a batch more.
-        max_seconds: A row waits so long for company, at most.
+        max_rows: A file is closed once it has this many rows. It may have up to one batch more.
+        max_seconds: The longest that a row waits for others before its file is closed.
 
     Raises:
         ConfigError: A number is below 1, or there is no such partition.
@@ -75,32 +75,32 @@ DEFAULT_ROLLING = Rolling()
 
 
 Read = Callable[[BinaryIO], tuple[list[str | None], Summary]]
-"""Says what is in a file: the delivery of each row, and all of it summed up."""
+"""Reads a file, and returns the delivery of each row and the counts of the file."""
 
 
 class FileFormat(NamedTuple):
-    """A kind of file."""
+    """How the files of one kind are written and read."""
 
     suffix: str
     write: WriteFile
-    """Writes a file of pieces."""
-    names: Callable[[bytes], list[str | None]]
-    """The delivery of each row of a piece."""
+    """Writes a file from pieces."""
+    deliveries: Callable[[bytes], list[str | None]]
+    """Returns the delivery of each row of a piece; None for a row without one."""
     select: Callable[[bytes, list[bool]], bytes]
-    """The rows of a piece that are kept."""
+    """Returns the rows of a piece for which the mask is true."""
     read: Read
 
 
 class WrittenFile(NamedTuple):
-    """What was asked to be written is there."""
+    """A file that a stream has written."""
 
     partition: str
     path: str
-    """Empty where all of it was there already."""
+    """Empty if no file was written, because the partition already held all rows."""
 
 
 def written_paths(file: WrittenFile) -> Iterator[str]:
-    """The path of what was written, if anything was."""
+    """The path of the file, if one was written."""
     if file.path:
         yield file.path
 
@@ -108,11 +108,12 @@ def written_paths(file: WrittenFile) -> Iterator[str]:
 @beam.typehints.with_input_types(Piece)
 @beam.typehints.with_output_types(WrittenFile)
 class WritePartitions(beam.PTransform):
-    """``PCollection[Piece] -> PCollection[WrittenFile]``: unbounded input into the directories of a root.
+    """``PCollection[Piece] -> PCollection[WrittenFile]``: writes unbounded input to the partitions below a root.
 
     Args:
-        target: The root, and where files are staged: not in it, as engines read whatever lies there.
-        form: The kind of file.
+        target: The root, and the directory where files are staged. They are not staged below the root, because query
+            engines read every file that is there.
+        form: How files are written.
         rolling: When files are closed.
 
     Raises:
@@ -135,11 +136,14 @@ class WritePartitions(beam.PTransform):
 
 
 class _Collect(beam.DoFn):
-    """``Piece -> WrittenFile``: lets rows wait for company. Its timers are those of `DispatchUnbounded`."""
+    """``Piece -> WrittenFile``: collects rows in state until their file is closed by size, by time, or at the end.
+
+    It has a timer of processing time and one of event time, as `DispatchUnbounded` has.
+    """
 
     WAITING = BagStateSpec("waiting", BytesCoder())
     SIZE = ReadModifyWriteStateSpec("size", TupleCoder((VarIntCoder(), VarIntCoder())))
-    """Rows and bytes that wait."""
+    """The number of rows in `WAITING`, and of their bytes."""
     ROLL = TimerSpec("roll", TimeDomain.REAL_TIME)
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
 
@@ -175,7 +179,7 @@ class _Collect(beam.DoFn):
         waiting: Any = beam.DoFn.StateParam(WAITING),
         size: Any = beam.DoFn.StateParam(SIZE),
     ) -> Iterator[WrittenFile]:
-        """Closes the file of a row that has waited long enough."""
+        """Writes the file of rows whose first has waited for `Rolling.max_seconds`."""
         yield from self._close(key, waiting, size)
 
     @on_timer(DRAIN)
@@ -186,7 +190,7 @@ class _Collect(beam.DoFn):
         size: Any = beam.DoFn.StateParam(SIZE),
         roll: Any = beam.DoFn.TimerParam(ROLL),
     ) -> Iterator[WrittenFile]:
-        """The input has ended."""
+        """Writes the last file, because the input has ended."""
         roll.clear()
         yield from self._close(key, waiting, size)
 
@@ -199,78 +203,85 @@ class _Collect(beam.DoFn):
 
 
 class PartitionWriter:
-    """Writes the rows of a partition that are not there yet.
+    """Writes rows that a partition does not hold yet.
 
     Args:
-        target: The root and where files are staged.
-        form: The kind of file.
+        target: The root, and the directory where files are staged.
+        form: How files are written.
     """
 
     def __init__(self, target: Target, form: FileFormat) -> None:
         self._target, self._form = target, form
-        self._known: dict[str, _Known] = {}
+        self._contents: dict[str, _Content] = {}
         """By partition, the least recently used first."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is known of the files is each worker's own."""
+        """Pickles the writer without its cache of contents, which each worker builds for itself."""
         return PartitionWriter, (self._target, self._form)
 
     def write(self, partition: str, pieces: Sequence[bytes]) -> str:
         """Writes one file.
 
         Returns:
-            Its path; empty where each row is there already.
+            Its path; empty if the partition already holds each row.
         """
         directory = FileSystems.join(self._target.prefix, partition)
-        known = self._look(partition, directory)
-        taken: set[bytes] = set()
-        fresh = [selected for piece in pieces if (selected := self._fresh(piece, known, taken)) is not None]
+        content = self._read_content(partition, directory)
+        written: set[bytes] = set()
+        fresh = [selected for piece in pieces if (selected := self._without_known(piece, content, written)) is not None]
         if not fresh:
             return ""
-        # Named by what is in it: an attempt that was taken for dead and comes late replaces its own file.
-        title = hashlib.blake2b(b"".join(sorted(taken)), digest_size=12).hexdigest()
+        # The name is made of the deliveries, so that a late attempt at the same rows, which the runner has given up,
+        # replaces the file instead of adding a second one.
+        title = hashlib.blake2b(b"".join(sorted(written)), digest_size=12).hexdigest()
         path: str = FileSystems.join(directory, f"part-{title}{self._form.suffix}")
         staged = staging.stage(fresh, self._target, self._form.write)
         whole_files.make_directory(directory)
         whole_files.rename(staged.temporary, path, staged.size)
-        known.files.add(path)
-        known.deliveries.update(taken)
+        content.files.add(path)
+        content.deliveries.update(written)
         return path
 
-    def _fresh(self, piece: bytes, known: _Known, taken: set[bytes]) -> bytes | None:
-        """The rows of a piece that stand nowhere yet; None where there is none."""
+    def _without_known(self, piece: bytes, content: _Content, written: set[bytes]) -> bytes | None:
+        """The rows of a piece that are neither in the partition nor in the new file yet; None if there are none.
+
+        Args:
+            piece: Encoded rows.
+            content: What the partition holds.
+            written: The deliveries in the new file. Those of the returned rows are added.
+        """
         mask = []
-        for name in self._form.names(piece):
-            # What nobody has named is written as often as it comes.
+        for name in self._form.deliveries(piece):
+            # A row without the name of its delivery cannot be recognised, so it is written each time it comes.
             delivery = bytes.fromhex(name) if name else uuid.uuid4().bytes
-            mask.append(delivery not in taken and delivery not in known.deliveries)
+            mask.append(delivery not in written and delivery not in content.deliveries)
             if mask[-1]:
-                taken.add(delivery)
+                written.add(delivery)
         if not any(mask):
             return None
         return piece if all(mask) else self._form.select(piece, mask)
 
-    def _look(self, partition: str, directory: str) -> _Known:
-        """What stands in a partition, that included which another worker has written meanwhile."""
-        known = self._known[partition] = self._known.pop(partition, _Known(set(), set()))
-        while len(self._known) > 1 and sum(len(one.deliveries) for one in self._known.values()) > _MAX_NAMES:
-            del self._known[next(iter(self._known))]
+    def _read_content(self, partition: str, directory: str) -> _Content:
+        """What a partition holds now. Reads the files that other workers have written since the last time."""
+        content = self._contents[partition] = self._contents.pop(partition, _Content(set(), set()))
+        while len(self._contents) > 1 and sum(len(c.deliveries) for c in self._contents.values()) > _MAX_NAMES:
+            del self._contents[next(iter(self._contents))]
         for path in files_in(directory, self._form.suffix):
-            if path not in known.files:
+            if path not in content.files:
                 with FileSystems.open(path) as f:
                     names, _ = self._form.read(f)
-                known.files.add(path)
-                known.deliveries.update(bytes.fromhex(name) for name in names if name)
-        return known
+                content.files.add(path)
+                content.deliveries.update(bytes.fromhex(name) for name in names if name)
+        return content
 
 
-class _Known(NamedTuple):
-    """What a partition holds."""
+class _Content(NamedTuple):
+    """What a partition holds: its files, and the deliveries of the rows in them."""
 
     files: set[str]
     deliveries: set[bytes]
 
 
 def files_in(directory: str, suffix: str) -> list[str]:
-    """The files of a partition; none where there is no such directory."""
+    """The files of a partition that have a suffix; none if there is no such directory."""
     return [found.path for found in listing(directory) if found.path.endswith(suffix)]

@@ -1,11 +1,11 @@
-"""Files that appear whole or not at all: written aside, renamed when everything that belongs together is there.
+"""Staging for sets of files: written in a staging directory, renamed together when all of the set are complete.
 
 ::
 
     bytes ─▶ GroupByKey (a file each) ─▶ Stage ─▶ Staged ─▶ all of them ─▶ commit ─▶ paths
 
-A retried bundle stages its file anew under another name; only what the last attempt reports is renamed, and the staging
-directory goes with all that was left in it. So a run that fails leaves no file of the dataset.
+A retried bundle stages its file again under another name. Only the files that the successful attempts report are
+renamed, and the staging directory is deleted with all others. So a run that fails leaves no file of the dataset.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from kimi_beam.report.summary import Summary
 T = TypeVar("T")
 
 WriteFile = Callable[[BinaryIO, Iterable[bytes]], Summary]
-"""Writes one file of encoded pieces, perhaps none, and says what is in it."""
+"""Writes one file from encoded pieces, of which there may be none, and returns the counts of its content."""
 
 _FILES = "files"
 
 
 class Staged(NamedTuple):
-    """A file that is whole and waits for its name."""
+    """A complete file that has not got its name yet."""
 
     temporary: str
     size: int
@@ -56,7 +56,7 @@ class Target(NamedTuple):
     prefix: str
     suffix: str
     staging: str
-    """The directory that files are written in until they are whole."""
+    """The staging directory, in which files are written."""
 
     @classmethod
     def of(cls, prefix: str, suffix: str) -> Target:
@@ -73,7 +73,7 @@ class Target(NamedTuple):
         return f"{self.prefix}-{index:05d}-of-{count:05d}{self.suffix}"
 
     def existing(self) -> list[str]:
-        """Files that an earlier run left under exactly this target's names."""
+        """The files of an earlier run whose names are of exactly this pattern."""
         directory, base = FileSystems.split(self.prefix)
         ours = re.compile(re.escape(base) + r"-\d{5,}-of-\d{5,}" + re.escape(self.suffix))
         return [f.path for f in listing(directory or ".") if ours.fullmatch(FileSystems.split(f.path)[1])]
@@ -82,7 +82,7 @@ class Target(NamedTuple):
 @beam.typehints.with_input_types(T)
 @beam.typehints.with_output_types(T)
 class Window(beam.PTransform):
-    """``PCollection[T] -> PCollection[T]``: brings everything into the global window before it is put into files."""
+    """``PCollection[T] -> PCollection[T]``: moves all elements to the global window, so that files span windows."""
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         if elements.windowing.is_default():
@@ -93,15 +93,15 @@ class Window(beam.PTransform):
 @beam.typehints.with_input_types(bytes)
 @beam.typehints.with_output_types(Staged)
 class Stage(beam.PTransform):
-    """``PCollection[bytes] -> PCollection[Staged]``: brings pieces together into whole files.
+    """``PCollection[bytes] -> PCollection[Staged]``: joins pieces into files and stages them.
 
     Args:
-        target: Where they will go.
+        target: Where the files will go.
         write: Writes one file.
-        files: How many files the pieces are spread over, at most.
+        files: The most files that the pieces are spread over.
 
     Raises:
-        ConfigError: No file at all.
+        ConfigError: `files` is below 1.
         OutputError: The runner's workers cannot write there.
     """
 
@@ -122,14 +122,14 @@ class Stage(beam.PTransform):
 
 
 def check_runner(pipeline: beam.Pipeline, target: Target) -> None:
-    """Refuses a place where the runner's workers cannot write.
+    """Refuses a target that the runner's workers cannot write to.
 
     Raises:
-        OutputError: Saying why.
+        OutputError: The target is on this machine, and the workers are not.
     """
     if "Dataflow" in type(pipeline.runner).__name__ and is_local(target.prefix):
-        place = target.prefix
-        raise OutputError(f"{place} is on this machine, where Dataflow's workers cannot write: name gs://BUCKET/…")
+        path = target.prefix
+        raise OutputError(f"{path} is on this machine, where Dataflow's workers cannot write: name gs://BUCKET/…")
 
 
 def _with_key(piece: bytes, files: int) -> tuple[int, bytes]:
@@ -141,7 +141,7 @@ def _stage(group: tuple[int, Iterable[bytes]], target: Target, write: WriteFile)
 
 
 def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
-    """Writes one file aside."""
+    """Writes one file in the staging directory."""
     temporary = FileSystems.join(target.staging, f"{uuid.uuid4().hex}{target.suffix}")
     make_directory(target.staging)
     with create_whole(temporary) as f:
@@ -151,29 +151,31 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
 
 @beam.typehints.with_output_types(dict[str, Any])
 class Gather(beam.PTransform):
-    """``{name: PCollection[T]} -> PCollection[dict[str, list[T]]]``: all there is as one value, even nothing.
+    """``{name: PCollection[T]} -> PCollection[dict[str, list[T]]]``: all elements as one value, even if there are none.
 
-    For bounded input. By a grouping: a job on Flink that has side inputs fails at its first checkpoint (the runner's
-    `MapCoder` is given bytes for windowed values; 2.62).
+    For bounded input. It is a grouping and not side inputs, because a job on Flink that has side inputs fails at its
+    first checkpoint (observed with Beam 2.62: the runner's `MapCoder` is given bytes for windowed values).
     """
 
-    def expand(self, parts: dict[str, beam.PCollection]) -> beam.PCollection:
-        pipeline = next(iter(parts.values())).pipeline
+    def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
+        pipeline = next(iter(inputs.values())).pipeline
         named = [
-            part | f"Key {name}" >> beam.Map(_named, name).with_output_types(_Named) for name, part in parts.items()
+            elements | f"Key {name}" >> beam.Map(_named, name).with_output_types(_Named)
+            for name, elements in inputs.items()
         ]
         once = pipeline | "Once" >> beam.Create([("", ("", None))], reshuffle=False).with_output_types(_Named)
-        # Not `CoGroupByKey`: its steps have no declared types, which `--type_check_strictness=ALL_REQUIRED` asks for.
+        # `CoGroupByKey` would do the same, but its steps lack the declared types that
+        # `--type_check_strictness=ALL_REQUIRED` demands.
         return (
             (*named, once)
             | "Together" >> beam.Flatten().with_output_types(_Named)
             | "Group" >> beam.GroupByKey()
-            | "Lists" >> beam.Map(_lists, tuple(parts)).with_output_types(dict[str, Any])
+            | "Lists" >> beam.Map(_lists, tuple(inputs)).with_output_types(dict[str, Any])
         )
 
 
 _Named = tuple[str, tuple[str, Any]]
-"""One key for all, and an element with the name of its PCollection."""
+"""An empty key, the same for all, and an element with the name of its PCollection."""
 
 
 def _named(element: Any, name: str) -> _Named:
@@ -191,9 +193,9 @@ def _lists(group: tuple[str, Iterable[tuple[str, Any]]], names: tuple[str, ...])
 @beam.typehints.with_input_types(Staged)
 @beam.typehints.with_output_types(str)
 class Commit(beam.PTransform):
-    """``PCollection[Staged] -> PCollection[str]``: gives all staged files of a set their names; the paths come out.
+    """``PCollection[Staged] -> PCollection[str]``: gives all staged files of a set their names, and returns the paths.
 
-    For bounded input. At least one file: without any, an empty one is written.
+    For bounded input. If no file was staged, an empty one is written.
     """
 
     def __init__(self, target: Target, write: WriteFile) -> None:
@@ -210,7 +212,7 @@ def _commit(gathered: dict[str, list[Staged]], target: Target, write: WriteFile)
 
 
 def commit(staged: Sequence[Staged], target: Target, write: WriteFile) -> list[str]:
-    """Names all files of a set, at least one, and clears up."""
+    """Gives all files of a set their names, an empty one if there are none, and deletes the staging directory."""
     finals = name_all(staged or [stage((), target, write)], target)
     remove_directory(target.staging)
     remove_abandoned(FileSystems.split(target.prefix)[0] or ".")
@@ -218,7 +220,7 @@ def commit(staged: Sequence[Staged], target: Target, write: WriteFile) -> list[s
 
 
 def name_all(staged: Sequence[Staged], target: Target) -> list[str]:
-    """Names all files of a set and removes what an earlier run left under such names. Safe to repeat."""
+    """Gives all files of a set their names, and removes an earlier run's files of such names. Safe to repeat."""
     files = sorted(staged, key=lambda file: file.temporary)
     finals = [target.name(index, len(files)) for index in range(len(files))]
     remove(path for path in target.existing() if path not in finals)

@@ -118,7 +118,7 @@ def test_a_writer_forgets_what_it_has_no_room_for_and_looks_again(
     one = writer(tmp_path)
     for hour in (*range(10), *range(10)):
         one.write(f"event_date=2026-03-01/event_hour={hour:02d}", [piece([hour, 100 + hour])])
-    assert sum(len(known.deliveries) for known in one._known.values()) <= 5
+    assert sum(len(content.deliveries) for content in one._contents.values()) <= 5
     assert set(numbers(tmp_path).values()) == {1}
 
 
@@ -126,7 +126,7 @@ def test_what_a_writer_knows_does_not_travel(tmp_path: Path) -> None:
     one = writer(tmp_path)
     one.write(AT_NOON, [piece([1])])
     copy = pickle.loads(pickle.dumps(one))
-    assert copy._known == {}
+    assert copy._contents == {}
     assert copy.write(AT_NOON, [piece([1])]) == ""
 
 
