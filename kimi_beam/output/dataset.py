@@ -339,7 +339,7 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
         except (OSError, BeamIOError, pa.ArrowException):
             continue  # replacing a file that nobody can read breaks no reader
         changes = diff(found, file_schema(schema))
-        breaking = [f"{change.path}: {change.what}" for change in changes if change.verdict is Verdict.BREAKING]
+        breaking = [f"{change.path}: {change.description}" for change in changes if change.verdict is Verdict.BREAKING]
         if breaking:
             more = f", and {len(breaking) - 3} more" if len(breaking) > 3 else ""
             raise OutputError(

@@ -104,11 +104,11 @@ def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
     ]
 
 
-def arrival_columns(given: Sequence[Arrival | None]) -> list[list[Any]]:
+def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[Any]]:
     """The last four columns of `PROVENANCE`, which are null except for a stream's documents."""
-    if not any(given):
-        return [[None] * len(given)] * 4
-    arrivals = [arrival or _NO_ARRIVAL for arrival in given]
+    if not any(optional_arrivals):
+        return [[None] * len(optional_arrivals)] * 4
+    arrivals = [arrival or _NO_ARRIVAL for arrival in optional_arrivals]
     return [
         [arrival.event_time for arrival in arrivals],
         [arrival.window and arrival.window[0] for arrival in arrivals],

@@ -207,12 +207,12 @@ def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
 
 def extractions(settled: Settled, question: Question) -> Iterator[Extraction]:
     """The rows as `Extraction`s, each with its typed row."""
-    for index, (place, instance) in enumerate(zip(settled.reply_indices, settled.instances, strict=True)):
-        reply = settled.replies[place]
+    for row, (index, instance) in enumerate(zip(settled.reply_indices, settled.instances, strict=True)):
+        reply = settled.replies[index]
         document, completion = reply.document, reply.result
         assert isinstance(completion, Completion)
         extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, question))
-        yield extraction.with_row(ArrowRow(settled.rows, index))
+        yield extraction.with_row(ArrowRow(settled.rows, row))
 
 
 class Instance(NamedTuple):

@@ -30,15 +30,15 @@ class Change:
     Attributes:
         path: The column, with a dot before each field in it and ``[]`` for items.
         verdict: Whether readers break.
-        what: The difference in words.
+        description: The difference in words.
     """
 
     path: str
     verdict: Verdict
-    what: str
+    description: str
 
     def __str__(self) -> str:
-        return f"{self.verdict.value:10} {self.path}: {self.what}"
+        return f"{self.verdict.value:10} {self.path}: {self.description}"
 
 
 def diff(old: pa.Schema, new: pa.Schema) -> list[Change]:

@@ -45,9 +45,7 @@ def refusal(schema: Any) -> str | None:
     if not all(isinstance(key, str) for key in schema):
         return "it has a key that is no string"
     if not schema or describes(schema):
-        return next(
-            chain(_places_that_say_nothing(schema), targets_that_say_nothing(schema, _references(schema))), None
-        )
+        return next(chain(_empty_subschemas(schema), empty_targets(schema, _references(schema))), None)
     if unknown_keys(schema):
         return _of_unknown_keys(schema)
     if asserts(schema) or any(key in schema for key in ("type", "properties", "items")):
@@ -65,7 +63,7 @@ def refusal(schema: Any) -> str | None:
     return None
 
 
-def targets_that_say_nothing(document: Any, references: Iterable[str]) -> Iterator[str]:
+def empty_targets(document: Any, references: Iterable[str]) -> Iterator[str]:
     """Why parts of a document that are referred to are no schemas, one line for each such part.
 
     Args:
@@ -91,13 +89,13 @@ def _target(document: Any, reference: str) -> Any:
 def doubts(schema: Any) -> list[str]:
     """The keys of a schema that look misspelt and are therefore ignored: a line for each, at most 20."""
     found: list[str] = []
-    for at, place, _ in _places(schema) if isinstance(schema, dict) else ():
+    for path, place, _ in _subschemas(schema) if isinstance(schema, dict) else ():
         for key in _strange(place):
             keyword = likely_keyword(key)
             if keyword is not None and keyword not in place and fits(keyword, place[key]):
-                found.append(f"{key!r} at '{at or '/'}' is no keyword and is not heeded: {keyword!r}?")
+                found.append(f"{key!r} at '{path or '/'}' is no keyword and is not heeded: {keyword!r}?")
             elif isinstance(place.get("properties"), dict) and describes(place[key]) and key not in place["properties"]:
-                found.append(f"{key!r} at '{at or '/'}' is not heeded: it stands beside \"properties\", not in it")
+                found.append(f"{key!r} at '{path or '/'}' is not heeded: it stands beside \"properties\", not in it")
         if len(found) >= _MOST_DOUBTS:
             break
     return found[:_MOST_DOUBTS]
@@ -168,13 +166,13 @@ def _wrapper(schema: dict[str, Any]) -> str:
 def _components(schema: dict[str, Any]) -> str:
     components = schema.get("components")
     held = components.get("schemas") if isinstance(components, dict) else None
-    at = "/components/schemas" if held else "/definitions"
+    path = "/components/schemas" if held else "/definitions"
     names = _names(held or schema.get("definitions"))
     if not names:
         return ", not like a schema"
     return (
-        f": its schemas stand under '{at}' ({_listed(names)}). Give one of them: a file beside it that says "
-        f'{{"$ref": "FILE#{at}/{names[0]}"}} does'
+        f": its schemas stand under '{path}' ({_listed(names)}). Give one of them: a file beside it that says "
+        f'{{"$ref": "FILE#{path}/{names[0]}"}} does'
     )
 
 
@@ -187,41 +185,41 @@ def _where(value: Any, *, objects_only: bool = False) -> str | None:
     """
     waiting: list[tuple[str, Any]] = [("", value)]
     first: str | None = None
-    for at, one in waiting:  # a search breadth first: the list grows while it is read
-        if at and isinstance(one, dict):
+    for path, one in waiting:  # a search breadth first: the list grows while it is read
+        if path and isinstance(one, dict):
             members = one.get("properties")
             if (isinstance(members, dict) and fits("properties", members)) or isinstance(one.get("$ref"), str):
-                return at
+                return path
             if any(key in one for key in ("allOf", "anyOf", "oneOf")) and describes(one):
-                return at
+                return path
             if one.get("type") in ("object", "array") and describes(one):
-                return at
+                return path
             if first is None and describes(one):
-                first = at
-        if len(waiting) < 5_000 and at.count("/") < 8:
+                first = path
+        if len(waiting) < 5_000 and path.count("/") < 8:
             inner = one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ()
-            waiting += [(pointer(at, key), sub) for key, sub in inner if isinstance(sub, (dict, list))]
+            waiting += [(pointer(path, key), sub) for key, sub in inner if isinstance(sub, (dict, list))]
     return None if objects_only else first
 
 
 # ------------------------------------------------------------------------------------------------ each place
 
 
-def _places_that_say_nothing(schema: dict[str, Any]) -> Iterator[str]:
+def _empty_subschemas(schema: dict[str, Any]) -> Iterator[str]:
     referred: list[str] | None = None
-    for at, place, is_definition in _places(schema):
+    for path, place, is_definition in _subschemas(schema):
         if not _strange(place):
             continue
         reason = _misspelling(place)
         if reason is None and not is_definition and (bare := _bare(place)):
             # A part that the schema itself refers to is known to its author not to be a keyword.
             referred = list(_references(schema)) if referred is None else referred
-            if not any(one.startswith(f"#{pointer(at, key)}") for one in referred for key in bare):
-                reason = _would_stand(at, place, bare)
-        if reason is None and not is_definition and at and _is_example(place):
+            if not any(one.startswith(f"#{pointer(path, key)}") for one in referred for key in bare):
+                reason = _would_stand(path, place, bare)
+        if reason is None and not is_definition and path and _is_example(place):
             reason = f"it looks like an example, not a schema: none of its keys ({_listed(list(place))}) is a keyword"
         if reason is not None:
-            yield f"at '{at or '/'}': {reason}"
+            yield f"at '{path or '/'}': {reason}"
 
 
 def _misspelling(place: dict[str, Any]) -> str | None:
@@ -246,8 +244,8 @@ def _bare(place: dict[str, Any]) -> list[str]:
     """The unknown keys that hold schemas, of an object or array whose members or items are not described otherwise."""
     kinds = place.get("type", "object")
     # `additionalProperties: false` and the like do not describe the properties themselves, so they are ignored here.
-    told = {key: value for key, value in place.items() if value is not False or key not in _CLOSING}
-    if _has_content(told) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
+    described = {key: value for key, value in place.items() if value is not False or key not in _CLOSING}
+    if _has_content(described) or not {"object", "array"} & set(kinds if isinstance(kinds, list) else [str(kinds)]):
         return []
     return [key for key in _strange(place) if _holds_schemas(place[key])]
 
@@ -257,15 +255,15 @@ def _is_example(place: dict[str, Any]) -> bool:
     return len(place) > 1 and len(_strange(place)) == len(place)
 
 
-def _would_stand(at: str, place: dict[str, Any], bare: list[str]) -> str:
+def _would_stand(path: str, place: dict[str, Any], bare: list[str]) -> str:
     if place.get("type") == "array":
         return f'{_listed(bare)} would not be heeded: the schema of the items stands under "items"'
     if len(bare) == 1 and isinstance(place[bare[0]], dict) and isinstance(place[bare[0]].get("properties"), dict):
         return f"{bare[0]!r} would not be heeded, though it holds the schema as it seems: give that alone"
-    told = f'{_listed(bare)} would not be heeded: properties stand under "properties"'
+    described = f'{_listed(bare)} would not be heeded: properties stand under "properties"'
     if not describes(place[bare[0]]) and (inside := _where(place[bare[0]], objects_only=True)):
-        told += f" (a schema seems to stand at '{pointer(at, bare[0])}{inside}')"
-    return told
+        described += f" (a schema seems to stand at '{pointer(path, bare[0])}{inside}')"
+    return described
 
 
 def _holds_schemas(value: Any) -> bool:
@@ -290,19 +288,19 @@ def _strange(place: dict[str, Any]) -> list[str]:
     return [key for key in unknown_keys(place) if not key.startswith("_")]
 
 
-def _places(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Each subschema with its JSON Pointer, and whether it is a definition, which may hold others."""
+def _subschemas(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Each place with its JSON Pointer, and whether it is a definition, which may hold others."""
     waiting: list[tuple[str, Any, bool]] = [("", schema, False)]
     for _ in range(_MOST_PLACES):
         if not waiting:
             return
-        at, place, is_definition = waiting.pop()
+        path, place, is_definition = waiting.pop()
         if not isinstance(place, dict):
             continue
-        yield at, place, is_definition
+        yield path, place, is_definition
         inner = []
         for tokens, one in inner_schemas(place):
-            below = at
+            below = path
             for token in tokens:
                 below = pointer(below, token)
             if tokens[0] != "not":

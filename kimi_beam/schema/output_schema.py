@@ -268,10 +268,12 @@ class OutputSchema:
         """
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
-        told = self._explainer.line(instance)
-        if self.formats is True and any(f'is not a "{name}"' in told for name in ("date-time", "time")):
-            told += " [it needs an offset from UTC, such as Z; formats='local', --formats local, takes it without one]"
-        return told
+        explanation = self._explainer.line(instance)
+        if self.formats is True and any(f'is not a "{name}"' in explanation for name in ("date-time", "time")):
+            explanation += (
+                " [it needs an offset from UTC, such as Z; formats='local', --formats local, takes it without one]"
+            )
+        return explanation
 
     @cached_property
     def _explainer(self) -> Explainer:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from kimi_beam.errors import SchemaError
-from kimi_beam.schema.lookalikes import targets_that_say_nothing
+from kimi_beam.schema.lookalikes import empty_targets
 
 BASE = "https://files.kimi-beam.invalid/"
 """The URI under which a schema's files are known, of a host that cannot exist (RFC 6761). Their real paths mean nothing
@@ -78,7 +78,7 @@ def bundled(
             raise SchemaError(f"{file}, which the schema {path} refers to, is not a JSON object")
         files[uri] = in_file(document, file)
     for file, uri in names.items():
-        for reason in targets_that_say_nothing(files[uri], sorted(parts[file])):
+        for reason in empty_targets(files[uri], sorted(parts[file])):
             raise SchemaError(f"{file}, which the schema {path} refers to, is no usable JSON Schema: {reason}")
     return root, dict(sorted(files.items()))
 

@@ -66,11 +66,12 @@ class _TooManyError(Exception):
 def _form(shapes: Shapes, root: Term, *, unions: bool) -> dict[str, Any]:
     for depth, repeats in _ATTEMPTS:
         try:
-            return _Writer(shapes, depth, repeats, _MAX_PLACES, unions=unions).place(root, (), None, optional=False)
+            writer = _Writer(shapes, depth, repeats, _MAX_PLACES, unions=unions)
+            return writer.simplified(root, (), None, optional=False)
         except _TooManyError:
             continue
     # As a last resort only the root's own properties are listed, however many there are.
-    return _Writer(shapes, 1, 0, None, unions=unions).place(root, (), None, optional=False)
+    return _Writer(shapes, 1, 0, None, unions=unions).simplified(root, (), None, optional=False)
 
 
 class _Writer:
@@ -79,7 +80,7 @@ class _Writer:
         self._depth, self._repeats, self._max_places = depth, repeats, max_places
         self._places = 0
 
-    def place(self, term: Term, above: tuple[Shape, ...], name: str | None, *, optional: bool) -> dict[str, Any]:
+    def simplified(self, term: Term, above: tuple[Shape, ...], name: str | None, *, optional: bool) -> dict[str, Any]:
         """The simplified schema of one place.
 
         Args:
@@ -175,7 +176,7 @@ class _Writer:
     def _object(self, shape: Shape, above: tuple[Shape, ...]) -> dict[str, Any]:
         if not shape.members:
             if isinstance(shape.rest, Term):
-                return {"additionalProperties": self.place(shape.rest, above, None, optional=False)}
+                return {"additionalProperties": self.simplified(shape.rest, above, None, optional=False)}
             return {} if shape.rest else {"properties": {}, "additionalProperties": False}
         properties = {}
         required = []
@@ -184,13 +185,13 @@ class _Writer:
             if not inner.kinds:
                 continue  # its schema is false, so the property is never present
             always = name in shape.required
-            properties[name] = self.place(term, above, name, optional=not always)
+            properties[name] = self.simplified(term, above, name, optional=not always)
             if self._unions or always:
                 required.append(name)
         if isinstance(shape.rest, Term):
             # A required property without a schema of its own is described by a pattern or `additionalProperties`.
             for name in sorted(shape.required - shape.members.keys()):
-                properties[name] = self.place(shape.rest, above, name, optional=False)
+                properties[name] = self.simplified(shape.rest, above, name, optional=False)
                 required.append(name)
         return {"properties": properties, "required": required, "additionalProperties": False}
 
@@ -198,7 +199,7 @@ class _Writer:
         terms = [*shape.prefix, *([shape.items] if shape.items else [])]
         if not terms:
             return {}
-        found: dict[str, Any] = {"items": self.place(joined("either", terms), above, None, optional=False)}
+        found: dict[str, Any] = {"items": self.simplified(joined("either", terms), above, None, optional=False)}
         if shape.prefix and shape.closed_items:
             found["maxItems"] = len(shape.prefix)
         return found
