@@ -341,3 +341,28 @@ def test_whatever_the_service_says_a_call_ends_and_counts_what_it_was_told(data:
             now += step.wait
         call = step.call
     pytest.fail("the call never ends")
+
+
+# ------------------------------------------------------------------------------------------------ the end of a call
+
+
+def test_what_came_of_an_answer_that_broke_off_is_in_the_dead_letter() -> None:
+    call = hear(new(), Unknown("broke off", Usage(9, 0, 4), '{"a": ')).call
+    step = hear(call, Unknown("no reply"))
+    assert isinstance(step, Settle)
+    assert isinstance(step.result, Failure)
+    assert (step.result.code, step.result.raw, step.call.usage) == ("unknown_submit", '{"a": ', Usage(9, 0, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({}, "quota_exhausted"), ({"unknown": 1}, "unknown_submit"), ({"turns": 1}, "unknown_submit")],
+)
+def test_a_call_that_may_have_been_paid_for_says_so_when_another_meets_a_spent_quota(
+    changes: dict[str, int], code: str
+) -> None:
+    spent = Failure("submit", "quota_exhausted", "not sent: words", retryable=True)
+    found = after_reply.parked(new(**changes), spent)
+    assert (found.code, found.retryable) == (code, True)
+    other = Failure("infer", "json_mode_unsupported", "words")
+    assert after_reply.parked(new(**changes), other) == other
