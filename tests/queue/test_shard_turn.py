@@ -207,6 +207,15 @@ def test_finished_jobs_are_written_down_before_they_leave(shop: Shop) -> None:
     assert not shop.outcomes.is_on_trial(0)
 
 
+def test_a_finished_job_whose_items_all_failed_shows_nothing_of_its_form(shop: Shop) -> None:
+    turn, job = with_job(shop, "a", form=1, request_id="r", attempts=1)
+    failed = [{"external_reference": f"{job.batch_id}-0", "success": False, "error": {"code": 8001, "message": "no"}}]
+    (replies,) = ended(turn, job).finish([Finish(job, failed, None)])
+    assert isinstance(replies[0].result, Failure)
+    assert shop.outcomes.is_on_trial(1)
+    assert shop.outcomes.trials.room(1, "0", shop.now) == 2, "a row of them would put the others off one by one"
+
+
 def test_an_item_too_many_is_counted(shop: Shop) -> None:
     turn, job = with_job(shop, "a", request_id="r")
     more = [*items_of(job, [0]), {"external_reference": "another's", "success": True, "result": {}}]
@@ -287,6 +296,46 @@ def test_where_another_shard_has_met_a_spent_quota_nothing_is_sent(shop: Shop) -
     assert [reply.result.code for reply in shop.act()] == ["quota_exhausted"]  # type: ignore[union-attr]
     assert shop.client.submitted == []
     assert shop.turn().shard.parked_until == shop.now + 100
+
+
+def test_a_job_that_was_lost_while_the_quota_was_spent_waits_for_the_next_day(shop: Shop) -> None:
+    submit_all(shop, batch("a"))
+    turn = shop.turn()
+    turn.shard = replace(turn.shard, parked_until=shop.now + 100)
+    turn.write()
+    shop.client.quota.mark_spent(ServiceError(429, 3036, "words"), shop.now + 100)
+    assert shop.act() == []
+    assert shop.held == [["a"]]
+    shop.now += 100
+    shop.act()
+    assert len(shop.client.submitted) == 1
+
+
+def test_other_shards_know_of_new_jobs_before_the_first_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that pulls events for all of them would take the event of a job that nobody expects for another's."""
+    seen: list[str] = []
+    shop = Shop(monkeypatch)
+    listener = shop.step.listener
+    monkeypatch.setattr(
+        listener, "expect", lambda _, shard: seen.append("-".join(str(job.request_id) for job in shard.jobs))
+    )
+    tickets = iter("rs")
+    shop.client.on_submit = lambda _: accepted(next(tickets))
+    submit_all(shop, batch("a"))
+    shop.act()
+    turn = shop.turn()
+    turn.admit(batch("b"))
+    turn.write()
+    running = shop.client.on_poll
+
+    def on_poll(request_id: str) -> Any:
+        seen.append(f"poll {request_id}")
+        return running(request_id)
+
+    shop.client.on_poll = on_poll
+    shop.now += 2
+    shop.act()
+    assert seen == ["r", "r-s", "poll r"]
 
 
 def test_told_to_come_back_later_the_others_keep_their_place(shop: Shop) -> None:
