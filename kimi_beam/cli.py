@@ -163,7 +163,9 @@ def _parser() -> argparse.ArgumentParser:
 
     extract = add_run("extract", "documents to typed Parquet", _EXTRACT_USAGE, _EXTRACT_HELP, _EXTRACT_EPILOG)
     add_extract_options(extract, reads_documents=True)
-    redrive = add_run("redrive", "dead letters once more", _REDRIVE_USAGE, _REDRIVE_HELP, _REDRIVE_EPILOG)
+    redrive = add_run(
+        "redrive", "run the documents of dead letters again", _REDRIVE_USAGE, _REDRIVE_HELP, _REDRIVE_EPILOG
+    )
     chosen = redrive.add_argument_group("the dead letters")
     named = "run those with this {} again, retryable or not; repeatable (default: all that are retryable)"
     chosen.add_argument("--code", action="append", default=[], metavar="CODE", help=named.format("code"))
@@ -171,70 +173,74 @@ def _parser() -> argparse.ArgumentParser:
     add_extract_options(redrive, reads_documents=False)
     emulator = commands.add_parser(
         "emulate",
-        help="the service on this machine, without a model behind it",
+        help="run an emulator of the service on this machine",
         description="Workers AI for Kimi on this machine: a rule-based stand-in, not a model. Prints its base URL.",
         allow_abbrev=False,
     )
     emulate.add_arguments(emulator)
     journal = commands.add_parser(
         "journal",
-        help="the answers that are kept",
-        description="Looks after a journal: the answers that were paid for, and what is in flight. It holds what the "
-        "documents said, as far as the answers do.",
+        help="list or clean up a journal of paid answers",
+        description="Lists or cleans up a journal: the answers that were paid for, and the requests in flight. A "
+        "journal is as confidential as the answers in it.",
         allow_abbrev=False,
     )
     _add_journal_arguments(journal)
     audit = commands.add_parser(
         "audit",
-        help="what has become of a stream's documents",
-        description="Holds the rows and dead letters that a stream has written against the documents that came in, and "
-        "names those that have not left, or twice. Exit codes: 0 each has left once, 1 not, 2 a mistake. "
-        f"DIR is what the stream was told to write to (--output). {_STORES}",
+        help="check that each document of a stream has left once",
+        description="Compares the rows and dead letters that a stream has written with the documents that came in, and "
+        "names documents that have not left, or have left twice. Exit codes: 0 each has left once, 1 not, 2 a mistake. "
+        f"DIR is the stream's --output. {_STORES}",
         usage="kimi-beam audit DIR [options] [Beam options]",
         allow_abbrev=False,
     )
     _add_audit_arguments(audit)
     models = commands.add_parser(
         "models",
-        help="what is known of the models",
-        description="Lists the models of Workers AI that are known here. Any other works by its name.",
+        help="list the known models",
+        description="Lists the models of Workers AI that kimi_beam knows. Any other model works by its name.",
         allow_abbrev=False,
     )
     models.add_argument("--json", action="store_true", help="as JSON, one object a line")
-    _add_schema_commands(commands.add_parser("schema", help="what a schema becomes", allow_abbrev=False))
+    _add_schema_commands(
+        commands.add_parser("schema", help="show or compare the columns of schemas", allow_abbrev=False)
+    )
     return parser
 
 
 def _add_schema_commands(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="what each property became and why", allow_abbrev=False)
+    show = actions.add_parser("show", help="show the column of each property, with the reason", allow_abbrev=False)
     show.add_argument("file", metavar="FILE|module:Class", help="JSON Schema file, or a class")
     formats = "columns as extract --formats makes them: local has date-times and times without an offset"
     show.add_argument("--formats", type=option_values.formats, default=True, metavar="strict|local|off", help=formats)
-    show.add_argument("--sent", action="store_true", help="print what the service gets instead")
+    show.add_argument("--sent", action="store_true", help="print the schema that the service gets instead")
     compares = "Compares the columns. Exit codes: 0 compatible or widening, 1 breaking, 2 a mistake."
-    diff = actions.add_parser("diff", help="compatible, widening or breaking", description=compares, allow_abbrev=False)
+    diff = actions.add_parser(
+        "diff", help="compare two schemas: compatible, widening or breaking", description=compares, allow_abbrev=False
+    )
     diff.add_argument("old", metavar="OLD", help="JSON Schema file, class, or a Parquet file that was written")
-    diff.add_argument("new", metavar="NEW", help="the same of the new schema")
+    diff.add_argument("new", metavar="NEW", help="the same for the new schema")
 
 
 def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser(
         "ls",
-        help="what it holds",
-        description="Counts the documents of a journal by what is known of each last: answered; in flight (submitted, "
-        "and polled by the next run); doubtful (a run ended while it submitted them, and nobody knows whether they "
-        "were taken: --on-unknown-submit decides); unanswered (refused, given up or lost: asked for anew). Submitted "
-        f"again: those of which the service took more than one submit, so that each may have been paid twice. "
+        help="count its documents by state",
+        description="Counts the documents of a journal by their last state: answered; in flight (submitted, and polled "
+        "by the next run); doubtful (a run ended while it submitted them, so that it is unknown whether the service "
+        "accepted them: --on-unknown-submit decides); unanswered (refused, given up or lost: asked for anew). "
+        "Submitted again: documents that the service accepted more than once, so that each may have been paid twice. "
         f"{_STORES}",
         usage="kimi-beam journal ls DIR [Beam options]",
         allow_abbrev=False,
     )
     removed = actions.add_parser(
         "gc",
-        help="forget what is old",
-        description="Removes the files that are older than --ttl. What they held is paid for again when it is asked. "
+        help="remove old answers",
+        description="Removes the files that are older than --ttl. Their answers are paid for again if they are needed. "
         f"{_STORES}",
         usage="kimi-beam journal gc DIR --ttl N[smhd] [options] [Beam options]",
         allow_abbrev=False,
@@ -244,9 +250,9 @@ def _add_journal_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_audit_arguments(parser: argparse.ArgumentParser) -> None:
-    young = "what was read less than that ago is taken to be in flight, such as 25h (default: none is)"
+    young = "documents that were read less than this long ago count as in flight, such as 25h (default: none do)"
     parser.add_argument("--older-than", type=option_values.age, default=0.0, metavar="N[smhd]", help=young)
-    files = "what the stream was told to read: names the files that no document came from, too"
+    files = "the files of the stream (its --input), to also name those that no document came from"
     parser.add_argument("--input", nargs="+", default=[], metavar="PATH", help=files)
 
 

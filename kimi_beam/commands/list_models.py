@@ -1,4 +1,4 @@
-"""`kimi-beam models`: what is known of the models, as a table or as JSON lines."""
+"""`kimi-beam models`: lists the known models, as a table or as JSON lines."""
 
 from __future__ import annotations
 
