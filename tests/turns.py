@@ -83,13 +83,16 @@ class FakeJournal:
         """Ids of batches of which it knows more than the state."""
         self.taken: set[str] = set()
         self.written: list[str] = []
+        self.recalled: list[str] = []
+        """The first ids of the batches that were looked up."""
         self.open: list[OpenRequest] = []
 
     def refresh(self) -> None:
         self.written.append("refreshed")
 
     def recall(self, blob: bytes) -> Recalled:
-        found = self.known.pop(batches.decode(blob).ids[0], None)
+        self.recalled.append(batches.decode(blob).ids[0])
+        found = self.known.pop(self.recalled[-1], None)
         return found or Recalled([], [], [], blob)
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:

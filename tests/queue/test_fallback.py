@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.columnar import Replies
-from kimi_beam.queue.next_form import give_up_all, split_unmet
+from kimi_beam.queue.next_form import give_up_all, in_form_from, split_unmet
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
+from kimi_beam.types import Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
 from kimi_beam.wire.completions import FAILURES
 
 ANSWER = Completion("{}", "stop", None, None)
@@ -108,3 +108,23 @@ def test_a_batch_that_is_given_up_says_what_it_cost_before(form: int) -> None:
 
 def test_the_code_is_the_one_that_failures_have() -> None:
     assert FAILURES[5024] == UNMET_FAILURE.code, "an item that JSON mode failed is not asked for again"
+
+
+def test_a_batch_that_skips_a_form_keeps_its_documents_their_sizes_and_what_they_have_cost() -> None:
+    before = [Spent(Usage(7, 2, 3), 1), Spent(Usage(1, 0, 1), 2)]
+    blob = batch(2, 1, before)
+    later = in_form_from(blob, 2)
+    assert batches.head(later).form == 2
+    assert batches.items(later) == batches.items(blob)
+    assert batches.spent(later) == before
+
+
+@pytest.mark.parametrize("form", [0, 1])
+def test_a_batch_that_is_in_that_form_already_or_in_a_later_one_is_not_written_anew(form: int) -> None:
+    blob = batch(2, 1)
+    assert in_form_from(blob, form) is blob
+
+
+def test_each_document_that_is_given_up_keeps_its_own_request() -> None:
+    requests = [OpenRequest("r", f"{place:02x}", "name", 2, place, 0) for place in range(2)]
+    assert [reply.open for reply in give_up_all(batch(2), OTHER, Ticket("r", 1), requests)] == requests

@@ -13,7 +13,7 @@ from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import StopAfter
 from kimi_beam.request import batches
 from kimi_beam.request.packing import Batching
-from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
+from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
 
 
 @pytest.fixture
@@ -109,6 +109,17 @@ def test_a_submit_that_may_have_been_accepted_is_waited_for_and_made_again_once(
     assert shop.counts == {metrics.UNKNOWN_SUBMITS: 1}
 
 
+def test_what_was_spent_before_an_earlier_submission_goes_on_being_counted(shop: Shop) -> None:
+    spent = [batches.Spent(Usage(7, 2, 3), 1)]
+    known = replace(earlier("a"), form=1, spent=spent)
+    shop.put(batch("a", form=1))
+    shop.journal.known = {"a": Recalled([], [known], [], None)}
+    shop.refill()
+    blob = shop.turn().held[shop.jobs[0].batch_id]
+    assert batches.head(blob).form == 1
+    assert batches.spent(blob) == spent
+
+
 def test_where_that_may_not_be_repeated_the_document_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(monkeypatch, may_repeat=False)
     shop.put(batch("a"))
@@ -192,6 +203,7 @@ def test_a_later_form_that_is_being_tried_keeps_only_its_own_batches_waiting(sho
     shop.refill()
     assert shop.held == [["b"]]
     assert shop.waiting == [["a"], ["c"]]
+    assert shop.journal.recalled == ["b"], "what cannot be sent is not looked up in each turn"
 
 
 def test_where_no_form_works_everything_stays_for_the_run_to_end_in_one_line(shop: Shop) -> None:
