@@ -128,7 +128,7 @@ def test_messages_of_pubsub_become_a_streaming_job(bucket: storage.Bucket) -> No
     (document,) = decode.process(message, *args)
     assert (document.id, document.text) == ("7", "TOTAL: 1.00")
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
-    assert dofn._events.queue == "f1" * 16
+    assert dofn._settings.events.queue == "f1" * 16
     kinds = "Extractions", "DeadLetters", "Documents"
     for name in (
         "Extract/KeepArrival",
@@ -159,8 +159,8 @@ def test_the_template_has_the_parameters_that_the_program_takes(bucket: storage.
     dispatch = steps(proto.Pipeline.FromString(staged(bucket, "pipeline.pb")))["Extract/Dispatch"]
     (dofn, *_) = pickler.loads(dispatch.do_fn.payload)
     assert (dofn._settings.service.account_id, dofn._settings.service.token_from) == ("f" * 32, SECRET)
-    assert dofn._prompt.instructions == "Read the receipt."
-    assert dofn._events.queue == "f1" * 16
+    assert dofn._settings.prompt.instructions == "Read the receipt."
+    assert dofn._settings.events.queue == "f1" * 16
 
 
 @pytest.mark.parametrize("options", [[], ["--token-from=env:CLOUDFLARE_API_TOKEN"]])
