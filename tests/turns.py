@@ -98,16 +98,16 @@ class FakeJournal:
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         return job.batch_id in self.ahead
 
-    def is_taken(self, blob: bytes) -> bool:
+    def is_asked_elsewhere(self, blob: bytes) -> bool:
         return batches.head(blob).batch_id in self.taken
 
-    def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
+    def record_intents(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         self.written += [f"about to submit {job.count}" for job, _ in batches]
 
-    def reply_came(self, index: int, exchange: Exchange) -> None:
+    def record_submit_reply(self, index: int, exchange: Exchange) -> None:
         self.written.append(f"reply {index}")
 
-    def replied_together(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
+    def record_replies_of_jobs(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
         self.written.append(f"answers {[len(replies) for replies, _ in jobs]}")
 
     def record_failure(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:

@@ -1,1 +1,1 @@
-"""What was paid for, so that it is not paid for again."""
+"""The journal: files that keep what was asked and answered for each document, so that nothing is paid for twice."""

@@ -1,4 +1,4 @@
-"""The files of a journal, on any filesystem of Beam's: unique names, written aside and renamed, never rewritten."""
+"""The files of a journal, on any filesystem that Beam knows. Each has a unique name, appears complete, and is final."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ T = TypeVar("T")
 
 _ASIDE = ".tmp"
 _DIGITS = 20
-"""Of the nanoseconds that the name of a file begins with."""
+"""The digits of the time, in nanoseconds, with which the name of a file begins."""
 _BLOCK = 4096
 _READ_AT_ONCE = 16
-"""Files of a remote journal."""
+"""How many files of a remote journal are read at once."""
 _CACHED_FILES = 8
-"""Files of answers that are held decoded: documents that were answered together are mostly asked for together."""
+"""Decoded files in memory. A few are enough, because documents that were answered together are looked up together."""
 
 
 class Journal:
-    """One directory of records, with the index of what it holds. Safe to use from several threads.
+    """A directory of records, and the index of the latest record of each document. Safe to use from several threads.
 
     Args:
-        directory: Created where it is missing.
+        directory: It is created if it is missing.
 
     Raises:
         OutputError: The directory cannot be written.
@@ -51,26 +51,27 @@ class Journal:
         self._lock = threading.RLock()
         self._index = Index()
         self._files: list[str] = []
-        self._known: set[str] = set()
+        self._read_paths: set[str] = set()
         self._submissions: OrderedDict[int, list[Submission]] = OrderedDict()
         self._answers: OrderedDict[int, Answers] = OrderedDict()
         try:
             make_private(self.directory)
             if not is_local(self.directory):
                 make_directory(self.directory)
-            # Files in a directory that others may look into are for them too: a group may share a journal.
+            # In a directory that only its owner may look into, files get the same permissions. In any other the umask
+            # decides, because a group of users may share the journal.
             self._mode = 0o600 if is_private(self.directory) else None
         except (OSError, BeamIOError, ValueError) as e:
             raise OutputError(f"cannot write the journal {self.directory}: {e}") from None
 
     def refresh(self) -> None:
-        """Reads what others have written since the last time.
+        """Reads the files that other processes have written since the last time.
 
         Raises:
-            JournalError: A file is damaged, or of a version that is not known.
+            JournalError: A file is damaged, or of an unknown version.
         """
         with self._lock:
-            for _ in self._news(found.path for found in listing(self.directory)):
+            for _ in self._read_new(found.path for found in listing(self.directory)):
                 pass
 
     def look_up(self, keys: Sequence[bytes]) -> list[Entry | None]:
@@ -79,39 +80,43 @@ class Journal:
             return self._index.look_up(keys)
 
     def states(self) -> Counter[int]:
-        """How many documents stand how."""
+        """How many documents have each state."""
         with self._lock:
             return self._index.states()
 
     def submission(self, entry: Entry) -> Submission:
-        """The submission that an entry stands for."""
+        """The submission that an entry points to."""
         with self._lock:
             return _cached(self._submissions, entry.file, self._read_submissions)[entry.record]
 
     def answer(self, entry: Entry) -> Answer:
-        """The answer that an entry stands for."""
+        """The answer that an entry points to."""
         with self._lock:
             return _cached(self._answers, entry.file, self._read_answers).answer_at(entry.position)
 
     def answers(self, entries: Sequence[Entry]) -> Answers:
-        """The answers that some entries stand for."""
+        """The answers that entries point to, in their order."""
         with self._lock:
-            # Most of a batch were answered together; the others of a file are looked up while it is held.
+            # Each file is read once. The answers of one batch are mostly in one file, because they came together.
             files = {file: _cached(self._answers, file, self._read_answers) for file in {e.file for e in entries}}
         return Answers.gathered([(files[entry.file], entry.position) for entry in entries])
 
     def write_submissions(self, submissions: Sequence[Submission]) -> None:
-        """Writes one file, whole or not at all."""
+        """Writes submissions to one file, which appears complete or not at all."""
         if submissions:
             path = self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
             with self._lock:
                 self._add(path, _of_submissions(submissions, len(self._files)))
 
     def reserve_room(self, submissions: Sequence[Submission]) -> str:
-        """Takes the room that the tickets of submissions will need, so that a disk is full before they are made.
+        """Reserves the disk space for tickets, so that a full disk is noticed before a submit is paid for, not after.
+
+        Args:
+            submissions: The submits that are about to be made, each of which may get a ticket.
 
         Returns:
-            What to give to `free_room` before the tickets are written; empty where no room is held.
+            The path of a placeholder to give to `free_room` before the tickets are written. Empty if the journal is not
+            on a local disk, where nothing can be reserved.
         """
         if not submissions or not is_local(self.directory):
             return ""
@@ -119,17 +124,22 @@ class Journal:
             self.directory, f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}"
         )
         with create_whole(path, mode=self._mode) as f:
-            # Each ticket has a file, and files take whole blocks. Nothing that a filesystem could compress.
+            # Each ticket gets a file of its own, and a file takes whole blocks. The bytes are random, because a
+            # filesystem could compress others.
             f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
         return path
 
     def free_room(self, path: str) -> None:
-        """Gives it back."""
+        """Frees reserved disk space.
+
+        Args:
+            path: What `reserve_room` returned.
+        """
         with contextlib.suppress(BeamIOError, OSError):
             FileSystems.delete([path])
 
     def write_answers(self, answers: Answers) -> None:
-        """Writes one file, whole or not at all."""
+        """Writes answers to one file, which appears complete or not at all."""
         if answers.keys:
             path = self._write(journal.encode_answers(answers), ANSWERS_SUFFIX)
             with self._lock:
@@ -138,7 +148,7 @@ class Journal:
     # -------------------------------------------------------------------------------------------- files
 
     def _write(self, content: bytes, suffix: str) -> str:
-        # Named by time, so that a listing is in order; records of answers have no time of their own.
+        # The name begins with the time, so that a listing is in order. It is also the time of the answers in the file.
         name = f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}{suffix}"
         path: str = FileSystems.join(self.directory, name)
         if FileSystems.writes_whole(path):
@@ -149,11 +159,11 @@ class Journal:
         FileSystems.rename([path + _ASIDE], [path])
         return path
 
-    def _news(self, paths: Iterable[str]) -> Iterator[list[Submission]]:
-        """Takes in the files that are not known yet, in their order; the submissions in each, if any."""
-        ours = (path for path in paths if path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX)))
-        names = [path for path in ours if path not in self._known]
-        for path, content in zip(names, _contents(names), strict=True):
+    def _read_new(self, paths: Iterable[str]) -> Iterator[list[Submission]]:
+        """Reads the files that were not read before into the index. Yields the submissions of each file, if any."""
+        records_files = (path for path in paths if path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX)))
+        new = [path for path in records_files if path not in self._read_paths]
+        for path, content in zip(new, _contents(new), strict=True):
             number, submissions = len(self._files), list[Submission]()
             try:
                 if path.endswith(SUBMISSIONS_SUFFIX):
@@ -167,16 +177,16 @@ class Journal:
             yield submissions
 
     def submitted_again(self) -> int:
-        """Reads what is new, and counts the documents of which the service has accepted more than one submit.
+        """Reads the journal, and counts the documents of which the service has accepted more than one submit.
 
-        Each of them may have been paid for twice. Only for a journal that has not been read yet.
+        Each of them may have been paid for twice. The journal must not have been read before.
 
         Raises:
             JournalError: See `refresh`.
         """
         times: Counter[bytes] = Counter()
         with self._lock:
-            for submissions in self._news(found.path for found in listing(self.directory)):
+            for submissions in self._read_new(found.path for found in listing(self.directory)):
                 for submission in submissions:
                     if submission.request_id:
                         times.update(submission.keys)
@@ -186,7 +196,7 @@ class Journal:
         for record in records:
             self._index.add(record)
         self._files.append(path)
-        self._known.add(path)
+        self._read_paths.add(path)
 
     def _read_submissions(self, file: int) -> list[Submission]:
         return journal.decode_submissions(_bytes(self._files[file]))
@@ -202,7 +212,7 @@ def _bytes(path: str) -> bytes:
 
 
 def _contents(paths: Sequence[str]) -> Iterator[bytes]:
-    """What is in some files, in their order; of a store whose requests take their time, several at once."""
+    """The contents of files, in their order. Remote files are read several at a time, because each request is slow."""
     if not paths or is_local(paths[0]):
         yield from map(_bytes, paths)
         return
@@ -253,14 +263,14 @@ def _time_of(path: str) -> float:
     return int(digits) / 1e9 if digits.isdecimal() and len(digits) <= _DIGITS else 0.0
 
 
-# ------------------------------------------------------------------------------------------------ looking after it
+# ------------------------------------------------------------------------------------------------ ls and gc
 
 
 def existing(directory: str) -> list[Found]:
-    """The files of a journal that is there.
+    """The files of a journal that must exist.
 
     Raises:
-        InputError: It is not.
+        InputError: There is no journal in the directory.
     """
     found = _records(directory)
     if not found:
@@ -277,11 +287,11 @@ def _records(directory: str) -> list[Found]:
 
 
 def contents(directory: str) -> dict[str, int | str]:
-    """What a journal holds, for a person: counts of documents by their latest record, files, bytes, and their span.
+    """What ``kimi-beam journal ls`` shows: documents by their latest record, files, bytes, the oldest and the newest.
 
     Raises:
-        InputError: There is no journal.
-        JournalError: A file is damaged, or of a version that is not known.
+        InputError: There is no journal in the directory.
+        JournalError: A file is damaged, or of an unknown version.
     """
     files = existing(directory)
     journal_ = Journal(directory)
@@ -303,31 +313,31 @@ def contents(directory: str) -> dict[str, int | str]:
 
 
 def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_ok: bool = False) -> list[str]:
-    """Removes the files that were written before a time. Nobody may be using the journal: hold its lease.
+    """Removes the files that were written before a time. Hold the journal's lease, so that no run is using it.
 
     Args:
-        directory: The journal's.
-        older_than: Unix seconds.
-        dry_run: Only say which.
-        missing_ok: Whether there need be no journal yet.
+        directory: The directory of the journal.
+        older_than: Unix seconds. Files that are older are removed.
+        dry_run: Whether to return the paths without removing the files.
+        missing_ok: Whether a directory without a journal is accepted.
 
     Returns:
-        Their paths.
+        The paths of the files.
 
     Raises:
-        InputError: There is no journal.
+        InputError: There is no journal in the directory.
     """
     files = _records(directory) if missing_ok else existing(directory)
     old = [file.path for file in files if _time_of(file.path) < older_than]
-    # And what was never finished, by who died or met a full disk.
-    old += [file.path for file in listing(output(directory)) if _is_litter(file.path, older_than)]
+    # Files that were never completed, because their process died or the disk was full, are removed as well.
+    old += [file.path for file in listing(output(directory)) if _is_unfinished(file.path, older_than)]
     if old and not dry_run:
         FileSystems.delete(old)
         _journals.forget(output(directory))
     return old
 
 
-def _is_litter(path: str, older_than: float) -> bool:
+def _is_unfinished(path: str, older_than: float) -> bool:
     return path.endswith(_ASIDE) and _time_of(path) < older_than
 
 
@@ -337,5 +347,5 @@ _journals = PerProcess[Journal]()
 
 
 def open_journal(directory: str) -> Journal:
-    """The journal of this process for a directory: its index is read once."""
+    """The journal of a directory. All steps of a process share it, so that its files are read once."""
     return _journals.get(output(directory), lambda: Journal(directory))

@@ -1,14 +1,14 @@
-"""The journal: what was asked for each document and what became of it, so that nothing is paid for twice.
+"""The journal's records, and how they look in a file: what was asked for each document and what became of it.
 
 A document is known by its *key*: a hash of what the model is shown and how it is asked. For each key the journal holds
-one of these, the latest of its records counting (but an answer always)::
+one of these states. The latest record counts, but an answer counts before all others::
 
     intent   a submit that holds it is about to be sent
     ticket   the service has accepted that submit under a request id
     answer   the service's answer
     nothing  it was refused, lost or failed: it may be asked for anew
 
-Records are values; how they look in a file is here too, where the files are is `kimi_beam.journal.files`'s business.
+Files are written and found by `kimi_beam.journal.files`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ OnUnknownSubmit = Literal["resubmit", "dead-letter"]
 
 @dataclass(frozen=True)
 class Journaling:
-    """Where the journal is, and what is done about its one doubt.
+    """Where the journal is, and what is done with submits of which it does not know how they ended.
 
     Attributes:
-        directory: On any filesystem that Beam knows.
-        on_unknown_submit: What becomes of documents whose submit may or may not have been accepted, because nobody
-            lived to write it down: they are submitted again, or they are dead letters.
-        grace: Seconds after such a submit before it is made again: another worker may still be about to write.
+        directory: A directory on any filesystem that Beam knows.
+        on_unknown_submit: What becomes of the documents of an unknown submit, whose worker died before it wrote down
+            whether the service accepted it: they are submitted again, or become dead letters.
+        grace: Seconds to wait before an unknown submit is made again, because its worker may be slow and not dead.
     """
 
     directory: str
@@ -56,7 +56,7 @@ class Journaling:
 
     @property
     def may_repeat(self) -> bool:
-        """Whether what may have been accepted is submitted again."""
+        """Whether unknown submits are made again."""
         return self.on_unknown_submit == "resubmit"
 
 
@@ -64,18 +64,18 @@ def key(identity: bytes, content: bytes, round_: int = 0) -> bytes:
     """The key of a document.
 
     Args:
-        identity: Of the prompt: how every document of the run is asked for.
-        content: What the model is shown of this one.
-        round_: Bad answers to it that were put aside: the question after them is another.
+        identity: The service and the prompt, which are the same for all documents of a run.
+        content: The bytes that the model is shown of this document.
+        round_: How many bad answers of the document redrives have put aside. Each round is another question.
     """
-    hasher = begun(identity, round_).copy()
+    hasher = key_hasher(identity, round_).copy()
     hasher.update(content)
     return hasher.digest()
 
 
 @functools.lru_cache(maxsize=64)
-def begun(identity: bytes, round_: int = 0) -> hashlib.blake2b:
-    """What all keys of one identity and round begin with."""
+def key_hasher(identity: bytes, round_: int = 0) -> hashlib.blake2b:
+    """The hasher with which all keys of one identity and round begin. Copy it before adding to it."""
     return hashlib.blake2b(digest_size=KEY_BYTES, key=identity[:64], salt=round_.to_bytes(16, "big"))
 
 
@@ -87,12 +87,12 @@ class Submission:
     """A batch that is about to be submitted, was accepted, or was refused.
 
     Attributes:
-        name: The batch's; the references of its requests are made of it.
-        form: Which way of asking (`Prompt.forms`).
-        keys: Of its documents, in the order of the requests.
-        at: Unix seconds of the submit.
-        request_id: The service's; None where it is not known, or where there is none.
-        is_over: Whether it is known that the service holds nothing of it.
+        name: The batch's id, with which the references of its requests begin.
+        form: The index of the form in which it asks (`Prompt.forms`).
+        keys: The keys of its documents, in the order of the requests.
+        at: When it was written down, in Unix seconds.
+        request_id: The ticket. None: the submit was not accepted, or it is not known whether it was.
+        is_over: Whether the service is known to hold none of its requests.
     """
 
     name: str
@@ -107,15 +107,15 @@ class Answer(NamedTuple):
     """What the service answered for one document."""
 
     result: Completion | Failure | None
-    """None where it was no answer, so that it may be asked for anew."""
+    """None if there was no answer, so that the document may be asked for again."""
     usage: Usage
-    """Tokens."""
+    """The tokens that it cost."""
     ticket: Ticket
-    """The job."""
+    """The job that it was part of."""
 
 
 class Answers(NamedTuple):
-    """The answers of some documents, column by column: see `Answer`."""
+    """Answers of several documents as columns: see `Answer`."""
 
     keys: Sequence[bytes]
     results: Results
@@ -123,50 +123,55 @@ class Answers(NamedTuple):
     tickets: Sequence[Ticket]
 
     def answer_at(self, row: int) -> Answer:
-        """One of them."""
+        """The answer in a row."""
         return Answer(self.results.result_at(row), self.tokens.usage_at(row), self.tickets[row])
 
     def answered(self) -> list[bool]:
-        """Whether there is an answer, for each."""
+        """For each row, whether it holds an answer."""
         failures = self.results.failures
         if not failures and None not in self.results.texts:
             return [True] * len(self.keys)
         return [text is not None or row in failures for row, text in enumerate(self.results.texts)]
 
     def select(self, rows: Sequence[int]) -> Answers:
-        """Some of them."""
+        """The answers in the given rows, in that order."""
         keys, tickets = [self.keys[row] for row in rows], [self.tickets[row] for row in rows]
         return Answers(keys, self.results.select(rows), self.tokens.select(rows), tickets)
 
     @classmethod
-    def joined(cls, parts: Sequence[Answers]) -> Answers:
-        """Those of several jobs, in their order."""
-        if len(parts) == 1:
-            return parts[0]
-        keys = [key for one in parts for key in one.keys]
-        results, tokens = Results.joined([one.results for one in parts]), Tokens.joined([one.tokens for one in parts])
-        return cls(keys, results, tokens, [ticket for one in parts for ticket in one.tickets])
+    def joined(cls, jobs: Sequence[Answers]) -> Answers:
+        """The answers of several jobs, one after the other."""
+        if len(jobs) == 1:
+            return jobs[0]
+        keys = [key for job in jobs for key in job.keys]
+        results, tokens = Results.joined([job.results for job in jobs]), Tokens.joined([job.tokens for job in jobs])
+        return cls(keys, results, tokens, [ticket for job in jobs for ticket in job.tickets])
 
     @classmethod
     def gathered(cls, places: Sequence[tuple[Answers, int]]) -> Answers:
-        """Some of several: each by the answers that it is one of, and its row there."""
+        """Collects answers from several files.
+
+        Args:
+            places: For each answer, the answers of its file and its row there.
+        """
         sources = list({id(answers): answers for answers, _ in places}.values())
         if len(sources) == 1:
             return sources[0].select([row for _, row in places])
-        each = [answers.answer_at(row) for answers, row in places]
+        collected = [answers.answer_at(row) for answers, row in places]
         return cls(
             [answers.keys[row] for answers, row in places],
-            Results.of([one.result for one in each]),
-            Tokens.of([one.usage for one in each]),
-            [one.ticket for one in each],
+            Results.of([answer.result for answer in collected]),
+            Tokens.of([answer.usage for answer in collected]),
+            [answer.ticket for answer in collected],
         )
 
 
-def kept(results: Results) -> Results:
-    """What is kept of results: a failure that is no answer of the model's is held as nothing."""
+def answers_only(results: Results) -> Results:
+    """The results without failures that are not an answer of the model, which the journal does not keep."""
     if not results.failures:
         return results
-    return results._replace(failures={row: one for row, one in results.failures.items() if one.code in ANSWERS})
+    failures = {row: failure for row, failure in results.failures.items() if failure.code in ANSWERS}
+    return results._replace(failures=failures)
 
 
 # ------------------------------------------------------------------------------------------------ in files
@@ -175,7 +180,7 @@ SUBMISSIONS_SUFFIX = ".submissions.json"
 ANSWERS_SUFFIX = ".answers.arrow"
 
 _ANSWERS_VERSION = 2
-"""Of a file of answers: another number for each change that an earlier kimi_beam would misread. Others are refused."""
+"""The version of a file of answers. It is raised by each change that an earlier kimi_beam would misread."""
 _USAGE: list[Any] = [
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
@@ -195,13 +200,13 @@ _ANSWERS = pa.schema(
     ],
     metadata={"kimi_beam.journal": str(_ANSWERS_VERSION)},
 )
-# A file holds some hundred rows: to hand their columns to threads took half of the time.
+# Threads are off because a file holds a few hundred rows: handing their columns over took half of the time (measured).
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
 _WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 def encode_submissions(submissions: Sequence[Submission]) -> bytes:
-    """The content of a file."""
+    """The content of a file of submissions."""
     rows = [(s.name, s.form, b"".join(s.keys).hex(), s.at, s.request_id, s.is_over) for s in submissions]
     return orjson.dumps({"kimi_beam.journal": VERSION, "submissions": rows})
 
@@ -224,15 +229,15 @@ def _submission(name: Any, form: Any, keys: Any, at: Any, request_id: Any, is_ov
     types = (type(name), type(form), type(at), type(request_id), type(is_over))
     content = bytes.fromhex(keys)
     if types not in _TYPES or len(content) % KEY_BYTES:
-        raise ValueError("a submission of other types")
+        raise ValueError("a submission of other types")  # it becomes a JournalError in `decode_submissions`
     return Submission(name, form, cut(content), at, request_id, is_over)
 
 
-_TYPES = [(str, int, float, known, bool) for known in (str, type(None))]
+_TYPES = [(str, int, float, request_id_type, bool) for request_id_type in (str, type(None))]
 
 
 def encode_answers(answers: Answers) -> bytes:
-    """The content of a file."""
+    """The content of a file of answers."""
     results, tokens, tickets = answers.results, answers.tokens, answers.tickets
     failures: list[bytes | None] = [None] * len(answers.keys)
     for row, failure in results.failures.items():
@@ -257,16 +262,16 @@ def encode_answers(answers: Answers) -> bytes:
 
 
 def decode_answer_keys(content: bytes) -> tuple[list[bytes], list[bool]]:
-    """The keys of a file of answers, and which of them have one, without the answers.
+    """The keys in a file of answers, and for each whether it has an answer, without reading the answers.
 
     Raises:
         JournalError: The file is damaged, or of another version.
     """
-    # The lengths of the answers are read with them; a column of its own would be a second truth.
+    # Whether there is an answer is read from the validity of its columns; a flag in a column of its own could disagree.
     table = _table(content, ("key", "text", "failure"))
-    held: list[Any] = [table.column(name).is_valid().to_pylist() for name in table.column_names[1:]]
+    validity: list[Any] = [table.column(name).is_valid().to_pylist() for name in table.column_names[1:]]
     keys: list[Any] = table.column("key").to_pylist()
-    return keys, list(map(any, zip(*held, strict=True)))
+    return keys, list(map(any, zip(*validity, strict=True)))
 
 
 def decode_answers(content: bytes) -> Answers:
@@ -289,19 +294,19 @@ def decode_answers(content: bytes) -> Answers:
 
 
 def _results(columns: Mapping[str, list[Any]]) -> Results:
-    failures = {row: Failure(*orjson.loads(one)) for row, one in enumerate(columns["failure"]) if one is not None}
+    failures = {row: Failure(*orjson.loads(text)) for row, text in enumerate(columns["failure"]) if text is not None}
     return Results(columns["text"], columns["finish_reason"], columns["created"], columns["model"], failures)
 
 
 def _tickets(request_ids: Sequence[Any], attempts: Sequence[Any]) -> list[Ticket]:
-    """One for all answers of a job."""
+    """The ticket of each answer. Answers of one job share one object."""
     pairs = list(zip(request_ids, attempts, strict=True))
-    known = {pair: Ticket(*pair) for pair in set(pairs)}
-    return [known[pair] for pair in pairs]
+    tickets = {pair: Ticket(*pair) for pair in set(pairs)}
+    return [tickets[pair] for pair in pairs]
 
 
 def _table(content: bytes, names: Sequence[str] = ()) -> pa.Table:
-    """A file of answers: those of its columns that are named, or all."""
+    """A file of answers as a table: the named columns, or all columns if none is named."""
     try:
         reader = pa.ipc.open_file(pa.BufferReader(content), options=_READ)
         _check(int((reader.schema.metadata or {}).get(b"kimi_beam.journal", b"0")), _ANSWERS_VERSION)
@@ -314,10 +319,10 @@ def _table(content: bytes, names: Sequence[str] = ()) -> pa.Table:
         raise JournalError(f"damaged: {' '.join(str(e).split())[:200]}") from None
 
 
-def _check(version: Any, known: int) -> None:
-    if version != known:
-        told = "take the one that wrote it or a later one, or another directory"
-        raise JournalError(f"of version {version!r}; this kimi_beam reads {known}: {told}")
+def _check(version: Any, readable: int) -> None:
+    if version != readable:
+        advice = "take the one that wrote it or a later one, or another directory"
+        raise JournalError(f"of version {version!r}; this kimi_beam reads {readable}: {advice}")
 
 
 class JournalError(KimiBeamError):

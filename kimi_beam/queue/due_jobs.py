@@ -112,7 +112,7 @@ class DueJobs:
         step.admitted.difference_update(job.batch_id for job in own)
         if others:
             step.journal.refresh()
-        known = [job for job in own if step.journal.is_taken(turn.held[job.batch_id])]
+        known = [job for job in own if step.journal.is_asked_elsewhere(turn.held[job.batch_id])]
         known += [job for job in others if step.journal.is_ahead(job, turn.held[job.batch_id])]
         for job in known:
             turn.wait_again(turn.held.take(job.batch_id))
@@ -136,9 +136,9 @@ class DueJobs:
                 some = [job for job in some if job.batch_id in whole]
                 step.count(metrics.SUBMITS, len(some))
                 pairs = [(job, turn.held[job.batch_id]) for job in some]
-                step.journal.about_to_submit(pairs)
+                step.journal.record_intents(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
-                exchanges = step.client.submit(bodies, step.journal.reply_came, on_loop=step.journal.is_quick)
+                exchanges = step.client.submit(bodies, step.journal.record_submit_reply, on_loop=step.journal.is_quick)
                 now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
                 for exchange in exchanges:
                     slots.observe(exchange, today)

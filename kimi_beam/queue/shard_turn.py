@@ -216,7 +216,7 @@ class ShardTurn:
                 warn_once(metrics.MISMATCHED_ITEMS, _MISMATCH.format(effect.job.request_id))
             answered.append(came)
         if answered:
-            step.journal.replied_together(list(zip(answered, blobs, strict=True)))
+            step.journal.record_replies_of_jobs(list(zip(answered, blobs, strict=True)))
             final = [self._final(blob, came) for blob, came in zip(blobs, answered, strict=True)]
             yield Replies.joined([Replies.of(replies) for replies in final])
 

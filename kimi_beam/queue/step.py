@@ -38,17 +38,17 @@ class Journal(Protocol):
         """Whether the journal knows more of a batch that is due than the runner's state does."""
         ...
 
-    def is_taken(self, blob: bytes) -> bool:
+    def is_asked_elsewhere(self, blob: bytes) -> bool:
         """Whether another step has asked for a document of a batch since it was admitted."""
         ...
 
-    def about_to_submit(self, batches: Iterable[tuple[Job, bytes]]) -> None:
+    def record_intents(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down what is about to be submitted."""
 
-    def reply_came(self, index: int, exchange: Exchange) -> None:
+    def record_submit_reply(self, index: int, exchange: Exchange) -> None:
         """Writes down what became of one of the submits that were about to be made."""
 
-    def replied_together(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
+    def record_replies_of_jobs(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
         """Writes down the answers of several jobs."""
 
     def record_failure(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:

@@ -111,7 +111,7 @@ class Request(beam.DoFn):
                     yield self._stamped(self._given_up(lost))
                 with self._kept():
                     for replies in self._runs.put(whole):
-                        self._recorder.replied(replies)
+                        self._recorder.record_replies(replies)
                         yield self._stamped(replies)
         self._count()
 
@@ -119,7 +119,7 @@ class Request(beam.DoFn):
         window = GlobalWindow()
         with self._kept():
             for replies in self._runs.drain():
-                self._recorder.replied(replies)
+                self._recorder.record_replies(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(Replies.of(replies), moment, [window])
         self._client.allowance.release_share(self._client, id(self))
@@ -136,7 +136,7 @@ class Request(beam.DoFn):
         for reply in lost:
             if isinstance(reply.result, Failure) and reply.result.code == "unreadable":
                 for replies in self._runs.drain():
-                    self._recorder.replied(replies)
+                    self._recorder.record_replies(replies)
                 raise OSError(reply.result.message)
         return lost
 
@@ -146,7 +146,7 @@ class Request(beam.DoFn):
         try:
             yield
         except (AccountError, UnmetSchemaError):
-            self._recorder.replied(self._runs.left())
+            self._recorder.record_replies(self._runs.left())
             raise
 
     def _cancel(self) -> None:
@@ -154,7 +154,7 @@ class Request(beam.DoFn):
         if hasattr(self, "_runs"):
             self._runs.cancel()
             if replies := self._runs.left():
-                self._recorder.replied(replies)
+                self._recorder.record_replies(replies)
 
     def _stamped(self, replies: Sequence[Reply]) -> Any:
         """With the present for a stream: with its document's own time an answer would be late and silently dropped."""

@@ -55,10 +55,10 @@ def run_instead(
         if lost:
             yield Replies.of(lost)
         for answered in runs.put(whole):
-            recorder.replied(answered)
+            recorder.record_replies(answered)
             yield Replies.of(answered)
     for answered in runs.drain():
-        recorder.replied(answered)
+        recorder.record_replies(answered)
         yield Replies.of(answered)
     for name, number in runs.counts().items():
         count(name, number)

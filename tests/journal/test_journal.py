@@ -233,7 +233,7 @@ def test_a_document_in_the_index_takes_less_than_64_bytes() -> None:
 @pytest.mark.parametrize("failure", ["item_failed", "missing_item", "malformed_item", "json_mode_unmet", "refused"])
 def test_what_is_no_answer_of_the_models_may_be_asked_for_anew(failure: Any) -> None:
     results = Results.of([Failure("infer", failure, "m"), Failure("infer", "truncated", "m")])
-    assert list(journal.kept(results).failures) == [1]
+    assert list(journal.answers_only(results).failures) == [1]
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
