@@ -258,3 +258,40 @@ def test_nothing_is_written_about_where_things_lie_while_nothing_moves() -> None
     state = store.fire()
     state.write(Shard((Job("a", 1, 0.0, 0.0),)))
     assert (store.jobs.writes, store.layout.writes) == (2, 1)
+
+
+# ------------------------------------------------------------------------------------------------ the layout is true
+
+
+def test_what_is_put_back_comes_first_and_in_its_order() -> None:
+    store = Store([b"c", b"d"])
+    waiting = store.fire().waiting
+    waiting.put_back([b"a", b"b"])
+    assert [next(waiting.take()) for _ in range(2)] == [b"a", b"b"]
+    assert Counter(waiting.take()) == Counter([b"c", b"d"])
+
+
+@settings(derandomize=True, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_the_layout_says_how_much_lies_in_each_bag(firings: list[tuple[int, int, int]]) -> None:
+    """A count that is wrong lets a bag grow for ever, or has it written anew in each firing."""
+    store, number = Store(), 0
+    for waits, held, ends in firings:
+        state = store.fire()
+        for _ in range(waits):
+            number += 1
+            state.waiting.add(b"%d" % number)
+        assert state.waiting or not waits  # what came is looked at
+        for _ in range(held):
+            number += 1
+            state.held[f"{number:016x}"] = b"%d" % number
+        for batch_id in list(state._now.held)[:ends]:
+            state.held.take(batch_id)
+        state.write(Shard())
+        layout = store.fire()._now
+        lying = [[cell, len(bag.elements)] for cell, bag in enumerate(store.queue) if bag.elements]
+        assert sorted(layout.queue) == lying
+        live = Counter(cell for cell, _ in layout.held.values())
+        for cell, bag in enumerate(store.held):
+            assert len(bag.elements) == live[cell] + layout.left.get(cell, 0)
+            assert layout.left.get(cell, 0) <= live[cell], "what has ended is more than what has not"
