@@ -91,11 +91,11 @@ class DueJobs:
         unsent = [job for job in turn.shard.jobs if job.request_id is None and not job.unknown]
         if not unsent:
             return
-        forms_now = turn.form_turn(without(turn.shard, unsent).jobs)
+        forms_now = turn.form_claims(without(turn.shard, unsent).jobs)
         back = []
         for job in unsent:
             form = batches.head(turn.held[job.batch_id]).form
-            if form < first or not forms_now.take(form):
+            if form < first or not forms_now.claim(form):
                 turn.wait_again(in_form_from(turn.held.take(job.batch_id), first))
                 back.append(job)
         turn.shard = without(turn.shard, back)

@@ -57,12 +57,12 @@ class Refill:
             for blob in waiting.take():
                 yield give_up_all(blob, failure)
             return
-        forms = turn.form_turn(turn.shard.jobs)
+        forms = turn.form_claims(turn.shard.jobs)
         first_form = step.outcomes.first_form(len(step.prompt.forms))
         if first_form == len(step.prompt.forms) or forms.is_closed(first_form):
             return  # no form works, which ends the run in the next turn; or one is being tried
         in_flight = sum(job.count for job in turn.shard.jobs)
-        while len(turn.shard.jobs) < step.max_in_flight and not step.outcomes.are_enough(in_flight):
+        while len(turn.shard.jobs) < step.max_in_flight and not step.outcomes.waits_for_first(in_flight):
             # Anew each time: what was put at the end of the line meanwhile is a part of it.
             came = None if forms.is_closed(first_form) else next(waiting.take(), None)
             if came is not None:
@@ -85,7 +85,7 @@ class Refill:
                 if recalled.fresh is not None:
                     waiting.add(recalled.fresh)
             # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
-            elif head.batch_id in turn.held or not forms.take(head.form):
+            elif head.batch_id in turn.held or not forms.claim(head.form):
                 self._postponed += group
             else:
                 turn.admit(batch)

@@ -109,10 +109,10 @@ class ShardTurn:
         self.shard = admit(self.shard, [(head.batch_id, len(head.sizes))], self.now)
         self.step.admitted.add(head.batch_id)
 
-    def form_turn(self, jobs: Iterable[Job]) -> trials.Turn:
+    def form_claims(self, jobs: Iterable[Job]) -> trials.FormClaims:
         """Which forms this shard may go on in, with these jobs in flight."""
         outcomes, counts = self.step.outcomes, functools.partial(by_form, jobs, self.held)
-        return trials.Turn(outcomes.trials, outcomes.is_on_trial, self.key, counts, self.now)
+        return trials.FormClaims(outcomes.trials, outcomes.is_on_trial, self.key, counts, self.now)
 
     # -------------------------------------------------------------------------------------------- effects
 

@@ -11,7 +11,7 @@ from kimi_beam.network.client import Client
 from kimi_beam.queue.earlier import Recalled
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.jobs import Job
-from kimi_beam.report.outcomes import UNMET, Outcomes
+from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
@@ -108,4 +108,4 @@ class Step:
             return self.outcomes.stopped
         # Where the input ends, the run ends in one line instead (`Outcomes.check_forms`).
         forms = len(self.prompt.forms)
-        return UNMET if not self.is_bounded and self.outcomes.first_form(forms) == forms else None
+        return NO_FORM_FAILURE if not self.is_bounded and self.outcomes.first_form(forms) == forms else None

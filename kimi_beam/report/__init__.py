@@ -1,1 +1,1 @@
-"""What a run says of itself: counters, progress, notices, its summary."""
+"""What a run reports: metrics, progress, log lines, notices, and its summary."""

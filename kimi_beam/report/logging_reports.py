@@ -1,11 +1,11 @@
-"""What a pipeline says of its run by `logging`, under the name ``kimi_beam``: how far it is, and what goes wrong.
+"""Log lines of a run, under the logger ``kimi_beam``: how far it is, and what goes wrong with the service.
 
-A pipeline of one's own has no command line that prints progress. So each worker process logs
+The command line prints progress; a pipeline of the user's own does not. So each worker process logs
 
-* at INFO how far it is, at its first sign of life and then once a minute;
-* at WARNING each kind of trouble with the service once a minute, with the number of times that it was met since.
+* at INFO how far it is, once it has something to do and then once a minute;
+* at WARNING each kind of trouble with the service once a minute, with the number of times it occurred since.
 
-Nothing of a document and no token is in these lines: they hold counts and the service's own words.
+These lines hold counts and the service's messages, never a part of a document or a token.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 LOGGER = logging.getLogger("kimi_beam")
 EVERY = 60.0
-"""Seconds between two lines of progress, and between two lines of one kind of trouble."""
+"""Seconds between two lines of progress, and between two lines about the same kind of trouble."""
 _LONGEST = 300
-"""Characters of the service's words in a line."""
+"""The most characters of the service's message in a line."""
 
 RequestKind = Literal["submit", "poll", "request"]
-"""What was sent: a batch, a question for its answers, or a synchronous request."""
+"""What was sent: a batch, a poll of its job, or a synchronous request."""
 
-_FOLLOWS = {
+_CONSEQUENCES = {
     Remedy.WAIT: "the service says to come back later: it is asked more slowly, and no document is lost",
     Remedy.RETRY: "the service has trouble of its own: the {kind} is repeated later",
     Remedy.TIMEOUT: "no answer in time: the {kind} is repeated where that is allowed, and may be paid for twice",
@@ -45,7 +45,7 @@ _FOLLOWS = {
     Remedy.NEVER: "a {kind} is refused for good: a batch is cut in two until what is wrong stands alone",
     Remedy.ACCOUNT: "the token, account or model is turned away",
 }
-_DOUBTFUL = "a {kind} ended without a word: it may have been paid for, and is repeated once where that is allowed"
+_UNKNOWN = "a {kind} ended without a word: it may have been paid for, and is repeated once where that is allowed"
 _UNREACHABLE = "the service cannot be reached: it is tried again until the deadline"
 _GONE = "the service does not know a job any more: it is submitted once more if that is so at the next poll too"
 _FAILED = "the service says that a job failed: its documents become dead letters"
@@ -54,11 +54,11 @@ _NO_EVENTS = "events cannot be pulled: jobs are polled meanwhile"
 
 
 class Reports:
-    """Logs what one process does, each kind of thing once in a while. Safe to use from several threads.
+    """Logs what one process does, at most one line of a kind a minute. Safe to use from several threads.
 
     Args:
-        counts: What the process is doing.
-        clock: Seconds of a clock that only goes forward.
+        counts: The counts of the process.
+        clock: Gives the seconds of a clock that only goes forward.
     """
 
     def __init__(self, counts: Progress = PROGRESS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,10 +67,11 @@ class Reports:
         self._silent = 0
         self._next: dict[str, float] = {}
         """When each kind of line may be logged again."""
-        self._unsaid: Counter[str] = Counter()
+        self._suppressed: Counter[str] = Counter()
+        """How often each kind of trouble has occurred since its last line."""
 
     def progress(self) -> None:
-        """Logs how far this process is, where a minute has passed since the last time."""
+        """Logs how far this process is, if the last such line is a minute old."""
         if self._clock() < self._next.get("", 0.0) or not self._is_due(""):
             return
         now = self._counts.snapshot()
@@ -85,17 +86,17 @@ class Reports:
         )
 
     def log_trouble(self, kind: RequestKind, result: T) -> T:
-        """Logs the trouble that a reply tells of, if it does, and hands the result on.
+        """Logs the trouble with the service that a reply shows, if it shows any.
 
         Args:
             kind: What was sent.
-            result: What the reply was decoded to.
+            result: The decoded reply, which is returned as it is.
         """
         if isinstance(result, Refused):
             remedy = result.error.remedy
-            self._trouble(f"{kind} {remedy.name}", _FOLLOWS[remedy].format(kind=kind), str(result.error))
+            self._trouble(f"{kind} {remedy.name}", _CONSEQUENCES[remedy].format(kind=kind), str(result.error))
         elif isinstance(result, Unknown):
-            self._trouble(f"{kind} unknown", _DOUBTFUL.format(kind=kind), result.message)
+            self._trouble(f"{kind} unknown", _UNKNOWN.format(kind=kind), result.message)
         elif isinstance(result, Unsent):
             self._trouble("unsent", _UNREACHABLE, result.message)
         elif isinstance(result, Gone):
@@ -104,8 +105,9 @@ class Reports:
             self._trouble("failed", _FAILED, result.message)
         elif isinstance(result, Trouble):
             remedy = result.error.remedy if result.error is not None else Remedy.RETRY
-            follows = _FOLLOWS[remedy].format(kind=kind) if remedy in (Remedy.WAIT, Remedy.ACCOUNT) else _UNREAD
-            self._trouble(f"{kind} {remedy.name}", follows, result.message)
+            says_more = remedy in (Remedy.WAIT, Remedy.ACCOUNT)
+            consequence = _CONSEQUENCES[remedy].format(kind=kind) if says_more else _UNREAD
+            self._trouble(f"{kind} {remedy.name}", consequence, result.message)
         return result
 
     def no_events(self, message: str) -> None:
@@ -114,7 +116,7 @@ class Reports:
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """Logs nothing meanwhile: the command line says the same itself."""
+        """Logs nothing inside the ``with``, as the command line prints the same lines itself."""
         with self._lock:
             self._silent += 1
         try:
@@ -123,12 +125,12 @@ class Reports:
             with self._lock:
                 self._silent -= 1
 
-    def _trouble(self, kind: str, follows: str, message: str) -> None:
+    def _trouble(self, kind: str, consequence: str, message: str) -> None:
         if not self._is_due(kind):
             return
-        more = self._unsaid.pop(kind, 0)
-        since = f" ({more} more of this kind since it was last told)" if more else ""
-        LOGGER.warning("%s%s: %s", follows, since, one_line(message))
+        more = self._suppressed.pop(kind, 0)
+        since = f" ({more} more of this kind since the last line)" if more else ""
+        LOGGER.warning("%s%s: %s", consequence, since, one_line(message))
 
     def _is_due(self, kind: str) -> bool:
         with self._lock:
@@ -137,16 +139,16 @@ class Reports:
                 return False
             if now < self._next.get(kind, now):
                 if kind:
-                    self._unsaid[kind] += 1
+                    self._suppressed[kind] += 1
                 return False
             self._next[kind] = now + EVERY
             return True
 
 
 def one_line(message: str) -> str:
-    """The service's words as one line of characters that can be printed, so that they cannot steer a terminal."""
+    """A message of the service as one line of printable characters, so that it cannot control a terminal."""
     return printable(" ".join(message.split()))[:_LONGEST]
 
 
 REPORTS = Reports()
-"""Those of this process."""
+"""The `Reports` of this process."""

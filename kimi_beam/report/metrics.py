@@ -1,11 +1,11 @@
-"""The name of every counter, once. All are Beam counters of the namespace ``kimi_beam``."""
+"""The names of the metrics: Beam counters of the namespace ``kimi_beam``."""
 
 from __future__ import annotations
 
 NAMESPACE = "kimi_beam"
 
 DOCUMENTS = "documents"
-"""Documents that came in. Those that neither `EXTRACTIONS` nor `DEAD_LETTERS` counts are in flight."""
+"""Documents that `Extract` has read. Those that neither `EXTRACTIONS` nor `DEAD_LETTERS` counts are in flight."""
 EXTRACTIONS = "extractions"
 """Documents that became rows."""
 DEAD_LETTERS = "dead_letters"
@@ -15,7 +15,7 @@ BATCHES = "batches"
 SUBMITS = "submits"
 """Submits sent, repetitions included."""
 UNKNOWN_SUBMITS = "unknown_submits"
-"""Submits that ended without a word: they may have been paid for."""
+"""Submits that ended without a reply: they may have been paid for."""
 REQUESTS = "requests"
 """Synchronous requests sent, repetitions included."""
 FALLBACKS = "fallbacks"
@@ -23,32 +23,33 @@ FALLBACKS = "fallbacks"
 POLLS = "polls"
 """Polls sent."""
 EVENT_PULLS = "event_pulls"
-"""Requests for events that tell which jobs have ended."""
+"""Requests that pull events, which tell of jobs that have ended."""
 DELAYS = "delays"
-"""Times the service said to come back later (429, 3040)."""
+"""How often the service said to come back later (429, 3040)."""
 RESUBMITS = "resubmits"
-"""Submits and synchronous requests that were taken, or may have been, although an earlier one of the same documents had
-been or may have been: it ended without a word, or its job was lost by the service (5504) or not done in time."""
+"""Submits and synchronous requests that repeat an earlier one, where the service has accepted both or may have: the
+earlier one ended without a reply, or its job was lost by the service (5504) or had not ended by its deadline."""
 MAYBE_PAID_TWICE = "documents_maybe_paid_twice"
-"""The documents of `RESUBMITS`. Nobody outside the service knows which of them were billed twice."""
+"""The documents of `RESUBMITS`. Only the service knows which of them were billed twice."""
 RECALLED = "recalled"
 """Documents whose answer was in the journal: nothing was paid for them again."""
 ADOPTED = "adopted"
-"""Jobs that an earlier run or worker had submitted, polled instead of submitted again."""
+"""Jobs that an earlier run or worker had submitted, and that were polled instead of submitted again."""
 SPLITS = "splits"
 """Batches cut in two because the service refused them whole."""
 SURPLUS_ITEMS = "surplus_items"
-"""Items of a finished job that answered nothing that was asked: strangers and doubles."""
+"""Items of a finished job that belong to no document of it, or to one that has an item already."""
 MISMATCHED_ITEMS = "mismatched_items"
-"""Items of a finished job with the reference of one document and the number of another."""
+"""Items of a finished job whose reference names one document and whose index names another."""
 ACCOUNT_TROUBLE = "account_trouble"
-"""Times an unbounded pipeline was held because token, account or model were turned away."""
+"""How often an unbounded pipeline paused because token, account or model were turned away."""
 NULLS_AS_ABSENT = "nulls_as_absent"
-"""Nulls in answers that were taken as absent: what is sent asks for null where an optional property has no value."""
+"""Nulls in answers that were read as absent: the schema that is sent asks for null if an optional property has no
+value."""
 ROWS_WITH_UNNAMED_KEYS = "rows_with_unnamed_keys"
-"""Rows whose answer has a key that the schema allows but does not name: it stands in ``_additional``."""
+"""Rows whose answer has keys that the schema allows but does not name; they are in the column ``_additional``."""
 
-ALL = (
+ALL = (  # in the order in which a table of them reads best
     DOCUMENTS,
     EXTRACTIONS,
     DEAD_LETTERS,

@@ -1,4 +1,4 @@
-"""What the user of a run should hear of once, while it goes on: by `logging`, and on the command line's screen."""
+"""Notices: warnings that the user of a run sees once, in the log and on the command line's screen."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from kimi_beam.report.progress import PROGRESS
 logger = logging.getLogger("kimi_beam")
 
 _lock = threading.Lock()
-_said: set[str] = set()
-_MOST = 1_000
-"""Notices that a process remembers: of more, none is said."""
+_warned: set[str] = set()
+"""The subjects that this process has warned of."""
+_MAX_SUBJECTS = 1_000
+"""How many subjects a process remembers. It does not warn of any further one, lest warnings fill a log."""
 
 
 def warn_once(subject: str, message: str) -> None:
-    """Warns of something, unless this process has warned of the same subject since `forget_notices`.
+    """Logs a warning and shows it on the screen, once for each subject.
 
     Args:
-        subject: What it is about.
-        message: One line for a person.
+        subject: Names the thing to warn of. A second warning of the same subject is dropped until `forget_notices`.
+        message: The warning, in one line.
     """
     with _lock:
-        if subject in _said or len(_said) >= _MOST:
+        if subject in _warned or len(_warned) >= _MAX_SUBJECTS:
             return
-        _said.add(subject)
+        _warned.add(subject)
     logger.warning("%s", message)
-    PROGRESS.notice(f"warning: {message}")
+    PROGRESS.add_notice(f"warning: {message}")
 
 
 def forget_notices() -> None:
-    """The next pipeline of this process warns anew."""
+    """Lets the next pipeline of this process warn of every subject again."""
     with _lock:
-        _said.clear()
+        _warned.clear()

@@ -1,7 +1,7 @@
-"""How the documents of one `Extract` have fared in this process so far, and whether it is worth while to send more.
+"""The outcomes of one `Extract` in this process so far, which decide whether sending more documents is worthwhile.
 
-Two things can be seen after a few documents, before the others are paid for: that most of them fail, and that the
-service cannot meet the schema in some way of asking for it (5024).
+Two things show after a few documents, before the others are paid for: that most documents fail, and that the service
+cannot meet the schema (5024) in some form, which is a way of asking for JSON.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from kimi_beam.service.per_process import PerProcess
 from kimi_beam.types import Failure
 
 FIRST = 200
-"""Documents that have to be settled before a share of them says anything."""
+"""How many documents have to be settled before their share of failures is compared with a bound."""
 
 IN_A_ROW = 2
-"""Documents that JSON mode could not be met for, and none that it was met for, before others are asked in that way."""
+"""After so many documents for which a form could not be met, and none for which it was, no more are asked in that
+form."""
 
 _UNSENT = frozenset({"stopped", "quota_exhausted"})
+"""Codes of documents that were not sent, so that they say nothing about how sent ones fare."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopAfter:
-    """When a run gives up sending documents, because too many of those that were sent have failed.
+    """How many documents have to fail before a run sends no more.
 
     Attributes:
-        number: So many documents that failed; or, with `is_share`, so many of a hundred.
-        is_share: Whether `number` is a share of the documents that are settled, of the first 200 or more.
+        number: The number of failed documents, or, with `is_share`, their percentage.
+        is_share: Whether `number` is a percentage of the settled documents. It is checked once 200 are settled.
 
     Raises:
         ConfigError: The number is not positive, or a share above 100.
@@ -48,10 +50,10 @@ class StopAfter:
 
     @classmethod
     def of(cls, bound: int | str | StopAfter) -> StopAfter:
-        """The bound as a user writes it: 200, or ``"50%"``.
+        """Reads the bound as a user writes it: 200, or ``"50%"``.
 
         Raises:
-            ConfigError: It is neither.
+            ConfigError: It is neither a number nor a percentage.
         """
         if isinstance(bound, StopAfter):
             return bound
@@ -63,15 +65,15 @@ class StopAfter:
 
     @property
     def first(self) -> int:
-        """Documents that have to be settled before the bound can be reached."""
+        """How many documents have to be settled before the bound can be reached."""
         return FIRST if self.is_share else math.ceil(self.number)
 
     def is_reached(self, failed: int, settled: int) -> bool:
-        """Whether enough has failed.
+        """Whether so many documents have failed that no more are sent.
 
         Args:
-            failed: Documents that were sent and are dead letters.
-            settled: Documents that were sent and have left, those among them.
+            failed: Documents that were sent and became dead letters.
+            settled: Documents that were sent and became rows or dead letters.
         """
         if self.is_share:
             return settled >= FIRST and failed * 100 >= self.number * settled
@@ -80,10 +82,10 @@ class StopAfter:
 
 @dataclass
 class Outcomes:
-    """What a process has seen of one `Extract`. Safe to use from several threads.
+    """The outcomes of one `Extract` in one process. Safe to use from several threads.
 
     Attributes:
-        stop_after: When no more is sent; None: never.
+        stop_after: How many documents have to fail before no more are sent. None: sending never stops.
         trials: The batches that try a form which has not worked yet.
     """
 
@@ -96,25 +98,30 @@ class Outcomes:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: Failure | None = None
 
-    def settled(self, good: int, failures: Iterable[Failure]) -> None:
-        """Counts documents that have left: rows, and those that failed once they had been sent."""
+    def count_settled(self, rows: int, failures: Iterable[Failure]) -> None:
+        """Counts documents that are settled.
+
+        Args:
+            rows: How many became rows.
+            failures: The failures of those that became dead letters. Documents that were never sent are not counted.
+        """
         sent = sum(one.stage not in ("read", "prompt") and one.code not in _UNSENT for one in failures)
         with self._lock:
-            self._settled += good + sent
+            self._settled += rows + sent
             self._failed += sent
             if self._stopped or self.stop_after is None:
                 return
             if self.stop_after.is_reached(self._failed, self._settled):
-                told = f"not sent: {self._failed} of the first {self._settled} documents failed (--stop-after)"
-                self._stopped = Failure("submit", "stopped", told, retryable=True)
+                message = f"not sent: {self._failed} of the first {self._settled} documents failed (--stop-after)"
+                self._stopped = Failure("submit", "stopped", message, retryable=True)
 
     @property
     def stopped(self) -> Failure | None:
-        """What is not sent any more is given up with; None while documents are sent."""
+        """The failure of documents that are no longer sent; None while sending goes on."""
         return self._stopped
 
-    def are_enough(self, in_flight: int) -> bool:
-        """Whether no more documents should be sent until it is known how the first ones have fared.
+    def waits_for_first(self, in_flight: int) -> bool:
+        """Whether no more documents are sent until it is known whether the first ones fail.
 
         Args:
             in_flight: Documents that are sent, or about to be, and not settled.
@@ -127,41 +134,45 @@ class Outcomes:
         """Counts documents by whether JSON mode could be met when they were asked for.
 
         Args:
-            form: Which way of asking (`Prompt.forms`).
-            met: Documents that got an answer.
-            unmet: Documents that got 5024.
+            form: The form's index in `Prompt.forms`.
+            met: How many documents got an answer.
+            unmet: How many documents got 5024.
         """
         with self._lock:
             self._met[form] += met
             self._unmet[form] += unmet
 
     def ended_without_verdict(self, form: int) -> None:
-        """A batch has ended, and none of its documents shows whether JSON mode can be met in this form."""
+        """Records that a batch has ended and none of its documents shows whether JSON mode can be met in this form."""
         if self.is_on_trial(form):
             self.trials.ended_without_verdict(form)
 
     @property
     def has_unmet(self) -> bool:
-        """Whether there was any document that JSON mode could not be met for."""
+        """Whether JSON mode could not be met for some document, in any form."""
         return any(self._unmet.values())
 
     def is_on_trial(self, form: int) -> bool:
-        """Whether a form has met no document yet and there is reason to doubt it.
+        """Whether a form has not worked for any document yet, and there is a reason to doubt that it will.
 
-        The first form is assumed to work until a document has got 5024 in it; a later one is only used because an
-        earlier one failed, so it has to show first that it works.
+        The first form is assumed to work until a document gets 5024 in it. A later form is used only because an earlier
+        one failed, so it has to show first that it works.
         """
         return not self._met[form] and (form > 0 or self._unmet[form] > 0)
 
     def first_form(self, forms: int) -> int:
-        """The first way of asking that is not known to fail for every document; `forms` where each of them is."""
+        """The index of the first form that is not known to fail for every document.
+
+        Args:
+            forms: How many forms there are (`Prompt.forms`). It is returned if every form is known to fail.
+        """
         return next((form for form in range(forms) if not self._is_refused(form)), forms)
 
     def check_forms(self, forms: int) -> None:
-        """Ends the run where no way of asking is left.
+        """Ends the run if every form is known to fail.
 
         Raises:
-            UnmetSchemaError: Each of them failed for every document that it was tried with.
+            UnmetSchemaError: Each form failed for every document that it was tried with.
         """
         if self.first_form(forms) == forms:
             raise UnmetSchemaError(NO_FORM)
@@ -175,17 +186,17 @@ NO_FORM = (
     "sent; simplify the schema (kimi-beam schema show --sent), or name another way by --structured-output"
 )
 
-UNMET = Failure("infer", "json_mode_unmet", f"not sent: {NO_FORM}", retryable=True)
-"""What a stream gives up documents with that need not be sent for that."""
+NO_FORM_FAILURE = Failure("infer", "json_mode_unmet", f"not sent: {NO_FORM}", retryable=True)
+"""The failure of a stream's documents that are not sent because every form is known to fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Names the outcomes of one `Extract` on whatever worker.
+    """Finds the `Outcomes` of one `Extract` on each worker: it travels with the pipeline, they do not.
 
     Attributes:
-        stop_after: When no more is sent; None: never.
-        name: No other's.
+        stop_after: How many documents have to fail before no more are sent. None: sending never stops.
+        name: Identifies the `Extract`; different for each.
     """
 
     stop_after: StopAfter | None = None
@@ -193,7 +204,7 @@ class Watch:
 
     @property
     def outcomes(self) -> Outcomes:
-        """Those of this process."""
+        """The outcomes in this process."""
         return _outcomes.get(self.name, lambda: Outcomes(self.stop_after))
 
 

@@ -1,7 +1,7 @@
-"""What this process is doing right now, for a person who waits: a mirror of a few counters, without Beam.
+"""The progress of this process: a few counts that can be read while a run goes on.
 
-Beam's metrics can be asked for only when a run is over. The command line prints from here while an in-process runner
-works, and says on Ctrl-C how many batches are in flight.
+Beam's metrics can be read only when a run is over. The command line prints these counts while an in-process runner
+works, and on Ctrl-C says how many batches are in flight.
 """
 
 from __future__ import annotations
@@ -11,42 +11,53 @@ from collections.abc import Mapping
 
 
 class Progress:
-    """Counts of this process. Safe to change from several threads."""
+    """Counts of one process. Safe to use from several threads.
+
+    Attributes:
+        documents: Documents that were read.
+        settled: Documents that became rows or dead letters.
+        trouble: What went wrong last with a job or request that is still open, in one line; empty if nothing did.
+        unit: What `in_flight` counts: ``batch`` or ``request``.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.documents = 0
         self.settled = 0
         self.trouble = ""
-        """What went wrong last with a job that is still open; empty where nothing does."""
         self._notices: list[str] = []
         self.unit = "batch"
-        """What is in flight."""
         self._in_flight: dict[object, int] = {}
 
-    def read(self, documents: int) -> None:
-        """Counts documents that came in."""
+    def count_read(self, documents: int) -> None:
+        """Counts documents that were read."""
         with self._lock:
             self.documents += documents
 
-    def settle(self, documents: int) -> None:
-        """Counts documents that left."""
+    def count_settled(self, documents: int) -> None:
+        """Counts documents that became rows or dead letters."""
         with self._lock:
             self.settled += documents
 
-    def notice(self, line: str) -> None:
-        """Has a line said once to the person who waits."""
+    def add_notice(self, line: str) -> None:
+        """Adds a line for the command line to print once."""
         with self._lock:
             self._notices.append(line)
 
     def take_notices(self) -> list[str]:
-        """The lines that have not been said yet."""
+        """Returns and removes the lines that were not printed yet."""
         with self._lock:
             found, self._notices = self._notices, []
         return found
 
     def set_in_flight(self, owner: object, count: int, unit: str = "batch") -> None:
-        """States how much an owner, a shard or a bundle, has in flight."""
+        """Sets how much a part of the work has in flight.
+
+        Args:
+            owner: Identifies the part, such as a shard or a bundle.
+            count: How many batches or requests it has in flight now.
+            unit: Whether they are of the queue, ``batch``, or synchronous, ``request``.
+        """
         with self._lock:
             self._in_flight[owner] = count
             self.unit = unit
@@ -55,7 +66,7 @@ class Progress:
 
     @property
     def in_flight(self) -> int:
-        """Batches, or requests, that are sent and not answered."""
+        """How many batches or requests are sent and not answered."""
         with self._lock:
             return sum(self._in_flight.values())
 
@@ -65,4 +76,4 @@ class Progress:
 
 
 PROGRESS = Progress()
-"""The one of this process."""
+"""The progress of this process."""

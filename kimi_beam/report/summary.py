@@ -1,4 +1,7 @@
-"""What a run came to: counts and tokens that add up, from a file, a worker or a whole run alike."""
+"""The summary of a run, ``summary.json``: counts of documents, tokens and their cost.
+
+Summaries add up: those of files or workers make that of the run.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from kimi_beam.service.prices import Price, bill
 from kimi_beam.types import Usage
 
 FILE_NAME = "summary.json"
+"""The file's name in the output directory."""
 COUNTERS = (
     "batches",
     "submits",
@@ -25,19 +29,19 @@ COUNTERS = (
     "mismatched_items",
     "rows_with_unnamed_keys",
 )
-"""Keys of ``summary.json`` that come from the runner's metrics: null where it has none."""
+"""Keys of ``summary.json`` that are the runner's metrics; null if the runner has no metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts of documents that left, and their tokens. A monoid: `Summary()` is its zero, ``+`` adds.
+    """Counts of settled documents and their tokens. `Summary()` is zero, and ``+`` adds two.
 
     Attributes:
         extractions: Documents that became rows.
         dead_letters: Documents that became dead letters, by code.
-        usage: Tokens of both.
-        came_in: Of a stream, documents that came in, where that is written down.
-        answered_by: The rows by the model that the service says answered; an empty name where it did not say.
+        usage: The tokens of all of them.
+        came_in: Documents that a stream has read, if the stream records that; else 0.
+        answered_by: How many rows each model answered, by the name that the service gave; empty if it gave none.
     """
 
     extractions: int = 0
@@ -63,7 +67,7 @@ class Summary:
 
     @property
     def documents(self) -> int:
-        """Documents that left."""
+        """Documents that became rows or dead letters."""
         return self.extractions + self.failed
 
 
@@ -71,15 +75,15 @@ def _added(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]
     return {name: some.get(name, 0) + others.get(name, 0) for name in sorted(some.keys() | others.keys())}
 
 
-_MOST_MODELS = 50
-"""Names of models in a summary: a service may say another with each answer."""
+_MAX_MODELS = 50
+"""How many models a summary names: a service might give another name with each answer."""
 
 
 def _by_model(answered_by: Mapping[str, int]) -> dict[str, int]:
-    """The counts as ``summary.json`` has them: the most frequent first, the rest in one."""
+    """The counts as they stand in ``summary.json``: the most frequent models first, the rest as one count."""
     counts = sorted(answered_by.items(), key=lambda pair: (-pair[1], pair[0]))
-    named = {name or "not stated": count for name, count in counts[:_MOST_MODELS]}
-    rest = sum(count for _, count in counts[_MOST_MODELS:])
+    named = {name or "not stated": count for name, count in counts[:_MAX_MODELS]}
+    rest = sum(count for _, count in counts[_MAX_MODELS:])
     return {**named, **({"others": rest} if rest else {})}
 
 
@@ -97,14 +101,15 @@ def to_json(
     """The text of ``summary.json``.
 
     Args:
-        summary: The run's.
+        summary: The counts of the run.
         model: The model that was asked.
         schema_hash: `OutputSchema.hash`.
-        measured: Counters by name, ``wall_s``, and where the ``journal`` is; what is missing is null.
-        price: Takes the place of the model's own.
-        run: Which run it is, so that it knows its own result again.
-        left: Of a run over dead letters, by code: those that were not run again. None: it was no such run.
-        emulated: Whether it is known that the emulator answered. It is so too where a model that answered says it.
+        measured: The counters by name, the seconds ``wall_s``, and the path ``journal``. Keys that are missing become
+            null.
+        price: A price to use instead of the model's listed one; None: the listed one.
+        run: The run's id, by which a run that is started again recognises its own output.
+        left: For a redrive: how many dead letters were not run again, by code. None for any other run.
+        emulated: Whether the emulator is known to have answered. It counts as known too if a model's name says so.
     """
     emulated = emulated or any(map(is_stand_in, summary.answered_by))
     billed = bill(model, summary.usage, price)
@@ -120,7 +125,7 @@ def to_json(
             "cached_tokens": usage.cached_tokens,
             "completion_tokens": usage.completion_tokens,
         },
-        # A stand-in is not paid. What the model that was asked would have cost stands apart, lest it be added up.
+        # The emulator costs nothing. What the real model would have cost has a key of its own, lest it be added up.
         "emulated": emulated,
         "cost_usd": 0.0 if emulated else billed and billed.cost,
         "cache_saved_usd": 0.0 if emulated else billed and billed.cache_saved,

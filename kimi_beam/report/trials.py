@@ -1,8 +1,9 @@
-"""Which batches may try a way of asking that has not worked yet: one at first, while the others wait for its outcome.
+"""Trials of a form that has not worked yet: one batch tries it, while the others wait for its outcome.
 
-Without it, all batches that JSON mode could not be met for (5024) would go on to the next form at once, and to the one
-after it: each document would be paid for in each form. What is known here is a process's own and is lost with it. That
-costs one more trial; it holds nobody up for ever, because a shard that is not heard of loses its claim after a while.
+Without this, all batches for which JSON mode could not be met (5024) would go on to the next form together, and then
+to the one after it, so that each document would be paid for in each form. Every process has its own trials and loses
+them when it ends, which costs one more trial. No shard waits for ever, because a claim that is not renewed ends after
+a while.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 LEASE = 300.0
-"""Seconds after which a shard that has not been heard of no longer counts: it has moved to another worker, or ended.
-Longer than a firing takes, those of the shards that share its thread included."""
+"""Seconds after which a claim ends that was not renewed: its shard has moved to another worker, or ended. It is longer
+than a turn of the shard takes together with the turns of all shards on the same thread."""
 
 _MOST_DOUBLINGS = 16
+"""How often the number of batches that may try a form is doubled, at most."""
 
 
 class Trials:
@@ -24,41 +26,44 @@ class Trials:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[int, dict[str, tuple[int, float]]] = {}
-        """By form and shard: how many batches it has in flight, and until when that is believed."""
+        """By form and shard: how many batches the shard has in flight, and when the claim ends, in Unix seconds."""
         self._without_verdict: Counter[int] = Counter()
 
-    def room(self, form: int, shard: str, now: float) -> int:
-        """How many batches a shard may have in flight in a form, those that it has already among them.
+    def allowed(self, form: int, shard: str, now: float) -> int:
+        """How many batches a shard may have in flight in a form, including those that it has already.
 
         Args:
-            form: Which form.
-            shard: Whose own claim does not count.
+            form: The form's index in `Prompt.forms`.
+            shard: The shard's key. Its own claim is not subtracted.
             now: Unix seconds.
         """
         with self._lock:
-            return self._room(form, shard, now)
+            return self._allowed(form, shard, now)
 
     def claim(self, form: int, shard: str, count: int, now: float) -> bool:
         """Claims a form for the batches of a shard, if they may all be in flight.
 
         Args:
-            form: Which form.
-            shard: Whose batches they are.
-            count: How many the shard would then have in flight, those that it has already among them.
+            form: The form's index in `Prompt.forms`.
+            shard: The key of the shard that wants to send them.
+            count: How many batches the shard would then have in flight, including those that it has already.
             now: Unix seconds.
+
+        Returns:
+            Whether they may; if not, nothing is claimed.
         """
         with self._lock:
-            if count > self._room(form, shard, now):
+            if count > self._allowed(form, shard, now):
                 return False
             self._claims.setdefault(form, {})[shard] = count, now + LEASE
             return True
 
     def has_claims(self, shard: str) -> bool:
-        """Whether a shard has to say from time to time what it has in flight."""
+        """Whether a shard has claims, so that it has to call `renew` at each of its turns."""
         return any(shard in claims for claims in self._claims.values())
 
     def renew(self, shard: str, counts: Mapping[int, int], now: float) -> None:
-        """Takes note of what a shard has in flight now, by form; what it claimed and has no more is free again."""
+        """Renews a shard's claims for what it has in flight now, by form, and ends its claims of other forms."""
         with self._lock:
             for form, claims in self._claims.items():
                 if count := counts.get(form, 0):
@@ -67,27 +72,29 @@ class Trials:
                     claims.pop(shard, None)
 
     def ended_without_verdict(self, form: int) -> None:
-        """A batch has ended and nobody knows whether the form works: its job failed, or each item did, in other words.
+        """Records that a batch has ended without showing whether the form works: its job failed, or each of its items.
 
-        Twice as many may try it from then on, so that a row of lost jobs does not put the others off one by one.
+        From then on twice as many batches may try the form, so that a series of lost jobs does not delay the others one
+        by one.
         """
         with self._lock:
             self._without_verdict[form] = min(self._without_verdict[form] + 1, _MOST_DOUBLINGS)
 
-    def _room(self, form: int, shard: str, now: float) -> int:
+    def _allowed(self, form: int, shard: str, now: float) -> int:
         claims = self._claims.get(form, {})
         others = sum(count for name, (count, until) in claims.items() if name != shard and until > now)
         return max(0, (1 << self._without_verdict[form]) - others)
 
 
-class Turn:
-    """Which forms one shard may go on in during one firing.
+class FormClaims:
+    """Decides for one shard, during one of its turns, in which forms it may send batches.
 
     Args:
-        trials: Of the process.
-        is_on_trial: Whether a form has not worked yet, so that only a few batches may try it.
+        trials: The trials of the process.
+        is_on_trial: Says of a form whether it has not worked yet, so that only a few batches may try it.
         shard: The shard's key.
-        counts: Called, once at most, for what the shard has in flight, by form: it reads the batches.
+        counts: Gives how many batches the shard has in flight, by form. It is called at most once, and only if a form
+            is on trial, because it has to read the batches.
         now: Unix seconds.
     """
 
@@ -105,16 +112,16 @@ class Turn:
         self._closed: set[int] = set()
 
     def is_closed(self, form: int) -> bool:
-        """Whether no more batches of this form may be sent before it is known whether it works."""
+        """Whether this shard may send no more batches in this form before it is known whether the form works."""
         if form in self._closed:
             return True
-        if not self._is_on_trial(form) or self._in_flight[form] < self._trials.room(form, self._shard, self._now):
+        if not self._is_on_trial(form) or self._in_flight[form] < self._trials.allowed(form, self._shard, self._now):
             return False
         self._closed.add(form)
         return True
 
-    def take(self, form: int) -> bool:
-        """Whether one more batch of this form may be sent; it then counts as sent."""
+    def claim(self, form: int) -> bool:
+        """Claims the form for one more batch. Returns whether the batch may be sent; it then counts as in flight."""
         if not self._is_on_trial(form):
             return True
         if self._trials.claim(form, self._shard, self._in_flight[form] + 1, self._now):

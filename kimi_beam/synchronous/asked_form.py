@@ -115,7 +115,7 @@ class AskedForm:
         self.form = form
         told = f"{self.server} refuses {before} ({self._refusal}): it is asked by {now} from now on"
         _LOG.warning("%s", told)
-        PROGRESS.notice(f"{told}; --structured-output chooses how")
+        PROGRESS.add_notice(f"{told}; --structured-output chooses how")
 
 
 _forms = PerProcess[AskedForm]()

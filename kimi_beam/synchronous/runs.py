@@ -20,7 +20,7 @@ from kimi_beam.network import event_loop
 from kimi_beam.network.client import Client
 from kimi_beam.report import metrics
 from kimi_beam.report.logging_reports import REPORTS
-from kimi_beam.report.outcomes import UNMET, Outcomes
+from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service import clock
@@ -272,7 +272,7 @@ class Runs:
                 return self._outcomes.stopped
             if self._outcomes.first_form(len(self._prompt.forms)) == len(self._prompt.forms):
                 if not self._halts:
-                    return UNMET
+                    return NO_FORM_FAILURE
                 self._is_unmet = True
                 raise _Stopped
             if turn.done():

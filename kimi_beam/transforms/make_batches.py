@@ -122,7 +122,7 @@ class MakeBatches(beam.DoFn):
         self._held = 0
 
     def _batch(self, shard: str, rows: Sequence[Row]) -> tuple[str, bytes]:
-        PROGRESS.read(len(rows))
+        PROGRESS.count_read(len(rows))
         REPORTS.progress()
         self._documents.inc(len(rows))
         return shard, batches.encode_rows(rows)

@@ -44,7 +44,9 @@ class Settle(beam.DoFn):
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
-        self._watch.outcomes.settled(len(settled.reply_indices), [letter.failure for letter in settled.dead_letters])
+        self._watch.outcomes.count_settled(
+            len(settled.reply_indices), [letter.failure for letter in settled.dead_letters]
+        )
         if not self._settings.record_batches:
             yield from extractions(settled, self._asked)
         elif settled.reply_indices:
@@ -65,7 +67,7 @@ class Settle(beam.DoFn):
         if self._counts:
             self._left += len(settled.reply_indices) + len(settled.dead_letters)
             self._digests += sum(_digests(settled))
-        PROGRESS.settle(len(element))
+        PROGRESS.count_settled(len(element))
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._counts and self._left:

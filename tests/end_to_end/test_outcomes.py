@@ -25,22 +25,22 @@ _SENSELESS = [(0, False), (-1, False), (0, True), (101, True), (float("nan"), Tr
 
 def test_so_many_failed_documents_are_enough() -> None:
     outcomes = Outcomes(StopAfter(5))
-    outcomes.settled(1_000, [BAD] * 4 + [UNREAD] * 50 + [UNSENT] * 50)
+    outcomes.count_settled(1_000, [BAD] * 4 + [UNREAD] * 50 + [UNSENT] * 50)
     assert outcomes.stopped is None, "what was never sent says nothing of what is sent"
-    outcomes.settled(0, [BAD])
+    outcomes.count_settled(0, [BAD])
     assert outcomes.stopped is not None
     assert (outcomes.stopped.code, outcomes.stopped.retryable) == ("stopped", True)
     assert "5 of the first 1005 documents failed" in outcomes.stopped.message
-    outcomes.settled(10_000, [])
+    outcomes.count_settled(10_000, [])
     assert outcomes.stopped is not None, "what was in flight does not begin it again"
 
 
 def test_a_share_is_one_of_the_first_two_hundred_or_more() -> None:
     outcomes = Outcomes(StopAfter(50, is_share=True))
-    outcomes.settled(0, [BAD] * (FIRST // 2 - 1))
-    outcomes.settled(FIRST // 2, [])
+    outcomes.count_settled(0, [BAD] * (FIRST // 2 - 1))
+    outcomes.count_settled(FIRST // 2, [])
     assert outcomes.stopped is None
-    outcomes.settled(0, [BAD])
+    outcomes.count_settled(0, [BAD])
     assert outcomes.stopped is not None
     assert Outcomes().stopped is None
 
@@ -187,13 +187,13 @@ def test_documents_that_do_not_fail_go_on_all_at_once_after_the_first_ones(tmp_p
 
 def test_enough_is_in_flight_until_the_first_are_settled() -> None:
     outcomes = Outcomes(StopAfter(5))
-    assert [outcomes.are_enough(count) for count in (0, 4, 5, 500)] == [False, False, True, True]
-    outcomes.settled(2, [])
-    assert [outcomes.are_enough(count) for count in (2, 3)] == [False, True]
-    outcomes.settled(2, [BAD])
-    assert not outcomes.are_enough(500), "five are known"
-    assert not Outcomes().are_enough(500), "no bound was named"
-    assert Outcomes(StopAfter(50, is_share=True)).are_enough(FIRST)
+    assert [outcomes.waits_for_first(count) for count in (0, 4, 5, 500)] == [False, False, True, True]
+    outcomes.count_settled(2, [])
+    assert [outcomes.waits_for_first(count) for count in (2, 3)] == [False, True]
+    outcomes.count_settled(2, [BAD])
+    assert not outcomes.waits_for_first(500), "five are known"
+    assert not Outcomes().waits_for_first(500), "no bound was named"
+    assert Outcomes(StopAfter(50, is_share=True)).waits_for_first(FIRST)
 
 
 def test_the_command_stops_with_code_3_and_says_how_to_go_on(

@@ -76,7 +76,7 @@ def test_a_form_on_trial_is_tried_by_more_once_a_batch_that_was_sent_shows_nothi
 ) -> None:
     turn, job = with_job(shop, "a", form=1, attempts=attempts)
     list(ended(turn, job).carry_out(GiveUp(job, REFUSED)))
-    assert shop.outcomes.trials.room(1, "0", shop.now) == (2 if doubled else 1)
+    assert shop.outcomes.trials.allowed(1, "0", shop.now) == (2 if doubled else 1)
 
 
 def test_a_batch_that_json_mode_could_not_be_met_for_waits_for_its_next_form(shop: Shop) -> None:
@@ -382,12 +382,12 @@ def test_a_shard_gives_its_claim_back_when_its_trial_has_ended(shop: Shop) -> No
     submit_all(shop, batch("b", form=1))
     shop.outcomes.count_form(0, unmet=2)
     shop.act()
-    assert shop.outcomes.trials.room(1, "another shard", shop.now) == 0
+    assert shop.outcomes.trials.allowed(1, "another shard", shop.now) == 0
     (job,) = shop.jobs
     shop.client.on_poll = lambda _: done(job, [0])
     shop.now += 10
     assert len(shop.act()) == 1
-    assert shop.outcomes.trials.room(1, "another shard", shop.now) == 1
+    assert shop.outcomes.trials.allowed(1, "another shard", shop.now) == 1
 
 
 def test_a_submit_that_nobody_answered_is_not_taken_out_for_a_trial(shop: Shop) -> None:

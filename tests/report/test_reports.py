@@ -53,7 +53,7 @@ def lines(log: pytest.LogCaptureFixture, level: int) -> list[str]:
 @pytest.fixture(autouse=True)
 def _forgotten() -> None:
     logging_reports.REPORTS._next.clear()
-    logging_reports.REPORTS._unsaid.clear()
+    logging_reports.REPORTS._suppressed.clear()
 
 
 # ------------------------------------------------------------------------------------------------ by a clock
@@ -64,12 +64,12 @@ def test_progress_is_told_at_first_and_then_once_a_minute(clock: Clock, log: pyt
     told = Reports(counts, clock)
     told.progress()
     assert not lines(log, logging.INFO), "nothing has happened"
-    counts.read(7)
+    counts.count_read(7)
     counts.set_in_flight("0", 2)
     for _ in range(100):
         told.progress()
     assert lines(log, logging.INFO) == ["in this process: 7 documents in, 0 settled, 2 batches in flight"]
-    counts.settle(5)
+    counts.count_settled(5)
     clock.now += 59.9
     told.progress()
     assert len(lines(log, logging.INFO)) == 1

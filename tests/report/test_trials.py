@@ -27,7 +27,7 @@ from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.emulator.server import BASE_PATH
 from kimi_beam.errors import UnmetSchemaError
 from kimi_beam.report.outcomes import Outcomes
-from kimi_beam.report.trials import LEASE, Trials, Turn
+from kimi_beam.report.trials import LEASE, FormClaims, Trials
 from kimi_beam.request.batches import Spent
 from kimi_beam.types import Usage
 
@@ -205,58 +205,58 @@ def test_a_new_process_that_finds_batches_of_a_later_form_in_state_tries_one_of_
 # ------------------------------------------------------------------------------------------------ the rules
 
 
-def turn(outcomes: Outcomes, shard: str, counts: Sequence[int] = (), now: float = 0.0) -> Turn:
-    return Turn(outcomes.trials, outcomes.is_on_trial, shard, lambda: Counter(counts), now)
+def turn(outcomes: Outcomes, shard: str, counts: Sequence[int] = (), now: float = 0.0) -> FormClaims:
+    return FormClaims(outcomes.trials, outcomes.is_on_trial, shard, lambda: Counter(counts), now)
 
 
 def test_the_first_form_is_not_on_trial_until_a_document_was_unmet_in_it() -> None:
     outcomes = Outcomes()
     assert [outcomes.is_on_trial(form) for form in range(3)] == [False, True, True]
-    assert all(turn(outcomes, "a", [0] * n).take(0) for n in range(50))
+    assert all(turn(outcomes, "a", [0] * n).claim(0) for n in range(50))
     outcomes.count_form(0, unmet=1)
     assert outcomes.is_on_trial(0)
-    assert not turn(outcomes, "a", [0]).take(0)
-    assert turn(outcomes, "b").take(0)
+    assert not turn(outcomes, "a", [0]).claim(0)
+    assert turn(outcomes, "b").claim(0)
     outcomes.count_form(0, met=1)
     assert not outcomes.is_on_trial(0)
-    assert turn(outcomes, "a", [0, 0]).take(0)
+    assert turn(outcomes, "a", [0, 0]).claim(0)
 
 
 def test_one_batch_of_all_shards_tries_a_form() -> None:
     outcomes = Outcomes()
     mine = turn(outcomes, "a")
-    assert [mine.is_closed(1), mine.take(1), mine.is_closed(1), mine.take(1)] == [False, True, True, False]
+    assert [mine.is_closed(1), mine.claim(1), mine.is_closed(1), mine.claim(1)] == [False, True, True, False]
     assert turn(outcomes, "b").is_closed(1)
-    assert not turn(outcomes, "b").take(1)
-    assert turn(outcomes, "b").take(2), "each form has a trial of its own"
-    assert not turn(outcomes, "a", [1]).take(1), "its own batch is known by the state"
-    assert turn(outcomes, "a").take(1), "a claim whose bundle failed does not stop the shard itself"
+    assert not turn(outcomes, "b").claim(1)
+    assert turn(outcomes, "b").claim(2), "each form has a trial of its own"
+    assert not turn(outcomes, "a", [1]).claim(1), "its own batch is known by the state"
+    assert turn(outcomes, "a").claim(1), "a claim whose bundle failed does not stop the shard itself"
 
 
 def test_a_trial_that_has_ended_makes_room() -> None:
     outcomes = Outcomes()
-    assert turn(outcomes, "a").take(1)
+    assert turn(outcomes, "a").claim(1)
     assert outcomes.trials.has_claims("a")
     outcomes.trials.renew("a", Counter({1: 1}), 10.0)
     assert turn(outcomes, "b", now=10.0).is_closed(1)
     outcomes.trials.renew("a", Counter({0: 7}), 11.0)
     assert not outcomes.trials.has_claims("a")
-    assert turn(outcomes, "b", now=11.0).take(1)
+    assert turn(outcomes, "b", now=11.0).claim(1)
 
 
 def test_a_shard_that_is_not_heard_of_loses_its_claim_and_one_that_is_keeps_it() -> None:
     outcomes = Outcomes()
-    assert turn(outcomes, "a").take(1)
+    assert turn(outcomes, "a").claim(1)
     assert turn(outcomes, "b", now=LEASE - 1).is_closed(1)
     outcomes.trials.renew("a", Counter({1: 1}), LEASE - 1)
     assert turn(outcomes, "b", now=2 * LEASE - 2).is_closed(1)
-    assert turn(outcomes, "b", now=2 * LEASE - 1).take(1)
+    assert turn(outcomes, "b", now=2 * LEASE - 1).claim(1)
 
 
 def test_trials_that_show_nothing_let_twice_as_many_try() -> None:
     outcomes = Outcomes()
     for width in (1, 2, 4, 8):
-        taken = [turn(outcomes, f"shard {n}").take(1) for n in range(10)]
+        taken = [turn(outcomes, f"shard {n}").claim(1) for n in range(10)]
         assert taken.count(True) == width
         outcomes.ended_without_verdict(1)
         for n in range(10):
@@ -265,7 +265,7 @@ def test_trials_that_show_nothing_let_twice_as_many_try() -> None:
     outcomes.ended_without_verdict(2)
     for _ in range(1_000):
         outcomes.ended_without_verdict(1)
-    assert outcomes.trials.room(1, "a", 0.0) < 1 << 20
+    assert outcomes.trials.allowed(1, "a", 0.0) < 1 << 20
 
 
 @settings(derandomize=True, max_examples=200)
