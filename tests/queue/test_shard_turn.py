@@ -213,7 +213,7 @@ def test_a_finished_job_whose_items_all_failed_shows_nothing_of_its_form(shop: S
     (replies,) = ended(turn, job).finish([Finish(job, failed, None)])
     assert isinstance(replies[0].result, Failure)
     assert shop.outcomes.is_on_trial(1)
-    assert shop.outcomes.trials.room(1, "0", shop.now) == 2, "a row of them would put the others off one by one"
+    assert shop.outcomes.trials.allowed(1, "0", shop.now) == 2, "a row of them would put the others off one by one"
 
 
 def test_an_item_too_many_is_counted(shop: Shop) -> None:
