@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from kimi_beam.columnar import Results, Tokens, arrow_column
 from kimi_beam.errors import ConfigError, KimiBeamError
-from kimi_beam.request.batches import KEY_BYTES, cut
+from kimi_beam.request.batches import KEY_BYTES, split_keys
 from kimi_beam.results.answer_codes import ANSWERS
 from kimi_beam.types import Completion, Failure, Ticket, Usage
 
@@ -230,7 +230,7 @@ def _submission(name: Any, form: Any, keys: Any, at: Any, request_id: Any, is_ov
     content = bytes.fromhex(keys)
     if types not in _TYPES or len(content) % KEY_BYTES:
         raise ValueError("a submission of other types")  # it becomes a JournalError in `decode_submissions`
-    return Submission(name, form, cut(content), at, request_id, is_over)
+    return Submission(name, form, split_keys(content), at, request_id, is_over)
 
 
 _TYPES = [(str, int, float, request_id_type, bool) for request_id_type in (str, type(None))]

@@ -1,1 +1,1 @@
-"""A document as a request, and requests as a batch."""
+"""From documents to requests: checks, the prompt, the bytes of a request, and batches of them."""

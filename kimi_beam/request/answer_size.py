@@ -1,7 +1,7 @@
-"""How long an answer can get: a bound in tokens that is read off the schema.
+"""The size of an answer: a bound in tokens, estimated from the schema, for ``max_completion_tokens``.
 
-The bound is there to stop an answer that runs away, never to cut a good one: what is cut has been paid for. So each
-guess here is a generous one, and the sum is doubled.
+The bound stops an answer that repeats itself without end. It must never cut a good one, which would have been paid for
+in vain, so each estimate here is generous and the sum is doubled.
 """
 
 from __future__ import annotations
@@ -13,25 +13,36 @@ from typing import Any
 from kimi_beam.schema import jsontext
 
 LEAST = 2_048
+"""The smallest bound, in tokens."""
 MOST = 16_384
+"""The largest bound for a model that does not think, in tokens."""
 WITH_THINKING = 32_000
-"""Thinking counts against the limit; a client in production sends this with K2.6 (LangChain: at least 4,096)."""
+"""The smallest bound for a model that thinks, in tokens, as thinking counts against it. A client in production sends
+this with K2.6 (LangChain: at least 4,096)."""
 
 _BYTES_PER_TOKEN = 3
-"""JSON with figures and names has shorter tokens than prose."""
+"""Assumed for JSON: with its figures and names it has shorter tokens than prose."""
 _TEXT = 100
+"""Tokens of a string without ``maxLength``, or of a value without a type."""
 _SCALAR = 16
+"""Tokens of a number, a boolean or null."""
 _ITEMS = 40
+"""Items of an array without a smaller ``maxItems``."""
 _KEYS = 10
+"""Keys of an object that the schema allows but does not name."""
 _DEPTH = 12
+"""How deep the schema is followed; a recursive one has no end."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """The whole schema, and what is known of its parts: references that branch would be followed without end."""
+    """The whole schema, with the tokens of the subschemas that were counted already.
+
+    Without that memory, references that branch would be counted exponentially often.
+    """
 
     schema: Any
-    known: dict[tuple[int, int], int] = field(default_factory=dict)
+    counted: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 def answer_tokens(schema: Any) -> int:
@@ -40,16 +51,16 @@ def answer_tokens(schema: Any) -> int:
 
 
 def _tokens(schema: Any, root: _Root, depth: int) -> int:
-    """Tokens of a large instance; at most about `MOST`, so that no schema takes long."""
+    """The tokens of a large instance. Counting stops at about `MOST`, so that no schema takes long."""
     if not isinstance(schema, Mapping) or depth == 0:
         return _TEXT
     key = (id(schema), depth)
-    if key not in root.known:
-        root.known[key] = _counted(schema, root, depth)
-    return root.known[key]
+    if key not in root.counted:
+        root.counted[key] = _count(schema, root, depth)
+    return root.counted[key]
 
 
-def _counted(schema: Mapping[str, Any], root: _Root, depth: int) -> int:
+def _count(schema: Mapping[str, Any], root: _Root, depth: int) -> int:
     if "const" in schema or isinstance(schema.get("enum"), list):
         values = schema["enum"] if "const" not in schema else [schema["const"]]
         return max((len(jsontext.dumps_any(value)) for value in values), default=0) // _BYTES_PER_TOKEN + 2
@@ -79,7 +90,7 @@ def _items(schema: Mapping[str, Any], root: _Root, depth: int) -> int:
     for keyword in ("prefixItems", "items"):
         part = schema.get(keyword)
         if isinstance(part, list):
-            total += sum(_tokens(one, root, depth - 1) for one in part[:50])
+            total += sum(_tokens(item, root, depth - 1) for item in part[:50])
         elif isinstance(part, Mapping):
             most = schema.get("maxItems")
             times = most if isinstance(most, int) and 0 <= most < _ITEMS else _ITEMS
@@ -96,7 +107,7 @@ def _leaf(schema: Mapping[str, Any]) -> int:
 
 
 def resolve(reference: Any, root: Any) -> Any:
-    """What a reference within the schema points to; None for any other."""
+    """The subschema that a reference within the schema (``#/…``) points to; None if it points nowhere."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
     value = root

@@ -1,9 +1,9 @@
-"""The one value that a batch travels as, between stages and in state: bytes.
+"""Batches as bytes: how several documents travel between stages and wait in state.
 
-Pickled objects cost several times as much at every boundary, and the SDK's state cache walks each object inside them to
-learn its size. The bytes begin with what packing, duplicate detection and the journal need (sizes, digests, keys), so
-that none of them has to decompress the documents. Of a document that has a file of its own they hold where that is
-(`Document.is_reference`).
+Pickled objects would cost several times as much at every boundary between stages, and Beam's state cache would walk
+through all of them to learn their size. The bytes begin with what packing, the search for duplicates and the journal
+need (sizes, digests and keys), so that these need not decompress the documents. A document with a file of its own is
+stored as a reference to the file (`Document.is_reference`).
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ from kimi_beam.schema import jsontext
 from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
 
 KEY_BYTES = 16
+"""The length of a document's key in the journal."""
 
 
-def cut(keys: bytes) -> tuple[bytes, ...]:
-    """Keys that stand side by side."""
+def split_keys(keys: bytes) -> tuple[bytes, ...]:
+    """Splits keys that were joined into one string of bytes."""
     return struct.unpack(f"{KEY_BYTES}s" * (len(keys) // KEY_BYTES), keys)
 
 
 _VERSION = 5
-"""Of the bytes below: another number for each change that an earlier kimi_beam would misread. Others are refused."""
+"""The version of the bytes. A change that an earlier kimi_beam would misread gets a new one; other versions are
+refused."""
 _PREFIX = struct.Struct(">BBIQ")  # version, form, documents, bytes of the JSON before compression
 _LENGTHS = struct.Struct(">IQ")  # bytes of the columns as compressed, and of the texts before compression
 _HAS_OPEN = 0x80
-"""In the form's byte."""
+"""A bit of the form's byte: `Head.has_open`."""
 
 NO_KEY = bytes(KEY_BYTES)
-"""Of a document that has failed: it is not sent, so that the journal never has it."""
+"""The key of a document that has failed: it is not sent, so the journal has no entry for it."""
 
 
 class Item(NamedTuple):
@@ -47,54 +49,54 @@ class Item(NamedTuple):
 
     document: Document
     size: int
-    """Bytes of its request; 0 for one that has failed already and is not sent."""
+    """Bytes of its request; 0 if it has failed already and is not sent."""
     key: bytes = NO_KEY
-    """What the journal names it by."""
+    """Its key in the journal."""
 
 
 Row: TypeAlias = "tuple[str, bytes, str, int, int, bytes, Document | None]"
-"""One document of a batch as it is written: its id, its text as `Texts` has it, where it was read, the bytes of its
-request, the digest of its id, its key; and the whole document, where it is more than a text."""
+"""One document of a batch in the form in which it is encoded: id, text as JSON without its quotation marks, source,
+bytes of its request, digest of its id, key, and the whole document if it is more than a text (else None)."""
 
 
 class Spent(NamedTuple):
-    """What a document that is asked for again has come to so far."""
+    """Tokens and attempts that a document has used so far, when it is asked for again in another form."""
 
     usage: Usage = Usage()
     attempts: int = 0
-    """Submits that the service saw."""
+    """Submits that the service received."""
 
 
 _NOTHING_EARLIER = Earlier()
 
 
 class Head(NamedTuple):
-    """What a batch's bytes say without being decompressed."""
+    """The beginning of a batch's bytes, which is read without decompressing the documents."""
 
     sizes: array[int]
-    """Bytes of each document's request; 0 for one that has failed already and is not sent."""
+    """Bytes of each document's request; 0 if it has failed already and is not sent."""
     digests: array[int]
     """64 bits of the hash of each document's id: equal ids have equal digests."""
     form: int
-    """Which way of asking is next (`Prompt.forms`)."""
+    """The form in which the batch is sent next: an index of `Prompt.forms`."""
     joined_keys: bytes
-    """Of all documents."""
+    """The keys of all documents, side by side."""
     has_open: bool
-    """Whether some document may have a request of an earlier run that is not answered (`Earlier.open`)."""
+    """Whether some document has an open request of an earlier run (`Earlier.open`)."""
 
     @property
     def keys(self) -> list[bytes]:
-        """What the journal names each document by."""
-        return list(cut(self.joined_keys))
+        """The key of each document in the journal."""
+        return list(split_keys(self.joined_keys))
 
     @property
     def failed(self) -> bool:
-        """Whether its documents have failed already; such documents have a batch of their own and size 0."""
+        """Whether its documents have failed already. Those are never in a batch with others, and their size is 0."""
         return not any(self.sizes)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all requests."""
+        """Bytes of all requests together."""
         return sum(self.sizes)
 
     @property
@@ -106,16 +108,16 @@ class Head(NamedTuple):
 
 def digest(document_id: str) -> int:
     """64 bits of the hash of an id, the same in every process."""
-    begun = _BEGUN.copy()  # in two thirds of the time of a new one
-    begun.update(document_id.encode())
-    return int.from_bytes(begun.digest(), "big")
+    hasher = _EMPTY_HASHER.copy()  # in two thirds of the time that a new one takes
+    hasher.update(document_id.encode())
+    return int.from_bytes(hasher.digest(), "big")
 
 
-_BEGUN = hashlib.blake2b(digest_size=8)
+_EMPTY_HASHER = hashlib.blake2b(digest_size=8)
 
 
 def row(item: Item) -> Row:
-    """An item as it is written."""
+    """An item in the form in which it is encoded."""
     document = item.document
     text = orjson.dumps(document.text)[1:-1]
     whole = None if document.is_text_alone else document
@@ -123,57 +125,57 @@ def row(item: Item) -> Row:
 
 
 def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
-    """A batch as it travels and waits.
+    """Encodes documents as a batch.
 
     Args:
-        items: Its documents.
-        form: Which way of asking is next.
-        spent: What each document has come to so far; empty where that is nothing.
+        items: The documents.
+        form: The form in which they are sent next: an index of `Prompt.forms`.
+        spent: Tokens and attempts that each document has used so far; empty if none has used any.
     """
     return encode_rows(list(map(row, items)), form=form, spent=spent)
 
 
 def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
-    """As `encode`, of what is written already."""
+    """Does the same as `encode`, for items that were brought into the form of a `Row` already."""
     ids, texts, sources, sizes, digests, keys, documents = transposed(rows, 7)
     columns: dict[str, Any] = {
         "ids": ids,
         "sources": sources if len(set(sources)) > 1 else sources[0] if sources else "",
     }
-    # What only some documents have: by the document's place.
+    # The fields that only some documents have, by the document's index.
     some: list[tuple[int, dict[str, Any]]] = []
     has_open = 0
-    for place, document in enumerate(documents):
-        if document is not None and (rest := _rest(document)):
-            some.append((place, rest))
+    for index, document in enumerate(documents):
+        if document is not None and (fields := _optional_fields(document)):
+            some.append((index, fields))
             has_open |= _HAS_OPEN if document.earlier.open is not None else 0
     if some:
         columns["some"] = some
     if spent:
-        columns["spent"] = [(*_counts(one.usage), one.attempts) for one in spent]
-    # Level 1: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times over.
+        columns["spent"] = [(*_counts(before.usage), before.attempts) for before in spent]
+    # Compression pays: a gRPC runner (Prism, Flink, Dataflow) copies each batch several times. Level 1 is fast enough.
     codec = pa.Codec("zstd", 1)
     plain = orjson.dumps(columns)
-    lines = b"\n".join(texts)  # of which none has a line feed of its own, in JSON
+    lines = b"\n".join(texts)  # in JSON a text has no line feed of its own
     packed = codec.compress(plain, asbytes=True)
     prefix = _PREFIX.pack(_VERSION, form | has_open, len(rows), len(plain))
     lengths = _LENGTHS.pack(len(packed), len(lines))
-    known = array("Q", sizes).tobytes(), array("Q", digests).tobytes(), *keys
-    return b"".join((prefix, *known, lengths, packed, codec.compress(lines, asbytes=True)))
+    head_columns = array("Q", sizes).tobytes(), array("Q", digests).tobytes(), *keys
+    return b"".join((prefix, *head_columns, lengths, packed, codec.compress(lines, asbytes=True)))
 
 
 def head(blob: bytes) -> Head:
-    """Reads what stands before the documents.
+    """Reads the beginning of a batch, without decompressing its documents.
 
     Raises:
         StateError: Another version of kimi_beam wrote the bytes.
     """
     form, count, _ = _prefix(blob)
-    at = _PREFIX.size
+    start = _PREFIX.size
     sizes, digests = array("Q"), array("Q")
-    sizes.frombytes(blob[at : at + 8 * count])
-    digests.frombytes(blob[at + 8 * count : at + 16 * count])
-    joined_keys = blob[at + 16 * count : at + (16 + KEY_BYTES) * count]
+    sizes.frombytes(blob[start : start + 8 * count])
+    digests.frombytes(blob[start + 8 * count : start + 16 * count])
+    joined_keys = blob[start + 16 * count : start + (16 + KEY_BYTES) * count]
     return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN))
 
 
@@ -190,27 +192,30 @@ def decode(blob: bytes) -> Documents:
     """
     columns, texts = _columns(blob)
     ids, sources = columns["ids"], columns["sources"]
-    each = [sources] * len(ids) if isinstance(sources, str) else sources
-    others = {place: _document(ids[place], texts[place], each[place], rest) for place, rest in columns.get("some", ())}
-    return Documents(ids, texts, each, others, head(blob).digests)
+    all_sources = [sources] * len(ids) if isinstance(sources, str) else sources
+    others = {
+        index: _document(ids[index], texts[index], all_sources[index], fields)
+        for index, fields in columns.get("some", ())
+    }
+    return Documents(ids, texts, all_sources, others, head(blob).digests)
 
 
 def items(blob: bytes) -> list[Item]:
-    """The documents of a batch with what is known of each."""
-    known = head(blob)
-    return list(map(Item, decode(blob), known.sizes, known.keys))
+    """The documents of a batch, each with its size and key."""
+    beginning = head(blob)
+    return list(map(Item, decode(blob), beginning.sizes, beginning.keys))
 
 
 def _rows(blob: bytes) -> list[Row]:
-    """The documents of a batch as they are written."""
-    known, documents = head(blob), decode(blob)
+    """The documents of a batch in the form in which they are encoded."""
+    beginning, documents = head(blob), decode(blob)
     texts = Texts.of(documents.texts).inner
-    columns = documents.ids, texts, documents.sources, known.sizes, known.digests, known.keys
+    columns = documents.ids, texts, documents.sources, beginning.sizes, beginning.digests, beginning.keys
     return list(zip(*columns, map(documents.others.get, range(len(documents))), strict=True))
 
 
-def _rest(document: Document) -> dict[str, Any]:
-    """What only some documents have, by its name."""
+def _optional_fields(document: Document) -> dict[str, Any]:
+    """The fields of a document that most documents do not have, by name."""
     rest: dict[str, Any] = {}
     if document.metadata:
         rest["metadata"] = jsontext.dumps_any(document.metadata).decode()
@@ -230,12 +235,13 @@ def _rest(document: Document) -> dict[str, Any]:
     return rest
 
 
-_PARTS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival"})
+_OPTIONAL_FIELDS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival"})
+"""The names that `_optional_fields` gives. Bytes with any other name are from a later kimi_beam."""
 
 
 def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
-    if later := rest.keys() - _PARTS:
-        named = " and ".join(sorted(later))
+    if unknown := rest.keys() - _OPTIONAL_FIELDS:
+        named = " and ".join(sorted(unknown))
         raise StateError.of("a batch", f"{_VERSION} with another's {named}", (_VERSION,))
     earlier = _NOTHING_EARLIER
     if "earlier" in rest:
@@ -259,29 +265,35 @@ def _arrival(event_time: int | None, window: list[int] | None, delivery: str) ->
 
 
 def spent(blob: bytes) -> list[Spent]:
-    """What each document of a batch has come to so far."""
+    """Tokens and attempts that each document of a batch has used so far."""
     columns, _ = _columns(blob)
     found = columns.get("spent") or [None] * len(columns["ids"])
-    return [Spent(Usage(*one[:3]), one[3]) if one else Spent() for one in found]
+    return [Spent(Usage(*counts[:3]), counts[3]) if counts else Spent() for counts in found]
 
 
 def merge(blobs: list[bytes]) -> bytes:
-    """Several batches of one form as one, the order kept."""
+    """Joins batches of one form into one. Documents keep their order."""
     if len(blobs) == 1:
         return blobs[0]
     form = head(blobs[0]).form
-    rows = [one for blob in blobs for one in _rows(blob)]
-    return encode_rows(rows, form=form, spent=[one for blob in blobs for one in spent(blob)] if form else ())
+    rows = [row for blob in blobs for row in _rows(blob)]
+    used = [before for blob in blobs for before in spent(blob)] if form else ()
+    return encode_rows(rows, form=form, spent=used)
 
 
 def halves(blob: bytes) -> tuple[bytes, bytes]:
-    """A batch of at least two documents as two."""
+    """Cuts a batch of at least two documents in two."""
     count = len(head(blob).sizes)
     return select(blob, range(count // 2)), select(blob, range(count // 2, count))
 
 
 def select(blob: bytes, positions: Iterable[int]) -> bytes:
-    """A batch of some of the documents of another, in the order named."""
+    """A batch of some of the documents of another.
+
+    Args:
+        blob: The other batch.
+        positions: The indices of the documents, in the order in which the new batch has them.
+    """
     form, rows = head(blob).form, _rows(blob)
     before = spent(blob) if form else []
     chosen = list(positions)
@@ -293,7 +305,7 @@ def select(blob: bytes, positions: Iterable[int]) -> bytes:
 
 
 def _columns(blob: bytes) -> tuple[dict[str, Any], Sequence[str]]:
-    """What a batch says of its documents, column by column, and their texts."""
+    """Decompresses a batch: its columns by name, and the texts, which are decompressed only when they are read."""
     _, count, length = _prefix(blob)
     start = _PREFIX.size + (16 + KEY_BYTES) * count
     packed, of_texts = _LENGTHS.unpack_from(blob, start)

@@ -1,4 +1,4 @@
-"""What is turned away before anything is paid for: documents that cannot be sent, and ids that stand more than once."""
+"""Checks of documents before anything is paid for: whether each can be sent, and whether its id is the only one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from kimi_beam.schema import jsontext
 from kimi_beam.types import Document, Failure, Reply
 from kimi_beam.wire import images, size_limits
 
-Name: TypeAlias = "Callable[[DocumentBytes, int], bytes]"
-"""What the journal names a document by, of what the model is shown of it and the round."""
+KeyOf: TypeAlias = "Callable[[DocumentBytes, int], bytes]"
+"""Gives a document's key in the journal, from the bytes that the model is shown of it and its round."""
 
 
-def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _round: NO_KEY) -> Item:
+def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _round: NO_KEY) -> Item:
     """Checks a document before anything is paid for.
 
     Args:
-        document: Which.
-        prompt: What is asked of it.
-        name: See `Name`.
+        document: The document as it was read.
+        prompt: How it will be asked.
+        key_of: Gives its key in the journal.
 
     Returns:
-        The document, with a failure where it cannot be sent, and the bytes of its request: 0 where it fails.
+        The document, with the bytes of its request. If it cannot be sent, it has a failure and 0 bytes.
     """
     if type(document.id) is not str and (key := id_text(document.id)) is not None:
         document = _with_id(document, key)
@@ -48,40 +48,42 @@ def prepare(document: Document, prompt: Prompt, name: Name = lambda _shown, _rou
             document.id.encode()
             document.source.encode()
         except (TypeError, UnicodeEncodeError):
-            told = "the id, text or source holds half a surrogate pair, which is no text"
-            failure = Failure("prompt", "not_utf8", told)
+            message = "the id, text or source holds half a surrogate pair, which is no text"
+            failure = Failure("prompt", "not_utf8", message)
         else:
             failure = _unsendable(document, size, prompt)
     if failure is None:
-        return Item(document, size, name(shown, document.earlier.round))
-    i, text, source = (jsontext.escape_surrogates(_str(part)) for part in (document.id, document.text, document.source))
-    given = document.images if isinstance(document.images, (tuple, list)) else ()
-    pictures = tuple(jsontext.escape_surrogates(_str(uri)) for uri in given)
+        return Item(document, size, key_of(shown, document.earlier.round))
+    i, text, source = (
+        jsontext.escape_surrogates(_str(value)) for value in (document.id, document.text, document.source)
+    )
+    uris = document.images if isinstance(document.images, (tuple, list)) else ()
+    pictures = tuple(jsontext.escape_surrogates(_str(uri)) for uri in uris)
     failure = replace(failure, message=jsontext.escape_surrogates(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
     return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
 
 
-def prepare_texts(documents: Documents, prompt: Prompt, name: Name) -> list[Row | None]:
-    """Checks those of some documents that are a text alone, as `prepare` does, without making a value of any.
+def prepare_texts(documents: Documents, prompt: Prompt, key_of: KeyOf) -> list[Row | None]:
+    """Checks documents that are only a text, as `prepare` does, but without making a `Document` of each.
 
     Args:
-        documents: Which.
-        prompt: What is asked of each.
-        name: See `Name`.
+        documents: The documents as they were read.
+        prompt: How they will be asked.
+        key_of: Gives a document's key in the journal.
 
     Returns:
-        For each what is written of it into a batch; None where it takes `prepare` to say what becomes of it.
+        For each document its row of a batch; None if it needs `prepare`, because it is more than a text or may fail.
     """
-    if prompt.metadata_keys:  # which are shown with every text
+    if prompt.metadata_keys:  # the model is shown metadata too, which only `prepare` adds
         return [None] * len(documents)
     others, overhead, most = documents.others, prompt.overhead, size_limits.HARD_MAX_BYTES
     of_inner = DocumentBytes.of_inner
     if prompt.room is not None:
         most = min(most, overhead + AROUND + prompt.room)
     rows: list[Row | None] = []
-    for place, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
-        if place in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
+    for index, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
+        if index in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
             rows.append(None)
             continue
         try:
@@ -93,7 +95,7 @@ def prepare_texts(documents: Documents, prompt: Prompt, name: Name) -> list[Row 
             continue
         shown = of_inner(inner)
         size = overhead + shown.size
-        rows.append((i, inner, source, size, digest, name(shown, 0), None) if size <= most else None)
+        rows.append((i, inner, source, size, digest, key_of(shown, 0), None) if size <= most else None)
     return rows
 
 
@@ -103,13 +105,13 @@ def _with_id(document: Document, key: str) -> Document:
 
 
 def _with_images_by_content(document: Document) -> Document:
-    """The document whose data URIs say what their bytes are: a PNG that is named .jpg is sent as a PNG."""
+    """The document with the true media type in each data URI, so that a PNG named .jpg is sent as a PNG."""
     pictures = tuple(map(images.with_true_media_type, document.images))
     return document if pictures == tuple(document.images) else replace(document, images=pictures)
 
 
 def _mistyped(document: Document) -> Failure | None:
-    """Types are hints to Python: a document made of a database's row may hold anything."""
+    """The failure of a document with values of wrong types, as one made from a database's row may have; else None."""
     if not isinstance(document.id, str) or not document.id:
         return Failure("prompt", "missing_id", f"the id is {document.id!r:.100}, not a string that names the document")
     if not isinstance(document.text, str):
@@ -126,55 +128,56 @@ def _str(value: object) -> str:
 
 
 def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
+    """Why a document with values of the right types cannot be sent; None if it can."""
     if (not document.text or document.text.isspace()) and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
     if "\0" in document.text and document.text.count("\0") * 3 >= len(document.text):
         nuls = "a NUL stands beside each letter of the text: it is UTF-16 or UTF-32 that was read as UTF-8"
         return Failure("prompt", "not_utf8", nuls)
     for number, uri in enumerate(document.images, 1):
-        if told := images.problem(uri):
-            return Failure("prompt", "bad_image", f"image {number}: {told}")
+        if problem := images.problem(uri):
+            return Failure("prompt", "bad_image", f"image {number}: {problem}")
     if size > size_limits.HARD_MAX_BYTES:
-        told = f"its request of {size} bytes exceeds {size_limits.HARD_MAX_BYTES}, the most that a job may hold"
-        return Failure("prompt", "too_large", told)
-    if told := prompt.past_the_window(document.text):
-        return Failure("prompt", "too_large", told)
+        message = f"its request of {size} bytes exceeds {size_limits.HARD_MAX_BYTES}, the most that a job may hold"
+        return Failure("prompt", "too_large", message)
+    if problem := prompt.exceeds_window(document.text):
+        return Failure("prompt", "too_large", problem)
     return None
 
 
 def separate(blobs: Sequence[bytes], *, compare: bool = True) -> tuple[list[bytes], list[Reply]]:
-    """Parts the batches that can be sent from the documents that cannot.
+    """Separates the batches that can be sent from the documents that cannot.
 
     Args:
         blobs: All batches of a shard.
-        compare: Whether documents of one id are refused: every holder of it. Not those that a stream delivered, each by
-            itself: there ids are not compared, and they come here as the dead letters that they became.
+        compare: Whether all documents with the same id are refused. Deliveries of a stream with different names are
+            excepted. False for unbounded input, where a shard is never complete and ids cannot be compared.
 
     Returns:
         The batches to send, and a reply for each document that failed before it could be sent.
     """
     twice = _repeated(blobs) if compare else frozenset[int]()
-    twice -= _told_apart(blobs, twice)
-    good: list[bytes] = []
+    twice -= _with_different_deliveries(blobs, twice)
+    sendable: list[bytes] = []
     failed: list[Reply] = []
     for blob in blobs:
         head = batches.head(blob)
         if not head.failed and twice.isdisjoint(head.digests):
-            good.append(blob)
+            sendable.append(blob)
             continue
         keep = []
         for item, digest in zip(batches.items(blob), head.digests, strict=True):
             document, failure = item.document, item.document.failure
             if digest in twice:
-                told = f"{failure.message}; and " if failure else ""
-                failure = Failure("prompt", "duplicate_id", f"{told}more than one document has the id {document.id!r}")
+                first = f"{failure.message}; and " if failure else ""
+                failure = Failure("prompt", "duplicate_id", f"{first}more than one document has the id {document.id!r}")
             if failure is None:
                 keep.append(item)
             else:
                 failed.append(Reply(document, failure))
         if keep:
-            good.append(batches.encode(keep))
-    return good, failed
+            sendable.append(batches.encode(keep))
+    return sendable, failed
 
 
 def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
@@ -185,8 +188,8 @@ def _repeated(blobs: Sequence[bytes]) -> frozenset[int]:
     return frozenset(digest for digest, count in Counter(digests).items() if count > 1)
 
 
-def _told_apart(blobs: Sequence[bytes], twice: frozenset[int]) -> frozenset[int]:
-    """Digests of the ids whose documents are deliveries of a stream, each another one."""
+def _with_different_deliveries(blobs: Sequence[bytes], twice: frozenset[int]) -> frozenset[int]:
+    """Digests of the ids whose documents are different deliveries of a stream, and so are no duplicates."""
     deliveries: dict[int, list[str]] = {}
     for blob in blobs:
         digests = batches.head(blob).digests

@@ -1,8 +1,8 @@
-"""The bytes of a document in its request: spelled once, for whoever measures, names or sends them.
+"""The bytes that a document takes up in its request, as one value that is measured, hashed and sent.
 
-A document stands in a request as the content of the user's message. Packing wants to know how many bytes that is, the
-journal names the document by their hash, and a submit sends them. All three work on one value, `DocumentBytes`, which
-is kept in pieces: nothing of a large text is copied until it is sent.
+A document stands in a request as the content of the user's message. Packing needs the number of these bytes, the
+journal identifies the document by their hash, and a submit sends them. All three use the same value, `DocumentBytes`.
+It is kept in pieces so that a large text is not copied until it is sent.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _BACKTICKS = re.compile(r"`{3,}")
 
 
 def fenced(text: str, label: str = "document") -> str:
-    """The text between two lines of backticks, one more than it has anywhere in a row, so that it cannot close them."""
-    # One character is looked for several times as fast as three.
+    """The text between two lines of backticks, one more than its longest row of them, so that it cannot close them."""
+    # To search for one character is several times as fast as the pattern.
     longest = max(map(len, _BACKTICKS.findall(text)), default=2) if "`" in text else 2
     fence = "`" * (longest + 1)
     return f"{fence}{label}\n{text}\n{fence}"
 
 
 _OPENING, _CLOSING = orjson.dumps(fenced("\0")).split(orjson.dumps("\0")[1:-1])
-"""What stands around a text without a backtick, as JSON."""
+"""The JSON before and after a text without a backtick."""
 
 AROUND = len(_OPENING) + len(_CLOSING)
-"""Bytes that `DocumentBytes` has beside a text without a backtick."""
+"""How many bytes `DocumentBytes` has beside those of a text without a backtick."""
 
 
 class DocumentBytes(NamedTuple):
-    """What the model is shown of a document, as JSON, in three pieces: joined, they are it.
+    """All that the model is shown of a document, as JSON in three pieces that are sent one after the other.
 
     Examples:
         >>> DocumentBytes.of_inner(b"TOTAL 1.50").text
@@ -43,53 +43,53 @@ class DocumentBytes(NamedTuple):
     """
 
     opening: bytes
-    """What stands before the text: pictures, or a quotation mark and the fence."""
+    """The JSON before the text: the pictures, or a quotation mark and the fence."""
     text: bytes
-    """The text, or all that is said in words."""
+    """The text. If the document is more than a text: all of it that is words, fenced and in quotation marks."""
     closing: bytes
-    """What stands behind it."""
+    """The JSON after the text."""
 
     @classmethod
     def of_inner(cls, inner: bytes) -> DocumentBytes:
-        """Of a text alone.
+        """The bytes of a document that is only a text.
 
         Args:
-            inner: The text as JSON has it between its quotation marks.
+            inner: The text as JSON, without its quotation marks.
         """
-        if b"`" in inner:  # the fence depends on it
+        if b"`" in inner:  # the fence must be longer
             return cls(b"", orjson.dumps(fenced(orjson.loads(b'"' + inner + b'"'))), b"")
-        return tuple.__new__(cls, (_OPENING, inner, _CLOSING))  # one is made for each document: half the time of `cls`
+        return tuple.__new__(cls, (_OPENING, inner, _CLOSING))  # takes half the time of `cls(…)`
 
     @classmethod
-    def of(cls, said: str, images: Sequence[str] = ()) -> DocumentBytes:
-        """Of a document that may be more than a text.
+    def of(cls, fenced_words: str, images: Sequence[str] = ()) -> DocumentBytes:
+        """The bytes of a document that may have pictures or metadata beside its text.
 
         Args:
-            said: All that is said in words, fenced.
-            images: Data URIs.
+            fenced_words: The text, after the metadata if the model is shown any; each is fenced.
+            images: The pictures as data URIs.
 
         Raises:
             TypeError: Not valid Unicode (lone surrogates).
         """
-        words = orjson.dumps(said)
+        words = orjson.dumps(fenced_words)
         if not images:
             return cls(b"", words, b"")
-        parts = orjson.dumps([{"type": "image_url", "image_url": {"url": uri}} for uri in images])
-        return cls(parts[:-1] + b',{"type":"text","text":', words, b"}]")
+        pictures = orjson.dumps([{"type": "image_url", "image_url": {"url": uri}} for uri in images])
+        return cls(pictures[:-1] + b',{"type":"text","text":', words, b"}]")
 
     @property
     def size(self) -> int:
-        """How many bytes they are, as many as are sent."""
+        """How many bytes are sent."""
         return len(self.opening) + len(self.text) + len(self.closing)
 
-    def key(self, begun: hashlib.blake2b) -> bytes:
-        """The hash that the journal names the document by.
+    def key(self, common: hashlib.blake2b) -> bytes:
+        """The hash by which the journal identifies the document.
 
         Args:
-            begun: What has been told to all that the documents of a run have in common; it is not changed.
+            common: A hash of everything that all documents of the run have in common. It is not changed.
         """
-        same = begun.copy()
-        same.update(self.opening)
-        same.update(self.text)
-        same.update(self.closing)
-        return same.digest()
+        hasher = common.copy()
+        hasher.update(self.opening)
+        hasher.update(self.text)
+        hasher.update(self.closing)
+        return hasher.digest()

@@ -1,4 +1,4 @@
-"""Documents into batches: greedy packing by count, bytes and tokens."""
+"""Packs documents into batches, greedily, by their number, bytes and tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 BYTES_PER_TOKEN = 4
-"""An estimate, for packing only; what is billed is what the service reports."""
+"""Estimated, and used for packing alone. Bills use the tokens that the service reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Batching:
             raise ConfigError("Batching: max_items, max_bytes and max_tokens must be at least 1")
         if self.max_bytes > HARD_MAX_BYTES:
             raise ConfigError(f"Batching: max_bytes is at most {HARD_MAX_BYTES}: the service loses larger jobs")
-        if not self.max_wait >= 0:  # as NaN is not either
+        if not self.max_wait >= 0:  # NaN fails this comparison too
             raise ConfigError("Batching: max_wait must be a number of seconds from 0 on")
 
 
@@ -58,15 +58,15 @@ class Packer(Generic[T]):
         self._count = self._bytes = 0
 
     def add(self, item: T, size: int, count: int = 1) -> list[T]:
-        """Takes an item in.
+        """Adds an item.
 
         Args:
-            item: Whatever is packed.
+            item: The item, of any type.
             size: Its bytes in the submit.
             count: How many documents it stands for.
 
         Returns:
-            The batch that had to be closed to make room; empty where there was room.
+            The batch that was closed to make room for it; empty if there was room.
         """
         closed = self.flush() if self._items and self._is_beyond(count, size) else []
         self._items.append(item)
@@ -83,27 +83,27 @@ class Packer(Generic[T]):
         )
 
     def extend(self, items: Sequence[T], sizes: Sequence[int]) -> Iterator[list[T]]:
-        """Takes items in that are a document each, as `add` does one by one.
+        """Adds items that stand for one document each; the same as calling `add` for each of them, but faster.
 
         Args:
-            items: Whatever is packed.
+            items: The items, of any type.
             sizes: The bytes of each in the submit.
 
         Yields:
-            Each batch that had to be closed.
+            Each batch that was closed to make room.
         """
         begin = 0
-        for place, size in enumerate(sizes):
+        for index, size in enumerate(sizes):
             if self._count and self._is_beyond(1, size):
-                self._items += items[begin:place]
-                begin = place
+                self._items += items[begin:index]
+                begin = index
                 yield self.flush()
             self._count += 1
             self._bytes += size
         self._items += items[begin:]
 
     def flush(self) -> list[T]:
-        """Closes the batch: its items, perhaps none."""
+        """Closes the batch and returns its items, which may be none."""
         closed, self._items = self._items, []
         self._count = self._bytes = 0
         return closed

@@ -1,8 +1,8 @@
-"""A document and a schema as one request: the constant part first and byte-identical, the document last.
+"""The prompt: makes one request from a document and a schema. The constant part comes first, the document last.
 
 The service caches by exact token prefix and bills cached tokens at a fraction, so nothing that varies may stand before
-the document: no ids, no timestamps, no shuffled keys (Workers AI, prompt caching). The document's text goes in
-unescaped and uncut inside a fence that it cannot close; what it says is data, never an instruction.
+the document: no ids, no timestamps, no shuffled keys (Workers AI, prompt caching). The document's text is sent whole
+and unchanged, inside a fence that it cannot close, and the model is told that it is data, never an instruction.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kimi_beam.types import Document
 from kimi_beam.wire.data_uris import mask
 
 StructuredOutput = Literal["schema", "bare", "prompt", "tool"]
-"""How the answer's shape is asked for (no page says which of them K2.6 enforces, so every answer is validated here):
+"""How a user may have the schema enforced. No page says which of these K2.6 obeys, so every answer is validated here.
 
 * ``schema``: OpenAI's ``{name, schema, strict}``, as Kimi's own input schema has it.
 * ``bare``: the schema itself, as the JSON-mode page shows it.
@@ -35,8 +35,8 @@ StructuredOutput = Literal["schema", "bare", "prompt", "tool"]
 """
 
 Form = Literal["schema", "bare", "prompt", "tool", "object", "text"]
-"""One way of asking. Beside those that a user may choose, two that some servers of OpenAI's protocol need: ``object``,
-``json_object`` with the schema in it, and ``text``, no ``response_format`` at all."""
+"""One way of asking for JSON. Beside those that a user may choose there are two that some servers of OpenAI's protocol
+need: ``object``, which is ``json_object`` with the schema in it, and ``text``, without any ``response_format``."""
 
 FORM_NAMES: Mapping[Form, str] = {
     "schema": "response_format json_schema",
@@ -46,7 +46,7 @@ FORM_NAMES: Mapping[Form, str] = {
     "text": "the prompt alone",
     "tool": "a forced function call",
 }
-"""What messages call them."""
+"""The names of the forms in messages to the user."""
 
 DEFAULT_INSTRUCTIONS = "Extract the fields of the schema from the document."
 _DATA = (
@@ -60,28 +60,29 @@ _VALUES = (
     "guess."
 )
 _MARKER = "\0"
+"""Stands for the document while the constant part is written; no JSON text contains it unescaped."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What all requests of a run share, and how a document becomes one.
+    """The part that all requests of a run share. It makes a request from a document.
 
     Attributes:
-        schema: What is asked for.
-        instructions: The user's own words to the model; they stand first.
-        metadata_keys: Keys of `Document.metadata` that the model may see where a document has them; none by default.
-        max_completion_tokens: Bound of the answer. Always sent: some models cut at 256 without it (release notes).
-            None: read off the schema.
-        structured_output: How the answer's shape is asked for.
-        thinking: Whether the model thinks first. Thinking is billed as answer and counts against the bound.
-        model: Who is asked.
-        api: How.
-        is_elsewhere: Whether it is a server that is not Cloudflare's.
-        tools: Functions that the model may call before it answers, as OpenAI declares them.
+        schema: The schema of the answers.
+        instructions: The user's own words to the model, at the beginning of the prompt.
+        metadata_keys: Keys of `Document.metadata` that the model is shown if a document has them; none by default.
+        max_completion_tokens: The most tokens of an answer. It is always sent, as some models stop at 256 without it
+            (release notes). None: estimated from the schema.
+        structured_output: How the schema is enforced.
+        thinking: Whether the model thinks first. Thinking is billed like the answer and counts against the bound.
+        model: The model's id.
+        api: The API that the model is asked by.
+        is_elsewhere: Whether the server is not Cloudflare's.
+        tools: Functions that the model may call before it answers, declared as in OpenAI's ``tools``.
 
     Raises:
-        ConfigError: A function call was asked for where the answer is no object.
-        SchemaError: No answer can be valid, which is known before any is paid for.
+        ConfigError: `structured_output` is ``tool``, but the schema is not of an object.
+        SchemaError: The schema contradicts itself, so that no answer could be valid.
     """
 
     schema: OutputSchema
@@ -96,11 +97,11 @@ class Prompt:
     tools: tuple[Mapping[str, Any], ...] = ()
 
     forms: tuple[Form, ...] = field(init=False, compare=False)
-    """How the answer is asked for first, and then each time that JSON mode could not be met (5024): once more with a
-    simpler schema, and then without it. Its triggers are unions, dense or deep schemas, long input (bug reports).
-    On a server that is not Cloudflare's: the ways that are tried one after the other, as it may know the last alone."""
-    # JSON of the constant parts of each round: written once, joined around each document's own.
-    _parts: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False, compare=False)
+    """The forms in the order in which they are tried. On Cloudflare a document goes on to the next form if JSON mode
+    could not be met (5024): first with a simpler schema, then with the schema in the prompt alone. Unions, dense or
+    deep schemas and long input cause that (bug reports). Another server may support the last form alone."""
+    # The JSON before and after the document, for each form: written once and used for all documents.
+    _constants: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -113,58 +114,59 @@ class Prompt:
         form = self.structured_output
         if form == "tool" and not self._is_object:
             raise ConfigError("structured_output: a function's arguments are an object, which this schema is not")
-        object.__setattr__(self, "forms", self._ways(form))
-        parts = tuple(
+        object.__setattr__(self, "forms", self._forms_after(form))
+        constants = tuple(
             self._constant(form, simple=number > 0 and not self.is_elsewhere) for number, form in enumerate(self.forms)
         )
-        object.__setattr__(self, "_parts", parts)
+        object.__setattr__(self, "_constants", constants)
 
-    def _ways(self, form: StructuredOutput) -> tuple[Form, ...]:
+    def _forms_after(self, form: StructuredOutput) -> tuple[Form, ...]:
+        """The form that the user chose, and those that are tried after it."""
         if self.is_elsewhere and form != "tool":
-            # json_object would forbid an array or a mere value.
+            # json_object is left out if the schema is not of an object: it would forbid an array or a scalar.
             further: tuple[Form, ...] = ("object", "prompt", "text") if self._is_object else ("text",)
             return (form, *further) if form != "prompt" else (form, "text") if self._is_object else (form,)
         return (form, form, "prompt") if form in ("schema", "bare") else (form,)
 
     @property
     def answer_tool(self) -> str | None:
-        """The function whose arguments are the answer; None where the text is."""
+        """The name of the function whose arguments are the answer; None if the text is the answer."""
         return str(self._sent["name"]) if self.structured_output == "tool" else None
 
     @property
     def prefix(self) -> bytes:
-        """What all requests of the run begin with, byte for byte."""
-        return self._parts[0][0]
+        """The bytes that all requests of the run begin with."""
+        return self._constants[0][0]
 
     @cached_property
     def identity(self) -> bytes:
-        """A hash of all that decides the answer but the document: model, instructions, schema, limits.
+        """A hash of everything beside the document that decides the answer: model, instructions, schema and limits.
 
-        The way to the model is none of it: an answer of the queue is as good as one of a synchronous request.
+        The API is not part of it, because an answer of the queue is as good as that of a synchronous request.
         """
         same = self if self.api == "batch" else replace(self, api="batch")
-        return hashlib.blake2b(self.model.encode() + b"\0" + same._parts[0][0], digest_size=32).digest()
+        return hashlib.blake2b(self.model.encode() + b"\0" + same._constants[0][0], digest_size=32).digest()
 
     def shown(self, document: Document) -> DocumentBytes:
-        """What the model is shown of a document; with `overhead`, the bytes of its request.
+        """The bytes that the model is shown of a document. With `overhead` they are the size of its request.
 
         Raises:
             TypeError: The text is not valid Unicode (it holds lone surrogates).
         """
         text = fenced(document.text)
         if self.metadata_keys:
-            known = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
-            text = f"{fenced(jsontext.dumps_any(known).decode(), 'metadata')}\n{text}"
+            visible = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
+            text = f"{fenced(jsontext.dumps_any(visible).decode(), 'metadata')}\n{text}"
         return DocumentBytes.of(text, document.images)
 
     @cached_property
     def overhead(self) -> int:
-        """Bytes of a request without its document; the reference is at most 32 characters."""
-        return max(len(before) + len(after) for before, after in self._parts) + 60
+        """Bytes of a request without its document, at most. The reference in it has up to 32 characters."""
+        return max(len(before) + len(after) for before, after in self._constants) + 60
 
     @cached_property
     def room(self) -> int | None:
-        """Tokens of the model's window that are left for a document, at most; None where the window is not known."""
+        """The most tokens of the model's window that a document may take; None if the window is not known."""
         model = None if self.is_elsewhere else MODELS.get(self.model)
         if model is None:
             return None
@@ -172,15 +174,16 @@ class Prompt:
 
     @property
     def answer_limit(self) -> int:
-        """Tokens that an answer may have."""
+        """The most tokens of an answer."""
         return int(self._limit()["max_completion_tokens"])
 
     @cached_property
     def _least_before(self) -> int:
+        """A lower bound of the tokens of instructions and schema."""
         return min(least_tokens(self._system(form)) for form in self.forms)
 
-    def past_the_window(self, text: str) -> str | None:
-        """Why a text cannot fit into the model's window with all that goes with it; None where it may fit."""
+    def exceeds_window(self, text: str) -> str | None:
+        """A message if a text certainly exceeds the model's window, together with prompt and answer; else None."""
         room = self.room
         if room is None or len(text) <= room or (tokens := least_tokens(text)) <= room:
             return None
@@ -196,35 +199,36 @@ class Prompt:
         """One request as JSON.
 
         Args:
-            document: What to extract from.
-            reference: Comes back with the answer of a queued request; unique within the run, and of characters that
-                JSON does not escape (`kimi_beam.wire.matching.references`).
-            form: Which of `forms`.
-            turns: Messages that follow the document, as JSON: what the model called, and what came of it.
+            document: The document to extract from.
+            reference: The ``external_reference`` of a queued request, which comes back with its answer. It is unique
+                within the run and has no characters that JSON escapes (`kimi_beam.wire.matching.references`). None for
+                a synchronous request.
+            form: The index of the form in `forms`.
+            turns: Messages that follow the document, as JSON: the function calls of the model and their results.
         """
-        said = b"".join(b"," + self._sendable(turn) for turn in turns)
-        before, after, end = self._around(form, said, has_reference=reference is not None)
+        messages = b"".join(b"," + self._sendable(turn) for turn in turns)
+        before, after, end = self._around(form, messages, has_reference=reference is not None)
         opening, text, closing = self.shown(document)
         return b"".join((before, opening, self._sendable(text), closing, after, (reference or "").encode(), end))
 
     def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[tuple[bytes, ...]]:
-        """The requests of a job, each as `request` makes it, in pieces."""
+        """The requests of a job. Each is in pieces, which joined are what `request` returns."""
         before, after, end = self._around(form, has_reference=True)
         texts, of_inner, sendable = Texts.of(documents.texts).inner, DocumentBytes.of_inner, self._sendable
         shows_metadata, others = bool(self.metadata_keys), documents.others
-        for place, (reference, inner) in enumerate(zip(references, texts, strict=True)):
-            if shows_metadata or place in others:
-                opening, text, closing = self.shown(documents[place])
-            else:  # a text alone, for which no value is made
-                # A reference that lost its file on the way would be asked for as an empty text, and paid for.
+        for index, (reference, inner) in enumerate(zip(references, texts, strict=True)):
+            if shows_metadata or index in others:
+                opening, text, closing = self.shown(documents[index])
+            else:  # a document that is only a text: no `Document` is made of it
+                # An empty text here would be a document whose file was not read: it would be sent and paid for in vain.
                 assert inner, "an empty document"
                 opening, text, closing = of_inner(inner)
             yield before, opening, sendable(text), closing, after, reference.encode(), end
 
-    def _around(self, form: int, said: bytes = b"", *, has_reference: bool) -> tuple[bytes, bytes, bytes]:
-        """What stands before a document, between it and the reference, and at the end of its request."""
-        before, after = self._parts[form]
-        after = b"}" + said + after
+    def _around(self, form: int, messages: bytes = b"", *, has_reference: bool) -> tuple[bytes, bytes, bytes]:
+        """The bytes before a document, between it and the reference, and at the end of its request."""
+        before, after = self._constants[form]
+        after = b"}" + messages + after
         return (before, after + b',"external_reference":"', b'"}') if has_reference else (before, after, b"}")
 
     # -------------------------------------------------------------------------------------------- the constant part
@@ -236,7 +240,7 @@ class Prompt:
 
     @property
     def _simpler(self) -> dict[str, Any]:
-        """`response_format` without unions, if it still says the type of everything; else the same again."""
+        """`response_format` without unions, if each value still has a type in it; else the usual one."""
         simple = self.schema.simple_response_format
         return simple if _is_typed(simple["json_schema"]["schema"]) else self.schema.response_format
 
@@ -249,12 +253,12 @@ class Prompt:
         return self.thinking or not thinking_off(self.model)
 
     def _constant(self, form: Form, *, simple: bool) -> tuple[bytes, bytes]:
-        """What stands before and after a document. All that is constant comes first: caching is by prefix."""
+        """The bytes before and after a document. All that is constant comes first, as the cache works by prefix."""
         request = {
             **({"model": self.model} if self.api == "chat" else {}),
             **self._limit(),
-            **self._manner(),
-            **self._shape(form, self._simpler if simple else self.schema.response_format),
+            **self._sampling(),
+            **self._answer_format(form, self._simpler if simple else self.schema.response_format),
             **self._streaming(form),
             "messages": [
                 {"role": "system", "content": self._system(form)},
@@ -270,37 +274,39 @@ class Prompt:
             limit = answer_size.answer_tokens(self._sent["schema"])
             if self._thinks:
                 limit = max(limit, answer_size.WITH_THINKING)
-        # Ollama and LM Studio know the older name alone.
+        # Ollama and LM Studio support only the older name.
         return {"max_completion_tokens": limit, **({"max_tokens": limit} if self.is_elsewhere else {})}
 
-    def _manner(self) -> dict[str, Any]:
-        """Copying fields from a text needs neither chance nor thinking. A thinking model keeps its own temperature."""
+    def _sampling(self) -> dict[str, Any]:
+        """Temperature 0 and no thinking: copying fields needs neither. A thinking model has its own temperature."""
         if self._thinks:
             return {}
         return {"temperature": 0, "chat_template_kwargs": dict(thinking_off(self.model))}
 
-    def _shape(self, form: Form, response_format: dict[str, Any]) -> dict[str, Any]:
+    def _answer_format(self, form: Form, response_format: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a request that enforce the schema in a form, and the functions that the model may call."""
         schema, name = response_format["json_schema"]["schema"], response_format["json_schema"]["name"]
         tools = list(self.tools)
-        shape: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         if form == "schema":
-            shape["response_format"] = response_format
+            fields["response_format"] = response_format
         elif form == "bare":
-            shape["response_format"] = {"type": "json_schema", "json_schema": schema}
+            fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif form == "object":
-            shape["response_format"] = {"type": "json_object", "schema": schema}
-        elif form == "prompt" and self._is_object:  # json_object would forbid an array or a mere value
-            shape["response_format"] = {"type": "json_object"}
+            fields["response_format"] = {"type": "json_object", "schema": schema}
+        elif form == "prompt" and self._is_object:  # json_object would forbid an array or a scalar
+            fields["response_format"] = {"type": "json_object"}
         elif form == "tool":
-            told = "Takes what was extracted from the document."
-            function = {"name": name, "description": told, "parameters": schema, "strict": True}
+            description = "Takes what was extracted from the document."
+            function = {"name": name, "description": description, "parameters": schema, "strict": True}
             tools.append({"type": "function", "function": function})
-            # By name: "required" is mere advice to a thinking model. Beside other functions it must be free to choose.
-            shape["tool_choice"] = "auto" if self.tools else {"type": "function", "function": {"name": name}}
-        return {**({"tools": tools} if tools else {}), **shape}
+            # By name, because a thinking model may ignore "required". If there are other functions, it has to be free
+            # to call those first.
+            fields["tool_choice"] = "auto" if self.tools else {"type": "function", "function": {"name": name}}
+        return {**({"tools": tools} if tools else {}), **fields}
 
     def _streaming(self, form: Form) -> dict[str, Any]:
-        """A stream outlives the cut-off after 120 s; with a schema it is refused (5023), and the queue has none."""
+        """Asks for a stream, as it is not cut off after 120 s. It is refused with a schema (5023) and in the queue."""
         if self.api == "batch" or form not in ("prompt", "tool"):
             return {}
         return {"stream": True, "stream_options": {"include_usage": True}}
@@ -309,34 +315,34 @@ class Prompt:
         if form == "tool":
             call = _CALL.format(name=self._sent["name"])
             return f"{self.instructions}\n\n{_DATA} {call} {_VALUES}"
-        # In every other form: where the service holds the answer to the schema, the model itself need not have seen it,
-        # nor what its descriptions say. And a fallback to the prompt finds the same prefix cached.
+        # The schema stands in the prompt in every other form too. A service that enforces it need not show it, or its
+        # descriptions, to the model. And if a document falls back to the form `prompt`, the same prefix is cached.
         schema = jsontext.dumps(self._sent["schema"]).decode()
         return f"{self.instructions}\n\n{_DATA} {_ANSWER} {_VALUES}\n\n{fenced(schema, 'json')}"
 
     @property
     def _sendable(self) -> Callable[[bytes], bytes]:
-        """Makes of a text, as JSON, one that Workers AI does not take for a picture; other servers get it as it is."""
-        return _as_it_is if self.is_elsewhere else mask
+        """Masks data URIs in a text, which Workers AI would read as pictures; other servers get the text unchanged."""
+        return _unchanged if self.is_elsewhere else mask
 
 
-def _as_it_is(text: bytes) -> bytes:
+def _unchanged(text: bytes) -> bytes:
     return text
 
 
 def _is_object(schema: Any, root: Any, depth: int) -> bool:
-    """Whether every instance is an object, as far as the schema says so at its top."""
+    """Whether every instance is an object, as far as the top of the schema shows."""
     if not isinstance(schema, Mapping) or depth == 0:
         return False
     if schema.get("type") == "object" or "properties" in schema:
         return True
-    parts = schema.get("allOf")
-    followed = [*(parts if isinstance(parts, list) else ()), answer_size.resolve(schema.get("$ref"), root)]
+    all_of = schema.get("allOf")
+    followed = [*(all_of if isinstance(all_of, list) else ()), answer_size.resolve(schema.get("$ref"), root)]
     return any(_is_object(part, root, depth - 1) for part in followed)
 
 
 def _is_typed(schema: Any) -> bool:
-    """Whether a schema that is sent says of each value what it is: the model would have to guess the others."""
+    """Whether a schema gives each value a type, so that the model need not guess any."""
     if not isinstance(schema, Mapping):
         return False
     properties, items = schema.get("properties"), schema.get("items")

@@ -42,7 +42,7 @@ def test_a_law_draws_a_tenth_of_its_examples(tmp_path: Path) -> None:
     assert drawn == [500, 50]
 
 
-@pytest.mark.parametrize("module", ["queue/test_dispatch", "queue/test_keyed_state", "request/test_batching"])
+@pytest.mark.parametrize("module", ["queue/test_dispatch", "queue/test_keyed_state", "request/test_packing"])
 def test_a_pure_module_is_fast(module: str) -> None:
     assert why_slow(TESTS / f"{module}.py") is None
 
