@@ -1,19 +1,19 @@
-"""What follows from the reply to a synchronous request. Pure: call, reply and time in; a decision out.
+"""Decides what to do after the reply to a synchronous request. No I/O: call, reply and time in, a decision out.
 
-A call is all that is asked about one document, until it is settled::
+A `Call` is the state of one document, from its first request until it is settled::
 
     to send ──Answered──────────────────────────────▶ Settle
-      ▲ ▲ ▲ └─the model calls functions─▶ Turn ─┐
-      │ │ └────────────at most 5 times──────────┘
+      ▲ ▲ ▲ └─the model calls functions─▶ CallFunctions ─┐
+      │ │ └──────────────────at most 5 times─────────────┘
       │ ├─429, 3040, no connection: no failed attempt, until the deadline
-      │ └─a server that is not Cloudflare's does not know how JSON is asked for: at once, in another way (`asked_form`)
-      └─5xx: five times; no word: once; JSON mode not met: once, and then without it
+      │ └─a server that is not Cloudflare's does not know how JSON is asked for: at once, in the next form
+      (`server_form`) └─5xx: five times; no reply: once; JSON mode not met: once, and then without it
 
-The rules are those of the queue (`kimi_beam.queue.state_machine`): an error in the service's own words was not paid for
-and may be repeated; a request that ended without a word, or with a timeout's, may have been paid for and is repeated
-once; trouble with the account, token or model is no document's fault and stops the run; a spent quota gives up what is
-unsent. What follows from each kind of refusal stands in `kimi_beam.service.remedies`, which both go by; here it is done
-to one document.
+The rules are those of the queue (`kimi_beam.queue.state_machine`). A request that the service refused was not paid for
+and may be repeated. A request that ended without a reply, or with a timeout, may have been paid for and is repeated
+once. Trouble with the account, token or model is no document's fault and stops the run. When the quota is used up,
+documents that were not sent are given up. The table of these rules is in `kimi_beam.service.remedies`; here they are
+applied to one document.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError, renewal
 
 MAX_TURNS = 5
-"""Times that the model may have functions called for one document."""
+"""How often the model may call functions for one document, before it has to answer."""
 
 
-_TURNED_AWAY = frozenset({402, 403, 404, 405})
-"""Statuses that turn everybody away, mostly: no payment, no permission, no such model, no such route."""
+_ACCOUNT_STATUSES = frozenset({402, 403, 404, 405})
+"""HTTP statuses that mostly concern all requests: no payment, no permission, no such model, no such route."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked about one document.
+    """The state of one document that is asked for synchronously.
 
     Attributes:
-        since: Unix seconds of its beginning; the deadline counts from it.
-        forms: How many ways there are to ask for the answer's shape (`Prompt.forms`).
-        form: Which of them is next.
-        attempts: Requests that the service saw, "come back later" not counted.
-        delays: Times it could not connect, in a row.
-        refusals: Requests refused for trouble of the service.
-        unknown: Requests that ended without a word.
-        turns: Times that functions were called.
-        usage: Tokens spent so far.
-        raw: What came of the latest answer that broke off or could not be read; None where nothing did.
+        since: When its first request was sent, in Unix seconds; the deadline counts from it.
+        forms: How many forms there are (`Prompt.forms`).
+        form: The index of the form that is next.
+        attempts: Requests that the service received, without those that it told to come back later.
+        delays: How often in a row the service could not be reached.
+        refusals: Requests that the service refused because of trouble of its own.
+        unknown: Requests that ended without a reply.
+        turns: How often the model has called functions.
+        usage: Tokens used so far.
+        raw: The text of the latest answer that broke off or could not be read; None if there was none.
     """
 
     since: float
@@ -69,7 +69,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """It is over."""
+    """The document is settled: it has an answer or a failure."""
 
     call: Call
     result: Completion | Failure
@@ -77,12 +77,12 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """The same document again.
+    """The document is asked for again.
 
     Attributes:
-        call: With what was learnt.
-        wait: Seconds.
-        trouble: Why, in one line.
+        call: The state after the reply.
+        wait: Seconds to wait before.
+        trouble: The reason, in one line.
     """
 
     call: Call
@@ -92,12 +92,12 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """The service is too busy: the same document again, when the process may send (`pacing`). Others wait as well.
+    """The service is too busy: the document is asked for again when the gate lets its request through.
 
     Attributes:
-        call: With what was learnt.
-        retry_after: Seconds by the service's own word; None where it gives none.
-        trouble: What it said, in one line.
+        call: The state after the reply.
+        retry_after: The seconds of the reply's Retry-After; None if it has none.
+        trouble: The service's message, in one line.
     """
 
     call: Call
@@ -106,8 +106,8 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The model wants functions called; their results go back to it."""
+class CallFunctions:
+    """The model calls functions; their results are sent back to it."""
 
     call: Call
     calls: ToolCalls
@@ -115,7 +115,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """It is over, and whatever is unsent is given up with the same failure, until a time in Unix seconds."""
+    """The document is given up, and so is every document that is not sent yet, with the same failure.
+
+    Attributes:
+        call: The state after the reply.
+        failure: The failure of these documents.
+        until: When documents are sent again, in Unix seconds; infinity means not in this run.
+    """
 
     call: Call
     failure: Failure
@@ -124,14 +130,15 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Account, token or model are turned away. The document is not to blame.
+    """Account, token or model are turned away, which is not the document's fault.
 
     Attributes:
-        call: What was asked.
-        error: What the service said.
-        is_certain: Whether once is enough; else it may be this one document, or trouble that passes.
-        unless_answered: What the document is given up with if another one that is in flight is answered: then the
-            document is to blame after all. None: nothing would change by that.
+        call: The state after the reply.
+        error: The service's error.
+        is_certain: Whether one such reply is enough to stop the run. Otherwise it may be trouble that passes, or this
+            one document after all.
+        unless_answered: The failure of the document if another document in flight is answered, as that shows that the
+            account is not to blame. None: an answer would show nothing.
     """
 
     call: Call
@@ -140,21 +147,21 @@ class Halt:
     unless_answered: Failure | None = None
 
 
-Step: TypeAlias = Settle | AskAgain | Delay | Turn | Park | Halt
+Step: TypeAlias = Settle | AskAgain | Delay | CallFunctions | Park | Halt
 
 
 def next_step(
     call: Call, result: RunResult, name: str, now: float, polling: Polling, *, may_repeat: bool = True
 ) -> Step:
-    """What follows from a reply.
+    """Decides what to do after a reply.
 
     Args:
-        call: What was asked.
-        result: What came back.
-        name: Names the document; jitter is drawn from it.
+        call: The state of the document before the reply.
+        result: The decoded reply.
+        name: The document's id, which the jitter of waits is drawn from.
         now: Unix seconds.
-        polling: How long waits are, and the deadline.
-        may_repeat: Whether a request that ended without a word may be repeated.
+        polling: Bounds the waits, and gives the deadline.
+        may_repeat: Whether a request that ended without a reply may be repeated.
     """
     if isinstance(result, Answered):
         return _answered(call, result, name, polling)
@@ -170,11 +177,17 @@ def next_step(
     return AskAgain(replace(call, delays=call.delays + 1), polling.backoff(name, call.delays), result.message)
 
 
-def parked(call: Call, failure: Failure) -> Failure:
-    """What a call is given up with because of another's failure; one that went unanswered may have been paid for."""
+def failure_of_unsent(call: Call, failure: Failure) -> Failure:
+    """The failure of a document that may not be sent any more.
+
+    Args:
+        call: The state of the document.
+        failure: Why nothing is sent any more. If the quota is used up, but an earlier request of this document may have
+            been paid for, that is said instead.
+    """
     if (call.unknown or call.turns) and failure.code == "quota_exhausted":
-        told = f"no word whether the request was answered, and then the quota was spent: {failure.message}"
-        return Failure("submit", "unknown_submit", told, retryable=True)
+        message = f"no word whether the request was answered, and then the quota was spent: {failure.message}"
+        return Failure("submit", "unknown_submit", message, retryable=True)
     return failure
 
 
@@ -182,9 +195,9 @@ def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step
     call = replace(call, attempts=call.attempts + 1, usage=call.usage + (answer.usage or Usage()), delays=0)
     if isinstance(answer.result, ToolCalls):
         if call.turns >= MAX_TURNS:
-            told = f"the model still called functions after {MAX_TURNS} turns"
-            return Settle(call, Failure("infer", "too_many_turns", told, retryable=True))
-        return Turn(replace(call, turns=call.turns + 1), answer.result)
+            message = f"the model still called functions after {MAX_TURNS} turns"
+            return Settle(call, Failure("infer", "too_many_turns", message, retryable=True))
+        return CallFunctions(replace(call, turns=call.turns + 1), answer.result)
     return Settle(call, answer.result)
 
 
@@ -193,8 +206,8 @@ def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: 
     call = replace(call, unknown=call.unknown + 1, attempts=call.attempts + rule.is_attempt)
     if call.unknown >= MAX_UNKNOWN or not may_repeat:
         times = "twice " if call.unknown >= MAX_UNKNOWN else ""
-        told = f"{times}no word whether the request was answered, so it may have been paid for: {message}"
-        return Settle(call, replace(rule.failure(told), raw=call.raw))
+        reason = f"{times}no word whether the request was answered, so it may have been paid for: {message}"
+        return Settle(call, replace(rule.failure(reason), raw=call.raw))
     return AskAgain(call, polling.backoff(name, call.attempts), message)
 
 
@@ -202,8 +215,8 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
     rule, message = RULES[error.remedy], f"the service refused the request: {error}"
     if rule.reach is Reach.EVERYTHING:
         return Halt(call, error)
-    if error.status in _TURNED_AWAY and error.code not in ERRORS:
-        # Or a firewall dislikes this one document: then it is all that goes.
+    if error.status in _ACCOUNT_STATUSES and error.code not in ERRORS:
+        # A firewall may have refused this one document alone; after some refusals only that document is given up.
         call = replace(call, refusals=call.refusals + 1)
         if call.refusals >= MAX_REFUSALS:
             return Settle(call, Failure("submit", "refused", message, retryable=True))
@@ -219,7 +232,7 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
         return AskAgain(replace(call, form=call.form + 1), polling.backoff(name, 0), message)
     if error.code in FAILURES and not error.concerns_image:
         failure = failure_of(error, "the service refused the request")
-        # What the model cannot do at all is refused for every document alike.
+        # A model without JSON mode refuses every document, so no more are sent.
         return Park(call, failure, math.inf) if failure.code == "json_mode_unsupported" else Settle(call, failure)
     if rule.repeat is Repeat.A_FEW_TIMES:
         call = replace(call, refusals=call.refusals + 1)
@@ -229,5 +242,5 @@ def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Po
 
 
 def _too_late(call: Call, code: Code, message: str) -> Settle:
-    """No attempt was used up all the time; only the deadline ends it."""
+    """Settles a document that was never accepted until its deadline."""
     return Settle(call, Failure("submit", code, f"until the deadline: {message}", retryable=True))

@@ -1,8 +1,8 @@
-"""Documents through the synchronous API: many at once, each asked until it is settled.
+"""Runs documents through the synchronous API: many at the same time, each until it is settled.
 
-The caller's thread hands documents in and takes replies out, some at a time: to wake the other thread for each costs
-more than to read an answer. The requests live on the process's event loop. What follows from each reply is decided in
-`calling`.
+The caller's thread puts documents in and takes replies out, several at a time, because waking the other thread for
+each one would cost more than reading an answer. The requests run on the process's event loop. `after_reply` decides
+what to do after each reply.
 """
 
 from __future__ import annotations
@@ -27,8 +27,19 @@ from kimi_beam.service import clock
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.retry_limits import MAX_ACCOUNT_TROUBLE, quota_failure
 from kimi_beam.synchronous import tools
-from kimi_beam.synchronous.after_reply import AskAgain, Call, Delay, Halt, Park, Settle, Step, Turn, next_step, parked
-from kimi_beam.synchronous.asked_form import asked_form_of
+from kimi_beam.synchronous.after_reply import (
+    AskAgain,
+    Call,
+    CallFunctions,
+    Delay,
+    Halt,
+    Park,
+    Settle,
+    Step,
+    failure_of_unsent,
+    next_step,
+)
+from kimi_beam.synchronous.server_form import server_form_of
 from kimi_beam.synchronous.tools import Tool
 from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
 from kimi_beam.wire.completions import Answered, RunResult, decode_run
@@ -37,15 +48,16 @@ from kimi_beam.wire.form_refusals import refused_field, refused_request
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
-"""Replies that are handed on together, where so many are there."""
-_KEPT_BACK = 0.5
-"""Seconds that a reply may wait for others, and `_LOOK` longer at most: what is not handed on is in no journal."""
+"""How many replies are returned together, if so many are there."""
+_MAX_DELAY = 0.5
+"""Seconds that a reply may wait for others; at most `_LOOK` is added. It is short because a reply that was not
+returned is in no journal yet."""
 _AHEAD = 16
-"""Documents that may wait for a free place when more are handed in: few, as each may hold its pictures."""
+"""How many documents may wait for a free slot when more are put in: few, as each may hold its pictures."""
 _LONGEST_SLEEP = 5.0
-"""Seconds after which a request that waits for its turn looks whether it may still be sent."""
+"""Seconds after which a request that waits for its turn checks whether it may still be sent."""
 _LOOK = 0.5
-"""Seconds after which the caller's thread looks whether the run has been stopped, whatever it waits for."""
+"""Seconds after which the caller's thread checks whether the run was stopped, whatever it waits for."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no error, but the end of a request that was not sent
@@ -53,17 +65,17 @@ class _Stopped(Exception):  # noqa: N818 - no error, but the end of a request th
 
 
 class Runs:
-    """The documents of one bundle.
+    """Asks for the documents of one bundle.
 
     Args:
-        connection: Shared by the process, and with it pace, concurrency and what is known of the quota.
-        prompt: What is asked.
-        polling: How long waits are, and the deadline.
-        functions: What the model may call.
-        halts: Whether trouble with the account ends the run. If not, it is tried again after the longest wait of
-            `polling`: a stream outlives a revoked token.
-        may_repeat: Whether a request that ended without a word may be repeated.
-        outcomes: How documents have fared before, and whether more are to be sent. None: nothing is known.
+        connection: The client of the process. Its pace, concurrency and quota are shared by all bundles.
+        prompt: The prompt.
+        polling: Bounds the waits, and gives the deadline.
+        functions: The functions that the model may call.
+        halts: Whether trouble with the account ends the run. If not, as in a stream, the document is tried again after
+            the longest wait of `polling`.
+        may_repeat: Whether a request that ended without a reply may be repeated.
+        outcomes: The outcomes of earlier documents, which decide whether more are sent. None: there are none.
     """
 
     def __init__(
@@ -80,19 +92,19 @@ class Runs:
         self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
         self._halts, self._may_repeat = halts, may_repeat
         self._outcomes = outcomes or Outcomes()
-        where = connection.service
-        self._form = asked_form_of(where.root, prompt) if where.is_elsewhere else None
+        service = connection.service
+        self._form = server_form_of(service.root, prompt) if service.is_elsewhere else None
         self._tasks: set[asyncio.Task[Reply]] = set()
         self._in_flight = 0
-        self._doubtful = 0  # of those: refused for what may be every document's fault
-        # What both threads know, and when it has changed.
+        self._doubtful = 0  # those in flight that wait to see whether the refusal concerns all documents
+        # The fields below are shared by the two threads; `_changed` protects them and tells of changes.
         self._changed = threading.Condition()
         self._ready: list[Reply] = []
         self._ready_since = 0.0
         self._waiting = 0
         self._unsettled = 0
         self._halted: ServiceError | None = None
-        self._turned_away = 0
+        self._account_troubles = 0
         self._cancelled = False
         self._broken: BaseException | None = None
         self._unsupported: Failure | None = None
@@ -103,7 +115,7 @@ class Runs:
     # -------------------------------------------------------------------------------------------- the caller's thread
 
     def put(self, documents: Sequence[Document]) -> Iterator[list[Reply]]:
-        """Takes documents in; waits while others wait for a free place, and gives the replies that are due.
+        """Puts documents in. While too many wait for a free slot, it waits and yields replies.
 
         Raises:
             AccountError: Token, account or model are turned away.
@@ -114,56 +126,57 @@ class Runs:
             self._unsettled += len(documents)
         event_loop.call(self._begin, documents)
         if self._is_due():
-            yield self.left()
+            yield self.take_ready()
 
-    def left(self) -> list[Reply]:
-        """The replies that are there."""
+    def take_ready(self) -> list[Reply]:
+        """Returns the replies that are there, without waiting."""
         with self._changed:
             found, self._ready = self._ready, []
         return found
 
     def drain(self) -> Iterator[list[Reply]]:
-        """Waits for all documents and gives their replies.
+        """Waits until all documents are settled, and yields their replies.
 
         Raises:
             AccountError: Token, account or model are turned away.
         """
         yield from self._until(lambda: not self._unsettled)
-        if replies := self.left():
+        if replies := self.take_ready():
             yield replies
 
     def cancel(self) -> None:
-        """Lets go of what is in flight."""
+        """Cancels the requests in flight."""
         self._cancelled = True
         event_loop.call(self._end)
 
     def counts(self) -> Counter[str]:
-        """What was counted since the last time, by the names of `metrics`."""
+        """What was counted since the last call, by the names in `metrics`."""
         now = Counter(self._counts)
         new, self._counted = now - self._counted, now
         return new
 
-    def _until(self, there: Callable[[], bool]) -> Iterator[list[Reply]]:
-        """Waits for something that changes and gives the replies that are due, or raises why it will not."""
+    def _until(self, is_reached: Callable[[], bool]) -> Iterator[list[Reply]]:
+        """Waits until a condition holds and yields replies meanwhile; raises the reason if the run was stopped."""
         self._check()
         while True:
             with self._changed:
-                is_there = self._changed.wait_for(lambda: there() or self._is_due(), _LOOK) and there()
+                self._changed.wait_for(lambda: is_reached() or self._is_due(), _LOOK)
+                is_done = is_reached()
             self._check()
             REPORTS.progress()
             if self._is_due():
-                yield self.left()
-            if is_there:
+                yield self.take_ready()
+            if is_done:
                 return
 
     def _is_due(self) -> bool:
-        """Whether the replies that are there are worth handing on, or have waited for others long enough."""
+        """Whether the replies that are there are returned now: they are many, or have waited long enough."""
         count = len(self._ready)
-        return count >= _GROUP or (count > 0 and time.monotonic() - self._ready_since >= _KEPT_BACK)
+        return count >= _GROUP or (count > 0 and time.monotonic() - self._ready_since >= _MAX_DELAY)
 
     def _check(self) -> None:
         if self._halted is not None or self._is_unmet:
-            # What is on its way is paid for, so it is waited for; nothing more is sent.
+            # Nothing more is sent, but requests in flight are paid for, so their replies are waited for.
             with self._changed:
                 self._changed.wait_for(lambda: not self._unsettled)
             if self._halted is not None:
@@ -177,7 +190,7 @@ class Runs:
 
     def _begin(self, documents: Sequence[Document]) -> None:
         for document in documents:
-            task = asyncio.get_running_loop().create_task(self._in_its_place(document))
+            task = asyncio.get_running_loop().create_task(self._run_in_slot(document))
             self._tasks.add(task)
             task.add_done_callback(self._done)
             if self._cancelled:
@@ -190,7 +203,7 @@ class Runs:
     def _done(self, task: asyncio.Task[Reply]) -> None:
         self._tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if not (error is None or isinstance(error, _Stopped) or self._cancelled):  # none may leave without a reply
+        if not (error is None or isinstance(error, _Stopped) or self._cancelled):  # a document without a reply
             self._broken = RuntimeError(f"a request ended by {type(error).__name__}: {error}")
             self._broken.__cause__ = error
         with self._changed:
@@ -202,7 +215,7 @@ class Runs:
             if not self._unsettled or len(self._ready) == _GROUP:
                 self._changed.notify_all()
 
-    async def _in_its_place(self, document: Document) -> Reply:
+    async def _run_in_slot(self, document: Document) -> Reply:
         async with self._client.slots:
             with self._changed:
                 self._waiting -= 1
@@ -211,12 +224,12 @@ class Runs:
             self._in_flight += 1
             PROGRESS.set_in_flight(self, self._in_flight, "request")
             try:
-                return await self._settled(document)
+                return await self._settle(document)
             finally:
                 self._in_flight -= 1
                 PROGRESS.set_in_flight(self, self._in_flight, "request")
 
-    async def _settled(self, document: Document) -> Reply:
+    async def _settle(self, document: Document) -> Reply:
         call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()
         line, step = self._client.allowance.runs, None
         while True:
@@ -224,14 +237,14 @@ class Runs:
             try:
                 failure = await self._may_send(turn)
                 if failure is not None:
-                    return _reply(document, call, parked(call, failure))
-                if not call.since:  # waiting for a turn is no waiting for an answer
+                    return _reply(document, call, failure_of_unsent(call, failure))
+                if not call.since:  # the deadline does not count the wait for the first turn
                     call = replace(call, since=clock.now())
                 if self._form is not None:
                     call = self._form.applied(call)
                 call = replace(call, form=max(call.form, min(self._outcomes.first_form(call.forms), call.forms - 1)))
                 request = self._prompt.request(document, form=call.form, turns=turns)
-                step = await self._asked(call, request, document.id)
+                step = await self._ask(call, request, document.id)
             finally:
                 line.leave(turn)
             call = step.call
@@ -239,27 +252,27 @@ class Runs:
                 PROGRESS.trouble = ""
                 return _reply(document, call, step.result)
             if isinstance(step, Park):
-                return _reply(document, call, parked(call, step.failure))
-            if isinstance(step, Turn):
+                return _reply(document, call, failure_of_unsent(call, step.failure))
+            if isinstance(step, CallFunctions):
                 try:
-                    turns += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._left(call))
+                    turns += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._seconds_left(call))
                 except asyncio.TimeoutError:
-                    told = "the functions that the model called were not done by the deadline"
-                    return _reply(document, call, Failure("infer", "deadline", told, retryable=True))
+                    message = "the functions that the model called were not done by the deadline"
+                    return _reply(document, call, Failure("infer", "deadline", message, retryable=True))
             elif isinstance(step, AskAgain):
                 PROGRESS.trouble = step.trouble
-                # The deadline is met by a last request, not passed by a long wait.
-                await asyncio.sleep(min(step.wait, self._left(call)))
+                # The wait ends at the deadline, so that a last request is sent then.
+                await asyncio.sleep(min(step.wait, self._seconds_left(call)))
             elif isinstance(step, Halt):
                 if step.unless_answered is not None and await self._is_answered_yet():
                     return _reply(document, call, step.unless_answered)
                 await self._stop(step)
 
     async def _may_send(self, turn: asyncio.Future[None]) -> Failure | None:
-        """Waits for a turn.
+        """Waits until a request may be sent.
 
         Returns:
-            What a document is given up with that may no longer be sent; None where it may.
+            None if it may be sent; otherwise the failure with which its document is given up.
         """
         while True:
             if self._halted is not None:
@@ -279,11 +292,11 @@ class Runs:
                 return None
             await asyncio.wait({turn}, timeout=_LONGEST_SLEEP)
 
-    async def _asked(self, call: Call, request: bytes, name: str) -> Step:
-        """Sends a request, and tells the whole process what it has to know of the reply."""
+    async def _ask(self, call: Call, request: bytes, name: str) -> Step:
+        """Sends a request, and adapts what the whole process shares (pace, quota, outcomes) to the reply."""
         gate, sent = self._client.allowance.runs.gate, time.monotonic()
-        exchange = await self._client.ask(request, self._left(call))
-        now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
+        exchange = await self._client.ask(request, self._seconds_left(call))
+        now, today = clock.now(), time.time()  # a date in a reply's header is compared with the wall clock
         self._counts[metrics.REQUESTS] += 1
         result = decode_run(exchange, today, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
         if call.unknown and isinstance(result, (Answered, Unknown)):
@@ -298,13 +311,13 @@ class Runs:
         self._outcomes.count_form(call.form, met=isinstance(result, Answered), unmet=is_unmet)
         self._counts[metrics.FALLBACKS] += step.call.form > call.form
         if isinstance(exchange, HttpReply) and (wait := spent_for(exchange)):
-            gate.block_until(time.monotonic() + min(wait, self._left(call)))
+            gate.block_until(time.monotonic() + min(wait, self._seconds_left(call)))
         if isinstance(result, Answered):
             gate.answered(sent)
         elif isinstance(result, Refused) and result.error.remedy is Remedy.WAIT:
             self._counts[metrics.DELAYS] += 1
             backoff = functools.partial(self._polling.backoff, name)
-            gate.throttled(sent, time.monotonic(), backoff, result.error.retry_after, self._left(call))
+            gate.throttled(sent, time.monotonic(), backoff, result.error.retry_after, self._seconds_left(call))
         if isinstance(step, Delay):
             PROGRESS.trouble = step.trouble
         elif isinstance(step, Park) and step.until < math.inf and isinstance(result, Refused):
@@ -312,11 +325,11 @@ class Runs:
         elif isinstance(step, Park):
             self._unsupported = step.failure
         if not isinstance(step, Halt) and isinstance(exchange, HttpReply):
-            self._turned_away = 0
+            self._account_troubles = 0
         return step
 
     def _refused_form(self, call: Call, exchange: Exchange, result: RunResult, now: float) -> Step | None:
-        """What follows where another server does not take the request as it is; None where something else does."""
+        """What to do if a server of OpenAI's protocol refuses the request as it is; None if it does not."""
         assert self._form is not None
         if isinstance(result, Answered):
             self._form.answered(call.form)
@@ -325,14 +338,14 @@ class Runs:
             return None
         error = result.error if isinstance(result, Refused) else bare_error(exchange, now)
         if error.code is not None or error.is_redirect:
-            return None  # Cloudflare's own code says what helps; or the URL is wrong
+            return None  # the code says what to do, or the URL is wrong
         why = refused_request(exchange, error.status, has_tool=self._prompt.answer_tool is not None)
         if why is None:
             return None
         return self._form.refused(call, error, why, halts=self._halts, field=refused_field(exchange))
 
     async def _is_answered_yet(self) -> bool:
-        """Waits until a document that is in flight is answered, or until all of them are refused as well."""
+        """Waits until another document in flight is answered (True), or all of them are refused as well (False)."""
         assert self._form is not None
         self._doubtful += 1
         try:
@@ -342,15 +355,15 @@ class Runs:
             self._doubtful -= 1
         return self._form.is_answered
 
-    def _left(self, call: Call) -> float:
-        """Seconds until the call's deadline, and never none."""
+    def _seconds_left(self, call: Call) -> float:
+        """Seconds until the call's deadline, but at least the first wait of `polling`."""
         return max(call.since + self._polling.deadline - clock.now(), self._polling.first)
 
     async def _stop(self, halt: Halt) -> None:
         self._counts[metrics.ACCOUNT_TROUBLE] += 1
-        self._turned_away += 1
+        self._account_troubles += 1
         PROGRESS.trouble = str(halt.error)
-        if self._halts and (halt.is_certain or self._turned_away >= MAX_ACCOUNT_TROUBLE):
+        if self._halts and (halt.is_certain or self._account_troubles >= MAX_ACCOUNT_TROUBLE):
             self._halted = halt.error
         elif self._halts:
             await asyncio.sleep(self._polling.first)

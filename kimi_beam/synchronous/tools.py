@@ -1,7 +1,7 @@
 """Python functions that the model may call while it reads a document.
 
-A function is declared by its signature and docstring, through pydantic. What the model wants it called with is
-untrusted: it is validated first, and whatever the function raises goes back to the model as words.
+pydantic makes a function's declaration from its signature and docstring. The arguments come from the model and are
+untrusted: they are validated first, and an exception of the function is sent back to the model as a message.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tool:
-    """One function that is safe to repeat: a bundle may be run again, and its calls with it.
+    """A function that the model may call. It has to be safe to repeat, as a bundle may be run again.
 
     Attributes:
-        function: Takes keyword arguments with type hints, returns what can be written as JSON. May be a coroutine.
+        function: Takes keyword arguments with type hints and returns a value that can be written as JSON. It may be a
+            coroutine function.
 
     Raises:
         ConfigError: The function cannot be declared.
@@ -38,30 +39,30 @@ class Tool:
     function: Callable[..., Any]
 
     def __post_init__(self) -> None:
-        import pydantic  # a tenth of a second, for who has tools
+        import pydantic  # takes a tenth of a second to import, and only runs with tools need it
 
         try:
             _ = self.declaration
         except (TypeError, ValueError, NameError, AttributeError, pydantic.errors.PydanticUserError) as e:
             name = getattr(self.function, "__name__", repr(self.function))
             raise ConfigError(f"tools: {name} cannot be declared to the model: {' '.join(str(e).split())[:200]}") from e
-        # Rebuilt on the worker: a class that was made here cannot be pickled.
+        # The worker makes this class again, because one that is made at run time cannot be pickled.
         self.__dict__.pop("_arguments")
 
     @property
     def name(self) -> str:
-        """What the model calls it by."""
+        """The name by which the model calls it."""
         return self.function.__name__
 
     @cached_property
     def declaration(self) -> Mapping[str, Any]:
-        """As OpenAI's ``tools`` have it."""
+        """The declaration, as an entry of OpenAI's ``tools``."""
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.name):
             raise ValueError("a function's name is up to 64 letters, digits, _ and -")
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
-        told = " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
-        function = {"name": self.name, "description": told, "parameters": schema}
+        description = " ".join((inspect.getdoc(self.function) or "").split("\n\n")[0].split())
+        function = {"name": self.name, "description": description, "parameters": schema}
         return {"type": "function", "function": function}
 
     @cached_property
@@ -73,7 +74,7 @@ class Tool:
         for name, parameter in inspect.signature(self.function).parameters.items():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TypeError(f"the parameter {name} cannot be given by name")
-            if name.startswith("_"):  # pydantic takes it for an attribute of its own, and the model never hears of it
+            if name.startswith("_"):  # pydantic would keep it out of the declaration
                 raise TypeError(f"the parameter {name} begins with an underscore")
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[name] = (hints.get(name, Any), default)
@@ -89,19 +90,19 @@ class Tool:
         """Calls the function.
 
         Args:
-            arguments: JSON text, as the model wrote it.
+            arguments: The arguments as JSON, as the model wrote them.
 
         Returns:
-            What to tell the model: the result as JSON (a string as it is), or what went wrong.
+            The message to the model: the result as JSON (a string unchanged), or what went wrong.
         """
         import pydantic
         import pydantic_core
 
         try:
-            given = self._arguments.model_validate_json(arguments or "{}")
+            valid = self._arguments.model_validate_json(arguments or "{}")
         except (pydantic.ValidationError, ValueError, RecursionError) as e:
-            return _wrong(f"the arguments do not fit: {e}")
-        values = {name: getattr(given, name) for name in self._arguments.model_fields}
+            return _error(f"the arguments do not fit: {e}")
+        values = {name: getattr(valid, name) for name in self._arguments.model_fields}
         try:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**values)
@@ -110,12 +111,12 @@ class Tool:
                 if error is not None:
                     raise error
             return result if isinstance(result, str) else pydantic_core.to_json(result, fallback=str).decode()
-        except (Exception, SystemExit, KeyboardInterrupt) as e:  # the user's own code, called with what a model made up
-            return _wrong(f"{type(e).__name__}: {e}")
+        except (Exception, SystemExit, KeyboardInterrupt) as e:  # the user's code may raise anything
+            return _error(f"{type(e).__name__}: {e}")
 
 
 async def _in_thread(function: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
-    """Calls a function in a thread of its own: one that never returns holds up neither others nor the process's end."""
+    """Calls a function in a thread of its own, so that one that never returns blocks neither others nor the exit."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
@@ -123,23 +124,23 @@ async def _in_thread(function: Callable[..., Any], values: Mapping[str, Any]) ->
         result, error = None, None
         try:
             result = function(**values)
-        except BaseException as e:  # as a value: `StopIteration`, as `next` raises it, cannot pass a future
+        except BaseException as e:  # returned as a value, because a future cannot raise `StopIteration`
             error = e
-        loop.call_soon_threadsafe(tell, (result, error))
+        loop.call_soon_threadsafe(finish, (result, error))
 
-    def tell(what: tuple[Any, BaseException | None]) -> None:
+    def finish(outcome: tuple[Any, BaseException | None]) -> None:
         if not done.done():
-            done.set_result(what)
+            done.set_result(outcome)
 
     threading.Thread(target=work, name="kimi_beam-tool", daemon=True).start()
     return await done
 
 
 def declared(functions: Sequence[Callable[..., Any]]) -> tuple[Tool, ...]:
-    """The functions as tools.
+    """Makes tools of functions.
 
     Raises:
-        ConfigError: One cannot be declared, or two have one name.
+        ConfigError: A function cannot be declared, or two have the same name.
     """
     tools = tuple(Tool(function) for function in functions)
     names = [tool.name for tool in tools]
@@ -150,42 +151,42 @@ def declared(functions: Sequence[Callable[..., Any]]) -> tuple[Tool, ...]:
 
 
 async def answer(called: ToolCalls, tools: Sequence[Tool]) -> list[bytes]:
-    """Calls what the model wants called.
+    """Calls the functions that the model has asked for.
 
     Returns:
-        The messages that follow, as JSON: the assistant's own turn, and the result of each call.
+        The messages to add to the request, as JSON: the model's own message with its calls, and the result of each.
     """
-    known = {tool.name: tool for tool in tools}
-    results = await asyncio.gather(*(_result(call, known) for call in called.calls))
-    return [_turn(called), *results]
+    by_name = {tool.name: tool for tool in tools}
+    results = await asyncio.gather(*(_result(call, by_name) for call in called.calls))
+    return [_assistant_message(called), *results]
 
 
-async def _result(call: ToolCall, known: Mapping[str, Tool]) -> bytes:
-    tool = known.get(call.name)
-    said = await tool.call(call.arguments) if tool else _wrong(f"there is no function {call.name!r:.100}")
-    return _encoded({"role": "tool", "tool_call_id": call.id, "content": said})
+async def _result(call: ToolCall, by_name: Mapping[str, Tool]) -> bytes:
+    tool = by_name.get(call.name)
+    content = await tool.call(call.arguments) if tool else _error(f"there is no function {call.name!r:.100}")
+    return _encoded({"role": "tool", "tool_call_id": call.id, "content": content})
 
 
-def _turn(called: ToolCalls) -> bytes:
-    """The assistant's turn: its content is never null (5006), its reasoning goes into ``reasoning`` (bug reports)."""
+def _assistant_message(called: ToolCalls) -> bytes:
+    """The model's own message. Its content must not be null (5006), and its key is ``reasoning`` (bug reports)."""
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in called.calls
     ]
-    turn: dict[str, Any] = {"role": "assistant", "content": called.text, "tool_calls": calls}
+    message: dict[str, Any] = {"role": "assistant", "content": called.text, "tool_calls": calls}
     if called.reasoning:
-        turn["reasoning"] = called.reasoning
-    return _encoded(turn)
+        message["reasoning"] = called.reasoning
+    return _encoded(message)
 
 
-def _wrong(message: str) -> str:
+def _error(message: str) -> str:
     return _encoded({"error": " ".join(message.split())[:500]}).decode()
 
 
 def _encoded(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
-    except TypeError:  # half a surrogate pair, in what a function returned or a model wrote
+    except TypeError:  # half a surrogate pair in a function's result or in the model's text
         import pydantic_core
 
         return pydantic_core.to_json(_legible(value))

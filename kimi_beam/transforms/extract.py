@@ -38,7 +38,7 @@ from kimi_beam.service.models import MODELS
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.stream.keep_arrival import KeepArrival
-from kimi_beam.synchronous.asked_form import forget_asked_forms
+from kimi_beam.synchronous.server_form import forget_server_forms
 from kimi_beam.synchronous.tools import declared
 from kimi_beam.transforms.conservation import COUNTS, CheckConservation, Counts
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
@@ -218,7 +218,7 @@ class Extract(TypedTransform):
                 )
             check_restorable(windowing, documents.pipeline)
         forget_quotas()  # of an earlier pipeline of this process
-        forget_asked_forms()
+        forget_server_forms()
         forget_notices()
         if "Dataflow" in type(documents.pipeline.runner).__name__:
             settings.service.check_remote("Dataflow")

@@ -146,14 +146,14 @@ class Request(beam.DoFn):
         try:
             yield
         except (AccountError, UnmetSchemaError):
-            self._recorder.record_replies(self._runs.left())
+            self._recorder.record_replies(self._runs.take_ready())
             raise
 
     def _cancel(self) -> None:
         """Ends what a failed bundle has left in flight; what has been answered meanwhile is kept."""
         if hasattr(self, "_runs"):
             self._runs.cancel()
-            if replies := self._runs.left():
+            if replies := self._runs.take_ready():
                 self._recorder.record_replies(replies)
 
     def _stamped(self, replies: Sequence[Reply]) -> Any:

@@ -1,7 +1,8 @@
-"""Which way of asking for JSON a server of OpenAI's protocol takes: found out once, and kept for the process.
+"""The form in which a server of OpenAI's protocol accepts requests for JSON, found out once in each process.
 
-Some know ``json_schema``, others ``json_object`` alone, with or without a schema in it, others neither; none says so
-before it is asked. A refusal costs nothing, so the ways are tried in the order of `Prompt.forms`, the strictest first.
+Some servers support ``json_schema``, others only ``json_object``, with or without a schema in it, and others neither.
+None says so before it is asked. A refusal costs nothing, so the forms are tried in the order of `Prompt.forms`, the
+strictest first.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _LOG = logging.getLogger(__name__)
 
 
 _ENOUGH = 3
-"""Documents refused in each form, without a word of why, after which it is no document's fault; unless one of those
-that are in flight is answered yet: a refusal comes at once, and an answer takes seconds."""
+"""After so many documents that were refused in each form without a reason, the server is to blame and not the
+documents, unless one of the documents in flight is answered: a refusal comes at once, while an answer takes seconds."""
 
 _SETTINGS = {
     "temperature": "--thinking (thinking=True in code) leaves it out",
@@ -32,18 +33,18 @@ _SETTINGS = {
     "stream": "--structured-output schema (structured_output in code) does not stream",
     "stream_options": "--structured-output schema (structured_output in code) does not stream",
 }
-"""Which setting changes a field that is the same in every request."""
+"""The setting that changes a field which is the same in every request."""
 
 
 @dataclass
-class AskedForm:
-    """The way in which a server is asked, as far as this process knows what it takes. Used on one event loop.
+class ServerForm:
+    """What this process knows of the forms that a server accepts. Used on one event loop.
 
     Attributes:
         server: The root of its URL, for messages.
-        prompt: What is asked.
-        form: Which of `Prompt.forms` comes next for a new document.
-        is_answered: Whether the server has answered a request of that form: from then on a refusal concerns one
+        prompt: The prompt, with the forms.
+        form: The index in `Prompt.forms` of the form that a new document is asked in.
+        is_answered: Whether the server has answered a request of that form. From then on a refusal concerns one
             document, and the others keep the form.
     """
 
@@ -56,29 +57,29 @@ class AskedForm:
     """Documents that were refused in each form, or for a field of every request, while none was answered."""
 
     def applied(self, call: Call) -> Call:
-        """The call as it is to be made now: never in a way that is known to be refused."""
+        """The call with a form that is not known to be refused."""
         return replace(call, form=self.form) if call.form < self.form else call
 
     def answered(self, form: int) -> None:
-        """The server has answered a request of this form."""
+        """Records that the server has answered a request of this form."""
         if not self.is_answered and form > self.form:
             self._move(form)
         elif form < self.form:
-            # An answer that was on its way longer than another document's refusal: the stricter form works after all.
+            # The answer took longer than the refusal of another document did: the stricter form works after all.
             self.form = form
         self.is_answered = True
 
     def refused(
         self, call: Call, error: ServiceError, why: RefusedRequest, *, halts: bool, field: str | None = None
     ) -> AskAgain | Settle | Halt:
-        """What follows where the server does not take a request as it is.
+        """Decides what to do after the server has refused a request as it is.
 
         Args:
-            call: What was asked.
-            error: What the server said.
-            why: What that means.
-            halts: Whether a server that takes none of the forms ends the run; else each document is given up.
-            field: Which field of every request it names, where `why` is that it does not take one.
+            call: The state of the document.
+            error: The server's error.
+            why: What the server objects to, as far as it says so.
+            halts: Whether a server that accepts none of the forms ends the run; otherwise each document is given up.
+            field: The field of every request that the server does not accept, if `why` is `RefusedRequest.FIELD`.
         """
         self._refusal = str(error)
         message = f"the server refused the request: {error}"
@@ -94,38 +95,38 @@ class AskedForm:
             return AskAgain(replace(call, form=following), 0.0, message)
         is_field = why is RefusedRequest.FIELD and not self.is_answered
         self._refused_in_each += is_field or (may_be_the_form and not self.is_answered)
-        told = (
+        problem = (
             "it refuses each way of asking for JSON that was tried; name another by --structured-output "
             f"(structured_output in code): {error.message}"
         )
         if is_field:
-            told = f"it does not take {field} as it is sent; {_SETTINGS[field or '']}: {error.message}"
-            message = f"the server refused the request: {told}"
+            problem = f"it does not take {field} as it is sent; {_SETTINGS[field or '']}: {error.message}"
+            message = f"the server refused the request: {problem}"
         own = Failure("submit", "refused", message, retryable=error.status >= 500)
         if not self.is_answered and (why is RefusedRequest.FORM or self._refused_in_each >= _ENOUGH):
             if halts:
                 otherwise = None if why is RefusedRequest.FORM else own
-                return Halt(call, replace(error, message=told), is_certain=True, unless_answered=otherwise)
-            own = replace(own, message=f"the server takes no request: {told}")
-        # A server that answers 5xx to what it cannot parse may have meant something that passes: so `retryable`.
+                return Halt(call, replace(error, message=problem), is_certain=True, unless_answered=otherwise)
+            own = replace(own, message=f"the server takes no request: {problem}")
+        # A 5xx may also be trouble that passes, so such a failure is retryable.
         return Settle(call, own)
 
     def _move(self, form: int) -> None:
         before, now = (FORM_NAMES[self.prompt.forms[number]] for number in (self.form, form))
         self.form = form
-        told = f"{self.server} refuses {before} ({self._refusal}): it is asked by {now} from now on"
-        _LOG.warning("%s", told)
-        PROGRESS.add_notice(f"{told}; --structured-output chooses how")
+        message = f"{self.server} refuses {before} ({self._refusal}): it is asked by {now} from now on"
+        _LOG.warning("%s", message)
+        PROGRESS.add_notice(f"{message}; --structured-output chooses how")
 
 
-_forms = PerProcess[AskedForm]()
+_forms = PerProcess[ServerForm]()
 
 
-def asked_form_of(server: str, prompt: Prompt) -> AskedForm:
-    """What this process knows of a server and a question: a schema may be refused that another's is not."""
-    return _forms.get((server, prompt.identity), lambda: AskedForm(server, prompt))
+def server_form_of(server: str, prompt: Prompt) -> ServerForm:
+    """What this process knows of a server and a prompt: a server may accept one schema and refuse another."""
+    return _forms.get((server, prompt.identity), lambda: ServerForm(server, prompt))
 
 
-def forget_asked_forms() -> None:
-    """The next pipeline of this process finds out anew: the server may have been started differently meanwhile."""
+def forget_server_forms() -> None:
+    """Lets the next pipeline of this process find out anew: the server may have been restarted with other settings."""
     _forms.forget_all()

@@ -19,7 +19,7 @@ from kimi_beam import cli
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.after_reply import AskAgain, Call, Settle
-from kimi_beam.synchronous.asked_form import AskedForm
+from kimi_beam.synchronous.server_form import ServerForm
 from kimi_beam.types import Failure
 from kimi_beam.wire.form_refusals import RefusedRequest
 from kimi_beam.wire.service_errors import ServiceError
@@ -141,7 +141,7 @@ def test_a_form_that_was_answered_is_kept_when_one_document_is_refused_for_it(tm
 def test_a_stream_gives_the_documents_up_where_a_server_takes_none() -> None:
     """Nothing ends a stream; its dead letters say what to do."""
     prompt = Prompt(OutputSchema(RECEIPT), structured_output="prompt", model="m", api="chat", is_elsewhere=True)
-    form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
+    form, call = ServerForm("http://s", prompt), Call(1.0, len(prompt.forms))
     error = ServiceError(400, None, "response_format is not supported")
     step = form.refused(call, error, RefusedRequest.FORM, halts=False)
     assert isinstance(step, AskAgain)
@@ -155,7 +155,7 @@ def test_a_stream_gives_the_documents_up_where_a_server_takes_none() -> None:
 
 def test_answers_that_overtake_refusals_leave_the_stricter_form() -> None:
     prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
-    form, call = AskedForm("http://s", prompt), Call(1.0, len(prompt.forms))
+    form, call = ServerForm("http://s", prompt), Call(1.0, len(prompt.forms))
     unsaid = form.refused(call, ServiceError(400, None, ""), RefusedRequest.UNSPECIFIED, halts=True)
     assert isinstance(unsaid, AskAgain)
     assert (unsaid.call.form, form.form) == (1, 0), "the others were moved without evidence"
@@ -217,7 +217,7 @@ def test_a_field_that_a_server_does_not_take_ends_the_run_in_one_line(
 
 def test_documents_that_are_refused_beside_an_answered_one_end_nothing() -> None:
     prompt = Prompt(OutputSchema(RECEIPT), model="m", api="chat", is_elsewhere=True)
-    form = AskedForm("http://s", prompt)
+    form = ServerForm("http://s", prompt)
     form.answered(0)
     last = Call(1.0, len(prompt.forms), form=len(prompt.forms) - 1)
     for _ in range(9):

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.retry_limits import MAX_REFUSALS, MAX_UNKNOWN, OUTAGE
 from kimi_beam.synchronous import after_reply
-from kimi_beam.synchronous.after_reply import MAX_TURNS, AskAgain, Call, Delay, Halt, Park, Settle, Turn, next_step
+from kimi_beam.synchronous.after_reply import (
+    MAX_TURNS,
+    AskAgain,
+    Call,
+    CallFunctions,
+    Delay,
+    Halt,
+    Park,
+    Settle,
+    next_step,
+)
 from kimi_beam.types import Completion, Failure, Usage
 from kimi_beam.wire.completions import Answered, ToolCall, ToolCalls
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
@@ -266,7 +276,7 @@ def test_functions_are_called_five_times_and_no_more() -> None:
     call = new()
     for turn in range(1, MAX_TURNS + 1):
         step = hear(call, CALLS)
-        assert isinstance(step, Turn)
+        assert isinstance(step, CallFunctions)
         assert step.call.turns == turn
         call = step.call
     step = hear(call, CALLS)
@@ -295,7 +305,7 @@ def test_an_answer_that_states_no_tokens_keeps_what_was_spent_before() -> None:
 
 def test_an_answer_ends_a_row_of_delays_so_that_the_next_one_is_short() -> None:
     step = hear(new(delays=12), CALLS)
-    assert isinstance(step, Turn)
+    assert isinstance(step, CallFunctions)
     assert step.call.delays == 0
 
 
@@ -362,7 +372,7 @@ def test_a_call_that_may_have_been_paid_for_says_so_when_another_meets_a_spent_q
     changes: dict[str, int], code: str
 ) -> None:
     spent = Failure("submit", "quota_exhausted", "not sent: words", retryable=True)
-    found = after_reply.parked(new(**changes), spent)
+    found = after_reply.failure_of_unsent(new(**changes), spent)
     assert (found.code, found.retryable) == (code, True)
     other = Failure("infer", "json_mode_unsupported", "words")
-    assert after_reply.parked(new(**changes), other) == other
+    assert after_reply.failure_of_unsent(new(**changes), other) == other
