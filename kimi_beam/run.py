@@ -18,7 +18,7 @@ from kimi_beam.files import whole_files
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.lease import lease
 from kimi_beam.files.paths import absolute, check_reachable, is_local, listing, output
-from kimi_beam.input.fields import USUAL, Reading
+from kimi_beam.input.fields import DEFAULT_READING, Reading
 from kimi_beam.input.read_dead_letters import ReadDeadLetters
 from kimi_beam.input.read_documents import ReadDocuments
 from kimi_beam.input.redrive import Choice
@@ -56,7 +56,7 @@ class RunSettings:
     inputs: Sequence[str]
     output: str
     extract: ExtractSettings
-    reading: Reading = USUAL
+    reading: Reading = DEFAULT_READING
     limit: int | None = None
     overwrite: bool = False
     price: Price | None = None

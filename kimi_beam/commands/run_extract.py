@@ -25,7 +25,7 @@ from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import output
-from kimi_beam.input.fields import USUAL, Reading
+from kimi_beam.input.fields import DEFAULT_READING, Reading
 from kimi_beam.input.read_documents import check_input
 from kimi_beam.journal.records import Journaling
 from kimi_beam.output.dataset import JOURNAL, check_output, files_of
@@ -224,7 +224,7 @@ def _settings(
     schema = OutputSchema(args.schema, closed=args.closed, formats=args.formats)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
-    reading = USUAL
+    reading = DEFAULT_READING
     if args.command == "extract":
         reading = Reading(args.id_field, args.text_field, args.max_document_bytes)
         if STDIN in inputs and remote:

@@ -1,8 +1,8 @@
-"""Bytes of other people's files as text: UTF-8, UTF-16 and UTF-32, told by their mark or by their NULs.
+"""Encodings: decodes files in UTF-8, UTF-16 and UTF-32, recognised by their byte order mark or by their NUL bytes.
 
-A byte order mark says what a file is in. Without one, UTF-16 reads as UTF-8 with a NUL after each letter, which would
-be sent and paid for. No text holds NULs, so they tell what it is: where most of every second byte (UTF-16), or of three
-of four (UTF-32), are NULs and the rest reads as a text, it is read; anything else with a NUL is no text.
+Without a byte order mark, UTF-16 could be decoded as UTF-8 with a NUL after each letter, which would be sent and paid
+for. No text holds NULs, so their pattern shows the encoding: in UTF-16 most of every second byte are NULs, in UTF-32
+three of four. Such a file is read if the rest decodes to a text. Any other file with a NUL is no text.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _ENOUGH = 0.75
-"""Of the letters of a text without a mark, how many must be in ASCII: fewer do not tell its encoding for certain."""
+"""The share of letters in ASCII that a text without a mark must have. With fewer its encoding would be a guess."""
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff]")
-"""Control characters that no text file holds (all but white space and the escape of terminals), and noncharacters."""
+"""Control characters that no text file holds (all except white space and terminals' escape), and noncharacters."""
 _CONTROLS = bytes((*range(9), *range(14, 27), *range(28, 32), 127))
 _BINARY = (
     (b"PK\x03\x04", "a ZIP archive, as .docx, .xlsx and .odt files are"),
@@ -39,7 +39,7 @@ _BINARY = (
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"\x7fELF", "a program"),
 )
-"""What files that are no text begin with."""
+"""The first bytes by which kinds of binary files are recognised, and how a message names each kind."""
 
 
 class NotTextError(ValueError):
@@ -48,16 +48,16 @@ class NotTextError(ValueError):
     def __init__(self, message: str, *, is_other_kind: bool) -> None:
         super().__init__(message)
         self.is_other_kind = is_other_kind
-        """Whether it is a file of another kind, not a text in an unknown encoding."""
+        """Whether the file is of a known binary kind; else it may be a text in an unknown encoding."""
 
 
 def text_of(content: bytes) -> str:
     """The text of a file.
 
     Raises:
-        NotTextError: It is no text, or in an encoding that cannot be told for certain.
+        NotTextError: It is no text, or its encoding cannot be recognised.
     """
-    if content.startswith(b"%PDF-"):  # of which some are ASCII throughout
+    if content.startswith(b"%PDF-"):  # checked first, because some PDFs are all ASCII and would pass as a text
         raise NotTextError("holds no text: it is a PDF", is_other_kind=True)
     for mark, encoding in _MARKS:
         if content.startswith(mark):
@@ -65,7 +65,7 @@ def text_of(content: bytes) -> str:
                 text = content[len(mark) :].decode(encoding)
             except UnicodeDecodeError as e:
                 if encoding.startswith("utf-32"):
-                    continue  # the mark of UTF-16 and a NUL
+                    continue  # UTF-16 whose first letter is a NUL begins like UTF-32
                 raise _no_text(content, _not(encoding, e, len(mark))) from None
             if "\0" in text:
                 raise _no_text(content, f"holds NUL bytes, as no text does, after the mark of {_name(encoding)}")
@@ -84,10 +84,10 @@ def text_of(content: bytes) -> str:
     return text
 
 
-def _no_text(content: bytes, otherwise: str) -> NotTextError:
+def _no_text(content: bytes, message: str) -> NotTextError:
+    """The error for content that is no text: its kind if that is known, else the given message."""
     kind = next((kind for begin, kind in _BINARY if content.startswith(begin)), None)
-    told = otherwise if kind is None else f"holds no text: it is {kind}"
-    return NotTextError(told, is_other_kind=kind is not None)
+    return NotTextError(message if kind is None else f"holds no text: it is {kind}", is_other_kind=kind is not None)
 
 
 def _name(encoding: str) -> str:
@@ -99,12 +99,12 @@ def _not(encoding: str, error: UnicodeDecodeError, before: int) -> str:
 
 
 def _without_mark(content: bytes) -> str | None:
-    """The text of UTF-16 or UTF-32 that has no mark, None where that is not certain."""
+    """The text of content in UTF-16 or UTF-32 without a mark; None if it is not clearly one of them."""
     for width, encoding, letter in ((4, "utf-32-le", 0), (4, "utf-32-be", 3), (2, "utf-16-le", 0), (2, "utf-16-be", 1)):
         count = len(content) // width
         if len(content) % width or content[letter::width].count(0):
             continue
-        nulls = [content[place::width].count(0) for place in range(width) if place != letter]
+        nulls = [content[offset::width].count(0) for offset in range(width) if offset != letter]
         if min(nulls) < _ENOUGH * count:
             continue
         try:
@@ -120,10 +120,10 @@ def _without_mark(content: bytes) -> str | None:
 
 
 def as_utf8(f: BinaryIO) -> tuple[BinaryIO, bool]:
-    """A file of JSON lines as UTF-8, at the same place; and whether it is in another encoding.
+    """A file of JSON lines that reads as UTF-8, and whether the file itself is in another encoding.
 
-    JSON begins with two characters of ASCII, so that the NULs among the first four bytes tell what it is in
-    (RFC 4627, section 3).
+    JSON begins with two characters of ASCII, so the NULs among the first four bytes show the encoding (RFC 4627,
+    section 3).
 
     Args:
         f: The file, opened and not read yet.
@@ -153,7 +153,7 @@ def _by_nulls(head: bytes) -> str | None:
 
 
 def _head(f: Any) -> bytes:
-    """The first four bytes of a file that stands at its beginning afterwards."""
+    """The first four bytes of a file. Afterwards it is at its beginning again."""
     if hasattr(f, "peek"):
         return bytes(f.peek(4)[:4])
     head = bytes(f.read(4))
@@ -162,7 +162,10 @@ def _head(f: Any) -> bytes:
 
 
 class _Utf8(io.RawIOBase):
-    """A file in another encoding as UTF-8. What is no text in it stays invalid UTF-8, to be found by its line."""
+    """Recodes a file to UTF-8 as it is read.
+
+    A lone surrogate becomes invalid UTF-8 and not an error, so that only its line is refused, and not the whole file.
+    """
 
     def __init__(self, f: BinaryIO, encoding: str) -> None:
         self._file = f
@@ -189,10 +192,10 @@ class _Utf8(io.RawIOBase):
 
 
 def is_json_lines(head: bytes) -> bool:
-    """Whether a file begins with an object of JSON, in any of the encodings that are read.
+    """Whether a file begins with a JSON object, in any of the encodings that are read.
 
     Args:
-        head: Its first bytes.
+        head: The first bytes of the file.
     """
     mark = next((mark for mark, _ in _MARKS if head.startswith(mark)), b"")
     return head[len(mark) :].lstrip(b"\0 \t\r\n").startswith(b"{")

@@ -1,4 +1,4 @@
-"""What the keys of a JSON line, a message or a Parquet row say: a document, or the failure that stands in its place."""
+"""Fields of a JSON line, a message or a Parquet row: makes a document of its id, text, images and metadata."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kimi_beam.types import Code, Document, Failure
 from kimi_beam.wire.size_limits import BEGINNING, MAX_DOCUMENT_BYTES
 
 _WHOLE_EVIDENCE = 1 << 20
-"""Bytes up to which what cannot be read stands in its dead letter whole."""
+"""Bytes up to which unreadable content is put into its dead letter completely."""
 _SHOWN_KEYS = 12
-"""How many keys of a line a message names."""
+"""How many keys of a line an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class Reading:
 
     Attributes:
         id_field: The key of a JSON object, or the column of a table, that holds the id.
-        text_field: The one that holds the text. All others but ``images`` are metadata.
-        max_document_bytes: Bytes of a line, a file or the cells of a row, uncompressed, at most: reading stops there.
+        text_field: The key or column that holds the text. All others except ``images`` are metadata.
+        max_document_bytes: The most uncompressed bytes of a line, a file, or the cells of a row. Reading stops there.
 
     Raises:
-        ConfigError: The keys are not two different ones, or the bound is not positive.
+        ConfigError: The two keys are equal, empty or ``images``, or the bound is not positive.
     """
 
     id_field: str = "id"
@@ -45,34 +45,45 @@ class Reading:
         if self.max_document_bytes < 1:
             raise ConfigError("max_document_bytes must be at least 1")
 
-    def too_large(self, what: str, beginning: bytes) -> Failure:
-        """The failure of what is larger than may be read.
+    def too_large(self, subject: str, beginning: bytes) -> Failure:
+        """The failure of a document that is larger than `max_document_bytes`.
 
         Args:
-            what: What it is and how large, in words: ``the line of 70000000 bytes``.
-            beginning: Its first bytes.
+            subject: The subject of the message, such as ``the line of 70000000 bytes``.
+            beginning: The first bytes of the document.
         """
         bound = self.max_document_bytes
-        told = f"{what} is larger than {bound} bytes, the most that is read of one document (--max-document-bytes)"
-        return Failure("read", "too_large", told, raw=b64(beginning[:BEGINNING]))
+        message = (
+            f"{subject} is larger than {bound} bytes, the most that is read of one document (--max-document-bytes)"
+        )
+        return Failure("read", "too_large", message, raw=b64(beginning[:BEGINNING]))
 
 
-USUAL = Reading()
+DEFAULT_READING = Reading()
 
 
-def failed(document_id: str, path: str, failure: Failure, **known: Any) -> Document:
-    """A document that could not be read."""
-    return Document(document_id, "", source=path, failure=failure, **known)
-
-
-def from_line(line: bytes, path: str, *, reading: Reading = USUAL, otherwise: str | None = None) -> Document | Failure:
-    """A document of a line of JSON.
+def failed(document_id: str, path: str, failure: Failure, **attributes: Any) -> Document:
+    """A document that could not be read, and carries its failure.
 
     Args:
-        line: Without its line feed.
+        document_id: Its id, or a name made of its place in the file.
+        path: Becomes `Document.source`.
+        failure: Why it could not be read.
+        **attributes: Other attributes of `Document` that are known.
+    """
+    return Document(document_id, "", source=path, failure=failure, **attributes)
+
+
+def from_line(
+    line: bytes, path: str, *, reading: Reading = DEFAULT_READING, default_id: str | None = None
+) -> Document | Failure:
+    """Makes a document of a line of JSON, or the failure that says why it is none.
+
+    Args:
+        line: The line without its line feed.
         path: Becomes `Document.source`.
         reading: Which keys hold the id and the text.
-        otherwise: The id of a line that has none.
+        default_id: The id of a line that has none. None: a line needs an id.
     """
     try:
         content = jsontext.loads_unique(line)
@@ -82,41 +93,46 @@ def from_line(line: bytes, path: str, *, reading: Reading = USUAL, otherwise: st
         return unreadable_line(line, f"the line is not JSON: {e}", e)
     if not isinstance(content, dict):
         return Failure("read", "not_json", "the line is JSON, but no object", raw=b64(line))
-    return from_fields(content, path, line, reading, otherwise=otherwise)
+    return from_fields(content, path, line, reading, default_id=default_id)
 
 
 def unreadable_line(line: bytes, message: str, reason: ValueError) -> Failure:
-    """The failure of a line, with its bytes.
+    """The failure of a line that is not JSON.
 
     Args:
-        line: Its bytes.
-        message: For a person.
-        reason: What `jsontext.loads` said.
+        line: The line, which becomes the evidence.
+        message: The failure's message.
+        reason: The exception of `jsontext.loads`, by which the code is chosen.
     """
     code: Code = "not_utf8" if str(reason).startswith("not UTF-8") else "not_json"
     return Failure("read", code, message, raw=b64(line))
 
 
 def from_fields(
-    content: Mapping[str, Any], path: str, raw: bytes | None, reading: Reading = USUAL, *, otherwise: str | None = None
+    content: Mapping[str, Any],
+    path: str,
+    raw: bytes | None,
+    reading: Reading = DEFAULT_READING,
+    *,
+    default_id: str | None = None,
 ) -> Document | Failure:
-    """A document of a line's or row's keys: its id, its text and ``images``; all others are metadata.
+    """Makes a document of the keys of a line or row, or the failure that says why it is none.
 
     Args:
-        content: The keys with their values.
+        content: The keys and their values. Those that are not the id, the text or ``images`` become metadata.
         path: Becomes `Document.source`.
-        raw: The line as evidence, should it be no document. None: the keys as JSON.
+        raw: The line, which becomes the evidence of a failure. None: the keys as JSON.
         reading: Which keys hold the id and the text.
-        otherwise: The id where there is none.
+        default_id: The id if `content` has none. None: an id is needed.
     """
 
     def evidence() -> str:
         return b64(jsontext.dumps_any(content) if raw is None else raw)
 
     rest = dict(content)
-    given, text = rest.pop(reading.id_field, None), rest.pop(reading.text_field, None)
-    key = otherwise if given is None else id_text(given)
-    if not key:
+    id_value, text = rest.pop(reading.id_field, None), rest.pop(reading.text_field, None)
+    document_id = default_id if id_value is None else id_text(id_value)
+    if not document_id:
         return Failure("read", "missing_id", _without_id(content, reading), raw=evidence())
     images = rest.get("images")
     if _are_images(images):
@@ -126,16 +142,16 @@ def from_fields(
     else:
         pictures = ()
         if _holds_a_picture(images):
-            # Left among the metadata, it would be a picture that the model never sees.
-            told = f"the document's {_wrong_images(images)}"
-            return failed(key, path, Failure("read", "bad_image", told, raw=evidence()), metadata=rest)
+            # Among the metadata the picture would never be shown to the model.
+            message = f"the document's {_wrong_images(images)}"
+            return failed(document_id, path, Failure("read", "bad_image", message, raw=evidence()), metadata=rest)
     if isinstance(text, str):
-        return Document(key, text, pictures, rest, path)
-    told, code = _without_text(content, reading), _MISSING_TEXT
+        return Document(document_id, text, pictures, rest, path)
+    message, code = _without_text(content, reading), _MISSING_TEXT
     if text is None and (wrong := _wrong_images(images)):
-        told = f"{told}, and its {wrong}"
+        message = f"{message}, and its {wrong}"
         code = "bad_image" if _are_strings(images) else code
-    return failed(key, path, Failure("read", code, told, raw=evidence()), metadata=rest)
+    return failed(document_id, path, Failure("read", code, message, raw=evidence()), metadata=rest)
 
 
 _MISSING_TEXT: Code = "missing_text"
@@ -146,27 +162,27 @@ def _is_data_uri(value: Any) -> bool:
 
 
 def _are_images(value: Any) -> bool:
-    """Whether these are data URIs; a key of that name that holds anything else is metadata, or a mistake."""
+    """Whether the value of ``images`` is a list of data URIs. Any other value is metadata, or a mistake."""
     return isinstance(value, list) and bool(value) and all(map(_is_data_uri, value))
 
 
 def _holds_a_picture(value: Any) -> bool:
-    """Whether there is a data URI where a list of nothing else is wanted."""
+    """Whether a value is a data URI, or a list with at least one."""
     return _is_data_uri(value) or (isinstance(value, list) and any(map(_is_data_uri, value)))
 
 
 def _are_strings(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
 
 def _wrong_images(value: Any) -> str:
-    """What is wrong with ``images`` that are no list of data URIs; empty where there are none."""
+    """Says what is wrong with a value of ``images`` that is no list of data URIs; empty if there are no images."""
     if value is None or value == []:
         return ""
     wanted = 'a list of data URIs is wanted, such as ["data:image/png;base64,…"]'
     if not isinstance(value, list):
         return f"images are {_a_kind(value)}: {wanted}"
-    number, first = next((n, one) for n, one in enumerate(value, 1) if not _is_data_uri(one))
+    number, first = next((n, item) for n, item in enumerate(value, 1) if not _is_data_uri(item))
     return f"image {number} is {_a_kind(first)}: {wanted}"
 
 
@@ -178,41 +194,35 @@ def _a_kind(value: Any) -> str:
 
 
 def _without_id(content: Mapping[str, Any], reading: Reading) -> str:
-    given = content.get(reading.id_field)
-    if given is None or given == "":
-        told = (
-            f"has no {reading.id_field!r}" if reading.id_field not in content else f"has an empty {reading.id_field!r}"
-        )
-        return f"the document {told}{_keys_there(content, reading.id_field, 'id')}"
-    return f"the document has an {reading.id_field!r} that is {_a_kind(given)}, not a string, an integer or a UUID"
+    field, value = reading.id_field, content.get(reading.id_field)
+    if value is None or value == "":
+        fault = f"has no {field!r}" if field not in content else f"has an empty {field!r}"
+        return f"the document {fault}{_other_keys(content, field, 'id')}"
+    return f"the document has an {field!r} that is {_a_kind(value)}, not a string, an integer or a UUID"
 
 
 def _without_text(content: Mapping[str, Any], reading: Reading) -> str:
-    given = content.get(reading.text_field)
-    if given is None:
-        told = (
-            f"has no {reading.text_field!r}"
-            if reading.text_field not in content
-            else f"has a {reading.text_field!r} that is null"
-        )
-        return f"the document {told}{_keys_there(content, reading.text_field, 'text')}"
-    return f"the document has a {reading.text_field!r} that is {_a_kind(given)}, not a string"
+    field, value = reading.text_field, content.get(reading.text_field)
+    if value is None:
+        fault = f"has no {field!r}" if field not in content else f"has a {field!r} that is null"
+        return f"the document {fault}{_other_keys(content, field, 'text')}"
+    return f"the document has a {field!r} that is {_a_kind(value)}, not a string"
 
 
-def _keys_there(content: Mapping[str, Any], wanted: str, option: str) -> str:
-    """The keys that are there instead, where one of them may be the one that is meant."""
+def _other_keys(content: Mapping[str, Any], wanted: str, option: str) -> str:
+    """Lists the keys that a document has, because the wanted value may be in one of them. Empty if it has none."""
     others = [key for key in content if key != wanted]
     if not others:
         return ""
-    return f"; it has {named(others)} (--{option}-field, {option}_field= names another key)"
+    return f"; it has {enumerate_keys(others)} (--{option}-field, {option}_field= names another key)"
 
 
-def named(keys: list[str]) -> str:
-    """Some keys in words, the first of many."""
+def enumerate_keys(keys: list[str]) -> str:
+    """Keys in words, for a message: the first of them, and how many more there are."""
     shown = ", ".join(repr(key[:60]) for key in keys[:_SHOWN_KEYS])
     return f"{shown} and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else shown
 
 
 def b64(content: bytes) -> str:
-    """Bytes as evidence in a dead letter; of more than 1 MiB their beginning."""
+    """Bytes in base64, as evidence in a dead letter. Only the beginning of more than 1 MiB is kept."""
     return base64.b64encode(content if len(content) <= _WHOLE_EVIDENCE else content[:BEGINNING]).decode()

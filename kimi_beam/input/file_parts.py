@@ -1,4 +1,4 @@
-"""Files cut into pieces that workers can share."""
+"""Cuts files into parts that workers can share, and knows the kinds of files."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ LINES = (".jsonl", ".ndjson")
 """Kinds of files of which each line is a document."""
 _SUFFIXES = (*WHOLE, *LINES, ".parquet")
 KINDS = ".txt, .md, .jsonl, .ndjson (each perhaps .gz, .bz2, .xz, .zst), .parquet, .png, .jpg, .webp and .gif"
-"""What can be read, in words."""
+"""The kinds of files that can be read, in words for messages."""
 _PART_BYTES = 16 << 20
 
 
 class Part(NamedTuple):
-    """A piece of a file that one worker reads: bytes of JSON lines, one row group of a .parquet, or the whole file."""
+    """A part of a file that one worker reads: some bytes of JSON lines, one row group of a .parquet, or all of it."""
 
     path: str
     start: int = 0
+    """The first byte, or the first row group."""
     stop: int | None = None
-    """None: to the end."""
+    """The byte or row group after the last. None: to the end."""
 
 
 def kind_of(path: str) -> str | None:
@@ -39,16 +40,17 @@ def kind_of(path: str) -> str | None:
 
 
 def find_parts(patterns: tuple[str, ...]) -> Iterator[Part]:
-    """Cuts the files that the patterns match into pieces that workers can share."""
+    """Cuts the files that the patterns match into parts."""
     for found in find_inputs(patterns):
         yield from cut(found.path, found.size)
 
 
 def cut(path: str, size: int) -> Iterator[Part]:
-    """Cuts one file; none for a kind that cannot be read."""
+    """Cuts one file into parts; none if its kind cannot be read."""
     kind = kind_of(path)
     if kind in LINES and not is_compressed(path) and not (size > _PART_BYTES and _is_in_another_encoding(path)):
-        yield from (Part(path, at, min(at + _PART_BYTES, size) or None) for at in range(0, max(1, size), _PART_BYTES))
+        starts = range(0, max(1, size), _PART_BYTES)
+        yield from (Part(path, start, min(start + _PART_BYTES, size) or None) for start in starts)
     elif kind == ".parquet":
         yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
     elif kind:
@@ -56,7 +58,7 @@ def cut(path: str, size: int) -> Iterator[Part]:
 
 
 def _is_in_another_encoding(path: str) -> bool:
-    """Whether the bytes of a line feed do not end a line there."""
+    """Whether a file of JSON lines is not in UTF-8. It cannot be cut then, because a line feed takes several bytes."""
     try:
         with open_input(path) as f:
             return as_utf8(f)[1]

@@ -1,6 +1,7 @@
-"""Documents that travel as references: their files are looked at again, and are they still what they were?
+"""References: documents that travel through the pipeline without their content, which is read from their file again.
 
-Many at once, because small objects of a remote filesystem cost a round trip each.
+Size and checksum show whether the file has changed meanwhile. Many files are read at once, because each small object of
+a remote filesystem costs a round trip.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from kimi_beam.wire import images
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 WORTH_READING_TWICE = 16 << 10
-"""Bytes from which on a file is read again rather than carried along. Carrying 16 kB through a runner's shuffle and
-state costs about as much CPU as opening a local file once more."""
+"""Bytes from which on a document travels as a reference. Carrying 16 kB through a runner's shuffle and state costs
+about as much CPU as opening a local file a second time."""
 
 READ_AT_ONCE = 32
 
 
 def with_content(path: str, content: bytes) -> Document:
-    """The document that a whole file is; its id is the path.
+    """The document that a whole file is. Its id is the path.
+
+    Args:
+        path: The path of the file.
+        content: All of its bytes.
 
     Raises:
-        NotTextError: It is neither a picture nor a text.
+        NotTextError: The file is neither a picture nor a text.
     """
     document = _document(path, content)
     if len(content) < WORTH_READING_TWICE:
@@ -49,73 +54,83 @@ def _checksum(content: bytes) -> str:
 
 
 def read_again(documents: Sequence[Document]) -> list[Document]:
-    """The documents with what is in their files; those that hold it already as they are.
+    """Reads the files of references. Documents that hold their content stay as they are.
 
     Returns:
-        In the same order. One whose file has changed or gone has the failure ``file_changed``, and what the file holds
-        now; one whose file cannot be read now, though it is there or may be there, ``unreadable``.
+        The documents in the same order. If a file has changed or is gone, its document has the failure ``file_changed``
+        and the present content. If a file cannot be read although it may exist, its document has the failure
+        ``unreadable``.
     """
-    places = [index for index, document in enumerate(documents) if document.is_reference]
+    references = [index for index, document in enumerate(documents) if document.is_reference]
     found = list(documents)
-    # A reference that lost its file on the way would be asked for as an empty text, and paid for.
+    # A reference without its `FileContent` would be sent as an empty text, and paid for.
     assert all(document.text or document.images or document.is_reference for document in documents), "an empty document"
-    if places:
-        with ThreadPoolExecutor(min(READ_AT_ONCE, len(places))) as pool:
-            for index, document in zip(places, pool.map(_read, [documents[i] for i in places]), strict=True):
+    if references:
+        with ThreadPoolExecutor(min(READ_AT_ONCE, len(references))) as pool:
+            for index, document in zip(references, pool.map(_read, [documents[i] for i in references]), strict=True):
                 found[index] = document
     return found
 
 
 def split_unreadable(documents: Iterable[Document]) -> tuple[list[Document], list[Reply]]:
-    """Parts the documents that could be read from the replies of those that could not."""
-    whole, lost = list[Document](), list[Reply]()
+    """Separates documents from those that carry a failure, which become replies with that failure."""
+    readable, replies = list[Document](), list[Reply]()
     for document in documents:
         if document.failure is None:
-            whole.append(document)
+            readable.append(document)
         else:
-            lost.append(Reply(replace(document, failure=None), document.failure))
-    return whole, lost
+            replies.append(Reply(replace(document, failure=None), document.failure))
+    return readable, replies
 
 
 def restored(letter: DeadLetter, document: Document) -> DeadLetter:
-    """A dead letter with its document as it was read again; where that is another or none, it says so."""
+    """A dead letter with the content of its document, which was read again.
+
+    Args:
+        letter: The dead letter, whose document is a reference.
+        document: The document that `read_again` gave. If it carries a failure, the dead letter says that its content is
+            not what was sent.
+    """
     trouble, failure = document.failure, letter.failure
     if trouble is not None and trouble.code != failure.code:
-        told = f"{failure.message}; and what stands here is not what was sent: {trouble.message}"
-        failure = replace(failure, message=told)
+        message = f"{failure.message}; and what stands here is not what was sent: {trouble.message}"
+        failure = replace(failure, message=message)
     return replace(letter, document=replace(document, failure=None), failure=failure)
 
 
 def _read(document: Document) -> Document:
-    path, known = document.source, document.file
-    assert known is not None
+    path, before = document.source, document.file
+    assert before is not None
     try:
         with open_input(path) as f:
-            # It was no larger when it was first read. What it has become may be.
-            content = f.read(max(known.size, MAX_DOCUMENT_BYTES) + 1)
+            # The read is bounded, because the file may have grown beyond any size meanwhile.
+            content = f.read(max(before.size, MAX_DOCUMENT_BYTES) + 1)
     except Exception as e:  # whatever a filesystem raises
-        return replace(document, failure=_trouble(path, e))
+        return replace(document, failure=_failure(path, e))
     failure = None
-    if len(content) != known.size or _checksum(content) != known.checksum:
-        failure = _changed(f"{path} has changed since it was first read")
+    if len(content) != before.size or _checksum(content) != before.checksum:
+        failure = _file_changed(f"{path} has changed since it was first read")
     try:
-        whole = _document(path, content)
+        present = _document(path, content)
     except NotTextError:
         return replace(document, failure=failure)
-    return replace(document, text=whole.text, images=whole.images, failure=failure)
+    return replace(document, text=present.text, images=present.images, failure=failure)
 
 
-def _trouble(path: str, error: Exception) -> Failure:
-    """A file that is gone, if the filesystem says so in as many words; a remote one raises alike for all it meets."""
+def _failure(path: str, error: Exception) -> Failure:
+    """The failure of a file that cannot be read again.
+
+    The filesystem is asked whether the file is gone, because remote filesystems raise the same error for all troubles.
+    """
     try:
         gone = isinstance(error, FileNotFoundError) or not FileSystems.exists(path)
     except Exception:  # whatever a filesystem raises
         gone = False
     if gone:
-        return _changed(f"{path} has gone since it was first read")
-    told = " ".join(str(error).split())[:300] or type(error).__name__
-    return Failure("read", "unreadable", f"cannot read {path} again: {told}", retryable=True)
+        return _file_changed(f"{path} has gone since it was first read")
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return Failure("read", "unreadable", f"cannot read {path} again: {reason}", retryable=True)
 
 
-def _changed(told: str) -> Failure:
-    return Failure("read", "file_changed", told, retryable=True)
+def _file_changed(message: str) -> Failure:
+    return Failure("read", "file_changed", message, retryable=True)

@@ -1,7 +1,8 @@
-"""Which files an input means: directories and all below them, without hidden files, and with links that lead nowhere.
+"""Finds the files of an input: those that a pattern matches, and all files below a directory.
 
-Hidden is what begins with a dot (``._scan.jpg`` of macOS) or an underscore (``_SUCCESS`` of Spark and Hadoop), a
-directory as well. It is read where it is named outright, or the pattern itself begins a name so.
+Hidden files are passed over. Hidden are files and directories whose name begins with a dot (``._scan.jpg`` of macOS) or
+an underscore (``_SUCCESS`` of Spark and Hadoop), unless the pattern itself has a name that begins so. Links that lead
+nowhere are found too, so that the user hears of them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ _GLOB = re.compile(r"[*?\[]")
 _HIDDEN = (".", "_")
 
 
-def meant(pattern: str) -> str:
-    """The pattern of the files that are meant: of a directory, all below it.
+def file_pattern(pattern: str) -> str:
+    """The pattern for an input: of a directory, the pattern of all files below it; any other pattern unchanged.
 
     Raises:
-        InputError: The filesystem cannot be asked.
+        InputError: The filesystem cannot be reached or used.
     """
     pattern = normal(pattern)
     below = normal(f"{pattern.rstrip('/')}/**")
@@ -35,15 +36,15 @@ def meant(pattern: str) -> str:
 
 
 def find_inputs(patterns: Sequence[str]) -> list[Found]:
-    """The files that any of the patterns means, each once however it is spelt, by path.
+    """The files of several inputs, sorted by path, each once even if two inputs spell it differently.
 
-    A link to a file that is not there is among them, as an empty file: reading it says what is wrong.
+    A link that leads nowhere is among them, as an empty file. Reading it gives a document that says what is wrong.
 
     Raises:
-        InputError: The filesystem cannot be asked.
+        InputError: The filesystem cannot be reached or used.
     """
     found: dict[str, Found] = {}
-    for pattern in map(meant, patterns):
+    for pattern in map(file_pattern, patterns):
         for file in (*find(pattern), *_broken_links(pattern)):
             if not is_hidden(file.path, pattern):
                 found[absolute(file.path)] = file
@@ -51,7 +52,12 @@ def find_inputs(patterns: Sequence[str]) -> list[Found]:
 
 
 def is_hidden(path: str, pattern: str) -> bool:
-    """Whether a file that matches a pattern is hidden, by a name that the pattern does not spell out."""
+    """Whether a file that matches a pattern is hidden, by a name that begins with a dot or underscore.
+
+    Args:
+        path: The path of the file.
+        pattern: The pattern. If one of its own names begins so, the user wants hidden files.
+    """
     begin = _GLOB.search(pattern)
     if begin is None or path == pattern:
         return False
@@ -62,12 +68,12 @@ def is_hidden(path: str, pattern: str) -> bool:
 
 
 def is_broken_link(path: str) -> bool:
-    """Whether a path on this machine is a link to what is not there."""
+    """Whether a local path is a link to a file that does not exist."""
     return is_local(path) and os.path.islink(path) and not os.path.exists(path)
 
 
-def broken(path: str) -> str:
-    """What is wrong with such a link, in one line."""
+def broken_link_message(path: str) -> str:
+    """The message about a link that leads nowhere."""
     return f"{path} is a link to {os.readlink(path)}, which is not there"
 
 
@@ -92,11 +98,11 @@ def _broken_links(pattern: str) -> Iterator[Found]:
 
 
 def check_links(patterns: Sequence[str]) -> None:
-    """Refuses a link that is named outright and leads nowhere.
+    """Refuses inputs that are links which lead nowhere.
 
     Raises:
-        InputError: Naming it.
+        InputError: There is one; the message names it.
     """
     for pattern in map(normal, patterns):
         if is_broken_link(pattern):
-            raise InputError(broken(pattern))
+            raise InputError(broken_link_message(pattern))

@@ -1,4 +1,4 @@
-"""Files of JSON lines into documents: by the hundred where each line is an id and a text, else line by line."""
+"""Reads documents from JSON lines: hundreds at once if each line is an id and a text only, else line by line."""
 
 from __future__ import annotations
 
@@ -19,47 +19,55 @@ T = TypeVar("T")
 
 
 def read_line_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Documents]:
-    """The documents of a piece, some at a time."""
-    numbers = lines.Numbers(part, reading.max_document_bytes)
+    """The documents of a part of a file, in blocks."""
+    numbers = lines.LineNumbers(part, reading.max_document_bytes)
     parse = functools.partial(from_line, reading=reading)
-    for number, some in lines.groups(f, part, reading.max_document_bytes):
-        if (block := texts_alone(some, part.path, reading)) is not None:
+    for number, group in lines.groups(f, part, reading.max_document_bytes):
+        if (block := texts_alone(group, part.path, reading)) is not None:
             yield block
             continue
-        held: list[Document] = []
+        parsed: list[Document] = []
         try:
-            held.extend(_each(some, number, numbers, part, parse, reading))
+            parsed.extend(_parse_each(group, number, numbers, part, parse, reading))
         finally:
-            if held:
-                yield Documents.of(held)
+            if parsed:
+                yield Documents.of(parsed)
 
 
-def texts_alone(some: Sequence[bytes], path: str, reading: Reading) -> Documents | None:
-    """The documents of lines that are an id and a text each, and nothing else: all at once, at half of the CPU.
+def texts_alone(group: Sequence[bytes], path: str, reading: Reading) -> Documents | None:
+    """The fast path: decodes all lines at once, at half of the CPU, if each is an id and a text and nothing else.
 
-    None where one is otherwise, and each has to be looked at.
+    Args:
+        group: Lines without their line feeds.
+        path: Becomes `Document.source`.
+        reading: Which keys hold the id and the text.
+
+    Returns:
+        The documents. None if any line is different: then each has to be parsed by itself.
     """
     try:
-        # A line feed cannot stand in a string, and within an object of strings no brace follows a comma: a line that
-        # begins with one is one object, or several side by side, and as many objects as lines is one a line.
-        if {*map(_FIRST, some)} != _BRACE or isinstance(some[0], lines.CutLine):
+        # The joined lines are decoded as one JSON list. Each item must then be one line, which holds because no string
+        # contains a line feed and in an object of strings no brace follows a comma. So a line that begins with a brace
+        # holds one object or more, and if there are as many objects as lines, each line holds one.
+        if {*map(_FIRST, group)} != _BRACE or isinstance(group[0], lines.CutLine):
             return None
-        joined = b",\n".join(some)
-        if _may_repeat_a_key(joined, len(some)):
+        joined = b",\n".join(group)
+        if _may_repeat_a_key(joined, len(group)):
             return None
         found = _decoder(reading.id_field, reading.text_field).decode(b"".join((b"[", joined, b"]")))
     except (IndexError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if len(found) != len(some):
+    if len(found) != len(group):
         return None
-    return Documents([one.id for one in found], [one.text for one in found], [path] * len(found), {})
+    return Documents([line.id for line in found], [line.text for line in found], [path] * len(found), {})
 
 
 def _may_repeat_a_key(objects: bytes, count: int) -> bool:
-    """Whether one of some objects of two strings each may have a key more than once.
+    """Whether one of several objects, each of two strings, may have a key more than once.
 
-    Two keys and two values have eight quotes. What is more than that is escaped, or a key once more. Escaped ones are
-    counted by their backslash, unless one is itself escaped before a quote.
+    Two keys and two values have eight quotes. Further quotes are escaped, or belong to a repeated key. Escaped quotes
+    are counted by their backslash; if a backslash before a quote is itself escaped, the count is not reliable and the
+    answer is yes.
     """
     more = objects.count(b'"') - 8 * count
     return more > 0 and (b'\\\\"' in objects or more != objects.count(b'\\"'))
@@ -67,7 +75,7 @@ def _may_repeat_a_key(objects: bytes, count: int) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _decoder(id_field: str, text_field: str) -> Any:
-    """Reads a list of objects that have these two keys, both strings, and no others."""
+    """A decoder for a list of objects that have these two keys, both strings, and no others."""
     line = msgspec.defstruct(
         "TextAlone",
         [("id", Annotated[str, msgspec.Meta(min_length=1)]), ("text", str)],
@@ -84,28 +92,28 @@ _FIRST, _BRACE = itemgetter(0), set(b"{")
 def read_lines(
     f: BinaryIO, part: Part, reading: Reading, parse: Callable[[bytes, str], T | Failure]
 ) -> Iterator[T | Document]:
-    """What the lines of a piece hold; one that cannot be read is a document with the id ``PATH#LINE``.
+    """Parses the lines of a part of a file. A line that cannot be read is a document with the id ``PATH#LINE``.
 
     Args:
-        f: The file.
-        part: Which lines of it.
-        reading: How long a line may be.
-        parse: Makes something of a line and the file's path.
+        f: The opened file.
+        part: The part whose lines are read.
+        reading: Says how long a line may be.
+        parse: Makes a value or a failure of a line and the file's path.
     """
-    numbers = lines.Numbers(part, reading.max_document_bytes)
-    for number, some in lines.groups(f, part, reading.max_document_bytes):
-        yield from _each(some, number, numbers, part, parse, reading)
+    numbers = lines.LineNumbers(part, reading.max_document_bytes)
+    for number, group in lines.groups(f, part, reading.max_document_bytes):
+        yield from _parse_each(group, number, numbers, part, parse, reading)
 
 
-def _each(
-    some: Sequence[bytes],
+def _parse_each(
+    group: Sequence[bytes],
     first: int,
-    numbers: lines.Numbers,
+    numbers: lines.LineNumbers,
     part: Part,
     parse: Callable[[bytes, str], T | Failure],
     reading: Reading,
 ) -> Iterator[T | Document]:
-    for number, line in enumerate(some, first):
+    for number, line in enumerate(group, first):
         if isinstance(line, lines.CutLine):
             value: T | Failure = reading.too_large(f"the line of {line.size} bytes", line)
         else:

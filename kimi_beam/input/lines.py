@@ -1,7 +1,7 @@
-"""The lines of a piece of a file, by the hundred, and by their numbers where one of them needs its own.
+"""Lines of a part of a file, in groups of hundreds, and their numbers in the file.
 
-A line is read up to a bound. Of a longer one only the beginning is kept: the rest is skipped in small pieces, so that
-no line takes more memory than the bound, however far a compressed file expands.
+A line is read up to a bound. Of a longer line only the beginning is kept, and the rest is skipped in small blocks, so
+that no line takes more memory than the bound, however far a compressed file expands.
 """
 
 from __future__ import annotations
@@ -15,38 +15,46 @@ from kimi_beam.input.file_parts import Part
 from kimi_beam.wire.size_limits import BEGINNING
 
 _TOGETHER = 250
-"""Lines that are in memory together as values: as many as a batch mostly has, and no more than a block holds."""
+"""The most lines in a group: as many as a batch usually has."""
 _BLOCK_BYTES = 1 << 20
 
 
 class CutLine(bytes):
-    """The beginning of a line that is longer than may be."""
+    """The beginning of a line that is longer than the bound."""
 
     size: int
-    """Bytes of the whole line."""
+    """The bytes of the complete line."""
 
     @classmethod
     def of(cls, line: bytes, size: int) -> CutLine:
         """Keeps the beginning of a line.
 
         Args:
-            line: As much of it as was read.
-            size: Bytes of the whole line.
+            line: The bytes of the line that were read.
+            size: The bytes of the complete line.
         """
         cut = cls(line[:BEGINNING])
         cut.size = size
         return cut
 
 
-class Numbers:
-    """What the lines of a piece are called."""
+class LineNumbers:
+    """The numbers, in the file, of the lines of a part.
+
+    Args:
+        part: The part of the file.
+        longest: The most bytes of a line.
+    """
 
     def __init__(self, part: Part, longest: int) -> None:
         self._part, self._longest = part, longest
         self._before: int | None = 0 if part.start == 0 else None
 
     def of(self, number: int) -> int:
-        """A line's number in its file, from the one in the piece; the lines before the piece are counted once."""
+        """A line's number in the file, of its number in the part. Both begin at 1.
+
+        The lines before the part are counted when the first number is needed, which is only for lines that fail.
+        """
         if self._before is None:
             with open_input(self._part.path) as f:
                 self._before = sum(map(len, _blocks(f, 0, self._part.start, self._longest)))
@@ -54,53 +62,58 @@ class Numbers:
 
 
 def groups(f: BinaryIO, part: Part, longest: int) -> Iterator[tuple[int, list[bytes]]]:
-    """The lines whose first byte stands in the piece, without their line feeds: the number of the first, and some.
+    """The lines whose first byte is in a part of a file, in groups.
 
-    A line that is longer than the bound comes alone, as a `CutLine`. A file in UTF-16 or UTF-32 is read whole with its
-    first piece, as UTF-8.
+    A line that is longer than the bound is a group of its own, a `CutLine`. A file in UTF-16 or UTF-32 is one part, and
+    is recoded to UTF-8.
 
     Args:
-        f: The file.
-        part: Which lines of it.
-        longest: Bytes of a line at most.
+        f: The opened file.
+        part: The part whose lines are read.
+        longest: The most bytes of a line.
+
+    Yields:
+        The number in the part of the first line of a group, and the lines without their line feeds.
     """
     number = 1
     is_other = False
     if part.start == 0:  # a file in another encoding is one piece
         f, is_other = as_utf8(f)
-    blocks = _pieces(f, longest) if is_other or is_compressed(part.path) else _blocks(f, part.start, part.stop, longest)
+    reads_line_by_line = is_other or is_compressed(part.path)
+    blocks = _line_by_line(f, longest) if reads_line_by_line else _blocks(f, part.start, part.stop, longest)
     for block in blocks:
-        for at in range(0, len(block), _TOGETHER):
-            some = block[at : at + _TOGETHER]
-            yield number, some
-            number += len(some)
+        for start in range(0, len(block), _TOGETHER):
+            group = block[start : start + _TOGETHER]
+            yield number, group
+            number += len(group)
 
 
-def _pieces(f: BinaryIO, longest: int) -> Iterator[list[bytes]]:
-    some: list[bytes] = []
-    held = 0
+def _line_by_line(f: BinaryIO, longest: int) -> Iterator[list[bytes]]:
+    """Lines of a file whose byte positions mean nothing, because it is compressed or recoded."""
+    group: list[bytes] = []
+    group_bytes = 0
     while line := f.readline(longest + 2):
         size = len(line)
         if not line.endswith(b"\n") and size > longest:
             size += _skip(f)
         line = line.removesuffix(b"\n")
         if len(line) > longest:
-            if some:
-                yield some
-                some, held = [], 0
+            if group:
+                yield group
+                group, group_bytes = [], 0
             yield [CutLine.of(line, max(len(line), size - 1))]
             continue
-        some.append(line)
-        held += size
-        if len(some) == _TOGETHER or held > _BLOCK_BYTES:
-            yield some
-            some, held = [], 0
-    if some:
-        yield some
+        group.append(line)
+        group_bytes += size
+        if len(group) == _TOGETHER or group_bytes > _BLOCK_BYTES:
+            yield group
+            group, group_bytes = [], 0
+    if group:
+        yield group
 
 
 def _skip(f: BinaryIO) -> int:
-    """Reads on to the end of the line, and keeps nothing: its bytes, the line feed included."""
+    """Reads to the end of the line without keeping it. Returns the bytes that were skipped, with the line feed."""
     skipped = 0
     while rest := f.readline(_BLOCK_BYTES):
         skipped += len(rest)
@@ -113,8 +126,8 @@ def _blocks(f: BinaryIO, start: int, stop: int | None, longest: int) -> Iterator
     if start > 0:
         f.seek(start - 1)
         _skip(f)  # the line that crosses the start belongs to the part before
-    at = f.tell() if start > 0 else 0
-    while stop is None or at < stop:
+    position = f.tell() if start > 0 else 0
+    while stop is None or position < stop:
         block = f.read(_BLOCK_BYTES)
         if not block:
             return
@@ -126,34 +139,35 @@ def _blocks(f: BinaryIO, start: int, stop: int | None, longest: int) -> Iterator
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        if stop is not None and at + len(block) > stop:
-            lines = list(_before(lines, at, stop))
-        at += len(block) + skipped
+        if stop is not None and position + len(block) > stop:
+            lines = list(_before(lines, position, stop))
+        position += len(block) + skipped
         if len(block) <= longest:
             yield lines
         else:
             yield from _cut(lines, longest, skipped)
 
 
-def _before(lines: list[bytes], at: int, stop: int) -> Iterator[bytes]:
+def _before(lines: list[bytes], position: int, stop: int) -> Iterator[bytes]:
+    """The lines that begin before a position in the file."""
     for line in lines:
-        if at >= stop:
+        if position >= stop:
             return
         yield line
-        at += len(line) + 1
+        position += len(line) + 1
 
 
 def _cut(lines: list[bytes], longest: int, skipped: int) -> Iterator[list[bytes]]:
-    """The lines, each that is too long alone; of the last one some bytes were skipped."""
-    some: list[bytes] = []
-    for place, line in enumerate(lines):
+    """Lines in groups, each too long one as a `CutLine` by itself. `skipped` is the bytes that the last one lacks."""
+    group: list[bytes] = []
+    for index, line in enumerate(lines):
         if len(line) <= longest:
-            some.append(line)
+            group.append(line)
             continue
-        if some:
-            yield some
-            some = []
-        rest = max(0, skipped - 1) if place == len(lines) - 1 else 0
+        if group:
+            yield group
+            group = []
+        rest = max(0, skipped - 1) if index == len(lines) - 1 else 0
         yield [CutLine.of(line, len(line) + rest)]
-    if some:
-        yield some
+    if group:
+        yield group

@@ -1,4 +1,4 @@
-"""Rows of other people's Parquet files as documents: one value that cannot be had costs one row, not the file."""
+"""Reads documents from the rows of Parquet files. A value that cannot be read costs its row, not the file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import pyarrow.parquet as pq
 
 from kimi_beam.beam_extensions.document_coder import GATHERED_DOCUMENTS, Documents
 from kimi_beam.input.encodings import NotTextError, text_of
-from kimi_beam.input.fields import Reading, failed, from_fields, named
+from kimi_beam.input.fields import Reading, enumerate_keys, failed, from_fields
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.row_sizes import column_bytes, plan, row_bytes
 from kimi_beam.types import Code, Document, Failure
 from kimi_beam.wire.size_limits import BEGINNING
 
 Row: TypeAlias = "dict[str, Any] | Failure"
-"""The JSON values of a row by column, or why it has none."""
+"""The JSON values of a row by column, or the failure that says why it cannot be read."""
 _TOGETHER_BYTES = 4 << 20
-"""Bytes of rows that are in memory together as documents, or the bytes of one."""
+"""Bytes of rows from which on a block of documents is passed on. A single row may have more."""
 
 
 def read_row_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Documents | Document]:
-    """The documents of a row group, some at a time.
+    """The documents of the row groups of a part, in blocks.
 
-    What is wrong with the file as a whole is one document of the first group.
+    A fault of the whole file, such as a missing column, gives one failed document, with the file's first part.
     """
     source = pq.ParquetFile(f)
     wrong = _wrong_columns(source.schema_arrow, reading)
@@ -42,27 +42,27 @@ def read_row_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Docum
         return
     number = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
     stop = source.num_row_groups if part.stop is None else part.stop
-    some: list[Document] = []
-    held = 0
+    block: list[Document] = []
+    block_bytes = 0
     try:
         for group in range(part.start, stop):
             for size, run in _runs_of(source, f, group, reading):
                 for row in run:
                     number += 1
-                    some.append(_document(row, number, part.path, reading))
-                    if len(some) == GATHERED_DOCUMENTS:
-                        yield Documents.of(some)
-                        some, held = [], 0
-                held += size
-                if held > _TOGETHER_BYTES:
-                    yield Documents.of(some)
-                    some, held = [], 0
+                    block.append(_document(row, number, part.path, reading))
+                    if len(block) == GATHERED_DOCUMENTS:
+                        yield Documents.of(block)
+                        block, block_bytes = [], 0
+                block_bytes += size
+                if block_bytes > _TOGETHER_BYTES:
+                    yield Documents.of(block)
+                    block, block_bytes = [], 0
     except Exception:
-        if some:
-            yield Documents.of(some)
+        if block:
+            yield Documents.of(block)
         raise
-    if some:
-        yield Documents.of(some)
+    if block:
+        yield Documents.of(block)
 
 
 def _document(row: Row, number: int, path: str, reading: Reading) -> Document:
@@ -71,46 +71,45 @@ def _document(row: Row, number: int, path: str, reading: Reading) -> Document:
 
 
 def _wrong_columns(schema: pa.Schema, reading: Reading) -> tuple[Code, str] | None:
-    """Why no row of a file can be a document, None where some can."""
-    if place := _twice(schema, "column"):
-        return "repeated_key", f"has the {place} twice: nobody can say which of them counts"
+    """The code and message of a fault in the columns that no row can be read with; None if there is none."""
+    if repeated := _repeated(schema, "column"):
+        return "repeated_key", f"has the {repeated} twice: nobody can say which of them counts"
     names = schema.names
     missing = [name for name in (reading.id_field, reading.text_field) if name not in names]
     if not missing or (missing == [reading.text_field] and "images" in names):
         return None
     code: Code = "missing_id" if reading.id_field in missing else "missing_text"
     options = {reading.id_field: "--id-field", reading.text_field: "--text-field"}
-    told = f"has no column {' and no column '.join(missing)}"
-    there = named([name for name in names if name not in (reading.id_field, reading.text_field)])
-    return (
-        code,
-        f"{told}; it has {there} ({', '.join(options[name] for name in missing)}: use another)" if there else told,
-    )
+    message = f"has no column {' and no column '.join(missing)}"
+    others = enumerate_keys([name for name in names if name not in (reading.id_field, reading.text_field)])
+    if others:
+        message += f"; it has {others} ({', '.join(options[name] for name in missing)}: use another)"
+    return code, message
 
 
-def _twice(fields: Any, kind: str, path: str = "") -> str | None:
-    """The first column or member that stands twice in its place, None where there is none."""
+def _repeated(fields: Any, kind: str, path: str = "") -> str | None:
+    """The first column of a file, or member of a struct, whose name another one has too; None if there is none."""
     counts = Counter(field.name for field in fields)
     if repeated := next((name for name, count in counts.items() if count > 1), None):
         return f"{kind} {path + repeated!r}"
     for field in fields:
-        if found := _twice_within(field.type, f"{path}{field.name}."):
+        if found := _repeated_within(field.type, f"{path}{field.name}."):
             return found
     return None
 
 
-def _twice_within(kind: pa.DataType, path: str) -> str | None:
+def _repeated_within(kind: pa.DataType, path: str) -> str | None:
     inner = [kind.field(index) for index in range(kind.num_fields)]
     if pa.types.is_struct(kind):
-        return _twice(inner, "member", path)
-    return next(filter(None, (_twice_within(field.type, path) for field in inner)), None)
+        return _repeated(inner, "member", path)
+    return next(filter(None, (_repeated_within(field.type, path) for field in inner)), None)
 
 
 # ------------------------------------------------------------------------------------------------ rows
 
 
 def _runs_of(source: pq.ParquetFile, f: BinaryIO, group: int, reading: Reading) -> Iterator[tuple[int, Iterable[Row]]]:
-    """The rows of a row group, as many at a time as are small enough, and about how many bytes these are."""
+    """The rows of a row group, in runs that fit into memory, each with its approximate bytes."""
     how = plan(source, f, group, reading.max_document_bytes)
     if how.refused is not None:
         failure = reading.too_large(how.refused, b"")
@@ -123,7 +122,7 @@ def _runs_of(source: pq.ParquetFile, f: BinaryIO, group: int, reading: Reading) 
 
 
 def _small_enough(batch: pa.RecordBatch, reading: Reading) -> Iterator[tuple[int, Iterable[Row]]]:
-    """The rows of a batch, as many at a time as take no more than the bound; one that takes more as its failure."""
+    """The rows of a batch, in runs that take no more than the bound. A row that alone takes more becomes a failure."""
     bound = reading.max_document_bytes
     if batch.nbytes <= bound // 8 and not any(map(_holds_dictionary, batch.schema.types)):
         yield batch.nbytes, rows(batch, reading)
@@ -141,15 +140,15 @@ def _small_enough(batch: pa.RecordBatch, reading: Reading) -> Iterator[tuple[int
 
 
 def _oversize(row: pa.RecordBatch, reading: Reading) -> Failure:
-    """The failure of one row, with the beginning of its largest cell."""
+    """The failure of a row that is too large, with the beginning of its largest cell."""
     sizes = {name: column_bytes(column) for name, column in zip(row.schema.names, row.columns, strict=True)}
     largest = max(sizes, key=sizes.__getitem__)
-    told = f"the row of {sum(sizes.values())} bytes, most of them in {largest!r},"
-    return reading.too_large(told, _beginning(row.column(largest)))
+    subject = f"the row of {sum(sizes.values())} bytes, most of them in {largest!r},"
+    return reading.too_large(subject, _beginning(row.column(largest)))
 
 
 def _beginning(cell: Any) -> bytes:
-    """The first bytes of a text or binary cell, without a copy of all of it; none of others."""
+    """The first bytes of a text or binary cell, without copying all of it. Empty for cells of other types."""
     if pa.types.is_dictionary(cell.type):
         return _beginning(cell.dictionary.slice(cell.indices[0].as_py(), 1))
     kinds = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
@@ -160,14 +159,14 @@ def _beginning(cell: Any) -> bytes:
 
 
 def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same with the values of dictionaries in place of their numbers."""
+    """The batch with plain columns in place of dictionary-encoded ones."""
     if not any(map(_holds_dictionary, batch.schema.types)):
         return batch
-    here = pa.array(range(batch.num_rows), pa.int32())
+    all_rows = pa.array(range(batch.num_rows), pa.int32())
     return pa.RecordBatch.from_arrays(
         [
-            # Taken out first, as a cast of some lists casts the items of all lists that they were cut from.
-            column.take(here).cast(_plain(column.type)) if _holds_dictionary(column.type) else column
+            # The rows are copied first, because a cast of a slice of a list column casts the items of the whole column.
+            column.take(all_rows).cast(_plain(column.type)) if _holds_dictionary(column.type) else column
             for column in batch.columns
         ],
         names=batch.schema.names,
@@ -181,7 +180,7 @@ def _holds_dictionary(kind: pa.DataType) -> bool:
 
 
 def _plain(kind: Any) -> Any:
-    """A type without dictionaries."""
+    """The same type without dictionary encoding."""
     if pa.types.is_dictionary(kind):
         return kind.value_type
     if pa.types.is_struct(kind):
@@ -200,7 +199,7 @@ def _plain_field(field: Any) -> Any:
 
 
 def rows(batch: pa.RecordBatch, reading: Reading) -> Iterator[Row]:
-    """The rows of a batch: each as a dict of JSON values, or why it has none.
+    """The rows of a batch, each as a dict of JSON values, or as the failure that says why it cannot be read.
 
     Bytes become text in the columns of ids and texts, base64 elsewhere. Times that Python cannot hold (nanoseconds,
     years beyond 9999) become text as Arrow writes it.
@@ -211,42 +210,43 @@ def rows(batch: pa.RecordBatch, reading: Reading) -> Iterator[Row]:
     }
     for index in range(batch.num_rows):
         row = {name: values[index] for name, values in columns.items()}
-        bad = next(((name, value) for name, value in row.items() if isinstance(value, _Unreadable)), None)
-        if bad:
-            yield Failure("read", "unreadable", f"the column {bad[0]!r} holds what cannot be read: {bad[1].reason}")
+        unreadable = next(((name, value) for name, value in row.items() if isinstance(value, _Unreadable)), None)
+        if unreadable:
+            name, value = unreadable
+            yield Failure("read", "unreadable", f"the column {name!r} holds what cannot be read: {value.reason}")
             continue
         yield _as_json(row, reading)
 
 
 def _as_json(row: Mapping[str, Any], reading: Reading) -> Row:
-    done: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in row.items():
         if name == reading.id_field:
-            done[name] = value
+            values[name] = value
         elif name == reading.text_field and isinstance(value, bytes):
             try:
-                done[name] = text_of(value)
+                values[name] = text_of(value)
             except NotTextError as e:
                 code: Code = "not_text" if e.is_other_kind else "not_utf8"
                 return Failure("read", code, f"the column {name!r} {e}")
         else:
-            done[name] = _json(value)
-    return done
+            values[name] = _json(value)
+    return values
 
 
 class _Unreadable:
-    """Stands for a value that Arrow cannot hand over."""
+    """Stands for a value that Arrow cannot convert to Python."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 def _values(column: pa.Array[Any]) -> list[Any]:
-    # Arrow raises whatever Python's own types raise.
+    # Any exception is possible, because Arrow lets those of the Python types through that it makes.
     with contextlib.suppress(Exception):
         return column.to_pylist()
     with contextlib.suppress(Exception):
-        # In UTC where there is a time zone: it may be one that this machine does not know.
+        # Without its time zone a timestamp is written in UTC. This machine may not know the zone.
         plain = column.cast(pa.timestamp(column.type.unit)) if pa.types.is_timestamp(column.type) else column
         return plain.cast(pa.string()).to_pylist()
     return [_value(column, index) for index in range(len(column))]
@@ -260,7 +260,10 @@ def _value(column: pa.Array[Any], index: int) -> Any:
 
 
 def _ids(column: pa.Array[Any]) -> list[Any]:
-    """Ids, binary ones as text: of 16 bytes that are no text in some row of a column, each row's is a UUID's."""
+    """The ids in a column, binary ones as text or UUIDs.
+
+    If all binary ids have 16 bytes and at least one is not printable ASCII, all of them are UUIDs.
+    """
     values = _values(column)
     if not any(isinstance(value, bytes) for value in values):
         return values

@@ -1,4 +1,4 @@
-"""`ReadDeadLetters`: dead letters back into a pipeline, as documents that are run again."""
+"""`ReadDeadLetters`: reads dead letters from files and makes documents of them, to be run again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kimi_beam.input.fields import Reading, unreadable_line
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.json_lines import read_lines
 from kimi_beam.input.read_documents import read_as
-from kimi_beam.input.redrive import Choice, again
+from kimi_beam.input.redrive import Choice, document_of
 from kimi_beam.results.dead_letter_lines import SUFFIX, DeadLetterError, decode
 from kimi_beam.types import DeadLetter, Document, Failure
 
 LEFT = "left"
 _LETTERS = Reading(max_document_bytes=256 << 20)
-"""A dead letter holds a document that could be read, with its evidence in base64, and all of it once more escaped."""
+"""Lines may be longer than those of documents, because a dead letter holds the document and, in base64, evidence."""
 _DOCUMENTS = "documents"
 _FOUND = Document | DeadLetter
 
@@ -32,10 +32,10 @@ class ReadDeadLetters(beam.PTransform):
 
     ``PBegin -> documents: PCollection[Document], left: PCollection[DeadLetter]``
 
-    Use them as ``result.documents``, the input of `Extract`, and ``result.left``: the dead letters that were not
-    chosen. A document comes with its attempts so far; after a bad answer it is asked anew (the next *round*), and a
-    request that is still open is polled before anything is submitted. A line that is no dead letter is a `Document`
-    that carries its failure, with the id ``PATH#LINE``.
+    ``result.documents`` is the input of `Extract`; ``result.left`` is the dead letters that were not chosen. A document
+    keeps the count of its attempts. After a bad answer it is asked anew (the next *round*). A request that is still
+    open is polled before anything is submitted. A line that is no dead letter is a `Document` that carries its failure,
+    with the id ``PATH#LINE``.
 
     Example:
         >>> with beam.Pipeline() as pipeline:
@@ -48,16 +48,17 @@ class ReadDeadLetters(beam.PTransform):
     Args:
         patterns: Paths and globs of JSON lines (which may be compressed: ``.gz``, ``.bz2``, ``.xz``, ``.zst``), and
             directories that a run has written.
-        codes: Only dead letters with one of these codes, retryable or not; none: the retryable ones.
-        stages: Only those of one of these stages, retryable or not. Those of ``read`` are always left: what could not
-            be read is not in them.
-        limit: Run at most this many again, the first by path and position. None: all.
+        codes: Run only dead letters with one of these codes again, retryable or not. Empty: of any code.
+        stages: Run only dead letters of one of these stages again, retryable or not. Empty: of any stage. Without
+            codes and stages, the retryable dead letters are run again. Those of the stage ``read`` never are, because
+            they do not hold the document.
+        limit: The most dead letters that are run again, the first by path and position. None: all.
 
     Raises:
-        InputError: When the pipeline is built: nothing matches, a file holds no dead letters, or those of a version
-            that is not known.
+        InputError: When the pipeline is built: nothing matches, or a file holds no dead letters, or dead letters of an
+            unknown version.
         ConfigError: There is no such code or stage.
-        DeadLetterError: In the running pipeline: a version that is not known.
+        DeadLetterError: In the running pipeline: a dead letter is of an unknown version.
     """
 
     def __init__(
@@ -89,30 +90,30 @@ class ReadDeadLetters(beam.PTransform):
                 | "ReadPart" >> beam.FlatMap(_read, self._choice).with_output_types(_FOUND)
             )
         by_kind = beam.FlatMap(_by_kind).with_output_types(_FOUND)
-        parts = found | "Part" >> by_kind.with_outputs(LEFT, main=_DOCUMENTS).with_output_types(_FOUND)
-        parts[_DOCUMENTS].element_type = Document
-        parts[LEFT].element_type = DeadLetter
-        return parts
+        outputs = found | "Part" >> by_kind.with_outputs(LEFT, main=_DOCUMENTS).with_output_types(_FOUND)
+        outputs[_DOCUMENTS].element_type = Document
+        outputs[LEFT].element_type = DeadLetter
+        return outputs
 
 
 def letter_files(patterns: Sequence[str]) -> tuple[str, ...]:
-    """The patterns of the files that are meant: that of a directory is of its dead letters.
+    """The patterns of files of dead letters. For a directory that is the pattern of the dead letters in it.
 
     Raises:
-        InputError: One matches nothing, or a file that begins with something else than a known dead letter.
+        InputError: A pattern matches nothing, or a file whose first line is not a dead letter of a known version.
     """
     if not patterns:
         raise InputError("no dead letters: name at least one path, glob or directory")
-    meant: list[str] = []
+    file_patterns: list[str] = []
     for pattern in patterns:
-        named = pattern if find(pattern) else FileSystems.join(normal(pattern), f"dead-letters-*{SUFFIX}*")
-        paths = [found.path for found in find(named)]
+        files = pattern if find(pattern) else FileSystems.join(normal(pattern), f"dead-letters-*{SUFFIX}*")
+        paths = [found.path for found in find(files)]
         if not paths:
             raise InputError(f"no dead letters at {pattern}: no file matches, and no run has written there")
         for path in paths:
             _check(path)
-        meant.append(named)
-    return tuple(meant)
+        file_patterns.append(files)
+    return tuple(file_patterns)
 
 
 def _check(path: str) -> None:
@@ -128,7 +129,7 @@ def _check(path: str) -> None:
     except DeadLetterError as e:
         raise InputError(f"{path}: {e}") from None
     except ValueError:
-        # One damaged line is told apart when all are read; a file of something else is a mistake.
+        # A damaged line becomes a failed document in the pipeline. Only a file of other JSON objects is refused here.
         if line.startswith(b"{") and line.rstrip().endswith(b"}") and b'"document_id"' not in line:
             raise InputError(f"{path} holds no dead letters: its first line has no document_id") from None
 
@@ -148,12 +149,12 @@ def _found(part: Part) -> Iterator[Document | DeadLetter]:
 def _chosen(
     every: Iterable[Document | DeadLetter], choice: Choice, limit: int | None
 ) -> Iterator[Document | DeadLetter]:
-    """The documents that are run again or could not be read, and the dead letters that are left."""
-    taken = 0
+    """Makes documents of the chosen dead letters. The other dead letters, and failed documents, stay as they are."""
+    chosen = 0
     for found in every:
-        if isinstance(found, DeadLetter) and choice.takes(found) and (limit is None or taken < limit):
-            taken += 1
-            yield again(found)
+        if isinstance(found, DeadLetter) and choice.takes(found) and (limit is None or chosen < limit):
+            chosen += 1
+            yield document_of(found)
         else:
             yield found
 

@@ -1,4 +1,4 @@
-"""`ReadDocuments`: files into documents. What cannot be read is a document too, one that carries its failure."""
+"""`ReadDocuments`: reads files into documents. What cannot be read becomes a document that carries its failure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kimi_beam.beam_extensions.document_coder import Documents, can_pass_blocks
 from kimi_beam.errors import InputError, KimiBeamError
 from kimi_beam.files.paths import find, is_compressed, is_local, normal, open_input
 from kimi_beam.input.encodings import NotTextError
-from kimi_beam.input.fields import USUAL, Reading, b64, failed
+from kimi_beam.input.fields import DEFAULT_READING, Reading, b64, failed
 from kimi_beam.input.file_parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
 from kimi_beam.input.file_references import with_content
-from kimi_beam.input.finding import broken, check_links, find_inputs, is_broken_link, meant
+from kimi_beam.input.finding import broken_link_message, check_links, file_pattern, find_inputs, is_broken_link
 from kimi_beam.input.json_lines import read_line_blocks
 from kimi_beam.input.parquet_rows import read_row_blocks
 from kimi_beam.types import Code, Document, Failure
@@ -25,7 +25,7 @@ from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 T = TypeVar("T")
 _NAMED_FILES = 5
-"""Files of other kinds that a refusal names."""
+"""How many files of unreadable kinds an error message names."""
 
 
 @beam.typehints.with_output_types(Document)
@@ -34,11 +34,11 @@ class ReadDocuments(beam.PTransform):
 
     ``PBegin -> PCollection[Document]``
 
-    ``.txt`` and ``.md`` are one document each, its id the path as matched, and so are pictures (``.png``, ``.jpg``,
-    ``.webp``, ``.gif``). A line of a ``.jsonl`` and a row of a ``.parquet`` is one document with the keys ``id`` and
+    A ``.txt`` or ``.md`` file or a picture (``.png``, ``.jpg``, ``.webp``, ``.gif``) is one document, whose id is the
+    path as matched. A line of a ``.jsonl`` or a row of a ``.parquet`` is one document with the keys ``id`` and
     ``text``, or ``images``, a list of data URIs; all other keys become its metadata. Texts and lines may be compressed
-    (``.gz``, ``.bz2``, ``.xz``, ``.zst``). What cannot be read is a `Document` that carries its
-    `Failure`; a line that is no document has the id ``PATH#LINE``.
+    (``.gz``, ``.bz2``, ``.xz``, ``.zst``). A file that cannot be read becomes a `Document` that carries its `Failure`,
+    and so does a line or row, with the id ``PATH#LINE``.
 
     Example:
         >>> with beam.Pipeline() as pipeline:
@@ -48,17 +48,17 @@ class ReadDocuments(beam.PTransform):
         receipt-2 Total: 3.10 {'shop': 7}
 
     Args:
-        patterns: A path, a directory (all below it) or a glob, or several. A file that two of them match is read once.
-            Hidden ones, which begin with a dot or an underscore, are passed over unless they are named.
-        limit: Read only this many documents, the first by path and position. None: all.
+        patterns: A path, a directory (all files below it) or a glob, or several. A file that two of them match is read
+            once. Hidden files, whose name begins with a dot or an underscore, are passed over unless they are named.
+        limit: The most documents that are read, the first by path and position. None: all.
         id_field: The key of a line, or the column of a table, that holds the id.
-        text_field: The one that holds the text.
-        max_document_bytes: Bytes of a line, a file or the cells of a row at most, uncompressed. What is larger is not
-            read on: it becomes a `Document` with the failure ``too_large`` that holds its beginning.
+        text_field: The key or column that holds the text.
+        max_document_bytes: The most uncompressed bytes of a line, a file, or the cells of a row. A larger one is not
+            read to its end, and becomes a `Document` with the failure ``too_large`` that holds its beginning.
 
     Raises:
-        InputError: When the pipeline is built: a pattern matches nothing, or a file of another kind.
-        ConfigError: The two fields are not two different ones, or the bound is not positive.
+        InputError: When the pipeline is built: a pattern matches nothing, or a file of a kind that cannot be read.
+        ConfigError: The two fields are equal, empty or ``images``, or the bound is not positive.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ReadDocuments(beam.PTransform):
 
 
 class _ReadPart(beam.DoFn):
-    """``Part -> Document``, handed on by the hundred: Beam's way from step to step costs as much as reading a line."""
+    """``Part -> Document``, in blocks of hundreds, because Beam takes as long to pass an element on as to read a line."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -106,11 +106,11 @@ class _ReadPart(beam.DoFn):
         return Document
 
     def get_output_batch_type(self, input_element_type: Any) -> Any:
-        return Documents  # Beam cannot read annotations that are put off
+        return Documents  # needed because Beam cannot read annotations under `from __future__ import annotations`
 
 
 class _ReadPartOneByOne(beam.DoFn):
-    """The same for runners that take no blocks."""
+    """``Part -> Document``, one by one, for runners that cannot pass blocks."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -120,13 +120,13 @@ class _ReadPartOneByOne(beam.DoFn):
 
 
 def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Refuses patterns that match nothing, or files of a kind that cannot be read.
+    """Refuses patterns that match nothing, or that match files of a kind that cannot be read.
 
     Returns:
-        The patterns of the files that are meant: that of a directory is of all below it.
+        The patterns of the files. For a directory that is the pattern of all files below it.
 
     Raises:
-        InputError: Naming the pattern, or the first such file.
+        InputError: A pattern is refused; the message names it, or the files that cannot be read.
     """
     if not patterns:
         raise InputError("no input: name at least one path or glob")
@@ -140,15 +140,15 @@ def check_input(patterns: Sequence[str]) -> tuple[str, ...]:
             raise InputError(f"{pattern} is of a kind that cannot be read: only {KINDS} can, told by the name")
         if others:
             more = f" and {len(others) - _NAMED_FILES} more" if len(others) > _NAMED_FILES else ""
-            told = f"{', '.join(others[:_NAMED_FILES])}{more} of {len(paths)} files match {pattern}"
+            unreadable = f"{', '.join(others[:_NAMED_FILES])}{more} of {len(paths)} files match {pattern}"
             ending = next(kind_of(path) or "" for path in [*filter(kind_of, paths), "a.txt"])
             narrower = f"{pattern.rstrip('*').rstrip('/')}/**{ending}"
-            raise InputError(f"{told}, but only {KINDS} can be read: name it narrower, such as {narrower}")
-    return tuple(map(meant, patterns))
+            raise InputError(f"{unreadable}, but only {KINDS} can be read: name it narrower, such as {narrower}")
+    return tuple(map(file_pattern, patterns))
 
 
 def _without_files(pattern: str) -> str:
-    """Why there is nothing to read, in words."""
+    """The message about a pattern that matches no file that can be read."""
     hidden = _hidden_ones(pattern)
     if is_local(normal(pattern)) and Path(normal(pattern)).is_dir():
         return f"the directory {pattern} holds no files{hidden}: {KINDS} can be read"
@@ -156,18 +156,18 @@ def _without_files(pattern: str) -> str:
 
 
 def _hidden_ones(pattern: str) -> str:
-    hidden = find(meant(pattern))
+    hidden = find(file_pattern(pattern))
     return f" but {len(hidden)} hidden ones, which are read if they are named: {hidden[0].path}" if hidden else ""
 
 
-def read_part(part: Part, reading: Reading = USUAL) -> Iterator[Document]:
-    """Reads the documents of one piece; what stops it in the middle is a document that carries the failure."""
+def read_part(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
+    """Reads the documents of one part. An error that ends the reading becomes a last document with its failure."""
     for block in read_blocks(part, reading):
         yield from block
 
 
-def read_blocks(part: Part, reading: Reading = USUAL) -> Iterator[Documents]:
-    """The documents of one piece by column: see `read_part`."""
+def read_blocks(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Documents]:
+    """Reads the documents of one part in blocks; see `read_part`."""
     kind = kind_of(part.path)
     read = _read_whole if kind in WHOLE else read_line_blocks if kind in LINES else read_row_blocks
     for block in read_as(part, reading, read):
@@ -177,12 +177,12 @@ def read_blocks(part: Part, reading: Reading = USUAL) -> Iterator[Documents]:
 def read_as(
     part: Part, reading: Reading, read: Callable[[BinaryIO, Part, Reading], Iterator[T | Document]]
 ) -> Iterator[T | Document]:
-    """Reads one piece; what stops it in the middle is a document that carries the failure.
+    """Reads one part of a file. An error that ends the reading becomes a last document with its failure.
 
     Args:
-        part: Which.
-        reading: How.
-        read: Takes the opened file apart.
+        part: The part to read.
+        reading: How its content becomes documents.
+        read: Reads the values of the part from the opened file.
     """
     kind = kind_of(part.path)
     done = 0
@@ -191,22 +191,23 @@ def read_as(
             for value in read(f, part, reading):
                 yield value
                 done += len(value) if isinstance(value, Documents) else 1
-    except Exception as e:  # whatever a filesystem, a decompressor or a file of somebody else's making raises
+    except Exception as e:  # filesystems, decompressors and damaged files raise errors of all kinds
         after = f" after {done} documents" if done else ""
         message = f"cannot read {part.path}{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
-        if _passes(e, part.path):
-            raise  # the filesystem broke, not the file: the runner reads the part again, or the job fails and says so
+        if _is_of_filesystem(e, part.path):
+            raise  # the file itself may be good: the runner reads the part again, or the job fails and says why
         if is_broken_link(part.path):
-            message = f"cannot read {part.path}: {broken(part.path)}"
-        place = part.path if kind in WHOLE or is_broken_link(part.path) else f"{part.path}#{part.start}-"
-        yield failed(place, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
+            message = f"cannot read {part.path}: {broken_link_message(part.path)}"
+        document_id = part.path if kind in WHOLE or is_broken_link(part.path) else f"{part.path}#{part.start}-"
+        yield failed(document_id, part.path, Failure("read", "unreadable", message, retryable=isinstance(e, OSError)))
 
 
-def _passes(error: Exception, path: str) -> bool:
-    """Whether an error is of the way to a file, not of the file: what was not read yet must not be given up for it."""
+def _is_of_filesystem(error: Exception, path: str) -> bool:
+    """Whether an error comes from the filesystem and not from the file, whose documents must not be given up then."""
     if isinstance(error, (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)):
         return True
-    # Decompressors and Parquet report a damaged file by an OSError too.
+    # An OSError shows a fault of the filesystem only for plain files. Decompressors and Parquet raise it as well, for a
+    # damaged file.
     plain = not is_compressed(path) and kind_of(path) != ".parquet"
     of_the_file = (FileNotFoundError, PermissionError, IsADirectoryError)
     return plain and isinstance(error, OSError) and not isinstance(error, of_the_file)

@@ -1,4 +1,4 @@
-"""Dead letters as documents that are run again: which of them, and what of their first run still counts. Pure."""
+"""Redrive: chooses dead letters and makes documents of them again, with the attempts, round and open request so far."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _AFTER_THE_ANSWER = ("parse", "validate", "type")
 class Choice:
     """Which dead letters are run again: the retryable ones, unless codes or stages are named.
 
-    Those of the stage ``read`` never are: what could not be read is not in them. Neither are those that hold the
-    beginning of their document only: the model would be asked for a part of it.
+    Those of the stage ``read`` are never run again, because they do not hold the document. Neither are those that hold
+    only the beginning of it, because the model would be shown a part.
 
     Attributes:
-        codes: Only these, retryable or not; empty for all.
-        stages: Only these, retryable or not; empty for all.
+        codes: The codes that are run again, retryable or not. Empty: all codes.
+        stages: The stages that are run again, retryable or not. Empty: all stages.
 
     Raises:
         ConfigError: There is no such code or stage.
@@ -32,13 +32,13 @@ class Choice:
     stages: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        for what, names, known in (("code", self.codes, get_args(Code)), ("stage", self.stages, get_args(Stage))):
+        for kind, names, allowed in (("code", self.codes, get_args(Code)), ("stage", self.stages, get_args(Stage))):
             for name in names:
-                if name not in known:
-                    raise ConfigError(f"{what}: {name!r} is none of {', '.join(known)}")
+                if name not in allowed:
+                    raise ConfigError(f"{kind}: {name!r} is none of {', '.join(allowed)}")
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Whether a dead letter is among them."""
+        """Whether a dead letter is run again."""
         failure = letter.failure
         if failure.stage == "read" or letter.truncated:
             return False
@@ -47,11 +47,11 @@ class Choice:
         return (not self.codes or failure.code in self.codes) and (not self.stages or failure.stage in self.stages)
 
 
-def again(letter: DeadLetter) -> Document:
+def document_of(letter: DeadLetter) -> Document:
     """The document of a dead letter, to be run again.
 
-    A bad answer is put aside: the document is asked for in the next round. Without an answer it is the same question as
-    before, so that what is known of it, or in flight, is used.
+    After a bad answer it is asked for in the next round, so that the journal does not give the same answer. Without an
+    answer it stays in its round, so that an answer in the journal, or a request in flight, is used.
     """
     failure = letter.failure
     has_answer = failure.stage in _AFTER_THE_ANSWER or failure.code in ANSWERS
@@ -60,15 +60,15 @@ def again(letter: DeadLetter) -> Document:
 
 
 def with_open_request(document: Document, request_id: str | None = None) -> Document:
-    """The document once it is decided what becomes of its open request.
+    """Settles how the submit of a document's open request is counted. The request itself is taken from the document.
 
     Args:
-        document: Which.
-        request_id: The job that it is part of from now on, whose submits are counted with the job. None: it is asked
-            anew, and the submit of its open request, whose answer nobody fetches, is counted with the document.
+        document: A document that may have an open request.
+        request_id: The job that the document is now part of. If it is the open request, the job counts the submit.
+            None: the document is asked anew. The open request is abandoned then, and the document counts its submit.
     """
     earlier = document.earlier
     if earlier.open is None:
         return document
-    left = earlier.open.request_id != request_id
-    return replace(document, earlier=Earlier(earlier.round, earlier.attempts + left))
+    is_abandoned = earlier.open.request_id != request_id
+    return replace(document, earlier=Earlier(earlier.round, earlier.attempts + is_abandoned))

@@ -21,9 +21,9 @@ from kimi_beam.beam_extensions.arrival import delivery_name
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import Found, normal
-from kimi_beam.input.fields import USUAL, Reading, failed
+from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
 from kimi_beam.input.file_parts import KINDS, Part, cut, kind_of
-from kimi_beam.input.finding import broken, find_inputs, is_broken_link, meant
+from kimi_beam.input.finding import broken_link_message, file_pattern, find_inputs, is_broken_link
 from kimi_beam.input.read_documents import read_part
 from kimi_beam.types import Arrival, Document, Failure
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
@@ -90,7 +90,11 @@ class ReadContinuously(beam.PTransform):
             raise InputError("no input: name at least one path or glob")
         for pattern in self._patterns:
             ending = pattern.rpartition("/")[2].rpartition(".")[2]
-            if not any(c in ending for c in "*?[]") and not kind_of(pattern) and meant(pattern) == normal(pattern):
+            if (
+                not any(c in ending for c in "*?[]")
+                and not kind_of(pattern)
+                and file_pattern(pattern) == normal(pattern)
+            ):
                 raise InputError(f"{pattern} names files that cannot be read: only {KINDS} can")
 
     def expand(self, begin: Any) -> beam.PCollection:
@@ -164,7 +168,7 @@ def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[
         if is_broken_link(file.path):
             if file.path not in _told:
                 _told.add(file.path)
-                _LOG.warning("kimi_beam: %s; it is read when it is", broken(file.path))
+                _LOG.warning("kimi_beam: %s; it is read when it is", broken_link_message(file.path))
         elif kind_of(file.path) and file.changed <= quiet_since:
             buckets.setdefault(str(zlib.crc32(_encoded(file.path)) % _BUCKETS), []).append(file)
     return list(buckets.items())
@@ -194,7 +198,7 @@ def _cut(file: Found) -> Iterator[_Piece]:
     return (_Piece(part, file.changed) for part in cut(file.path, file.size))
 
 
-def _read(piece: _Piece, reading: Reading = USUAL) -> Iterator[Document]:
+def _read(piece: _Piece, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
     """The documents of a piece; each has the name of its place in this version of the file."""
     part, changed = piece.part, piece.changed
     at = round(changed * 1e6) if changed else None

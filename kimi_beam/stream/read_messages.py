@@ -85,7 +85,7 @@ def _document(
         failure = Failure("read", "missing_text", "the message has no value")
         return failed(key or source, source, failure, **known)
     if message.kind == "json":
-        document = from_line(value, source, reading=message.reading, otherwise=key)
+        document = from_line(value, source, reading=message.reading, default_id=key)
         if isinstance(document, Failure):
             return failed(key or source, source, document, **known)
         return replace(document, metadata={**metadata, **document.metadata}, arrival=arrival)

@@ -33,7 +33,7 @@ import kimi_beam as kb
 from kimi_beam.errors import InputError
 from kimi_beam.input import read_documents
 from kimi_beam.input.encodings import as_utf8
-from kimi_beam.input.fields import USUAL, from_line
+from kimi_beam.input.fields import DEFAULT_READING, from_line
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.json_lines import texts_alone
 from kimi_beam.input.lines import groups
@@ -668,7 +668,7 @@ def test_lines_that_are_read_at_once_are_what_each_of_them_is() -> None:
 @example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"c"', b'"text":"t"}'])
 @example([b'{"id":"a","text":"t"},{"id":"b","text":"t"}', b'{"id":"a}', b'{","text":"z"}'])
 def _lines_that_are_read_at_once(taken: Counter[str], some: list[bytes]) -> None:
-    block = texts_alone(some, "in/a.jsonl", USUAL)
+    block = texts_alone(some, "in/a.jsonl", DEFAULT_READING)
     taken["by themselves" if block is None else "at once"] += 1
     if block is not None:
         assert list(block) == [from_line(one, "in/a.jsonl") for one in some]
@@ -676,10 +676,10 @@ def _lines_that_are_read_at_once(taken: Counter[str], some: list[bytes]) -> None
 
 def test_lines_of_an_id_and_a_text_are_read_at_once_and_others_by_themselves(source: Path) -> None:
     usual = [line(f"d{n}", f"é {n}").strip() for n in range(3)]
-    assert texts_alone(usual, "p", USUAL) == [Document(f"d{n}", f"é {n}", source="p") for n in range(3)]
-    assert texts_alone([*usual, line("m", "t", page=1).strip()], "p", USUAL) is None
+    assert texts_alone(usual, "p", DEFAULT_READING) == [Document(f"d{n}", f"é {n}", source="p") for n in range(3)]
+    assert texts_alone([*usual, line("m", "t", page=1).strip()], "p", DEFAULT_READING) is None
     quoted = [line("q", 'a "quoted" word').strip(), line("b", "a\nnew line").strip()]
-    assert texts_alone(quoted, "p", USUAL) is not None, "escaped quotes would cost each document its speed"
+    assert texts_alone(quoted, "p", DEFAULT_READING) is not None, "escaped quotes would cost each document its speed"
 
 
 # ------------------------------------------------------------------------------------------------ Parquet

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.input.redrive import Choice, again, with_open_request
+from kimi_beam.input.redrive import Choice, document_of, with_open_request
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.journal.recall import recall
@@ -88,7 +88,7 @@ def test_a_code_or_stage_that_is_none_is_a_mistake(codes: list[str], stages: lis
     ],
 )
 def test_a_bad_answer_is_put_aside(stage: Any, code: Any) -> None:
-    assert again(letter(stage, code, attempts=3, round=4)).earlier == Earlier(5, 3)
+    assert document_of(letter(stage, code, attempts=3, round=4)).earlier == Earlier(5, 3)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_a_bad_answer_is_put_aside(stage: Any, code: Any) -> None:
     ],
 )
 def test_without_an_answer_the_question_is_the_same(stage: Any, code: Any) -> None:
-    document = again(letter(stage, code, attempts=3, round=4))
+    document = document_of(letter(stage, code, attempts=3, round=4))
     assert document == Document("a", "t", source="s", earlier=Earlier(4, 3))
 
 
 def test_the_submit_of_an_open_request_is_counted_by_whoever_takes_it_over() -> None:
-    document = again(letter("poll", "deadline", attempts=3, open=OPEN))
+    document = document_of(letter("poll", "deadline", attempts=3, open=OPEN))
     assert document.earlier == Earlier(0, 2, OPEN)
     assert with_open_request(document, "job-1").earlier == Earlier(0, 2), "the job that is polled counts its submit"
     assert with_open_request(document, "job-2").earlier == Earlier(0, 3), "another job has its own"
@@ -127,16 +127,16 @@ def test_a_letter_that_nobody_got_round_to_is_as_open_as_before() -> None:
     before = letter("poll", "deadline", attempts=3, round=2, open=OPEN)
     asked = Question(OutputSchema({"type": "object"}), "m")
     quota = Failure("submit", "quota_exhausted", "not sent", retryable=True)
-    after = dead_letter(Reply(again(before), quota), quota, asked, 1.0)
+    after = dead_letter(Reply(document_of(before), quota), quota, asked, 1.0)
     assert (after.attempts, after.request_id, after.round, after.open) == (3, "job-1", 2, OPEN)
-    assert again(after).earlier == again(before).earlier
+    assert document_of(after).earlier == document_of(before).earlier
 
 
 def test_attempts_of_all_runs_add_up() -> None:
     asked = Question(OutputSchema({"type": "object"}), "m")
     one = letter("infer", "truncated", attempts=2)
     for run in range(1, 4):
-        document = again(one)
+        document = document_of(one)
         assert document.earlier.round == run
         one = dead_letter(Reply(document, one.failure, ticket=Ticket(f"job-{run}", 2)), one.failure, asked, 1.0)
         assert (one.attempts, one.round) == (2 + 2 * run, run)
@@ -174,7 +174,7 @@ def parted(document: Document, key: bytes, records: Records | None) -> Recalled:
 
 def test_an_open_request_is_polled_also_without_a_journal() -> None:
     for records in (None, Records(), Records({KEY: (NOTHING, None, 0)})):
-        found = parted(again(letter("poll", "deadline", open=OPEN)), KEY, records)
+        found = parted(document_of(letter("poll", "deadline", open=OPEN)), KEY, records)
         (part,) = found.in_flight
         assert (part.request_id, part.name, part.form, part.count, part.at) == ("job-1", "ab12", 1, 250, None)
         assert part.positions == [17]
@@ -182,7 +182,7 @@ def test_an_open_request_is_polled_also_without_a_journal() -> None:
 
 
 def test_another_question_than_the_open_one_is_asked_anew() -> None:
-    found = parted(again(letter("poll", "deadline", attempts=2, open=OPEN)), b"x" * 16, None)
+    found = parted(document_of(letter("poll", "deadline", attempts=2, open=OPEN)), b"x" * 16, None)
     assert found.in_flight == []
     assert found.fresh is not None
     (document,) = batches.decode(found.fresh)
@@ -190,7 +190,7 @@ def test_another_question_than_the_open_one_is_asked_anew() -> None:
 
 
 def test_what_the_journal_knows_goes_before_what_the_letter_says() -> None:
-    document = again(letter("poll", "deadline", attempts=2, open=OPEN))
+    document = document_of(letter("poll", "deadline", attempts=2, open=OPEN))
     completion = Completion("{}", "stop", None, None)
     for request_id, attempts in (("job-1", 1), ("job-2", 2)):
         answer = Answer(completion, Usage(), Ticket(request_id, 1))
@@ -215,7 +215,7 @@ def test_a_run_over_documents_waits_no_longer_than_the_first_had_to() -> None:
 
 def test_the_requests_of_one_job_are_one_part_and_each_keeps_its_position() -> None:
     documents = [
-        replace(again(letter("poll", "deadline", open=replace(OPEN, position=position))), id=f"d{position}")
+        replace(document_of(letter("poll", "deadline", open=replace(OPEN, position=position))), id=f"d{position}")
         for position in (3, 1, 200)
     ]
     fresh = Document("new", "t")
@@ -229,5 +229,5 @@ def test_the_requests_of_one_job_are_one_part_and_each_keeps_its_position() -> N
 
 
 def test_where_nothing_is_known_the_batch_is_left_as_it_is() -> None:
-    blob = batches.encode([Item(again(letter("submit", "quota_exhausted")), 10)])
+    blob = batches.encode([Item(document_of(letter("submit", "quota_exhausted")), 10)])
     assert recall(blob, [KEY], None).fresh is blob
