@@ -93,7 +93,7 @@ class ReadDocuments(beam.PTransform):
 
 
 class _ReadPart(beam.DoFn):
-    """``Part -> Document``, in blocks of hundreds, because Beam takes as long to pass an element on as to read a line."""
+    """``Part -> Document``, in blocks of hundreds, because Beam takes as long to pass one on as to read a line."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

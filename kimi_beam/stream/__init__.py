@@ -1,1 +1,1 @@
-"""What only input without an end needs."""
+"""Streams: reads unbounded input, writes it by event time, and audits what has become of it."""

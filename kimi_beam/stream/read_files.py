@@ -1,4 +1,4 @@
-"""`ReadContinuously`: documents from files as they appear, for as long as the pipeline runs."""
+"""`ReadContinuously`: reads documents from files as they appear, for as long as the pipeline runs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 _LOG = logging.getLogger(__name__)
 _BUCKETS = 16
-"""Keys that remember which files were seen: what one of them remembers is read whole at each look."""
-_told: set[str] = set()
-"""Links that lead nowhere, of which this process has warned."""
+"""Keys over which the memory of seen files is spread, because all that a key remembers is read at each look."""
+_warned_links: set[str] = set()
+"""Links that lead nowhere and of which this process has already warned."""
 
 
 @beam.typehints.with_output_types(Document)
@@ -41,10 +41,10 @@ class ReadContinuously(beam.PTransform):
 
     ``PBegin -> PCollection[Document]``, unbounded
 
-    Files are those of `ReadDocuments`; one of another kind, and one whose name begins with a dot or an underscore, is
-    passed over. Each is read once, by its path, when nobody has changed it for `quiet` seconds: give it its name when
-    it is whole (write it aside and rename it). A file that changes after it was read is not read again. The event time
-    of its documents is its time of change. What cannot be read is a `Document` that carries its `Failure`.
+    Files are of the kinds that `ReadDocuments` reads. Those of other kinds, and those whose name begins with a dot or
+    an underscore, are passed over. Each file is read once, when it has not changed for `quiet` seconds, and not again
+    if it changes later. So write a file under another name and rename it when it is complete. The event time of its
+    documents is the time of its last change. What cannot be read becomes a `Document` that carries its `Failure`.
 
     Example:
         >>> documents = beam.Pipeline() | kb.ReadContinuously(["in/*.txt", "in/*.jsonl"], interval=60.0)
@@ -53,10 +53,10 @@ class ReadContinuously(beam.PTransform):
 
     Args:
         patterns: A path or glob, or several. Nothing has to match yet.
-        interval: Seconds between two looks. Each lists all files that match: move what is done out of the way, or name
-            directories by date, where they come to a million.
-        quiet: Seconds for which a file has not changed.
-        until: Unix seconds of the last look. None: for ever.
+        interval: Seconds between two looks. Each look lists all files that match. If they may come to a million, move
+            away those that are done, or use directories by date.
+        quiet: Seconds without a change after which a file is taken to be complete.
+        until: Unix seconds of the last look. None: it never ends.
         id_field: See `ReadDocuments`.
         text_field: See `ReadDocuments`.
         max_document_bytes: See `ReadDocuments`.
@@ -104,7 +104,7 @@ class ReadContinuously(beam.PTransform):
             | "Look"
             >> beam.ParDo(_Look(self._patterns, self._interval, self._quiet)).with_output_types(tuple[str, list[Found]])
             | "New" >> beam.ParDo(_New()).with_output_types(Found)
-            | "Cut" >> beam.FlatMap(_cut).with_output_types(_Piece)
+            | "Cut" >> beam.FlatMap(_cut).with_output_types(_FoundPart)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read, self._reading).with_output_types(Document)
         )
@@ -115,9 +115,10 @@ _END = float(MAX_TIMESTAMP.seconds())
 
 
 def _ticks(pipeline: beam.Pipeline, interval: float, until: float | None) -> beam.PTransform:
-    """``PBegin -> PCollection[Any]``: an element each so many seconds, until a Unix second."""
+    """``PBegin -> PCollection[Any]``: one element every `interval` seconds, until a Unix second. None: for ever."""
     if type(pipeline.runner).__name__ in ("FlinkRunner", "PortableRunner"):
-        # Beam's Flink runner (2.62) lets the watermark pass a splittable DoFn that waits, and drops what it gives then.
+        # Beam's Flink runner (observed with 2.62) lets the watermark pass a splittable DoFn that waits, such as
+        # `PeriodicImpulse`, and drops the elements that it gives after that.
         source = FlinkStreamingImpulseSource()
         count = 0 if until is None else max(1, math.ceil((until - time.time()) / interval))
         source.config = {"interval_ms": round(interval * 1_000), "message_count": count}
@@ -129,17 +130,18 @@ def _ticks(pipeline: beam.Pipeline, interval: float, until: float | None) -> bea
     )
 
 
-class _Piece(NamedTuple):
-    """A piece of a file as it was when it was found."""
+class _FoundPart(NamedTuple):
+    """A part of a file, and the time of the file's last change when it was found."""
 
     part: Part
     changed: float
+    """Unix seconds; 0 if the filesystem does not say."""
 
 
 class _Look(beam.DoFn):
     """``tick -> (bucket, files)``: the files that can be read now.
 
-    A job that stood still makes up for each tick that it missed, but not for each look: one finds all there is.
+    A job that was stopped for a while gets all ticks that it missed. It looks once for all of them.
     """
 
     def __init__(self, patterns: tuple[str, ...], interval: float, quiet: float) -> None:
@@ -157,17 +159,17 @@ class _Look(beam.DoFn):
 
 
 def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[Found]]]:
-    """The files that nobody has changed since some Unix second, by bucket."""
+    """The files that have not changed since a time (Unix seconds), by bucket."""
     try:
         found = find_inputs(patterns)
-    except InputError as e:  # the filesystem cannot be asked; it is asked again
+    except InputError as e:  # the filesystem cannot be reached now; the next look tries again
         _LOG.warning("kimi_beam: %s", e)
         return []
     buckets: dict[str, list[Found]] = {}
     for file in found:
         if is_broken_link(file.path):
-            if file.path not in _told:
-                _told.add(file.path)
+            if file.path not in _warned_links:
+                _warned_links.add(file.path)
                 _LOG.warning("kimi_beam: %s; it is read when it is", broken_link_message(file.path))
         elif kind_of(file.path) and file.changed <= quiet_since:
             buckets.setdefault(str(zlib.crc32(_encoded(file.path)) % _BUCKETS), []).append(file)
@@ -175,44 +177,44 @@ def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[
 
 
 def _encoded(path: str) -> bytes:
-    """A path as bytes, also one that is no UTF-8: Python reads those with halves of surrogate pairs."""
+    """A path as bytes. Python represents bytes of a path that are not UTF-8 as lone surrogates, which are kept."""
     return path.encode("utf-8", "surrogatepass")
 
 
 class _New(beam.DoFn):
-    """``(bucket, files) -> Found``: those that were not seen before."""
+    """``(bucket, files) -> Found``: the files that were not seen before."""
 
     SEEN = BagStateSpec("seen", BytesCoder())
-    """Digests of paths, 16 bytes each, some at a time."""
+    """Digests of the paths of seen files, of 16 bytes each; an element of the bag is those of one look."""
 
     def process(self, element: tuple[str, list[Found]], seen: Any = beam.DoFn.StateParam(SEEN)) -> Iterator[Found]:
-        known = {block[i : i + 16] for block in seen.read() for i in range(0, len(block), 16)}
+        before = {block[i : i + 16] for block in seen.read() for i in range(0, len(block), 16)}
         digests = {hashlib.blake2b(_encoded(file.path), digest_size=16).digest(): file for file in element[1]}
-        new = {digest: file for digest, file in digests.items() if digest not in known}
+        new = {digest: file for digest, file in digests.items() if digest not in before}
         if new:
             seen.add(b"".join(new))
             yield from new.values()
 
 
-def _cut(file: Found) -> Iterator[_Piece]:
-    return (_Piece(part, file.changed) for part in cut(file.path, file.size))
+def _cut(file: Found) -> Iterator[_FoundPart]:
+    return (_FoundPart(part, file.changed) for part in cut(file.path, file.size))
 
 
-def _read(piece: _Piece, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
-    """The documents of a piece; each has the name of its place in this version of the file."""
-    part, changed = piece.part, piece.changed
-    at = round(changed * 1e6) if changed else None
+def _read(found: _FoundPart, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
+    """The documents of a part. Each delivery is named by the file, its time of change and the document's position."""
+    part = found.part
+    event_time = round(found.changed * 1e6) if found.changed else None
     index = 0
     try:
         for index, document in enumerate(read_part(part, reading), 1):
-            yield document.with_arrival(_arrival(part, at, index))
+            yield document.with_arrival(_arrival(part, event_time, index))
     except Exception as e:
         if FileSystems.exists(part.path):
-            raise  # the filesystem broke: the runner does the bundle again
-        told = f"{part.path} was removed before it was read: {' '.join(str(e).split())[:200]}"
-        gone = failed(part.path, part.path, Failure("read", "unreadable", told, retryable=True))
-        yield gone.with_arrival(_arrival(part, at, index + 1))
+            raise  # the filesystem has failed, not the file: the runner repeats the bundle
+        message = f"{part.path} was removed before it was read: {' '.join(str(e).split())[:200]}"
+        removed = failed(part.path, part.path, Failure("read", "unreadable", message, retryable=True))
+        yield removed.with_arrival(_arrival(part, event_time, index + 1))
 
 
-def _arrival(part: Part, at: int | None, index: int) -> Arrival:
-    return Arrival(at, delivery=delivery_name(part.path, at, part.start, index))
+def _arrival(part: Part, event_time: int | None, index: int) -> Arrival:
+    return Arrival(event_time, delivery=delivery_name(part.path, event_time, part.start, index))

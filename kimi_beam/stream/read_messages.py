@@ -1,4 +1,4 @@
-"""Messages of Kafka and Pub/Sub as documents."""
+"""Makes documents of messages of Kafka and Pub/Sub."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kimi_beam.types import Arrival, Code, Document, Failure
 
 @dataclass(frozen=True)
 class MessageFormat:
-    """What the value of a message is.
+    """How the value of a message is read.
 
     Attributes:
-        kind: ``text``: the document itself, its id the message's. ``json``: an object with ``text`` (or ``images``) and
-            an id, as a line of a ``.jsonl`` has.
-        id_field: The key of a ``json`` value that holds the id; where it is missing, the message's takes its place.
-        text_field: The key of a ``json`` value that holds the text; ``text`` unless you say.
+        kind: ``text``: the value is the document's text, and the message's id is the document's. ``json``: the value is
+            an object with an id and ``text`` (or ``images``), like a line of a ``.jsonl``.
+        id_field: The key of a ``json`` value that holds the id. A value without it gets the message's id. None: ``id``.
+        text_field: The key of a ``json`` value that holds the text. None: ``text``.
 
     Raises:
-        ConfigError: There is no such kind, or a text is said to have fields.
+        ConfigError: There is no such kind, or fields are named for the kind ``text``.
     """
 
     kind: Literal["text", "json"] = "text"
@@ -42,28 +42,29 @@ class MessageFormat:
 
     @property
     def reading(self) -> Reading:
-        """How a ``json`` value is read."""
+        """The keys of a ``json`` value that hold the id and the text."""
         return Reading(self.id_field or "id", self.text_field or "text")
 
 
 def from_kafka(record: Any, message: MessageFormat) -> Document:
-    """A document of a record of ``ReadFromKafka(with_metadata=True)``.
+    """Makes a document of a record of ``ReadFromKafka(with_metadata=True)``.
 
-    Its id is the record's key, or ``TOPIC/PARTITION@OFFSET``; its event time the record's own; headers are metadata.
+    The document's id is the record's key, or ``TOPIC/PARTITION@OFFSET``. Its event time is the record's timestamp, and
+    its metadata the record's headers.
     """
     place = f"{record.topic}/{record.partition}@{record.offset}"
     key = _text(record.key) if record.key else None
     headers = {header.key: header.value and _text(header.value) for header in record.headers or ()}
-    at = int(record.timestamp) * 1_000 if record.timestamp >= 0 else None
-    arrival = Arrival(at, delivery=delivery_name("kafka", place))
+    event_time = int(record.timestamp) * 1_000 if record.timestamp >= 0 else None
+    arrival = Arrival(event_time, delivery=delivery_name("kafka", place))
     return _document(record.value, message, key or place, f"kafka:{place}", headers, arrival)
 
 
 def from_pubsub(received: Any, message: MessageFormat) -> Document:
-    """A document of a `PubsubMessage`, read with its attributes, which are metadata.
+    """Makes a document of a `PubsubMessage` that was read with its attributes.
 
-    Its id is the message's; its event time that of the element, which Beam takes from the time of publishing, or from
-    the attribute that the reading was told.
+    The document's id is the message's, and its metadata the attributes. Its event time is that of the Beam element:
+    the time of publishing, or the ``timestamp_attribute`` of ``ReadFromPubSub``.
     """
     key = received.message_id or None
     arrival = Arrival(delivery=delivery_name("pubsub", key)) if key else None
@@ -80,22 +81,22 @@ def _document(
     metadata: Mapping[str, Any],
     arrival: Arrival | None,
 ) -> Document:
-    known: dict[str, Any] = {"metadata": dict(metadata), "arrival": arrival}
+    attributes: dict[str, Any] = {"metadata": dict(metadata), "arrival": arrival}
     if value is None:
         failure = Failure("read", "missing_text", "the message has no value")
-        return failed(key or source, source, failure, **known)
+        return failed(key or source, source, failure, **attributes)
     if message.kind == "json":
         document = from_line(value, source, reading=message.reading, default_id=key)
         if isinstance(document, Failure):
-            return failed(key or source, source, document, **known)
+            return failed(key or source, source, document, **attributes)
         return replace(document, metadata={**metadata, **document.metadata}, arrival=arrival)
     try:
         text = text_of(value)
     except NotTextError as e:
         code: Code = "not_text" if e.is_other_kind else "not_utf8"
-        return failed(key or source, source, Failure("read", code, f"the message {e}", raw=b64(value)), **known)
+        return failed(key or source, source, Failure("read", code, f"the message {e}", raw=b64(value)), **attributes)
     if not key:
-        return failed(source, source, Failure("read", "missing_id", "the message has no id"), **known)
+        return failed(source, source, Failure("read", "missing_id", "the message has no id"), **attributes)
     return Document(key, text, metadata=dict(metadata), source=source, arrival=arrival)
 
 
