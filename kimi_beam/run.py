@@ -1,4 +1,4 @@
-"""One run from files to a dataset: the pipeline that `kimi-beam extract` builds, runs and sums up."""
+"""One run of `kimi-beam extract` or `redrive`: builds the pipeline from files to a dataset, runs it, and sums it up."""
 
 from __future__ import annotations
 
@@ -38,19 +38,20 @@ _LOCAL = ("FnApiRunner", "SwitchingDirectRunner", "BundleBasedDirectRunner", "Pr
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What `kimi-beam extract` or `redrive` was asked for.
+    """The settings of a run.
 
     Attributes:
-        inputs: Paths and globs.
+        inputs: Paths and globs of documents, or of dead letters if `redrive` is set.
         output: The directory that the dataset is written to.
         extract: How documents are extracted.
         reading: How the inputs become documents.
-        limit: Documents that are read, at most. None: all.
+        limit: The most documents that are read. None: all.
         overwrite: Whether a finished run in `output` is replaced.
-        price: Takes the place of the model's known price. None: the known one, if there is one.
-        journal_ttl: Seconds after which answers in the journal are forgotten, before the run begins. None: never.
-        redrive: Which of the dead letters in the inputs are run again. None: the inputs are documents.
-        emulated: Whether it is known that the emulator answers, so that the summary says so.
+        price: The model's price. None: the known one, if there is one.
+        journal_ttl: Before the run, answers in the journal that are older than this many seconds are removed. None:
+            none are removed.
+        redrive: Which dead letters are run again. None: the inputs are documents.
+        emulated: Whether the emulator is known to answer. The summary says so then.
     """
 
     inputs: Sequence[str]
@@ -66,14 +67,14 @@ class RunSettings:
 
 
 class Run:
-    """A run with its pipeline, built and ready.
+    """A run whose pipeline is built and can be started.
 
     Args:
-        settings: What to do.
-        options: Beam's own, as on a command line.
+        settings: The settings of the run.
+        options: Beam's options, as words of a command line.
 
     Raises:
-        UserError: A mistake that was found before anything was sent.
+        UserError: The settings or options have a mistake. Nothing has been sent then.
     """
 
     def __init__(self, settings: RunSettings, options: Sequence[str] = ()) -> None:
@@ -85,12 +86,12 @@ class Run:
         except ValueError as e:  # an unknown runner, or options that contradict each other
             raise ConfigError(" ".join(str(e).split())[:300]) from None
         self._settings = settings
-        self._held = contextlib.ExitStack()
+        self._leases = contextlib.ExitStack()
         self._write = build(self._pipeline, settings)
 
     @property
     def is_in_process(self) -> bool:
-        """Whether the work is done in this very process."""
+        """Whether all work is done in this process."""
         mode = str(self._pipeline.options.get_all_options().get("direct_running_mode") or "")
         return self.is_local and mode != "multi_processing"
 
@@ -106,15 +107,15 @@ class Run:
             The content of ``summary.json``.
 
         Raises:
-            Exception: Whatever the runner raises when the job failed; nothing of the dataset is left then.
+            Exception: The job failed; each runner raises errors of its own. No file of the dataset has its name then.
         """
         started = time.monotonic()
         settings, journaling = self._settings, self._settings.extract.journaling
-        with self._held:
-            self._held.enter_context(lease(settings.output))
+        with self._leases:
+            self._leases.enter_context(lease(settings.output))
             if journaling is not None:
                 if absolute(journaling.directory) != absolute(output(settings.output)):
-                    self._held.enter_context(lease(journaling.directory, private=True))
+                    self._leases.enter_context(lease(journaling.directory, private=True))
                 if settings.journal_ttl is not None:
                     oldest = time.time() - settings.journal_ttl
                     forget(journaling.directory, older_than=oldest, missing_ok=True)
@@ -132,27 +133,27 @@ class Run:
         return _complete(settings.output, measured)
 
     def release(self) -> None:
-        """Lets go of the directories, where the process ends without leaving `run`."""
-        self._held.close()
+        """Gives up the leases. Needed only if the process ends without leaving `run`."""
+        self._leases.close()
 
     def clear(self) -> None:
-        """Removes what is half done. Files that are whole were paid for: they stay."""
+        """Removes the staging directory, unless it holds complete files, whose content was paid for."""
         if not self.staged:
             whole_files.remove_directory(self._write.staging)
 
     @property
     def staged(self) -> list[str]:
-        """Whole files that have not got their names."""
+        """The complete files that have not got their names yet."""
         return [file.path for file in listing(self._write.staging)]
 
 
 def check_stores(settings: RunSettings) -> None:
     """Refuses object stores that cannot be used, before the service is asked for anything.
 
-    Paths of this machine are looked at when the pipeline is built.
+    Local paths are checked later, when the pipeline is built.
 
     Raises:
-        UserError: Naming the bucket, and what is wrong with it.
+        UserError: A store cannot be used; the message names the bucket and the fault.
     """
     check_reachable(settings.inputs)
     if not is_local(output(settings.output)):
@@ -186,7 +187,7 @@ def build(pipeline: beam.Pipeline, settings: RunSettings) -> WriteDataset:
 
 
 def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollection, beam.PCollection | None]:
-    """What is extracted from; and the dead letters that are not run again."""
+    """Reads the documents and, in a redrive, the dead letters that are not run again."""
     choice = settings.redrive
     if choice is None:
         read = ReadDocuments(settings.inputs, limit=settings.limit, **asdict(settings.reading))
@@ -198,22 +199,30 @@ def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollect
 
 
 def _counters(result: Any) -> dict[str, int]:
-    """The counters of the run; none where the runner has no metrics."""
+    """The counters of the run; empty if the runner has no metrics."""
     try:
         found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
-    except Exception:  # a runner without metrics says so in its own way
+    except Exception:  # runners without metrics raise errors of their own
         return {}
     totals: dict[str, int] = {}
     for counter in found:
         name = counter.key.metric.name
-        # Prism says None of a counter that was touched and is 0, where it tells what is committed alone.
+        # Prism, which reports committed values only, gives None for a counter that is 0.
         totals[name] = totals.get(name, 0) + int(counter.result or 0)
-    # A counter that was never touched is not reported: 0 where others are there.
+    # Runners leave out counters that were never incremented. They are 0 if there are others.
     return {name: totals.get(name, 0) for name in COUNTERS} if totals else {}
 
 
 def _complete(directory: str, measured: dict[str, Any]) -> dict[str, Any]:
-    """Adds what only the launcher knows to the summary that the pipeline wrote."""
+    """Adds values that only the launching process knows to the summary that the pipeline wrote.
+
+    Args:
+        directory: The directory of the dataset.
+        measured: The values by their key in the summary.
+
+    Returns:
+        The complete content of the summary.
+    """
     path = FileSystems.join(output(directory), FILE_NAME)
     with FileSystems.open(path) as f:
         content: dict[str, Any] = orjson.loads(f.read())

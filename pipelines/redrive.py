@@ -1,4 +1,4 @@
-"""Dead letters once more, as a program to copy and launch on any runner.
+"""Runs dead letters again: a program to copy and launch on any runner.
 
     python pipelines/redrive.py --dead-letters out --schema schemas/receipt.json --output out2 --runner FnApiRunner
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             instructions=args.instructions,
             journal=args.journal,
             events=args.events_queue,
-            record_batches=True,  # nobody but the files wants the rows
+            record_batches=True,  # faster, because no step but the writing of files needs single rows
         )
         results = read.documents | extract
         write = kb.WriteDataset(args.output, schema, model=service.model, documents=read.documents, left=read.left)

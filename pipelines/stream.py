@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, beam_args = _parser().parse_known_args(argv)
     try:
         if any(word.replace("_", "-").startswith("--stop-after") for word in beam_args):
-            # Beam would pass over it with a warning, and the program would run for ever.
+            # Beam would ignore the old name of the option with a warning, and the program would run for ever.
             raise ConfigError("--stop-after is now --run-for, in seconds")
         options = PipelineOptions(beam_args)
         options.view_as(StandardOptions).streaming = True
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         schema = kb.OutputSchema(args.schema)
         service = kb.WorkersAI.from_env(account_id=args.account_id, token_from=args.token_from, base_url=args.base_url)
         documents = pipeline | "Read" >> _source(args)
-        # A job that is updated finds its state by the names of its steps.
+        # The steps have fixed names, because a job that is updated finds its state by them.
         results = documents | "Extract" >> kb.Extract(
             schema,
             service=service,
@@ -118,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _source(args: argparse.Namespace) -> beam.PTransform:
     """``PBegin -> PCollection[Document]``, as the options say."""
-    given = [args.input, args.kafka_brokers or args.kafka_topic, args.pubsub_subscription]
-    if sum(map(bool, given)) != 1:
+    sources = [args.input, args.kafka_brokers or args.kafka_topic, args.pubsub_subscription]
+    if sum(map(bool, sources)) != 1:
         raise ConfigError("name one source: --input, --kafka-brokers with --kafka-topic, or --pubsub-subscription")
     if args.input:
         until = None if args.run_for is None else time.time() + args.run_for
@@ -155,7 +155,7 @@ def _kafka(args: argparse.Namespace) -> beam.PTransform:
     return ReadFromKafka(
         config,
         [args.kafka_topic],
-        with_metadata=True,  # each record's place, which tells a repetition from another record
+        with_metadata=True,  # partition and offset of each record, by which a repeated one is recognised
         commit_offset_in_finalize=True,
         expansion_service=args.kafka_expansion,
     )

@@ -1,1 +1,1 @@
-"""The commands of ``kimi-beam``, a module each, and what they say on the terminal."""
+"""The commands of ``kimi-beam``, one module for each, their options, and their output on the terminal."""

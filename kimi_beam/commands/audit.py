@@ -1,4 +1,4 @@
-"""`kimi-beam audit`: what has become of each document that came in by a stream."""
+"""`kimi-beam audit`: says which documents of a stream have no row or dead letter, or more than one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     Args:
         args: The command's own arguments.
-        rest: The directory and Beam's options, as they stood.
+        rest: The directory and Beam's options, in the order of the command line.
 
     Returns:
         The exit code.
@@ -30,13 +30,13 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         unread = files_without(directory, args.input) if args.input else None
     except KimiBeamError as e:
         return console.fail(e)
-    every = found.neither.num_rows
+    missing = found.neither.num_rows
     found = found.read_until(_before(args.older_than))
     counts = {
         "came in": found.came_in,
         "  rows": found.rows,
         "  dead letters": found.dead_letters,
-        "  in flight": every - found.neither.num_rows,
+        "  in flight": missing - found.neither.num_rows,
         "  neither": found.neither.num_rows,
         "  twice": found.twice.num_rows,
         "  both": found.both.num_rows,
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _lines(found: Reconciliation) -> Iterator[str]:
-    """Each document that has not left once: what became of it, when it was read, its id, its source, its delivery."""
+    """A line for each document that has no outcome or several: which, when it was read, id, source and delivery."""
     for name in ("neither", "twice", "both"):
         for row in getattr(found, name).sort_by("read_at").to_pylist():
             words = (row["read_at"].isoformat(timespec="seconds"), row["document_id"], row["source"], row["delivery"])
@@ -59,7 +59,7 @@ def _lines(found: Reconciliation) -> Iterator[str]:
 
 
 def _before(seconds: float) -> datetime:
-    """The time so many seconds ago; the first that there is where that is longer ago."""
+    """The time a number of seconds ago, or the earliest that Python knows if that is earlier."""
     try:
         return datetime.now(timezone.utc) - timedelta(seconds=seconds)
     except OverflowError:

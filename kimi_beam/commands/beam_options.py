@@ -1,4 +1,4 @@
-"""Beam's options among the words of a command: which runner, and how a filesystem is reached."""
+"""Separates Beam's options on a command line, such as the runner and a store's credentials, from the inputs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.files.stores import FileSystems
 
 _KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
-"""Runners whose every option is declared in Python. Others hand what they do not know to a job server."""
+"""Runners all of whose options are declared in Python. Other runners pass unknown options on to a job server."""
 
 
 def take_options(rest: Sequence[str], command: str) -> tuple[list[str], list[str]]:
-    """Parts a command's inputs from Beam's options, and has filesystems heed these: credentials are among them.
+    """Separates a command's inputs from Beam's options, and sets the options, such as credentials, for filesystems.
 
     Args:
-        rest: What the command's own parser left over, in order.
-        command: Whose help says what there is.
+        rest: The words that the command's own parser does not know, in the order of the command line.
+        command: The name of the command, for the hint at its ``--help``.
 
     Returns:
-        The inputs; and the options with their values.
+        The inputs, and the options with their values.
 
     Raises:
-        ConfigError: An option that nobody knows, for a runner that would ignore it.
+        ConfigError: An option is unknown, and the runner would ignore it.
     """
     inputs, options = _split(rest, command)
     FileSystems.set_options(PipelineOptions(options))
@@ -35,10 +35,14 @@ def take_options(rest: Sequence[str], command: str) -> tuple[list[str], list[str
 
 
 def directory_among(rest: Sequence[str], command: str) -> str:
-    """The one directory that a command takes, among Beam's options, which filesystems then heed.
+    """The directory that a command takes. Beam's options are set for filesystems, as by `take_options`.
+
+    Args:
+        rest: The words that the command's own parser does not know, in the order of the command line.
+        command: The name of the command, for the hint at its ``--help``.
 
     Raises:
-        ConfigError: There is none, or more than one, or an option that nobody knows.
+        ConfigError: There is no directory, or more than one, or an unknown option.
     """
     inputs, _ = take_options(rest, command)
     if len(inputs) != 1:

@@ -1,4 +1,4 @@
-"""What the command line says: talk on stderr, results on stdout."""
+"""The output of the command line: messages and progress on stderr, results on stdout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kimi_beam.wire.printable import printable
 
 
 def say(message: str) -> None:
-    """Writes one line to stderr, named as Unix programs name themselves."""
+    """Writes one line to stderr, which begins with the name of the program, as Unix programs do."""
     sys.stderr.write(f"kimi-beam: {printable(message)}\n")
     sys.stderr.flush()
 
@@ -41,18 +41,19 @@ def put(line: str) -> None:
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Writes a traceback to stderr, as Python itself does, but for what its messages could do to a terminal."""
+    """Writes a traceback to stderr, as Python itself does, but without characters that could control a terminal."""
     for line in "".join(traceback.format_exception(kind, error, trace)).rstrip("\n").split("\n"):
         sys.stderr.write(printable(line) + "\n")
 
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Keeps Beam's own logs, warnings and tracebacks off the screen, those of its worker processes too."""
+    """Keeps the logs, warnings and tracebacks of Beam and of its worker processes off the screen."""
     root, before = logging.getLogger(), logging.getLogger().level
     logging.basicConfig(level=logging.CRITICAL)
     root.setLevel(logging.CRITICAL)
-    # Worker processes inherit the descriptor, not `sys.stderr`: they get an empty one, and this process keeps its own.
+    # Worker processes inherit the file descriptor 2 and not `sys.stderr`. So the descriptor is pointed to nowhere, and
+    # this process writes to a copy of the old one.
     own = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
@@ -75,18 +76,18 @@ def _is_descriptor(stream: TextIO, number: int) -> bool:
     try:
         return stream.fileno() == number
     except (OSError, ValueError):
-        return False  # a test or a notebook has put something else there
+        return False  # a test or a notebook has replaced the stream by an object without a descriptor
 
 
 @contextlib.contextmanager
 def progress(every: float = 5.0) -> Iterator[None]:
-    """Says on stderr how far an in-process runner is.
+    """Reports the progress of an in-process runner on stderr.
 
     Args:
-        every: Seconds between two lines; where nothing has changed, a minute.
+        every: Seconds between two lines. If nothing has changed, it is a minute.
     """
     done = threading.Event()
-    PROGRESS.take_notices()  # those of an earlier pipeline of this process
+    PROGRESS.take_notices()  # discards those of an earlier pipeline of this process
 
     def report() -> None:
         last, quiet = None, 0.0
@@ -116,13 +117,13 @@ def _say_notices() -> None:
 
 
 def interrupted(output: str, *, local: bool, counted: bool, journal: bool) -> str:
-    """What Ctrl-C leaves behind, in one line.
+    """The message after Ctrl-C: what is in flight, and how to go on.
 
     Args:
-        output: Where the result would have been.
+        output: The directory of the result.
         local: Whether the job ends with this process.
-        counted: Whether the work is done in this process, so that it knows its batches.
-        journal: Whether there is one, so that the same command goes on with what is in flight.
+        counted: Whether the work is done in this process, so that the number of batches in flight is known.
+        journal: Whether there is a journal, with which the same command goes on with what is in flight.
     """
     if not local:
         return f"interrupted: the job itself goes on, and writes to {output} when it is done"
@@ -139,11 +140,11 @@ def _plural(unit: str) -> str:
 
 
 _OURS = re.compile(r"kimi_beam(?:\.\w+)*\.\w+Error: (.+)")
-"""What a worker process raised of this project's own errors, as the last line of its traceback names it."""
+"""An error of this project, as it stands in the last line of a worker process's traceback."""
 
 
 def job_failed(error: Exception) -> str:
-    """What a runner raised, without the tracebacks of its workers: the error itself stands in the last line."""
+    """The message about a failed job: the last line of the runner's error, without the tracebacks of its workers."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     ours = [found[1] for line in lines if (found := _OURS.match(line))]
     said = without_place((ours or lines)[-1])[:500]
@@ -152,16 +153,16 @@ def job_failed(error: Exception) -> str:
 
 
 def without_place(message: str) -> str:
-    """The message without the name of the step that Beam adds to it."""
+    """An error message without the name of the step, which Beam appends."""
     return message.partition(" [while running")[0]
 
 
 def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
-    """Prints what a run came to.
+    """Prints the counts and the cost of a run.
 
     Args:
         summary: The content of ``summary.json``.
-        files: What was written.
+        files: The paths of the files that were written.
     """
     usage, twice, unnamed = (summary[key] for key in ("usage", "documents_maybe_paid_twice", "rows_with_unnamed_keys"))
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
@@ -188,8 +189,8 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
 def _cost(summary: Mapping[str, Any]) -> str:
     if not summary["emulated"]:
         return "unknown for this model" if summary["cost_usd"] is None else f"${summary['cost_usd']:.4f}"
-    would = summary["would_have_cost_usd"]
-    price = "" if would is None else f"; {summary['model']} would have cost ${would:.4f}"
+    dollars = summary["would_have_cost_usd"]
+    price = "" if dollars is None else f"; {summary['model']} would have cost ${dollars:.4f}"
     return f"nothing: the emulator answered, which is not Kimi{price}"
 
 

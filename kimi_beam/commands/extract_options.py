@@ -8,11 +8,11 @@ from kimi_beam.commands import option_values
 
 
 def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: bool) -> None:
-    """Declares them on the parser of a command.
+    """Declares the options of `extract` or `redrive`.
 
     Args:
-        parser: Of the command.
-        reads_documents: Whether its input is documents, and not dead letters.
+        parser: The parser of the command.
+        reads_documents: Whether the command's input is documents. If not, it is dead letters.
     """
     add = parser.add_argument_group("input and output").add_argument
     add("--schema", required=True, metavar="FILE|module:Class", help="JSON Schema file, or a pydantic model")

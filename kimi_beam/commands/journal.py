@@ -1,4 +1,4 @@
-"""`kimi-beam journal ls` and `gc`: what a journal holds, and the only way to make it forget."""
+"""`kimi-beam journal ls` and `gc`: shows what a journal holds, and removes old files from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEANINGS = {
     "unanswered": "refused, given up or lost, and nothing is in flight: they are asked for anew",
     "submitted again": "the service took more than one submit of them: each may have been paid twice",
 }
-"""What each count of `contents` means."""
+"""An explanation of each count of `contents`, which is printed beside it."""
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     Args:
         args: The command's own arguments.
-        rest: The directory and Beam's options, as they stood.
+        rest: The directory and Beam's options, in the order of the command line.
 
     Returns:
         The exit code.
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             for name, value in contents(directory).items():
                 print(f"{name:<24}{value:<28}{MEANINGS.get(name.strip(), '')}".rstrip())
             return 0
-        existing(directory)  # or the lease would make a directory of a name that was mistyped
+        existing(directory)  # checked first, because taking the lease would create a directory with a mistyped name
         with contextlib.nullcontext() if args.dry_run else lease(directory):
             for path in forget(directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
                 console.put(path)

@@ -1,4 +1,4 @@
-"""How the values of options are read from the command line. Each raises what argparse prints as the user's mistake."""
+"""Parsers for the values of options. Each raises ArgumentTypeError, which argparse shows as the user's mistake."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Is the service there, and does it take this token, account and model? Asked before anything is paid for.
+"""Preflight: asks the service before a run whether it takes token, account and model, and whether events can be pulled.
 
-And, where events are to tell of finished jobs: can they be pulled?
+The questions cost nothing, and a mistake is found before anything is paid for.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _TRIES = 4
 _EMULATOR = "kimi-beam-emulator"
-"""What the emulator calls itself; no code is shared with it."""
+"""The emulator's ``Server`` header. It is repeated here, because client and emulator share no code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the preflight found.
+    """The result of the preflight.
 
     Attributes:
-        service: As it is to be asked: synchronously, where its model has no queue and the user allows it.
-        doubt: What could not be made sure of, or is worth knowing, in one line; empty where all is good.
+        service: The service as it is to be asked. It is asked synchronously if its model has no queue and the user
+            allows that.
+        doubt: One line that says what could not be checked, or is worth knowing; empty if there is nothing to say.
         emulated: Whether the emulator answered, by its ``Server`` header.
     """
 
@@ -41,19 +42,18 @@ class Checked:
 
 
 def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.pause) -> Checked:
-    """Asks for what costs nothing: a job id that nobody has, or the models of another server.
+    """Polls a job id that nobody has or, on a server that is not Cloudflare's, lists the models. Neither costs money.
 
-    "No such job" (5504) means that token, account and model are good, whichever API is used then; nothing is queued and
-    nothing is paid for. Trouble that passes (429, 5xx) is tried again for a few seconds and then left to the run, which
-    can wait longer. Where nobody answers, or somebody else, the run would not fare better: its submits would be lost
-    without a word.
+    "No such job" (5504) means that token, account and model are accepted, for whichever API is used then. Temporary
+    trouble (429, 5xx) is tried again for a few seconds and then left to the run, which can wait longer. If nothing
+    answers, or another service does, the run is refused, because its submits would be lost without a reply.
 
     Args:
-        service: Where and whom to ask.
-        sleep: How to wait between tries.
+        service: The service to ask.
+        sleep: Waits a number of seconds between tries.
 
     Raises:
-        ConfigError: The service cannot be reached, or turns token, account or model away.
+        ConfigError: The service cannot be reached, or does not accept the token, the account or the model.
     """
     client = Client(service, timeouts=Timeouts(connect=5.0, read=20.0))
     try:
@@ -83,18 +83,18 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.
 
 
 def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float], None] = clock.pause) -> str:
-    """Pulls from the queue of events, and hands back what came.
+    """Pulls an event from the queue of events, and returns it to the queue.
 
     Args:
-        service: Whose account the queue is in.
-        events: How events are received.
-        sleep: How to wait between tries.
+        service: The service in whose account the queue is.
+        events: The queue, and how events are pulled from it.
+        sleep: Waits a number of seconds between tries.
 
     Returns:
-        What could not be made sure of, in one line; empty where all is good.
+        One line that says what could not be checked; empty if events can be pulled.
 
     Raises:
-        ConfigError: There is no such queue, it cannot be pulled from, or the token may not do so.
+        ConfigError: There is no such queue, it has no pull consumer, or the token lacks the permission.
     """
     service.check_events()
     client = Client(service, timeouts=Timeouts(connect=5.0, read=20.0))
@@ -106,8 +106,8 @@ def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float],
             if not isinstance(pulled, Trouble):
                 leases = [message.lease_id for message in pulled]
                 refused = decode_ack(client.consume(events.queue, "ack", encode_ack([], leases)), time.time())
-                # Where nothing came there is nothing to hand back. What that is answered is not documented, but a token
-                # that may only read is turned away.
+                # An empty acknowledgement is sent even if no event came, because it shows whether the token may write.
+                # Its answer is not documented, so a 400 is accepted then.
                 if refused is None or (not leases and refused.error is not None and refused.error.status == 400):
                     return ""
                 pulled = refused
@@ -126,7 +126,7 @@ def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float],
 
 
 def _reason(error: ServiceError) -> str:
-    """What a queue's refusal means and what helps (error codes of Queues; 405: bug reports)."""
+    """What a refusal of Cloudflare Queues means and what helps (codes: documented; 405: from bug reports)."""
     if error.status in (401, 403) or (error.code == 10000 and error.remedy is Remedy.ACCOUNT):
         return f"the token needs the permission Queues, Edit, beside Workers AI: {error}"
     if error.status == 405:
@@ -144,7 +144,7 @@ def _probe(client: Client) -> Exchange:
 
 
 def _models(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
-    """None where the server lists the model; else what is doubtful, or wrong."""
+    """None if the server lists the model, a doubt in words if it lists only others, or the trouble that it has."""
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)
     if not 200 <= exchange.status < 300:
@@ -159,7 +159,11 @@ def _models(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
 
 
 def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
-    """What a refusal means; None where it may pass."""
+    """The result of the preflight for an error that will not pass; None for one that may.
+
+    Raises:
+        ConfigError: The model has no queue and no fallback is allowed, or token, account or model are not accepted.
+    """
     if error is None:
         return None
     if error.lacks_queue:
@@ -175,11 +179,11 @@ def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
 
 
 _MAY_PASS = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that say nothing of who answers."""
+"""Statuses below 500 that any server may send, so that they do not show that another service answers."""
 
 
 def _is_somebody_elses(reply: HttpReply, error: ServiceError | None) -> bool:
-    """Whether a reply is none that the service gives: a page, or a status without a word of its own."""
+    """Whether a reply is from another service: a page, or an error without the code that the service would send."""
     if error is None:
         return True
     return error.code is None and (error.status < 500 or error.status == 501) and error.status not in _MAY_PASS
@@ -197,7 +201,7 @@ _OF_TLS = ("\\x15\\x03", "HTTPS port", "HTTPS server", "Server disconnected", "C
 
 
 def _hint(root: str, message: str) -> str:
-    """What to look at first, by the words of OpenSSL and of web servers."""
+    """A hint at what to check first, found by words in the messages of OpenSSL and of web servers."""
     if "CERTIFICATE_VERIFY_FAILED" in message:
         if "ostname mismatch" in message or "IP address mismatch" in message:
             return "; its certificate is another host's: is this the right name?"

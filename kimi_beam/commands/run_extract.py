@@ -1,4 +1,4 @@
-"""`kimi-beam extract` and `redrive`: from arguments to settings, and from what becomes of the run to an exit code."""
+"""`kimi-beam extract` and `redrive`: turns arguments into settings, runs the pipeline, and chooses the exit code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     Args:
         args: The command's own arguments.
-        rest: Inputs and Beam's options, as they stood.
+        rest: The inputs and Beam's options, in the order of the command line.
 
     Returns:
         The exit code.
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _run(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[str, Any]:
-    """Runs the pipeline, shows how far it is, and says what is left behind where it does not end well.
+    """Runs the pipeline and shows its progress. If it fails, says which files are kept.
 
     Returns:
         The content of ``summary.json``.
@@ -88,7 +88,7 @@ def _run(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[st
     has_journal = settings.extract.journaling is not None
     if not has_journal and not ready.is_local:
         console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
-    # The reports would say the same as the progress.
+    # The reports are silenced, because they would repeat the lines of the progress.
     with console.progress(), REPORTS.silenced(), _interruptible(ready, args.output, journal=has_journal):
         try:
             return ready.run()
@@ -99,11 +99,11 @@ def _run(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[st
 
 
 def _exit_code(args: argparse.Namespace, summary: dict[str, Any]) -> int:
-    """The exit code of a run that came to its end: 3 where too many of its documents failed."""
+    """The exit code of a run that has ended: 3 if too many of its documents failed, else 0."""
     documents, failed = summary["documents"], sum(summary["dead_letters"].values())
     if stopped := summary["dead_letters"].get("stopped"):
-        told = f"{stopped} of {documents} documents were not sent, as too many failed (--stop-after)"
-        return _fail(f"{told}; when that is mended: kimi-beam redrive {args.output}", 3)
+        message = f"{stopped} of {documents} documents were not sent, as too many failed (--stop-after)"
+        return _fail(f"{message}; when that is mended: kimi-beam redrive {args.output}", 3)
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
     return 0
@@ -111,7 +111,7 @@ def _exit_code(args: argparse.Namespace, summary: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _collecting_less() -> Iterator[None]:
-    """Has Python look for garbage seldom, and not in what is imported: it took a fifth of the CPU of a long run."""
+    """Makes Python's garbage collector run less often, because it took a fifth of the CPU of a long run (measured)."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -127,7 +127,7 @@ def _on_dataflow(options: Sequence[str]) -> bool:
 
 
 def _after_preflight(settings: RunSettings, args: argparse.Namespace, *, remote: bool) -> RunSettings:
-    """The settings once the service was asked whether it is there: it may have another API, or be the emulator.
+    """Asks the service and returns the settings for the run, which may use another API or turn out to be emulated.
 
     Raises:
         ConfigError: See `_checked`.
@@ -137,14 +137,14 @@ def _after_preflight(settings: RunSettings, args: argparse.Namespace, *, remote:
         console.say(f"the emulator answers at {checked.service.root}: this is not Kimi, and nothing is paid for")
     if checked.doubt:
         console.say(f"{checked.doubt}; going on")
-    # Without a queue of jobs there is nothing that events could tell of.
+    # Only jobs of the batch queue have events.
     events = settings.extract.events if checked.service.api == "batch" else None
     extract = replace(settings.extract, service=checked.service, events=events)
     return replace(settings, extract=extract, emulated=args.emulator or checked.emulated)
 
 
 def _checked(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
-    """What can be made sure of before anything is sent.
+    """Checks before anything is sent that the token can be read, and that the service and the queue of events take it.
 
     Raises:
         ConfigError: A token cannot be read, or the service turns it away, or events cannot be pulled.
@@ -179,9 +179,9 @@ def _fail(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def _interruptible(ready: Run, output: str, *, journal: bool) -> Iterator[None]:
-    """Ends this process at once on Ctrl-C or a kind kill, and says what it leaves behind.
+    """On Ctrl-C or SIGTERM, says what is in flight and ends this process at once.
 
-    By a handler, not by the exception: a runner takes a `KeyboardInterrupt` in one of its bundles for a failed bundle.
+    A signal handler does it, because a runner would take a `KeyboardInterrupt` in a bundle for a failure of the bundle.
     """
 
     def interrupt(number: int, _: FrameType | None) -> NoReturn:
@@ -198,7 +198,7 @@ def _interruptible(ready: Run, output: str, *, journal: bool) -> Iterator[None]:
         os._exit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only there does Python handle signals
+        yield  # Python allows signal handlers in the main thread only
         return
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -216,7 +216,7 @@ def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
 def _settings(
     args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool
 ) -> RunSettings:
-    """Turns arguments into values; everything that can be wrong without asking the service is found here."""
+    """Turns arguments into settings. All mistakes that can be found without asking the service are found here."""
     if remote and args.emulator:
         raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
     if not inputs:
@@ -304,7 +304,7 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
 
 
 def _journaling(args: argparse.Namespace) -> Journaling | None:
-    # A stand-in that was started for this run has answered nothing before, and its answers are nobody else's.
+    # A run with an emulator of its own keeps no journal unless one is named, because the answers are worth nothing.
     if args.no_journal or (args.emulator and args.journal is None):
         if args.journal_ttl is not None or args.on_unknown_submit == "dead-letter":
             raise ConfigError("--journal-ttl and --on-unknown-submit need a journal: name it by --journal DIR")
@@ -315,8 +315,8 @@ def _journaling(args: argparse.Namespace) -> Journaling | None:
 
 def _gateway(args: argparse.Namespace) -> Gateway | None:
     if args.gateway is None:
-        given = [value for name, value in vars(args).items() if name.startswith("gateway_")]
-        if any(value is not None and value is not False for value in given):
+        gateway_options = [value for name, value in vars(args).items() if name.startswith("gateway_")]
+        if any(value is not None and value is not False for value in gateway_options):
             raise ConfigError("--gateway-…: name the gateway itself too (--gateway ID)")
         return None
     return Gateway(
@@ -331,7 +331,7 @@ def _gateway(args: argparse.Namespace) -> Gateway | None:
 
 
 def _text(value: str) -> str:
-    """TEXT, or the content of @FILE."""
+    """The value of an option that is TEXT, or the content of the file if it is @FILE."""
     if not value.startswith("@"):
         return value
     try:

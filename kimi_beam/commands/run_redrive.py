@@ -1,4 +1,4 @@
-"""`kimi-beam redrive`: what it does otherwise than `extract`. Its input is dead letters, and their journal goes on."""
+"""`kimi-beam redrive`: changes the settings of `extract` so that dead letters are read and their journal is used."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from kimi_beam.run import RunSettings
 def as_redrive(
     settings: RunSettings, args: argparse.Namespace, stack: contextlib.ExitStack, *, remote: bool
 ) -> RunSettings:
-    """The run over dead letters.
+    """The settings of a run over dead letters.
 
     Args:
-        settings: What the arguments say, the inputs being dead letters.
+        settings: The settings that the arguments give, whose inputs are dead letters.
         args: The command's arguments.
-        stack: Removes what was read from standard input.
-        remote: Whether the workers cannot see this machine's files.
+        stack: Removes the copy of standard input at the end of the run.
+        remote: Whether the workers are on other machines and cannot read this machine's files.
 
     Raises:
-        UserError: They are not there, no dead letters, or in the directory that would be written.
+        UserError: An input does not exist, holds no dead letters, or is in the directory that would be written.
     """
     if remote and STDIN in settings.inputs:
         raise ConfigError("standard input is this machine's: the workers of Dataflow need a file that they can reach")
@@ -41,7 +41,8 @@ def as_redrive(
         )
     journaling = settings.extract.journaling
     if journaling is not None and args.journal is None and len(directories) == 1:
-        # What the run that wrote them knows is not paid for again; where it is not to be found, the output has its own.
+        # The journal of the run that wrote the dead letters is used, so that nothing is paid for again. If it is not
+        # found, the output gets a journal of its own.
         journaling = replace(journaling, directory=journal_of(directories.pop()) or journaling.directory)
     extract = replace(settings.extract, journaling=journaling)
     return replace(settings, inputs=inputs, redrive=Choice(args.code, args.stage), extract=extract)

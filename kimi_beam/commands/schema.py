@@ -1,4 +1,4 @@
-"""`kimi-beam schema`: what a schema becomes, what the service gets of it, what a change of it does to readers."""
+"""`kimi-beam schema`: shows a schema's columns, the schema that is sent, and whether a change breaks readers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _show(source: str, formats: Formats, *, sent: bool) -> int:
     if schema.contradiction is not None:
         raise SchemaError(f"no answer to this schema can be valid: {schema.contradiction}")
     if sent:
-        # By way of text: numbers beyond a double keep their digits in it.
+        # It goes through `jsontext`, because that keeps all digits of numbers beyond a double.
         text = json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False)
         print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
         return 0

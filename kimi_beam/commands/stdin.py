@@ -1,4 +1,4 @@
-"""Standard input as a file: a pipeline reads it in pieces, and in other processes."""
+"""Copies standard input to a temporary file, because a pipeline reads its input in parts and in other processes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from kimi_beam.input.encodings import is_json_lines
 from kimi_beam.wire import images
 
 STDIN = "-"
-"""Names standard input among the inputs."""
+"""The input that stands for standard input."""
 _COMPRESSED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 _HEAD = 64
 
 
 def from_stdin(stack: contextlib.ExitStack, *, named: str | None = None) -> str:
-    """The path of a file with what stands in standard input.
+    """Copies standard input to a file.
 
     Args:
-        stack: Removes it.
-        named: Its name. None: by its content: pictures and Parquet by their first bytes, JSON lines by their brace (and
-            what is compressed is taken for such), else a text.
+        stack: Removes the file when it is closed.
+        named: The name of the file. None: its suffix is chosen by the content. Pictures and Parquet are recognised by
+            their first bytes, and JSON lines by a brace. Compressed content is taken for JSON lines, and all else for
+            a text.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        InputError: There is nothing.
+        InputError: Standard input is empty.
     """
     head = sys.stdin.buffer.read(_HEAD)
     if not head:
