@@ -23,7 +23,9 @@ from kimi_beam.errors import ConfigError
         (["-"], ["-"], []),
     ],
 )
-def test_inputs_are_told_from_the_values_of_options(words: list[str], inputs: list[str], options: list[str]) -> None:
+def test_inputs_are_separated_from_the_values_of_options(
+    words: list[str], inputs: list[str], options: list[str]
+) -> None:
     assert take_options(words, "extract") == (inputs, options)
 
 

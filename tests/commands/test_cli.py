@@ -198,7 +198,7 @@ def test_without_credentials_it_never_falls_back_to_the_emulator(
         ("right-token", ("--token-from", "env:NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
     ],
 )
-def test_what_the_service_turns_away_is_found_out_before_anything_is_paid_for(
+def test_refusals_of_the_service_are_found_before_anything_is_paid_for(
     token: str,
     extra: tuple[str, ...],
     says: str,
@@ -356,7 +356,7 @@ def test_a_reader_that_has_gone_is_no_failure_of_any_command(arguments: list[str
     assert "BrokenPipe" not in done.stderr
 
 
-def test_what_it_says_holds_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_hold_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("the service said \x1b[31mred\x07\x9b\nand more \u202e")
     assert capsys.readouterr().err == "kimi-beam: the service said \\x1b[31mred\\x07\\x9b\\nand more \\u202e\n"
 

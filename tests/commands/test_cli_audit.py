@@ -60,7 +60,7 @@ def test_documents_that_have_not_left_are_named_and_young_ones_are_in_flight(
         assert (code, counts["neither"], counts["in flight"], named) == (0, 0, 1, [])
 
 
-def test_rows_that_stand_there_twice_and_what_never_came_in(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doubled_rows_and_rows_without_a_delivery_are_counted(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (double,) = out.glob("extractions/*/*/*.parquet")
     (double.parent / "copied.parquet").write_bytes(double.read_bytes())
     day = double.parents[1] / "of-another-partition.parquet"  # as a job that was started with --partition day has it
@@ -100,9 +100,7 @@ def test_a_directory_without_an_account_is_a_mistake(tmp_path: Path, capsys: pyt
     assert f"its counts are in {tmp_path / 'summary.json'}" in said(tmp_path)
 
 
-def test_a_stream_that_did_not_write_down_what_came_in_is_told_apart(
-    out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_error_about_a_stream_without_deliveries_says_so(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(out / "documents")
     assert cli.main(["audit", str(out)]) == 2
     assert "but not what came in" in capsys.readouterr().err
@@ -117,7 +115,7 @@ def test_a_file_that_is_damaged_is_named(kind: str, out: Path, capsys: pytest.Ca
     assert line.startswith(f"kimi-beam: cannot read {damaged}: ")
 
 
-def test_who_has_read_enough_of_it_is_told_nothing_more(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_early_causes_no_traceback(tmp_path: Path) -> None:
     write_deliveries(tmp_path, [replace(document(n), id="d" * 200) for n in range(5_000)])
     words = f"{sys.executable} -m kimi_beam.cli audit {tmp_path} | head -1"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=HANGS, check=False)

@@ -110,7 +110,7 @@ def test_a_class_of_the_working_directory_is_found_and_nothing_else_there_takes_
     assert (summary["extractions"], summary["dead_letters"]) == (4, {})
 
 
-def test_no_other_command_executes_what_lies_there(here: Path, emulator: Emulator) -> None:
+def test_no_other_command_imports_modules_from_the_working_directory(here: Path, emulator: Emulator) -> None:
     way = "program"
     where = ("--schema", SCHEMA, "--base-url", emulator.base_url, "--poll-interval", "0.02:0.1")
     call(here, way, "extract", "docs.jsonl", *where, "--output", "out")

@@ -27,7 +27,7 @@ def steers(text: str) -> set[str]:
 
 
 @given(st.text())
-def test_whatever_is_shown_is_one_line_of_print_and_no_print_is_changed(text: str) -> None:
+def test_escaped_text_is_one_printable_line_and_printable_text_is_unchanged(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
     assert shown.encode().decode() == shown

@@ -97,7 +97,7 @@ def test_a_whole_run_and_its_repetition(container: Any, tmp_path: Path, capsys: 
     assert outcome.codes == {"empty_document": 1}
 
 
-def test_what_is_not_there_is_no_error_to_look_for_or_to_delete(container: Any) -> None:
+def test_looking_for_or_deleting_a_missing_blob_is_no_error(container: Any) -> None:
     assert not FileSystems.exists(f"{ROOT}/nothing")
     assert FileSystems.exists(f"{ROOT}/schema.json")
     FileSystems.delete([f"{ROOT}/nothing"])

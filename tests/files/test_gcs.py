@@ -203,7 +203,7 @@ def test_a_bucket_that_takes_nothing_is_named_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("fails", ["in the block", "at its end"])
-def test_a_file_that_cannot_be_written_is_not_tried_again_when_it_is_thrown_away(
+def test_a_failed_file_is_not_uploaded_again_when_it_is_garbage_collected(
     fails: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its server may have gone by then, and Google's client tries for minutes."""

@@ -39,7 +39,7 @@ def test_one_of_this_machine_lapses_with_its_process(tmp_path: Path) -> None:
         assert not other.exists()
 
 
-def test_one_of_another_machine_lapses_when_it_is_not_renewed(tmp_path: Path) -> None:
+def test_a_lease_of_another_machine_lapses_when_it_is_not_renewed(tmp_path: Path) -> None:
     other = held_by(tmp_path, "elsewhere", 1, 1_000.0)
     with pytest.raises(OutputError, match="on elsewhere"), lease(str(tmp_path), clock=lambda: 1_000.0 + TERM - 1):
         pass

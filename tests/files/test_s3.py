@@ -148,7 +148,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(bucket: S3Server)
         ("nothing/*", []),
     ],
 )
-def test_patterns_find_what_they_find_elsewhere(bucket: S3Server, pattern: str, found: list[str]) -> None:
+def test_patterns_on_s3_match_as_on_other_filesystems(bucket: S3Server, pattern: str, found: list[str]) -> None:
     for key in ("a/1.txt", "a/2.md", "a/b/3.txt", "ab/4.md"):
         put(bucket, key, b"x")
     assert [f.path.removeprefix(f"s3://{BUCKET}/") for f in find(f"s3://{BUCKET}/{pattern}")] == found

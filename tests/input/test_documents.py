@@ -222,7 +222,7 @@ def test_hidden_files_are_read_where_they_are_named(tree: Path, pattern: str, ex
     assert sorted(seen) == expected, "a stream would read others"
 
 
-def test_hidden_files_alone_are_told(source: Path) -> None:
+def test_the_error_about_a_pattern_without_files_counts_hidden_ones(source: Path) -> None:
     (source / "._a.txt").write_text("x")
     with pytest.raises(InputError, match=r"holds no files but 1 hidden ones, .* named: .*_a"):
         read_documents.check_input([str(source)])
@@ -296,7 +296,7 @@ def test_no_pattern_a_negative_limit_and_an_unknown_filesystem_are_refused() -> 
 # ------------------------------------------------------------------------------------------------ lines
 
 
-def test_lines_are_told_apart_whatever_stands_between_them(tmp_path: Path, source: Path) -> None:
+def test_line_ends_blank_lines_and_a_bom_do_not_change_the_documents(tmp_path: Path, source: Path) -> None:
     path = source / "a.jsonl"
     path.write_bytes(
         b"\xef\xbb\xbf"
@@ -317,7 +317,7 @@ def test_lines_are_told_apart_whatever_stands_between_them(tmp_path: Path, sourc
     assert all(document.failure is None and document.source == str(path) for document in found.values())
 
 
-def test_a_bad_line_is_a_document_with_its_place_and_its_very_bytes(tmp_path: Path, source: Path) -> None:
+def test_a_bad_line_becomes_a_failed_document_with_its_line_number_and_bytes(tmp_path: Path, source: Path) -> None:
     path = source / "a.jsonl"
     bad: dict[int, tuple[str, bytes]] = {
         2: ("not_utf8", b'{"id": "latin", "text": "Gr\xf6\xdfe"}'),
@@ -506,7 +506,7 @@ def test_a_picture_that_the_model_would_never_see_is_a_failure_also_beside_a_tex
 
 
 @pytest.mark.parametrize("value", ["https://example.com/a.png", ["https://example.com/a.png"], "scan.png", 7])
-def test_images_without_a_text_are_told_with_what_is_wrong_with_them(source: Path, value: Any) -> None:
+def test_the_failure_of_bad_images_without_a_text_says_what_is_wrong_with_them(source: Path, value: Any) -> None:
     path = source / "a.jsonl"
     path.write_bytes(json.dumps({"id": "b", "images": value}).encode())
     (document,) = read_parts(path)
@@ -658,7 +658,7 @@ _unusual = st.sampled_from(
 )
 
 
-def test_lines_that_are_read_at_once_are_what_each_of_them_is() -> None:
+def test_lines_decoded_at_once_give_the_same_documents_as_line_by_line() -> None:
     with both_paths("at once", "by themselves", at_least=100) as taken:
         _lines_that_are_read_at_once(taken)
 
@@ -844,7 +844,7 @@ def test_the_same_documents_come_with_and_without_a_limit(tmp_path: Path, source
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
-def test_a_compressed_file_that_was_cut_off_does_not_pass_for_a_whole_one(source: Path, suffix: str) -> None:
+def test_a_truncated_compressed_file_is_not_read_as_a_complete_one(source: Path, suffix: str) -> None:
     lines = b"".join(b'{"id": "%d", "text": "%s"}\n' % (i, os.urandom(30).hex().encode()) for i in range(2_000))
     packed = {  # type: ignore[operator]
         ".gz": gzip.compress,

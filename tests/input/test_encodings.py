@@ -114,7 +114,7 @@ def test_texts_about_other_kinds_are_texts(tmp_path: Path, text: str) -> None:
 
 @settings(derandomize=True, max_examples=1_000)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30))
-def test_what_is_utf8_is_read_as_that_and_nothing_else(text: str) -> None:
+def test_utf8_is_never_read_as_another_encoding(text: str) -> None:
     if not text.startswith("\ufeff"):
         assert text_of(text.encode()) == text
 

@@ -88,7 +88,7 @@ def test_an_svg_under_another_name_is_found_out(content: bytes, media: str) -> N
         "data:image/png;base64,=",
     ],
 )
-def test_what_is_no_base64_is_refused(wrong: str) -> None:
+def test_images_that_are_not_base64_are_refused(wrong: str) -> None:
     assert problem(wrong) == "an image that is not valid base64"  # 5004 otherwise
 
 
@@ -112,7 +112,7 @@ def test_percent_encoded_and_empty_pictures_are_refused() -> None:
         "data:" + "x" * 300 + ",",
     ],
 )
-def test_what_is_no_data_uri_is_refused(wrong: str) -> None:
+def test_images_that_are_not_data_uris_are_refused(wrong: str) -> None:
     told = problem(wrong)
     assert told is not None
     assert "data URI" in told
@@ -139,7 +139,7 @@ def test_twenty_megabytes_and_a_hostile_head_take_no_time() -> None:
 
 @pytest.mark.parametrize("media_type", pictures.EACH)
 @pytest.mark.parametrize("named", ["image/png", "image/jpeg", "image/webp", "image/gif"])
-def test_a_picture_of_each_kind_passes_as_what_it_is_under_each_name(media_type: str, named: str) -> None:
+def test_a_picture_gets_the_media_type_of_its_content_whatever_its_suffix_says(media_type: str, named: str) -> None:
     content = pictures.EACH[media_type]
     assert problem(uri(content, named)) is None
     assert data_uri(content, named).startswith(f"data:{media_type};base64,")
@@ -163,7 +163,7 @@ def test_a_preview_in_the_head_of_a_picture_does_not_pass_for_its_end() -> None:
 
 @pytest.mark.parametrize("after", [b"\0\0\0", b"written by a phone", pictures.png()])
 @pytest.mark.parametrize("media_type", pictures.EACH)
-def test_what_follows_the_end_of_a_picture_does_no_harm(media_type: str, after: bytes) -> None:
+def test_bytes_after_the_end_of_a_picture_are_accepted(media_type: str, after: bytes) -> None:
     assert problem(uri(pictures.EACH[media_type] + after, media_type)) is None
 
 
@@ -181,7 +181,7 @@ def test_what_follows_the_end_of_a_picture_does_no_harm(media_type: str, after: 
         (b"RIFF\x24\0\0\0WAVEfmt ", "52 49 46 46"),
     ],
 )
-def test_what_is_no_picture_is_named_where_it_is_known(content: bytes, told: str) -> None:
+def test_a_known_kind_of_file_that_is_no_picture_is_named(content: bytes, told: str) -> None:
     assert told in (problem(uri(content)) or "")
 
 

@@ -288,7 +288,9 @@ def letter(document: Document) -> DeadLetter:
         (Document("a", "t"), False),
     ],
 )
-def test_the_line_of_what_no_request_can_hold_is_short_and_says_so(document: Document, is_cut: bool) -> None:
+def test_the_dead_letter_of_a_document_too_large_for_any_request_is_cut_and_says_so(
+    document: Document, is_cut: bool
+) -> None:
     encoded = encode(letter(document))
     back = decode(encoded)
     assert json.loads(encoded)["document"]["truncated"] is back.truncated is is_cut
@@ -300,7 +302,7 @@ def test_the_line_of_what_no_request_can_hold_is_short_and_says_so(document: Doc
     assert encode(back) == encoded, "once cut, it stays so"
 
 
-def test_what_is_not_all_there_is_never_asked_for_again(tmp_path: Path) -> None:
+def test_a_dead_letter_with_only_the_beginning_of_its_document_is_never_run_again(tmp_path: Path) -> None:
     documents = [kb.Document("large", "x y" * 3_000_000), kb.Document("blank", " ")]
     with Emulator() as emulator:
         first = run_extract(documents, emulator.base_url, tmp_path / "first")

@@ -233,7 +233,7 @@ def test_each_damaged_line_is_a_document_that_carries_its_failure(tmp_path: Path
     assert all(d.failure is not None and base64.b64decode(d.failure.raw or "") + b"\n" in bad for d in found)
 
 
-def test_what_could_not_be_read_is_left(tmp_path: Path) -> None:
+def test_dead_letters_of_the_stage_read_are_not_run_again(tmp_path: Path) -> None:
     failure = Failure("read", "unreadable", "m", retryable=True)
     one = DeadLetter(Document("a", ""), failure, 0, None, Usage(), "m", "h", 1.0)
     path = write(tmp_path / "in" / "dead.jsonl", [encode(one)])

@@ -189,7 +189,7 @@ def test_another_question_than_the_open_one_is_asked_anew() -> None:
     assert document.earlier == Earlier(0, 2)
 
 
-def test_what_the_journal_knows_goes_before_what_the_letter_says() -> None:
+def test_the_journal_outranks_the_open_request_of_a_dead_letter() -> None:
     document = document_of(letter("poll", "deadline", attempts=2, open=OPEN))
     completion = Completion("{}", "stop", None, None)
     for request_id, attempts in (("job-1", 1), ("job-2", 2)):
@@ -213,7 +213,7 @@ def test_a_run_over_documents_waits_no_longer_than_the_first_had_to() -> None:
     assert part.at == 5.0
 
 
-def test_the_requests_of_one_job_are_one_part_and_each_keeps_its_position() -> None:
+def test_open_requests_of_one_job_are_one_submission_and_keep_their_positions() -> None:
     documents = [
         replace(document_of(letter("poll", "deadline", open=replace(OPEN, position=position))), id=f"d{position}")
         for position in (3, 1, 200)
@@ -228,6 +228,6 @@ def test_the_requests_of_one_job_are_one_part_and_each_keeps_its_position() -> N
     assert [document.id for document in batches.decode(found.fresh)] == ["new"]
 
 
-def test_where_nothing_is_known_the_batch_is_left_as_it_is() -> None:
+def test_a_batch_without_known_documents_stays_as_it_is() -> None:
     blob = batches.encode([Item(document_of(letter("submit", "quota_exhausted")), 10)])
     assert recall(blob, [KEY], None).fresh is blob

@@ -52,7 +52,7 @@ def paid(emulator: Emulator) -> int:
     ("runner", "options"),
     [("FnApiRunner", ()), ("FnApiRunner", ("--direct_num_workers=2",)), ("BundleBasedDirectRunner", ())],
 )
-def test_good_ones_leave_bad_ones_come_again_and_every_letter_is_accounted_for(
+def test_redriven_documents_become_rows_or_dead_letters_and_every_letter_is_accounted_for(
     runner: str, options: Sequence[str], tmp_path: Path
 ) -> None:
     documents = [
@@ -148,7 +148,7 @@ def _picture(number: int) -> kb.Document:
 
 @pytest.mark.parametrize("journal", ["the first run's", "another", None])
 @pytest.mark.parametrize("documents", [receipts(25), [_picture(n) for n in range(12)]], ids=["texts", "pictures"])
-def test_what_was_in_flight_is_polled_and_not_submitted(
+def test_an_open_request_is_polled_and_not_submitted_again(
     journal: str | None, documents: list[kb.Document], tmp_path: Path
 ) -> None:
     clock = _Clock()
@@ -215,7 +215,7 @@ def test_a_part_of_a_job_gets_its_own_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("journal", ["the first run's", None])
-def test_what_the_service_has_forgotten_is_submitted_once(journal: str | None, tmp_path: Path) -> None:
+def test_an_open_request_that_the_service_has_forgotten_is_submitted_once(journal: str | None, tmp_path: Path) -> None:
     clock = _Clock()
     with Emulator(latency=1000.0, behaviour=Behaviour(retention=1e6), clock=clock) as emulator:
         first = extract(emulator, receipts(10), tmp_path / "first", polling=HASTY)
@@ -242,7 +242,7 @@ def test_another_question_does_not_wait_for_the_answer_to_the_first(tmp_path: Pa
     assert len({one["request_id"] for one in outcome.letters}) == 1
 
 
-def test_who_does_not_poll_asks_anew_and_says_so_in_the_attempts(tmp_path: Path) -> None:
+def test_a_synchronous_redrive_asks_anew_and_counts_the_open_request_as_an_attempt(tmp_path: Path) -> None:
     with Emulator(latency=1000.0) as emulator:
         extract(emulator, receipts(5), tmp_path / "first", polling=HASTY)
     with Emulator() as emulator:
@@ -267,7 +267,7 @@ def test_a_letter_that_is_refused_before_it_is_asked_keeps_its_open_request(tmp_
         assert emulator.stats()["submits"] == 1
 
 
-def test_what_was_never_sent_is_the_same_question_as_before(tmp_path: Path) -> None:
+def test_a_document_that_was_never_sent_stays_in_its_round(tmp_path: Path) -> None:
     """Another run over the documents has answered them meanwhile."""
     with Emulator(faults="error_code=1:3036") as exhausted:
         first = extract(exhausted, receipts(8), tmp_path / "first", journal=None)

@@ -106,7 +106,7 @@ def test_of_a_large_file_only_its_name_travels_and_of_a_small_one_all(source: Pa
     assert sum(batches.head(blob).sizes) > 1_000_000, "batches are packed by what is sent"
 
 
-def test_a_document_that_was_changed_after_it_was_read_travels_whole(source: Path) -> None:
+def test_a_document_changed_by_a_later_step_travels_with_its_content(source: Path) -> None:
     (path,) = write(source, 1)
     (document,) = read_part(Part(str(path)))
     assert document.file
@@ -235,7 +235,7 @@ def test_a_file_that_changed_or_went_is_a_dead_letter_and_its_neighbours_are_row
         assert letter["document"]["text"].count("Shap") == (name in changed), "what it holds now can be run again"
 
 
-def test_a_batch_of_which_nothing_is_left_is_never_sent(source: Path, tmp_path: Path) -> None:
+def test_a_batch_without_readable_documents_is_never_sent(source: Path, tmp_path: Path) -> None:
     paths = write(source, 8)
 
     def remove(document: kb.Document) -> kb.Document:
@@ -296,7 +296,7 @@ def test_documents_of_one_id_are_compared_as_references_too(source: Path, tmp_pa
     assert [row["company"] for row in outcome.rows] == ["Shop 1 Ltd"]
 
 
-def test_what_json_mode_could_not_meet_is_asked_for_again_from_its_file(source: Path, tmp_path: Path) -> None:
+def test_the_next_form_of_a_reference_is_asked_with_the_content_of_its_file(source: Path, tmp_path: Path) -> None:
     paths = write(source, 20)
     with Emulator(seed=3, faults="json_mode=0.5") as emulator:
         outcome = extract(emulator, tmp_path)
@@ -307,7 +307,7 @@ def test_what_json_mode_could_not_meet_is_asked_for_again_from_its_file(source: 
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated")
-def test_a_model_without_a_queue_is_asked_synchronously_for_what_is_in_files(source: Path, tmp_path: Path) -> None:
+def test_the_synchronous_fallback_reads_the_files_of_references(source: Path, tmp_path: Path) -> None:
     paths = write(source, 20)
     with Emulator() as emulator:
         where = service(emulator.base_url, model="@cf/moonshotai/kimi-k2.5", fallback_api="run")
@@ -377,7 +377,9 @@ def flaky() -> type[Flaky]:
     return Flaky
 
 
-def test_what_cannot_be_read_for_a_moment_is_sent_later(source: Path, tmp_path: Path, flaky: type[Flaky]) -> None:
+def test_a_reference_whose_file_is_unreadable_for_a_moment_is_sent_later(
+    source: Path, tmp_path: Path, flaky: type[Flaky]
+) -> None:
     paths = write(source, 20)
     flaky.refuses.update({"03.txt": 3, "11.txt": 1})
     patient = replace(QUICK, deadline=600.0)
@@ -390,7 +392,7 @@ def test_what_cannot_be_read_for_a_moment_is_sent_later(source: Path, tmp_path: 
     assert +flaky.refuses == Counter()
 
 
-def test_what_cannot_be_read_for_good_is_given_up_and_its_neighbours_are_sent(
+def test_a_reference_whose_file_stays_unreadable_is_given_up_and_the_others_are_sent(
     source: Path, tmp_path: Path, flaky: type[Flaky]
 ) -> None:
     paths = write(source, 20)

@@ -201,7 +201,7 @@ def test_records_of_many_keys_are_found_as_if_each_key_came_alone(
         journal_index._RECENT = before
 
 
-def test_a_key_is_of_what_the_model_is_shown_and_how_it_is_asked() -> None:
+def test_keys_differ_by_identity_and_by_content() -> None:
     keys = {journal.key(identity, content) for identity in (b"a" * 32, b"b" * 32) for content in (b"x", b"y", b"")}
     assert len(keys) == 6
     assert {len(key) for key in keys} == {KEY_BYTES}
@@ -231,7 +231,7 @@ def test_a_document_in_the_index_takes_less_than_64_bytes() -> None:
 
 
 @pytest.mark.parametrize("failure", ["item_failed", "missing_item", "malformed_item", "json_mode_unmet", "refused"])
-def test_what_is_no_answer_of_the_models_may_be_asked_for_anew(failure: Any) -> None:
+def test_failures_that_are_not_the_models_answer_may_be_asked_for_again(failure: Any) -> None:
     results = Results.of([Failure("infer", failure, "m"), Failure("infer", "truncated", "m")])
     assert list(journal.answers_only(results).failures) == [1]
 

@@ -49,7 +49,7 @@ def test_each_document_gets_its_own_answer(tmp_path: Path, files: list[list[int]
         assert (recalled.in_flight, recalled.doubtful, recalled.fresh) == ([], [], None)
 
 
-def test_what_has_no_answer_is_asked_for(tmp_path: Path) -> None:
+def test_documents_without_an_answer_are_fresh(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path))
     write(journal, [0, 1, 3, 4, 5])
     blob = batches.encode([Item(document, 100, key) for document, key in zip(DOCUMENTS, KEYS, strict=True)])

@@ -57,7 +57,7 @@ def test_a_second_run_pays_for_nothing_and_gives_the_same_rows(api: Any, again: 
     assert all(by_id[row["_document_id"]] == row for row in second.rows), "a replay must be the same to the byte"
 
 
-def test_only_what_is_new_or_changed_is_paid_for_whatever_the_batches(tmp_path: Path) -> None:
+def test_only_new_or_changed_documents_are_paid_for_however_they_are_batched(tmp_path: Path) -> None:
     with Emulator() as emulator:
         run(emulator, tmp_path, receipts(50), "first", batching=kb.Batching(max_items=7))
         changed = kb.Document("doc-3", "COMPANY: Another\nTOTAL: 1.00\n")
@@ -84,7 +84,7 @@ def test_another_question_is_another_key(change: dict[str, Any], tmp_path: Path)
         assert paid(emulator) == 10
 
 
-def test_another_services_answers_are_none(tmp_path: Path) -> None:
+def test_answers_of_another_service_are_not_used(tmp_path: Path) -> None:
     with Emulator() as emulator, Emulator() as other:
         run(emulator, tmp_path, receipts(5), "first")
         run(other, tmp_path, receipts(5), "second")
@@ -144,7 +144,7 @@ def _lost_submit(emulator: Emulator, tmp_path: Path, count: int) -> str:
     return str(lost)
 
 
-def test_a_submit_that_nobody_lived_to_write_down_is_made_again_after_a_grace(tmp_path: Path) -> None:
+def test_an_unknown_submit_of_a_killed_worker_is_made_again_after_the_grace(tmp_path: Path) -> None:
     with Emulator() as emulator:
         lost = _lost_submit(emulator, tmp_path, 8)
         outcome = run(emulator, tmp_path, receipts(8), "second", journal=Journaling(lost, grace=0.2))
@@ -292,9 +292,7 @@ def test_a_journal_that_is_not_there_is_a_mistake_and_not_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_would_be_forgotten_is_told_while_a_run_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_of_gc_works_while_a_run_holds_the_lease(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator() as emulator:
         run(emulator, tmp_path, receipts(3), "first")
     journal = str(tmp_path / "journal")
@@ -327,7 +325,7 @@ def _aged(journal: Path, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("how", ["--journal-ttl", "gc"])
-def test_what_is_older_than_the_ttl_is_forgotten_and_paid_for_again(how: str, tmp_path: Path) -> None:
+def test_answers_older_than_the_ttl_are_removed_and_paid_for_again(how: str, tmp_path: Path) -> None:
     journal = tmp_path / "out" / "_journal"
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 5, "--overwrite", *(("--journal-ttl", "1d") if how != "gc" else ()))
@@ -344,7 +342,7 @@ def test_what_is_older_than_the_ttl_is_forgotten_and_paid_for_again(how: str, tm
     assert len({path.name for path in journal.iterdir()}) == 3
 
 
-def test_a_run_of_the_same_process_does_not_look_for_what_was_forgotten(tmp_path: Path) -> None:
+def test_a_later_run_of_the_same_process_does_not_look_for_removed_files(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     with Emulator() as emulator:
         run(emulator, tmp_path, receipts(5), "first")
@@ -357,7 +355,7 @@ def test_a_run_of_the_same_process_does_not_look_for_what_was_forgotten(tmp_path
 
 
 @pytest.mark.parametrize("option", [("--journal-ttl", "1d"), ("--on-unknown-submit", "dead-letter")])
-def test_what_is_said_of_a_journal_needs_one(option: tuple[str, str], tmp_path: Path) -> None:
+def test_journal_commands_refuse_a_directory_without_a_journal(option: tuple[str, str], tmp_path: Path) -> None:
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 3, "--no-journal", *option)
         done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
@@ -366,7 +364,7 @@ def test_what_is_said_of_a_journal_needs_one(option: tuple[str, str], tmp_path: 
     assert "need a journal" in done.stderr
 
 
-def test_what_was_submitted_again_is_counted(tmp_path: Path) -> None:
+def test_documents_with_several_accepted_submits_are_counted(tmp_path: Path) -> None:
     with Emulator() as emulator:
         lost = _lost_submit(emulator, tmp_path, 8)
         run(emulator, tmp_path, receipts(8), "second", journal=Journaling(lost, grace=0.0))

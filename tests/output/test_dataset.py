@@ -175,7 +175,7 @@ def test_the_cost_of_an_unknown_model_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "my out é", "ends with a slash/", "./dotted/../out"])
-def test_a_directory_is_made_whatever_its_name(tmp_path: Path, name: str) -> None:
+def test_a_directory_of_any_name_is_created(tmp_path: Path, name: str) -> None:
     (tmp_path / "dotted").mkdir()
     for run in range(2):
         write(f"{tmp_path}/{name}", [run], overwrite=bool(run))
@@ -354,7 +354,7 @@ def test_overwriting_replaces_the_whole_run(tmp_path: Path) -> None:
     assert summary_of(tmp_path)["documents"] == 1
 
 
-def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_cleared_by_the_next(tmp_path: Path) -> None:
     left = [
         ".staging-0123/aa.parquet",
         ".staging-4567/bb.jsonl",
@@ -422,7 +422,9 @@ def test_unbounded_input_is_refused() -> None:
 
 @pytest.mark.parametrize("below", ["", "below", "below/that"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_in_the_way_is_told_before_anything_runs(tmp_path: Path, below: str, overwrite: bool) -> None:
+def test_a_file_in_place_of_the_directory_is_reported_before_anything_runs(
+    tmp_path: Path, below: str, overwrite: bool
+) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     directory = os.path.join(tmp_path, "file", below)  # noqa: PTH118 - pathlib drops the last slash
     with pytest.raises(OutputError, match=r"cannot write to .*file"):

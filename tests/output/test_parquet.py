@@ -377,7 +377,7 @@ def test_the_first_rows_are_found_across_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"n": "many"}, {"n": 1, "lines": 5}, {"n": 1, "kind": {"a": 1}}, None, [1]])
-def test_a_changed_extraction_that_does_not_fit_is_told_by_its_document(fields: Any) -> None:
+def test_the_error_about_a_changed_extraction_names_its_document(fields: Any) -> None:
     changed = extraction(1, fields=fields)
     with pytest.raises(ValueError, match="the extraction of 'doc-1' does not fit its schema's columns"):
         parquet.encode([extraction(0), changed, extraction(2)], SCHEMA)

@@ -63,7 +63,7 @@ def numbers(root: Path) -> Counter[int]:
 # ------------------------------------------------------------------------------------------------ done again
 
 
-def test_what_is_done_again_writes_nothing_twice(tmp_path: Path) -> None:
+def test_a_repeated_write_adds_no_row(tmp_path: Path) -> None:
     first = writer(tmp_path)
     assert first.write(AT_NOON, [piece([1, 2]), piece([3])])
     # A retried bundle packs its rows otherwise, and has new ones among them.
@@ -74,7 +74,7 @@ def test_what_is_done_again_writes_nothing_twice(tmp_path: Path) -> None:
     assert numbers(tmp_path) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
 
 
-def test_a_writer_knows_what_another_has_written_meanwhile(tmp_path: Path) -> None:
+def test_rows_that_another_writer_has_written_meanwhile_are_not_written_again(tmp_path: Path) -> None:
     one, other = writer(tmp_path), writer(tmp_path)
     one.write(AT_NOON, [piece([1])])
     other.write(AT_NOON, [piece([2])])
@@ -82,7 +82,7 @@ def test_a_writer_knows_what_another_has_written_meanwhile(tmp_path: Path) -> No
     assert numbers(tmp_path) == {1: 1, 2: 1}
 
 
-def test_an_attempt_that_was_taken_for_dead_replaces_its_own_file(tmp_path: Path) -> None:
+def test_a_late_attempt_replaces_its_own_file(tmp_path: Path) -> None:
     one, other = writer(tmp_path), writer(tmp_path)
     path = Path(one.write(AT_NOON, [piece([1]), piece([2])]))
     path.rename(tmp_path / "aside")  # the second attempt looks before the first is done
@@ -91,13 +91,13 @@ def test_an_attempt_that_was_taken_for_dead_replaces_its_own_file(tmp_path: Path
     assert numbers(tmp_path) == {1: 1, 2: 1}
 
 
-def test_a_delivery_of_another_hour_is_another_matter(tmp_path: Path) -> None:
+def test_a_delivery_is_looked_for_in_its_own_partition_only(tmp_path: Path) -> None:
     one = writer(tmp_path)
     one.write(AT_NOON, [piece([1])])
     assert one.write("event_date=2026-03-01/event_hour=13", [piece([1])])
 
 
-def test_what_nobody_has_named_is_written_as_often_as_it_comes(tmp_path: Path) -> None:
+def test_a_row_without_a_delivery_is_written_each_time(tmp_path: Path) -> None:
     nameless = parquet.encode([extraction(n, delivery="") for n in (1, 1)], SCHEMA)
     for _ in range(2):
         assert writer(tmp_path).write(AT_NOON, [nameless])
@@ -111,7 +111,7 @@ def test_a_file_of_somebody_elses_making_is_no_obstacle(tmp_path: Path) -> None:
     assert writer(tmp_path).write(AT_NOON, [piece([1])])
 
 
-def test_a_writer_forgets_what_it_has_no_room_for_and_looks_again(
+def test_a_writer_forgets_partitions_beyond_its_bound_and_reads_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kimi_beam.output.partitions._MAX_NAMES", 3)
@@ -122,7 +122,7 @@ def test_a_writer_forgets_what_it_has_no_room_for_and_looks_again(
     assert set(numbers(tmp_path).values()) == {1}
 
 
-def test_what_a_writer_knows_does_not_travel(tmp_path: Path) -> None:
+def test_a_pickled_writer_has_no_cache(tmp_path: Path) -> None:
     one = writer(tmp_path)
     one.write(AT_NOON, [piece([1])])
     copy = pickle.loads(pickle.dumps(one))

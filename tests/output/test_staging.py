@@ -186,7 +186,7 @@ def tree_of(file: Staged, staged: Sequence[Staged]) -> bytes:
 
 
 @pytest.mark.parametrize(("earlier", "now"), [(5, 2), (2, 5), (3, 3), (4, 0)])
-def test_files_of_an_earlier_run_go_whatever_their_number(target: Target, out: Path, earlier: int, now: int) -> None:
+def test_all_files_of_an_earlier_run_are_removed(target: Target, out: Path, earlier: int, now: int) -> None:
     commit([stage([b"earlier\n"], target, write) for _ in range(earlier)], target, write)
     later = Target.of(target.prefix, target.suffix)
     commit([stage([b"now\n"], later, write) for _ in range(now)], later, write)
@@ -338,7 +338,7 @@ def test_a_prefix_that_names_no_file_or_many_is_refused(tmp_path: Path, prefix: 
 # ------------------------------------------------------------------------------------------------ what dies half way
 
 
-def test_what_killed_runs_have_left_aside_is_removed_when_it_is_old(tmp_path: Path) -> None:
+def test_staged_files_of_killed_runs_are_removed_once_they_are_old(tmp_path: Path) -> None:
     for name in (".staging-dead/part.parquet", ".staging-dead/another.parquet", ".staging-file", "extractions.parquet"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -350,7 +350,7 @@ def test_what_killed_runs_have_left_aside_is_removed_when_it_is_old(tmp_path: Pa
 
 
 @pytest.mark.parametrize("young", ["first.parquet", "last.parquet"])
-def test_what_is_left_aside_is_as_old_as_the_youngest_file_in_it(tmp_path: Path, young: str) -> None:
+def test_a_staging_directory_is_as_old_as_its_newest_file(tmp_path: Path, young: str) -> None:
     """A run of more than a day has files that are older, and is still at work."""
     aside, now = tmp_path / ".staging-at-work", time.time()
     aside.mkdir()
@@ -364,7 +364,7 @@ def test_what_is_left_aside_is_as_old_as_the_youngest_file_in_it(tmp_path: Path,
     assert not aside.exists()
 
 
-def test_a_file_that_cannot_be_written_to_its_end_is_not_left(target: Target) -> None:
+def test_a_file_that_cannot_be_written_to_its_end_is_deleted(target: Target) -> None:
     """It would fill the disk that is full, and be taken for a result that only lacks its name."""
 
     def full(f: BinaryIO, pieces: Iterable[bytes]) -> Summary:

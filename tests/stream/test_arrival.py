@@ -28,7 +28,7 @@ def test_a_document_keeps_the_time_and_window_that_it_came_with() -> None:
     assert (kept.event_time, kept.window) == (NOON, (NOON, NOON + HOUR))
 
 
-def test_what_the_source_knows_is_left_as_it_is() -> None:
+def test_a_delivery_that_the_source_has_named_keeps_its_name() -> None:
     known = Arrival(NOON - HOUR, (1, 2), "ab" * 16)
     assert with_arrival(Document("a", "text", arrival=known), NOON, (NOON, NOON + HOUR)).arrival == known
 
@@ -59,7 +59,7 @@ def test_another_document_is_another_delivery_and_the_same_one_is_not(other: Doc
     assert kept.arrival.delivery != other.arrival.delivery
 
 
-def test_documents_of_no_time_are_told_apart_by_what_they_hold() -> None:
+def test_deliveries_without_a_time_are_named_by_their_content() -> None:
     one, other = (with_arrival(Document("a", text), BEAM_MIN, None).arrival for text in ("one", "other"))
     assert one is not None
     assert other is not None
@@ -101,7 +101,7 @@ def test_a_partition_is_the_hour_that_holds_the_time(micros: int) -> None:
     assert partition_directory(Arrival(micros), "hour") == f"{day}/event_hour={at.hour:02d}"
 
 
-def test_what_has_no_time_has_hives_partition_of_null() -> None:
+def test_documents_without_a_time_are_in_hives_null_partition() -> None:
     null = "__HIVE_DEFAULT_PARTITION__"
     assert (
         partition_directory(None, "hour")

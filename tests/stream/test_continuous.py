@@ -61,7 +61,7 @@ class Bag:
 # ------------------------------------------------------------------------------------------------ which files
 
 
-def test_what_is_not_meant_to_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_kinds_are_passed_over(tmp_path: Path) -> None:
     for name in ("a.txt", "b.jsonl.gz", "c.png", ".a.txt.x7", ".hidden.txt", "_SUCCESS.txt", "d.pdf", "e.txt.part"):
         put(tmp_path / name, b"x")
     assert seen([f"{tmp_path}/*"]) == [f"{tmp_path}/{name}" for name in ("a.txt", "b.jsonl.gz", "c.png")]
@@ -96,7 +96,7 @@ def test_a_directory_that_is_not_there_yet_is_no_error(tmp_path: Path) -> None:
     assert seen([f"{tmp_path}/later/*.txt"]) == []
 
 
-def test_a_filesystem_that_cannot_be_asked_is_asked_again(
+def test_a_filesystem_that_fails_is_looked_at_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: tuple[str, ...]) -> list[Found]:
@@ -131,7 +131,7 @@ def test_ticks_that_are_made_up_for_look_once(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("until", "count"), [(None, 0), (1e12, None), (0.0, 1)])
-def test_flinks_own_ticks_end_when_they_are_told(until: float | None, count: int | None) -> None:
+def test_flinks_own_ticks_end_at_until(until: float | None, count: int | None) -> None:
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner=PortableRunner", "--job_endpoint=localhost:1"]))
     ticks = read_files._ticks(pipeline, 2.5, until)
     assert isinstance(ticks, FlinkStreamingImpulseSource)
@@ -163,7 +163,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 # ------------------------------------------------------------------------------------------------ what is in them
 
 
-def test_documents_have_the_time_of_their_file_and_a_name_for_each_place(tmp_path: Path) -> None:
+def test_documents_have_the_time_of_their_file_and_a_delivery_by_position(tmp_path: Path) -> None:
     line = b'{"id": "a", "text": "x"}\n'
     path = put(tmp_path / "a.jsonl", line * 3)
     documents = read(path)
@@ -175,7 +175,7 @@ def test_documents_have_the_time_of_their_file_and_a_name_for_each_place(tmp_pat
     assert not {a and a.delivery for a in arrivals} & {d.arrival and d.arrival.delivery for d in read(path)}
 
 
-def test_documents_of_each_piece_have_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_of_each_part_have_deliveries_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kimi_beam.input.file_parts._PART_BYTES", 40)
     path = put(tmp_path / "a.jsonl", b"".join(b'{"id": %d, "text": "x"}\n' % n for n in range(20)))
     documents = read(path)

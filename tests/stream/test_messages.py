@@ -39,7 +39,7 @@ def failure(document: Document) -> tuple[str, str]:
     return document.id, document.failure.code
 
 
-def test_a_record_is_its_value_by_its_key_at_its_own_time() -> None:
+def test_a_record_gives_text_id_and_event_time() -> None:
     document = from_kafka(Record("TOTAL: 1 €".encode(), headers=[Header("shop", b"A")]), TEXT)
     assert (document.id, document.text, document.metadata) == ("order-7", "TOTAL: 1 €", {"shop": "A"})
     assert document.source == "kafka:receipts/3@41"
@@ -47,7 +47,7 @@ def test_a_record_is_its_value_by_its_key_at_its_own_time() -> None:
     assert document.arrival.event_time == 1_772_366_400_123_000
 
 
-def test_a_record_is_named_by_its_place_in_the_topic_alone() -> None:
+def test_a_delivery_of_kafka_is_named_by_topic_partition_and_offset_alone() -> None:
     def delivery(**changes: Any) -> str:
         arrival = from_kafka(Record(b"x")._replace(**changes), TEXT).arrival
         assert arrival is not None
@@ -58,7 +58,7 @@ def test_a_record_is_named_by_its_place_in_the_topic_alone() -> None:
 
 
 @pytest.mark.parametrize("key", [None, b""])
-def test_a_record_without_a_key_has_its_place_for_an_id(key: bytes | None) -> None:
+def test_a_record_without_a_key_has_its_offset_for_an_id(key: bytes | None) -> None:
     assert from_kafka(Record(b"x", key), TEXT).id == "receipts/3@41"
 
 
@@ -100,7 +100,9 @@ def test_the_id_of_a_json_value_stands_where_one_says() -> None:
         (b'{"id": [], "text": "x"}', JSON, ("order-7", "missing_id")),
     ],
 )
-def test_what_is_no_document_says_why(value: bytes | None, message: MessageFormat, expected: tuple[str, str]) -> None:
+def test_a_message_that_is_no_document_carries_its_failure(
+    value: bytes | None, message: MessageFormat, expected: tuple[str, str]
+) -> None:
     document = from_kafka(Record(value, headers=[Header("shop", b"A")]), message)
     assert failure(document) == expected
     assert document.metadata["shop"] == "A"
@@ -125,7 +127,7 @@ def test_a_message_of_pubsub_without_an_id_says_so() -> None:
 
 
 @given(st.binary(max_size=60), st.sampled_from([TEXT, JSON]))
-def test_whatever_a_message_holds_is_a_document(value: bytes, message: MessageFormat) -> None:
+def test_any_message_becomes_exactly_one_document(value: bytes, message: MessageFormat) -> None:
     document = from_kafka(Record(value), message)
     assert document.id
     assert (document.failure is None) or document.failure.stage == "read"

@@ -43,13 +43,13 @@ def ids(table: pa.Table) -> list[str]:
     return sorted(map(str, table["document_id"].to_pylist()))
 
 
-def test_each_document_that_has_left_once_is_no_matter() -> None:
+def test_documents_with_one_outcome_each_add_up() -> None:
     found = of([1, 2, 3], [1, 3], [2])
     assert (found.came_in, found.rows, found.dead_letters, found.strangers) == (3, 2, 1, 0)
     assert found.adds_up
 
 
-def test_what_is_lost_or_doubled_is_named() -> None:
+def test_lost_and_doubled_documents_are_named() -> None:
     found = of([1, 2, 3, 4, 5], [2, 2, 3, 9], [3, 4, 4])
     assert ids(found.neither) == ["doc-1", "doc-5"]
     assert ids(found.twice) == ["doc-2", "doc-4"]
@@ -58,7 +58,7 @@ def test_what_is_lost_or_doubled_is_named() -> None:
     assert not found.adds_up
 
 
-def test_a_row_beside_an_earlier_dead_letter_is_told_and_no_fault() -> None:
+def test_a_row_beside_an_earlier_dead_letter_is_listed_but_no_fault() -> None:
     assert of([1], [1], [1]).adds_up
 
 
@@ -70,7 +70,7 @@ def test_a_document_that_was_written_down_twice_is_one() -> None:
     assert of([1, 1, 2], [1, 2], []).came_in == 2
 
 
-def test_what_was_read_a_moment_ago_is_in_flight() -> None:
+def test_documents_that_were_read_a_moment_ago_are_in_flight() -> None:
     found = of([1, 30], [], []).read_until(READ + timedelta(minutes=29))
     assert ids(found.neither) == ["doc-1"]
     assert of([30], [], []).read_until(READ + timedelta(minutes=29)).adds_up
@@ -83,7 +83,7 @@ def test_no_documents_add_up_to_nothing() -> None:
 
 @settings(derandomize=True)
 @given(_names, _names, _names)
-def test_every_document_is_in_one_place(came: list[int], rows: list[int], letters: list[int]) -> None:
+def test_every_delivery_is_counted_exactly_once(came: list[int], rows: list[int], letters: list[int]) -> None:
     found = of(came, rows, letters)
     left = Counter(rows) + Counter(letters)
     assert found.came_in == len(set(came))

@@ -130,14 +130,14 @@ def test_a_document_that_the_runner_lost_is_named(tmp_path: Path) -> None:
     assert sorted((summary["came_in"], summary["documents"]) for summary in summaries) == [(5, 5), (10, 9), (10, 9)]
 
 
-def test_what_an_id_is_made_of_is_no_matter_to_the_account(tmp_path: Path) -> None:
+def test_ids_of_any_kind_are_reconciled(tmp_path: Path) -> None:
     """Documents made in code are not looked at before: a dead letter will say what is wrong with them."""
     ids: list[Any] = [None, 7, "\ud800", "a\nb"]
     write_deliveries(tmp_path, [replace(document(n), id=i) for n, i in enumerate(ids)])
     assert sorted(reconcile_directory(str(tmp_path)).neither["document_id"].to_pylist()) == ["7", "?", "None", "a\nb"]  # type: ignore[type-var]
 
 
-def test_bounded_input_is_another_transforms(tmp_path: Path) -> None:
+def test_bounded_input_is_refused(tmp_path: Path) -> None:
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
     rows, letters = pipeline | "Rows" >> beam.Create([]), pipeline | "Letters" >> beam.Create([])
     with pytest.raises(ConfigError, match="use WriteDataset"):
