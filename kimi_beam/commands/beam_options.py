@@ -46,13 +46,13 @@ def directory_among(rest: Sequence[str], command: str) -> str:
     """
     inputs, _ = take_options(rest, command)
     if len(inputs) != 1:
-        told = f"more than one directory: {' '.join(inputs)}" if inputs else "no directory"
-        raise ConfigError(f"{told}; name one DIR (kimi-beam {command} --help)")
+        fault = f"more than one directory: {' '.join(inputs)}" if inputs else "no directory"
+        raise ConfigError(f"{fault}; name one DIR (kimi-beam {command} --help)")
     return inputs[0]
 
 
 def _split(rest: Sequence[str], command: str) -> tuple[list[str], list[str]]:
-    """Parts inputs from Beam's options, wherever they stand.
+    """Separates inputs from Beam's options, which may stand in any order.
 
     Beam 2.77 has no public way to learn which words are options with their values: its own parser drops what it does
     not know, inputs and misspelt options alike. So the options are declared on a parser of our own, by the private
@@ -60,17 +60,17 @@ def _split(rest: Sequence[str], command: str) -> tuple[list[str], list[str]]:
     them otherwise fails ``tests/commands/test_beam_options.py``.
 
     Args:
-        rest: What the command's own parser left over, in order.
-        command: Whose help says what there is.
+        rest: The words that the command's own parser does not know, in the order of the command line.
+        command: The name of the command, for the hint at its ``--help``.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     for declared in PipelineOptions.__subclasses__():
-        # Two libraries may declare one option; as in Beam's own parser the first stands.
+        # Two libraries may declare the same option. The first declaration counts, as in Beam's own parser.
         with contextlib.suppress(argparse.ArgumentError):
             declared._add_argparse_args(parser)
-    _, left = parser.parse_known_args(list(rest))
-    inputs = [word for word in left if not word.startswith("-") or word == "-"]
-    unknown = [word for word in left if word.startswith("-") and word != "-"]
+    _, undeclared = parser.parse_known_args(list(rest))
+    inputs = [word for word in undeclared if not word.startswith("-") or word == "-"]
+    unknown = [word for word in undeclared if word.startswith("-") and word != "-"]
     waiting, options = list(inputs), []
     for word in rest:
         if waiting and word == waiting[0]:

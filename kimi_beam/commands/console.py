@@ -26,7 +26,7 @@ def say(message: str) -> None:
 
 
 def fail(error: KimiBeamError | OSError) -> int:
-    """Says what ended a command.
+    """Shows the error that ended a command.
 
     Returns:
         The exit code: 2 for a mistake of the user's, else 1.
@@ -166,13 +166,14 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
     """
     usage, twice, unnamed = (summary[key] for key in ("usage", "documents_maybe_paid_twice", "rows_with_unnamed_keys"))
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
+    unchosen: dict[str, int] | None = summary.get("left")
     lines = [
         ("documents", summary["documents"]),
         ("extractions", summary["extractions"]),
         ("dead letters", sum(summary["dead_letters"].values())),
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
-        *((("left as they are", sum(left.values())),) if (left := summary.get("left")) is not None else ()),
-        *((f"  {code}", count) for code, count in (left or {}).items()),
+        *((("left as they are", sum(unchosen.values())),) if unchosen is not None else ()),
+        *((f"  {code}", count) for code, count in (unchosen or {}).items()),
         *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),

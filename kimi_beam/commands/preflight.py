@@ -73,8 +73,8 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.
                     f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}{hint}"
                 )
             if attempt < _TRIES - 1:
-                told = trouble.error.retry_after if trouble.error else None
-                sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+                retry_after = trouble.error.retry_after if trouble.error else None
+                sleep(min(retry_after if retry_after is not None else 0.25 * 2**attempt, 5.0))
             elif isinstance(exchange, NoReply):
                 raise _unreachable(service.root, exchange)
         return Checked(service, f"could not make sure that the service takes this token and model: {trouble.message}")
@@ -116,8 +116,8 @@ def check_events(service: WorkersAI, events: Events, *, sleep: Callable[[float],
             if error is not None and 300 <= error.status < 500 and error.status not in (408, 429):
                 raise ConfigError(f"cannot pull events from the queue {events.queue}: {_reason(error)}")
             if attempt < _TRIES - 1:
-                told = error.retry_after if error is not None else None
-                sleep(min(told if told is not None else 0.25 * 2**attempt, 5.0))
+                retry_after = error.retry_after if error is not None else None
+                sleep(min(retry_after if retry_after is not None else 0.25 * 2**attempt, 5.0))
             elif isinstance(exchange, NoReply):
                 raise _unreachable(service.root, exchange)
     finally:
@@ -170,8 +170,8 @@ def _refuse(error: ServiceError | None, service: WorkersAI) -> Checked | None:
         if service.api != "batch":
             return Checked(service)
         if service.fallback_api is not None:
-            told = f"{service.model} has no batch queue: each document is asked for by the synchronous run"
-            return Checked(replace(service, api=service.fallback_api), told)
+            doubt = f"{service.model} has no batch queue: each document is asked for by the synchronous run"
+            return Checked(replace(service, api=service.fallback_api), doubt)
         raise ConfigError(f"{service.model} has no batch queue: choose --api run, or allow it by --fallback-api run")
     if error.remedy is Remedy.ACCOUNT or error.status in (401, 402, 403):
         raise ConfigError(str(service.account_error(error)))

@@ -37,8 +37,8 @@ def read_row_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Docum
     wrong = _wrong_columns(source.schema_arrow, reading)
     if wrong is not None:
         if part.start == 0:
-            code, told = wrong
-            yield failed(part.path, part.path, Failure("read", code, f"{part.path} {told}"))
+            code, message = wrong
+            yield failed(part.path, part.path, Failure("read", code, f"{part.path} {message}"))
         return
     number = sum(source.metadata.row_group(group).num_rows for group in range(part.start))
     stop = source.num_row_groups if part.stop is None else part.stop

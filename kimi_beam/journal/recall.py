@@ -49,26 +49,26 @@ def recall(blob: bytes, keys: Sequence[bytes], journal: JournalReader | None) ->
         journal: The journal to look in. None: the run has no journal, so only open requests are known.
     """
     entries = journal.look_up(keys) if journal is not None else [None] * len(keys)
-    known = [entry if entry is not None and entry.state in (ANSWER, TICKET, INTENT) else None for entry in entries]
+    usable = [entry if entry is not None and entry.state in (ANSWER, TICKET, INTENT) else None for entry in entries]
     head = batches.head(blob)
-    if not any(known) and not head.has_open:
+    if not any(usable) and not head.has_open:
         return Recalled([], [], [], blob)
     if journal is not None and not head.form and not head.has_open:
-        all_answered = [entry for entry in known if entry is not None and entry.state == ANSWER]
+        all_answered = [entry for entry in usable if entry is not None and entry.state == ANSWER]
         # The usual case when a finished run is repeated. The answers stay columns: no object is made for each of them.
         if len(all_answered) == len(keys):
             answers = journal.answers(all_answered)
             replies = Replies(batches.decode(blob), answers.results, answers.tokens, answers.tickets)
             return Recalled(replies, [], [], None)
     items = batches.items(blob)
-    if not any(known) and all(item.document.earlier.open is None for item in items):
+    if not any(usable) and all(item.document.earlier.open is None for item in items):
         return Recalled([], [], [], blob)
     answered: list[Reply] = []
     submissions: dict[Hashable, EarlierSubmission] = {}
     fresh: list[Item] = []
     fresh_spent: list[Spent] = []
     spent = batches.spent(blob) if head.form else [_NOTHING] * len(items)
-    for item, before, key, entry in zip(items, spent, keys, known, strict=True):
+    for item, before, key, entry in zip(items, spent, keys, usable, strict=True):
         document = item.document
         open_ = document.earlier.open
         if journal is not None and entry is not None and entry.state == ANSWER:

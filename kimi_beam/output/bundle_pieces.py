@@ -1,4 +1,4 @@
-"""The elements of a bundle as bytes, some at a time: what the steps that encode rows and dead letters share."""
+"""`BundlePieces`: the base of the steps that encode rows and dead letters, several elements of a bundle at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 class BundlePieces(beam.DoFn, Generic[T]):
-    """``T -> bytes``: encodes elements together as soon as there are enough of them, and the rest at a bundle's end.
+    """``T -> bytes``: encodes elements together once they reach a size, and the rest at the end of the bundle.
 
     A subclass calls `put` for each element.
 
     Args:
-        encode: Turns some elements into one piece.
-        enough: The size from which on elements are encoded, in the unit in which `put` is told their sizes.
+        encode: Encodes several elements as one piece.
+        enough: The total size at which elements are encoded, in the unit of the sizes that `put` is given.
     """
 
     def __init__(self, encode: Callable[[list[T]], bytes], enough: int) -> None:
@@ -30,14 +30,14 @@ class BundlePieces(beam.DoFn, Generic[T]):
         self._size = 0
 
     def put(self, element: T, size: int) -> Iterable[bytes]:
-        """Takes one element in.
+        """Adds one element.
 
         Args:
-            element: What is to be encoded.
+            element: The element to be encoded.
             size: Its size, in rows or bytes.
 
         Returns:
-            The piece that it completes; nothing while there is room for more.
+            The piece that the element completes; empty if the piece is not complete yet.
         """
         self._pending.append(element)
         self._size += size

@@ -331,7 +331,7 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
         OutputError: Some columns are missing or have another type; the message names them.
     """
     if not FileSystems.exists(FileSystems.join(directory, FILE_NAME)):
-        return  # files without a summary are what a run left that died: nobody reads them
+        return  # files without a summary are of a run that died, so nobody reads them
     for path in files_of(directory, "extractions"):
         try:
             with FileSystems.open(path) as f:

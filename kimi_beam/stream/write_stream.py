@@ -148,7 +148,7 @@ class PartitionSummaries:
         forms: The format of each kind of file, by the name of its directory.
         model: The model that was asked, for the cost.
         schema_hash: The hash of the schema that the extractions were made with.
-        price: Takes the place of the model's known price. None: the known one, if there is one.
+        price: The model's price. None: the known one, if there is one.
     """
 
     directory: str
