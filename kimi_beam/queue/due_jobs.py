@@ -74,7 +74,7 @@ class DueJobs:
             turn.shard, more = state_machine.park(turn.shard, spent, quota.until)
             effects += more
         if (failure := self._step.not_worth_sending) is not None:
-            turn.shard, more = state_machine.leave_unsent(turn.shard, failure)
+            turn.shard, more = state_machine.give_up_unsent(turn.shard, failure)
             effects += more
         return effects
 
@@ -144,7 +144,7 @@ class DueJobs:
                     slots.observe(exchange, today)
             decoded = [REPORTS.log_trouble("submit", decode_submit(exchange, today)) for exchange in exchanges]
             results = list(zip(some, decoded, strict=True))
-            for metric, count in state_machine.counted(results).items():
+            for metric, count in state_machine.metrics_of(results).items():
                 step.count(metric, count)
             turn.shard, more = state_machine.submitted_together(
                 turn.shard,
@@ -174,7 +174,7 @@ class DueJobs:
             lost = {index: document.failure for index, document in others.items() if document.failure}
             if lost:
                 del whole[job.batch_id]
-                turn.shard, more = state_machine.unread(turn.shard, job, lost, clock.now(), self._step.polling)
+                turn.shard, more = state_machine.unreadable(turn.shard, job, lost, clock.now(), self._step.polling)
                 effects += more
         return whole, effects
 

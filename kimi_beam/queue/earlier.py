@@ -1,6 +1,6 @@
-"""What is already known of a batch when a shard takes it in, and the job that goes on with an earlier submission.
+"""Earlier submissions of documents, and the job that continues one.
 
-`kimi_beam.journal.recall` finds it out, from the journal or from the dead letters that the documents were.
+`kimi_beam.journal.recall` finds them in the journal, or in the dead letters that the documents were read from.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ DOUBTFUL = Failure(
     "an earlier worker was lost while it submitted this, so it may have been paid for",
     retryable=True,
 )
-"""What a document is given up with where such a submit is not made again."""
+"""The failure of documents whose submit is unknown and is not repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierSubmission:
-    """Documents of one earlier submission that are asked for again.
+    """An earlier submission, with those of its documents that are in a batch again.
 
     Attributes:
-        request_id: The job; None where it is not known whether the service accepted it.
-        name: What the references of its requests begin with.
-        form: Which way of asking.
-        count: Its requests.
-        at: Unix seconds of the submit; None where its answer was given up once, so that it is waited for anew.
-        items: Its documents.
-        positions: Of each in the earlier submission.
-        spent: What each has come to before, where the batch says so.
+        request_id: The id of its job; None if it is not known whether the service accepted it.
+        name: The name that the references of its requests begin with.
+        form: The form in which it was asked.
+        count: The number of its requests.
+        at: When it was submitted, in Unix seconds. None: its answer was given up before, and is waited for anew.
+        items: The documents that are in the batch again.
+        positions: The index of each of them in the earlier submission.
+        spent: Tokens and attempts that each of them has used before.
     """
 
     request_id: str | None
@@ -48,13 +48,14 @@ class EarlierSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """A batch, parted.
+    """The documents of a batch, separated by what the journal knows of them.
 
     Attributes:
-        answered: Replies that were paid for already.
-        in_flight: By submission.
-        doubtful: By submission: it is not known whether the service accepted it.
-        fresh: The batch of the others as bytes; None where there is none. The batch itself where nothing is known.
+        answered: The replies of documents that were paid for already.
+        in_flight: The submissions that the service has accepted, with their documents.
+        doubtful: The submissions of which it is not known whether the service accepted them.
+        fresh: The batch of all other documents; None if there are none. It is the given batch itself if the journal
+            knows none of its documents.
     """
 
     answered: Sequence[Reply]
@@ -64,20 +65,20 @@ class Recalled:
 
 
 def resumed(part: EarlierSubmission, batch_id: str, now: float, grace: float, believed: float) -> Job:
-    """The job that goes on with an earlier submission.
+    """The job that continues an earlier submission.
 
     Args:
-        part: What is asked for again.
-        batch_id: Of its documents.
+        part: The submission.
+        batch_id: The id of the batch of its documents.
         now: Unix seconds.
-        grace: Seconds after a submit that may have been accepted before it is made again.
-        believed: Seconds that the job of an answer that was given up once has been waited for by now.
+        grace: Seconds after an unknown submit before it is repeated.
+        believed: The age in seconds that the job is given if its answer was given up before (`part.at` is None).
     """
     count = len(part.items)
     at = now - believed if part.at is None else part.at
     if part.request_id is None:
-        # A clock that was set back since makes nobody wait for longer.
+        # `min`: if the clock was set back since, the wait is no longer than `grace`.
         return Job(batch_id, count, max(now, min(at, now) + grace), now, unknown=1, attempts=1)
     submitted_as = part.name, part.count, tuple(part.positions)
-    # Told by an event that went to another worker, for all that is known.
+    # Its event may have gone to the earlier worker, so that none is waited for.
     return Job(batch_id, count, now, at, part.request_id, attempts=1, submitted_as=submitted_as, event_seen=True)

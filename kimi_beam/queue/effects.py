@@ -1,6 +1,6 @@
-"""What a shard is to do because of what came back: `state_machine` decides it and `shard_turn` carries it out.
+"""The effects of replies on a shard's jobs: `state_machine` decides on them, `shard_turn` carries them out.
 
-Each job ends in exactly one of them, but for `Warn`, which ends nothing.
+Each job leaves the shard by exactly one effect. `Halt` and `Warn` remove no job, and after `FinishSome` a part stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from kimi_beam.wire.service_errors import ServiceError
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The job is done; its items are to be settled."""
+    """The job has ended, and its items are settled.
+
+    Attributes:
+        job: The job.
+        items: Its results as the service sent them.
+        usage: The tokens of the job; None if the service did not state them.
+    """
 
     job: Job
     items: Sequence[Any]
@@ -25,7 +31,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Each document of the batch becomes a dead letter with this failure."""
+    """The job is given up: each of its documents becomes a dead letter with this failure."""
 
     job: Job
     failure: Failure
@@ -33,25 +39,25 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The batch is to be cut in two, and both halves admitted."""
+    """The batch is cut in two, and both halves become jobs."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Account, token or model are turned away. The jobs are kept."""
+    """Account, token or model are turned away. The shard keeps its jobs."""
 
     error: ServiceError
 
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """JSON mode could not be met (5024): the batch is to be asked for again in its next form.
+    """JSON mode could not be met (5024): the batch is asked for again in its next form.
 
     Attributes:
-        job: Which.
-        failure: What its documents are given up with where there is no other form.
+        job: The job, which leaves the shard.
+        failure: The failure of its documents if there is no other form.
     """
 
     job: Job
@@ -60,18 +66,18 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class RunInstead:
-    """The model has no queue (8007), and the user allows it: the documents are asked for synchronously."""
+    """The model has no queue (8007): the documents are asked for synchronously, as the user allows."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Some documents of an unsent batch are lost: the others are to be admitted as a batch of their own.
+    """The files of some documents cannot be read: these are given up, and the others become a job of their own.
 
     Attributes:
-        job: Which.
-        lost: Why, by position in the batch.
+        job: The job, which was not submitted.
+        lost: The failure of each such document, by its index in the batch.
     """
 
     job: Job
@@ -80,20 +86,20 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class FinishSome:
-    """A finished reply holds the items of some documents: they are to be settled, and the others to be read again.
+    """A finished reply has items for some documents only: these are settled, and the others stay a job.
 
     Attributes:
-        finish: The job and what came back.
-        came: The places in the batch of the documents whose items are there.
+        finish: The whole job and the items of the reply.
+        answered: The indices in the batch of the documents that have an item.
     """
 
     finish: Finish
-    came: Sequence[int]
+    answered: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """Something that the user should hear of while it goes on, in one line."""
+    """A warning to the user, in one line. The jobs stay as they are."""
 
     message: str
 

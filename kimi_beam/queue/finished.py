@@ -1,4 +1,4 @@
-"""Jobs that have ended: closed by counting, and as many settled together as are worth it."""
+"""Finished jobs: their replies, and how many of them are settled together."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from kimi_beam.results.settle_replies import BatchReplies, replies
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.wire.envelopes import Exchange, HttpReply
 
-TOGETHER = 1_000
-"""Answers. What a job costs beside its answers, in columns of Arrow and in files, is shared by several."""
+SETTLED_TOGETHER = 1_000
+"""How many answers are settled together: small jobs then share the fixed cost of Arrow's columns and of files."""
 _LARGE_REPLY = 1 << 20
-"""Bytes of a reply that is settled by itself: documents and answers are the bulk of what is in memory."""
+"""A reply of so many bytes is settled by itself, as documents and answers take most of the memory."""
 
 _LARGE_DOCUMENTS = 16 << 20
-"""Bytes of documents, with their metadata, that are settled without more of them."""
+"""Documents of so many bytes, with their metadata, are settled without waiting for more."""
 
 
 def fit_together(finished: Sequence[Finish], coming: Exchange, documents: int) -> bool:
-    """Whether what comes may be settled with the jobs that have ended before it.
+    """Whether the next reply may be settled together with jobs that have ended before it.
 
     Args:
-        finished: Those jobs.
-        coming: What comes.
-        documents: Bytes of these jobs' documents, with their metadata.
+        finished: The jobs that have ended.
+        coming: The next reply.
+        documents: Bytes of the documents of those jobs, with their metadata.
     """
     size = len(coming.body) if isinstance(coming, HttpReply) else 0
     count = sum(len(effect.items) for effect in finished)
-    return count < TOGETHER and size < _LARGE_REPLY and documents < _LARGE_DOCUMENTS
+    return count < SETTLED_TOGETHER and size < _LARGE_REPLY and documents < _LARGE_DOCUMENTS
 
 
-def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: OnMismatch) -> BatchReplies:
+def replies_of(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: OnMismatch) -> BatchReplies:
     """A reply for each document of a job that has ended.
 
     Args:
-        effect: The job, and what came back.
+        effect: The job and its items.
         blob: Its batch.
-        answer_tool: The function whose arguments are the answers; None where texts are.
-        on_mismatch: What becomes of an item whose number is that of another request than its reference.
+        answer_tool: The function whose arguments are the answers; None if the texts are.
+        on_mismatch: What becomes of an item whose reference and index name different documents.
     """
     job = effect.job
     return replies(
@@ -57,20 +57,25 @@ def closed(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch: On
 
 
 def split_job(effect: FinishSome, blob: bytes) -> tuple[tuple[Finish, bytes], tuple[Job, bytes]]:
-    """A job of which some answers have come as two: what is to be settled, and what is to be read again.
+    """Splits a job of which only some documents are answered.
 
     Args:
-        effect: What has come.
+        effect: The job, its items, and which documents are answered.
         blob: The job's batch.
+
+    Returns:
+        The job of the answered documents with its batch, and the job of the others with theirs.
     """
     job = effect.finish.job
-    others = sorted(set(range(job.count)).difference(effect.came))
-    (settled, one), (open_, other) = (_some(job, blob, places) for places in (effect.came, others))
-    return (replace(effect.finish, job=settled), one), (open_, other)
+    others = sorted(set(range(job.count)).difference(effect.answered))
+    (ended, ended_blob), (open_, open_blob) = (_job_of(job, blob, indices) for indices in (effect.answered, others))
+    return (replace(effect.finish, job=ended), ended_blob), (open_, open_blob)
 
 
-def _some(job: Job, blob: bytes, places: Sequence[int]) -> tuple[Job, bytes]:
-    some = batches.select(blob, places)
+def _job_of(job: Job, blob: bytes, indices: Sequence[int]) -> tuple[Job, bytes]:
+    """The job of some documents of another, and their batch."""
+    selected = batches.select(blob, indices)
     name, count, positions = job.requests
-    submitted_as = name, count, [positions[place] for place in places]
-    return replace(job, batch_id=batches.head(some).batch_id, count=len(places), submitted_as=submitted_as), some
+    submitted_as = name, count, [positions[index] for index in indices]
+    batch_id = batches.head(selected).batch_id
+    return replace(job, batch_id=batch_id, count=len(indices), submitted_as=submitted_as), selected

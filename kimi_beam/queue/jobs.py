@@ -1,4 +1,4 @@
-"""What a shard knows of its batches: `Job` and `Shard`, when which is due, and how they wait in a runner's state."""
+"""The jobs of a shard: `Job` and `Shard`, when each job is due, and their bytes in a runner's state."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class Job:
     """A batch that is to be submitted, or is in flight. Times are Unix seconds.
 
     Attributes:
-        batch_id: Which batch.
-        count: Its documents.
-        due: When to act on it next.
-        since: When it was admitted; once accepted, when that was. The deadline counts from it.
-        request_id: The service's id; None while it is to be submitted.
-        polls: Polls since it was accepted.
-        delays: Times it was told to come back later, or could not connect, in a row.
-        refusals: Submits refused for trouble of the service.
-        unknown: Submits that ended without a word.
-        attempts: Submits that the service saw, "come back later" not counted.
+        batch_id: The id of its batch (`kimi_beam.request.batches.Head.batch_id`).
+        count: How many documents it has.
+        due: When to submit or poll it next.
+        since: When it was admitted or, once the service has accepted it, when that was. The deadline counts from it.
+        request_id: The service's id of the job; None while it is not accepted.
+        polls: How often it was polled since it was accepted.
+        delays: How often in a row the service said to come back later, or could not be reached.
+        refusals: Submits that the service refused because of trouble of its own.
+        unknown: Submits that ended without a reply.
+        attempts: Submits that the service received, without those that it told to come back later.
         gone: Polls in a row that said "no such job".
-        resubmitted: Whether it was submitted again because the service lost it, or was not done in time.
-        turned_away: Polls in a row that met account trouble.
-        trouble: What went wrong last, for the dead letter.
-        replaces: The request id whose place it then takes.
-        event_seen: Whether its event has come, or may have gone to a worker that was lost. It is polled at the usual
-            pace then.
-        rereads: Times that it was read again because a finished reply lacked some of its items.
-        empty: Polls in a row that called it done and sent no list of results.
+        resubmitted: Whether it was submitted again, because the service lost it or it had not ended by its deadline.
+        account_trouble: Polls in a row that turned the account away.
+        trouble: What went wrong last, for the dead letter; empty if nothing did.
+        replaces: The request id of the job that it replaces, if it was submitted again; else None.
+        event_seen: Whether its event has come, or may have gone to a worker that was lost. Then its polls are not
+            delayed any more.
+        rereads: How often it was polled again because a finished reply lacked some of its items.
+        empty: Polls in a row that called it done without a list of results.
         empty_since: When the first of those was made.
-        grace_until: To when the deadline was put off, as nobody had looked at the job for long when it was found past
-            it; 0 where it was not.
-        submitted_as: For a job that an earlier run submitted: the name in its references, the number of its requests,
-            and which of them are this batch's documents. None: the batch is the job's own, whole.
+        grace_until: The end of an extension of the deadline, which a job gets that was not polled for long before it; 0
+            if it has none.
+        submitted_as: For documents of a larger job, as of an earlier run: the name in its references, the number of its
+            requests, and the index in it of each document of this batch. None: the job is this batch.
     """
 
     batch_id: str
@@ -55,7 +55,7 @@ class Job:
     attempts: int = 0
     gone: int = 0
     resubmitted: bool = False
-    turned_away: int = 0
+    account_trouble: int = 0
     trouble: str = ""
     submitted_as: tuple[str, int, Sequence[int]] | None = None
     event_seen: bool = False
@@ -67,25 +67,26 @@ class Job:
 
     @property
     def requests(self) -> tuple[str, int, Sequence[int]]:
-        """What the references of its requests begin with, how many they are, and which of them its documents are."""
+        """The name that its references begin with, the number of its requests, and the index of each document in it."""
         return self.submitted_as or (self.batch_id, self.count, range(self.count))
 
     @property
     def ticket(self) -> Ticket:
-        """The job as a dead letter or a row names it."""
+        """The request id and attempts, for rows and dead letters."""
         return Ticket(self.request_id, self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """All that one key's state says about its jobs.
+    """The jobs of one shard. Times are Unix seconds.
 
     Attributes:
-        jobs: What is to be submitted or in flight, oldest first.
-        submits_from: No submit before this time.
-        polls_from: No poll before this time.
-        parked_until: The quota is spent: until then every batch is given up unsent. 0 where it is not.
-        vain_refusals: Submits refused for good since one was accepted.
+        jobs: The jobs to submit and those in flight, oldest first.
+        submits_from: No job is submitted before this time.
+        polls_from: No job is polled before this time.
+        parked_until: When the quota is renewed. Until then every batch that is not sent is given up. 0 if it is not
+            used up.
+        vain_refusals: Submits that the service refused for good since it last accepted one.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -96,17 +97,29 @@ class Shard:
 
 
 def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard:
-    """Takes batches (id, documents) in as jobs to be submitted from the next slice on."""
+    """Makes jobs of batches, to be submitted from the next turn of the shard on.
+
+    Args:
+        shard: The shard.
+        batches: The id of each batch and the number of its documents.
+        now: Unix seconds.
+    """
     return replace(shard, jobs=(*shard.jobs, *(Job(batch_id, count, now, now) for batch_id, count in batches)))
 
 
 def adopt(shard: Shard, job: Job) -> Shard:
-    """Takes a job in that an earlier run submitted, or may have."""
+    """Adds a job that an earlier run has submitted, or may have."""
     return replace(shard, jobs=(*shard.jobs, job))
 
 
 def mark_event_seen(shard: Shard, ended: Set[str], now: float) -> Shard:
-    """Has the jobs polled now whose event has come (by request id). What was told before changes nothing."""
+    """Makes the jobs due whose event has come for the first time.
+
+    Args:
+        shard: The shard.
+        ended: The request ids of the events.
+        now: Unix seconds.
+    """
     return replace(
         shard,
         jobs=tuple(
@@ -119,42 +132,42 @@ def mark_event_seen(shard: Shard, ended: Set[str], now: float) -> Shard:
 
 
 def due(shard: Shard, now: float, patience: float = 0.0, deadline: float = math.inf) -> list[Job]:
-    """The jobs to act on now, longest due first: without a request id to be submitted, else to be polled.
+    """The jobs to submit (without a request id) or to poll (with one) now, longest due first.
 
     Args:
-        shard: Of the jobs.
+        shard: The shard.
         now: Unix seconds.
-        patience: Seconds that polls of jobs are put off for while no event has told of them.
-        deadline: Seconds from a job's submit past which its poll is put off no further.
+        patience: Seconds by which the poll of a job is delayed while its event has not come.
+        deadline: Seconds after a job's submit beyond which its poll is not delayed.
     """
-    ready = (job for job in shard.jobs if _when(shard, job, patience, deadline) <= now)
+    ready = (job for job in shard.jobs if _due_at(shard, job, patience, deadline) <= now)
     return sorted(ready, key=lambda job: job.due)
 
 
 def wake(shard: Shard, patience: float = 0.0, deadline: float = math.inf) -> float | None:
-    """When the next job is due, None where there is none. The arguments are those of `due`."""
-    return min((_when(shard, job, patience, deadline) for job in shard.jobs), default=None)
+    """When the next job is due, in Unix seconds; None if there is no job. The arguments are those of `due`."""
+    return min((_due_at(shard, job, patience, deadline) for job in shard.jobs), default=None)
 
 
-def _when(shard: Shard, job: Job, patience: float, deadline: float) -> float:
+def _due_at(shard: Shard, job: Job, patience: float, deadline: float) -> float:
     if job.request_id is None:
         return max(job.due, shard.submits_from)
-    late = job.due if job.event_seen else max(job.due, min(job.due + patience, job.since + deadline))
-    return max(late, shard.polls_from)
+    poll = job.due if job.event_seen else max(job.due, min(job.due + patience, job.since + deadline))
+    return max(poll, shard.polls_from)
 
 
 _LONGEST_WAIT = 600.0
-"""Seconds from now beyond which no batch is due that waits for nothing else: longer waits stand at the shard."""
+"""Seconds from now after which no job is due to be submitted: longer waits are in `Shard.submits_from`."""
 
 _LONGEST_DELAY = 86_400.0
-"""Seconds that a ``Retry-After`` or a spent quota may hold a shard back."""
+"""Seconds for which a ``Retry-After`` or a used-up quota may delay a shard, at most."""
 
 
 def rebased(shard: Shard, now: float, ceiling: float) -> Shard:
-    """The shard after its clock was set back, as another worker's may be: nothing waits for a time that is past.
+    """The shard with times that make sense by this worker's clock, which may be behind the clock that they are from.
 
     Args:
-        shard: As its state has it.
+        shard: The shard as it is in state.
         now: Unix seconds.
         ceiling: The longest wait between two polls, in seconds.
     """
@@ -177,36 +190,37 @@ def _rebased(job: Job, now: float, latest: float) -> Job:
 
 
 def delay_until(shard: Shard, *, submits: float = 0.0, polls: float = 0.0) -> Shard:
-    """No submit and no poll before these times, in Unix seconds: this process may not send any yet."""
+    """Delays the shard: no submit and no poll before these times, in Unix seconds. 0 delays nothing."""
     return replace(shard, submits_from=max(shard.submits_from, submits), polls_from=max(shard.polls_from, polls))
 
 
-def put(shard: Shard, job: Job) -> Shard:
-    """The shard with this job in the place of its earlier self."""
+def with_job(shard: Shard, job: Job) -> Shard:
+    """The shard with a new value of the job of the same batch."""
     return replace(shard, jobs=tuple(job if j.batch_id == job.batch_id else j for j in shard.jobs))
 
 
 def without(shard: Shard, jobs: Sequence[Job]) -> Shard:
     """The shard without some jobs."""
-    gone = {job.batch_id for job in jobs}
-    return replace(shard, jobs=tuple(j for j in shard.jobs if j.batch_id not in gone))
+    removed = {job.batch_id for job in jobs}
+    return replace(shard, jobs=tuple(j for j in shard.jobs if j.batch_id not in removed))
 
 
 # ------------------------------------------------------------------------------------------------ in state
 
 _VERSION = 3
-"""Of the bytes below: another number for each change that an earlier kimi_beam would misread. Others are refused."""
+"""The version of the bytes. A change that an earlier kimi_beam would misread gets a new one; other versions are
+refused."""
 
 
 def encode(shard: Shard) -> bytes:
-    """The shard as it waits in state: fields go by their names, so that one with a default can be added later."""
+    """The shard as bytes for state. They contain the fields' names, so that one with a default can be added later."""
     own = {name: getattr(shard, name) for name in Shard.__slots__ if name != "jobs"}
     jobs = [[getattr(job, name) for name in Job.__slots__] for job in shard.jobs]
     return orjson.dumps((_VERSION, own, Job.__slots__, jobs))
 
 
 def decode(state: bytes | None) -> Shard:
-    """The shard from state; None is a key that has none yet.
+    """Reads a shard from its state, which is None for a shard that has none yet.
 
     Raises:
         StateError: Another version of kimi_beam wrote the state.
@@ -219,5 +233,5 @@ def decode(state: bytes | None) -> Shard:
     own, names, jobs = rest
     try:
         return Shard(tuple(Job(**dict(zip(names, job, strict=True))) for job in jobs), **own)
-    except TypeError as e:  # a field that is not known here
+    except TypeError as e:  # bytes with a field that this version does not have
         raise StateError.of("jobs", f"{version} with another's fields ({e})", (_VERSION,)) from None

@@ -1,6 +1,6 @@
-"""Documents of the queue that are asked for again in another form, because JSON mode could not be met (5024).
+"""The next form: documents are asked for again in another form if JSON mode could not be met (5024).
 
-They wait as a batch of their own, with what they have cost so far: it counts, whatever becomes of them.
+They wait as a batch of their own, with the tokens and attempts so far, which are added to those of their last reply.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from kimi_beam.wire.service_errors import UNMET
 
 
 def split_unmet(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Reply], bytes | None]:
-    """Parts the replies of a batch that are final from the documents that are asked for again.
+    """Separates the final replies of a batch from the documents that are asked for again.
 
     Args:
         blob: The batch.
         answered: A reply for each of its documents, in their order.
-        forms: How many ways of asking there are.
+        forms: How many forms there are.
 
     Returns:
-        The final replies; and the batch to ask for again, None where there is none.
+        The final replies, and the batch to ask for again: None if there is none.
     """
     head = batches.head(blob)
     unmet = {place for place, failure in answered.results.failures.items() if failure.code == FAILURES[UNMET]}
@@ -46,11 +46,11 @@ def split_unmet(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Re
 
 
 def in_form_from(blob: bytes, form: int) -> bytes:
-    """The batch, asked for in a later way where its own is known to fail for every document.
+    """The batch in its own form or, if that is earlier, in the given one.
 
     Args:
         blob: The batch.
-        form: The first way of asking that may not fail.
+        form: The first form that is not known to fail for every document.
     """
     if batches.head(blob).form >= form:
         return blob
@@ -64,9 +64,9 @@ def give_up_all(
 
     Args:
         blob: The batch.
-        failure: Why.
-        ticket: Of its job.
-        open_requests: The request of each document, where the job may still be answered.
+        failure: The failure.
+        ticket: The request id and attempts of its job; None if it was not submitted.
+        open_requests: The open request of each document, if the job may still be answered; else empty.
     """
     replies = [
         Reply(document, failure, ticket=ticket or Ticket(), open=open_requests[index] if open_requests else None)

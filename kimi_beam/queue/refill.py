@@ -8,7 +8,7 @@ from kimi_beam.columnar import Replies
 from kimi_beam.input.redrive import with_open_request
 from kimi_beam.queue import state_machine
 from kimi_beam.queue.earlier import DOUBTFUL, EarlierSubmission, Recalled, resumed
-from kimi_beam.queue.finished import TOGETHER
+from kimi_beam.queue.finished import SETTLED_TOGETHER
 from kimi_beam.queue.jobs import adopt
 from kimi_beam.queue.next_form import give_up_all, in_form_from
 from kimi_beam.queue.shard_turn import ShardTurn
@@ -108,7 +108,7 @@ class Refill:
         if recalled.answered:
             self._step.count(metrics.RECALLED, len(recalled.answered))
             self._answered.append(Replies.of(recalled.answered))
-        if sum(map(len, self._answered)) >= TOGETHER:
+        if sum(map(len, self._answered)) >= SETTLED_TOGETHER:
             yield Replies.joined(self._answered)
             self._answered = []
         for earlier in (*recalled.in_flight, *recalled.doubtful):

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from kimi_beam.columnar import Replies
 from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, GiveUp, Halt, RunInstead, Split, Warn
-from kimi_beam.queue.finished import closed, split_job
+from kimi_beam.queue.finished import replies_of, split_job
 from kimi_beam.queue.jobs import Job, admit, adopt, rebased, without
 from kimi_beam.queue.next_form import give_up_all, split_unmet
 from kimi_beam.queue.state_layout import BatchStore, KeyedState
@@ -208,7 +208,7 @@ class ShardTurn:
         blobs = [self.held.take(effect.job.batch_id) for effect in jobs]
         answered: list[Replies] = []
         for effect, blob in zip(jobs, blobs, strict=True):
-            came, surplus, disputed = closed(effect, blob, step.prompt.answer_tool, step.polling.on_mismatch)
+            came, surplus, disputed = replies_of(effect, blob, step.prompt.answer_tool, step.polling.on_mismatch)
             if surplus:
                 step.count(metrics.SURPLUS_ITEMS, surplus)
             if disputed:

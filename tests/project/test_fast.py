@@ -23,7 +23,7 @@ def test_collecting_the_fast_tests_imports_neither_beam_nor_a_server() -> None:
     ran = subprocess.run([sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout
     assert ran.stderr.splitlines()[-1] == "[]"
-    assert "tests/queue/test_dispatch.py" in ran.stdout
+    assert "tests/queue/test_state_machine.py" in ran.stdout
     assert "tests/end_to_end/" not in ran.stdout.replace("tests/end_to_end/test_shared_data.py", "")
 
 
@@ -42,7 +42,7 @@ def test_a_law_draws_a_tenth_of_its_examples(tmp_path: Path) -> None:
     assert drawn == [500, 50]
 
 
-@pytest.mark.parametrize("module", ["queue/test_dispatch", "queue/test_keyed_state", "request/test_packing"])
+@pytest.mark.parametrize("module", ["queue/test_state_machine", "queue/test_state_layout", "request/test_packing"])
 def test_a_pure_module_is_fast(module: str) -> None:
     assert why_slow(TESTS / f"{module}.py") is None
 

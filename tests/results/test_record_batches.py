@@ -91,7 +91,7 @@ def test_a_pipeline_of_ones_own_gets_batches_of_the_files_columns(tmp_path: Path
 
 
 def test_no_more_is_settled_together_than_is_worth_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kimi_beam.queue.finished.TOGETHER", 6)
+    monkeypatch.setattr("kimi_beam.queue.finished.SETTLED_TOGETHER", 6)
     _write_and_look(20, tmp_path)
     assert sum(seen) == 20
     assert max(seen) <= 6

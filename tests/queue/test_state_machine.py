@@ -77,14 +77,14 @@ def test_a_failing_service_is_given_at_least_the_time_that_it_asks_for_and_more_
 def test_what_may_have_been_accepted_is_not_called_unsent_when_sending_stops() -> None:
     shard = Shard((*one_job(unknown=1)[0].jobs, replace(one_job()[1], batch_id="c")))
     stopped = Failure("submit", "stopped", "not sent", retryable=True)
-    shard, effects = state_machine.leave_unsent(shard, stopped)
+    shard, effects = state_machine.give_up_unsent(shard, stopped)
     assert shard.jobs == ()
     assert [effect.failure.code for effect in effects if isinstance(effect, GiveUp)] == ["unknown_submit", "stopped"]
 
 
 def test_submits_that_may_be_paid_for_twice_are_counted_by_their_documents() -> None:
     jobs = [one_job(count=3)[1], one_job(count=5, unknown=1)[1], one_job(count=7, resubmitted=True)[1]]
-    counts = state_machine.counted([(job, Accepted("r")) for job in jobs])
+    counts = state_machine.metrics_of([(job, Accepted("r")) for job in jobs])
     assert (counts[metrics.RESUBMITS], counts[metrics.MAYBE_PAID_TWICE]) == (2, 5 + 7)
 
 
@@ -299,7 +299,7 @@ def test_account_trouble_holds_back_submits_and_polls_as_long_as_the_longest_wai
     shard, _ = state_machine.submitted(shard, job, Refused(error(10000, 401)), 5.0, POLLING)
     until = 5.0 + POLLING.ceiling
     assert (shard.submits_from, shard.polls_from) == (until, until), "a stream would ask on without a pause"
-    shard, _ = one_job(request_id="r", turned_away=retry_limits.MAX_ACCOUNT_TROUBLE - 1)
+    shard, _ = one_job(request_id="r", account_trouble=retry_limits.MAX_ACCOUNT_TROUBLE - 1)
     shard, effects = state_machine.polled(shard, shard.jobs[0], Trouble("x", error(10000, 401)), 5.0, POLLING)
     assert effects == [Halt(error(10000, 401))]
     assert shard.polls_from == until
@@ -311,7 +311,7 @@ def test_a_deadline_that_is_shorter_than_an_outage_ends_refused_submits() -> Non
     _, effects = state_machine.submitted(shard, shard.jobs[0], Refused(error(8005, 500)), 100.0, short)
     assert [type(effect) for effect in effects] == [GiveUp]
     shard, _ = one_job()
-    _, effects = state_machine.unread(shard, shard.jobs[0], {0: AWAY}, 100.0, short)
+    _, effects = state_machine.unreadable(shard, shard.jobs[0], {0: AWAY}, 100.0, short)
     assert [type(effect) for effect in effects] == [Drop]
 
 
@@ -501,14 +501,14 @@ AWAY = Failure("read", "unreadable", "the bucket is away", retryable=True)
 
 def test_a_batch_with_a_file_that_changed_is_parted_at_once() -> None:
     shard, job = one_job(unknown=1, attempts=1)
-    assert state_machine.unread(shard, job, {1: CHANGED}, 5.0, POLLING) == (Shard(), [Drop(job, {1: CHANGED})])
+    assert state_machine.unreadable(shard, job, {1: CHANGED}, 5.0, POLLING) == (Shard(), [Drop(job, {1: CHANGED})])
 
 
 def test_a_batch_with_a_file_that_cannot_be_read_now_waits_and_uses_nothing_up() -> None:
     shard, job = one_job()
     tries, now = 0, 0.0
     while True:
-        shard, effects = state_machine.unread(shard, job, {0: CHANGED, 2: AWAY}, now, POLLING)
+        shard, effects = state_machine.unreadable(shard, job, {0: CHANGED, 2: AWAY}, now, POLLING)
         if effects:
             break
         (job,) = shard.jobs
@@ -541,7 +541,7 @@ def test_account_trouble_that_is_not_in_a_row_stops_nothing(between: object) -> 
     for result in [revoked, revoked, between, revoked, revoked]:
         shard, effects = state_machine.polled(shard, shard.jobs[0], result, 1.0, POLLING)  # type: ignore[arg-type]
         assert effects == []
-    assert shard.jobs[0].turned_away == retry_limits.MAX_ACCOUNT_TROUBLE - 1
+    assert shard.jobs[0].account_trouble == retry_limits.MAX_ACCOUNT_TROUBLE - 1
 
 
 @pytest.mark.parametrize("between", [Pending(), NoResults("null"), Trouble("x"), Trouble("x", error(3040, 429))])
@@ -618,7 +618,7 @@ def test_of_a_job_under_anothers_name_only_its_own_items_are_waited_for() -> Non
     assert [type(e) for e in state_machine.polled(shard, job, items(1, 3), 1.0, POLLING)[1]] == [Finish]
     _, (effect,) = state_machine.polled(shard, job, items(0, 2, 3, 4), 1.0, POLLING)
     assert isinstance(effect, FinishSome)
-    assert effect.came == [1]
+    assert effect.answered == [1]
 
 
 def test_a_reply_of_another_job_is_never_believed() -> None:
