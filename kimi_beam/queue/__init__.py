@@ -1,1 +1,1 @@
-"""The model's batch queue as pure decisions, and the events that tell of finished jobs."""
+"""The way to the model by the batch queue: jobs, their state machine, events and the turns of shards."""

@@ -1,4 +1,4 @@
-"""What a shard does about the jobs that are due: it submits and polls them, and carries out what follows."""
+"""Submits and polls the jobs of a shard that are due, and carries out the effects of the replies."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from kimi_beam.wire.matching import references
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit
 
 _POLLS_AT_ONCE = 32
+"""The most polls that are sent together."""
 
 
 class DueJobs:
-    """Submits and polls what is due of a shard, once.
+    """Submits and polls the jobs of a shard that are due, once in a turn.
 
     Args:
-        turn: Of the shard.
+        turn: The turn of the shard.
     """
 
     def __init__(self, turn: ShardTurn) -> None:
@@ -38,34 +39,34 @@ class DueJobs:
         turn.now = clock.now()
 
     def run(self) -> Iterator[Sequence[Reply]]:
-        """Submits and polls what is due, and lets go of what has ended.
+        """Submits and polls the jobs that are due.
 
         Yields:
-            The replies of batches that have ended, some batches at a time.
+            The replies of jobs that have ended, those of some jobs at a time.
         """
         turn, step = self._turn, self._step
         step.client.allowance.claim_share(step.client, turn.key, step.parts)
         turn.shard = rebased(turn.shard, turn.now, step.polling.ceiling)
-        effects = self._leave_unsent()
-        self._hold_back()
+        effects = self._give_up_unsent()
+        self._wait_for_trials()
         jobs = step.listener.due(turn.shard, turn.now)
-        effects += self._submit(self._not_submitted_yet([job for job in jobs if job.request_id is None]))
-        step.listener.expect(turn.key, turn.shard)  # another shard may pull for this one before it is done here
+        effects += self._submit(self._not_yet_submitted([job for job in jobs if job.request_id is None]))
+        step.listener.expect(turn.key, turn.shard)  # another shard may pull events for this one meanwhile
         effects += yield from self._poll([job for job in jobs if job.request_id is not None])
         for effect in effects:
             yield from turn.carry_out(effect)
         self._renew_claims()
 
     def _renew_claims(self) -> None:
-        """Lets the other shards of this process know which forms this one still tries."""
+        """Renews this shard's claims of forms that it still tries, which other shards of this process wait for."""
         turn, step = self._turn, self._step
         if step.outcomes.trials.has_claims(turn.key):
             step.outcomes.trials.renew(turn.key, by_form(turn.shard.jobs, turn.held), clock.now())
 
     # -------------------------------------------------------------------------------------------- before a submit
 
-    def _leave_unsent(self) -> list[Effect]:
-        """Gives up what is not sent where another shard has met a spent quota, or where it is not worth while."""
+    def _give_up_unsent(self) -> list[Effect]:
+        """Gives up jobs that are not sent, if another shard found the quota used up or sending is not worthwhile."""
         turn = self._turn
         effects: list[Effect] = []
         quota = self._step.client.quota
@@ -78,10 +79,10 @@ class DueJobs:
             effects += more
         return effects
 
-    def _hold_back(self) -> None:
-        """Has batches wait again that are about to be asked for in a form that has failed, or that others try already.
+    def _wait_for_trials(self) -> None:
+        """Puts batches back in line whose form has failed by now, or is tried by others already.
 
-        The former wait for the next form, the latter for the outcome.
+        The former are sent in the next form, the latter once the outcome of the trial is known.
         """
         turn = self._turn
         outcomes, forms = self._step.outcomes, len(self._step.prompt.forms)
@@ -92,15 +93,15 @@ class DueJobs:
         if not unsent:
             return
         forms_now = turn.form_claims(without(turn.shard, unsent).jobs)
-        back = []
+        put_back = []
         for job in unsent:
             form = batches.head(turn.held[job.batch_id]).form
             if form < first or not forms_now.claim(form):
                 turn.wait_again(in_form_from(turn.held.take(job.batch_id), first))
-                back.append(job)
-        turn.shard = without(turn.shard, back)
+                put_back.append(job)
+        turn.shard = without(turn.shard, put_back)
 
-    def _not_submitted_yet(self, jobs: Sequence[Job]) -> list[Job]:
+    def _not_yet_submitted(self, jobs: Sequence[Job]) -> list[Job]:
         """Takes out the batches that have been submitted already, which wait again to be recalled.
 
         A worker that was lost before its state was kept may have submitted them, or another `Extract` that shares the
@@ -126,7 +127,7 @@ class DueJobs:
         effects: list[Effect] = []
         while jobs:
             if max(turn.shard.submits_from, turn.shard.parked_until) > clock.now():
-                break  # told to wait, or the quota is spent: the others keep their place, or are given up already
+                break  # the others stay jobs for a later turn, or the quota is used up and they are given up already
             wanted, name = min(len(jobs), step.submits_at_once), jobs[0].batch_id
             with SendSlots(step.client.allowance.submits, wanted, step.polling, name) as slots:
                 turn.shard = delay_until(turn.shard, submits=slots.retry_at(clock.now()))
@@ -139,7 +140,7 @@ class DueJobs:
                 step.journal.record_intents(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]
                 exchanges = step.client.submit(bodies, step.journal.record_submit_reply, on_loop=step.journal.is_quick)
-                now, today = clock.now(), time.time()  # a date in a reply is one of the wall clock's
+                now, today = clock.now(), time.time()  # a date in a reply's header is compared with the wall clock
                 for exchange in exchanges:
                     slots.observe(exchange, today)
             decoded = [REPORTS.log_trouble("submit", decode_submit(exchange, today)) for exchange in exchanges]
@@ -161,7 +162,7 @@ class DueJobs:
         return effects
 
     def _read_again(self, jobs: Sequence[Job]) -> tuple[dict[str, Documents], list[Effect]]:
-        """The documents of batches, all of their files read at once; batches that cannot be sent whole are left out."""
+        """The documents of batches with their files' contents, without batches with a file that cannot be read."""
         turn = self._turn
         whole = {job.batch_id: batches.decode(turn.held[job.batch_id]) for job in jobs}
         # A document that travels as a reference is one of the others.
@@ -183,10 +184,10 @@ class DueJobs:
         return encode_submit(self._step.prompt.requests(documents, names, batches.head(blob).form))
 
     def _poll(self, jobs: Sequence[Job]) -> Generator[Sequence[Reply], None, list[Effect]]:
-        """Polls jobs and lets those go that have finished, some while the others' replies are still coming."""
+        """Polls jobs. Those that have ended are settled in groups, while replies of others still arrive."""
         turn, step = self._turn, self._step
         effects: list[Effect] = []
-        while jobs and turn.shard.polls_from <= clock.now():  # told to wait: the others are polled then
+        while jobs and turn.shard.polls_from <= clock.now():  # else the others are polled at that time
             wanted, name = min(len(jobs), _POLLS_AT_ONCE), jobs[0].batch_id
             with SendSlots(step.client.allowance.polls, wanted, step.polling, name) as slots:
                 turn.shard = delay_until(turn.shard, polls=slots.retry_at(clock.now()))
@@ -197,7 +198,7 @@ class DueJobs:
                 for index, exchange in step.client.poll([job.request_id or "" for job in some]):
                     now, today = clock.now(), time.time()
                     slots.observe(exchange, today)
-                    # Not all at once: documents and answers of finished jobs are the bulk of what is in memory.
+                    # Settled in groups, because documents and answers of finished jobs take most of the memory.
                     if finished and not fit_together(finished, exchange, documents):
                         yield from turn.finish(finished)
                         finished, documents = [], 0

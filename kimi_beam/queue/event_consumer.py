@@ -1,6 +1,6 @@
-"""The pull consumer of a process: one for all its shards, without a thread of its own.
+"""The consumer that pulls events from a Cloudflare Queue: one for all shards of a process.
 
-Whichever shard has its turn first, when the time has come, pulls for all of them; the others look at what is there.
+It has no thread of its own. The first shard that takes its turn once a pull is due pulls for all shards of the process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from kimi_beam.wire.protocol import Trouble
 from kimi_beam.wire.queues import MOST_MESSAGES, decode_ack, decode_pull, encode_ack, encode_pull
 
 _PULLS_AT_ONCE = 10
+"""Pulls in one turn of a shard, at most, while each of them is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class PulledEvents:
-    """What a shard's turn came to.
+    """What a shard learns from events in one of its turns.
 
     Attributes:
-        ended: Those of the shard's tickets whose event is here.
-        patience: Seconds that polls of the others are put off for.
-        look_again: When it is worth while to take the next turn, Unix seconds.
-        pulls: Requests that were made for messages.
+        ended: The tickets of the shard whose event has come.
+        patience: Seconds by which polls of its other tickets are delayed.
+        look_again: When the next pull is due, in Unix seconds, so that another turn is worthwhile.
+        pulls: How many pulls were made.
     """
 
     ended: frozenset[str]
@@ -54,18 +55,19 @@ class Consumer:
         self._exchanging = threading.Lock()
 
     def pull(self, client: Client, shard: object, tickets: frozenset[str]) -> PulledEvents:
-        """Pulls if it is time, and says what there is for a shard.
+        """Pulls events if a pull is due, and returns those of a shard.
 
         Args:
-            client: Makes the exchange.
-            shard: Who asks.
-            tickets: What the shard has in flight by its committed state.
+            client: Sends the requests.
+            shard: The shard, by any hashable name.
+            tickets: The tickets that the shard has in flight by its committed state.
         """
         with self._lock:
             self._inbox.watch(shard, tickets, self._clock())
             is_last = self._inbox.is_answer_due(pulled=False)
         pulls = 0
-        # If another shard is pulling, it does so for this one too. But nobody comes after the last.
+        # If another shard is pulling, it pulls for this one too. The last shard waits, as there is none after it to
+        # acknowledge the remaining events.
         if self._exchanging.acquire(blocking=is_last):
             try:
                 pulls = self._exchange(client)
@@ -76,11 +78,11 @@ class Consumer:
             return PulledEvents(inbox.ended(tickets), inbox.patience, inbox.next_pull, pulls)
 
     def expect(self, shard: object, tickets: frozenset[str]) -> bool:
-        """Adds what a shard has got in flight since its turn.
+        """Adds the tickets that a shard has got during its turn.
 
         Args:
-            shard: Who got it.
-            tickets: What it has in flight by the state that it is about to commit.
+            shard: The shard, as in `pull`.
+            tickets: The tickets in flight by the state that it is about to commit.
 
         Returns:
             Whether the shard should take another turn even if nothing is in flight, to have its events acknowledged.
@@ -91,7 +93,7 @@ class Consumer:
 
     @property
     def trouble(self) -> str:
-        """Why no events come; empty where they can."""
+        """Why no events can be pulled; empty if they can."""
         return self._inbox.trouble
 
     def _exchange(self, client: Client) -> int:
@@ -107,21 +109,21 @@ class Consumer:
             )
             with self._lock:
                 if isinstance(pulled, Trouble):
-                    self._inbox.failed(pulled.message, pulled.error, self._clock())
+                    self._inbox.record_failure(pulled.message, pulled.error, self._clock())
                     REPORTS.no_events(pulled.message)
                     break
-                self._inbox.received(pulled, self._clock())
+                self._inbox.record_messages(pulled, self._clock())
             if len(pulled) < MOST_MESSAGES:
                 break
         with self._lock:
-            acks, retries = self._inbox.answers() if self._inbox.is_answer_due(pulled=pulls > 0) else ([], [])
+            acks, retries = self._inbox.take_answers() if self._inbox.is_answer_due(pulled=pulls > 0) else ([], [])
         for start in range(0, max(len(acks), len(retries)), MOST_MESSAGES):
             some = slice(start, start + MOST_MESSAGES)
             body = encode_ack(acks[some], retries[some])
             answered = decode_ack(client.consume(self._settings.queue, "ack", body), self._clock())
             if answered is not None:
                 with self._lock:
-                    self._inbox.failed(answered.message, answered.error, self._clock())
+                    self._inbox.record_failure(answered.message, answered.error, self._clock())
                 break
         return pulls
 
@@ -132,5 +134,5 @@ _consumers = PerProcess[Consumer]()
 
 
 def consumer_of(service: WorkersAI, settings: Events) -> Consumer:
-    """The consumer of this process for a queue. It holds nothing that needs closing."""
+    """The consumer of this process for a queue. It has nothing that needs closing."""
     return _consumers.get((service.base_url, service.account_id, settings), lambda: Consumer(settings))

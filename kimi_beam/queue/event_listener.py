@@ -1,4 +1,4 @@
-"""What the shards of a transform hear by events, and when they are due because of it."""
+"""The listener to events: which jobs of a transform's shards are due, given the events that have come."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from kimi_beam.service import clock
 
 
 class Listener:
-    """Events as one transform's shards see them; without events it hears nothing, and puts no poll off.
+    """Connects the shards of one transform with the consumer of their process. Without events it delays no poll.
 
     Args:
-        settings: How events are received. None: they are not.
-        client: Of the service that the jobs are at.
-        name: Of the transform, the same on each worker and no other's: shards are named alike in all of them.
-        deadline: Seconds from a job's submit past which its poll is put off no further.
-        pulled: Called with the number of requests that were made.
+        settings: The settings of events. None: there are no events.
+        client: The client of the service.
+        name: The name of the transform: the same on each worker, and different for each transform, because their shards
+            have the same keys.
+        deadline: Seconds after a job's submit beyond which its poll is not delayed.
+        pulled: Called with the number of pulls that were made.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class Listener:
         self._patience, self._look_again = 0.0, math.inf
 
     def apply_events(self, key: str, shard: Shard) -> Shard:
-        """Lets a shard know which of its jobs have ended.
+        """Makes the jobs of a shard due whose event has come.
 
         Args:
-            key: Of the shard.
-            shard: As its committed state has it.
+            key: The shard's key.
+            shard: The shard as it is in committed state.
         """
         if self._consumer is None:
             return shard
@@ -49,25 +50,25 @@ class Listener:
         return jobs.mark_event_seen(shard, events.ended, clock.now())
 
     def expect(self, key: str, shard: Shard) -> bool:
-        """Announces what a shard will have in flight by the state that it is about to commit.
+        """Announces the tickets that a shard has in flight by the state that it is about to commit.
 
         Returns:
-            Whether it has to hear once more even if nothing is open, so that its events are acknowledged.
+            Whether the shard needs another turn even if nothing is in flight, so that its events are acknowledged.
         """
         return self._consumer is not None and self._consumer.expect((self._name, key), _tickets(shard))
 
     def due(self, shard: Shard, now: float) -> list[Job]:
-        """The jobs to act on now."""
+        """The jobs to submit or poll now."""
         return jobs.due(shard, now, self._patience, self._deadline)
 
     def wake(self, shard: Shard) -> float | None:
-        """When to look at a shard again: a job is due, or an event may have come. None where nothing is open."""
+        """When a shard needs its next turn, because a job is due or an event may have come; None if it has no jobs."""
         wake = jobs.wake(shard, self._patience, self._deadline)
         return wake if wake is None or not _tickets(shard) else min(wake, self._look_again)
 
     @property
     def trouble(self) -> str:
-        """Why no events come; empty where they can."""
+        """Why no events can be pulled; empty if they can."""
         return "" if self._consumer is None else self._consumer.trouble
 
 

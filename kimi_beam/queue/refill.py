@@ -1,4 +1,4 @@
-"""What a shard takes in: batches that wait become jobs, but for what the journal or an earlier run knows of them."""
+"""The refill of a shard: batches that wait become jobs, except documents that the journal knows already."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from kimi_beam.types import Reply, Ticket
 
 
 class Refill:
-    """Fills a shard with jobs, once.
+    """Fills a shard with jobs, once in a turn.
 
-    Batches that wait are packed into larger ones, of one form each. What is known of such a batch leaves it: answers
-    go out, earlier submissions are polled or waited for. What is left of it is new. If all of it is new it becomes a
-    job; otherwise what is new waits at the end of the line for company, as a few new documents among many that are
-    known would else be a small batch.
+    Batches that wait are packed into larger ones, each of one form. The journal is asked about each of these. Documents
+    that are answered already leave with their answers, and those of an earlier submission become the job of that
+    submission. If all documents are new, the batch becomes a job. Otherwise the new ones wait at the end of the line to
+    be packed with others, as a few new documents among many known ones would make a small batch.
 
     Args:
-        turn: Of the shard that is filled.
+        turn: The turn of the shard.
     """
 
     def __init__(self, turn: ShardTurn) -> None:
         self._turn, self._step = turn, turn.step
         turn.now = clock.now()
         self._packers: dict[int, Packer[bytes]] = {}
-        """By form: what has been taken out of the line and is no whole batch yet."""
+        """The batches that were taken out of the line and are not packed yet, by form."""
         self._answered: list[Replies] = []
-        """Answers that were paid for before, until there are enough to go out together."""
+        """Answers that were paid for before, collected so that many leave together."""
         self._postponed: list[bytes] = []
-        """What cannot be sent now, whatever comes: it waits again once the shard is full."""
+        """Batches that cannot be sent in this turn. They are put back in line at its end."""
 
     def run(self) -> Iterator[Sequence[Reply]]:
-        """Admits what waits, as far as there is room; gives it up unsent while the quota is spent.
+        """Makes jobs of batches that wait while there is room, or gives them up while the quota is used up.
 
-        What would be asked for in a form that has not worked yet goes on waiting while another batch tries that form.
+        A batch in a form that has not worked yet stays in line while another batch tries that form.
 
         Yields:
             Answers of earlier runs, and failures of what is given up.
@@ -63,14 +63,14 @@ class Refill:
             return  # no form works, which ends the run in the next turn; or one is being tried
         in_flight = sum(job.count for job in turn.shard.jobs)
         while len(turn.shard.jobs) < step.max_in_flight and not step.outcomes.waits_for_first(in_flight):
-            # Anew each time: what was put at the end of the line meanwhile is a part of it.
-            came = None if forms.is_closed(first_form) else next(waiting.take(), None)
-            if came is not None:
-                came = in_form_from(came, first_form)
-                if forms.is_closed(batches.head(came).form):
-                    self._postponed.append(came)
+            # `take` is called anew each time, because batches are added to the line meanwhile.
+            next_blob = None if forms.is_closed(first_form) else next(waiting.take(), None)
+            if next_blob is not None:
+                next_blob = in_form_from(next_blob, first_form)
+                if forms.is_closed(batches.head(next_blob).form):
+                    self._postponed.append(next_blob)
                     continue
-                group = self._pack(came)
+                group = self._pack(next_blob)
             elif self._packers:
                 group = self._packers.popitem()[1].flush()
             else:
@@ -84,7 +84,7 @@ class Refill:
             if recalled.fresh is not batch:
                 if recalled.fresh is not None:
                     waiting.add(recalled.fresh)
-            # The same documents cannot be in flight twice: a job is named by them. The second waits for the first.
+            # A job's id depends on its documents, so the same ones cannot be in two jobs: the second batch waits.
             elif head.batch_id in turn.held or not forms.claim(head.form):
                 self._postponed += group
             else:
@@ -98,13 +98,13 @@ class Refill:
             waiting.add(blob)
 
     def _pack(self, blob: bytes) -> list[bytes]:
-        """The batches that are full now, to be merged into one; empty while there is room for more."""
+        """Adds a batch to those of its form. Returns the ones that are full, to be merged into one."""
         head = batches.head(blob)
         packer = self._packers.setdefault(head.form, Packer(self._step.batching))
         return packer.add(blob, batches.whole_bytes(blob), len(head.sizes))
 
     def _recalled(self, recalled: Recalled, form: int) -> Iterator[Sequence[Reply]]:
-        """Deals with what is known of a batch: answers, and what an earlier run or a lost worker has submitted."""
+        """Handles the documents of a batch that the journal knows: answers and earlier submissions."""
         if recalled.answered:
             self._step.count(metrics.RECALLED, len(recalled.answered))
             self._answered.append(Replies.of(recalled.answered))
@@ -115,9 +115,9 @@ class Refill:
             yield from self._adopt(earlier, form)
 
     def _adopt(self, earlier: EarlierSubmission, form: int) -> Iterator[Sequence[Reply]]:
-        """Takes in a job that was submitted before, or may have been.
+        """Adds the job of an earlier submission, which the service accepted or may have.
 
-        It waits where its documents are in flight already: a stream has brought their ids before.
+        Its documents are put back in line if a job has the same ones, as when a stream has delivered them twice.
         """
         turn, step = self._turn, self._step
         spent = earlier.spent
@@ -134,7 +134,7 @@ class Refill:
             if not step.may_repeat:
                 yield give_up_all(blob, DOUBTFUL, Ticket(None, 1))
                 return
-        # Who asks again for what was given up waits anew, but need not wait to believe that the job is gone.
+        # A job that was given up before is waited for anew, but a "no such job" counts from the first poll on.
         believed = min(state_machine.GONE_AFTER, step.polling.ceiling, step.polling.deadline / 2)
         turn.held[batch_id] = blob
         turn.shard = adopt(turn.shard, resumed(earlier, batch_id, turn.now, step.grace, believed))

@@ -1,8 +1,8 @@
-"""One turn of a shard: its jobs, their batches and what waits, and what an effect does to them.
+"""One turn of a shard, from one firing of its timer: its jobs and batches, and how effects change them.
 
-`kimi_beam.queue.state_machine` decides what follows from a reply and changes nothing; `ShardTurn.carry_out` does it.
-`kimi_beam.queue.due_jobs` submits and polls within a turn, and `kimi_beam.queue.refill` fills the shard with what
-waits. Timers and the runner's state are `kimi_beam.transforms.dispatch`'s: here is no Beam.
+`kimi_beam.queue.state_machine` decides what to do after a reply, and `ShardTurn.carry_out` does it. Within a turn,
+`kimi_beam.queue.due_jobs` submits and polls jobs, and `kimi_beam.queue.refill` makes jobs of batches that wait. No
+Beam is imported here: timers and the runner's state are in `kimi_beam.transforms.dispatch`.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _MISMATCH = (
     "reference decides, unless --on-mismatch dead-letter gives them up; mismatched_items counts them"
 )
 _MAX_BLOCK = 5.0
-"""Seconds that one firing of a timer may wait: bundles stay short, so that a runner can commit between them."""
+"""Seconds that a turn may wait, at most: bundles stay short, so that a runner can commit between them."""
 
 
 class ShardTurn:
-    """What one shard does in one firing of a timer.
+    """What one shard does in one firing of its timer.
 
     Args:
         step: What all shards of the step share.
-        key: Of the shard.
-        state: What the shard has in the runner's state.
+        key: The shard's key.
+        state: The shard's state in the runner.
 
     Attributes:
-        shard: Its jobs, as they are now.
-        held: Their batches.
-        waiting: The batches that no job is made of yet.
-        now: Unix seconds at which it last began to act.
-        halts: The refusals met so far that turn everybody away.
-        has_put_back: Whether something waits again that was a job's: nothing else would look at it soon.
+        shard: The jobs as they are now.
+        held: The batches of the jobs.
+        waiting: The batches that are no jobs yet.
+        now: When submitting, polling or refilling last began, in Unix seconds.
+        halts: The refusals in this turn that concern the whole account.
+        has_put_back: Whether the batch of a job waits again, so that the shard needs another turn soon.
     """
 
     def __init__(self, step: Step, key: str, state: KeyedState) -> None:
@@ -63,15 +63,15 @@ class ShardTurn:
         self._state = state
 
     def write(self) -> None:
-        """Brings the runner's state to what is known now."""
+        """Writes the shard to the runner's state."""
         self._state.write(self.shard)
 
     def apply_events(self) -> None:
-        """Takes note of the jobs that have ended according to events."""
+        """Makes the jobs due that have ended according to events."""
         self.shard = self.step.listener.apply_events(self.key, self.shard)
 
     def await_due(self) -> None:
-        """Waits, as long as a firing may, until a job is due or the event of one has come."""
+        """Waits until a job is due or its event has come, but no longer than a turn may wait."""
         until = clock.now() + _MAX_BLOCK
         self.shard = rebased(self.shard, clock.now(), self.step.polling.ceiling)
         while True:
@@ -82,7 +82,7 @@ class ShardTurn:
             clock.pause(max(0.01, min(wake, until) - now))
 
     def report(self) -> None:
-        """Shows how far the shard is, and gives back its share of the pace where it has nothing in flight."""
+        """Reports the progress of the shard, and gives back its share of the rate if it has no jobs."""
         step, jobs = self.step, self.shard.jobs
         if not jobs:
             step.client.allowance.release_share(step.client, self.key)
@@ -92,35 +92,35 @@ class ShardTurn:
 
     @property
     def waits_for_a_trial(self) -> bool:
-        """Whether nothing is in flight and something waits: another shard tries the form that it would be asked in."""
+        """Whether batches wait, and no job is there, because another shard tries their form."""
         return not self.shard.jobs and bool(self.waiting)
 
     # -------------------------------------------------------------------------------------------- batches
 
     def wait_again(self, blob: bytes) -> None:
-        """Has a batch wait that was a job's."""
+        """Puts the batch of a former job back in line."""
         self.waiting.add(blob)
         self.has_put_back = True
 
     def admit(self, blob: bytes) -> None:
-        """Makes a job of a batch. It is acted on from the next firing on, when it is committed state."""
+        """Makes a job of a batch. It is submitted from the next turn on, when it is in committed state."""
         head = batches.head(blob)
         self.held[head.batch_id] = blob
         self.shard = admit(self.shard, [(head.batch_id, len(head.sizes))], self.now)
         self.step.admitted.add(head.batch_id)
 
     def form_claims(self, jobs: Iterable[Job]) -> trials.FormClaims:
-        """Which forms this shard may go on in, with these jobs in flight."""
+        """Decides in which forms this shard may send batches, if it has these jobs."""
         outcomes, counts = self.step.outcomes, functools.partial(by_form, jobs, self.held)
         return trials.FormClaims(outcomes.trials, outcomes.is_on_trial, self.key, counts, self.now)
 
     # -------------------------------------------------------------------------------------------- effects
 
     def carry_out(self, effect: Effect) -> Iterator[Sequence[Reply]]:
-        """Does what follows from a reply.
+        """Carries out an effect.
 
         Yields:
-            The replies of documents that leave because of it.
+            The replies of documents that leave the shard by it.
         """
         match effect:
             case Finish():
@@ -134,7 +134,7 @@ class ShardTurn:
             case Drop():
                 yield from self.drop(effect)
             case RunInstead():
-                assert self.step.run_instead is not None, "the state machine was told that it may"
+                assert self.step.run_instead is not None, "only then `may_run` is true"
                 yield from self.step.run_instead(self.held.take(effect.job.batch_id))
             case Split():
                 self.split(effect)
@@ -144,7 +144,7 @@ class ShardTurn:
                 warn_once(effect.message, effect.message)
 
     def give_up(self, effect: GiveUp) -> Replies:
-        """A failure for each document of a batch."""
+        """Gives up a job: a failure for each of its documents."""
         step, job = self.step, effect.job
         blob = self.held.take(job.batch_id)
         if job.attempts:
@@ -155,13 +155,13 @@ class ShardTurn:
         return lost
 
     def ask_again(self, effect: AskAgain) -> Replies:
-        """Has a batch wait for its next form; the replies are those of documents that have no other form."""
+        """Puts a batch in line for its next form. If there is none, returns the failures of its documents."""
         blob, ticket = self.held.take(effect.job.batch_id), effect.job.ticket
         unmet = [Reply(document, effect.failure, ticket=ticket) for document in batches.decode(blob)]
         return Replies.of(self._final(blob, Replies.of(unmet)))
 
     def drop(self, effect: Drop) -> Iterator[Replies]:
-        """Gives up what is lost of a batch; the others are a job of their own, acted on from the next firing on."""
+        """Gives up documents whose files cannot be read. The others become a job, to be submitted in a later turn."""
         job, blob = effect.job, self.held.take(effect.job.batch_id)
         for position, failure in effect.lost.items():
             yield give_up_all(batches.select(blob, [position]), failure, job.ticket)
@@ -186,44 +186,44 @@ class ShardTurn:
                 self.admit(half)
 
     def split_off(self, effect: FinishSome) -> list[Finish]:
-        """Parts what came of a job, which is to be settled, from the rest, which is a job that is read again.
+        """Splits a job into the documents with items, which are settled, and the others, which are polled again.
 
         Returns:
-            The part that came; nothing where the job has to stay whole, and is read again whole.
+            The part that is settled; empty if the job could not be split, and is polled again as a whole.
         """
         batch_id = effect.finish.job.batch_id
-        (finish, came), (rest, others) = split_job(effect, self.held[batch_id])
+        (finish, answered), (rest, others) = split_job(effect, self.held[batch_id])
         if finish.job.batch_id in self.held or rest.batch_id in self.held:
-            return []  # a stream has brought the same documents again
+            return []  # a stream has delivered the same documents again, as another job
         self.held.take(batch_id)
-        self.held[finish.job.batch_id], self.held[rest.batch_id] = came, others
+        self.held[finish.job.batch_id], self.held[rest.batch_id] = answered, others
         job = next(job for job in self.shard.jobs if job.batch_id == batch_id)
         open_ = replace(job, batch_id=rest.batch_id, count=rest.count, submitted_as=rest.submitted_as)
         self.shard = adopt(without(self.shard, [job]), open_)
         return [finish]
 
     def finish(self, jobs: Sequence[Finish]) -> Iterator[Replies]:
-        """The replies of finished jobs, written down together and settled together."""
+        """The replies of finished jobs, which are recorded and settled together."""
         step = self.step
         blobs = [self.held.take(effect.job.batch_id) for effect in jobs]
         answered: list[Replies] = []
         for effect, blob in zip(jobs, blobs, strict=True):
-            came, surplus, disputed = replies_of(effect, blob, step.prompt.answer_tool, step.polling.on_mismatch)
+            replies, surplus, disputed = replies_of(effect, blob, step.prompt.answer_tool, step.polling.on_mismatch)
             if surplus:
                 step.count(metrics.SURPLUS_ITEMS, surplus)
             if disputed:
                 step.count(metrics.MISMATCHED_ITEMS, disputed)
                 warn_once(metrics.MISMATCHED_ITEMS, _MISMATCH.format(effect.job.request_id))
-            answered.append(came)
+            answered.append(replies)
         if answered:
             step.journal.record_replies_of_jobs(list(zip(answered, blobs, strict=True)))
-            final = [self._final(blob, came) for blob, came in zip(blobs, answered, strict=True)]
+            final = [self._final(blob, replies) for blob, replies in zip(blobs, answered, strict=True)]
             yield Replies.joined([Replies.of(replies) for replies in final])
 
     def _final(self, blob: bytes, answered: Replies) -> Sequence[Reply]:
-        """The replies that are final; the other documents wait to be asked for again."""
+        """The final replies of a batch. Its other documents are put in line for their next form."""
         step, form = self.step, batches.head(blob).form
-        unmet = sum(one.code == FAILURES[UNMET] for one in answered.results.failures.values())
+        unmet = sum(failure.code == FAILURES[UNMET] for failure in answered.results.failures.values())
         met = sum(text is not None for text in answered.results.texts)
         step.outcomes.count_form(form, met=met, unmet=unmet)
         if not met and not unmet:

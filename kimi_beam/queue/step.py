@@ -1,4 +1,4 @@
-"""What the turns of all shards of one step share on a worker: settings, the client, the journal, what is counted."""
+"""A step of the pipeline on one worker: what the turns of all its shards share, such as settings and the client."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from kimi_beam.wire.envelopes import Exchange
 
 
 class Journal(Protocol):
-    """What a turn asks of the journal, and tells it: see `kimi_beam.journal.recorder.Recorder`."""
+    """The journal as a turn uses it. `kimi_beam.journal.recorder.Recorder` is one."""
 
     @property
     def is_quick(self) -> bool:
-        """Whether writing something down takes no longer than a disk does."""
+        """Whether a write takes no longer than a write to a local disk."""
         ...
 
     def refresh(self) -> None:
-        """Reads what others have written meanwhile."""
+        """Reads what other workers and runs have written since."""
 
     def recall(self, blob: bytes) -> Recalled:
-        """What is known of a batch."""
+        """Looks up the documents of a batch."""
         ...
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:
-        """Whether the journal knows more of a batch that is due than the runner's state does."""
+        """Whether the journal has newer records of a batch that is due than the runner's state."""
         ...
 
     def is_asked_elsewhere(self, blob: bytes) -> bool:
-        """Whether another step has asked for a document of a batch since it was admitted."""
+        """Whether another step has submitted a document of a batch since the batch was admitted."""
         ...
 
     def record_intents(self, batches: Iterable[tuple[Job, bytes]]) -> None:
-        """Writes down what is about to be submitted."""
+        """Records the batches that are about to be submitted."""
 
     def record_submit_reply(self, index: int, exchange: Exchange) -> None:
-        """Writes down what became of one of the submits that were about to be made."""
+        """Records the reply to one of the submits that `record_intents` announced, by its index."""
 
     def record_replies_of_jobs(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
-        """Writes down the answers of several jobs."""
+        """Records the answers of several jobs."""
 
     def record_failure(self, replies: Sequence[Reply], failure: Failure, blob: bytes) -> None:
-        """Writes down that nothing of a batch is in flight any more, unless something may be."""
+        """Records that no request of a batch is in flight any more, unless the failure says that one may be."""
 
     def open_requests(self, job: Job, blob: bytes, failure: Failure) -> list[OpenRequest]:
-        """The requests of a job that is given up and may be answered all the same."""
+        """The open requests of a job that is given up and may still be answered."""
         ...
 
 
@@ -64,23 +64,24 @@ class Step:
     """What the turns of all shards of one step share on a worker.
 
     Attributes:
-        prompt: What each request says.
+        prompt: Makes requests from documents.
         batching: How batches that wait are packed together.
-        polling: When jobs are looked for, and when they are given up.
+        polling: When jobs are polled, and when they are given up.
         client: Sends the requests.
-        journal: What earlier runs have asked for and got, and where this one writes it down.
-        listener: Hears of jobs that have ended.
-        outcomes: How the documents of this `Extract` have fared so far.
+        journal: The records of earlier runs, to which this run adds its own.
+        listener: Receives events of jobs that have ended.
+        outcomes: The outcomes of this `Extract` so far.
         count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
         read_again: Reads the files of documents that travel as references.
-        run_instead: Asks for a batch synchronously, where the model has no queue. None: that ends the run.
-        max_in_flight: Jobs that a shard has submitted and not finished, at most.
-        submits_at_once: Submits that are sent together, at most.
-        parts: Parts that the job's requests a minute are shared out in.
+        run_instead: Asks for a batch synchronously if the model has no queue. None: a missing queue ends the run.
+        max_in_flight: The most jobs of a shard at the same time.
+        submits_at_once: The most submits that are sent together.
+        parts: The number of shards of the step, over which the requests a minute are split.
         may_repeat: Whether a submit whose fate is unknown may be sent again.
         grace: Seconds after such a submit of an earlier worker before it is sent again.
-        is_bounded: Whether the input ends: trouble with the account then ends the run.
-        admitted: Ids of the batches that this worker has admitted and not acted on: nobody else has submitted them.
+        is_bounded: Whether the input is bounded, so that trouble with the account ends the run.
+        admitted: The ids of batches that this worker has admitted and not submitted, so that no other worker has
+            submitted them either.
     """
 
     prompt: Prompt
@@ -103,9 +104,9 @@ class Step:
 
     @property
     def not_worth_sending(self) -> Failure | None:
-        """What is given up with that is not sent yet; None while it is worth while to send it."""
+        """The failure of documents that are not sent yet, if sending them is not worthwhile; else None."""
         if self.outcomes.stopped is not None:
             return self.outcomes.stopped
-        # Where the input ends, the run ends in one line instead (`Outcomes.check_forms`).
+        # With bounded input the run ends with an error instead (`Outcomes.check_forms`).
         forms = len(self.prompt.forms)
         return NO_FORM_FAILURE if not self.is_bounded and self.outcomes.first_form(forms) == forms else None

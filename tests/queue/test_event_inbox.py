@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import kimi_beam as kb
 from kimi_beam.emulator.messages import Messages
 from kimi_beam.errors import ConfigError
-from kimi_beam.queue.event_inbox import HAND_BACKS, TURN, Events, Inbox
+from kimi_beam.queue.event_inbox import HAND_BACK_PAUSE, HAND_BACKS, Events, Inbox
 from kimi_beam.wire.queues import MOST_MESSAGES, Message
 from kimi_beam.wire.service_errors import ServiceError
 
@@ -31,7 +31,7 @@ def ended(ticket: str | None, lease: str = "", attempts: int = 1) -> Message:
 
 
 def answered(inbox: Inbox) -> tuple[set[str], set[str]]:
-    acks, retries = inbox.answers()
+    acks, retries = inbox.take_answers()
     return set(acks), set(retries)
 
 
@@ -46,7 +46,7 @@ def watching(*names: str) -> Inbox:
 
 def test_an_event_is_acknowledged_when_the_committed_state_has_let_go_of_its_ticket_and_not_before() -> None:
     inbox = watching("a", "b")
-    inbox.received([ended("a")], 1.0)
+    inbox.record_messages([ended("a")], 1.0)
     assert inbox.ended(tickets("a", "b")) == {"a"}
     assert not inbox.awaits_commit("shard", tickets("a", "b"))
     assert inbox.awaits_commit("shard", tickets("b")), "its answer is taken in state that is not committed yet"
@@ -60,18 +60,18 @@ def test_an_event_is_acknowledged_when_the_committed_state_has_let_go_of_its_tic
 
 def test_events_that_come_twice_are_acknowledged_with_the_first_or_at_once() -> None:
     inbox = watching("a")
-    inbox.received([ended("a", "first"), ended("a", "second")], 1.0)
+    inbox.record_messages([ended("a", "first"), ended("a", "second")], 1.0)
     inbox.watch("shard", NOBODY, 2.0)
     assert answered(inbox) == ({"first", "second"}, set())
     inbox.watch("shard", tickets("b"), 3.0)
-    inbox.received([ended("a", "third")], 4.0)
+    inbox.record_messages([ended("a", "third")], 4.0)
     assert inbox.ended(tickets("a", "b")) == NOBODY
     assert answered(inbox) == ({"third"}, set())
 
 
 def test_a_job_that_is_only_queued_has_not_ended() -> None:
     inbox = watching("a")
-    inbox.received([Message("l", 1, "a", has_ended=False), Message("m", 1, "another's", has_ended=False)], 1.0)
+    inbox.record_messages([Message("l", 1, "a", has_ended=False), Message("m", 1, "another's", has_ended=False)], 1.0)
     assert inbox.ended(tickets("a")) == NOBODY
     assert answered(inbox) == ({"l", "m"}, set())
 
@@ -80,16 +80,16 @@ def test_a_job_that_is_only_queued_has_not_ended() -> None:
 def test_what_is_for_somebody_else_is_handed_back_three_times_and_then_acknowledged(ticket: str | None) -> None:
     inbox = watching("a")
     for attempts in range(1, HAND_BACKS + 1):
-        inbox.received([ended(ticket, "l", attempts)], 1.0)
+        inbox.record_messages([ended(ticket, "l", attempts)], 1.0)
         assert answered(inbox) == (set(), {"l"}), attempts
-    inbox.received([ended(ticket, "l", HAND_BACKS + 1)], 1.0)
+    inbox.record_messages([ended(ticket, "l", HAND_BACKS + 1)], 1.0)
     assert answered(inbox) == ({"l"}, set())
 
 
 def test_a_ticket_is_known_before_the_state_that_has_it_is_committed() -> None:
     inbox = watching("a")
     inbox.expect("shard", tickets("a", "new"), 1.0)
-    inbox.received([ended("new")], 2.0)
+    inbox.record_messages([ended("new")], 2.0)
     assert answered(inbox) == (set(), set())
     inbox.watch("shard", tickets("a", "new"), 3.0)
     assert inbox.ended(tickets("a", "new")) == {"new"}
@@ -98,18 +98,18 @@ def test_a_ticket_is_known_before_the_state_that_has_it_is_committed() -> None:
 def test_shards_do_not_answer_each_others_events() -> None:
     inbox = watching("a")
     inbox.watch("other shard", tickets("b"), 0.0)
-    inbox.received([ended("a"), ended("b")], 1.0)
+    inbox.record_messages([ended("a"), ended("b")], 1.0)
     inbox.watch("shard", NOBODY, 2.0)
     assert answered(inbox) == ({"lease of a"}, set())
 
 
 def test_the_tickets_of_a_shard_that_went_to_another_process_are_known_no_longer() -> None:
     inbox = watching("gone")
-    inbox.received([ended("gone", "first")], 1.0)
+    inbox.record_messages([ended("gone", "first")], 1.0)
     inbox.watch("other shard", tickets("b"), SETTINGS.safety_net + 1)
     assert inbox.ended(tickets("gone")) == NOBODY
     assert answered(inbox) == (set(), set()), "its lease runs out by itself"
-    inbox.received([ended("gone", "second", 2)], SETTINGS.safety_net + 1)
+    inbox.record_messages([ended("gone", "second", 2)], SETTINGS.safety_net + 1)
     assert answered(inbox) == (set(), {"second"})
 
 
@@ -127,50 +127,50 @@ def test_nothing_is_pulled_while_nothing_is_in_flight() -> None:
 
 def test_who_handed_something_back_leaves_the_queue_to_the_others() -> None:
     inbox = watching("a")
-    inbox.received([ended("a"), ended("another worker's")], 0.0)
-    assert inbox.next_pull == TURN
+    inbox.record_messages([ended("a"), ended("another worker's")], 0.0)
+    assert inbox.next_pull == HAND_BACK_PAUSE
     foreign = [ended(f"{n}") for n in range(MOST_MESSAGES)]
-    inbox.received(foreign, TURN)
-    assert inbox.next_pull == 2 * TURN, "a full pull would only bring the same again"
+    inbox.record_messages(foreign, HAND_BACK_PAUSE)
+    assert inbox.next_pull == 2 * HAND_BACK_PAUSE, "a full pull would only bring the same again"
 
 
 def test_pulls_that_bring_nothing_come_further_apart_up_to_four_seconds() -> None:
     inbox, now, pauses = watching("a"), 0.0, []
     for _ in range(12):
-        inbox.received([], now)
+        inbox.record_messages([], now)
         pauses.append(inbox.next_pull - now)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (1.5, 4.0)
-    assert pauses[-1] < TURN, "who has handed something back would be the first to get it again"
-    inbox.received([ended("a")], now)
+    assert pauses[-1] < HAND_BACK_PAUSE, "who has handed something back would be the first to get it again"
+    inbox.record_messages([ended("a")], now)
     assert inbox.next_pull - now == 1.0
-    inbox.received([ended("a")] * MOST_MESSAGES, now)
+    inbox.record_messages([ended("a")] * MOST_MESSAGES, now)
     assert inbox.next_pull == now, "a full pull leaves more behind"
 
 
 def test_leases_are_answered_after_a_pull_or_when_there_will_be_none() -> None:
     inbox = watching("a", "b")
-    inbox.received([ended("a"), ended("b")], 1.0)
+    inbox.record_messages([ended("a"), ended("b")], 1.0)
     inbox.watch("shard", tickets("b"), 2.0)
     assert not inbox.is_answer_due(pulled=False), "one request for all of them"
     assert inbox.is_answer_due(pulled=True)
     inbox.watch("shard", NOBODY, 3.0)
     assert inbox.is_answer_due(pulled=False), "nobody would pull any more"
-    inbox.answers()
+    inbox.take_answers()
     assert not inbox.is_answer_due(pulled=True)
 
 
 def test_failed_pulls_are_spaced_out_and_obey_retry_after() -> None:
     inbox, waits = watching("a"), []
     for _ in range(10):
-        inbox.failed("x", None, 0.0)
+        inbox.record_failure("x", None, 0.0)
         waits.append(inbox.next_pull)
     assert waits == sorted(waits)
     assert waits[-1] == 60.0
-    inbox.failed("x", ServiceError(429, 10250, "", 300.0), 0.0)
+    inbox.record_failure("x", ServiceError(429, 10250, "", 300.0), 0.0)
     assert inbox.next_pull == 300.0
     assert "x" in inbox.trouble
-    inbox.received([], 0.0)
+    inbox.record_messages([], 0.0)
     assert inbox.trouble == ""
 
 
@@ -180,11 +180,11 @@ def test_failed_pulls_are_spaced_out_and_obey_retry_after() -> None:
 def test_polls_are_put_off_until_pulls_have_failed_three_times() -> None:
     inbox = watching("a")
     for _ in range(2):
-        inbox.failed("x", None, 0.0)
+        inbox.record_failure("x", None, 0.0)
     assert inbox.patience == SETTINGS.safety_net
-    inbox.failed("x", None, 0.0)
+    inbox.record_failure("x", None, 0.0)
     assert inbox.patience == 0.0
-    inbox.received([], 1.0)
+    inbox.record_messages([], 1.0)
     assert inbox.patience == SETTINGS.safety_net
 
 
@@ -198,7 +198,7 @@ def test_polls_are_not_put_off_where_most_jobs_end_without_an_event_and_again_on
         seen.append(inbox.patience > 0)
     assert seen == [True, True, True, True, False, False]
     for _ in range(4):
-        inbox.received([ended(left.pop())], 2.0)
+        inbox.record_messages([ended(left.pop())], 2.0)
         inbox.watch("shard", tickets(*left), 2.0)
     assert inbox.patience == SETTINGS.safety_net
 
@@ -207,7 +207,7 @@ def test_an_event_that_comes_late_says_that_events_come() -> None:
     inbox = watching(*"abcdef")
     inbox.watch("shard", tickets("f"), 1.0)
     assert inbox.patience == 0.0
-    inbox.received([ended(name) for name in "abcd"], 2.0)
+    inbox.record_messages([ended(name) for name in "abcd"], 2.0)
     assert inbox.patience == SETTINGS.safety_net
 
 
@@ -238,8 +238,8 @@ def test_every_lease_is_answered_once_and_none_of_a_ticket_in_flight(data: st.Da
             lease, attempts = f"{name}#{len(given_out) + len(messages)}", data.draw(st.integers(1, 6))
             messages.append(ended(name, lease, attempts))
         given_out |= {m.lease_id: (str(m.request_id), m.attempts) for m in messages}
-        inbox.received(messages, float(now))
-        acks, retries = inbox.answers()
+        inbox.record_messages(messages, float(now))
+        acks, retries = inbox.take_answers()
         told.update([*acks, *retries])
         in_flight = frozenset[str]().union(*shards.values())
         for lease in acks:
@@ -252,7 +252,7 @@ def test_every_lease_is_answered_once_and_none_of_a_ticket_in_flight(data: st.Da
     for shard in shards:
         inbox.watch(shard, shards[shard], 25.0)
         inbox.watch(shard, NOBODY, 26.0)
-    acks, retries = inbox.answers()
+    acks, retries = inbox.take_answers()
     told.update([*acks, *retries])
     assert told == Counter(dict.fromkeys(given_out, 1))
 
@@ -272,14 +272,14 @@ def test_so_many_workers_of_one_job_each_get_their_own_events(workers: int) -> N
             inbox.watch("shard", open_tickets, now)
             if inbox.is_pull_due(now):
                 pulled = queue.pull(MOST_MESSAGES, SETTINGS.lease, now)
-                inbox.received([ended(d.message.body.decode(), d.lease, d.attempts) for d in pulled], now)
-                acks, retries = inbox.answers()
+                inbox.record_messages([ended(d.message.body.decode(), d.lease, d.attempts) for d in pulled], now)
+                acks, retries = inbox.take_answers()
                 queue.acknowledge(acks)
                 queue.hand_back([(lease, 0.0) for lease in retries], now)
             waited += [now - ends[ticket] for ticket in inbox.ended(open_tickets)]
             own[worker] -= inbox.ended(open_tickets)
     assert own == [set()] * workers, "an event was acknowledged by a worker that did not know its ticket"
-    assert sum(waited) / len(waited) < TURN
+    assert sum(waited) / len(waited) < HAND_BACK_PAUSE
 
 
 # ------------------------------------------------------------------------------------------------ settings

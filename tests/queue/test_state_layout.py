@@ -293,5 +293,5 @@ def test_the_layout_says_how_much_lies_in_each_bag(firings: list[tuple[int, int,
         assert sorted(layout.queue) == lying
         live = Counter(cell for cell, _ in layout.held.values())
         for cell, bag in enumerate(store.held):
-            assert len(bag.elements) == live[cell] + layout.left.get(cell, 0)
-            assert layout.left.get(cell, 0) <= live[cell], "what has ended is more than what has not"
+            assert len(bag.elements) == live[cell] + layout.ended.get(cell, 0)
+            assert layout.ended.get(cell, 0) <= live[cell], "what has ended is more than what has not"

@@ -147,7 +147,7 @@ def test_a_layout_of_version_1_is_read_and_written() -> None:
     layout = Layout.decode(LAYOUT_1)
     assert layout.queue == [[3, 16], [0, 2]]
     assert layout.held == {"0123456789abcdef": (0, "0123456789abcdef"), "00ff": (5, "7")}
-    assert (layout.left, layout.serial) == ({5: 2}, 7)
+    assert (layout.ended, layout.serial) == ({5: 2}, 7)
     assert layout.encode() == LAYOUT_1
 
 
