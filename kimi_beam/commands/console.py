@@ -172,7 +172,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         ("extractions", summary["extractions"]),
         ("dead letters", sum(summary["dead_letters"].values())),
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
-        *((("left as they are", sum(unchosen.values())),) if unchosen is not None else ()),
+        *((("not run again", sum(unchosen.values())),) if unchosen is not None else ()),
         *((f"  {code}", count) for code, count in (unchosen or {}).items()),
         *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),

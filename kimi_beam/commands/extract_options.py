@@ -48,11 +48,11 @@ def _add_journal_options(group: argparse._ArgumentGroup) -> None:
     kept = group.add_mutually_exclusive_group()
     where = "where answers are kept, so that none is paid for again (default: OUTPUT/_journal; none with --emulator)"
     kept.add_argument("--journal", metavar="DIR", help=where)
-    kept.add_argument("--no-journal", action="store_true", help="keep no answers: what is repeated is paid for again")
+    kept.add_argument("--no-journal", action="store_true", help="keep no answers: a repeated run pays for all again")
     age = "forget answers that are older, such as 30d, before the run begins (default: keep all)"
     add("--journal-ttl", type=option_values.age, metavar="N[smhd]", help=age)
-    doubt = "documents whose submit ended without a word, so that it may have been taken: submit them again (default; "
-    doubt += "they may be billed twice), or give them up"
+    doubt = "documents whose submit got no reply, so that the service may have accepted it: submit them again "
+    doubt += "(default; they may be billed twice), or make them dead letters"
     add("--on-unknown-submit", choices=("resubmit", "dead-letter"), default="resubmit", help=doubt)
 
 
@@ -95,16 +95,16 @@ def _add_pace_options(group: argparse._ArgumentGroup) -> None:
         help="synchronous requests at once (64)",
     )
     in_flight = "jobs of the queue at once, a shard (128)"
-    at_once = "submits in the air at once, a worker process (8); a kill may have so many batches paid for twice"
+    at_once = "submits at once, a worker process (8); if it is killed, so many batches may be paid for twice"
     add("--max-submits-at-once", type=option_values.at_least_one, default=8, metavar="N", help=at_once)
     add("--max-in-flight", type=option_values.at_least_one, default=128, metavar="N", help=in_flight)
     polls = "seconds between polls of a job (default: 1:60)"
     add("--poll-interval", type=option_values.interval, default=(1.0, 60.0), metavar="MIN:MAX", help=polls)
-    queue = "a Cloudflare Queue that the model's batch events are sent to: answers are fetched when they are there"
+    queue = "Cloudflare Queue that gets the model's batch events, so that answers are fetched as soon as they are ready"
     add("--events-queue", metavar="QUEUE_ID", help=queue)
     deadline = "seconds after which a job, or a synchronous answer, is given up (default: 86400)"
     add("--deadline", type=option_values.positive, default=86_400.0, metavar="SECONDS", help=deadline)
-    late = "a job that is not done by then: give it up (default), or submit it again, once; both may be billed"
+    late = "a job that is not done by the deadline: give it up (default), or submit it again, once; both may be billed"
     add("--on-deadline", choices=("resubmit", "dead-letter"), default="dead-letter", help=late)
     doubted = (
         "an answer of the queue with one document's reference and another's index: the reference decides (keep, the "
@@ -116,13 +116,13 @@ def _add_pace_options(group: argparse._ArgumentGroup) -> None:
 def _add_gateway_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--gateway", metavar="ID", help="AI Gateway of the account that everything goes through")
-    older = "the older form, in which the gateway stands in the URL: its root (https://gateway.ai.cloudflare.com/v1)"
+    older = "root of the gateway's own URL, its older form (https://gateway.ai.cloudflare.com/v1)"
     add("--gateway-url", metavar="URL", help=older)
     add(
         "--gateway-metadata",
         type=option_values.pairs,
         metavar="KEY=VALUE,…",
-        help="shown in the gateway's log; at most 5",
+        help="metadata for the gateway's log; at most 5 keys",
     )
     add(
         "--gateway-cache-ttl",
@@ -137,21 +137,21 @@ def _add_gateway_options(group: argparse._ArgumentGroup) -> None:
 def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--instructions", metavar="TEXT|@FILE", help="what to tell the model (@FILE: read it from a file)")
-    seen = "metadata that the model may see (default: none)"
+    seen = "keys of metadata that are shown to the model (default: none)"
     add("--prompt-metadata", type=option_values.keys, default=[], metavar="KEY,…", help=seen)
-    closed = "a key that the schema does not name makes an answer a dead letter (default: it is kept in _additional)"
+    closed = (
+        "make answers with keys that the schema does not name dead letters (default: keep such keys in _additional)"
+    )
     add("--closed", action="store_true", help=closed)
     formats = (
         "whether format asserts: strict (default), by which date-times and times need an offset; local: they may lack "
         "one, and their columns are local; off"
     )
     add("--formats", type=option_values.formats, default=True, metavar="strict|local|off", help=formats)
-    form = (
-        "how the shape is asked for: OpenAI's form (default), the bare schema, in the prompt alone, a forced tool call"
-    )
+    form = "how the schema is sent: as OpenAI's response_format (default), bare in it, in the prompt, or as a forced tool call"
     add("--structured-output", choices=("schema", "bare", "prompt", "tool"), default="schema", help=form)
-    add("--thinking", action="store_true", help="let the model think first; billed as answer")
-    bound = "tokens of an answer at most (default: read off the schema)"
+    add("--thinking", action="store_true", help="let the model think first; its thoughts are billed as answer tokens")
+    bound = "the most tokens of an answer (default: estimated from the schema)"
     add("--max-completion-tokens", type=option_values.at_least_one, metavar="N", help=bound)
 
 

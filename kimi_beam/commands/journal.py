@@ -14,12 +14,12 @@ from kimi_beam.files.lease import lease
 from kimi_beam.journal.files import contents, existing, forget
 
 MEANINGS = {
-    "documents": "that were asked for, by what is known of each last:",
+    "documents": "that were asked for, by their last state:",
     "answered": "the answer is kept, and is not paid for again",
     "in flight": "submitted and not answered yet: the next run polls, and pays nothing",
-    "doubtful": "a run ended while it submitted them; they may have been taken (--on-unknown-submit)",
-    "unanswered": "refused, given up or lost, and nothing is in flight: they are asked for anew",
-    "submitted again": "the service took more than one submit of them: each may have been paid twice",
+    "doubtful": "a run ended while it submitted them; they may have been accepted (--on-unknown-submit)",
+    "unanswered": "refused, given up or lost, and not in flight: the next run asks for them again",
+    "submitted again": "the service accepted more than one submit of them: each may have been paid for twice",
 }
 """An explanation of each count of `contents`, which is printed beside it."""
 

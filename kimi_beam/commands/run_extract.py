@@ -87,14 +87,14 @@ def _run(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[st
     """
     has_journal = settings.extract.journaling is not None
     if not has_journal and not ready.is_local:
-        console.say("no journal: what a lost worker has paid for is paid for again (--journal DIR)")
+        console.say("no journal: if a worker is lost, its requests are paid for again (--journal DIR)")
     # The reports are silenced, because they would repeat the lines of the progress.
     with console.progress(), REPORTS.silenced(), _interruptible(ready, args.output, journal=has_journal):
         try:
             return ready.run()
         except Exception:
             if ready.staged:
-                console.say(f"what was extracted is kept, not named yet: {', '.join(ready.staged)}")
+                console.say(f"files with finished rows are kept under temporary names: {', '.join(ready.staged)}")
             raise
 
 

@@ -36,9 +36,7 @@ def as_redrive(
     )
     directories = directories_of(inputs)
     if absolute(output(settings.output)) in directories:
-        raise OutputError(
-            f"the dead letters are in {settings.output} itself: name another directory for what becomes of them"
-        )
+        raise OutputError(f"the dead letters are in {settings.output} itself: name another directory for the result")
     journaling = settings.extract.journaling
     if journaling is not None and args.journal is None and len(directories) == 1:
         # The journal of the run that wrote the dead letters is used, so that nothing is paid for again. If it is not
