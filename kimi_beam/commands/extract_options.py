@@ -148,7 +148,9 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
         "one, and their columns are local; off"
     )
     add("--formats", type=option_values.formats, default=True, metavar="strict|local|off", help=formats)
-    form = "how the schema is sent: as OpenAI's response_format (default), bare in it, in the prompt, or as a forced tool call"
+    form = (
+        "how the schema is sent: in OpenAI's response_format (default), bare, in the prompt, or as a forced tool call"
+    )
     add("--structured-output", choices=("schema", "bare", "prompt", "tool"), default="schema", help=form)
     add("--thinking", action="store_true", help="let the model think first; its thoughts are billed as answer tokens")
     bound = "the most tokens of an answer (default: estimated from the schema)"
