@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(search_path.for_schemas(args.schema))
-            stack.enter_context(_collecting_less())
+            stack.enter_context(_rare_garbage_collection())
             inputs, options = take_options(rest, args.command)
             remote = _on_dataflow(options)
             settings = _settings(args, inputs, stack, remote=remote)
@@ -110,7 +110,7 @@ def _exit_code(args: argparse.Namespace, summary: dict[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def _collecting_less() -> Iterator[None]:
+def _rare_garbage_collection() -> Iterator[None]:
     """Makes Python's garbage collector run less often, because it took a fifth of the CPU of a long run (measured)."""
     before = gc.get_threshold()
     gc.freeze()
@@ -130,9 +130,9 @@ def _after_preflight(settings: RunSettings, args: argparse.Namespace, *, remote:
     """Asks the service and returns the settings for the run, which may use another API or turn out to be emulated.
 
     Raises:
-        ConfigError: See `_checked`.
+        ConfigError: See `_preflight`.
     """
-    checked = _checked(settings, ask=not args.no_preflight, remote=remote)
+    checked = _preflight(settings, ask=not args.no_preflight, remote=remote)
     if checked.emulated and not args.emulator:
         console.say(f"the emulator answers at {checked.service.root}: this is not Kimi, and nothing is paid for")
     if checked.doubt:
@@ -143,7 +143,7 @@ def _after_preflight(settings: RunSettings, args: argparse.Namespace, *, remote:
     return replace(settings, extract=extract, emulated=args.emulator or checked.emulated)
 
 
-def _checked(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
+def _preflight(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
     """Checks before anything is sent that the token can be read, and that the service and the queue of events take it.
 
     Raises:
@@ -339,6 +339,3 @@ def _text(value: str) -> str:
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else e
         raise ConfigError(f"cannot read the instructions from {value[1:]}: {reason}") from None
-
-
-# ------------------------------------------------------------------------------------------------ Beam's options

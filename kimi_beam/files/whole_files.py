@@ -54,18 +54,18 @@ def rename(source: str, destination: str, size: int) -> None:
     try:
         FileSystems.rename([source], [destination])
     except (BeamIOError, OSError):
-        if _size(source) is None:
-            if _size(destination) != size:
+        if file_size(source) is None:
+            if file_size(destination) != size:
                 raise FileNotFoundError(f"the staged file {source} is gone") from None
             return  # an earlier attempt has renamed it
-        if _size(destination) is None:
+        if file_size(destination) is None:
             raise
         # HDFS, for one, does not replace an existing file.
         FileSystems.delete([destination])
         FileSystems.rename([source], [destination])
 
 
-def _size(path: str) -> int | None:
+def file_size(path: str) -> int | None:
     """The size of a file in bytes; None if it does not exist."""
     (result,) = FileSystems.match([path])
     return next((m.size_in_bytes for m in result.metadata_list), None)

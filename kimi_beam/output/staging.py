@@ -23,8 +23,8 @@ from kimi_beam.errors import ConfigError, OutputError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import is_local, listing, output
 from kimi_beam.files.whole_files import (
-    _size,
     create_whole,
+    file_size,
     make_directory,
     new_staging,
     remove,
@@ -146,7 +146,7 @@ def stage(pieces: Iterable[bytes], target: Target, write: WriteFile) -> Staged:
     make_directory(target.staging)
     with create_whole(temporary) as f:
         summary = write(f, pieces)
-    return Staged(temporary, _size(temporary) or 0, summary)
+    return Staged(temporary, file_size(temporary) or 0, summary)
 
 
 @beam.typehints.with_output_types(dict[str, Any])
@@ -227,6 +227,3 @@ def name_all(staged: Sequence[Staged], target: Target) -> list[str]:
     for file, final in zip(files, finals, strict=True):
         rename(file.temporary, final, file.size)
     return finals
-
-
-# ------------------------------------------------------------------------------------------------ filesystem
