@@ -1,9 +1,10 @@
-"""`CheckConservation`: the documents that came into `Extract` are those that have left it, or the run fails.
+"""`CheckConservation`: fails the run unless the documents that entered `Extract` are exactly those that left it.
 
-A runner may lose what a timer gives out, or a whole bundle, and end with success. So each bundle that takes documents
-in, and each that lets results go, gives out how many they are and the sum of the digests of their ids, and the sums of
-all bundles are compared when the input has ended. The numbers of documents alone would be equal where one is lost and
-another doubled. The numbers leave a bundle together with its outputs: one that is repeated is not counted twice.
+A runner may lose the output of a timer, or a whole bundle, and still end with success. So each bundle that reads
+documents, and each that outputs results, also outputs their number and the sum of the digests of their ids. These are
+summed and compared when the input has ended. The numbers alone would be equal if one document was lost and another
+doubled. A bundle that is repeated is not counted twice, because its numbers are committed together with its other
+outputs.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from apache_beam.utils.windowed_value import WindowedValue
 from kimi_beam.errors import ConservationError
 
 COUNTS = "counts"
-"""The tag of the output that holds `Counts`."""
+"""The tag of the output with the `Counts`."""
 Counts = KV[str, Tuple[int, int, int, int]]
-"""The same key for all; how many documents came in, and the sum over their ids; how many left, and that sum."""
+"""A key that is always the same; then the number of documents that entered, the sum over their ids, and the same two of
+those that left."""
 
 _NONE = (0, 0)
 _MODULUS = 1 << 63
-"""Sums over ids are taken by it, as Beam's coder of whole numbers has 64 bits with a sign. Different documents have the
-same sum with a chance of 1 in 10¹⁹."""
+"""Sums over ids are taken modulo this number, as Beam's coder of integers has 64 bits with a sign. Different documents
+have the same sum with a chance of 1 in 10¹⁹."""
 
 
 def counted(*, came_in: tuple[int, int] = _NONE, left: tuple[int, int] = _NONE) -> TaggedOutput:
-    """What a bundle gives out when it is finished.
+    """The counts that a bundle outputs when it is finished.
 
     Args:
-        came_in: How many documents the bundle took in, and the sum of `batches.digest` of their ids.
-        left: The same of those that it let go.
+        came_in: The number of documents that entered, and the sum of `batches.digest` of their ids.
+        left: The same of the documents that left.
     """
     window = GlobalWindow()
     counts = came_in[0], came_in[1] % _MODULUS, left[0], left[1] % _MODULUS
@@ -42,9 +44,7 @@ def counted(*, came_in: tuple[int, int] = _NONE, left: tuple[int, int] = _NONE) 
 
 
 class CheckConservation(beam.PTransform):
-    """``(PCollection[Counts], PCollection[Counts]) -> PCollection[None]``, which is empty.
-
-    For bounded input.
+    """``(PCollection[Counts], PCollection[Counts]) -> PCollection[None]``, which is empty. For bounded input.
 
     Args:
         step: The label of the `Extract` that is checked, for the error.
@@ -65,12 +65,12 @@ class CheckConservation(beam.PTransform):
 def _compare(group: tuple[str, Iterable[tuple[int, int, int, int]]], step: str) -> tuple[()]:
     came_in, ids_in, left, ids_left = (sum(numbers) for numbers in zip(*group[1], strict=True))
     if came_in != left:
-        told = f"{came_in} documents came in and {left} left: the runner lost or doubled results"
+        problem = f"{came_in} documents came in and {left} left: the runner lost or doubled results"
     elif (ids_in - ids_left) % _MODULUS:
-        told = (
+        problem = (
             f"{came_in} documents came in and as many left, but not the same: the runner lost some and doubled others"
         )
     else:
         return ()
-    more = "What has been written is not complete; with a journal, the same pipeline again pays for nothing twice"
-    raise ConservationError(f"{step}: {told}. {more}")
+    advice = "What has been written is not complete; with a journal, the same pipeline again pays for nothing twice"
+    raise ConservationError(f"{step}: {problem}. {advice}")

@@ -1,13 +1,13 @@
-"""`Dispatch`: submits and polls in one stateful DoFn a shard, in a version for input that ends and one for streams.
+"""`Dispatch`: stateful DoFns that submit and poll the batches of each shard, for bounded input and for streams.
 
-Why it looks as it does (each point measured on the runners):
+The reasons for this design, each measured on the runners:
 
 * It is keyed by shard, not by job, so that everything due is polled at once, and it works in the global window: keyed
   state is dropped when its window expires.
-* Bounded input sets only a WATERMARK timer, which re-arms itself until nothing is open. A REAL_TIME timer would be
-  dropped by the default DirectRunner, which then ends with success and no output, and hangs Flink streaming.
-* Unbounded input sets REAL_TIME timers, which never block, and a WATERMARK timer that drains what is left at the end.
-* State is bytes in cells by how often each is touched (`keyed_state`): a bag is read and rewritten whole.
+* Bounded input sets only a WATERMARK timer, which is set again until there are no more jobs. A REAL_TIME timer would be
+  dropped by the default DirectRunner, which then ends with success and no output, and would hang Flink streaming.
+* Unbounded input sets REAL_TIME timers, which never block, and a WATERMARK timer that finishes the rest at the end.
+* State is bytes in several bags, because a runner reads and rewrites a bag as a whole (`kimi_beam.queue.state_layout`).
 """
 
 from __future__ import annotations
@@ -46,29 +46,30 @@ from kimi_beam.transforms.state import INBOX, in_memory, with_state
 from kimi_beam.types import Reply
 
 _LOOK_AGAIN = 0.25
-"""Seconds after which a shard that waits for another one's trial looks again. The other may need the same thread."""
+"""Seconds that a shard waits for the trial of another one in a turn: few, as the other may need the same thread."""
 
 
 class _Dispatch(beam.DoFn):
-    """A step that works on the queue: what it is made of, and what it makes of that on each worker.
+    """The set-up that all versions share.
 
     Args:
-        settings: How documents are extracted.
-        watch: Names the outcomes that this `Extract` counts.
-        parts: Parts that the job's requests a minute are shared out in.
+        settings: The settings of the `Extract`.
+        watch: Finds the outcomes of the `Extract` on each worker.
+        parts: The number of shards, over which the job's requests a minute are split.
     """
 
     def __init__(self, settings: ExtractSettings, watch: Watch, parts: int) -> None:
         self._settings, self._watch, self._parts = settings, watch, parts
-        self._identity = uuid.uuid4().hex  # travels with it: the same on each worker
+        self._identity = uuid.uuid4().hex  # pickled with the DoFn, so that it is the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     _is_bounded = True
-    """Whether the input ends: trouble with the account then ends the job."""
+    """Whether the input is bounded, so that trouble with the account ends the job."""
 
     def setup(self) -> None:
         settings = self._settings
-        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)  # which may refuse a journal
+        # The journal comes first, as it may be refused.
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)
         self._client = connect(
             settings.service, settings.prompt.prefix, settings.max_concurrency, settings.max_submits_at_once
         )
@@ -93,7 +94,7 @@ class _Dispatch(beam.DoFn):
         )
 
     def teardown(self) -> None:
-        if hasattr(self, "_client"):  # not where set-up failed
+        if hasattr(self, "_client"):  # it is missing if set-up failed
             disconnect(self._client)
 
     def _count(self, name: str, by: int = 1) -> None:
@@ -114,24 +115,25 @@ class _Dispatch(beam.DoFn):
 
 
 class _ForBounded(_Dispatch):
-    """What both versions for input that ends do: nothing is submitted before all of a shard's documents are there."""
+    """One turn of a shard of bounded input. It is taken only after all documents of the shard have arrived."""
 
-    def _slice(self, key: str, state: KeyedState) -> Generator[Sequence[Reply], None, bool]:
-        """Waits for the earliest job that is due, acts on all that are due, and tops up.
+    def _take_turn(self, key: str, state: KeyedState) -> Generator[Sequence[Reply], None, bool]:
+        """Waits until a job is due, submits and polls all jobs that are due, and makes jobs of batches that wait.
 
         Returns:
-            Whether there is more to do.
+            Whether the shard needs another turn.
         """
         step, turn = self._step, ShardTurn(self._step, key, state)
         turn.await_due()
-        known = {job.request_id for job in turn.shard.jobs}
+        committed = {job.request_id for job in turn.shard.jobs}
         yield from DueJobs(turn).run()
-        # Not while a job was accepted beside it: its request id must be committed first, or a retry would submit again.
-        if all(job.request_id in known for job in turn.shard.jobs):
+        # An error would lose the request id of a job that was accepted in this turn, and a retry would submit it
+        # again. So the error is raised in a turn without such a job.
+        if all(job.request_id in committed for job in turn.shard.jobs):
             if turn.halts:
                 raise self._settings.service.account_error(turn.halts[0].error)
             step.outcomes.check_forms(len(step.prompt.forms))
-        # By the quarter: a bag is read whole.
+        # Refill only when a quarter of the slots are free: reading a bag costs the same for one batch as for all.
         if len(turn.shard.jobs) <= step.max_in_flight * 3 // 4:
             yield from Refill(turn).run()
         must_wait = turn.waits_for_a_trial
@@ -143,11 +145,11 @@ class _ForBounded(_Dispatch):
 
 
 class DispatchBounded(_ForBounded):
-    """``(shard, batch as bytes) -> Sequence[Reply]`` for input that ends, slice by slice."""
+    """``(shard, batch as bytes) -> Sequence[Reply]`` for bounded input, a turn at each firing of a timer."""
 
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
     CHECKED = ReadModifyWriteStateSpec("checked", BooleanCoder())
-    """Set once the ids have been compared."""
+    """Set once the ids of the shard have been compared."""
 
     def process(
         self,
@@ -169,41 +171,42 @@ class DispatchBounded(_ForBounded):
         checked: Any = beam.DoFn.StateParam(CHECKED),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
     ) -> Iterator[Sequence[Reply]]:
-        """Does one slice and re-arms until nothing is open."""
+        """Takes a turn of the shard, and sets the timer again if it needs another one."""
         if not checked.read():
-            # Here a lost worker's shard begins anew.
+            # The shard's first turn, perhaps once more because a worker was lost, which may have written to the
+            # journal.
             self._recorder.refresh()
             checked.write(True)
-            good, failed = separate(list(state.waiting.take()))
-            state.waiting.put_back(good)
+            sendable, failed = separate(list(state.waiting.take()))
+            state.waiting.put_back(sendable)
             if failed:
                 yield Replies.of(failed)
-        if (yield from self._slice(key, state)):
+        if (yield from self._take_turn(key, state)):
             drain.set(window.max_timestamp())
 
 
 class DispatchAtOnce(_ForBounded):
-    """``(shard, batches as bytes) -> Sequence[Reply]`` for input that ends, all of a shard in one call, without state.
+    """``(shard, batches as bytes) -> Sequence[Reply]`` for bounded input, all turns of a shard in one call.
 
-    For runners whose state or timers cannot be built upon. Nothing is committed on the way, but those that are known
-    keep nothing either.
+    For runners whose state or timers cannot be relied on (`keeps_state`). No checkpoint is taken: if the bundle fails
+    it starts over. These runners have no durable state anyway.
     """
 
     def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[Sequence[Reply]]:
         key = element[0]
         self._recorder.refresh()
-        good, failed = separate(list(element[1]))
+        sendable, failed = separate(list(element[1]))
         if failed:
             yield Replies.of(failed)
-        next_firing = in_memory()
-        state = next_firing()
-        state.waiting.put_back(good)
-        while (yield from self._slice(key, state)):
-            state = next_firing()
+        next_turn_state = in_memory()
+        state = next_turn_state()
+        state.waiting.put_back(sendable)
+        while (yield from self._take_turn(key, state)):
+            state = next_turn_state()
 
 
 class DispatchUnbounded(_Dispatch):
-    """For input that does not end: real-time timers that never block, and a drain at the end of the watermark."""
+    """``(shard, batch as bytes) -> Sequence[Reply]`` for unbounded input, by real-time timers that never block."""
 
     _is_bounded = False
 
@@ -211,7 +214,7 @@ class DispatchUnbounded(_Dispatch):
     TICK = TimerSpec("tick", TimeDomain.REAL_TIME)
     DRAIN = TimerSpec("drain", TimeDomain.WATERMARK)
     LINGERING = ReadModifyWriteStateSpec("lingering", BooleanCoder())
-    """Whether the linger timer is set. Setting it again for each element would postpone it for ever under load."""
+    """Whether the linger timer is set. If each element set it again, it would never fire under load."""
 
     def process(
         self,
@@ -222,12 +225,12 @@ class DispatchUnbounded(_Dispatch):
         linger: Any = beam.DoFn.TimerParam(LINGER),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
     ) -> Iterator[Any]:
-        good, failed = separate([element[1]], compare=False)
-        for blob in good:
+        sendable, failed = separate([element[1]], compare=False)
+        for blob in sendable:
             waiting.add(blob)
         if failed:
             yield _now(failed)
-        if good and not lingering.read():
+        if sendable and not lingering.read():
             lingering.write(True)
             linger.set(_in(self._settings.batching.max_wait))
             drain.set(window.max_timestamp())
@@ -242,7 +245,7 @@ class DispatchUnbounded(_Dispatch):
         linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
-        """Admits what waited long enough."""
+        """Makes jobs of batches that have waited for `Batching.max_wait`."""
         turn = ShardTurn(self._step, key, state)
         yield from map(_now, Refill(turn).run())
         if turn.waiting:
@@ -263,16 +266,16 @@ class DispatchUnbounded(_Dispatch):
         linger: Any = beam.DoFn.TimerParam(LINGER),
         tick: Any = beam.DoFn.TimerParam(TICK),
     ) -> Iterator[Any]:
-        """Acts on what is due, and never waits."""
+        """Submits and polls the jobs that are due, without waiting."""
         turn = ShardTurn(self._step, key, state)
-        owes_turn = yield from self._act(turn)
+        needs_turn = yield from self._act(turn)
         wake = self._step.listener.wake(turn.shard)
-        if owes_turn:
+        if needs_turn:
             tick.set(_in(0.05))
         elif wake is not None:
             tick.set(_in(max(wake - clock.now(), 0.05)))
         if (turn.has_put_back or wake is None) and not lingering.read() and turn.waiting:
-            # What came from a job and waits again: nothing else would look at it.
+            # Batches were put back in line, and no other timer would take them out.
             lingering.write(True)
             linger.set(_in(0.0))
         turn.write()
@@ -288,40 +291,40 @@ class DispatchUnbounded(_Dispatch):
         tick: Any = beam.DoFn.TimerParam(TICK),
         drain: Any = beam.DoFn.TimerParam(DRAIN),
     ) -> Iterator[Any]:
-        """The input has ended after all: waits, as bounded input does, until nothing is open."""
+        """The stream has ended: takes turns that wait, as bounded input does, until there are no more jobs."""
         # A real-time timer that is still set makes Flink spin for ever once the source has ended.
         linger.clear()
         tick.clear()
         turn = ShardTurn(self._step, key, state)
         turn.await_due()
-        owes_turn = yield from self._act(turn)
+        needs_turn = yield from self._act(turn)
         yield from map(_now, Refill(turn).run())
         must_wait = turn.waits_for_a_trial
         turn.write()
         if must_wait:
             clock.pause(min(_LOOK_AGAIN, self._step.polling.first))
-        if turn.shard.jobs or owes_turn or must_wait:
+        if turn.shard.jobs or needs_turn or must_wait:
             drain.set(window.max_timestamp())
 
     def _act(self, turn: ShardTurn) -> Generator[Any, None, bool]:
-        """Acts on what is due; the caller writes the state.
+        """Submits and polls the jobs that are due. The caller writes the state.
 
         Returns:
-            Whether the shard's events are to be acknowledged by another turn.
+            Whether the shard needs another turn to acknowledge its events.
         """
         turn.apply_events()
         yield from map(_now, DueJobs(turn).run())
-        # The state is kept and tried again, slowly: a stream outlives a revoked token.
+        # A stream goes on if the account is turned away: its jobs stay and are tried again later.
         self._count(metrics.ACCOUNT_TROUBLE, len(turn.halts))
         turn.report()
         return self._step.listener.expect(turn.key, turn.shard)
 
 
 def _in(seconds: float) -> Timestamp:
-    """When a real-time timer is to fire."""
+    """The time at which a real-time timer fires, a number of seconds from now."""
     return Timestamp.of(clock.wall_in(seconds))
 
 
 def _now(value: Sequence[Reply]) -> TimestampedValue:
-    """Stamps an output with the present: with its document's own timestamp it would be late and silently dropped."""
+    """The replies with the present as timestamp: with that of their documents they would be dropped as late."""
     return TimestampedValue[Replies](Replies.of(value), Timestamp.of(time.time()))

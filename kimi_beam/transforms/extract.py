@@ -1,4 +1,4 @@
-"""`Extract`: documents in, extractions and dead letters out. It only wires; the deciding is done elsewhere.
+"""`Extract`: documents in, extractions and dead letters out. This module only connects its steps.
 
 ::
 
@@ -55,7 +55,7 @@ _IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
 
 
 class Extracted(NamedTuple):
-    """What `Extract` gives: each document is in one of the two.
+    """The outputs of `Extract`. Each document is in exactly one of them.
 
     Attributes:
         extractions: ``PCollection[Extraction]``, or ``PCollection[RecordBatch]`` with `record_batches`.
@@ -79,12 +79,12 @@ class Extract(TypedTransform):
         with ErrorHandler(kb.WriteDeadLetters("out/dead")) as dead:
             extractions = documents | kb.Extract(Invoice, service=service).with_error_handler(dead)
 
-    Bounded input has its duplicate ids found before anything is submitted: every holder is a ``duplicate_id`` dead
-    letter. When it has ended, the documents that came in are counted against those that left, on every runner: one that
-    lost or doubled results fails the run. Results are in the windows of their documents.
+    In bounded input, all documents that share an id become ``duplicate_id`` dead letters before anything is submitted.
+    At the end the documents that entered are compared with those that left, and the run fails if the runner lost or
+    doubled any. Results are in the windows of their documents.
 
-    In unbounded input ids are not compared, and outputs carry the time of the answer; as a Python timer cannot
-    hold the watermark for a job in flight, group them in the global window or allow lateness.
+    In unbounded input ids are not compared, and results have the time of the answer as timestamp. A Python timer cannot
+    hold the watermark back for a job in flight, so group results in the global window or allow lateness.
 
     Example:
         >>> from kimi_beam.emulator import Emulator
@@ -99,40 +99,41 @@ class Extract(TypedTransform):
         a {'total': 24.8}
 
     Args:
-        schema: What each document shall become: a JSON Schema (dict or file), a pydantic model, or an `OutputSchema`.
-        service: Where the service is and which model is asked.
+        schema: The schema of the answers: a JSON Schema (dict or file), a pydantic model, or an `OutputSchema`.
+        service: The service, the model and its API.
         instructions: The user's own words to the model.
-        prompt_metadata: Keys of the documents' metadata that the model may see; none by default.
-        batching: How documents are packed.
-        polling: When finished jobs are looked for, and for how long.
-        max_in_flight: Jobs that one shard has submitted and not finished.
-        max_concurrency: Synchronous requests that a worker process has in flight.
-        max_completion_tokens: Bound of each answer. None: read off the schema.
-        structured_output: How the answer's shape is asked for: ``schema``, ``bare``, ``prompt`` or ``tool``.
-        thinking: Whether the model thinks first: it costs as much as writing, and copying fields seldom needs it.
+        prompt_metadata: Keys of the documents' metadata that the model is shown; none by default.
+        batching: How documents are packed into batches.
+        polling: When jobs are polled, and when they are given up.
+        max_in_flight: The most jobs of one shard at the same time.
+        max_concurrency: The most synchronous requests of a worker process at the same time.
+        max_completion_tokens: The most tokens of an answer. None: estimated from the schema.
+        structured_output: How the schema is enforced: ``schema``, ``bare``, ``prompt`` or ``tool``.
+        thinking: Whether the model thinks first. It costs as much as writing, and copying fields seldom needs it.
         tools: Functions that the model may call before it answers, at most 5 times a document; only with the
             synchronous APIs. They must be safe to repeat and importable on the workers.
-        journal: Where answers are kept, so that what was paid for is never paid for again: a directory on any
-            filesystem of Beam's, or a `Journaling`. None: nowhere; a bundle or a run that is repeated asks again.
-        events: Id of a Cloudflare Queue that the model's batch events are sent to, or `Events`: answers are fetched
-            when their event comes, and jobs are polled slowly beside it. None: jobs are polled.
-        record_batches: Give the rows of a job as one `pyarrow.RecordBatch` of the Parquet file's schema, not each as an
-            `Extraction`: that takes less CPU, and `WriteParquet` and `WriteDataset` take both. For bounded input.
-        shards: Keys that the work is spread over, and parts that a limit of requests a minute is shared out in where
-            workers are processes of their own. None: by the runner's number of workers.
-        max_submits_at_once: Submits that a worker process has in the air at once. Of a worker that is killed, as many
-            may be paid for twice.
-        stop_after: How many documents have to fail, 200 say, or which share of the first 200 or more, ``"50%"``, for a
-            worker process to give up sending, by those that it has seen itself: the others are ``stopped`` dead
-            letters, which can be run again. Until as many are settled as can reach the bound, each shard of the queue
-            has no more than them in flight, in whole batches. For bounded input. None: never.
+        journal: Where answers are recorded so that they are not paid for again: a directory on any filesystem of
+            Beam's, or a `Journaling`. None: nowhere, so that a bundle or run that is repeated asks again.
+        events: The id of a Cloudflare Queue that gets the model's batch events, or `Events`. Answers are then fetched
+            when their event comes, and jobs are polled rarely. None: jobs are only polled.
+        record_batches: Whether the rows of a job are output as one `pyarrow.RecordBatch` with the Parquet file's schema
+            instead of as `Extraction`s. It takes less CPU; `WriteParquet` and `WriteDataset` accept both. For bounded
+            input.
+        shards: The number of keys that the work is spread over. Between worker processes a limit of requests a minute
+            is split by shard. None: depends on the runner's number of workers.
+        max_submits_at_once: The most submits of a worker process at the same time. If a worker is killed, so many
+            batches may be paid for twice.
+        stop_after: How many documents have to fail (200), or which share of at least 200 settled ones (``"50%"``),
+            before a worker process sends no more. Each counts its own documents. The remaining ones become ``stopped``
+            dead letters, which can be run again. Until the bound can be reached, a shard of the queue has only so many
+            documents in flight as that takes, in whole batches. For bounded input. None: sending never stops.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
         ConfigError: A number is not positive; a document is in several windows at once; or, on Dataflow, a token is
             named by an environment variable.
-        ElementTypeError: When it is applied to elements that are no documents; where Beam does not know their type, in
-            the running pipeline.
+        ElementTypeError: The input elements are no documents. If Beam does not know their type, it is raised in the
+            running pipeline.
         UnmetSchemaError: In a running bounded pipeline: the service can meet the schema with no document (5024).
         AccountError: In a running bounded pipeline: token, account or model are turned away.
         ConservationError: In a running bounded pipeline: the runner lost or doubled documents.
@@ -188,7 +189,7 @@ class Extract(TypedTransform):
 
     @classmethod
     def from_settings(cls, settings: ExtractSettings) -> Extract:
-        """The transform for settings that were made elsewhere, as the command line makes them."""
+        """Makes the transform from settings, as the command line does."""
         extract = cls(settings.schema, service=settings.service)
         extract._settings = settings
         return extract
@@ -210,14 +211,15 @@ class Extract(TypedTransform):
         is_windowed = not isinstance(windowing.windowfn, GlobalWindows)
         if is_windowed:
             check_windows(windowing)
-        gives_windows_back = is_windowed and is_bounded
-        if gives_windows_back:
+        restores_windows = is_windowed and is_bounded
+        if restores_windows:
             if settings.record_batches:
                 raise ConfigError(
                     "Extract: record_batches is for the global window: a batch holds rows of many windows"
                 )
             check_restorable(windowing, documents.pipeline)
-        forget_quotas()  # of an earlier pipeline of this process
+        # An earlier pipeline of this process leaves nothing behind that this one would go by.
+        forget_quotas()
         forget_server_forms()
         forget_notices()
         if "Dataflow" in type(documents.pipeline.runner).__name__:
@@ -228,35 +230,35 @@ class Extract(TypedTransform):
             documents.pipeline.options, holds_jobs=is_bounded and settings.service.api == "batch"
         )
         if not is_bounded or is_windowed:
-            # Of bounded input the results are given back in these windows, whatever an earlier Extract has kept.
-            keep = KeepArrival(anew=gives_windows_back)
+            # Results of bounded input are put back into these windows, not into those that an earlier Extract has kept.
+            keep = KeepArrival(anew=restores_windows)
             documents = documents | "KeepArrival" >> beam.ParDo(keep).with_output_types(Document)
         if not documents.windowing.is_default():
             documents = documents | "GlobalWindow" >> beam.WindowInto(GlobalWindows())
         make = MakeBatchesOfMany if documents.element_type is Document else MakeBatches
         packing = beam.ParDo(make(settings, shards, counts=is_bounded))
         if is_bounded:
-            given = Union[KV[str, bytes], Counts, WindowedValue]
-            parted = packing.with_output_types(given).with_outputs(COUNTS, main=_BATCHES).with_output_types(given)
-            packed = documents | "MakeBatches" >> parted
+            output_types = Union[KV[str, bytes], Counts, WindowedValue]
+            tagged = packing.with_output_types(output_types).with_outputs(COUNTS, main=_BATCHES)
+            packed = documents | "MakeBatches" >> tagged.with_output_types(output_types)
             batches = packed[_BATCHES]
             batches.element_type = KV[str, bytes]
-        else:  # by its one output, as Flink finds the state of a running job by the name of it
+        else:  # without a second output, because Flink finds the state of a running job by the name of the only one
             batches = documents | "MakeBatches" >> packing.with_output_types(tuple[str, bytes])
         parts = 1 if is_one_process(documents.pipeline) else shards
-        given = Union[row_type, DeadLetter, Counts, WindowedValue]
+        output_types = Union[row_type, DeadLetter, Counts, WindowedValue]
         settle = beam.ParDo(Settle(settings, watch, counts=is_bounded))
-        # Beam asks for the types of all outputs together, and again of the step that parts them. One of its checks of a
-        # running pipeline sees the windowed value of the counts, as they are given out when a bundle is finished.
-        parting = settle.with_output_types(given).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
-        settled = self._dispatch(batches, watch, parts) | "Settle" >> parting.with_output_types(given)
+        # Beam wants the types of all outputs together, both of the step and of its tagged outputs. `WindowedValue` is
+        # one of them because a check of the running pipeline sees the counts as such when a bundle is finished.
+        tagged = settle.with_output_types(output_types).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
+        settled = self._dispatch(batches, watch, parts) | "Settle" >> tagged.with_output_types(output_types)
         settled[EXTRACTIONS].element_type = row_type
         settled[DEAD_LETTERS].element_type = DeadLetter
         if is_bounded:
             packed[COUNTS].element_type = settled[COUNTS].element_type = Counts
             (packed[COUNTS], settled[COUNTS]) | "CheckConservation" >> CheckConservation(_label(batches))
         results = Extracted(settled[EXTRACTIONS], settled[DEAD_LETTERS])
-        if gives_windows_back:
+        if restores_windows:
             results = Extracted(
                 results.extractions | "ExtractionWindows" >> RestoreWindows(windowing).with_output_types(Extraction),
                 results.dead_letters | "DeadLetterWindows" >> RestoreWindows(windowing).with_output_types(DeadLetter),
@@ -267,7 +269,7 @@ class Extract(TypedTransform):
         return results.extractions
 
     def _dispatch(self, batches: beam.PCollection, watch: Watch, parts: int) -> beam.PCollection:
-        """Through the queue, or by a request for each document, as the service's API is."""
+        """Adds the step that asks the model: through the queue, or by a synchronous request for each document."""
         if self._settings.service.api != "batch":
             return self._request(batches, watch, parts)
         step = _label(batches)
@@ -281,20 +283,21 @@ class Extract(TypedTransform):
         return batches | "Dispatch" >> _giving_replies(bounded)
 
     def _request(self, batches: beam.PCollection, watch: Watch, parts: int) -> beam.PCollection:
-        """Without state: a request is answered in the call that makes it, and its bundle holds the watermark."""
+        """Adds the step for a synchronous API. It needs no state: a bundle ends when its requests are answered."""
         request = Request(self._settings, watch, parts, bounded=batches.is_bounded)
         if not batches.is_bounded:
             return batches | Values() | "Request" >> _giving_replies(request)
-        # Documents of one id meet in one shard. Reshuffled, so that each batch finds a worker that has time.
-        good = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_output_types(bytes)
-        # On the input, not on the reshuffle: Flink passes on what the one's coder wrote for the other's to read.
-        good.element_type = bytes
-        # Nothing joins here: a Flatten ends the stage, and all answers would be pickled on their way to `Settle`.
-        return good | beam.Reshuffle() | "Request" >> _giving_replies(request)
+        # Documents with the same id are in the same shard. After they are compared, batches are reshuffled so that any
+        # free worker can take one.
+        sendable = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_output_types(bytes)
+        # The type is set on the input of the reshuffle: Flink reads its output by the coder that wrote its input.
+        sendable.element_type = bytes
+        # Failed documents go the same way: a Flatten would end the stage, and all answers would be pickled on the way.
+        return sendable | beam.Reshuffle() | "Request" >> _giving_replies(request)
 
 
 def _label(batches: beam.PCollection) -> str:
-    """What the user's pipeline calls this `Extract`, with the transforms that it stands in: ``Invoices/Extract``."""
+    """The full label of this `Extract` in the user's pipeline, such as ``Invoices/Extract``."""
     label: str = batches.producer.full_label
     return label.rpartition("/MakeBatches")[0]
 
@@ -304,19 +307,20 @@ def _giving_replies(do: beam.DoFn) -> beam.ParDo:
 
 
 def is_one_process(pipeline: beam.Pipeline) -> bool:
-    """Whether all workers are threads of this process, which then has all of the job's requests a minute."""
+    """Whether all workers are threads of this process, so that it may use all of the job's requests a minute."""
     mode = pipeline.options.get_all_options().get("direct_running_mode")
     return type(pipeline.runner).__name__ in (*_IN_PROCESS, "BundleBasedDirectRunner") and mode != "multi_processing"
 
 
 def keeps_state(pipeline: beam.Pipeline) -> bool:
-    """Whether the runner's keyed state and timers can be built upon.
+    """Whether the runner's keyed state and timers can be relied on.
 
-    Those of two of Beam's in-process runners cannot (2.77):
+    Those of two in-process runners of Beam 2.77 cannot:
 
-    * `BundleBasedDirectRunner` lets the watermark pass timers, so that what they give out is dropped by any grouping.
-    * `FnApiRunner` with several workers hands the bundles of one key to each in turn, and each reads what its own cache
-      holds: submits would be repeated and paid for twice.
+    * `BundleBasedDirectRunner` lets the watermark pass timers, so that a grouping drops their output.
+    * `FnApiRunner` with several workers gives the bundles of one key to different workers, each with a cache of its
+    own:
+      submits would be repeated and paid for twice.
     """
     runner = type(pipeline.runner).__name__
     workers = int(pipeline.options.get_all_options().get("direct_num_workers") or 0)
@@ -324,19 +328,19 @@ def keeps_state(pipeline: beam.Pipeline) -> bool:
 
 
 def default_shards(options: PipelineOptions, *, holds_jobs: bool) -> int:
-    """As many keys as there are workers to hold one: more would only make batches smaller.
+    """The default number of shards: one for each worker, as more would only make batches smaller.
 
-    But Flink's streaming mode gives keys to subtasks by a hash, and of as many keys as subtasks a third have none (of
-    two both went to one): four for each are spread better. Its batch mode runs one key at a time on each slot, so that
-    keys beyond its parallelism wait for each other.
+    Flink's streaming mode is different: it assigns keys to subtasks by a hash, and with one key for each a third of the
+    subtasks get none (of two keys both went to one). Four for each spread better. Its batch mode works on one key at a
+    time on each slot, so that more keys than slots would wait for each other.
 
     Args:
-        options: The runner's.
-        holds_jobs: Whether the work is done where a key is, in full batches: in the queue, of input that ends.
+        options: The options of the pipeline.
+        holds_jobs: Whether shards keep jobs: bounded input by the queue.
     """
-    known = options.get_all_options()
-    if "dataflow" in str(known.get("runner") or "").lower():
-        return 4 * max(int(known.get("num_workers") or 1), int(known.get("max_num_workers") or 1))
-    parallelism = int(known.get("parallelism") or 1)
-    spread = 4 if holds_jobs and known.get("streaming") and parallelism > 1 else 1
-    return max(1, int(known.get("direct_num_workers") or 1), spread * parallelism)
+    values = options.get_all_options()
+    if "dataflow" in str(values.get("runner") or "").lower():
+        return 4 * max(int(values.get("num_workers") or 1), int(values.get("max_num_workers") or 1))
+    parallelism = int(values.get("parallelism") or 1)
+    spread = 4 if holds_jobs and values.get("streaming") and parallelism > 1 else 1
+    return max(1, int(values.get("direct_num_workers") or 1), spread * parallelism)

@@ -1,4 +1,4 @@
-"""`MakeBatches`: documents packed into batches that travel as bytes."""
+"""`MakeBatches`: packs documents into batches, which travel as bytes."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document
 
 _MAX_HELD = 64 << 20
-"""Bytes that a bundle holds back over all shards; `Dispatch` packs small batches together again."""
+"""The most bytes of documents that a bundle keeps in memory over all shards. `Dispatch` packs small batches
+together."""
 _LEAST = 500
-"""Bytes that any document takes in memory."""
+"""Bytes that even the smallest document takes in memory."""
 
 
 class MakeBatches(beam.DoFn):
-    """``Document -> (shard, batch as bytes)``: packs within a bundle; `Dispatch` packs what is left over again.
+    """``Document -> (shard, batch as bytes)``. It packs within a bundle; `Dispatch` packs small batches once more.
 
-    Documents of one id meet in one shard. Documents that failed travel in batches of their own. Of a document that has
-    a file of its own only the reference goes on.
+    All documents with the same id go to the same shard. Documents that failed are in batches of their own. A document
+    with a file of its own is replaced by a reference to it.
 
     Args:
-        settings: How documents are extracted.
-        shards: Keys that they are spread over.
-        counts: Whether each bundle gives out which documents it took in (`counted`), by the tag `COUNTS`.
+        settings: The settings of the `Extract`.
+        shards: The number of shards that documents are spread over.
+        counts: Whether each bundle outputs the counts of its documents (`counted`), with the tag `COUNTS`.
     """
 
     def __init__(self, settings: ExtractSettings, shards: int, *, counts: bool = False) -> None:
@@ -51,7 +52,7 @@ class MakeBatches(beam.DoFn):
 
     def setup(self) -> None:
         self._prompt = self._settings.prompt
-        self._prompt.schema.check_class()  # here nothing has been paid for
+        self._prompt.schema.check_class()  # before anything is paid for
         self._keys = Keys(self._prompt, self._settings.service)
         self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
 
@@ -67,25 +68,25 @@ class MakeBatches(beam.DoFn):
             raise wrong_element("Extract", document, Document)
         self._came_in += 1
         self._arrived.append(document)
-        # One that is more than a text may be large: it does not wait for others.
+        # A document that is more than a text may be large, so it is packed at once.
         if len(self._arrived) < document_coder.GATHERED_DOCUMENTS and document.is_text_alone:
             return ()
-        return self._packed(self._taken())
+        return self._packed(self._take_arrived())
 
     def finish_bundle(self) -> Iterator[Any]:
-        for batch in (*self._packed(self._taken()), *self._flush()):
+        for batch in (*self._packed(self._take_arrived()), *self._flush()):
             yield WindowedValue(batch, GlobalWindow().max_timestamp(), [GlobalWindow()])
         if self._counts and self._came_in:
             yield counted(came_in=(self._came_in, self._digests))
 
-    def _taken(self) -> Documents:
+    def _take_arrived(self) -> Documents:
         arrived, self._arrived = self._arrived, []
         return Documents.of(arrived)
 
     def _packed(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
-        """The batches that are full with these documents."""
+        """Packs documents, and yields the batches that are full."""
         prepared = prepare_texts(documents, self._prompt, self._keys.of_shown)
-        rows = [row or self._prepared(documents[place]) for place, row in enumerate(prepared)]
+        rows = [row or self._prepared(documents[index]) for index, row in enumerate(prepared)]
         if self._counts:
             self._digests += sum(map(_DIGEST_OF, rows))
         for (shard, is_good), some in self._spread(rows).items():
@@ -100,7 +101,7 @@ class MakeBatches(beam.DoFn):
             yield from self._flush()
 
     def _spread(self, rows: list[Row]) -> dict[tuple[str, bool], list[Row]]:
-        """Rows by their shard, and by whether they can be sent."""
+        """The rows by shard, and by whether they can be sent."""
         if self._shards == 1 and all(row[_SIZE] for row in rows):
             return {("0", True): rows}
         spread: dict[tuple[str, bool], list[Row]] = {}
@@ -117,8 +118,8 @@ class MakeBatches(beam.DoFn):
 
     def _flush(self) -> Iterator[tuple[str, bytes]]:
         for (shard, _), packer in self._packers.items():
-            if left := packer.flush():
-                yield self._batch(shard, left)
+            if rows := packer.flush():
+                yield self._batch(shard, rows)
         self._held = 0
 
     def _batch(self, shard: str, rows: Sequence[Row]) -> tuple[str, bytes]:
@@ -129,7 +130,7 @@ class MakeBatches(beam.DoFn):
 
 
 class MakeBatchesOfMany(MakeBatches):
-    """The same for documents that `ReadDocuments` hands on by column, as only a typed PCollection can."""
+    """The same for a PCollection whose type Beam knows, in which `ReadDocuments` passes documents on as columns."""
 
     @beam.DoFn.yields_elements
     def process_batch(self, documents: Documents) -> Iterator[tuple[str, bytes]]:
@@ -137,17 +138,17 @@ class MakeBatchesOfMany(MakeBatches):
         return self._packed(documents)
 
     def get_input_batch_type(self, input_element_type: Any) -> Any:
-        return document_coder.Documents  # Beam cannot read annotations that are put off
+        return document_coder.Documents  # Beam cannot read postponed annotations
 
 
 _SIZE: Literal[3] = 3
 _DIGEST: Literal[4] = 4
 _TEXT, _DIGEST_OF, _DOCUMENT = itemgetter(1), itemgetter(_DIGEST), itemgetter(6)
-"""Of a `Row`."""
+"""Indices in a `Row`, and functions that get one of its values."""
 
 
 def _size(row: Row) -> int:
-    """Bytes by which a document is packed: those of its request, or of its metadata where these are more."""
+    """The size by which a document is packed: the bytes of its request, or of its metadata if these are more."""
     document = row[6]
     if document is None or not document.metadata:
         return row[_SIZE]
@@ -155,7 +156,7 @@ def _size(row: Row) -> int:
 
 
 def _written(metadata: Mapping[str, Any]) -> int:
-    """Bytes of metadata as JSON."""
+    """The bytes of metadata as JSON."""
     try:
         return len(orjson.dumps(metadata))
     except TypeError:
@@ -163,7 +164,7 @@ def _written(metadata: Mapping[str, Any]) -> int:
 
 
 def _weight(rows: Sequence[Row]) -> int:
-    """About what documents take in memory: characters, their evidence and metadata included."""
+    """About the memory that documents take: their texts, pictures and metadata, and the raw text of their failures."""
     others = list(filter(None, map(_DOCUMENT, rows)))
     evidence = sum(len(other.failure.raw or "") for other in others if other.failure) if others else 0
     images = sum(len(uri) for other in others for uri in other.images) if others else 0

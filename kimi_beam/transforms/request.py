@@ -1,7 +1,7 @@
-"""`Request`: the synchronous APIs. A worker has many documents of its bundle in flight, and a bundle ends when all are.
+"""`Request`: asks for documents by a synchronous API, many of a bundle at the same time.
 
-What was answered in a bundle that fails is in the journal, and the bundle's next attempt recalls it. Without a journal
-it is asked for again: bundles are a handful of batches on runners that make them small.
+If a bundle fails, the answers that it has got are in the journal, and the next attempt finds them there. Without a
+journal they are asked for again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from kimi_beam.types import Document, Failure, Reply
 
 @beam.typehints.with_output_types(bytes)
 class Values(beam.PTransform):
-    """``(shard, batch as bytes) -> batch as bytes``: Beam's own, whose inner step has no declared type.
+    """``(shard, batch as bytes) -> batch as bytes``: Beam's own `Values`, but with a declared type.
 
-    It has that one's names and as many steps, by which a running job's state is found.
+    Its steps have the same names and number as those of Beam's, because a running job's state is found by them.
     """
 
     def expand(self, keyed: beam.PCollection) -> beam.PCollection:
@@ -51,11 +51,11 @@ def _second(pair: tuple[str, bytes]) -> bytes:
 
 
 class Separate(beam.DoFn):
-    """``(shard, batches as bytes) -> batch as bytes``: documents that share an id have failed from here on."""
+    """``(shard, batches as bytes) -> batch as bytes``: documents that share an id get a failure."""
 
     def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[bytes]:
-        good, failed = separate(list(element[1]))
-        yield from good
+        sendable, failed = separate(list(element[1]))
+        yield from sendable
         if failed:
             yield batches.encode(Item(_with_failure(reply), 0) for reply in failed)
 
@@ -64,10 +64,10 @@ class Request(beam.DoFn):
     """``batch as bytes -> Sequence[Reply]``, through a synchronous API.
 
     Args:
-        settings: How documents are extracted.
-        watch: Names the outcomes that this `Extract` counts.
-        parts: Parts that the job's requests a minute are shared out in.
-        bounded: Whether the input ends: trouble with the account then ends the job.
+        settings: The settings of the `Extract`.
+        watch: Finds the outcomes of the `Extract` on each worker.
+        parts: The number of shards, over which the job's requests a minute are split.
+        bounded: Whether the input is bounded, so that trouble with the account ends the job.
     """
 
     def __init__(self, settings: ExtractSettings, watch: Watch, parts: int, *, bounded: bool) -> None:
@@ -76,13 +76,14 @@ class Request(beam.DoFn):
 
     def setup(self) -> None:
         settings = self._settings
-        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)  # which may refuse a journal
+        # The journal comes first, as it may be refused.
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)
         self._client = connect(settings.service, settings.prompt.prefix, settings.max_concurrency)
 
     def start_bundle(self) -> None:
         self._cancel()
         self._recorder.refresh()
-        # A bundle is worked on in one place at a time, and no more of them at once than there are workers.
+        # There are never more bundles at work than workers, so each claims the share of one shard.
         self._client.allowance.claim_share(self._client, id(self), self._parts)
         self._runs = Runs(
             self._client,
@@ -95,21 +96,21 @@ class Request(beam.DoFn):
         )
 
     def process(self, element: bytes) -> Iterator[Any]:
-        good, failed = separate([element], compare=False)
+        sendable, failed = separate([element], compare=False)
         if failed:
             yield self._stamped(failed)
-        for blob in good:
+        for blob in sendable:
             self._counters[metrics.BATCHES].inc()
             recalled = self._recorder.recall(blob)
             if recalled.answered:
                 self._counters[metrics.RECALLED].inc(len(recalled.answered))
                 yield self._stamped(recalled.answered)
             unanswered = list(_unanswered(recalled))
-            for at in range(0, len(unanswered), READ_AT_ONCE):
-                whole, lost = split_unreadable(read_again(unanswered[at : at + READ_AT_ONCE]))
+            for start in range(0, len(unanswered), READ_AT_ONCE):
+                whole, lost = split_unreadable(read_again(unanswered[start : start + READ_AT_ONCE]))
                 if lost:
-                    yield self._stamped(self._given_up(lost))
-                with self._kept():
+                    yield self._stamped(self._unread(lost))
+                with self._recording_on_error():
                     for replies in self._runs.put(whole):
                         self._recorder.record_replies(replies)
                         yield self._stamped(replies)
@@ -117,7 +118,7 @@ class Request(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
-        with self._kept():
+        with self._recording_on_error():
             for replies in self._runs.drain():
                 self._recorder.record_replies(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
@@ -127,12 +128,16 @@ class Request(beam.DoFn):
 
     def teardown(self) -> None:
         self._cancel()
-        if hasattr(self, "_client"):  # not where set-up failed
+        if hasattr(self, "_client"):  # it is missing if set-up failed
             self._client.allowance.release_share(self._client, id(self))
             disconnect(self._client)
 
-    def _given_up(self, lost: list[Reply]) -> list[Reply]:
-        """What cannot be read now may be read later: the filesystem broke, so the bundle is repeated."""
+    def _unread(self, lost: list[Reply]) -> list[Reply]:
+        """The replies of documents whose files cannot be read.
+
+        Raises:
+            OSError: The filesystem fails, so that the runner repeats the bundle. Answers so far are recorded first.
+        """
         for reply in lost:
             if isinstance(reply.result, Failure) and reply.result.code == "unreadable":
                 for replies in self._runs.drain():
@@ -141,8 +146,8 @@ class Request(beam.DoFn):
         return lost
 
     @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
-        """What was answered before a run is stopped has been paid for: the journal keeps it."""
+    def _recording_on_error(self) -> Iterator[None]:
+        """Records the answers that are there when the run is stopped by an error, as they have been paid for."""
         try:
             yield
         except (AccountError, UnmetSchemaError):
@@ -150,14 +155,14 @@ class Request(beam.DoFn):
             raise
 
     def _cancel(self) -> None:
-        """Ends what a failed bundle has left in flight; what has been answered meanwhile is kept."""
+        """Cancels the requests of a failed bundle, and records the answers that have arrived since."""
         if hasattr(self, "_runs"):
             self._runs.cancel()
             if replies := self._runs.take_ready():
                 self._recorder.record_replies(replies)
 
     def _stamped(self, replies: Sequence[Reply]) -> Any:
-        """With the present for a stream: with its document's own time an answer would be late and silently dropped."""
+        """The replies. In a stream they get the present as timestamp; with their documents' they would be dropped."""
         columns = Replies.of(replies)
         return columns if self._bounded else TimestampedValue[Replies](columns, Timestamp.of(time.time()))
 
@@ -174,7 +179,7 @@ def _with_failure(reply: Reply) -> Document:
 
 
 def _unanswered(recalled: Recalled) -> Iterator[Document]:
-    """The documents that have no answer yet. A ticket of the queue is no use to who does not poll."""
+    """The documents without an answer. Those of a job in the queue are among them, as nobody polls it here."""
     for earlier in (*recalled.in_flight, *recalled.doubtful):
         yield from (with_open_request(item.document) for item in earlier.items)
     if recalled.fresh is not None:

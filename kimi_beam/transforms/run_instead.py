@@ -1,4 +1,4 @@
-"""A batch whose model has no queue: asked for through the synchronous API, within the firing that learnt of it."""
+"""Asks for a batch by the synchronous API instead, in the same turn of its shard, if the model has no queue."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def run_instead(
     may_repeat: bool,
     outcomes: Outcomes,
 ) -> Iterator[Sequence[Reply]]:
-    """The replies to a batch's documents, some at a time; what was answered is in the journal before it is given.
+    """Yields the replies of a batch's documents, some at a time. They are in the journal before they are yielded.
 
     Args:
         blob: The batch.
-        client: Of the service.
-        prompt: As for the queue.
-        polling: How long waits are, and the deadline.
-        recorder: Of the journal.
-        count: Told what has been counted: the name of a metric, and how many.
+        client: The client of the service.
+        prompt: The prompt for the queue, of which the one for the synchronous API is made.
+        polling: Bounds the waits, and gives the deadline.
+        recorder: Writes to the journal.
+        count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
         halts: Whether trouble with the account ends the run (`Runs`).
-        outcomes: How documents have fared before, and whether more are to be sent.
-        may_repeat: Whether a request that ended without a word may be repeated.
+        outcomes: The outcomes of the `Extract` so far, which decide whether more documents are sent.
+        may_repeat: Whether a request that ended without a reply may be repeated.
 
     Raises:
         AccountError: Token, account or model are turned away.
     """
-    # `api="run"` may stream, which the queue does not.
+    # With `api="run"` requests may ask for a stream, which the queue does not have.
     runs = Runs(client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat, outcomes=outcomes)
     for documents in _groups(batches.decode(blob), READ_AT_ONCE):
         whole, lost = split_unreadable(read_again(documents))

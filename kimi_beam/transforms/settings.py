@@ -1,4 +1,4 @@
-"""`ExtractSettings`: everything that was asked of one `Extract`, as one value that each of its steps is given whole."""
+"""`ExtractSettings`: all settings of one `Extract`, as one value that is passed to each of its steps."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from kimi_beam.synchronous.tools import Tool
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings:
-    """How documents are extracted. It travels to the workers inside of each step: values only, and no secret.
+    """The settings of one `Extract`. They are pickled with each of its steps, and contain no secret.
 
-    What the pipeline decides, such as whether its input is bounded, is told to a step beside the settings.
+    What depends on the pipeline, such as whether its input is bounded, is passed to a step beside the settings.
 
     Attributes:
-        schema: What each document becomes.
-        service: Where the service is, which model is asked and by which API.
+        schema: The schema of the answers.
+        service: The service, the model and its API.
         instructions: The user's own words to the model.
         prompt_metadata: Keys of `Document.metadata` that the model may see.
         batching: How documents are packed into batches.
-        polling: When finished jobs are looked for, and when they are given up.
-        max_in_flight: Jobs that one shard has submitted and not finished, at most.
-        max_concurrency: Synchronous requests that a worker process has in flight, at most.
-        max_completion_tokens: Tokens of each answer, at most. None: as many as the schema's longest answer needs.
-        structured_output: How the answer's shape is asked for.
+        polling: When jobs are polled, and when they are given up.
+        max_in_flight: The most jobs of one shard at the same time.
+        max_concurrency: The most synchronous requests of a worker process at the same time.
+        max_completion_tokens: The most tokens of an answer. None: estimated from the schema.
+        structured_output: How the schema is enforced.
         thinking: Whether the model thinks before it answers.
         tools: Functions that the model may call before it answers; only with the synchronous APIs.
         journaling: Where answers are kept. None: nowhere, so that a repeated bundle asks again.
-        events: The Cloudflare Queue that tells of finished jobs. None: jobs are polled.
+        events: The Cloudflare Queue with events of jobs that have ended. None: jobs are only polled.
         record_batches: Whether the rows of a job leave as one `pyarrow.RecordBatch`, not each as an `Extraction`.
-        shards: Keys that the work is spread over. None: by the runner's number of workers.
-        max_submits_at_once: Submits that a worker process has in the air at once, at most.
-        stop_after: How many failed documents end the sending. None: it goes on whatever fails.
+        shards: The number of keys that the work is spread over. None: depends on the runner's number of workers.
+        max_submits_at_once: The most submits of a worker process at the same time.
+        stop_after: How many documents have to fail before no more are sent. None: sending never stops.
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another.
@@ -68,8 +68,8 @@ class ExtractSettings:
     stop_after: StopAfter | None = None
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
-    """What all requests have in common. It is made here, once, so that a schema that cannot be asked for is refused
-    before there is a pipeline."""
+    """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
+    there is a pipeline."""
 
     def __post_init__(self) -> None:
         numbers = (
@@ -104,5 +104,5 @@ class ExtractSettings:
 
     @property
     def may_repeat(self) -> bool:
-        """Whether a submit whose fate is unknown may be sent again, which may pay for it twice."""
+        """Whether an unknown submit may be repeated, which may pay for it twice."""
         return self.journaling is None or self.journaling.may_repeat

@@ -1,4 +1,4 @@
-"""`Settle`: what came back becomes extractions and dead letters."""
+"""`Settle`: makes extractions and dead letters of replies."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import DeadLetter, Reply
 
 DEAD_LETTERS = "dead_letters"
+"""The tag of the output with the dead letters."""
 
 
 class Settle(beam.DoFn):
-    """``Sequence[Reply] -> Extraction | RecordBatch``, and ``DeadLetter`` by its own tag.
+    """``Sequence[Reply] -> Extraction | RecordBatch``, and ``DeadLetter`` with a tag of its own.
 
     Args:
-        settings: How documents are extracted.
-        watch: Whose outcomes are counted.
-        counts: Whether each bundle gives out which documents it let go (`counted`), by the tag `COUNTS`.
+        settings: The settings of the `Extract`.
+        watch: Finds the outcomes of the `Extract` on each worker.
+        counts: Whether each bundle outputs the counts of its documents (`counted`), with the tag `COUNTS`.
     """
 
     def __init__(self, settings: ExtractSettings, watch: Watch, *, counts: bool = False) -> None:
@@ -51,14 +52,14 @@ class Settle(beam.DoFn):
             yield from extractions(settled, self._asked)
         elif settled.reply_indices:
             yield settled.rows
-        elsewhere: list[DeadLetter] = []
+        references: list[DeadLetter] = []
         for letter in settled.dead_letters:
             if letter.document.is_reference:
-                elsewhere.append(letter)
+                references.append(letter)
             else:
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
-        for at in range(0, len(elsewhere), READ_AT_ONCE):
-            some = elsewhere[at : at + READ_AT_ONCE]
+        for start in range(0, len(references), READ_AT_ONCE):
+            some = references[start : start + READ_AT_ONCE]
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
         self._extractions.inc(len(settled.reply_indices))
@@ -75,7 +76,7 @@ class Settle(beam.DoFn):
 
 
 def _digests(settled: Settled) -> Iterable[int]:
-    """`batches.digest` of the id of each document that leaves."""
+    """`batches.digest` of the id of each document that leaves by this bundle."""
     documents, letters, reply_indices = settled.replies.documents, settled.dead_letters, settled.reply_indices
     known = documents.digests
     if known is None:

@@ -1,4 +1,4 @@
-"""The keyed state of `Dispatch` as Beam declares it: names and coders are part of every running job."""
+"""The keyed state of `Dispatch`, declared for Beam. Its names and coders are part of every running job."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SPECS = {spec.name: spec for spec in (_JOBS, _LAYOUT, INBOX, *_QUEUE, *_HELD)}
 
 
 def with_state(method: F) -> F:
-    """Has Beam give a timer's method all of the key's state, which the method takes as one argument, ``state``.
+    """Decorates a timer's method so that it gets all state of the key as one `KeyedState`, its argument ``state``.
 
-    Beam looks for an argument a bag; there are as many as `KeyedState` has, in each such method.
+    Beam passes each bag as an argument of its own, so the decorated method has an argument for each of them.
     """
     own = inspect.signature(method)
     others = [parameter for name, parameter in own.parameters.items() if name != "state"]
@@ -38,23 +38,23 @@ def with_state(method: F) -> F:
     ]
 
     @functools.wraps(method)
-    def given_all(self: Any, **arguments: Any) -> Any:
-        given = {name: arguments.pop(name) for name in _SPECS}
+    def with_all_bags(self: Any, **arguments: Any) -> Any:
+        cells = {name: arguments.pop(name) for name in _SPECS}
         state = KeyedState(
-            given["jobs"],
-            given["layout"],
-            given["waiting"],
-            [given[spec.name] for spec in _QUEUE],
-            [given[spec.name] for spec in _HELD],
+            cells["jobs"],
+            cells["layout"],
+            cells["waiting"],
+            [cells[spec.name] for spec in _QUEUE],
+            [cells[spec.name] for spec in _HELD],
         )
         return method(self, state=state, **arguments)
 
-    given_all.__signature__ = own.replace(parameters=[*others, *bags])  # type: ignore[attr-defined]
-    return given_all  # type: ignore[return-value]
+    with_all_bags.__signature__ = own.replace(parameters=[*others, *bags])  # type: ignore[attr-defined]
+    return with_all_bags  # type: ignore[return-value]
 
 
 class _Bag(list[Any]):
-    """A bag that lives in memory."""
+    """A bag in memory."""
 
     add = list.append
 
@@ -63,7 +63,7 @@ class _Bag(list[Any]):
 
 
 class _Value:
-    """A value that lives in memory."""
+    """A value in memory."""
 
     def __init__(self) -> None:
         self._value: bytes | None = None
@@ -76,7 +76,7 @@ class _Value:
 
 
 def in_memory() -> Callable[[], KeyedState]:
-    """State that lasts as long as what is returned: each call of it is another firing."""
+    """State in memory. Each call of the returned function gives the state for the next turn of the shard."""
     jobs, layout, inbox = _Value(), _Value(), _Bag()
     queue, held = [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
     return lambda: KeyedState(jobs, layout, inbox, queue, held)

@@ -1,7 +1,7 @@
-"""Windows of bounded input: `Extract` works in the global window and gives each document's result in its own again.
+"""Windows: `Extract` works in the global window, and afterwards puts results back into the windows of their documents.
 
-State that belongs to a window is dropped when the window ends, so documents are brought into the global window first.
-Their timestamps and windows are kept as `Document.arrival`.
+State that belongs to a window is dropped when the window ends, so documents are put into the global window first. Their
+timestamps and windows are kept in `Document.arrival`. Only results of bounded input are put back.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from kimi_beam.types import DeadLetter, Extraction
 
 
 def check_windows(windowing: Windowing) -> None:
-    """Refuses windows of which a document may be in several: it would be asked for, and paid for, once in each.
+    """Refuses windows if a document may be in several of them: it would be paid for once in each.
 
-    How many they are cannot be known of a function that looks at the document, so that it is refused as well.
+    A window function that looks at the document is refused as well, as it cannot be known how many windows it assigns.
 
     Raises:
-        ConfigError: Saying what to do instead.
+        ConfigError: They are refused. The message says what to do instead.
     """
     assigned = _assigned(windowing.windowfn)
     if not assigned:
@@ -41,13 +41,13 @@ def check_windows(windowing: Windowing) -> None:
 
 
 def check_restorable(windowing: Windowing, pipeline: beam.Pipeline) -> None:
-    """Refuses windows of bounded input that cannot be given back.
+    """Refuses windows of bounded input that results cannot be put back into.
 
-    Answers come when the watermark is at the end of time. Prism, and runners in their streaming mode, take what is then
-    given out with its document's time for late, and the next grouping drops it without a word (Prism 2.77: 6 of 6).
+    Answers come when the watermark is at the end of time. To Prism, and to runners in streaming mode, a result with the
+    timestamp of its document is then late, and the next grouping drops it silently (Prism 2.77: 6 of 6).
 
     Raises:
-        ConfigError: Saying what to do instead.
+        ConfigError: They are refused. The message says what to do instead.
     """
     runner = type(pipeline.runner).__name__
     if runner == "PrismRunner" or pipeline.options.get_all_options().get("streaming"):
@@ -64,25 +64,26 @@ def check_restorable(windowing: Windowing, pipeline: beam.Pipeline) -> None:
 
 
 def _assigned(window_fn: WindowFn) -> list[Any]:
-    """The most windows that a moment is in, of some moments; of a function that needs to see the element, none.
+    """The windows of one point in time, of those tried the one that is in most windows.
 
-    Where neither size nor offset of windows is a multiple of their period, some moments are in fewer than others.
+    Several are tried because of sliding windows: if neither size nor offset is a multiple of the period, some points in
+    time are in fewer windows than others. The result is empty for a function that looks at the element.
     """
     most: list[Any] = []
-    for at in _moments(window_fn):
+    for moment in _moments(window_fn):
         try:
-            asked = _WithoutElement(at)
-            windows = list(window_fn.assign(asked))
-        except Exception:  # a user's own function may do anything with an element that it is not given
+            context = _WithoutElement(moment)
+            windows = list(window_fn.assign(context))
+        except Exception:  # a user's own function may fail in any way without an element
             return []
-        if asked.is_element_read:
+        if context.is_element_read:
             return []
         most = max(most, windows, key=len)
     return most
 
 
 class _WithoutElement(WindowFn.AssignContext):
-    """Asks a function for the windows of a time, and notes whether it wanted to see an element."""
+    """The context of a window function without an element. It records whether the function has read the element."""
 
     is_element_read = False
 
@@ -92,21 +93,21 @@ class _WithoutElement(WindowFn.AssignContext):
 
     @element.setter
     def element(self, _: object) -> None:
-        """Heeds none: there is none."""
+        """Ignored: Beam's own constructor sets the element."""
 
 
 def _moments(window_fn: WindowFn) -> list[Timestamp]:
-    """The beginning of time as calendars count it, and for sliding windows when the next one begins."""
+    """The points in time to try: 0, and for sliding windows the beginning of a window."""
     if not isinstance(window_fn, SlidingWindows):
         return [Timestamp(0)]
     return [Timestamp(0), Timestamp(micros=window_fn.offset.micros)]
 
 
 class RestoreWindows(beam.ParDo):
-    """``PCollection[Extraction | DeadLetter] -> `` the same, each at its document's timestamp and in its window.
+    """``PCollection[Extraction | DeadLetter] -> `` the same, each with the timestamp and window of its document.
 
     Args:
-        windowing: That of the documents.
+        windowing: The windowing of the documents.
     """
 
     def __init__(self, windowing: Windowing) -> None:
@@ -123,12 +124,12 @@ class _Restore(beam.DoFn):
 
     def process(self, result: Extraction | DeadLetter) -> Iterator[WindowedValue]:
         arrival = result.provenance.arrival if isinstance(result, Extraction) else result.document.arrival
-        assert arrival is not None, "a windowed document has its arrival since it came in"
-        # A time that no calendar has is that of elements without a timestamp: the earliest that Beam knows.
-        at = MIN_TIMESTAMP if arrival.event_time is None else Timestamp(micros=arrival.event_time)
+        assert arrival is not None, "`KeepArrival` gives each windowed document its arrival"
+        # An element without a timestamp has Beam's earliest time, which `Arrival` has as None.
+        timestamp = MIN_TIMESTAMP if arrival.event_time is None else Timestamp(micros=arrival.event_time)
         if arrival.window is None:
-            windows = list(self._window_fn.assign(WindowFn.AssignContext(at, element=result)))
+            windows = list(self._window_fn.assign(WindowFn.AssignContext(timestamp, element=result)))
         else:
             start, end = (Timestamp(micros=edge) for edge in arrival.window)
             windows = [IntervalWindow(start, end)]
-        yield WindowedValue(result, at, windows)
+        yield WindowedValue(result, timestamp, windows)

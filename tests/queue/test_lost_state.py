@@ -45,7 +45,7 @@ class Worker:
         while True:
             replies: list[Any] = []
             more = None
-            going = self._step._slice("0", KeyedState(*cells))
+            going = self._step._take_turn("0", KeyedState(*cells))
             while more is None:
                 try:
                     replies += next(going)
