@@ -287,7 +287,7 @@ def test_shards_of_one_process_share_the_submits_of_a_minute(
     assert most_within(submits, 0.9999) == 6, "its shards together have all of it, and no more"
 
 
-def test_polls_keep_to_their_minute_too_and_whoever_waited_longest_is_polled_first(
+def test_polls_keep_to_their_limit_and_the_job_that_waited_longest_is_polled_first(
     monkeypatch: pytest.MonkeyPatch, paced: dict[int, list[float]], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pacing, "MINUTE", 0.5)

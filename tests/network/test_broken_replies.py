@@ -106,7 +106,7 @@ def raw_server(said: Callable[[bytes], bytes], then: str) -> Iterator[tuple[str,
 
 @pytest.mark.parametrize("then", ["close", "reset", "hold"])
 @pytest.mark.parametrize("said", BROKEN.values(), ids=BROKEN)
-def test_a_submits_reply_whose_json_is_a_whole_ticket_is_a_ticket(said: bytes, then: str) -> None:
+def test_a_submit_reply_with_a_complete_ticket_in_its_json_is_a_ticket(said: bytes, then: str) -> None:
     with raw_server(lambda _: said, then) as (url, seen), client(url, timeouts=Timeouts(read=10.0)) as c:
         (came,) = c.submit([b'{"requests":[]}'])
     assert decode_submit(came, 0.0) == Accepted("r-1"), "the ticket was in hand, and all is paid for twice"
@@ -133,21 +133,21 @@ def test_a_ticket_before_words_that_break_off_is_a_ticket(then: str) -> None:
         packed(GZIPPED[:30]),
     ],
 )
-def test_a_reply_that_is_not_whole_says_nothing(said: bytes, then: str) -> None:
+def test_an_incomplete_reply_says_nothing(said: bytes, then: str) -> None:
     with raw_server(lambda _: said, then) as (url, _), client(url) as c:
         (came,) = c.submit([b"{}"])
     assert isinstance(came, NoReply)
     assert came.sent
 
 
-def test_a_refusal_that_is_whole_is_heard_and_not_taken_for_silence() -> None:
+def test_a_complete_refusal_in_a_broken_reply_is_a_refusal() -> None:
     refusal = b'{"success":false,"errors":[{"code":3040,"message":"AiError: full"}]}'
     said = b"HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nContent-Length: 999\r\n\r\n" + refusal
     with raw_server(lambda _: said, "close") as (url, _), client(url) as c:
         assert c.submit([b"{}"]) == [HttpReply(429, refusal, "7")]
 
 
-def test_a_poll_whose_json_is_whole_has_the_answers() -> None:
+def test_a_poll_reply_with_complete_json_has_the_answers() -> None:
     job = json.dumps({"result": {"results": [{"result": completion(), "external_reference": "a"}] * 400}}).encode()
     with raw_server(lambda _: longer(job), "close") as (url, _), client(url) as c:
         ((_, came),) = c.poll(["r-1"])

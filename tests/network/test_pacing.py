@@ -45,7 +45,7 @@ def test_no_minute_ever_sees_more_than_the_limit_and_nothing_is_sent_while_it_is
 
 @settings(derandomize=True, max_examples=300)
 @given(st.integers(1, 20), st.integers(1, 200), st.floats(0, 1e6))
-def test_who_comes_back_when_told_gets_a_place_and_the_limit_is_used_up(limit: int, count: int, now: float) -> None:
+def test_a_request_sent_after_the_wait_gets_a_slot_and_the_limit_is_used_up(limit: int, count: int, now: float) -> None:
     gate, began, asked = Gate(limit), now, 0
     for _ in range(count):
         while wait := gate.acquire(now):
@@ -114,7 +114,7 @@ def test_a_shorter_hold_does_not_lift_a_longer_one() -> None:
     assert gate.acquire(50.0) == 50.0
 
 
-def test_who_was_turned_away_has_taken_no_place() -> None:
+def test_a_request_that_has_to_wait_takes_no_slot() -> None:
     gate = Gate(2)
     assert [gate.acquire(0.0), gate.acquire(1.0)] == [0.0, 0.0]
     assert [gate.acquire(2.0) for _ in range(5)] == [58.0] * 5
@@ -178,7 +178,7 @@ def test_while_nothing_at_all_gets_through_one_request_at_a_time_finds_out_and_t
     assert rounds <= 7, "an outage of some minutes costs an hour of slow growth"
 
 
-def test_a_window_that_was_never_told_so_costs_nobody_anything() -> None:
+def test_a_window_without_a_429_slows_nothing() -> None:
     window = Window()
     assert window.answered(1.0, 1_000_000) is window
 
@@ -209,7 +209,7 @@ def test_the_services_own_word_is_law_and_no_leave_to_come_back_at_once(
     assert gate.acquire(1.0) == wait
 
 
-def test_who_is_told_again_and_again_waits_longer_and_longer() -> None:
+def test_repeated_429s_make_waits_longer_and_longer() -> None:
     gate, now, asked = Gate(), 0.0, []
     for _ in range(6):
         gate.acquire(now)

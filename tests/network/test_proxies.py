@@ -93,7 +93,7 @@ def test_no_proxy_names_what_is_reached_directly(
 @pytest.mark.parametrize(
     "value", ["socks5://u:s3cretword@p:1", "socks5h://p:1", "ftp://p", "http://", "http://[", "http://p:x"]
 )
-def test_a_proxy_that_cannot_be_used_is_told_by_its_variable_without_its_password(
+def test_an_unusable_proxy_is_an_error_that_names_its_variable_and_not_its_password(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", value)

@@ -140,7 +140,7 @@ def test_an_authority_that_nobody_names_is_not_trusted_and_nothing_is_sent(autho
 
 @pytest.mark.parametrize("variable", VARIABLES)
 @pytest.mark.parametrize("content", [None, b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nxx\n"])
-def test_a_variable_that_names_no_certificates_is_a_mistake_that_is_told_by_its_name(
+def test_a_variable_that_names_no_certificates_is_an_error_that_names_it(
     variable: str,
     content: bytes | None,
     tmp_path: Path,

@@ -74,7 +74,7 @@ def test_a_finished_job_without_results_is_read_again_until_they_are_there(tmp_p
         assert totals(outcome) == RIGHT
 
 
-def test_a_finished_job_that_never_has_results_is_told_of_and_ends_as_what_it_is(
+def test_a_finished_job_that_never_has_results_causes_a_warning_and_ends_as_no_results(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Emulator(faults="null_results=1") as emulator, caplog.at_level(logging.WARNING, logger="kimi_beam"):
@@ -100,7 +100,7 @@ def test_without_references_our_own_count_is_enough(tmp_path: Path) -> None:
         assert totals(run_extract(receipts(COUNT), emulator.base_url, tmp_path / "out", polling=QUICK)) == RIGHT
 
 
-def test_references_that_contradict_the_numbers_are_counted_told_of_once_and_given_up_on_demand(
+def test_references_that_contradict_the_indices_are_counted_warned_of_once_and_given_up_on_demand(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Emulator(behaviour=Behaviour(references="shuffled"), seed=5) as emulator:

@@ -61,7 +61,7 @@ def world(*, behaviour: Behaviour | None = None, **options: Any) -> Iterator[Wor
 
 
 @pytest.mark.parametrize("body", ["base64", "plain"])
-def test_an_event_is_heard_when_the_job_is_done_and_acknowledged_when_its_answer_was_taken(body: Any) -> None:
+def test_an_event_comes_when_the_job_is_done_and_is_acknowledged_when_its_answer_was_fetched(body: Any) -> None:
     with world(latency=10, behaviour=Behaviour(event_queues=(QUEUE,), event_body=body)) as w:
         consumer, ticket = w.consumer(), frozenset([w.submit()])
         assert consumer.pull(w.client, "shard", ticket).ended == NOBODY

@@ -125,7 +125,7 @@ def test_nothing_is_pulled_while_nothing_is_in_flight() -> None:
     assert not inbox.is_pull_due(1e9)
 
 
-def test_who_handed_something_back_leaves_the_queue_to_the_others() -> None:
+def test_a_process_that_handed_an_event_back_pauses_so_that_others_can_pull_it() -> None:
     inbox = watching("a")
     inbox.record_messages([ended("a"), ended("another worker's")], 0.0)
     assert inbox.next_pull == HAND_BACK_PAUSE

@@ -110,7 +110,7 @@ def test_without_a_queue_to_pull_from_the_run_goes_on_by_polls(tmp_path: Path) -
         assert served.stats()["paid_twice"] == 0
 
 
-def test_a_failed_job_is_heard_of_by_its_event(tmp_path: Path) -> None:
+def test_the_event_of_a_failed_job_makes_it_due(tmp_path: Path) -> None:
     behaviour = Behaviour(event_queues=(QUEUE,), job_failure="status")
     with emulator(latency=0.5, faults="failed_job=1", behaviour=behaviour) as served:
         outcome = run(served, tmp_path, 12)

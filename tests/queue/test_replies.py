@@ -15,7 +15,7 @@ from kimi_beam.request.batches import Item
 from kimi_beam.types import Completion, Failure, OpenRequest, Reply, Ticket, Usage
 
 
-def test_how_large_replies_are_is_told_without_pickling_them() -> None:
+def test_the_size_of_replies_is_known_without_pickling_them() -> None:
     coder = coders.registry.get_coder(Replies)
     unpicklable = [lambda: None] * 3
     assert coder.estimate_size(unpicklable) == 3 * coder.estimate_size([None])

@@ -191,7 +191,7 @@ def test_what_came_of_a_job_leaves_and_the_rest_is_read_again_under_the_same_tic
     assert rest.requests == [job.batch_id, 3, [1]]  # type: ignore[comparison-overlap] # as JSON keeps a tuple
 
 
-def test_a_job_stays_whole_where_a_part_of_it_is_in_flight_as_well(shop: Shop) -> None:
+def test_a_job_is_not_split_if_a_part_of_it_is_in_flight_as_well(shop: Shop) -> None:
     turn, job = with_job(shop, "a", "b", request_id="r")
     turn.admit(batch("a"))
     assert list(turn.carry_out(FinishSome(Finish(job, items_of(job, [0]), None), [0]))) == []
@@ -432,7 +432,7 @@ def test_a_finished_job_leaves_and_one_that_runs_stays(shop: Shop) -> None:
     assert shop.counts[metrics.POLLS] == 2
 
 
-def test_a_poll_told_to_come_back_later_puts_the_others_off(shop: Shop) -> None:
+def test_a_throttled_poll_delays_the_others(shop: Shop) -> None:
     tickets = iter(range(40))
     shop.client.on_submit = lambda _: accepted(f"r{next(tickets)}")
     submit_all(shop, *(batch(f"d{n}") for n in range(40)))

@@ -153,7 +153,7 @@ def test_an_event_says_nothing_of_what_is_not_submitted() -> None:
 
 
 @pytest.mark.parametrize("retry_after", [17.0, 3_000.0])
-def test_retry_after_holds_back_the_whole_shard_and_uses_up_no_attempt(retry_after: float) -> None:
+def test_retry_after_delays_the_whole_shard_and_uses_up_no_attempt(retry_after: float) -> None:
     shard = admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard, effects = state_machine.submitted(shard, shard.jobs[0], Refused(error(3021, 429, retry_after)), 0.0, POLLING)
     assert effects == []
@@ -168,7 +168,7 @@ def test_a_retry_after_of_nothing_is_no_leave_to_come_back_for_ever_at_once() ->
     assert due(shard, 0.05) == []
 
 
-def test_a_poll_told_to_come_back_later_holds_the_others_too() -> None:
+def test_a_poll_that_is_throttled_delays_the_others_too() -> None:
     shard, _ = one_job(request_id="r")
     shard = admit(shard, [("other", 1)], 0.0)
     shard = Shard((shard.jobs[0], replace(shard.jobs[1], request_id="s")))
@@ -176,7 +176,7 @@ def test_a_poll_told_to_come_back_later_holds_the_others_too() -> None:
     assert due(shard, 29.9) == []
 
 
-def test_who_is_too_busy_for_one_batch_and_names_no_time_holds_that_one_back() -> None:
+def test_a_busy_service_that_names_no_time_delays_the_refused_batch_alone() -> None:
     """How many of the others may be sent is known to the process: its window."""
     shard = admit(Shard(), [("a", 1), ("b", 1)], 0.0)
     shard, _ = state_machine.submitted(shard, shard.jobs[0], Refused(error(3040, 429)), 0.0, POLLING)
@@ -315,7 +315,7 @@ def test_a_deadline_that_is_shorter_than_an_outage_ends_refused_submits() -> Non
     assert [type(effect) for effect in effects] == [Drop]
 
 
-def test_a_service_that_cannot_be_reached_holds_back_the_whole_shard_longer_each_time() -> None:
+def test_a_service_that_cannot_be_reached_delays_the_whole_shard_longer_each_time() -> None:
     shard, job = one_job()
     waits = []
     for tries in range(6):
@@ -651,7 +651,7 @@ def test_items_that_cannot_be_told_apart_are_read_once_more_and_then_settled() -
     assert [type(effect) for effect in effects] == [Finish]
 
 
-def test_a_job_without_results_is_told_of_and_given_up_long_before_the_deadline() -> None:
+def test_a_job_without_results_causes_a_warning_and_is_given_up_long_before_the_deadline() -> None:
     polling = replace(POLLING, deadline=86_400.0)
     shard, _ = one_job(request_id="r")
     now, told = 0.0, 0

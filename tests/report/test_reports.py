@@ -59,7 +59,7 @@ def _forgotten() -> None:
 # ------------------------------------------------------------------------------------------------ by a clock
 
 
-def test_progress_is_told_at_first_and_then_once_a_minute(clock: Clock, log: pytest.LogCaptureFixture) -> None:
+def test_progress_is_logged_at_first_and_then_once_a_minute(clock: Clock, log: pytest.LogCaptureFixture) -> None:
     counts = Progress()
     told = Reports(counts, clock)
     told.progress()
@@ -78,7 +78,9 @@ def test_progress_is_told_at_first_and_then_once_a_minute(clock: Clock, log: pyt
     assert lines(log, logging.INFO)[1:] == ["in this process: 7 documents in, 5 settled, 2 batches in flight"]
 
 
-def test_each_kind_of_trouble_is_told_once_a_minute_with_how_often(clock: Clock, log: pytest.LogCaptureFixture) -> None:
+def test_each_kind_of_trouble_is_logged_once_a_minute_with_how_often(
+    clock: Clock, log: pytest.LogCaptureFixture
+) -> None:
     told = Reports(Progress(), clock)
     for _ in range(1_000):
         told.log_trouble("submit", BUSY)
@@ -114,7 +116,7 @@ def test_each_kind_of_trouble_is_told_once_a_minute_with_how_often(clock: Clock,
         ("poll", Trouble("500", ServiceError(500, None, "x")), "polled again"),
     ],
 )
-def test_what_is_told_says_what_follows(
+def test_a_line_about_trouble_says_what_happens_next(
     asked: Any, result: Any, words: str, clock: Clock, log: pytest.LogCaptureFixture
 ) -> None:
     assert Reports(Progress(), clock).log_trouble(asked, result) is result
@@ -123,7 +125,7 @@ def test_what_is_told_says_what_follows(
 
 
 @pytest.mark.parametrize("result", [Accepted("id"), Pending(), Done([], None)])
-def test_what_goes_well_is_no_trouble(result: Any, clock: Clock, log: pytest.LogCaptureFixture) -> None:
+def test_a_good_reply_logs_nothing(result: Any, clock: Clock, log: pytest.LogCaptureFixture) -> None:
     Reports(Progress(), clock).log_trouble("poll", result)
     assert not lines(log, logging.WARNING)
 
@@ -178,7 +180,7 @@ def test_a_synchronous_pipeline_in_trouble_says_so(
     assert any("documents in" in line for line in lines(log, logging.INFO))
 
 
-def test_a_service_that_cannot_be_reached_is_told(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_service_that_cannot_be_reached_is_logged(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     outcome = run_extract(receipts(3), "http://127.0.0.1:9", tmp_path, polling=HASTY)
     assert outcome.codes == {"unreachable": 3}
     assert any("cannot be reached" in line for line in lines(log, logging.WARNING))

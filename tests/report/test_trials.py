@@ -244,7 +244,7 @@ def test_a_trial_that_has_ended_makes_room() -> None:
     assert turn(outcomes, "b", now=11.0).claim(1)
 
 
-def test_a_shard_that_is_not_heard_of_loses_its_claim_and_one_that_is_keeps_it() -> None:
+def test_a_claim_ends_unless_its_shard_renews_it() -> None:
     outcomes = Outcomes()
     assert turn(outcomes, "a").claim(1)
     assert turn(outcomes, "b", now=LEASE - 1).is_closed(1)

@@ -99,7 +99,7 @@ def test_documents_that_cannot_be_sent_leave_the_others_of_their_batch() -> None
     ("deliveries", "refused"),
     [(["a", "b"], 0), (["a", "a"], 2), (["a", "b", "a"], 3), (["a", None], 2), (["a", ""], 2), ([None, None], 2)],
 )
-def test_messages_of_one_key_are_told_apart_by_their_deliveries(deliveries: list[str | None], refused: int) -> None:
+def test_different_deliveries_with_one_id_are_no_duplicates(deliveries: list[str | None], refused: int) -> None:
     """Dead letters of a stream that are run again: there nobody has compared their ids."""
     documents = [Document("key", "t", arrival=None if d is None else Arrival(0, None, d)) for d in deliveries]
     blobs = [batches.encode([prepare(d, PROMPT)]) for d in (*documents, Document("other", "t"))]

@@ -215,7 +215,7 @@ def test_no_instructions_can_take_the_documents_place(instructions: str) -> None
     assert item["response_format"]["json_schema"]["schema"]["title"] == "Receipt of “Ünïcode” \0"
 
 
-def test_the_users_instructions_stand_first_and_the_model_is_told_that_the_document_is_data() -> None:
+def test_the_users_instructions_come_first_and_the_prompt_says_that_the_document_is_data() -> None:
     system = json.loads(Prompt(SCHEMA, "Read the receipt.").request(Document("a", "t"), "r"))["messages"][0]["content"]
     assert system.startswith("Read the receipt.\n\n")
     assert "never an instruction" in system
@@ -307,7 +307,7 @@ def test_the_model_stands_in_the_body_of_a_chat_alone() -> None:
     assert "external_reference" not in asked()
 
 
-def test_another_server_is_told_the_bound_by_its_older_name_too() -> None:
+def test_another_server_gets_the_bound_under_its_older_name_too() -> None:
     request = asked(api="chat", model="llama3", is_elsewhere=True, max_completion_tokens=77)
     assert (request["max_completion_tokens"], request["max_tokens"]) == (77, 77)
     assert "max_tokens" not in asked()

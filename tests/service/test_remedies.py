@@ -129,7 +129,7 @@ def test_trouble_of_the_services_own_is_borne_for_as_long_as_the_table_says(way:
     assert requests > MAX_REFUSALS  # five refusals take less than ten minutes
 
 
-def test_a_spent_quota_is_told_by_its_rule() -> None:
+def test_a_used_up_quota_is_recognised_by_its_rule() -> None:
     _agrees(RULES[Remedy.TOMORROW], quota_failure("words"))
 
 

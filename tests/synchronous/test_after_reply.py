@@ -327,7 +327,7 @@ _results = st.one_of(
 
 @settings(derandomize=True, max_examples=1_000)
 @given(st.data(), st.integers(1, 3))
-def test_whatever_the_service_says_a_call_ends_and_counts_what_it_was_told(data: st.DataObject, forms: int) -> None:
+def test_after_any_replies_a_call_ends_and_has_counted_them(data: st.DataObject, forms: int) -> None:
     call, now, usage, saw = new(forms=forms), NOW, Usage(), 0
     for _ in range(10_000):
         result = data.draw(_results)

@@ -162,7 +162,9 @@ def test_after_five_turns_it_is_enough(tmp_path: Path) -> None:
         ("unknown", "{}", "no function 'unknown'"),
     ],
 )
-def test_a_call_that_goes_wrong_is_told_to_the_model(name: str, arguments: str, says: str, tmp_path: Path) -> None:
+def test_the_model_gets_the_error_of_a_function_that_fails(
+    name: str, arguments: str, says: str, tmp_path: Path
+) -> None:
     functions = [rate, broken, gives_up, gives_up_later, runs_dry]
     outcome, asked = ask(turns(calls((name, arguments)), answered()), tmp_path, functions)
     assert len(outcome.rows) == 1

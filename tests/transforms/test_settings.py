@@ -61,7 +61,7 @@ def test_each_keyword_has_a_test() -> None:
 
 
 @pytest.mark.parametrize("keyword", UNUSUAL)
-def test_what_extract_is_told_the_steps_are_told_and_nothing_else_changes(keyword: str) -> None:
+def test_the_settings_of_extract_reach_its_steps_and_nothing_else_changes(keyword: str) -> None:
     where = SYNCHRONOUS if keyword == "tools" else WHERE
     given, expected = UNUSUAL[keyword]
     settings = kb.Extract(RECEIPT, service=where, **{keyword: given})._settings
