@@ -1,4 +1,4 @@
-"""What the command line does by private functions of Beam and Python, which may change: each is held here."""
+"""Private functions of Beam and Python that the command line needs: each test fails if one of them changes."""
 
 from __future__ import annotations
 

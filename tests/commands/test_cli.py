@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, what stands on which stream, and nothing paid for by mistake."""
+"""The command line as a user sees it: exit codes, stdout and stderr, and no payment by mistake."""
 
 from __future__ import annotations
 

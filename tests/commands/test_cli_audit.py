@@ -1,4 +1,4 @@
-"""`kimi-beam audit`: what it says of a stream's documents, and what it fails for."""
+"""`kimi-beam audit`: its output and exit codes for a stream's documents."""
 
 from __future__ import annotations
 

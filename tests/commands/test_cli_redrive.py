@@ -1,4 +1,4 @@
-"""`kimi-beam redrive` as a user meets it: what it runs again, what it leaves, and whose journal it goes on with."""
+"""`kimi-beam redrive` as a user sees it: which dead letters it runs again, and which journal it uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--closed` and `--formats`, from the command line to the files."""
+"""`--closed` and `--formats`: their effect on the files that are written."""
 
 from __future__ import annotations
 

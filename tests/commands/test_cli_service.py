@@ -1,4 +1,4 @@
-"""The command line's ways to the model: each flag does what it says, or is refused before anything is sent."""
+"""The options that choose the service: each takes effect, or is refused before anything is sent."""
 
 from __future__ import annotations
 

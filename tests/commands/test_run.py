@@ -1,4 +1,4 @@
-"""The job that the commands launch, as its launcher sees it."""
+"""`Run`: the job of a command as the launching process sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No module that lies beside the documents runs in place of one that is installed, whichever command runs there."""
+"""The search path: no module in the working directory runs in place of an installed one, in any command."""
 
 from __future__ import annotations
 

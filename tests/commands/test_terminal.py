@@ -1,4 +1,4 @@
-"""What others wrote cannot steer the terminal: the service's words, ids, file names and answers are shown escaped."""
+"""The terminal: ids, file names, answers and the service's messages are shown escaped, so they cannot control it."""
 
 from __future__ import annotations
 

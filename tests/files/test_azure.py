@@ -1,4 +1,4 @@
-"""Azure Blob Storage: whole runs on a container of Azurite, Microsoft's emulator. `make test-azure` brings it."""
+"""Azure Blob Storage: whole runs against Azurite, Microsoft's emulator, which `make test-azure` installs."""
 
 from __future__ import annotations
 

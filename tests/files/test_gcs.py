@@ -1,4 +1,4 @@
-"""Google Cloud Storage: whole runs on a bucket, and buckets that cannot be used, by an emulator of it."""
+"""Google Cloud Storage: whole runs against an emulator of it, and the errors for buckets that cannot be used."""
 
 from __future__ import annotations
 

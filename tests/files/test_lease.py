@@ -1,4 +1,4 @@
-"""The lease: of two runs on one directory the second is refused, and a dead one holds nothing."""
+"""The lease: the second of two runs on one directory is refused, and a dead run's lease lapses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may read what a run leaves on this machine."""
+"""Permissions: which local users may read the files of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S3: files as objects, and whole runs on a bucket, by a server that refuses what AWS refuses."""
+"""S3: objects as files, and whole runs against a server that refuses the requests that AWS refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ReadDocuments`: each line, row and file becomes exactly one document, and what cannot be read says where and why."""
+"""`ReadDocuments`: each line, row and file becomes exactly one document, or a failed one that says where and why."""
 
 from __future__ import annotations
 

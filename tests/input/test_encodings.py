@@ -1,4 +1,4 @@
-"""Texts in other encodings: read where it is certain which, else a dead letter; never letters with NULs between."""
+"""Encodings: a text in UTF-8, UTF-16 or UTF-32 is read if its encoding is certain, and becomes a dead letter if not."""
 
 from __future__ import annotations
 

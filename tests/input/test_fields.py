@@ -1,4 +1,4 @@
-"""Which keys make a document: other names for id and text, ids that are no strings, and what is said without them."""
+"""Fields: keys with other names for id and text, ids that are no strings, and the messages about missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images: what the service would refuse, or choke on, is turned away before it is paid for."""
+"""Images: pictures that the service would refuse are refused before they are paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is larger than any document: reading stops at a bound, memory stays small, and the dead letter is short."""
+"""Oversize documents: reading stops at a bound, memory stays small, and the dead letter is short."""
 
 from __future__ import annotations
 

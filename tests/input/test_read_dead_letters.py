@@ -1,4 +1,4 @@
-"""`ReadDeadLetters`: what was written comes back as it was; what is no dead letter is accounted for, never a crash."""
+"""`ReadDeadLetters`: dead letters come back as they were written, and a line that is none becomes a failed document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dead letter brings into its next run: the question is the same or another, and no submit is counted twice."""
+"""Redrive: which dead letters are run again, in which round, and that no submit is counted twice."""
 
 from __future__ import annotations
 
@@ -168,13 +168,13 @@ class Records(dict[bytes, Any]):
         return next(value for state, value, _ in self.values() if state == entry.state)  # type: ignore[no-any-return]
 
 
-def parted(document: Document, key: bytes, records: Records | None) -> Recalled:
+def recalled_from(document: Document, key: bytes, records: Records | None) -> Recalled:
     return recall(batches.encode([Item(document, 10)]), [key], records)  # type: ignore[arg-type]
 
 
 def test_an_open_request_is_polled_also_without_a_journal() -> None:
     for records in (None, Records(), Records({KEY: (NOTHING, None, 0)})):
-        found = parted(document_of(letter("poll", "deadline", open=OPEN)), KEY, records)
+        found = recalled_from(document_of(letter("poll", "deadline", open=OPEN)), KEY, records)
         (part,) = found.in_flight
         assert (part.request_id, part.name, part.form, part.count, part.at) == ("job-1", "ab12", 1, 250, None)
         assert part.positions == [17]
@@ -182,7 +182,7 @@ def test_an_open_request_is_polled_also_without_a_journal() -> None:
 
 
 def test_another_question_than_the_open_one_is_asked_anew() -> None:
-    found = parted(document_of(letter("poll", "deadline", attempts=2, open=OPEN)), b"x" * 16, None)
+    found = recalled_from(document_of(letter("poll", "deadline", attempts=2, open=OPEN)), b"x" * 16, None)
     assert found.in_flight == []
     assert found.fresh is not None
     (document,) = batches.decode(found.fresh)
@@ -194,22 +194,22 @@ def test_the_journal_outranks_the_open_request_of_a_dead_letter() -> None:
     completion = Completion("{}", "stop", None, None)
     for request_id, attempts in (("job-1", 1), ("job-2", 2)):
         answer = Answer(completion, Usage(), Ticket(request_id, 1))
-        found = parted(document, KEY, Records({KEY: (ANSWER, answer, 0)}))
+        found = recalled_from(document, KEY, Records({KEY: (ANSWER, answer, 0)}))
         (reply,) = found.answered
         assert reply.result == completion
         assert reply.document.earlier == Earlier(0, attempts), "the journal's ticket counts its own submit"
         assert (found.in_flight, found.doubtful, found.fresh) == ([], [], None)
     ticket = Submission("cd34", 0, (KEY,), 5.0, "job-2")
-    (part,) = parted(document, KEY, Records({KEY: (TICKET, ticket, 0)})).in_flight
+    (part,) = recalled_from(document, KEY, Records({KEY: (TICKET, ticket, 0)})).in_flight
     assert (part.request_id, part.count, part.at) == ("job-2", 1, None), "it was given up: it is waited for anew"
     intent = Submission("cd34", 0, (KEY,), 5.0)
-    (part,) = parted(document, KEY, Records({KEY: (INTENT, intent, 0)})).doubtful
+    (part,) = recalled_from(document, KEY, Records({KEY: (INTENT, intent, 0)})).doubtful
     assert (part.request_id, part.at) == (None, 5.0)
 
 
 def test_a_run_over_documents_waits_no_longer_than_the_first_had_to() -> None:
     ticket = Submission("cd34", 0, (KEY,), 5.0, "job-2")
-    (part,) = parted(Document("a", "t"), KEY, Records({KEY: (TICKET, ticket, 0)})).in_flight
+    (part,) = recalled_from(Document("a", "t"), KEY, Records({KEY: (TICKET, ticket, 0)})).in_flight
     assert part.at == 5.0
 
 

@@ -1,4 +1,4 @@
-"""Re-drive: dead letters become rows, nothing is lost on the way, and nothing that was paid for is paid for again."""
+"""Redrive over whole pipelines: dead letters become rows, nothing is lost, and nothing is paid for twice."""
 
 from __future__ import annotations
 

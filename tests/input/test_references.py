@@ -1,4 +1,4 @@
-"""Documents that travel as references to their files: what is asked is what was read, or there is a dead letter."""
+"""References: a document that is read from its file again is sent as it was first read, or becomes a dead letter."""
 
 from __future__ import annotations
 

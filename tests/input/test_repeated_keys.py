@@ -1,4 +1,4 @@
-"""A key or a column that stands twice: readers disagree on which one counts, so that neither is taken."""
+"""Repeated keys: a line or file with the same key or column twice is refused, because readers disagree which counts."""
 
 from __future__ import annotations
 

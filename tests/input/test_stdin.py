@@ -1,4 +1,4 @@
-"""Documents from standard input: JSON lines, or what the first bytes say."""
+"""Standard input: its kind is recognised by its first bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal's records and index: nothing is misread, and of all records of a key the one that counts is found."""
+"""The journal's records and index: no file is misread, and of all records of a key the right one counts."""
 
 from __future__ import annotations
 

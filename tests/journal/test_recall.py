@@ -1,4 +1,4 @@
-"""A batch whose documents all have answers comes back by column: each with its own, whichever file that is in."""
+"""Recall of a batch whose answers are in several files: each document gets its own answer."""
 
 from __future__ import annotations
 

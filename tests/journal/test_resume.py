@@ -1,4 +1,4 @@
-"""What was paid for is never paid for again: by a second run, a killed one, other batches, another way to the model."""
+"""Resuming: answers in the journal are not paid for again by a second run, after a kill, or in other batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`WriteDataset`: one directory that holds a whole run or none, and a summary that adds up and comes last."""
+"""`WriteDataset`: a directory holds a complete run or none; the summary adds up and is written last."""
 
 from __future__ import annotations
 

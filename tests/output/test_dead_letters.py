@@ -1,4 +1,4 @@
-"""`WriteDeadLetters`: what did not become a row is one JSON line with every key, enough to run it again."""
+"""`WriteDeadLetters`: each is one JSON line with every key, which is enough to run its document again."""
 
 from __future__ import annotations
 

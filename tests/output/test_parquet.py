@@ -1,4 +1,4 @@
-"""`WriteParquet`: every extraction is exactly one row of typed columns, however it comes to the writer."""
+"""`WriteParquet`: every extraction becomes exactly one row of typed columns."""
 
 from __future__ import annotations
 

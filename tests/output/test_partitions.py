@@ -1,4 +1,4 @@
-"""Files of a stream: closed by rows or time, and no row twice, whatever is done again."""
+"""Partitions: a stream's files are closed by rows or time, and no row is written twice, even if work is repeated."""
 
 from __future__ import annotations
 
@@ -144,11 +144,11 @@ def test_each_row_is_there_once_however_often_it_comes(
 
 
 def test_dead_letters_are_not_doubled_either(tmp_path: Path) -> None:
-    def again() -> PartitionWriter:
+    def new_writer() -> PartitionWriter:
         return PartitionWriter(Target.of(str(tmp_path / "dead"), ".jsonl"), dead_letters.STREAM_FORMAT)
 
-    assert again().write(AT_NOON, [dead_letter_lines.encode(letter(1)) + dead_letter_lines.encode(letter(2))])
-    assert again().write(AT_NOON, [dead_letter_lines.encode(letter(2)) + dead_letter_lines.encode(letter(3))])
+    assert new_writer().write(AT_NOON, [dead_letter_lines.encode(letter(1)) + dead_letter_lines.encode(letter(2))])
+    assert new_writer().write(AT_NOON, [dead_letter_lines.encode(letter(2)) + dead_letter_lines.encode(letter(3))])
     lines = [json.loads(line) for path in tmp_path.rglob("*.jsonl") for line in path.read_bytes().splitlines()]
     assert sorted(line["document_id"] for line in lines) == ["doc-1", "doc-2", "doc-3"]
 

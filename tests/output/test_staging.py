@@ -1,4 +1,4 @@
-"""Staging and commit: files appear whole, together and once, also when a step is repeated or dies in the middle."""
+"""Staging and commit: files appear complete, together and once, even if a step is repeated or dies half-way."""
 
 from __future__ import annotations
 

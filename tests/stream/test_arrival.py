@@ -1,4 +1,4 @@
-"""What is kept of how a document came in: its time, its window, a name for this one delivery, its partition."""
+"""Arrival: a document keeps its event time, its window and the name of its delivery, which decide its partition."""
 
 from __future__ import annotations
 

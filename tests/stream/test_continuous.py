@@ -1,4 +1,4 @@
-"""Files as they appear: each is read once, when it is whole, and named so that a second reading is known for one."""
+"""`ReadContinuously`: each file is read once, when it is complete, and its deliveries have the same names each time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def put(path: Path, content: bytes, changed: float = NOW - 10_000) -> Path:
     return path
 
 
-def seen(patterns: Sequence[str], quiet_since: float = NOW) -> list[str]:
+def paths_found(patterns: Sequence[str], quiet_since: float = NOW) -> list[str]:
     return sorted(file.path for _, files in look(tuple(patterns), quiet_since) for file in files)
 
 
@@ -64,14 +64,14 @@ class Bag:
 def test_hidden_files_and_other_kinds_are_passed_over(tmp_path: Path) -> None:
     for name in ("a.txt", "b.jsonl.gz", "c.png", ".a.txt.x7", ".hidden.txt", "_SUCCESS.txt", "d.pdf", "e.txt.part"):
         put(tmp_path / name, b"x")
-    assert seen([f"{tmp_path}/*"]) == [f"{tmp_path}/{name}" for name in ("a.txt", "b.jsonl.gz", "c.png")]
+    assert paths_found([f"{tmp_path}/*"]) == [f"{tmp_path}/{name}" for name in ("a.txt", "b.jsonl.gz", "c.png")]
 
 
 def test_a_name_that_is_no_utf8_stops_no_stream(tmp_path: Path) -> None:
     name = f"{tmp_path}/doc-\udcff.txt"
     put(Path(name), b"x")
     put(tmp_path / "a.txt", b"x")
-    assert seen([f"{tmp_path}/*"]) == [f"{tmp_path}/a.txt", name]
+    assert paths_found([f"{tmp_path}/*"]) == [f"{tmp_path}/a.txt", name]
     bag, new = Bag(), read_files._New()
     found = Found(name, 1, NOW)
     coder = beam.coders.registry.get_coder(Found)
@@ -83,17 +83,17 @@ def test_a_name_that_is_no_utf8_stops_no_stream(tmp_path: Path) -> None:
 
 def test_a_file_that_is_still_being_written_waits(tmp_path: Path) -> None:
     put(tmp_path / "a.txt", b"x", NOW - 1)
-    assert seen([f"{tmp_path}/*"], NOW - 2) == []
-    assert seen([f"{tmp_path}/*"], NOW - 1) == [f"{tmp_path}/a.txt"]
+    assert paths_found([f"{tmp_path}/*"], NOW - 2) == []
+    assert paths_found([f"{tmp_path}/*"], NOW - 1) == [f"{tmp_path}/a.txt"]
 
 
 def test_a_file_that_two_patterns_match_is_found_once(tmp_path: Path) -> None:
     put(tmp_path / "a.txt", b"x")
-    assert seen([f"{tmp_path}/*", f"{tmp_path}/a.*", f"{tmp_path}//a.txt"]) == [f"{tmp_path}/a.txt"]
+    assert paths_found([f"{tmp_path}/*", f"{tmp_path}/a.*", f"{tmp_path}//a.txt"]) == [f"{tmp_path}/a.txt"]
 
 
 def test_a_directory_that_is_not_there_yet_is_no_error(tmp_path: Path) -> None:
-    assert seen([f"{tmp_path}/later/*.txt"]) == []
+    assert paths_found([f"{tmp_path}/later/*.txt"]) == []
 
 
 def test_a_filesystem_that_fails_is_looked_at_again(

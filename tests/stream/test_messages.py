@@ -1,4 +1,4 @@
-"""Messages as documents: what is in a record of Kafka or a message of Pub/Sub, and what each is named by."""
+"""Messages: a record of Kafka or a message of Pub/Sub becomes a document with an id, a time and a delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account of a stream: documents that are lost or doubled are named, whatever order they came in."""
+"""Reconciliation of a stream: lost and doubled documents are named, in whatever order they came in."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def deliveries(numbers: Sequence[int | None]) -> pa.ChunkedArray[pa.StringScalar
     return pa.chunked_array([[None if n is None else f"{n:032x}" for n in numbers]], pa.string())
 
 
-def of(came: list[int], rows: list[int], letters: list[int]) -> Reconciliation:
+def reconciled(came: list[int], rows: list[int], letters: list[int]) -> Reconciliation:
     return reconcile(came_in(came), deliveries(rows), deliveries(letters))
 
 
@@ -44,13 +44,13 @@ def ids(table: pa.Table) -> list[str]:
 
 
 def test_documents_with_one_outcome_each_add_up() -> None:
-    found = of([1, 2, 3], [1, 3], [2])
+    found = reconciled([1, 2, 3], [1, 3], [2])
     assert (found.came_in, found.rows, found.dead_letters, found.strangers) == (3, 2, 1, 0)
     assert found.adds_up
 
 
 def test_lost_and_doubled_documents_are_named() -> None:
-    found = of([1, 2, 3, 4, 5], [2, 2, 3, 9], [3, 4, 4])
+    found = reconciled([1, 2, 3, 4, 5], [2, 2, 3, 9], [3, 4, 4])
     assert ids(found.neither) == ["doc-1", "doc-5"]
     assert ids(found.twice) == ["doc-2", "doc-4"]
     assert ids(found.both) == ["doc-3"]
@@ -59,7 +59,7 @@ def test_lost_and_doubled_documents_are_named() -> None:
 
 
 def test_a_row_beside_an_earlier_dead_letter_is_listed_but_no_fault() -> None:
-    assert of([1], [1], [1]).adds_up
+    assert reconciled([1], [1], [1]).adds_up
 
 
 def test_a_row_that_names_no_delivery_is_a_stranger_each_time() -> None:
@@ -67,24 +67,24 @@ def test_a_row_that_names_no_delivery_is_a_stranger_each_time() -> None:
 
 
 def test_a_document_that_was_written_down_twice_is_one() -> None:
-    assert of([1, 1, 2], [1, 2], []).came_in == 2
+    assert reconciled([1, 1, 2], [1, 2], []).came_in == 2
 
 
 def test_documents_that_were_read_a_moment_ago_are_in_flight() -> None:
-    found = of([1, 30], [], []).read_until(READ + timedelta(minutes=29))
+    found = reconciled([1, 30], [], []).read_until(READ + timedelta(minutes=29))
     assert ids(found.neither) == ["doc-1"]
-    assert of([30], [], []).read_until(READ + timedelta(minutes=29)).adds_up
+    assert reconciled([30], [], []).read_until(READ + timedelta(minutes=29)).adds_up
 
 
 def test_no_documents_add_up_to_nothing() -> None:
-    assert of([], [], []) == NOTHING
+    assert reconciled([], [], []) == NOTHING
     assert NOTHING.adds_up
 
 
 @settings(derandomize=True)
 @given(_names, _names, _names)
 def test_every_delivery_is_counted_exactly_once(came: list[int], rows: list[int], letters: list[int]) -> None:
-    found = of(came, rows, letters)
+    found = reconciled(came, rows, letters)
     left = Counter(rows) + Counter(letters)
     assert found.came_in == len(set(came))
     assert ids(found.neither) == sorted(f"doc-{n}" for n in set(came) - left.keys())
@@ -104,8 +104,8 @@ def test_the_parts_add_up(came: list[int], rows: list[int], letters: list[int]) 
     def half(numbers: list[int], odd: int) -> list[int]:
         return [n for n in numbers if n % 2 == odd]
 
-    whole = of(came, rows, letters)
-    parts = [of(half(came, odd), half(rows, odd), half(letters, odd)) for odd in (0, 1)]
+    whole = reconciled(came, rows, letters)
+    parts = [reconciled(half(came, odd), half(rows, odd), half(letters, odd)) for odd in (0, 1)]
     total = parts[0] + parts[1] + NOTHING
     for name in ("came_in", "rows", "dead_letters", "strangers", "adds_up"):
         assert getattr(total, name) == getattr(whole, name)

@@ -1,4 +1,4 @@
-"""`WriteStream`: rows, dead letters, and a summary that tells what the files of its hour hold."""
+"""`WriteStream`: rows, dead letters, deliveries, and a summary of each hour that counts its files."""
 
 from __future__ import annotations
 

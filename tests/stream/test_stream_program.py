@@ -1,4 +1,4 @@
-"""`pipelines/stream.py`: what it refuses before anything runs, and what it asks of Beam's own connectors."""
+"""`pipelines/stream.py`: the mistakes that it refuses before it runs, and how it sets up Beam's connectors."""
 
 from __future__ import annotations
 
