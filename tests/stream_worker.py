@@ -18,7 +18,7 @@ from kimi_beam.journal.records import Journaling
 from kimi_beam.queue.refill import Refill
 from kimi_beam.queue.shard_turn import ShardTurn
 from kimi_beam.queue.state_layout import KeyedState
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.transforms.dispatch import DispatchUnbounded
 from kimi_beam.transforms.state import _HELD, _QUEUE, _Bag, _Value
 
@@ -32,7 +32,7 @@ class Worker:
         self.settings = extract_settings(
             service(url), batching=kb.Batching(max_wait=0.0), max_in_flight=8, journaling=kept
         )
-        self._step = DispatchUnbounded(self.settings, Watch(), 1)
+        self._step = DispatchUnbounded(self.settings, OutcomesHandle(), 1)
         self._step.setup()
         self._cells = _Value(), _Value(), _Bag(), [_Bag() for _ in _QUEUE], [_Bag() for _ in _HELD]
         self.left = Counter[str]()

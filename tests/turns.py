@@ -191,7 +191,7 @@ class Shop:
             "run_instead": None,
             "max_in_flight": 3,
             "submits_at_once": 2,
-            "parts": 1,
+            "rate_shares": 1,
             "may_repeat": True,
             "grace": 60.0,
             "is_bounded": True,

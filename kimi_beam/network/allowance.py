@@ -71,7 +71,7 @@ class Allowance:
             step: The step of the pipeline that the shard belongs to. Steps share one limit, so the step with the
                 largest share decides.
             shard: The shard's key. A runner works on a shard in one process at a time, so no two processes claim it.
-            total_shards: How many shards the step has in all processes together.
+            total_shards: How many shards the step has in all processes together; 1 if this process has them all.
         """
         with self._lock:
             self._claimed.setdefault(step, (total_shards, set()))[1].add(shard)

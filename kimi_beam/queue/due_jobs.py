@@ -45,7 +45,7 @@ class DueJobs:
             The replies of jobs that have ended, those of some jobs at a time.
         """
         turn, step = self._turn, self._step
-        step.client.allowance.claim_share(step.client, turn.key, step.parts)
+        step.client.allowance.claim_share(step.client, turn.key, step.rate_shares)
         turn.shard = rebased(turn.shard, turn.now, step.polling.ceiling)
         effects = self._give_up_unsent()
         self._wait_for_trials()

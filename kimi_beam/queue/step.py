@@ -76,7 +76,8 @@ class Step:
         run_instead: Asks for a batch synchronously if the model has no queue. None: a missing queue ends the run.
         max_in_flight: The most jobs of a shard at the same time.
         submits_at_once: The most submits that are sent together.
-        parts: The number of shards of the step, over which the requests a minute are split.
+        rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all
+            workers are in this process.
         may_repeat: Whether a submit whose fate is unknown may be sent again.
         grace: Seconds after such a submit of an earlier worker before it is sent again.
         is_bounded: Whether the input is bounded, so that trouble with the account ends the run.
@@ -96,7 +97,7 @@ class Step:
     run_instead: Callable[[bytes], Iterator[Sequence[Reply]]] | None
     max_in_flight: int
     submits_at_once: int
-    parts: int
+    rate_shares: int
     may_repeat: bool
     grace: float
     is_bounded: bool

@@ -191,7 +191,7 @@ NO_FORM_FAILURE = Failure("infer", "json_mode_unmet", f"not sent: {NO_FORM}", re
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class OutcomesHandle:
     """Finds the `Outcomes` of one `Extract` on each worker: it travels with the pipeline, they do not.
 
     Attributes:

@@ -37,7 +37,7 @@ from kimi_beam.queue.shard_turn import ShardTurn
 from kimi_beam.queue.state_layout import KeyedState
 from kimi_beam.queue.step import Step
 from kimi_beam.report import metrics
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request.checks import separate
 from kimi_beam.service import clock
 from kimi_beam.transforms.run_instead import run_instead
@@ -54,12 +54,13 @@ class _Dispatch(beam.DoFn):
 
     Args:
         settings: The settings of the `Extract`.
-        watch: Finds the outcomes of the `Extract` on each worker.
-        parts: The number of shards, over which the job's requests a minute are split.
+        outcomes_handle: Finds the outcomes of the `Extract` on each worker.
+        rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all
+            workers are in this process.
     """
 
-    def __init__(self, settings: ExtractSettings, watch: Watch, parts: int) -> None:
-        self._settings, self._watch, self._parts = settings, watch, parts
+    def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, rate_shares: int) -> None:
+        self._settings, self._outcomes_handle, self._rate_shares = settings, outcomes_handle, rate_shares
         self._identity = uuid.uuid4().hex  # pickled with the DoFn, so that it is the same on each worker
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
@@ -81,13 +82,13 @@ class _Dispatch(beam.DoFn):
             client=self._client,
             journal=self._recorder,
             listener=Listener(settings.events, self._client, self._identity, settings.polling.deadline, pulled),
-            outcomes=self._watch.outcomes,
+            outcomes=self._outcomes_handle.outcomes,
             count=self._count,
             read_again=read_again,
             run_instead=self._run_instead if settings.service.fallback_api is not None else None,
             max_in_flight=settings.max_in_flight,
             submits_at_once=settings.max_submits_at_once,
-            parts=self._parts,
+            rate_shares=self._rate_shares,
             may_repeat=settings.may_repeat,
             grace=settings.journaling.grace if settings.journaling else 0.0,
             is_bounded=self._is_bounded,

@@ -30,7 +30,7 @@ from kimi_beam.network.allowance import forget_quotas
 from kimi_beam.network.client import SUBMITS_AT_ONCE
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.notices import forget_notices
-from kimi_beam.report.outcomes import StopAfter, Watch
+from kimi_beam.report.outcomes import OutcomesHandle, StopAfter
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, StructuredOutput
 from kimi_beam.schema import OutputSchema, SchemaSource
@@ -206,7 +206,7 @@ class Extract(TypedTransform):
             raise ConfigError("Extract: record_batches is for bounded input: a stream's rows are filed one by one")
         if settings.stop_after is not None and not documents.is_bounded:
             raise ConfigError("Extract: stop_after is for bounded input: a stream has no first documents")
-        watch = Watch(settings.stop_after)
+        outcomes_handle = OutcomesHandle(settings.stop_after)
         windowing, is_bounded = documents.windowing, documents.is_bounded
         is_windowed = not isinstance(windowing.windowfn, GlobalWindows)
         if is_windowed:
@@ -245,13 +245,14 @@ class Extract(TypedTransform):
             batches.element_type = KV[str, bytes]
         else:  # without a second output, because Flink finds the state of a running job by the name of the only one
             batches = documents | "MakeBatches" >> packing.with_output_types(tuple[str, bytes])
-        parts = 1 if is_one_process(documents.pipeline) else shards
+        rate_shares = 1 if is_one_process(documents.pipeline) else shards
         output_types = Union[row_type, DeadLetter, Counts, WindowedValue]
-        settle = beam.ParDo(Settle(settings, watch, counts=is_bounded))
+        settle = beam.ParDo(Settle(settings, outcomes_handle, counts=is_bounded))
         # Beam wants the types of all outputs together, both of the step and of its tagged outputs. `WindowedValue` is
         # one of them because a check of the running pipeline sees the counts as such when a bundle is finished.
         tagged = settle.with_output_types(output_types).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
-        settled = self._dispatch(batches, watch, parts) | "Settle" >> tagged.with_output_types(output_types)
+        replies = self._dispatch(batches, outcomes_handle, rate_shares)
+        settled = replies | "Settle" >> tagged.with_output_types(output_types)
         settled[EXTRACTIONS].element_type = row_type
         settled[DEAD_LETTERS].element_type = DeadLetter
         if is_bounded:
@@ -268,23 +269,27 @@ class Extract(TypedTransform):
         self._handler.add_error_pcollection(results.dead_letters)
         return results.extractions
 
-    def _dispatch(self, batches: beam.PCollection, watch: Watch, parts: int) -> beam.PCollection:
+    def _dispatch(
+        self, batches: beam.PCollection, outcomes_handle: OutcomesHandle, rate_shares: int
+    ) -> beam.PCollection:
         """Adds the step that asks the model: through the queue, or by a synchronous request for each document."""
         if self._settings.service.api != "batch":
-            return self._request(batches, watch, parts)
+            return self._request(batches, outcomes_handle, rate_shares)
         step = _label(batches)
         if not batches.is_bounded:
-            dispatch = with_own_timers(DispatchUnbounded, step)(self._settings, watch, parts)
+            dispatch = with_own_timers(DispatchUnbounded, step)(self._settings, outcomes_handle, rate_shares)
             return batches | "Dispatch" >> _giving_replies(dispatch)
         if not keeps_state(batches.pipeline):
-            at_once = DispatchAtOnce(self._settings, watch, parts)
+            at_once = DispatchAtOnce(self._settings, outcomes_handle, rate_shares)
             return batches | beam.GroupByKey() | "Dispatch" >> _giving_replies(at_once)
-        bounded = with_own_timers(DispatchBounded, step)(self._settings, watch, parts)
+        bounded = with_own_timers(DispatchBounded, step)(self._settings, outcomes_handle, rate_shares)
         return batches | "Dispatch" >> _giving_replies(bounded)
 
-    def _request(self, batches: beam.PCollection, watch: Watch, parts: int) -> beam.PCollection:
+    def _request(
+        self, batches: beam.PCollection, outcomes_handle: OutcomesHandle, rate_shares: int
+    ) -> beam.PCollection:
         """Adds the step for a synchronous API. It needs no state: a bundle ends when its requests are answered."""
-        request = Request(self._settings, watch, parts, bounded=batches.is_bounded)
+        request = Request(self._settings, outcomes_handle, rate_shares, bounded=batches.is_bounded)
         if not batches.is_bounded:
             return batches | Values() | "Request" >> _giving_replies(request)
         # Documents with the same id are in the same shard. After they are compared, batches are reshuffled so that any

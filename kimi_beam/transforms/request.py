@@ -26,7 +26,7 @@ from kimi_beam.journal.recorder import Recorder
 from kimi_beam.network.client import connect, disconnect
 from kimi_beam.queue.earlier import Recalled
 from kimi_beam.report import metrics
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
@@ -65,13 +65,17 @@ class Request(beam.DoFn):
 
     Args:
         settings: The settings of the `Extract`.
-        watch: Finds the outcomes of the `Extract` on each worker.
-        parts: The number of shards, over which the job's requests a minute are split.
+        outcomes_handle: Finds the outcomes of the `Extract` on each worker.
+        rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all
+            workers are in this process.
         bounded: Whether the input is bounded, so that trouble with the account ends the job.
     """
 
-    def __init__(self, settings: ExtractSettings, watch: Watch, parts: int, *, bounded: bool) -> None:
-        self._settings, self._watch, self._parts, self._bounded = settings, watch, parts, bounded
+    def __init__(
+        self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, rate_shares: int, *, bounded: bool
+    ) -> None:
+        self._settings, self._outcomes_handle = settings, outcomes_handle
+        self._rate_shares, self._bounded = rate_shares, bounded
         self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
 
     def setup(self) -> None:
@@ -84,7 +88,7 @@ class Request(beam.DoFn):
         self._cancel()
         self._recorder.refresh()
         # There are never more bundles at work than workers, so each claims the share of one shard.
-        self._client.allowance.claim_share(self._client, id(self), self._parts)
+        self._client.allowance.claim_share(self._client, id(self), self._rate_shares)
         self._runs = Runs(
             self._client,
             self._settings.prompt,
@@ -92,7 +96,7 @@ class Request(beam.DoFn):
             self._settings.tools,
             halts=self._bounded,
             may_repeat=self._settings.may_repeat,
-            outcomes=self._watch.outcomes,
+            outcomes=self._outcomes_handle.outcomes,
         )
 
     def process(self, element: bytes) -> Iterator[Any]:

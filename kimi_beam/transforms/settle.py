@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 
 from kimi_beam.input.file_references import READ_AT_ONCE, read_again, restored
 from kimi_beam.report import metrics
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
 from kimi_beam.results.settle_replies import Question, Settled, extractions, rows_with_unnamed_keys, settle
@@ -28,12 +28,12 @@ class Settle(beam.DoFn):
 
     Args:
         settings: The settings of the `Extract`.
-        watch: Finds the outcomes of the `Extract` on each worker.
+        outcomes_handle: Finds the outcomes of the `Extract` on each worker.
         counts: Whether each bundle outputs the counts of its documents (`counted`), with the tag `COUNTS`.
     """
 
-    def __init__(self, settings: ExtractSettings, watch: Watch, *, counts: bool = False) -> None:
-        self._settings, self._watch, self._counts = settings, watch, counts
+    def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, *, counts: bool = False) -> None:
+        self._settings, self._outcomes_handle, self._counts = settings, outcomes_handle, counts
         self._asked = Question(settings.schema, settings.service.model)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
@@ -45,7 +45,7 @@ class Settle(beam.DoFn):
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
         settled = settle(element, self._asked, time.time(), self._nulls.inc)
-        self._watch.outcomes.count_settled(
+        self._outcomes_handle.outcomes.count_settled(
             len(settled.reply_indices), [letter.failure for letter in settled.dead_letters]
         )
         if not self._settings.record_batches:

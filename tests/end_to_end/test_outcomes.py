@@ -14,7 +14,7 @@ from scripted import Asked, Scripted, error
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConfigError, UnmetSchemaError
-from kimi_beam.report.outcomes import FIRST, Outcomes, StopAfter, Watch
+from kimi_beam.report.outcomes import FIRST, Outcomes, OutcomesHandle, StopAfter
 from kimi_beam.types import Failure
 
 BAD = Failure("validate", "schema_violation", "x")
@@ -78,9 +78,9 @@ def test_a_way_of_asking_is_refused_after_two_documents_and_none_that_it_was_met
 
 
 def test_each_extract_has_outcomes_of_its_own() -> None:
-    watch = Watch()
-    assert watch.outcomes is watch.outcomes
-    assert watch.outcomes is not Watch().outcomes
+    outcomes_handle = OutcomesHandle()
+    assert outcomes_handle.outcomes is outcomes_handle.outcomes
+    assert outcomes_handle.outcomes is not OutcomesHandle().outcomes
 
 
 # ------------------------------------------------------------------------------------------------ in real pipelines

@@ -25,7 +25,7 @@ from kimi_beam.emulator import Emulator
 from kimi_beam.errors import AccountError
 from kimi_beam.journal.records import ANSWERS_SUFFIX, Journaling
 from kimi_beam.network import client, pacing
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.runs import Runs
@@ -233,7 +233,7 @@ def work(step: Request, *batches: bytes) -> list[Reply]:
 def step(url: str, *, max_concurrency: int = 4, journal: Path | None = None, **changes: Any) -> Request:
     journaling = None if journal is None else Journaling(str(journal))
     asked = extract_settings(service(url, api="run", **changes), max_concurrency=max_concurrency, journaling=journaling)
-    made = Request(asked, Watch(), 1, bounded=True)
+    made = Request(asked, OutcomesHandle(), 1, bounded=True)
     made.setup()
     return made
 
@@ -328,7 +328,7 @@ def test_one_of_two_instances_may_leave_while_the_other_works() -> None:
 def test_an_instance_whose_set_up_failed_can_be_torn_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOWHERE", raising=False)
     asked = extract_settings(service("http://x", api="run", token_from="env:NOWHERE"))
-    made = Request(asked, Watch(), 1, bounded=True)
+    made = Request(asked, OutcomesHandle(), 1, bounded=True)
     with pytest.raises(Exception, match="NOWHERE"):
         made.setup()
     made.teardown()

@@ -26,7 +26,7 @@ from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.network import client, pacing
 from kimi_beam.network.allowance import Allowance, Quota, SendSlots, WaitingLine
 from kimi_beam.network.pacing import Gate, Window
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
@@ -205,7 +205,7 @@ def test_a_process_has_the_parts_of_the_shards_that_it_holds() -> None:
 
 def step(url: str, shards: int, **changes: Any) -> Request:
     where = service(url, api="run", **changes)
-    made = Request(extract_settings(where, max_concurrency=8), Watch(), shards, bounded=True)
+    made = Request(extract_settings(where, max_concurrency=8), OutcomesHandle(), shards, bounded=True)
     made.setup()
     return made
 
@@ -238,7 +238,7 @@ def test_a_shard_keeps_to_its_part_of_the_submits(
     monkeypatch.setattr(pacing, "MINUTE", 0.5)
     with Scripted(lambda asked: queued(asked, lambda _: True)) as server:
         asked = extract_settings(service(server.url, requests_per_minute=8), batching=kb.Batching(max_items=1))
-        shard = DispatchAtOnce(asked, Watch(), 4)
+        shard = DispatchAtOnce(asked, OutcomesHandle(), 4)
         shard.setup()
         replies = list(shard.process(("0", [batches.encode([prepare(d, asked.prompt)]) for d in receipts(6)])))
         shard.teardown()

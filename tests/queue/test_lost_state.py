@@ -21,7 +21,7 @@ from kimi_beam.journal.records import Journaling, Submission
 from kimi_beam.queue.earlier import EarlierSubmission, resumed
 from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.state_layout import KeyedState
-from kimi_beam.report.outcomes import Watch
+from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.transforms.dispatch import DispatchBounded
 from kimi_beam.transforms.state import _HELD, _QUEUE, _Bag, _Value
 
@@ -37,7 +37,7 @@ class Worker:
         asked = extract_settings(
             service(url), batching=kb.Batching(max_items=4), polling=polling, max_in_flight=4, journaling=journal
         )
-        self._step = DispatchBounded(asked, Watch(), 1)
+        self._step = DispatchBounded(asked, OutcomesHandle(), 1)
         self._step.setup()
 
     def slices(self, cells: Cells) -> Iterator[list[str]]:

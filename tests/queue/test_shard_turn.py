@@ -482,7 +482,7 @@ def test_a_shard_with_nothing_open_does_not_wait(shop: Shop) -> None:
 
 
 def test_a_shard_gives_back_its_share_of_the_pace_when_nothing_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = Shop(monkeypatch, parts=4)
+    shop = Shop(monkeypatch, rate_shares=4)
     submit_all(shop, batch("a"))
     shop.act()
     shared: allowance.Allowance = shop.client.allowance

@@ -14,7 +14,7 @@ import kimi_beam as kb
 from kimi_beam.errors import ConfigError
 from kimi_beam.journal.records import Journaling
 from kimi_beam.queue.event_inbox import Events
-from kimi_beam.report.outcomes import StopAfter, Watch
+from kimi_beam.report.outcomes import OutcomesHandle, StopAfter
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.tools import Tool
 from kimi_beam.transforms.dispatch import DispatchBounded
@@ -95,13 +95,13 @@ def test_the_extract_of_settings_has_those() -> None:
 def test_a_step_travels_small_and_without_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "s3cr3t-t0ken")
     where = kb.WorkersAI.from_env(account_id="0" * 32, base_url="http://127.0.0.1:1")
-    settings, watch = extract_settings(where), Watch()
+    settings, outcomes_handle = extract_settings(where), OutcomesHandle()
     where.authorization()  # what has been read once may be kept, but not sent
     steps = [
         MakeBatches(settings, 1),
-        DispatchBounded(settings, watch, 1),
-        Request(settings, watch, 1, bounded=True),
-        Settle(settings, watch),
+        DispatchBounded(settings, outcomes_handle, 1),
+        Request(settings, outcomes_handle, 1, bounded=True),
+        Settle(settings, outcomes_handle),
     ]
     for step in steps:
         pickled = pickle.dumps(step)
