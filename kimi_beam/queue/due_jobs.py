@@ -113,12 +113,12 @@ class DueJobs:
         step.admitted.difference_update(job.batch_id for job in own)
         if others:
             step.journal.refresh()
-        known = [job for job in own if step.journal.is_asked_elsewhere(turn.held[job.batch_id])]
-        known += [job for job in others if step.journal.is_ahead(job, turn.held[job.batch_id])]
-        for job in known:
+        submitted = [job for job in own if step.journal.is_asked_elsewhere(turn.held[job.batch_id])]
+        submitted += [job for job in others if step.journal.is_ahead(job, turn.held[job.batch_id])]
+        for job in submitted:
             turn.wait_again(turn.held.take(job.batch_id))
-        turn.shard = without(turn.shard, known)
-        return [job for job in jobs if job not in known]
+        turn.shard = without(turn.shard, submitted)
+        return [job for job in jobs if job not in submitted]
 
     # -------------------------------------------------------------------------------------------- requests
 

@@ -109,8 +109,8 @@ class Inbox:
         # Another process works by now on a shard that has not called for so long.
         stale = now - max(self._settings.safety_net, self._settings.lease)
         self._watched = {key: value for key, value in self._watched.items() if value[0] and value[1] > stale}
-        known = self._in_flight
-        self._leases = {ticket: leases for ticket, leases in self._leases.items() if ticket in known}
+        in_flight = self._in_flight
+        self._leases = {ticket: leases for ticket, leases in self._leases.items() if ticket in in_flight}
 
     def expect(self, shard: object, tickets: Iterable[str], now: float) -> None:
         """Adds tickets that a shard has got since, so that their events are known before its state is committed."""
@@ -141,14 +141,14 @@ class Inbox:
     def record_messages(self, messages: list[Message], now: float) -> None:
         """Records the messages of a pull, and decides which to acknowledge or hand back."""
         self._failures, self.trouble = 0, ""
-        known = self._in_flight
+        in_flight = self._in_flight
         for message in messages:
             ticket, lease = message.request_id, message.lease_id
-            if ticket is None or (message.has_ended and ticket not in known and ticket not in self._fetched):
+            if ticket is None or (message.has_ended and ticket not in in_flight and ticket not in self._fetched):
                 (self._acks if message.attempts > HAND_BACKS else self._retries).append(lease)
             elif not message.has_ended:
                 self._acks.append(lease)
-            elif ticket in known:
+            elif ticket in in_flight:
                 self._leases.setdefault(ticket, []).append(lease)
             else:  # the event of a fetched ticket is late or a duplicate, and still shows that events come
                 self._outcomes.append(True)

@@ -35,17 +35,17 @@ _LONGEST = 300
 RequestKind = Literal["submit", "poll", "request"]
 """What was sent: a batch, a poll of its job, or a synchronous request."""
 
-_CONSEQUENCES = {
+_CONSEQUENCES = {  # by remedy: what the line about a refusal says, for the user of a run
     Remedy.WAIT: "the service says to come back later: it is asked more slowly, and no document is lost",
     Remedy.RETRY: "the service has trouble of its own: the {kind} is repeated later",
     Remedy.TIMEOUT: "no answer in time: the {kind} is repeated where that is allowed, and may be paid for twice",
     Remedy.OTHER_FORM: "JSON mode could not be met: these documents are asked for in another form",
-    Remedy.TOMORROW: "the quota is spent: what is not sent yet becomes dead letters until it is renewed",
+    Remedy.TOMORROW: "the quota is spent: documents that are not sent yet become dead letters until it is renewed",
     Remedy.SPLIT: "a {kind} is too large: it is cut in two where that is possible",
-    Remedy.NEVER: "a {kind} is refused for good: a batch is cut in two until what is wrong stands alone",
+    Remedy.NEVER: "a {kind} is refused for good: a batch is cut in two until the refused document stands alone",
     Remedy.ACCOUNT: "the token, account or model is turned away",
 }
-_UNKNOWN = "a {kind} ended without a word: it may have been paid for, and is repeated once where that is allowed"
+_UNKNOWN = "a {kind} ended without a reply: it may have been paid for, and is repeated once where that is allowed"
 _UNREACHABLE = "the service cannot be reached: it is tried again until the deadline"
 _GONE = "the service does not know a job any more: it is submitted once more if that is so at the next poll too"
 _FAILED = "the service says that a job failed: its documents become dead letters"

@@ -78,11 +78,11 @@ class Settle(beam.DoFn):
 def _digests(settled: Settled) -> Iterable[int]:
     """`batches.digest` of the id of each document that leaves by this bundle."""
     documents, letters, reply_indices = settled.replies.documents, settled.dead_letters, settled.reply_indices
-    known = documents.digests
-    if known is None:
+    digests = documents.digests
+    if digests is None:
         of_rows = [batches.digest(documents.ids[index]) for index in reply_indices]
-    elif not letters and len(reply_indices) == len(known):
-        return known
+    elif not letters and len(reply_indices) == len(digests):
+        return digests
     else:
-        of_rows = [known[index] for index in reply_indices]
+        of_rows = [digests[index] for index in reply_indices]
     return [*of_rows, *(batches.digest(letter.document.id) for letter in letters)]
