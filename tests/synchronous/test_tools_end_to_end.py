@@ -197,8 +197,8 @@ def test_a_function_that_never_comes_back_is_ended_by_the_deadline(tmp_path: Pat
 def test_a_function_that_never_comes_back_does_not_keep_the_process() -> None:
     code = """
 import asyncio, sys, time
-from kimi_beam import event_loop
-from kimi_beam.tools import Tool
+from kimi_beam.network import event_loop
+from kimi_beam.synchronous.tools import Tool
 
 def hangs(word: str) -> str:
     "Never comes back."
