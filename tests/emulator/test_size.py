@@ -19,10 +19,10 @@ import random, sys
 import orjson
 from kimi_beam.emulator.batch import Writer
 from kimi_beam.emulator.behaviour import Behaviour
-from kimi_beam.emulator.call import Call
+from kimi_beam.emulator.received import Call
 from kimi_beam.emulator.events import Events
 from kimi_beam.emulator.faults import Faults
-from kimi_beam.emulator.jobs import Jobs
+from kimi_beam.emulator.queue_requests import Jobs
 from kimi_beam.emulator.ledger import Ledger
 from kimi_beam.emulator.queue import Queue
 
