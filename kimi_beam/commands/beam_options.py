@@ -10,7 +10,7 @@ from typing import NoReturn
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.files.stores import FileSystems
+from kimi_beam.files.filesystems import FileSystems
 
 _KNOWS_ALL_OPTIONS = ("", "FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 """Runners all of whose options are declared in Python. Other runners pass unknown options on to a job server."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
+from kimi_beam.report import metrics
 from kimi_beam.service.models import is_stand_in
 from kimi_beam.service.prices import Price, bill
 from kimi_beam.types import Usage
@@ -18,18 +18,20 @@ from kimi_beam.types import Usage
 FILE_NAME = "summary.json"
 """The file's name in the output directory."""
 COUNTERS = (
-    "batches",
-    "submits",
-    "polls",
-    "event_pulls",
-    "requests",
-    "unknown_submits",
-    "resubmits",
-    "documents_maybe_paid_twice",
-    "mismatched_items",
-    "rows_with_unnamed_keys",
+    metrics.BATCHES,
+    metrics.SUBMITS,
+    metrics.POLLS,
+    metrics.EVENT_PULLS,
+    metrics.REQUESTS,
+    metrics.UNKNOWN_SUBMITS,
+    metrics.RESUBMITS,
+    metrics.MAYBE_PAID_TWICE,
+    metrics.MISMATCHED_ITEMS,
+    metrics.ROWS_WITH_UNNAMED_KEYS,
 )
 """Keys of ``summary.json`` that are the runner's metrics; null if the runner has no metrics."""
+MEASURED_BY_THE_LAUNCHER = (*COUNTERS, "wall_s", "journal")
+"""Keys whose values only the process knows that launches the pipeline: it writes them into the file at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +94,17 @@ def to_json(
     *,
     model: str,
     schema_hash: str,
-    measured: Mapping[str, Any] | None = None,
     price: Price | None = None,
     run: str | None = None,
     left: Mapping[str, int] | None = None,
     emulated: bool = False,
 ) -> bytes:
-    """The text of ``summary.json``.
+    """The text of ``summary.json``. The values that the pipeline does not know (`MEASURED_BY_THE_LAUNCHER`) are null.
 
     Args:
         summary: The counts of the run.
         model: The model that was asked.
         schema_hash: `OutputSchema.hash`.
-        measured: The counters by name, the seconds ``wall_s``, and the path ``journal``. Keys that are missing become
-            null.
         price: A price to use instead of the model's listed one; None: the listed one.
         run: The run's id, by which a run that is started again recognises its own output.
         left: For a redrive: how many dead letters were not run again, by code. None for any other run.
@@ -113,7 +112,6 @@ def to_json(
     """
     emulated = emulated or any(map(is_stand_in, summary.answered_by))
     billed = bill(model, summary.usage, price)
-    measured = measured or {}
     usage = summary.usage
     content = {
         "documents": summary.documents,
@@ -133,7 +131,7 @@ def to_json(
         "model": model,
         "model_answered": _by_model(summary.answered_by),
         "schema_hash": schema_hash,
-        **{name: measured.get(name) for name in (*COUNTERS, "wall_s", "journal")},
+        **dict.fromkeys(MEASURED_BY_THE_LAUNCHER),
         "run": run,
     }
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

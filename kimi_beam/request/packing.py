@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -107,13 +107,3 @@ class Packer(Generic[T]):
         closed, self._items = self._items, []
         self._count = self._bytes = 0
         return closed
-
-
-def pack(items: Iterable[tuple[T, int]], batching: Batching) -> Iterator[list[T]]:
-    """Packs (item, bytes) pairs: every item is in exactly one batch, and the order is kept."""
-    packer: Packer[T] = Packer(batching)
-    for item, size in items:
-        if closed := packer.add(item, size):
-            yield closed
-    if closed := packer.flush():
-        yield closed

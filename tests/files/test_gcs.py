@@ -27,7 +27,7 @@ from harness import ACCOUNT, RECEIPT, Outcome, read_dataset, receipts
 
 from kimi_beam import cli
 from kimi_beam.emulator import Emulator
-from kimi_beam.files.stores import FileSystems
+from kimi_beam.files.filesystems import FileSystems
 
 PROGRAM = """
 import google.auth

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.request.packing import BYTES_PER_TOKEN, Batching, Packer, pack
+from kimi_beam.request.packing import BYTES_PER_TOKEN, Batching, Packer
 from kimi_beam.types import Document, Earlier, Failure, OpenRequest, Usage
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
@@ -33,6 +33,13 @@ _limits = st.builds(
 _sizes = st.lists(st.integers(0, 80), max_size=40)
 
 
+def _packed(sizes: Sequence[int], limits: Batching) -> list[list[int]]:
+    """The batches of items of these sizes, each item being its number."""
+    packer: Packer[int] = Packer(limits)
+    closed = [packer.add(number, size) for number, size in enumerate(sizes)]
+    return [batch for batch in (*closed, packer.flush()) if batch]
+
+
 def _fits(sizes: Sequence[int], limits: Batching) -> bool:
     return (
         len(sizes) <= limits.max_items
@@ -44,7 +51,7 @@ def _fits(sizes: Sequence[int], limits: Batching) -> bool:
 @settings(derandomize=True, max_examples=500)
 @given(_sizes, _limits)
 def test_each_item_is_in_exactly_one_batch_in_the_order_of_arrival(sizes: list[int], limits: Batching) -> None:
-    batches = list(pack(((index, size) for index, size in enumerate(sizes)), limits))
+    batches = _packed(sizes, limits)
     assert [index for batch in batches for index in batch] == list(range(len(sizes)))
     assert all(batches), "an empty batch would be an empty submit"
 
@@ -52,14 +59,14 @@ def test_each_item_is_in_exactly_one_batch_in_the_order_of_arrival(sizes: list[i
 @settings(derandomize=True, max_examples=500)
 @given(_sizes, _limits)
 def test_a_batch_is_within_all_limits_unless_it_is_one_oversize_item_alone(sizes: list[int], limits: Batching) -> None:
-    for batch in pack(((index, size) for index, size in enumerate(sizes)), limits):
+    for batch in _packed(sizes, limits):
         assert len(batch) == 1 or _fits([sizes[index] for index in batch], limits)
 
 
 @settings(derandomize=True, max_examples=500)
 @given(_sizes, _limits)
 def test_a_batch_is_closed_only_when_the_next_item_does_not_fit(sizes: list[int], limits: Batching) -> None:
-    batches = list(pack(((index, size) for index, size in enumerate(sizes)), limits))
+    batches = _packed(sizes, limits)
     for batch, following in pairwise(batches):
         assert not _fits([sizes[index] for index in [*batch, following[0]]], limits)
 
