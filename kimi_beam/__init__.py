@@ -41,6 +41,7 @@ from importlib import import_module  # noqa: E402 - found on the search path as 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
+    from kimi_beam.beam_extensions.element_types import ElementTypeError
     from kimi_beam.errors import (
         AccountError,
         ConfigError,
@@ -55,11 +56,13 @@ if TYPE_CHECKING:
     )
     from kimi_beam.input.read_dead_letters import ReadDeadLetters
     from kimi_beam.input.read_documents import ReadDocuments
+    from kimi_beam.journal.records import Journaling
     from kimi_beam.output.dataset import WriteDataset
     from kimi_beam.output.dead_letters import WriteDeadLetters
     from kimi_beam.output.parquet import WriteParquet
     from kimi_beam.output.partitions import Rolling
     from kimi_beam.queue.event_inbox import Events
+    from kimi_beam.report.outcomes import StopAfter
     from kimi_beam.request.packing import Batching
     from kimi_beam.schema import OutputSchema
     from kimi_beam.service.gateway import Gateway
@@ -78,12 +81,14 @@ _HOME = {
     "ConservationError": "kimi_beam.errors",
     "DeadLetter": "kimi_beam.types",
     "Document": "kimi_beam.types",
+    "ElementTypeError": "kimi_beam.beam_extensions.element_types",
     "Events": "kimi_beam.queue.event_inbox",
     "Extract": "kimi_beam.transforms",
     "Extraction": "kimi_beam.types",
     "Failure": "kimi_beam.types",
     "Gateway": "kimi_beam.service.gateway",
     "InputError": "kimi_beam.errors",
+    "Journaling": "kimi_beam.journal.records",
     "KimiBeamError": "kimi_beam.errors",
     "OutputError": "kimi_beam.errors",
     "OutputSchema": "kimi_beam.schema",
@@ -95,6 +100,7 @@ _HOME = {
     "Rolling": "kimi_beam.output.partitions",
     "SchemaError": "kimi_beam.errors",
     "StateError": "kimi_beam.errors",
+    "StopAfter": "kimi_beam.report.outcomes",
     "UnmetSchemaError": "kimi_beam.errors",
     "Usage": "kimi_beam.types",
     "UserError": "kimi_beam.errors",
@@ -112,12 +118,14 @@ __all__ = [
     "ConservationError",
     "DeadLetter",
     "Document",
+    "ElementTypeError",
     "Events",
     "Extract",
     "Extraction",
     "Failure",
     "Gateway",
     "InputError",
+    "Journaling",
     "KimiBeamError",
     "OutputError",
     "OutputSchema",
@@ -129,6 +137,7 @@ __all__ = [
     "Rolling",
     "SchemaError",
     "StateError",
+    "StopAfter",
     "UnmetSchemaError",
     "Usage",
     "UserError",

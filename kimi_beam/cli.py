@@ -1,7 +1,8 @@
 """The command line ``kimi-beam``: turns arguments into calls of the functions in `commands`, and does nothing else.
 
 Exit codes: 0 the job ran, whatever was dead-lettered; 1 the job failed; 2 the user's mistake, nothing was sent; 3 more
-dead letters than `--max-dead-letters` allows, after everything is written; 130 interrupted.
+dead letters than `--max-dead-letters` allows, or stopped by `--stop-after`, after everything is written; 130
+interrupted (Ctrl-C), 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Every other option is Beam's (--runner, --direct_num_workers, …). The default 
 Credentials: CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN, as Cloudflare's own tools name them.
 
 Exit codes: 0 the job ran · 1 it failed · 2 a mistake, nothing was sent · 3 past --max-dead-letters, or stopped by
---stop-after · 130 interrupted
+--stop-after · 130 interrupted (Ctrl-C) · 143 ended by SIGTERM
 
 Examples:
   kimi-beam extract 'in/*.txt' --schema schemas/receipt.json --output out --emulator

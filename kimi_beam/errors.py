@@ -8,10 +8,15 @@
     │   ├── InputError       the input matches nothing, or is of a kind that cannot be read
     │   ├── OutputError      the output cannot be written, or holds a finished run
     │   └── ConfigError      credentials, service or options are missing or contradict each other
+    │       └── ElementTypeError  elements of a wrong type reach a transform (`kimi_beam.beam_extensions.element_types`)
     ├── StateError           the runner's state, or a batch in it, was written by another version of kimi_beam
     ├── ConservationError    more or fewer documents left than came in: the runner lost or doubled results
     ├── UnmetSchemaError     the service cannot meet the schema with any document (5024): nothing more is sent
-    └── AccountError         the service turns the whole account, token or model away: every submit would fail
+    ├── AccountError         the service turns the whole account, token or model away: every submit would fail
+    ├── JournalError         a file of the journal cannot be read (`kimi_beam.journal.records`)
+    └── DeadLetterError      a dead letter is of an unknown version (`kimi_beam.results.dead_letter_lines`)
+
+The three that name a module are defined there.
 
 An exception concerns the whole pipeline. Trouble with a single document is a `kimi_beam.types.Failure`, which is a
 value. No message holds a token.
@@ -73,7 +78,11 @@ class StateError(KimiBeamError):
 
 
 class ConservationError(KimiBeamError):
-    """More or fewer documents left than came in, so the runner lost or doubled some. Nothing was written."""
+    """The documents that left are not those that came in: the runner lost or doubled some.
+
+    `WriteDataset` raises it before it names any file, so that nothing was written. `Extract` compares for itself while
+    its results go on: if it raises it, what was written is not complete.
+    """
 
 
 class UnmetSchemaError(KimiBeamError):

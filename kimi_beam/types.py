@@ -2,7 +2,7 @@
 
 ::
 
-    Document ─▶ Batch ─▶ Ticket ─▶ Reply ─▶ Extraction │ DeadLetter
+    Document ─▶ batch (bytes) ─▶ Job ─▶ Reply ─▶ Extraction │ DeadLetter
 
 An exception stops the pipeline (the runner retries the bundle). A `Failure` is a value and concerns one document, which
 it sends to the dead letters. Each document leaves exactly once, as an `Extraction` or as a `DeadLetter`.
@@ -37,7 +37,11 @@ Code = Literal[
     "schema_violation", "type_mismatch",
 ]
 # fmt: on
-"""Why a document failed: a closed set. ``not_json`` means the input file in stage ``read``, the answer in ``parse``."""
+"""Why a document failed: a closed set. The comments name the stage in which most failures with a code happen.
+
+Some codes occur in two stages. ``not_json`` means the input file in ``read``, the answer in ``parse``. ``not_utf8``,
+``missing_id``, ``missing_text``, ``too_large`` and ``bad_image`` are found in ``read`` in a file or message, and in
+``prompt`` in a document that code has made. ``deadline`` is of ``poll`` in the queue, of ``infer`` otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,13 @@ class Journaling:
         on_unknown_submit: What becomes of the documents of an unknown submit, whose worker died before it wrote down
             whether the service accepted it: they are submitted again, or become dead letters.
         grace: Seconds to wait before an unknown submit is made again, because its worker may be slow and not dead.
+
+    Raises:
+        ConfigError: `on_unknown_submit` is neither of its two values, or `grace` is below 0 or not finite.
+
+    Example:
+        >>> journal = kb.Journaling("out/_journal", on_unknown_submit="dead-letter")
+        >>> extract = kb.Extract("receipt.json", service=service, journal=journal)
     """
 
     directory: str

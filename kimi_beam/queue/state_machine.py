@@ -18,8 +18,8 @@ The rules:
   or with a timeout, may have been queued, and paid for: it is repeated at most once.
 * "Come back later" (429, 3040) is no failed attempt, and its ``Retry-After`` delays the whole shard. How many requests
   are sent at all is decided for the process (`kimi_beam.network.pacing`), not for the shard.
-* A failed poll says nothing about the job, and only the deadline ends it. The same holds for a finished reply that has
-  items of other jobs alone.
+* A poll that fails never ends a job; only an answer about the job, or its deadline, does. A finished reply that has
+  items of other jobs alone is no answer about it.
 * Polling a finished job again is free. If items are missing from its reply it is polled once more before they count as
   missing, and again as long as each reply has some of them. Documents with items are settled meanwhile, and the others
   stay a job (FinishSome).

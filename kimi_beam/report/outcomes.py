@@ -39,6 +39,10 @@ class StopAfter:
 
     Raises:
         ConfigError: The number is not positive, or a share above 100.
+
+    Example:
+        >>> kb.StopAfter.of("50%")
+        StopAfter(number=50.0, is_share=True)
     """
 
     number: float

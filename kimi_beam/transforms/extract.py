@@ -335,9 +335,10 @@ def keeps_state(pipeline: beam.Pipeline) -> bool:
 def default_shards(options: PipelineOptions, *, holds_jobs: bool) -> int:
     """The default number of shards: one for each worker, as more would only make batches smaller.
 
-    Flink's streaming mode is different: it assigns keys to subtasks by a hash, and with one key for each a third of the
-    subtasks get none (of two keys both went to one). Four for each spread better. Its batch mode works on one key at a
-    time on each slot, so that more keys than slots would wait for each other.
+    Two get four for each worker, which spread better. Dataflow gets four for each of the most workers that it may have.
+    Flink's streaming mode assigns keys to subtasks by a hash, and with one key for each a third of the subtasks get
+    none (of two keys both went to one). Flink's batch mode works on one key at a time on each slot, so that more keys
+    than slots would wait for each other: it gets one for each.
 
     Args:
         options: The options of the pipeline.

@@ -42,8 +42,8 @@ def run_instead(
         recorder: Writes to the journal.
         count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
         halts: Whether trouble with the account ends the run (`Runs`).
-        outcomes: The outcomes of the `Extract` so far, which decide whether more documents are sent.
         may_repeat: Whether a request that ended without a reply may be repeated.
+        outcomes: The outcomes of the `Extract` so far, which decide whether more documents are sent.
 
     Raises:
         AccountError: Token, account or model are turned away.

@@ -39,7 +39,7 @@ class Matched:
         items: The item of each request, None if it is missing.
         surplus: How many items answer no request, or one that has its item already.
         disputed: Indices of the requests whose item has their reference but the number of another request.
-        unplaced: Why items without a reference could not be matched, in one line; empty if there are none of these.
+        unmatched_reason: Why items without a reference could not be matched, in one line; empty if none is unmatched.
         is_foreign: Whether there are items, and all of them have references of requests that are not ours.
     """
 
