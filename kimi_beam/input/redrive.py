@@ -57,18 +57,3 @@ def document_of(letter: DeadLetter) -> Document:
     has_answer = failure.stage in _AFTER_THE_ANSWER or failure.code in ANSWERS
     earlier = Earlier(letter.round + has_answer, letter.attempts - (letter.open is not None), letter.open)
     return replace(letter.document, failure=None, earlier=earlier)
-
-
-def with_open_request(document: Document, request_id: str | None = None) -> Document:
-    """Settles how the submit of a document's open request is counted. The request itself is taken from the document.
-
-    Args:
-        document: A document that may have an open request.
-        request_id: The job that the document is now part of. If it is the open request, the job counts the submit.
-            None: the document is asked anew. The open request is abandoned then, and the document counts its submit.
-    """
-    earlier = document.earlier
-    if earlier.open is None:
-        return document
-    is_abandoned = earlier.open.request_id != request_id
-    return replace(document, earlier=Earlier(earlier.round, earlier.attempts + is_abandoned))

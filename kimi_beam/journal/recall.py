@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.redrive import with_open_request
 from kimi_beam.journal.index import ANSWER, INTENT, TICKET, Entry
 from kimi_beam.journal.records import Answer, Answers, Submission
-from kimi_beam.queue.earlier import EarlierSubmission, Recalled
+from kimi_beam.queue.earlier import EarlierSubmission, Recalled, with_open_request
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent

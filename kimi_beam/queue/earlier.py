@@ -1,4 +1,4 @@
-"""Earlier submissions of documents, and the job that continues one.
+"""Earlier submissions of documents, the job that continues one, and how its submit is counted.
 
 `kimi_beam.journal.recall` finds them in the journal, or in the dead letters that the documents were read from.
 """
@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.types import Failure, Reply
+from kimi_beam.types import Document, Earlier, Failure, Reply
 
 DOUBTFUL = Failure(
     "submit",
@@ -64,21 +64,37 @@ class Recalled:
     fresh: bytes | None
 
 
-def resumed(part: EarlierSubmission, batch_id: str, now: float, grace: float, believed: float) -> Job:
+def job_continuing(submission: EarlierSubmission, batch_id: str, now: float, grace: float, assumed_age: float) -> Job:
     """The job that continues an earlier submission.
 
     Args:
-        part: The submission.
+        submission: The submission.
         batch_id: The id of the batch of its documents.
         now: Unix seconds.
         grace: Seconds after an unknown submit before it is repeated.
-        believed: The age in seconds that the job is given if its answer was given up before (`part.at` is None).
+        assumed_age: The age in seconds that the job is given if its answer was given up before (`submission.at` is
+            None).
     """
-    count = len(part.items)
-    at = now - believed if part.at is None else part.at
-    if part.request_id is None:
+    count = len(submission.items)
+    at = now - assumed_age if submission.at is None else submission.at
+    if submission.request_id is None:
         # `min`: if the clock was set back since, the wait is no longer than `grace`.
         return Job(batch_id, count, max(now, min(at, now) + grace), now, unknown=1, attempts=1)
-    submitted_as = part.name, part.count, tuple(part.positions)
+    submitted_as = submission.name, submission.count, tuple(submission.positions)
     # Its event may have gone to the earlier worker, so that none is waited for.
-    return Job(batch_id, count, now, at, part.request_id, attempts=1, submitted_as=submitted_as, event_seen=True)
+    return Job(batch_id, count, now, at, submission.request_id, attempts=1, submitted_as=submitted_as, event_seen=True)
+
+
+def with_open_request(document: Document, request_id: str | None = None) -> Document:
+    """Settles how the submit of a document's open request is counted. The request itself is taken from the document.
+
+    Args:
+        document: A document that may have an open request.
+        request_id: The job that the document is now part of. If it is the open request, the job counts the submit.
+            None: the document is asked anew. The open request is abandoned then, and the document counts its submit.
+    """
+    earlier = document.earlier
+    if earlier.open is None:
+        return document
+    is_abandoned = earlier.open.request_id != request_id
+    return replace(document, earlier=Earlier(earlier.round, earlier.attempts + is_abandoned))

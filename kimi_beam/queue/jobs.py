@@ -107,8 +107,8 @@ def admit(shard: Shard, batches: Iterable[tuple[str, int]], now: float) -> Shard
     return replace(shard, jobs=(*shard.jobs, *(Job(batch_id, count, now, now) for batch_id, count in batches)))
 
 
-def adopt(shard: Shard, job: Job) -> Shard:
-    """Adds a job that an earlier run has submitted, or may have."""
+def with_added(shard: Shard, job: Job) -> Shard:
+    """Adds a job to the shard."""
     return replace(shard, jobs=(*shard.jobs, job))
 
 

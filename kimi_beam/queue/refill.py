@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.redrive import with_open_request
 from kimi_beam.queue import state_machine
-from kimi_beam.queue.earlier import DOUBTFUL, EarlierSubmission, Recalled, resumed
+from kimi_beam.queue.earlier import DOUBTFUL, EarlierSubmission, Recalled, job_continuing, with_open_request
 from kimi_beam.queue.finished import SETTLED_TOGETHER
-from kimi_beam.queue.jobs import adopt
+from kimi_beam.queue.jobs import with_added
 from kimi_beam.queue.next_form import give_up_all, in_form_from
 from kimi_beam.queue.shard_turn import ShardTurn
 from kimi_beam.report import metrics
@@ -93,7 +92,7 @@ class Refill:
                 in_flight += len(head.sizes)
         if self._answered:
             yield Replies.joined(self._answered)
-        waiting.put_back([blob for packer in self._packers.values() for blob in packer.flush()])
+        waiting.put_at_front([blob for packer in self._packers.values() for blob in packer.flush()])
         for blob in self._postponed:
             waiting.add(blob)
 
@@ -135,6 +134,6 @@ class Refill:
                 yield give_up_all(blob, DOUBTFUL, Ticket(None, 1))
                 return
         # A job that was given up before is waited for anew, but a "no such job" counts from the first poll on.
-        believed = min(state_machine.GONE_AFTER, step.polling.ceiling, step.polling.deadline / 2)
+        assumed_age = min(state_machine.GONE_AFTER, step.polling.ceiling, step.polling.deadline / 2)
         turn.held[batch_id] = blob
-        turn.shard = adopt(turn.shard, resumed(earlier, batch_id, turn.now, step.grace, believed))
+        turn.shard = with_added(turn.shard, job_continuing(earlier, batch_id, turn.now, step.grace, assumed_age))

@@ -15,7 +15,7 @@ from dataclasses import replace
 from kimi_beam.columnar import Replies
 from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, GiveUp, Halt, RunInstead, Split, Warn
 from kimi_beam.queue.finished import replies_of, split_job
-from kimi_beam.queue.jobs import Job, admit, adopt, rebased, without
+from kimi_beam.queue.jobs import Job, admit, rebased, with_added, without
 from kimi_beam.queue.next_form import give_up_all, split_unmet
 from kimi_beam.queue.state_layout import BatchStore, KeyedState
 from kimi_beam.queue.step import Step
@@ -51,7 +51,7 @@ class ShardTurn:
         waiting: The batches that are no jobs yet.
         now: When submitting, polling or refilling last began, in Unix seconds.
         halts: The refusals in this turn that concern the whole account.
-        has_put_back: Whether the batch of a job waits again, so that the shard needs another turn soon.
+        has_waiting_again: Whether the batch of a job waits again, so that the shard needs another turn soon.
     """
 
     def __init__(self, step: Step, key: str, state: KeyedState) -> None:
@@ -59,7 +59,7 @@ class ShardTurn:
         self.shard, self.held, self.waiting = state.shard, state.held, state.waiting
         self.now = clock.now()
         self.halts: list[Halt] = []
-        self.has_put_back = False
+        self.has_waiting_again = False
         self._state = state
 
     def write(self) -> None:
@@ -100,7 +100,7 @@ class ShardTurn:
     def wait_again(self, blob: bytes) -> None:
         """Puts the batch of a former job back in line."""
         self.waiting.add(blob)
-        self.has_put_back = True
+        self.has_waiting_again = True
 
     def admit(self, blob: bytes) -> None:
         """Makes a job of a batch. It is submitted from the next turn on, when it is in committed state."""
@@ -174,7 +174,7 @@ class ShardTurn:
             self.wait_again(others)
             return
         self.held[batch_id] = others
-        self.shard = adopt(self.shard, replace(job, batch_id=batch_id, count=count))
+        self.shard = with_added(self.shard, replace(job, batch_id=batch_id, count=count))
 
     def split(self, effect: Split) -> None:
         """Cuts a batch in two and admits both halves."""
@@ -199,7 +199,7 @@ class ShardTurn:
         self.held[finish.job.batch_id], self.held[rest.batch_id] = answered, others
         job = next(job for job in self.shard.jobs if job.batch_id == batch_id)
         open_ = replace(job, batch_id=rest.batch_id, count=rest.count, submitted_as=rest.submitted_as)
-        self.shard = adopt(without(self.shard, [job]), open_)
+        self.shard = with_added(without(self.shard, [job]), open_)
         return [finish]
 
     def finish(self, jobs: Sequence[Finish]) -> Iterator[Replies]:

@@ -130,7 +130,7 @@ class Waiting:
         """Puts a batch at the end of the line."""
         self._back.append(blob)
 
-    def put_back(self, blobs: Sequence[bytes]) -> None:
+    def put_at_front(self, blobs: Sequence[bytes]) -> None:
         """Puts batches at the front of the line, in their order."""
         self._front.extendleft(reversed(blobs))
 

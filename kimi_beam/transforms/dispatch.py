@@ -179,7 +179,7 @@ class DispatchBounded(_ForBounded):
             self._recorder.refresh()
             checked.write(True)
             sendable, failed = separate(list(state.waiting.take()))
-            state.waiting.put_back(sendable)
+            state.waiting.put_at_front(sendable)
             if failed:
                 yield Replies.of(failed)
         if (yield from self._take_turn(key, state)):
@@ -201,7 +201,7 @@ class DispatchAtOnce(_ForBounded):
             yield Replies.of(failed)
         next_turn_state = in_memory()
         state = next_turn_state()
-        state.waiting.put_back(sendable)
+        state.waiting.put_at_front(sendable)
         while (yield from self._take_turn(key, state)):
             state = next_turn_state()
 
@@ -275,7 +275,7 @@ class DispatchUnbounded(_Dispatch):
             tick.set(_in(0.05))
         elif wake is not None:
             tick.set(_in(max(wake - clock.now(), 0.05)))
-        if (turn.has_put_back or wake is None) and not lingering.read() and turn.waiting:
+        if (turn.has_waiting_again or wake is None) and not lingering.read() and turn.waiting:
             # Batches were put back in line, and no other timer would take them out.
             lingering.write(True)
             linger.set(_in(0.0))

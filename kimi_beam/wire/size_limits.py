@@ -1,4 +1,8 @@
-"""How large a request to the service and a document may be, in bytes."""
+"""How large a request to the service and a document may be, in bytes.
+
+`MAX_DOCUMENT_BYTES` and `BEGINNING` bound what is read, and they stand here and not with the input because the text
+and metadata in a dead letter, which `kimi_beam.results` writes, are bounded by them too.
+"""
 
 from __future__ import annotations
 

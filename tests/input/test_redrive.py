@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.input.redrive import Choice, document_of, with_open_request
+from kimi_beam.input.redrive import Choice, document_of
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.journal.recall import recall
 from kimi_beam.journal.records import Answer, Submission
-from kimi_beam.queue.earlier import Recalled
+from kimi_beam.queue.earlier import Recalled, with_open_request
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.results.answer_codes import ANSWERS

@@ -18,7 +18,7 @@ from kimi_beam.journal import files
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry
 from kimi_beam.journal.recall import is_ahead
 from kimi_beam.journal.records import Journaling, Submission
-from kimi_beam.queue.earlier import EarlierSubmission, resumed
+from kimi_beam.queue.earlier import EarlierSubmission, job_continuing
 from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.state_layout import KeyedState
 from kimi_beam.report.outcomes import OutcomesHandle
@@ -93,9 +93,9 @@ def test_what_was_done_since_the_state_was_kept_is_not_done_again(
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_for_a_submit_of_the_future() -> None:
     doubtful = EarlierSubmission(None, "b", 0, 1, at=5_000.0)
-    assert resumed(doubtful, "b", 1_000.0, 60.0, 0.0).due == 1_060.0
-    assert resumed(replace(doubtful, at=990.0), "b", 1_000.0, 60.0, 0.0).due == 1_050.0
-    assert resumed(replace(doubtful, at=10.0), "b", 1_000.0, 60.0, 0.0).due == 1_000.0
+    assert job_continuing(doubtful, "b", 1_000.0, 60.0, 0.0).due == 1_060.0
+    assert job_continuing(replace(doubtful, at=990.0), "b", 1_000.0, 60.0, 0.0).due == 1_050.0
+    assert job_continuing(replace(doubtful, at=10.0), "b", 1_000.0, 60.0, 0.0).due == 1_000.0
 
 
 def ahead(state: int, at: float, **job: Any) -> bool:

@@ -133,8 +133,8 @@ def test_an_answer_that_was_given_up_once_is_waited_for_anew(shop: Shop) -> None
     shop.put(batch("a"))
     shop.journal.known = {"a": Recalled([], [earlier("a", at=None)], [], None)}
     shop.refill()
-    believed = min(60.0, shop.step.polling.ceiling, shop.step.polling.deadline / 2)
-    assert [job.since for job in shop.jobs] == [shop.now - believed]
+    assumed_age = min(60.0, shop.step.polling.ceiling, shop.step.polling.deadline / 2)
+    assert [job.since for job in shop.jobs] == [shop.now - assumed_age]
 
 
 def test_the_same_documents_are_not_in_flight_twice(shop: Shop) -> None:

@@ -86,7 +86,7 @@ def test_a_batch_that_json_mode_could_not_be_met_for_waits_for_its_next_form(sho
     (again,) = turn.waiting.take()
     assert batches.head(again).form == 1
     assert [one.attempts for one in batches.spent(again)] == [1, 1]
-    assert turn.has_put_back, "nothing else would look at it soon"
+    assert turn.has_waiting_again, "nothing else would look at it soon"
     assert shop.counts == {metrics.FALLBACKS: 2}
     assert shop.outcomes.has_unmet
 
@@ -97,7 +97,7 @@ def test_a_batch_without_another_form_leaves(shop: Shop) -> None:
     (replies,) = ended(turn, job).carry_out(AskAgain(job, UNMET))
     assert [reply.result for reply in replies] == [UNMET]
     assert not turn.waiting
-    assert not turn.has_put_back
+    assert not turn.has_waiting_again
 
 
 def test_both_halves_of_a_batch_are_jobs_that_this_worker_has_admitted(shop: Shop) -> None:
@@ -115,7 +115,7 @@ def test_a_half_that_is_in_flight_already_waits(shop: Shop) -> None:
     turn.shard = replace(turn.shard, jobs=turn.shard.jobs[1:])
     list(turn.carry_out(Split(job)))
     assert names(turn) == [["a"]]
-    assert turn.has_put_back
+    assert turn.has_waiting_again
 
 
 def test_halves_wait_while_the_quota_is_spent(shop: Shop) -> None:
@@ -123,7 +123,7 @@ def test_halves_wait_while_the_quota_is_spent(shop: Shop) -> None:
     turn.shard = replace(turn.shard, jobs=(), parked_until=shop.now + 1)
     list(turn.carry_out(Split(job)))
     assert names(turn) == [["c"], ["d"]]
-    assert turn.has_put_back
+    assert turn.has_waiting_again
     assert turn.shard.jobs == ()
 
 
@@ -144,7 +144,7 @@ def test_what_is_left_of_such_a_batch_waits_where_it_is_in_flight_already(shop: 
     turn.shard = replace(turn.shard, jobs=turn.shard.jobs[1:])
     list(turn.carry_out(Drop(job, {1: changed})))
     assert names(turn) == [["a"]]
-    assert turn.has_put_back
+    assert turn.has_waiting_again
     assert len(turn.shard.jobs) == 1
 
 
@@ -267,7 +267,7 @@ def test_a_worker_that_did_not_admit_a_batch_asks_the_journal_first(shop: Shop) 
     assert shop.journal.written[0] == "refreshed"
     assert shop.waiting == [["a"]], "it is recalled, not paid for again"
     assert [job.request_id for job in shop.jobs] == ["r"]
-    assert shop.last.has_put_back
+    assert shop.last.has_waiting_again
 
 
 def test_a_batch_that_another_extract_has_asked_for_since_it_was_admitted_waits_again(shop: Shop) -> None:

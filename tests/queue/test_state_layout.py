@@ -107,7 +107,7 @@ def test_whatever_is_done_each_batch_is_waiting_or_taken_once(steps: list[tuple[
             expected.subtract(take(state, count))
         elif what == "put back":
             took = take(state, count)
-            state.waiting.put_back(took[::2])
+            state.waiting.put_at_front(took[::2])
             expected.subtract(took[1::2])
         elif what == "add":
             for blob in new:
@@ -266,7 +266,7 @@ def test_nothing_is_written_about_where_things_lie_while_nothing_moves() -> None
 def test_what_is_put_back_comes_first_and_in_its_order() -> None:
     store = Store([b"c", b"d"])
     waiting = store.fire().waiting
-    waiting.put_back([b"a", b"b"])
+    waiting.put_at_front([b"a", b"b"])
     assert [next(waiting.take()) for _ in range(2)] == [b"a", b"b"]
     assert Counter(waiting.take()) == Counter([b"c", b"d"])
 
