@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             settings = _settings(args, inputs, stack, remote=remote)
             check_stores(settings)
             settings = _after_preflight(settings, args, remote=remote)
-            summary = _run(Run(settings, options), settings, args)
+            summary = _run_pipeline(Run(settings, options), settings, args)
     except UserError as e:
         return _fail(str(e), 2)
     except KimiBeamError as e:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     return _exit_code(args, summary)
 
 
-def _run(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[str, Any]:
+def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[str, Any]:
     """Runs the pipeline and shows its progress. If it fails, says which files are kept.
 
     Returns:

@@ -19,7 +19,7 @@ from kimi_beam.errors import InputError, OutputError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import Found, is_local, is_private, listing, make_private, output
 from kimi_beam.files.whole_files import create_whole, make_directory, write_whole
-from kimi_beam.journal import records as journal
+from kimi_beam.journal import records
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
 from kimi_beam.journal.records import ANSWERS_SUFFIX, SUBMISSIONS_SUFFIX, Answer, Answers, JournalError, Submission
 from kimi_beam.service.per_process import PerProcess
@@ -104,7 +104,7 @@ class Journal:
     def write_submissions(self, submissions: Sequence[Submission]) -> None:
         """Writes submissions to one file, which appears complete or not at all."""
         if submissions:
-            path = self._write(journal.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
+            path = self._write(records.encode_submissions(submissions), SUBMISSIONS_SUFFIX)
             with self._lock:
                 self._add(path, _of_submissions(submissions, len(self._files)))
 
@@ -126,7 +126,7 @@ class Journal:
         with create_whole(path, mode=self._mode) as f:
             # Each ticket gets a file of its own, and a file takes whole blocks. The bytes are random, because a
             # filesystem could compress others.
-            f.write(os.urandom(sum(len(journal.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
+            f.write(os.urandom(sum(len(records.encode_submissions([s])) + 2 * _BLOCK for s in submissions)))
         return path
 
     def free_room(self, path: str) -> None:
@@ -141,7 +141,7 @@ class Journal:
     def write_answers(self, answers: Answers) -> None:
         """Writes answers to one file, which appears complete or not at all."""
         if answers.keys:
-            path = self._write(journal.encode_answers(answers), ANSWERS_SUFFIX)
+            path = self._write(records.encode_answers(answers), ANSWERS_SUFFIX)
             with self._lock:
                 self._add(path, _of_answers(answers.keys, answers.answered(), _time_of(path), len(self._files)))
 
@@ -167,13 +167,13 @@ class Journal:
             number, submissions = len(self._files), list[Submission]()
             try:
                 if path.endswith(SUBMISSIONS_SUFFIX):
-                    submissions = journal.decode_submissions(content)
-                    records = _of_submissions(submissions, number)
+                    submissions = records.decode_submissions(content)
+                    found = _of_submissions(submissions, number)
                 else:
-                    records = _of_answers(*journal.decode_answer_keys(content), _time_of(path), number)
+                    found = _of_answers(*records.decode_answer_keys(content), _time_of(path), number)
             except JournalError as e:
                 raise JournalError(f"the journal's file {path} is {e}") from None
-            self._add(path, records)
+            self._add(path, found)
             yield submissions
 
     def submitted_again(self) -> int:
@@ -192,17 +192,17 @@ class Journal:
                         times.update(submission.keys)
         return sum(number > 1 for number in times.values())
 
-    def _add(self, path: str, records: Iterable[Record]) -> None:
-        for record in records:
+    def _add(self, path: str, found: Iterable[Record]) -> None:
+        for record in found:
             self._index.add(record)
         self._files.append(path)
         self._read_paths.add(path)
 
     def _read_submissions(self, file: int) -> list[Submission]:
-        return journal.decode_submissions(_bytes(self._files[file]))
+        return records.decode_submissions(_bytes(self._files[file]))
 
     def _read_answers(self, file: int) -> Answers:
-        return journal.decode_answers(_bytes(self._files[file]))
+        return records.decode_answers(_bytes(self._files[file]))
 
 
 def _bytes(path: str) -> bytes:

@@ -80,11 +80,11 @@ class Recorder:
 
     def is_ahead(self, job: Job, blob: bytes) -> bool:
         """Whether the journal holds records of a due batch that the runner's state does not know."""
-        return self._journal is not None and is_ahead(job, self._of(blob), self._journal)
+        return self._journal is not None and is_ahead(job, self._keys_of(blob), self._journal)
 
     def is_asked_elsewhere(self, blob: bytes) -> bool:
         """Whether another step has asked for a document of a batch since the batch was admitted."""
-        return self._journal is not None and is_asked_elsewhere(self._of(blob), self._journal)
+        return self._journal is not None and is_asked_elsewhere(self._keys_of(blob), self._journal)
 
     def record_intents(self, batches: Iterable[tuple[Job, bytes]]) -> None:
         """Writes down which batches are about to be submitted.
@@ -139,7 +139,7 @@ class Recorder:
 
     def _answers(self, replies: Replies, blob: bytes | None) -> Answers:
         assert self._journal is not None
-        keys = list(map(self._keys.of, replies.documents)) if blob is None else self._of(blob)
+        keys = list(map(self._keys.of, replies.documents)) if blob is None else self._keys_of(blob)
         answers = Answers(keys, records.answers_only(replies.results), replies.tokens, replies.tickets)
         answered = answers.answered()
         if all(answered):
@@ -147,10 +147,10 @@ class Recorder:
         # A runner that went back to older state may poll an old job again. Its failure must not end a newer request
         # for the same document, such as one in the next form.
         each = zip(answered, answers.tickets, self._journal.look_up(keys), strict=True)
-        ended = [is_answer or self._ends(ticket, entry) for is_answer, ticket, entry in each]
+        ended = [is_answer or self._is_latest_submission(ticket, entry) for is_answer, ticket, entry in each]
         return answers.select([row for row, is_over in enumerate(ended) if is_over])
 
-    def _ends(self, ticket: Ticket, entry: Entry | None) -> bool:
+    def _is_latest_submission(self, ticket: Ticket, entry: Entry | None) -> bool:
         """Whether a failed job is the latest submission of a document, so that nothing is in flight after it."""
         if self._journal is None or entry is None or entry.state not in (INTENT, TICKET):
             return True
@@ -177,5 +177,5 @@ class Recorder:
         head = batches.head(blob)
         return Submission(job.batch_id, head.form, tuple(head.keys), now)
 
-    def _of(self, blob: bytes) -> list[bytes]:
+    def _keys_of(self, blob: bytes) -> list[bytes]:
         return batches.head(blob).keys

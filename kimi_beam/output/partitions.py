@@ -113,7 +113,7 @@ class WritePartitions(beam.PTransform):
     Args:
         target: The root, and the directory where files are staged. They are not staged below the root, because query
             engines read every file that is there.
-        form: How files are written.
+        file_format: How files are written.
         rolling: When files are closed.
 
     Raises:
@@ -121,15 +121,15 @@ class WritePartitions(beam.PTransform):
         OutputError: The runner's workers cannot write there.
     """
 
-    def __init__(self, target: Target, form: FileFormat, rolling: Rolling) -> None:
+    def __init__(self, target: Target, file_format: FileFormat, rolling: Rolling) -> None:
         super().__init__()
-        self._target, self._form, self._rolling = target, form, rolling
+        self._target, self._file_format, self._rolling = target, file_format, rolling
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
         staging.check_runner(pieces.pipeline, self._target)
         if type(pieces.pipeline.runner).__name__ == "FnApiRunner":
             raise ConfigError("FnApiRunner cannot write files of unbounded input: use Prism, Flink or Dataflow")
-        writer = PartitionWriter(self._target, self._form)
+        writer = PartitionWriter(self._target, self._file_format)
         whole_files.remove_abandoned(FileSystems.split(self._target.prefix)[0] or ".")
         collect = with_own_timers(_Collect, pieces.producer.full_label)(writer, self._rolling)
         return pieces | "Window" >> staging.Window() | "Collect" >> beam.ParDo(collect).with_output_types(WrittenFile)
@@ -207,17 +207,17 @@ class PartitionWriter:
 
     Args:
         target: The root, and the directory where files are staged.
-        form: How files are written.
+        file_format: How files are written.
     """
 
-    def __init__(self, target: Target, form: FileFormat) -> None:
-        self._target, self._form = target, form
+    def __init__(self, target: Target, file_format: FileFormat) -> None:
+        self._target, self._file_format = target, file_format
         self._contents: dict[str, _Content] = {}
         """By partition, the least recently used first."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the writer without its cache of contents, which each worker builds for itself."""
-        return PartitionWriter, (self._target, self._form)
+        return PartitionWriter, (self._target, self._file_format)
 
     def write(self, partition: str, pieces: Sequence[bytes]) -> str:
         """Writes one file.
@@ -234,8 +234,8 @@ class PartitionWriter:
         # The name is made of the deliveries, so that a late attempt at the same rows, which the runner has given up,
         # replaces the file instead of adding a second one.
         title = hashlib.blake2b(b"".join(sorted(written)), digest_size=12).hexdigest()
-        path: str = FileSystems.join(directory, f"part-{title}{self._form.suffix}")
-        staged = staging.stage(fresh, self._target, self._form.write)
+        path: str = FileSystems.join(directory, f"part-{title}{self._file_format.suffix}")
+        staged = staging.stage(fresh, self._target, self._file_format.write)
         whole_files.make_directory(directory)
         whole_files.rename(staged.temporary, path, staged.size)
         content.files.add(path)
@@ -251,7 +251,7 @@ class PartitionWriter:
             written: The deliveries in the new file. Those of the returned rows are added.
         """
         mask = []
-        for name in self._form.deliveries(piece):
+        for name in self._file_format.deliveries(piece):
             # A row without the name of its delivery cannot be recognised, so it is written each time it comes.
             delivery = bytes.fromhex(name) if name else uuid.uuid4().bytes
             mask.append(delivery not in written and delivery not in content.deliveries)
@@ -259,17 +259,17 @@ class PartitionWriter:
                 written.add(delivery)
         if not any(mask):
             return None
-        return piece if all(mask) else self._form.select(piece, mask)
+        return piece if all(mask) else self._file_format.select(piece, mask)
 
     def _read_content(self, partition: str, directory: str) -> _Content:
         """What a partition holds now. Reads the files that other workers have written since the last time."""
         content = self._contents[partition] = self._contents.pop(partition, _Content(set(), set()))
         while len(self._contents) > 1 and sum(len(c.deliveries) for c in self._contents.values()) > _MAX_NAMES:
             del self._contents[next(iter(self._contents))]
-        for path in files_in(directory, self._form.suffix):
+        for path in files_in(directory, self._file_format.suffix):
             if path not in content.files:
                 with FileSystems.open(path) as f:
-                    names, _ = self._form.read(f)
+                    names, _ = self._file_format.read(f)
                 content.files.add(path)
                 content.deliveries.update(bytes.fromhex(name) for name in names if name)
         return content

@@ -8,7 +8,7 @@ from dataclasses import replace
 from kimi_beam.queue.effects import Finish, FinishSome
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
-from kimi_beam.results.settle_replies import BatchReplies, replies
+from kimi_beam.results.settle_replies import BatchReplies, replies_of_batch
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.wire.envelopes import Exchange, HttpReply
 
@@ -44,7 +44,7 @@ def replies_of(effect: Finish, blob: bytes, answer_tool: str | None, on_mismatch
         on_mismatch: What becomes of an item whose reference and index name different documents.
     """
     job = effect.job
-    return replies(
+    return replies_of_batch(
         job.batch_id,
         batches.decode(blob),
         effect.items,

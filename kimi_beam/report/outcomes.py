@@ -21,7 +21,7 @@ from kimi_beam.types import Failure
 FIRST = 200
 """How many documents have to be settled before their share of failures is compared with a bound."""
 
-IN_A_ROW = 2
+UNMET_BEFORE_REFUSED = 2
 """After so many documents for which a form could not be met, and none for which it was, no more are asked in that
 form."""
 
@@ -182,7 +182,7 @@ class Outcomes:
             raise UnmetSchemaError(NO_FORM)
 
     def _is_refused(self, form: int) -> bool:
-        return self._unmet[form] >= IN_A_ROW and not self._met[form]
+        return self._unmet[form] >= UNMET_BEFORE_REFUSED and not self._met[form]
 
 
 NO_FORM = (

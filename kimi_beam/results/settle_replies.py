@@ -48,7 +48,7 @@ class BatchReplies(NamedTuple):
     """How many documents have an item with their reference but the number of another request."""
 
 
-def replies(
+def replies_of_batch(
     batch_id: str,
     documents: Sequence[Document],
     items: Sequence[Any],

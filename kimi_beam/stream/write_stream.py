@@ -95,8 +95,8 @@ class WriteStream(TypedTransform):
             raise ConfigError("WriteStream is for unbounded input: use WriteDataset")
         staged = whole_files.new_staging(self._directory)
         targets = {
-            kind: Target(FileSystems.join(self._directory, kind), form.suffix, staged)
-            for kind, form in self._forms().items()
+            kind: Target(FileSystems.join(self._directory, kind), file_format.suffix, staged)
+            for kind, file_format in self._file_formats().items()
         }
         rolling = self._rolling
         write_rows = Steps(lambda rows: parquet.write_partitions(rows, targets[EXTRACTIONS], self._schema, rolling))
@@ -108,7 +108,9 @@ class WriteStream(TypedTransform):
         if self._documents is not None:
             write_deliveries = Steps(lambda docs: deliveries.write_deliveries(docs, targets[DOCUMENTS], rolling))
             written.append(self._documents | "Documents" >> write_deliveries.with_output_types(WrittenFile))
-        summaries = PartitionSummaries(self._directory, self._forms(), self._model, self._schema.hash, self._price)
+        summaries = PartitionSummaries(
+            self._directory, self._file_formats(), self._model, self._schema.hash, self._price
+        )
         return (
             written
             | "Flatten" >> beam.Flatten().with_output_types(WrittenFile)
@@ -116,9 +118,9 @@ class WriteStream(TypedTransform):
             | "Summarise" >> beam.ParDo(_Summarise(summaries)).with_output_types(str)
         )
 
-    def _forms(self) -> dict[str, FileFormat]:
-        forms = {EXTRACTIONS: parquet.stream_format(self._schema), DEAD_LETTERS: dead_letters.STREAM_FORMAT}
-        return forms if self._documents is None else {**forms, DOCUMENTS: deliveries.STREAM_FORMAT}
+    def _file_formats(self) -> dict[str, FileFormat]:
+        file_formats = {EXTRACTIONS: parquet.stream_format(self._schema), DEAD_LETTERS: dead_letters.STREAM_FORMAT}
+        return file_formats if self._documents is None else {**file_formats, DOCUMENTS: deliveries.STREAM_FORMAT}
 
 
 def _keyed(file: WrittenFile) -> tuple[str, str]:
@@ -145,14 +147,14 @@ class PartitionSummaries:
 
     Attributes:
         directory: The output of the stream.
-        forms: The format of each kind of file, by the name of its directory.
+        file_formats: The format of each kind of file, by the name of its directory.
         model: The model that was asked, for the cost.
         schema_hash: The hash of the schema that the extractions were made with.
         price: The model's price. None: the known one, if there is one.
     """
 
     directory: str
-    forms: dict[str, FileFormat]
+    file_formats: dict[str, FileFormat]
     model: str
     schema_hash: str
     price: Price | None = None
@@ -166,18 +168,18 @@ class PartitionSummaries:
         path: str = FileSystems.join(self.directory, _SUMMARIES, partition, FILE_NAME)
         before = _files(path)
         files: dict[str, Summary] = {}
-        for kind, form in self.forms.items():
-            for found in files_in(FileSystems.join(self.directory, kind, partition), form.suffix):
+        for kind, file_format in self.file_formats.items():
+            for found in files_in(FileSystems.join(self.directory, kind, partition), file_format.suffix):
                 name = f"{kind}/{FileSystems.split(found)[1]}"
                 if name in before:
                     files[name] = before[name]
                 else:
                     with FileSystems.open(found) as f:
-                        _, files[name] = form.read(f)
+                        _, files[name] = file_format.read(f)
         total = sum(files.values(), Summary())
         content = orjson.loads(to_json(total, model=self.model, schema_hash=self.schema_hash, price=self.price))
         content = {key: value for key, value in content.items() if value is not None}
-        if DOCUMENTS in self.forms:
+        if DOCUMENTS in self.file_formats:
             content = {"came_in": total.came_in, **content}
         content |= dict(key.split("=", 1) for key in partition.split("/"))
         content |= {"files": files, "version": _VERSION}

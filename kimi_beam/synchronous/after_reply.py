@@ -147,12 +147,12 @@ class Halt:
     unless_answered: Failure | None = None
 
 
-Step: TypeAlias = Settle | AskAgain | Delay | CallFunctions | Park | Halt
+NextStep: TypeAlias = Settle | AskAgain | Delay | CallFunctions | Park | Halt
 
 
 def next_step(
     call: Call, result: RunResult, name: str, now: float, polling: Polling, *, may_repeat: bool = True
-) -> Step:
+) -> NextStep:
     """Decides what to do after a reply.
 
     Args:
@@ -191,7 +191,7 @@ def failure_of_unsent(call: Call, failure: Failure) -> Failure:
     return failure
 
 
-def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step:
+def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> NextStep:
     call = replace(call, attempts=call.attempts + 1, usage=call.usage + (answer.usage or Usage()), delays=0)
     if isinstance(answer.result, ToolCalls):
         if call.turns >= MAX_TURNS:
@@ -201,7 +201,7 @@ def _answered(call: Call, answer: Answered, name: str, polling: Polling) -> Step
     return Settle(call, answer.result)
 
 
-def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: bool) -> Step:
+def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: bool) -> NextStep:
     rule = RULES[Remedy.TIMEOUT]
     call = replace(call, unknown=call.unknown + 1, attempts=call.attempts + rule.is_attempt)
     if call.unknown >= MAX_UNKNOWN or not may_repeat:
@@ -211,7 +211,7 @@ def _unknown(call: Call, message: str, name: str, polling: Polling, may_repeat: 
     return AskAgain(call, polling.backoff(name, call.attempts), message)
 
 
-def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> Step:
+def _refused(call: Call, error: ServiceError, name: str, now: float, polling: Polling) -> NextStep:
     rule, message = RULES[error.remedy], f"the service refused the request: {error}"
     if rule.reach is Reach.EVERYTHING:
         return Halt(call, error)

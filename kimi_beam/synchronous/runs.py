@@ -33,9 +33,9 @@ from kimi_beam.synchronous.after_reply import (
     CallFunctions,
     Delay,
     Halt,
+    NextStep,
     Park,
     Settle,
-    Step,
     failure_of_unsent,
     next_step,
 )
@@ -64,8 +64,8 @@ class _Stopped(Exception):  # noqa: N818 - no error, but the end of a request th
     """The run has been stopped before this request was sent."""
 
 
-class Runs:
-    """Asks for the documents of one bundle.
+class DocumentsInFlight:
+    """The documents of one bundle that are being asked for: put in, and taken out as replies.
 
     Args:
         connection: The client of the process. Its pace, concurrency and quota are shared by all bundles.
@@ -230,12 +230,12 @@ class Runs:
                 PROGRESS.set_in_flight(self, self._in_flight, "request")
 
     async def _settle(self, document: Document) -> Reply:
-        call, turns = Call(0.0, len(self._prompt.forms)), list[bytes]()
+        call, messages = Call(0.0, len(self._prompt.forms)), list[bytes]()
         line, step = self._client.allowance.runs, None
         while True:
-            turn = line.join(at_front=isinstance(step, Delay))
+            place = line.join(at_front=isinstance(step, Delay))
             try:
-                failure = await self._may_send(turn)
+                failure = await self._may_send(place)
                 if failure is not None:
                     return _reply(document, call, failure_of_unsent(call, failure))
                 if not call.since:  # the deadline does not count the wait for the first turn
@@ -243,10 +243,10 @@ class Runs:
                 if self._form is not None:
                     call = self._form.applied(call)
                 call = replace(call, form=max(call.form, min(self._outcomes.first_form(call.forms), call.forms - 1)))
-                request = self._prompt.request(document, form=call.form, turns=turns)
+                request = self._prompt.request(document, form=call.form, turns=messages)
                 step = await self._ask(call, request, document.id)
             finally:
-                line.leave(turn)
+                line.leave(place)
             call = step.call
             if isinstance(step, Settle):
                 PROGRESS.trouble = ""
@@ -255,7 +255,7 @@ class Runs:
                 return _reply(document, call, failure_of_unsent(call, step.failure))
             if isinstance(step, CallFunctions):
                 try:
-                    turns += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._seconds_left(call))
+                    messages += await asyncio.wait_for(tools.answer(step.calls, self._tools), self._seconds_left(call))
                 except asyncio.TimeoutError:
                     message = "the functions that the model called were not done by the deadline"
                     return _reply(document, call, Failure("infer", "deadline", message, retryable=True))
@@ -268,7 +268,7 @@ class Runs:
                     return _reply(document, call, step.unless_answered)
                 await self._stop(step)
 
-    async def _may_send(self, turn: asyncio.Future[None]) -> Failure | None:
+    async def _may_send(self, place: asyncio.Future[None]) -> Failure | None:
         """Waits until a request may be sent.
 
         Returns:
@@ -288,11 +288,11 @@ class Runs:
                     return NO_FORM_FAILURE
                 self._is_unmet = True
                 raise _Stopped
-            if turn.done():
+            if place.done():
                 return None
-            await asyncio.wait({turn}, timeout=_LONGEST_SLEEP)
+            await asyncio.wait({place}, timeout=_LONGEST_SLEEP)
 
-    async def _ask(self, call: Call, request: bytes, name: str) -> Step:
+    async def _ask(self, call: Call, request: bytes, name: str) -> NextStep:
         """Sends a request, and adapts what the whole process shares (pace, quota, outcomes) to the reply."""
         gate, sent = self._client.allowance.runs.gate, time.monotonic()
         exchange = await self._client.ask(request, self._seconds_left(call))
@@ -328,7 +328,7 @@ class Runs:
             self._account_troubles = 0
         return step
 
-    def _refused_form(self, call: Call, exchange: Exchange, result: RunResult, now: float) -> Step | None:
+    def _refused_form(self, call: Call, exchange: Exchange, result: RunResult, now: float) -> NextStep | None:
         """What to do if a server of OpenAI's protocol refuses the request as it is; None if it does not."""
         assert self._form is not None
         if isinstance(result, Answered):

@@ -31,7 +31,7 @@ from kimi_beam.types import Document
 _MAX_HELD = 64 << 20
 """The most bytes of documents that a bundle keeps in memory over all shards. `Dispatch` packs small batches
 together."""
-_LEAST = 500
+_MIN_DOCUMENT_BYTES = 500
 """Bytes that even the smallest document takes in memory."""
 
 
@@ -169,4 +169,4 @@ def _weight(rows: Sequence[Row]) -> int:
     evidence = sum(len(other.failure.raw or "") for other in others if other.failure) if others else 0
     images = sum(len(uri) for other in others for uri in other.images) if others else 0
     metadata = sum(_written(other.metadata) for other in others if other.metadata) if others else 0
-    return _LEAST * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images + metadata
+    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images + metadata

@@ -29,7 +29,7 @@ from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
-from kimi_beam.synchronous.runs import Runs
+from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document, Failure, Reply
 
@@ -88,7 +88,7 @@ class Request(beam.DoFn):
         self._recorder.refresh()
         # There are never more bundles at work than workers, so each claims the share of one shard.
         self._client.allowance.claim_share(self._client, id(self), self._rate_shares)
-        self._runs = Runs(
+        self._in_flight = DocumentsInFlight(
             self._client,
             self._settings.prompt,
             self._settings.polling,
@@ -114,7 +114,7 @@ class Request(beam.DoFn):
                 if lost:
                     yield self._stamped(self._unread(lost))
                 with self._recording_on_error():
-                    for replies in self._runs.put(whole):
+                    for replies in self._in_flight.put(whole):
                         self._recorder.record_replies(replies)
                         yield self._stamped(replies)
         self._count()
@@ -122,7 +122,7 @@ class Request(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
         with self._recording_on_error():
-            for replies in self._runs.drain():
+            for replies in self._in_flight.drain():
                 self._recorder.record_replies(replies)
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(Replies.of(replies), moment, [window])
@@ -143,7 +143,7 @@ class Request(beam.DoFn):
         """
         for reply in lost:
             if isinstance(reply.result, Failure) and reply.result.code == "unreadable":
-                for replies in self._runs.drain():
+                for replies in self._in_flight.drain():
                     self._recorder.record_replies(replies)
                 raise OSError(reply.result.message)
         return lost
@@ -154,14 +154,14 @@ class Request(beam.DoFn):
         try:
             yield
         except (AccountError, UnmetSchemaError):
-            self._recorder.record_replies(self._runs.take_ready())
+            self._recorder.record_replies(self._in_flight.take_ready())
             raise
 
     def _cancel(self) -> None:
         """Cancels the requests of a failed bundle, and records the answers that have arrived since."""
-        if hasattr(self, "_runs"):
-            self._runs.cancel()
-            if replies := self._runs.take_ready():
+        if hasattr(self, "_in_flight"):
+            self._in_flight.cancel()
+            if replies := self._in_flight.take_ready():
                 self._recorder.record_replies(replies)
 
     def _stamped(self, replies: Sequence[Reply]) -> Any:
@@ -170,7 +170,7 @@ class Request(beam.DoFn):
         return columns if self._bounded else TimestampedValue[Replies](columns, Timestamp.of(time.time()))
 
     def _count(self) -> None:
-        for name, number in self._runs.counts().items():
+        for name, number in self._in_flight.counts().items():
             self._counters[name].inc(number)
 
 

@@ -14,7 +14,7 @@ from kimi_beam.report.outcomes import Outcomes
 from kimi_beam.request import batches
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
-from kimi_beam.synchronous.runs import Runs
+from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.types import Reply
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def run_instead(
         polling: Bounds the waits, and gives the deadline.
         recorder: Writes to the journal.
         count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
-        halts: Whether trouble with the account ends the run (`Runs`).
+        halts: Whether trouble with the account ends the run (`DocumentsInFlight`).
         may_repeat: Whether a request that ended without a reply may be repeated.
         outcomes: The outcomes of the `Extract` so far, which decide whether more documents are sent.
 
@@ -49,18 +49,20 @@ def run_instead(
         AccountError: Token, account or model are turned away.
     """
     # With `api="run"` requests may ask for a stream, which the queue does not have.
-    runs = Runs(client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat, outcomes=outcomes)
+    in_flight = DocumentsInFlight(
+        client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat, outcomes=outcomes
+    )
     for documents in _groups(batches.decode(blob), READ_AT_ONCE):
         whole, lost = split_unreadable(read_again(documents))
         if lost:
             yield Replies.of(lost)
-        for answered in runs.put(whole):
+        for answered in in_flight.put(whole):
             recorder.record_replies(answered)
             yield Replies.of(answered)
-    for answered in runs.drain():
+    for answered in in_flight.drain():
         recorder.record_replies(answered)
         yield Replies.of(answered)
-    for name, number in runs.counts().items():
+    for name, number in in_flight.counts().items():
         count(name, number)
 
 

@@ -34,7 +34,7 @@ class Settle(beam.DoFn):
 
     def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, *, counts: bool = False) -> None:
         self._settings, self._outcomes_handle, self._counts = settings, outcomes_handle, counts
-        self._asked = Question(settings.schema, settings.service.model)
+        self._question = Question(settings.schema, settings.service.model)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
@@ -44,12 +44,12 @@ class Settle(beam.DoFn):
         self._left = self._digests = 0
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
-        settled = settle(element, self._asked, time.time(), self._nulls.inc)
+        settled = settle(element, self._question, time.time(), self._nulls.inc)
         self._outcomes_handle.outcomes.count_settled(
             len(settled.reply_indices), [letter.failure for letter in settled.dead_letters]
         )
         if not self._settings.record_batches:
-            yield from extractions(settled, self._asked)
+            yield from extractions(settled, self._question)
         elif settled.reply_indices:
             yield settled.rows
         references: list[DeadLetter] = []
@@ -63,7 +63,7 @@ class Settle(beam.DoFn):
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
         self._extractions.inc(len(settled.reply_indices))
-        self._unnamed.inc(rows_with_unnamed_keys(settled, self._asked.schema))
+        self._unnamed.inc(rows_with_unnamed_keys(settled, self._question.schema))
         self._dead_letters.inc(len(settled.dead_letters))
         if self._counts:
             self._left += len(settled.reply_indices) + len(settled.dead_letters)

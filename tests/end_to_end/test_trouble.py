@@ -28,7 +28,7 @@ from kimi_beam.network import client, pacing
 from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.synchronous.runs import Runs
+from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.request import Request
 from kimi_beam.types import Reply
 
@@ -281,7 +281,7 @@ def test_what_was_answered_in_a_bundle_that_is_dropped_is_not_asked_again(tmp_pa
         one = step(server.url, max_concurrency=8, journal=tmp_path)
         one.start_bundle()
         assert list(one.process(batch(receipts(8), server.url))) == []
-        while one._runs._unsettled:
+        while one._in_flight._unsettled:
             time.sleep(0.01)
         replies = work(one, batch(receipts(8), server.url))  # the runner tries the bundle again
         one.teardown()
@@ -344,13 +344,13 @@ def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
 
     with Scripted(answer) as server:
         connection = client.connect(service(server.url, api="run"), b"", 2)
-        runs, taken_in = Runs(connection, PROMPT, QUICK, halts=True), 0
+        in_flight, taken_in = DocumentsInFlight(connection, PROMPT, QUICK, halts=True), 0
         came = list[Reply]()
 
         def hand_in() -> None:
             nonlocal taken_in
             for _ in range(10):
-                came.extend(chain.from_iterable(runs.put(receipts(8))))
+                came.extend(chain.from_iterable(in_flight.put(receipts(8))))
                 taken_in += 1
 
         with ThreadPoolExecutor(1) as pool:
@@ -361,7 +361,7 @@ def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
             assert taken_in == 3, "documents pile up in memory, with their pictures"
             hold.set()
             handing_in.result()
-        came.extend(chain.from_iterable(runs.drain()))
+        came.extend(chain.from_iterable(in_flight.drain()))
         assert len(came) == 80
         client.disconnect(connection)
 
@@ -370,11 +370,11 @@ def test_what_is_dropped_is_no_longer_asked_for() -> None:
     with Scripted(lambda _: error(3040, 429)) as server:
         where = service(server.url, api="run")
         connection = client.connect(where, b"", 8)
-        runs = Runs(connection, PROMPT, QUICK, halts=True)
-        assert list(runs.put(receipts(8))) == []
+        in_flight = DocumentsInFlight(connection, PROMPT, QUICK, halts=True)
+        assert list(in_flight.put(receipts(8))) == []
         while not server.asked:
             time.sleep(0.01)
-        runs.cancel()
+        in_flight.cancel()
         while connection.slots._value < 8:
             time.sleep(0.01)
         time.sleep(0.5)  # what was sent before arrives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kimi_beam.results.settle_replies import replies
+from kimi_beam.results.settle_replies import replies_of_batch
 from kimi_beam.types import Completion, Document, Ticket, Usage
 
 
@@ -23,7 +23,7 @@ def item(number: int, index: int | None = None) -> dict[str, Any]:
 
 def settled(items: list[dict[str, Any]], positions: list[int]) -> Any:
     documents = [Document(f"d{position}", "text") for position in positions]
-    return replies("own", documents, items, None, Ticket("r", 1), submitted_as=("earlier", 5, positions))
+    return replies_of_batch("own", documents, items, None, Ticket("r", 1), submitted_as=("earlier", 5, positions))
 
 
 def test_each_document_has_the_answer_and_the_tokens_of_its_own_request() -> None:

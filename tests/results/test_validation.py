@@ -19,7 +19,7 @@ from kimi_beam.results.settle_replies import (
     dead_letter,
     extractions,
     judge,
-    replies,
+    replies_of_batch,
     settle,
 )
 from kimi_beam.schema import ADDITIONAL, OutputSchema
@@ -122,7 +122,7 @@ def test_every_document_leaves_exactly_once_whatever_came_back(data: st.DataObje
     names = references("0123456789abcdef", count)
     items = data.draw(_items(count, names))
     usage = data.draw(st.none() | st.builds(Usage, st.integers(0, 999), st.just(0), st.integers(0, 999)))
-    answered, surplus, _ = replies("0123456789abcdef", documents, items, usage, TICKET)
+    answered, surplus, _ = replies_of_batch("0123456789abcdef", documents, items, usage, TICKET)
     assert [reply.document for reply in answered] == documents
     missing = match(items, names).items.count(None)
     assert count - missing + surplus == len(items), "asked = answered + failed + missing, and the rest is counted"
@@ -143,7 +143,9 @@ def test_every_document_leaves_exactly_once_whatever_came_back(data: st.DataObje
 
 def test_the_tokens_of_a_job_are_shared_out_to_the_last_one() -> None:
     documents = [Document(str(n), "t") for n in range(3)]
-    answered, _, _ = replies("b", documents, [item(GOOD, index=0), item(GOOD, index=2)], Usage(100, 30, 10), TICKET)
+    answered, _, _ = replies_of_batch(
+        "b", documents, [item(GOOD, index=0), item(GOOD, index=2)], Usage(100, 30, 10), TICKET
+    )
     assert sum((reply.usage for reply in answered), Usage()) == Usage(100, 30, 10)
 
 

@@ -23,8 +23,8 @@ from kimi_beam.stream.write_stream import PartitionSummaries
 from kimi_beam.types import DeadLetter, Extraction
 
 
-def summed(directory: Path, forms: dict[str, FileFormat] = FORMS) -> dict[str, Any]:
-    path = Path(PartitionSummaries(str(directory), forms, MODEL, SCHEMA.hash).write(AT_NOON))
+def summed(directory: Path, file_formats: dict[str, FileFormat] = FORMS) -> dict[str, Any]:
+    path = Path(PartitionSummaries(str(directory), file_formats, MODEL, SCHEMA.hash).write(AT_NOON))
     assert path == directory / "summaries" / AT_NOON / "summary.json"
     content: dict[str, Any] = json.loads(path.read_text())
     return content

@@ -39,7 +39,7 @@ def refused(code: int | None, status: int = 400, retry_after: float | None = Non
     return Refused(ServiceError(status, code, "no request queuing" if code == 8007 else "words", retry_after))
 
 
-def hear(call: Call, result: Any, now: float = NOW) -> after_reply.Step:
+def hear(call: Call, result: Any, now: float = NOW) -> after_reply.NextStep:
     return next_step(call, result, "doc", now, POLLING)
 
 

@@ -10,7 +10,7 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import Question, extractions, judge, replies, settle
+from kimi_beam.results.settle_replies import Question, extractions, judge, replies_of_batch, settle
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
 from kimi_beam.wire.completions import (
@@ -403,7 +403,7 @@ def test_a_completion_of_any_shape_is_an_answer_a_failure_or_calls(result: Any, 
 def test_items_of_any_shape_give_each_document_exactly_one_outcome(items: list[Any], tool: str | None) -> None:
     documents = [Document(str(n), "t") for n in range(3)]
     wrapped = [{"index": n % 4, "result": item} if n % 3 else item for n, item in enumerate(items)]
-    found, surplus, _ = replies("b", documents, wrapped, None, Ticket("r", 1), answer_tool=tool)
+    found, surplus, _ = replies_of_batch("b", documents, wrapped, None, Ticket("r", 1), answer_tool=tool)
     assert [reply.document for reply in found] == documents
     assert 0 <= surplus <= len(items)
     settled = settle(found, ASKED, NOW)

@@ -10,7 +10,7 @@ from exchanges import NOW, json_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import BatchReplies, replies
+from kimi_beam.results.settle_replies import BatchReplies, replies_of_batch
 from kimi_beam.types import Completion, Document, Failure, Ticket
 from kimi_beam.wire.envelopes import HttpReply
 from kimi_beam.wire.matching import Matched, match, references, unusual_match
@@ -155,7 +155,7 @@ def test_references_of_some_that_contradict_theirs_leave_the_others_alone(known:
 
 def test_what_cannot_be_told_apart_is_malformed_and_says_why() -> None:
     items = [{"index": n + 1, "result": {"response": f'{{"n": {n}}}'}} for n in range(3)]
-    closed = replies("a", [Document(str(n), "t") for n in range(3)], items, None, Ticket("r", 1))
+    closed = replies_of_batch("a", [Document(str(n), "t") for n in range(3)], items, None, Ticket("r", 1))
     assert closed.surplus == 3
     for reply in closed.replies:
         assert isinstance(reply.result, Failure)
@@ -231,4 +231,4 @@ def result(name: str) -> dict[str, Any]:
 
 def close(done: Done, on_mismatch: Any) -> BatchReplies:
     documents = [Document(str(n), "t") for n in range(3)]
-    return replies("a", documents, done.items, done.usage, Ticket("r", 1), on_mismatch=on_mismatch)
+    return replies_of_batch("a", documents, done.items, done.usage, Ticket("r", 1), on_mismatch=on_mismatch)

@@ -14,7 +14,7 @@ from exchanges import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import replies
+from kimi_beam.results.settle_replies import replies_of_batch
 from kimi_beam.types import Completion, Document, Failure, Ticket
 from kimi_beam.wire.envelopes import HttpReply
 from kimi_beam.wire.matching import references
@@ -92,7 +92,7 @@ def compare(reply: Any, status: int, monkeypatch: pytest.MonkeyPatch) -> str:
         return "no finished job"
     assert found.usage == expected.usage
     assert list(found.items) == expected.items, "who looks at the items sees others"
-    mine, theirs = (replies("b", DOCUMENTS, one.items, one.usage, TICKET) for one in (found, expected))
+    mine, theirs = (replies_of_batch("b", DOCUMENTS, one.items, one.usage, TICKET) for one in (found, expected))
     assert mine[1] == theirs[1]
     assert list(mine[0]) == list(theirs[0])
     if not isinstance(found.items, UsualItems):
@@ -134,7 +134,7 @@ def test_a_usual_reply_in_any_order_is_read_at_once_and_each_answer_is_its_docum
     found = read(json.dumps(envelope([item(2), item(0), item(1)])).encode())
     assert isinstance(found.items, UsualItems)
     assert found.items.by_column(references("b", 3)) is not None
-    came, surplus, _ = replies("b", DOCUMENTS, found.items, found.usage, TICKET)
+    came, surplus, _ = replies_of_batch("b", DOCUMENTS, found.items, found.usage, TICKET)
     assert [isinstance(r.result, Completion) and r.result.text for r in came] == ['{"a": 0}', '{"a": 1}', '{"a": 2}']
     assert [r.usage.cached_tokens for r in came] == [0, 10, 20]
     assert surplus == 0
@@ -168,7 +168,7 @@ def test_bytes_put_into_a_reply_make_no_reader_fail_and_no_answer_another(wild: 
     found = read(body)
     assert type(found) is type(expected)
     if isinstance(found, Done):
-        mine, theirs = (replies("b", DOCUMENTS, one.items, one.usage, TICKET)[0] for one in (found, expected))
+        mine, theirs = (replies_of_batch("b", DOCUMENTS, one.items, one.usage, TICKET)[0] for one in (found, expected))
         assert list(mine) == list(theirs)
     else:
         assert found == expected
@@ -184,5 +184,5 @@ def test_bytes_that_are_no_text_where_nobody_looks_are_seen_as_by_who_reads_with
 def test_items_whose_body_another_parser_refuses_are_missing_and_no_error() -> None:
     """One item of three is missing, so that all are read on the careful path."""
     read_at_once = read(json.dumps(envelope([item(0), item(1)])).encode()).items
-    came, _, _ = replies("b", DOCUMENTS, UsualItems(read_at_once._read, b'{"result":'), None, TICKET)
+    came, _, _ = replies_of_batch("b", DOCUMENTS, UsualItems(read_at_once._read, b'{"result":'), None, TICKET)
     assert [isinstance(one.result, Failure) and one.result.code for one in came] == ["missing_item"] * 3
