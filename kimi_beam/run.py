@@ -170,7 +170,7 @@ def build(pipeline: beam.Pipeline, settings: RunSettings) -> WriteDataset:
         InputError: The input matches nothing.
         OutputError: The output cannot be written, or holds a finished run.
     """
-    documents, left = _read(pipeline, settings)
+    documents, not_rerun = _read(pipeline, settings)
     write = WriteDataset(
         settings.output,
         settings.extract.schema,
@@ -178,7 +178,7 @@ def build(pipeline: beam.Pipeline, settings: RunSettings) -> WriteDataset:
         price=settings.price,
         overwrite=settings.overwrite,
         documents=documents,
-        left=left,
+        left=not_rerun,
         emulated=settings.emulated,
     )
     results = documents | "Extract" >> Extract.from_settings(settings.extract)

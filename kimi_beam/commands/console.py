@@ -166,14 +166,14 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
     """
     usage, twice, unnamed = (summary[key] for key in ("usage", "documents_maybe_paid_twice", "rows_with_unnamed_keys"))
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
-    unchosen: dict[str, int] | None = summary.get("left")
+    not_rerun: dict[str, int] | None = summary.get("left")
     lines = [
         ("documents", summary["documents"]),
         ("extractions", summary["extractions"]),
         ("dead letters", sum(summary["dead_letters"].values())),
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
-        *((("not run again", sum(unchosen.values())),) if unchosen is not None else ()),
-        *((f"  {code}", count) for code, count in (unchosen or {}).items()),
+        *((("not run again", sum(not_rerun.values())),) if not_rerun is not None else ()),
+        *((f"  {code}", count) for code, count in (not_rerun or {}).items()),
         *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),

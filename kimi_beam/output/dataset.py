@@ -91,7 +91,7 @@ class WriteDataset(TypedTransform):
         self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
         check_columns(self._directory, self._schema)
-        self._documents, self._left = documents, left
+        self._documents, self._not_rerun = documents, left
         self.staging = whole_files.new_staging(self._directory)
         self._commit = DatasetCommit(
             rows=Target(FileSystems.join(self._directory, "extractions"), parquet.SUFFIX, self.staging),
@@ -106,14 +106,14 @@ class WriteDataset(TypedTransform):
 
     def expand(self, results: Any) -> beam.PCollection:
         extractions, failed = results
-        check_type(f"{self.label}(left=…)", self._left, DeadLetter)
+        check_type(f"{self.label}(left=…)", self._not_rerun, DeadLetter)
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
         stage_rows = Steps(lambda rows: parquet.stage_parquet(rows, self._commit.rows, self._schema, None))
         stage_letters = Steps(lambda letters: dead_letters.stage_dead_letters(letters, self._commit.letters))
         staged_rows = extractions | "Extractions" >> stage_rows.with_output_types(Staged)
         staged_letters = failed | "DeadLetters" >> stage_letters.with_output_types(Staged)
-        inputs = {"rows": staged_rows, "letters": staged_letters, **self._document_counts(), **self._unchosen_counts()}
+        inputs = {"rows": staged_rows, "letters": staged_letters, **self._document_counts(), **self._not_rerun_counts()}
         return (
             inputs
             | "Gather" >> staging.Gather()
@@ -133,12 +133,12 @@ class WriteDataset(TypedTransform):
         documents = self._documents | "Window" >> staging.Window()
         return {"came_in": documents | "CountDocuments" >> beam.ParDo(count).with_output_types(int)}
 
-    def _unchosen_counts(self) -> dict[str, beam.PCollection]:
+    def _not_rerun_counts(self) -> dict[str, beam.PCollection]:
         """The number of dead letters of each code that are not run again."""
-        if self._left is None:
+        if self._not_rerun is None:
             return {}
-        left = self._left | "WindowLeft" >> staging.Window()
-        return {"left": left | "CountLeft" >> beam.ParDo(_CountCodes()).with_output_types(tuple[str, int])}
+        letters = self._not_rerun | "WindowLeft" >> staging.Window()
+        return {"left": letters | "CountLeft" >> beam.ParDo(_CountCodes()).with_output_types(tuple[str, int])}
 
 
 class _Count(beam.DoFn):
@@ -253,14 +253,14 @@ class DatasetCommit:
         whole_files.remove([self._summary_path])
         return False
 
-    def _text(self, summary: Summary, left: Sequence[tuple[str, int]] | None) -> bytes:
+    def _text(self, summary: Summary, not_rerun: Sequence[tuple[str, int]] | None) -> bytes:
         return to_json(
             summary,
             model=self.model,
             schema_hash=self.schema.hash,
             price=self.price,
             run=self._run,
-            left=None if left is None else _sums(left),
+            not_rerun=None if not_rerun is None else _sums(not_rerun),
             emulated=self.emulated,
         )
 

@@ -96,7 +96,7 @@ def to_json(
     schema_hash: str,
     price: Price | None = None,
     run: str | None = None,
-    left: Mapping[str, int] | None = None,
+    not_rerun: Mapping[str, int] | None = None,
     emulated: bool = False,
 ) -> bytes:
     """The text of ``summary.json``. The values that the pipeline does not know (`MEASURED_BY_THE_LAUNCHER`) are null.
@@ -107,7 +107,7 @@ def to_json(
         schema_hash: `OutputSchema.hash`.
         price: A price to use instead of the model's listed one; None: the listed one.
         run: The run's id, by which a run that is started again recognises its own output.
-        left: For a redrive: how many dead letters were not run again, by code. None for any other run.
+        not_rerun: For a redrive: how many dead letters were not run again, by code. None for any other run.
         emulated: Whether the emulator is known to have answered. It counts as known too if a model's name says so.
     """
     emulated = emulated or any(map(is_stand_in, summary.answered_by))
@@ -117,7 +117,7 @@ def to_json(
         "documents": summary.documents,
         "extractions": summary.extractions,
         "dead_letters": dict(summary.dead_letters),
-        **({"left": dict(sorted(left.items()))} if left is not None else {}),
+        **({"left": dict(sorted(not_rerun.items()))} if not_rerun is not None else {}),
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
