@@ -54,6 +54,15 @@ class Outcome:
         return dict(Counter(d["code"] for d in self.letters))
 
 
+IN_PROCESS_RUNNERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "one worker": ("FnApiRunner", ()),
+    "2 in memory": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=in_memory")),
+    "2 threads": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_threading")),
+    "2 processes": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_processing")),
+    "bundle based": ("BundleBasedDirectRunner", ()),
+}
+
+
 def read_dataset(directory: Path) -> Outcome:
     rows = [row for path in sorted(directory.glob("extractions-*.parquet")) for row in pq.read_table(path).to_pylist()]
     lines = [

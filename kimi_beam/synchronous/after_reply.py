@@ -6,8 +6,8 @@ A `Call` is the state of one document, from its first request until it is settle
       ▲ ▲ ▲ └─the model calls functions─▶ CallFunctions ─┐
       │ │ └──────────────────at most 5 times─────────────┘
       │ ├─429, 3040, no connection: no failed attempt, until the deadline
-      │ └─a server that is not Cloudflare's does not know how JSON is asked for: at once, in the next form
-      (`server_form`) └─5xx: five times; no reply: once; JSON mode not met: once, and then without it
+      │ └─another server does not know how JSON is asked for: at once, in the next form (`server_form`)
+      └─5xx: five times; no reply: once; JSON mode not met: once, and then without it
 
 The rules are those of the queue (`kimi_beam.queue.state_machine`). A request that the service refused was not paid for
 and may be repeated. A request that ended without a reply, or with a timeout, may have been paid for and is repeated

@@ -324,8 +324,7 @@ def keeps_state(pipeline: beam.Pipeline) -> bool:
 
     * `BundleBasedDirectRunner` lets the watermark pass timers, so that a grouping drops their output.
     * `FnApiRunner` with several workers gives the bundles of one key to different workers, each with a cache of its
-    own:
-      submits would be repeated and paid for twice.
+      own: submits would be repeated and paid for twice.
     """
     runner = type(pipeline.runner).__name__
     workers = int(pipeline.options.get_all_options().get("direct_num_workers") or 0)

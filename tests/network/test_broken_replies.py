@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients import client
+from clients import client, connections_served
 from harness import receipts, run_extract, service
 from scripted import Asked, Scripted, completion, reply
 
@@ -68,7 +67,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def raw_server(said: Callable[[bytes], bytes], then: str) -> Iterator[tuple[str, list[bytes]]]:
     """Reads a request, sends some bytes, and then closes the connection, resets it, or holds it open."""
-    loop, seen, held = asyncio.new_event_loop(), list[bytes](), set[asyncio.StreamWriter]()
+    seen = list[bytes]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -77,7 +76,6 @@ def raw_server(said: Callable[[bytes], bytes], then: str) -> Iterator[tuple[str,
         seen.append(body)
         writer.write(said(body))
         await writer.drain()
-        held.add(writer)
         if then == "close":
             writer.close()
         elif then == "reset":
@@ -85,23 +83,8 @@ def raw_server(said: Callable[[bytes], bytes], then: str) -> Iterator[tuple[str,
             writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-    listening = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", seen
-    finally:
-
-        async def stop() -> None:
-            listening.close()
-            for writer in held:
-                writer.transport.abort()
-            await asyncio.sleep(0)
-
-        asyncio.run_coroutine_threadsafe(stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with connections_served(serve) as url:
+        yield url, seen
 
 
 @pytest.mark.parametrize("then", ["close", "reset", "hold"])

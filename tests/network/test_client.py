@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from clients import ACCOUNT, client
+from clients import ACCOUNT, client, connections_served
 from patience import HANGS
 
 from kimi_beam.errors import ConfigError
@@ -29,12 +29,9 @@ def server(
 ) -> Iterator[tuple[str, list[bytes]]]:
     """A socket that reads a request, sends what `answer` returns (None: nothing), and closes unless kept alive."""
     seen: list[bytes] = []
-    loop = asyncio.new_event_loop()
-    opened: list[asyncio.StreamWriter] = []
     connections = [] if connections is None else connections
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        opened.append(writer)
         connections.append(writer)
         try:
             while True:
@@ -56,24 +53,8 @@ def server(
         finally:
             writer.close()
 
-    listening = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
-    port = listening.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}", seen
-    finally:
-
-        async def stop() -> None:
-            listening.close()
-            for writer in opened:
-                writer.transport.abort()
-            await asyncio.sleep(0)
-
-        asyncio.run_coroutine_threadsafe(stop(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with connections_served(serve) as url:
+        yield url, seen
 
 
 def unused_port() -> int:

@@ -10,24 +10,16 @@ import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from conservation import check, made
-from harness import RECEIPT, receipts, run_extract, service
+from harness import IN_PROCESS_RUNNERS, RECEIPT, receipts, run_extract, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.report import metrics
 
-RUNNERS = {
-    "one worker": ("FnApiRunner", ()),
-    "2 in memory": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=in_memory")),
-    "2 threads": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_threading")),
-    "2 processes": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_processing")),
-    "bundle based": ("BundleBasedDirectRunner", ()),
-}
 
-
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", IN_PROCESS_RUNNERS)
 def test_each_document_leaves_once_and_is_paid_for_once(name: str, tmp_path: Path) -> None:
-    runner, options = RUNNERS[name]
+    runner, options = IN_PROCESS_RUNNERS[name]
     documents = [*receipts(200), *receipts(3), kb.Document("empty", "")]
     with Emulator(latency=0.2, seed=1) as emulator:
         outcome = run_extract(
@@ -50,7 +42,7 @@ def test_each_document_leaves_once_and_is_paid_for_once(name: str, tmp_path: Pat
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ["2 processes", "bundle based"])
 def test_whatever_goes_wrong_each_document_leaves_once(name: str, seed: int, tmp_path: Path) -> None:
-    runner, options = RUNNERS[name]
+    runner, options = IN_PROCESS_RUNNERS[name]
     check(made(seed), tmp_path, runner=runner, options=options)
 
 

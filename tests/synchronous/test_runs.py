@@ -13,7 +13,7 @@ import pytest
 from apache_beam.testing import test_stream
 from apache_beam.transforms.window import TimestampedValue
 from counting import most_within
-from harness import QUICK, RECEIPT, receipts, run_extract, service
+from harness import IN_PROCESS_RUNNERS, QUICK, RECEIPT, receipts, run_extract, service
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import Asked, Scripted, answered, error
@@ -151,18 +151,10 @@ def test_documents_in_are_rows_and_dead_letters_out(
 
 # ------------------------------------------------------------------------------------------------ runners
 
-RUNNERS = {
-    "one worker": ("FnApiRunner", ()),
-    "2 in memory": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=in_memory")),
-    "2 threads": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_threading")),
-    "2 processes": ("FnApiRunner", ("--direct_num_workers=2", "--direct_running_mode=multi_processing")),
-    "bundle based": ("BundleBasedDirectRunner", ()),
-}
 
-
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", IN_PROCESS_RUNNERS)
 def test_each_runner_pays_for_each_document_once(name: str, tmp_path: Path) -> None:
-    runner, options = RUNNERS[name]
+    runner, options = IN_PROCESS_RUNNERS[name]
     documents = [*receipts(200), *receipts(3), kb.Document("empty", "")]
     with Emulator(latency=0.05, seed=1) as emulator:
         outcome = run_extract(
