@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 _EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
+_DOCUMENTS = ["lxml>=5.3", "Pillow>=11", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "kimi_beam" / "__init__.py").read_text(encoding="utf-8"), re.M)
@@ -35,6 +36,7 @@ setup(
         "orjson>=3.10.4,<4",
         "pyarrow>=19",
         "pydantic>=2.10,<3",
+        "pypdfium2>=5,<6",
         "referencing>=0.35",
         "typing-extensions>=4.10",
     ],
@@ -44,8 +46,11 @@ setup(
         "emulator": _EMULATOR,  # the web server of the stand-in: no worker needs one
         "gcp": ["apache-beam[gcp]"],
         "docs": _DOCS,
+        "documents": _DOCUMENTS,  # office files, HTML, mails, and pictures that are made or converted
+        "heic": ["pillow-heif>=0.20"],
         "dev": [
             *_DOCS,
+            *_DOCUMENTS,
             *_EMULATOR,
             "apache-beam[gcp]",  # Dataflow's own translation
             "boto3>=1.35,<2",
@@ -60,11 +65,17 @@ setup(
             "moto[s3]>=5.1",  # with Flask, a server that speaks S3
             "mypy>=1.13",
             "openai>=3.54",
+            "openpyxl>=3.1",  # these write the office files and PDFs that tests read
             "pandas>=2.2",
+            "pillow-heif>=0.20",
             "polars>=1.12",
             "pyarrow-stubs>=17",
+            "pypdf>=6",
             "pytest>=8.3",
             "pytest-xdist>=3.6.1",
+            "python-docx>=1.1",
+            "python-pptx>=1.0",
+            "reportlab>=4.2",
             "ruff>=0.9",
             "trustme>=1.2",
         ],

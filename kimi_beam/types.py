@@ -24,6 +24,9 @@ Stage = Literal["read", "prompt", "submit", "poll", "infer", "parse", "validate"
 Code = Literal[
     # read
     "not_utf8", "not_text", "not_json", "repeated_key", "missing_id", "missing_text", "unreadable", "file_changed",
+    "encrypted", "damaged", "too_many_pages", "too_many_pixels", "too_many_members", "compression_bomb",
+    "nested_too_deep", "hidden_text", "unknown_kind", "reader_crashed", "reader_timeout", "reader_memory",
+    "reader_failed",
     # prompt
     "empty_document", "too_large", "duplicate_id", "bad_image",
     # submit
@@ -139,6 +142,22 @@ _NOTHING_EARLIER = Earlier()
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the pages and pictures of a document's file stand in its text.
+
+    Attributes:
+        page_starts: For each page, the index of its first character in `Document.text`.
+        image_positions: For each of `Document.images`, the index in the text at which the model is shown it. Empty: all
+            of them before the text.
+        boxes: The place of each character on its page (`kimi_beam.input.readers.boxes`); None unless it was asked for.
+    """
+
+    page_starts: tuple[int, ...] = ()
+    image_positions: tuple[int, ...] = ()
+    boxes: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
 
@@ -158,6 +177,7 @@ class Document:
         failure: Set if reading failed; such a document passes through to the dead letters.
         arrival: Event time and window of a stream's document; `Extract` fills it in. None in a bounded pipeline.
         earlier: What earlier runs have done with it: set by `ReadDeadLetters`, and never sent to the model.
+        layout: Where pages and pictures stand in the text; None if it was read from no file with pages.
         file: The fingerprint of the file `source`, set by `ReadDocuments` if the file holds this document alone and is
             worth reading twice. An optimisation only: it is not compared, and `dataclasses.replace` drops it.
     """
@@ -170,6 +190,7 @@ class Document:
     failure: Failure | None = None
     arrival: Arrival | None = None
     earlier: Earlier = _NOTHING_EARLIER
+    layout: Layout | None = None
     file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
 
     @property
@@ -186,6 +207,7 @@ class Document:
             and not self.images
             and self.failure is None
             and self.arrival is None
+            and self.layout is None
             and self.file is None
             # Identity is quick and true of most documents. One that was pickled holds an equal copy.
             and (earlier is _NOTHING_EARLIER or earlier == _NOTHING_EARLIER)
