@@ -148,13 +148,21 @@ class Layout:
     Attributes:
         page_starts: For each page, the index of its first character in `Document.text`.
         image_positions: For each of `Document.images`, the index in the text at which the model is shown it. Empty: all
-            of them before the text.
+            of them before the text, as also where their number is not that of the images.
         boxes: The place of each character on its page (`kimi_beam.input.readers.boxes`); None unless it was asked for.
+
+    Raises:
+        ValueError: Indices that are negative or do not ascend.
     """
 
     page_starts: tuple[int, ...] = ()
     image_positions: tuple[int, ...] = ()
     boxes: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, indices in (("page_starts", self.page_starts), ("image_positions", self.image_positions)):
+            if any(after < before for before, after in zip((0, *indices), indices, strict=False)):
+                raise ValueError(f"Layout: {name} are indices in a text, in ascending order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +233,13 @@ class Document:
         return other if self.file is None else other.with_file(self.file)
 
     def as_reference(self, key: str) -> Document:
-        """A copy without text and images, which are read from the file again when they are needed.
+        """A copy without text, images and layout, which are read from the file again when they are needed.
 
         Args:
             key: The document's key in the journal. It is kept because it cannot be computed without the text.
         """
         assert self.file is not None
-        return replace(self, text="", images=()).with_file(replace(self.file, key=key))
+        return replace(self, text="", images=(), layout=None).with_file(replace(self.file, key=key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ stored as a reference to the file (`Document.is_reference`).
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import struct
 from array import array
@@ -21,7 +22,7 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Texts, transposed
 from kimi_beam.errors import StateError
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, Layout, OpenRequest, Usage
 
 KEY_BYTES = 16
 """The length of a document's key in the journal."""
@@ -232,10 +233,14 @@ def _optional_fields(document: Document) -> dict[str, Any]:
     if document.arrival is not None:
         arrival = document.arrival
         rest["arrival"] = arrival.event_time, arrival.window, arrival.delivery
+    if document.layout is not None:
+        layout = document.layout
+        boxes = None if layout.boxes is None else base64.b64encode(layout.boxes).decode()
+        rest["layout"] = layout.page_starts, layout.image_positions, boxes
     return rest
 
 
-_OPTIONAL_FIELDS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival"})
+_OPTIONAL_FIELDS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival", "layout"})
 """The names that `_optional_fields` gives. Bytes with any other name are from a later kimi_beam."""
 
 
@@ -256,12 +261,17 @@ def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
         Failure(*rest["failure"]) if "failure" in rest else None,
         _arrival(*rest["arrival"]) if "arrival" in rest else None,
         earlier,
+        _layout(*rest["layout"]) if "layout" in rest else None,
     )
     return document.with_file(FileContent(*rest["file"])) if "file" in rest else document
 
 
 def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:
     return Arrival(event_time, (window[0], window[1]) if window else None, delivery)
+
+
+def _layout(page_starts: list[int], image_positions: list[int], boxes: str | None) -> Layout:
+    return Layout(tuple(page_starts), tuple(image_positions), None if boxes is None else base64.b64decode(boxes))
 
 
 def spent(blob: bytes) -> list[Spent]:

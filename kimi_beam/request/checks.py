@@ -61,7 +61,8 @@ def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _
     pictures = tuple(jsontext.escape_surrogates(_str(uri)) for uri in uris)
     failure = replace(failure, message=jsontext.escape_surrogates(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
-    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier), 0)
+    layout = document.layout if text == document.text else None
+    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier, layout), 0)
 
 
 def prepare_texts(documents: Documents, prompt: Prompt, key_of: KeyOf) -> list[Row | None]:

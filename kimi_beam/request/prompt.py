@@ -154,10 +154,12 @@ class Prompt:
             TypeError: The text is not valid Unicode (it holds lone surrogates).
         """
         text = fenced(document.text)
+        start = text.index("\n") + 1
         if self.metadata_keys:
             visible = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
-            text = f"{fenced(jsontext.dumps_any(visible).decode(), 'metadata')}\n{text}"
-        return DocumentBytes.of(text, document.images)
+            metadata = f"{fenced(jsontext.dumps_any(visible).decode(), 'metadata')}\n"
+            text, start = metadata + text, start + len(metadata)
+        return DocumentBytes.of(text, document.images, _positions(document, start))
 
     @cached_property
     def overhead(self) -> int:
@@ -208,8 +210,8 @@ class Prompt:
         """
         messages = b"".join(b"," + self._sendable(turn) for turn in turns)
         before, after, end = self._around(form, messages, has_reference=reference is not None)
-        opening, text, closing = self.shown(document)
-        return b"".join((before, opening, self._sendable(text), closing, after, (reference or "").encode(), end))
+        shown = self.shown(document).pieces(self._sendable)
+        return b"".join((before, *shown, after, (reference or "").encode(), end))
 
     def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[tuple[bytes, ...]]:
         """The requests of a job. Each is in pieces, which joined are what `request` returns."""
@@ -218,12 +220,12 @@ class Prompt:
         shows_metadata, others = bool(self.metadata_keys), documents.others
         for index, (reference, inner) in enumerate(zip(references, texts, strict=True)):
             if shows_metadata or index in others:
-                opening, text, closing = self.shown(documents[index])
+                yield before, *self.shown(documents[index]).pieces(sendable), after, reference.encode(), end
             else:  # a document that is only a text: no `Document` is made of it
                 # An empty text here would be a document whose file was not read: it would be sent and paid for in vain.
                 assert inner, "an empty document"
-                opening, text, closing = of_inner(inner)
-            yield before, opening, sendable(text), closing, after, reference.encode(), end
+                opening, text, closing, _ = of_inner(inner)
+                yield before, opening, sendable(text), closing, after, reference.encode(), end
 
     def _around(self, form: int, messages: bytes = b"", *, has_reference: bool) -> tuple[bytes, bytes, bytes]:
         """The bytes before a document, between it and the reference, and at the end of its request."""
@@ -328,6 +330,20 @@ class Prompt:
 
 def _unchanged(text: bytes) -> bytes:
     return text
+
+
+def _positions(document: Document, start: int) -> list[int]:
+    """Where the pictures of a document stand in the words that the model is shown of it; empty: before all of them.
+
+    Args:
+        document: The document. Its text may be another than that of its layout, as somebody may have mended it.
+        start: The index of its text in the words.
+    """
+    positions = document.layout.image_positions if document.layout is not None else ()
+    if len(positions) != len(document.images):
+        return []
+    # A picture at the beginning of the text stands before the metadata too, as one without a position does.
+    return [start + min(at, len(document.text)) if at else 0 for at in positions]
 
 
 def _is_object(schema: Any, root: Any, depth: int) -> bool:

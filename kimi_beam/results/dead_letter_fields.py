@@ -16,11 +16,20 @@ _InBatch = Annotated[int, Field(ge=0, lt=1 << 20)]
 """A number of requests in a batch, of which 8 MB hold no more. That many references are made to read its answer."""
 
 
+class LayoutLine(TypedDict):
+    """The layout of a document: `kimi_beam.types.Layout`, its boxes in base64."""
+
+    page_starts: list[_Count]
+    image_positions: list[_Count]
+    boxes: str | None
+
+
 class _DocumentLine(TypedDict):
     id: str
     text: str
     images: list[str]
     metadata: dict[str, Any]
+    layout: NotRequired[LayoutLine | None]
     truncated: NotRequired[bool]
 
 

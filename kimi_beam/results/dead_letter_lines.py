@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import base64
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,14 +12,14 @@ import orjson
 from kimi_beam.beam_extensions.arrival import micros, to_datetime
 from kimi_beam.errors import KimiBeamError
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Arrival, DeadLetter, Document, Failure, OpenRequest, Usage
+from kimi_beam.types import Arrival, DeadLetter, Document, Failure, Layout, OpenRequest, Usage
 from kimi_beam.wire.size_limits import BEGINNING, HARD_MAX_BYTES, MAX_DOCUMENT_BYTES
 
 SUFFIX = ".jsonl"
 
 
 if TYPE_CHECKING:
-    from kimi_beam.results.dead_letter_fields import Line
+    from kimi_beam.results.dead_letter_fields import LayoutLine, Line
 
 VERSION = 2
 """The version of the line's format. A reader refuses a version that it does not know."""
@@ -36,6 +37,7 @@ def encode(dead_letter: DeadLetter) -> bytes:
             "text": content.text,
             "images": content.images,
             "metadata": orjson.Fragment(content.metadata),
+            "layout": content.layout and _written(content.layout),
             "truncated": content.truncated or dead_letter.truncated or _was_cut_by_reading(failure),
         },
         "source": document.source,
@@ -70,12 +72,13 @@ class _Content(NamedTuple):
     text: str
     images: list[str]
     metadata: bytes
+    layout: Layout | None
     truncated: bool
 
     @classmethod
     def of(cls, document: Document) -> _Content:
-        """Cuts a text that is too large for any request, and drops pictures and metadata that are too large."""
-        text, images = document.text, list(document.images)
+        """Cuts a text that is too large for any request, and drops what else is too large."""
+        text, images, layout = document.text, list(document.images), document.layout
         metadata = jsontext.dumps_any(dict(document.metadata))
         # A character has four bytes at most, so that most texts need not be encoded to know that they fit.
         if len(text) * 4 > HARD_MAX_BYTES and len(encoded := text.encode("utf-8", "surrogatepass")) > HARD_MAX_BYTES:
@@ -84,12 +87,19 @@ class _Content(NamedTuple):
             images = []
         if len(metadata) > MAX_DOCUMENT_BYTES:
             metadata = b"{}"
+        if layout is not None and layout.boxes is not None and len(layout.boxes) > MAX_DOCUMENT_BYTES:
+            layout = replace(layout, boxes=None)
         is_cut = (
             text is not document.text
             or len(images) < len(document.images)
             or (metadata == b"{}" and bool(document.metadata))
         )
-        return cls(text, images, metadata, is_cut)
+        return cls(text, images, metadata, None if is_cut else layout, is_cut)
+
+
+def _written(layout: Layout) -> dict[str, Any]:
+    boxes = None if layout.boxes is None else base64.b64encode(layout.boxes).decode()
+    return {"page_starts": layout.page_starts, "image_positions": layout.image_positions, "boxes": boxes}
 
 
 def _was_cut_by_reading(failure: Failure) -> bool:
@@ -136,6 +146,7 @@ def decode(line: bytes) -> DeadLetter:
             document["metadata"],
             read["source"],
             arrival=_arrival(read),
+            layout=_layout(document.get("layout")),
         ),
         Failure(read["stage"], read["code"], read["message"], read["retryable"], read["raw"]),
         read["attempts"],
@@ -148,6 +159,22 @@ def decode(line: bytes) -> DeadLetter:
         OpenRequest(**open_request) if open_request else None,
         document.get("truncated", False),
     )
+
+
+def _layout(read: LayoutLine | None) -> Layout | None:
+    """The layout of the document.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    if read is None:
+        return None
+    boxes = read["boxes"]
+    starts, positions = tuple(read["page_starts"]), tuple(read["image_positions"])
+    try:
+        return Layout(starts, positions, None if boxes is None else base64.b64decode(boxes, validate=True))
+    except ValueError as e:
+        raise ValueError(f"/document/layout: {e}") from None
 
 
 def _arrival(read: Line) -> Arrival | None:

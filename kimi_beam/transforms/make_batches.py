@@ -148,11 +148,16 @@ _TEXT, _DIGEST_OF, _DOCUMENT = itemgetter(1), itemgetter(_DIGEST), itemgetter(6)
 
 
 def _size(row: Row) -> int:
-    """The size by which a document is packed: the bytes of its request, or of its metadata if these are more."""
+    """The size by which a document is packed: the bytes of its request, or of what travels beside it if more."""
     document = row[6]
-    if document is None or not document.metadata:
+    if document is None or not (document.metadata or document.layout):
         return row[_SIZE]
-    return max(row[_SIZE], _written(document.metadata))
+    return max(row[_SIZE], _written(document.metadata) + _boxes(document))
+
+
+def _boxes(document: Document) -> int:
+    """The bytes of the boxes of a document's characters."""
+    return len(document.layout.boxes or b"") if document.layout is not None else 0
 
 
 def _written(metadata: Mapping[str, Any]) -> int:
@@ -164,9 +169,10 @@ def _written(metadata: Mapping[str, Any]) -> int:
 
 
 def _weight(rows: Sequence[Row]) -> int:
-    """About the memory that documents take: their texts, pictures and metadata, and the raw text of their failures."""
+    """About the memory that documents take: their texts, pictures, metadata and boxes, and the raw text of failures."""
     others = list(filter(None, map(_DOCUMENT, rows)))
     evidence = sum(len(other.failure.raw or "") for other in others if other.failure) if others else 0
     images = sum(len(uri) for other in others for uri in other.images) if others else 0
     metadata = sum(_written(other.metadata) for other in others if other.metadata) if others else 0
-    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images + metadata
+    boxes = sum(map(_boxes, others)) if others else 0
+    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images + metadata + boxes

@@ -30,7 +30,7 @@ from kimi_beam.request.batches import Item
 from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.columns import Record, Tuple
 from kimi_beam.transforms import make_batches
-from kimi_beam.types import Completion, Earlier, Failure, Ticket, Usage
+from kimi_beam.types import Completion, Earlier, Failure, Layout, Ticket, Usage
 from kimi_beam.wire import matching
 
 # ------------------------------------------------------------------------------------------------ the list of them
@@ -102,6 +102,7 @@ def test_a_document_that_was_pickled_is_a_text_alone_as_before(change: dict[str,
         {"failure": Failure("read", "not_json", "no")},
         {"earlier": Earlier(1)},
         {"earlier": Earlier(0, 1)},
+        {"layout": Layout((0,))},
     ],
 )
 def test_a_document_that_is_more_than_a_text_stays_so(change: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import json
 import lzma
 import pickle
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +24,7 @@ import kimi_beam as kb
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.results import dead_letter_lines
 from kimi_beam.results.dead_letter_lines import DeadLetterError, decode, encode
-from kimi_beam.types import Arrival, Code, DeadLetter, Document, Earlier, Failure, OpenRequest, Stage, Usage
+from kimi_beam.types import Arrival, Code, DeadLetter, Document, Earlier, Failure, Layout, OpenRequest, Stage, Usage
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 _tokens = st.integers(0, 1 << 40)
@@ -47,6 +48,7 @@ _arrivals = st.builds(
     st.none() | st.tuples(_micros, _micros),
     st.integers(0, (1 << 128) - 1).map(lambda number: f"{number:032x}"),
 )
+_indices = st.lists(_counts, max_size=3).map(sorted).map(tuple)
 _letters = st.builds(
     DeadLetter,
     st.builds(
@@ -57,6 +59,7 @@ _letters = st.builds(
         st.dictionaries(_texts, _json, max_size=3),
         _texts,
         arrival=st.none() | _arrivals,
+        layout=st.none() | st.builds(Layout, _indices, _indices, st.none() | st.binary(max_size=9)),
     ),
     st.builds(
         Failure,
@@ -77,6 +80,8 @@ _letters = st.builds(
 )
 
 
+_DOCUMENT = {"id": "a", "text": "t", "images": [], "metadata": {}}
+_LAYOUT = {"page_starts": [0], "image_positions": [], "boxes": None}
 _REQUEST = {"request_id": "job", "key": "00", "name": "n", "count": 3, "position": 1, "form": 0}
 
 
@@ -116,6 +121,20 @@ def test_a_dead_letter_comes_back_from_its_line(one: DeadLetter) -> None:
     assert decode(encode(one)) == one
 
 
+def test_a_line_that_was_written_before_documents_had_a_layout_is_read() -> None:
+    content = json.loads(encode(letter(1)))
+    del content["document"]["layout"]
+    assert decode(json.dumps(content).encode()) == letter(1)
+
+
+def test_a_dead_letter_that_holds_a_part_of_its_document_holds_no_layout_of_the_whole() -> None:
+    layout = Layout((0, 5), (5,), b"boxes")
+    long = replace(letter(1), document=Document("a", "long " * 2_000_000, ("data:,",), layout=layout))
+    assert (decode(encode(long)).document.layout, decode(encode(long)).truncated) == (None, True)
+    boxed = replace(letter(1), document=Document("a", "t", layout=Layout((0,), (), bytes(33 << 20))))
+    assert (decode(encode(boxed)).document.layout, decode(encode(boxed)).truncated) == (Layout((0,)), False)
+
+
 def test_a_line_of_another_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letter_lines, "VERSION", 9)
     newer = encode(letter(1))
@@ -148,6 +167,11 @@ def test_a_damaged_line_is_an_error_of_that_line_and_of_no_other_kind(data: st.D
         ({"round": 1 << 30}, "/round"),
         ({"code": "gone"}, "/code"),
         ({"document": {"id": "a"}}, "/document/text"),
+        ({"document": {**_DOCUMENT, "layout": {}}}, "/document/layout/page_starts"),
+        ({"document": {**_DOCUMENT, "layout": {**_LAYOUT, "page_starts": [-1]}}}, "/document/layout/page_starts/0"),
+        ({"document": {**_DOCUMENT, "layout": {**_LAYOUT, "page_starts": [2, 1]}}}, "ascending order"),
+        ({"document": {**_DOCUMENT, "layout": {**_LAYOUT, "boxes": "é"}}}, "/document/layout"),
+        ({"document": {**_DOCUMENT, "layout": {**_LAYOUT, "boxes": "AAA"}}}, "/document/layout"),
         ({"failed_at": "yesterday"}, "yesterday"),
         ({"failed_at": "0001-01-01T00:00:00"}, "failed_at|year"),
         ({"round": None}, "/round"),

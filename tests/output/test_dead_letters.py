@@ -65,7 +65,14 @@ def line(i: int) -> dict[str, Any]:
     """The line of `letter(i)`, written out."""
     return {
         "document_id": f"doc-{i}",
-        "document": {"id": f"doc-{i}", "text": f"text {i}", "images": [], "metadata": {"page": i}, "truncated": False},
+        "document": {
+            "id": f"doc-{i}",
+            "text": f"text {i}",
+            "images": [],
+            "metadata": {"page": i},
+            "layout": None,
+            "truncated": False,
+        },
         "source": "in/a.jsonl",
         "stage": "validate",
         "code": "schema_violation",
@@ -117,7 +124,7 @@ def test_every_key_is_there_when_there_is_little_to_say() -> None:
     unsent = DeadLetter(Document("a", "", failure=failure), failure, 0, None, Usage(), "m", "h", 0.0)
     assert json.loads(dead_letter_lines.encode(unsent)) == {
         "document_id": "a",
-        "document": {"id": "a", "text": "", "images": [], "metadata": {}, "truncated": False},
+        "document": {"id": "a", "text": "", "images": [], "metadata": {}, "layout": None, "truncated": False},
         "source": "",
         "stage": "read",
         "code": "unreadable",
@@ -176,7 +183,7 @@ def test_any_text_is_on_one_line_and_comes_back(text: str, key: str, raw: str | 
     encoded = dead_letter_lines.encode(one)
     assert encoded.count(b"\n") == encoded.count(b"\r") + 1 == 1
     found = json.loads(encoded)
-    assert found["document"] == {"id": "doc-1", "text": text, "images": [], "metadata": {key: text}, "truncated": False}
+    assert found["document"] == {**line(1)["document"], "text": text, "metadata": {key: text}}
     assert (found["message"], found["raw"]) == (text, raw)
 
 

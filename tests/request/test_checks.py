@@ -20,7 +20,7 @@ from kimi_beam.request.checks import prepare, prepare_texts, separate
 from kimi_beam.request.document_bytes import DocumentBytes
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, Document, Earlier, Failure
+from kimi_beam.types import Arrival, Document, Earlier, Failure, Layout
 
 PROMPT = Prompt(OutputSchema({"type": "object"}))
 PICTURE = pictures.uri()
@@ -64,6 +64,14 @@ def test_a_list_of_images_is_as_good_as_a_tuple() -> None:
     assert item.document.failure is None
     (decoded,) = batches.decode(batches.encode([item]))
     assert decoded.images == (PICTURE,)
+
+
+def test_a_document_that_cannot_be_sent_keeps_its_layout_if_its_text_is_kept() -> None:
+    layout = Layout((0, 3), (3,), b"boxes")
+    kept = prepare(Document("a", "one two", (SVG,), layout=layout), PROMPT).document
+    assert (kept.failure is not None, kept.layout) == (True, layout)
+    altered = prepare(Document("a", "\ud83d two", (SVG,), layout=layout), PROMPT).document
+    assert (altered.text, altered.layout) == ("\\ud83d two", None), "its indices are of another text"
 
 
 def test_an_image_beyond_what_a_job_may_hold_is_too_large() -> None:
@@ -112,7 +120,7 @@ def test_different_deliveries_with_one_id_are_no_duplicates(deliveries: list[str
 
 
 def _key(shown: DocumentBytes, round_: int) -> bytes:
-    return hashlib.blake2b(b"".join(shown) + bytes([round_]), digest_size=16).digest()
+    return hashlib.blake2b(b"".join(shown.pieces(bytes)) + bytes([round_]), digest_size=16).digest()
 
 
 _strange: st.SearchStrategy[Any] = st.sampled_from([None, 5, b"x", "", " \n", "\ud800", "`", "a`` ```b", "\U0001f9fe"])

@@ -19,7 +19,7 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
 from kimi_beam.request.packing import BYTES_PER_TOKEN, Batching, Packer
-from kimi_beam.types import Document, Earlier, Failure, OpenRequest, Usage
+from kimi_beam.types import Document, Earlier, Failure, Layout, OpenRequest, Usage
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 # ------------------------------------------------------------------------------------------------ packing
@@ -151,6 +151,7 @@ _failures = st.builds(
 )
 _numbers = st.integers(0, 2**40)
 _open_requests = st.builds(OpenRequest, st.text(), st.text(), st.text(), _numbers, _numbers, st.integers(0, 2))
+_indices = st.lists(st.integers(0, 2**40), max_size=3).map(sorted).map(tuple)
 _documents = st.builds(
     Document,
     id=st.text(min_size=1),
@@ -160,6 +161,7 @@ _documents = st.builds(
     source=st.text(),
     failure=st.none() | _failures,
     earlier=st.builds(Earlier, _numbers, _numbers, st.none() | _open_requests),
+    layout=st.none() | st.builds(Layout, _indices, _indices, st.none() | st.binary(max_size=9)),
 )
 _item = st.builds(Item, _documents, st.integers(0, 2**64 - 1), st.binary(min_size=16, max_size=16))
 _items = st.lists(_item, max_size=4)

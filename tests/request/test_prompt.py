@@ -26,7 +26,7 @@ from kimi_beam.request.batches import Item
 from kimi_beam.request.document_bytes import AROUND, DocumentBytes, fenced
 from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types import Document, Layout
 
 SCHEMA = OutputSchema(
     {
@@ -45,11 +45,13 @@ _backticked = st.text(alphabet='`~\n\r\t a\\"{}\u2028', max_size=40)
 _texts = st.one_of(
     st.text(max_size=60), _backticked, st.lists(st.sampled_from(["```", "`````", "document", "\n", "x"])).map("".join)
 )
+_indices = st.lists(st.integers(0, 70), max_size=3).map(sorted).map(tuple)
 _documents = st.builds(
     Document,
     id=st.text(min_size=1, max_size=20),
     text=_texts,
     images=st.lists(st.just(PICTURE), max_size=2).map(tuple),
+    layout=st.none() | st.builds(Layout, _indices, _indices),
     metadata=st.dictionaries(st.sampled_from(["date", "source", "secret"]), st.text(max_size=10) | st.integers()),
 )
 _references = st.integers(0, 10**6).map(lambda n: f"0123456789abcdef-{n}")
@@ -63,7 +65,7 @@ def content_of(request: bytes) -> Any:
 
 def text_of(request: bytes) -> str:
     content = content_of(request)
-    return content if isinstance(content, str) else content[-1]["text"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 # ------------------------------------------------------------------------------------------------ the fence
@@ -187,9 +189,10 @@ def _a_text_in_json_is_fenced_as_the_text_is(taken: Counter[str], text: str) -> 
     except TypeError:  # half a surrogate pair
         return
     quick, careful = DocumentBytes.of_inner(inner), DocumentBytes.of(fenced(text))
-    assert b"".join(quick) == b"".join(careful) == orjson.dumps(fenced(text))
-    assert quick.size == careful.size == len(b"".join(quick))
-    begun, whole = hashlib.blake2b(b"a run"), hashlib.blake2b(b"a run" + b"".join(quick))
+    sent, with_care = (b"".join(shown.pieces(lambda words: words)) for shown in (quick, careful))
+    assert sent == with_care == orjson.dumps(fenced(text))
+    assert quick.size == careful.size == len(sent)
+    begun, whole = hashlib.blake2b(b"a run"), hashlib.blake2b(b"a run" + sent)
     assert quick.key(begun) == careful.key(begun) == whole.digest()
     assert begun.digest() == hashlib.blake2b(b"a run").digest(), "the next document's would begin with it"
     is_usual = quick.text is inner
@@ -205,6 +208,55 @@ def test_images_stand_before_the_text_as_parts_of_the_users_message() -> None:
         {"type": "image_url", "image_url": {"url": PICTURE}},
         {"type": "text", "text": "```document\nread me\n```"},
     ]
+
+
+@settings(derandomize=True, max_examples=300)
+@given(st.lists(st.tuples(_texts, st.integers(0, 2)), min_size=1, max_size=5), st.booleans())
+def test_pictures_stand_in_the_text_where_their_pages_do(pages: list[tuple[str, int]], shows_metadata: bool) -> None:
+    numbers = iter(range(20))
+    images: list[str] = []
+    positions: list[int] = []
+    text = ""
+    for page, count in pages:
+        images += [f"data:image/png;base64,{next(numbers):04}" for _ in range(count)]
+        positions += [len(text)] * count
+        text += page
+    document = Document("a", text, tuple(images), {"n": 1}, layout=Layout((), tuple(positions)))
+    prompt = Prompt(SCHEMA, metadata_keys=("n",) if shows_metadata else ())
+    words = fenced('{"n":1}', "metadata") + "\n" + fenced(text) if shows_metadata else fenced(text)
+    content = content_of(prompt.request(document, "r"))
+    shown = text_of(prompt.request(document, "r"))
+    assert shown == words, "the words must be those of the document without its pictures"
+    if not images:
+        return
+    before = ""
+    seen = []
+    for part in content:
+        if part["type"] == "text":
+            assert part["text"], "an empty part"
+            before += part["text"]
+        else:
+            seen.append((part["image_url"]["url"], len(before)))
+    start = words.index(fenced(text)) + fenced(text).index("\n") + 1
+    assert seen == [(uri, start + at if at else 0) for uri, at in zip(images, positions, strict=True)]
+
+
+def test_pictures_whose_places_are_not_known_stand_before_the_text() -> None:
+    alike = [None, Layout(), Layout((0, 4)), Layout((), (0, 0)), Layout((), (3,)), Layout((), (1, 2, 3))]
+    made = {PROMPT.request(Document("a", "read me", (PICTURE, PICTURE), layout=layout), "r") for layout in alike}
+    assert len(made) == 1, "another request would be paid for again"
+    beyond = content_of(PROMPT.request(Document("a", "mended", (PICTURE,), layout=Layout((), (99,))), "r"))
+    assert [part.get("text") for part in beyond] == ["```document\nmended", None, "\n```"]
+
+
+@settings(derandomize=True, max_examples=300)
+@given(_documents)
+def test_what_is_measured_and_named_of_a_document_is_what_is_sent(document: Document) -> None:
+    shown = PROMPT.shown(document)
+    sent = b"".join(shown.pieces(lambda words: words))
+    assert json.loads(sent) == content_of(PROMPT.request(document, "r"))
+    assert shown.size == len(sent)
+    assert shown.key(hashlib.blake2b(b"a run")) == hashlib.blake2b(b"a run" + sent).digest()
 
 
 @pytest.mark.parametrize("instructions", ['say "\\u0000"', "\0", '"\0"', "", "{}", '\\"\0\\"', '"content":"\0"'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kimi_beam.journal.recorder import Keys
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Layout
 from kimi_beam.wire import data_uris
 
 PICTURE = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
@@ -56,7 +58,8 @@ def test_no_request_says_what_a_service_takes_for_a_picture(text: str) -> None:
     for metadata_keys in ((), ("note",)):
         prompt = Prompt(OutputSchema(RECEIPT), metadata_keys=metadata_keys)
         alone, pictured = kb.Document("a", text), kb.Document("b", text, (PICTURE,), {"note": f"see {text}"})
-        for document in (alone, pictured):
+        amid = replace(pictured, text=f"{text}\n\n{text}", layout=Layout((), (len(text),)))
+        for document in (alone, pictured, amid):
             request = prompt.request(document, "0-0", turns=[orjson.dumps({"role": "tool", "content": text})])
             assert "data:image/" not in spoken(request).lower()
             assert request.count(PICTURE.encode()) == len(document.images), "a picture was changed"
