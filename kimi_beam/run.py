@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -190,7 +190,7 @@ def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollect
     """Reads the documents and, in a redrive, the dead letters that are not run again."""
     choice = settings.redrive
     if choice is None:
-        read = ReadDocuments(settings.inputs, limit=settings.limit, **asdict(settings.reading))
+        read = ReadDocuments.from_reading(settings.inputs, settings.reading, limit=settings.limit)
         return pipeline | "Read" >> read, None
     letters = pipeline | "Read" >> ReadDeadLetters(
         settings.inputs, codes=tuple(choice.codes), stages=tuple(choice.stages), limit=settings.limit

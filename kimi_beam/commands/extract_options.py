@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from kimi_beam.commands import option_values
+from kimi_beam.commands.reading_options import add_reading_options
 
 
 def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: bool) -> None:
@@ -22,7 +23,7 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
     add("--preview", type=option_values.count, default=0, metavar="N", help="print the first N rows as well")
     add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
     if reads_documents:
-        _add_reading_options(parser.add_argument_group("how documents are read"))
+        add_reading_options(parser.add_argument_group("how documents are read"))
     _add_answer_options(parser.add_argument_group("what is asked"))
     _add_failure_options(parser.add_argument_group("documents that fail"))
     _add_journal_options(parser.add_argument_group("what was paid for"))
@@ -155,12 +156,3 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--thinking", action="store_true", help="let the model think first; its thoughts are billed as answer tokens")
     bound = "the most tokens of an answer (default: estimated from the schema)"
     add("--max-completion-tokens", type=option_values.at_least_one, metavar="N", help=bound)
-
-
-def _add_reading_options(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--id-field", default="id", metavar="KEY", help="key or column that holds the id (default: id)")
-    add("--text-field", default="text", metavar="KEY", help="key or column that holds the text (default: text)")
-    bound = "bytes of a line, a file or a row at most, uncompressed; what is larger is a dead letter "
-    bound += "(default: 33554432)"
-    add("--max-document-bytes", type=option_values.at_least_one, default=32 << 20, metavar="N", help=bound)

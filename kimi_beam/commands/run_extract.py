@@ -21,11 +21,12 @@ from kimi_beam import emulator
 from kimi_beam.commands import console, run_redrive, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.preflight import Checked, check_events, check_service
+from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import output
-from kimi_beam.input.fields import DEFAULT_READING, Reading
+from kimi_beam.input.fields import DEFAULT_READING
 from kimi_beam.input.read_documents import check_input
 from kimi_beam.journal.records import Journaling
 from kimi_beam.output.dataset import JOURNAL, check_output, files_of
@@ -226,7 +227,7 @@ def _settings(
         console.say(f"the schema: {doubt}")
     reading = DEFAULT_READING
     if args.command == "extract":
-        reading = Reading(args.id_field, args.text_field, args.max_document_bytes)
+        reading = reading_of(args)
         if STDIN in inputs and remote:
             raise ConfigError(
                 "standard input is this machine's: the workers of Dataflow need a file that they can reach"

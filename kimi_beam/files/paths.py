@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
-import io
-import lzma
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-import pyarrow as pa
 from apache_beam.io.filesystem import CompressionTypes
 
 from kimi_beam.errors import InputError, OutputError
+from kimi_beam.files.compression import compression_of, decompressed
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.store_errors import in_one_line
 
@@ -111,43 +107,15 @@ def directories_of(patterns: Sequence[str]) -> set[str]:
     return {FileSystems.split(absolute(f.path))[0] for f in find_all(tuple(patterns))}
 
 
-def _open_zst(raw: Any) -> Any:
-    stream: Any = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
-    return io.BufferedReader(stream)
-
-
-# Beam's own decompression is not used, because it reads a truncated file to its end without an error.
-_DECOMPRESS: dict[str, Callable[[Any], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": _open_zst,
-}
-
-
-def _compression(path: str) -> str | None:
-    return next((suffix for suffix in _DECOMPRESS if path.lower().endswith(suffix)), None)
-
-
-def uncompressed_name(path: str) -> str:
-    """The name in lower case, without the suffix of its compression."""
-    return path.lower().removesuffix(_compression(path) or "")
-
-
-def is_compressed(path: str) -> bool:
-    """Whether the name says that the file is compressed."""
-    return _compression(path) is not None
-
-
 @contextlib.contextmanager
 def open_input(path: str) -> Iterator[BinaryIO]:
     """Opens a file for reading, decompressed if its name ends in the suffix of a compression."""
-    compression = _compression(path)
+    compression = compression_of(path)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
         if compression is None:
             yield raw
         else:
-            with _DECOMPRESS[compression](raw) as opened:
+            with decompressed(raw, compression) as opened:
                 yield opened
 
 

@@ -42,6 +42,23 @@ _BINARY = (
 """The first bytes by which kinds of binary files are recognised, and how a message names each kind."""
 
 
+_NO_ENCODINGS_OF_FILES = frozenset(
+    ("idna", "punycode", "raw_unicode_escape", "unicode_escape", "raw-unicode-escape", "unicode-escape")
+)
+"""Encodings of Python's that are of names in the network, or of source code."""
+
+
+def is_encoding(name: str) -> bool:
+    """Whether Python knows a text encoding of this name, such as ``cp1252``."""
+    try:
+        b"a".decode(name)
+        return codecs.lookup(name).name not in _NO_ENCODINGS_OF_FILES
+    except UnicodeDecodeError:
+        return True  # a single byte is no text in UTF-16
+    except (LookupError, UnicodeError, ValueError):
+        return False
+
+
 class NotTextError(ValueError):
     """Bytes that are no text. The message says why, without naming the file."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, get_args
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.ids import id_text
+from kimi_beam.input.encodings import is_encoding
+from kimi_beam.input.passwords import check_place, read_password
+from kimi_beam.input.readers.content import Content, HiddenTextPolicy, PageChoice, ReadOptions
 from kimi_beam.schema import jsontext
 from kimi_beam.types import Code, Document, Failure
 from kimi_beam.wire.size_limits import BEGINNING, MAX_DOCUMENT_BYTES
@@ -19,6 +22,11 @@ _SHOWN_KEYS = 12
 """How many keys of a line an error message lists."""
 
 
+Reader: TypeAlias = "Callable[[bytes, str], Document | Content | str | None]"
+"""A user's own reader: makes a document, a `Content` or a text of a file's bytes and its path. It returns None for a
+file that is not its own, which is then read as if there were no such reader. It has to be safe to repeat."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How files and messages become documents.
@@ -27,14 +35,28 @@ class Reading:
         id_field: The key of a JSON object, or the column of a table, that holds the id.
         text_field: The key or column that holds the text. All others except ``images`` are metadata.
         max_document_bytes: The most uncompressed bytes of a line, a file, or the cells of a row. Reading stops there.
+        pages: What the model is shown of each page of a file.
+        hidden_text: What becomes of a text that a person would not see: it is left out, kept, or makes its document a
+            dead letter.
+        encoding: The encoding of texts that are in neither UTF-8 nor UTF-16. None: such a text is a dead letter.
+        password_from: Where a worker finds the password of encrypted files: ``env:NAME`` or ``file:PATH``. None: they
+            are dead letters.
+        skip_unknown: Whether files of unknown kinds are passed over and counted. If not, they are dead letters.
+        reader: The user's own reader of whole files (`kimi_beam.input.own_reader`); None if there is none.
 
     Raises:
-        ConfigError: The two keys are equal, empty or ``images``, or the bound is not positive.
+        ConfigError: A setting is wrong; the message names it.
     """
 
     id_field: str = "id"
     text_field: str = "text"
     max_document_bytes: int = MAX_DOCUMENT_BYTES
+    pages: PageChoice = "auto"
+    hidden_text: HiddenTextPolicy = "drop"
+    encoding: str | None = None
+    password_from: str | None = None
+    skip_unknown: bool = False
+    reader: Reader | None = None
 
     def __post_init__(self) -> None:
         names = (self.id_field, self.text_field)
@@ -44,6 +66,27 @@ class Reading:
             )
         if self.max_document_bytes < 1:
             raise ConfigError("max_document_bytes must be at least 1")
+        for setting, value, allowed in (
+            ("pages", self.pages, get_args(PageChoice)),
+            ("hidden_text", self.hidden_text, get_args(HiddenTextPolicy)),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"{setting} is {value!r}: it is one of {', '.join(allowed)}")
+        if self.encoding is not None and not is_encoding(self.encoding):
+            raise ConfigError(f"no encoding has the name {self.encoding!r}: cp1252, shift_jis and iso8859-2 are names")
+        if self.password_from is not None:
+            check_place(self.password_from)
+        if self.reader is not None and not callable(self.reader):
+            raise ConfigError("reader is a function of a file's bytes and its path")
+
+    def options(self) -> ReadOptions:
+        """What a reader is told, with the password, which is looked up here and now.
+
+        Raises:
+            ConfigError: The password cannot be read.
+        """
+        password = None if self.password_from is None else read_password(self.password_from)
+        return ReadOptions(pages=self.pages, encoding=self.encoding, password=password)
 
     def too_large(self, subject: str, beginning: bytes) -> Failure:
         """The failure of a document that is larger than `max_document_bytes`.

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from kimi_beam.files.paths import is_compressed, open_input, uncompressed_name
+from kimi_beam.files.compression import is_compressed, uncompressed_name
+from kimi_beam.files.paths import open_input
 from kimi_beam.input.encodings import as_utf8
 from kimi_beam.input.finding import find_inputs
 from kimi_beam.wire import images

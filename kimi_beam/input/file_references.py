@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from kimi_beam.files.compression import uncompressed_name
 from kimi_beam.files.filesystems import FileSystems
-from kimi_beam.files.paths import open_input, uncompressed_name
+from kimi_beam.files.paths import open_input
 from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
 from kimi_beam.wire import images

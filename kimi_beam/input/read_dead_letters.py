@@ -9,8 +9,9 @@ from typing import Any
 import apache_beam as beam
 
 from kimi_beam.errors import InputError
+from kimi_beam.files.compression import uncompressed_name
 from kimi_beam.files.filesystems import FileSystems
-from kimi_beam.files.paths import find, normal, open_input, uncompressed_name
+from kimi_beam.files.paths import find, normal, open_input
 from kimi_beam.input.fields import Reading, unreadable_line
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.json_lines import read_lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -12,14 +13,16 @@ from apache_beam.io.filesystem import BeamIOError
 
 from kimi_beam.beam_extensions.document_coder import Documents, can_pass_blocks
 from kimi_beam.errors import InputError, KimiBeamError
-from kimi_beam.files.paths import find, is_compressed, is_local, normal, open_input
+from kimi_beam.files.compression import is_compressed
+from kimi_beam.files.paths import find, is_local, normal, open_input
 from kimi_beam.input.encodings import NotTextError
-from kimi_beam.input.fields import DEFAULT_READING, Reading, b64, failed
+from kimi_beam.input.fields import DEFAULT_READING, Reader, Reading, b64, failed
 from kimi_beam.input.file_parts import KINDS, LINES, WHOLE, Part, find_parts, kind_of
 from kimi_beam.input.file_references import with_content
 from kimi_beam.input.finding import broken_link_message, check_links, file_pattern, find_inputs, is_broken_link
 from kimi_beam.input.json_lines import read_line_blocks
 from kimi_beam.input.parquet_rows import read_row_blocks
+from kimi_beam.input.readers.content import HiddenTextPolicy, PageChoice
 from kimi_beam.types import Code, Document, Failure
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
@@ -55,10 +58,21 @@ class ReadDocuments(beam.PTransform):
         text_field: The key or column that holds the text.
         max_document_bytes: The most uncompressed bytes of a line, a file, or the cells of a row. A larger one is not
             read to its end, and becomes a `Document` with the failure ``too_large`` that holds its beginning.
+        pages: What the model is shown of each page: ``text``, ``image`` (a picture of it), ``both``, or ``auto``, the
+            text unless the page has none that can be read.
+        hidden_text: What becomes of a text in a file that a person would not see, such as white on white: ``drop``
+            leaves it out and names it in the metadata, ``keep`` shows it to the model, ``dead-letter`` gives the
+            document up.
+        encoding: The encoding of texts that are in neither UTF-8 nor UTF-16, by Python's name: ``cp1252``.
+        password_from: Where each worker finds the password of encrypted files: ``env:NAME`` or ``file:PATH``.
+        skip_unknown: Pass over files of kinds that cannot be read, and count them, where they would be refused.
+        reader: A function of a file's bytes and its path that reads whole files before this package does, such as one
+            that recognises handwriting. It gives the `Document` or its text, or None for a file that is not its own.
+            It runs on the workers and must be safe to repeat. An exception costs its file alone (``reader_failed``).
 
     Raises:
         InputError: When the pipeline is built: a pattern matches nothing, or a file of a kind that cannot be read.
-        ConfigError: The two fields are equal, empty or ``images``, or the bound is not positive.
+        ConfigError: A setting is wrong; the message names it.
     """
 
     def __init__(
@@ -69,13 +83,43 @@ class ReadDocuments(beam.PTransform):
         id_field: str = "id",
         text_field: str = "text",
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        pages: PageChoice = "auto",
+        hidden_text: HiddenTextPolicy = "drop",
+        encoding: str | None = None,
+        password_from: str | None = None,
+        skip_unknown: bool = False,
+        reader: Reader | None = None,
     ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-        self._reading = Reading(id_field, text_field, max_document_bytes)
+        self._reading = Reading(
+            id_field=id_field,
+            text_field=text_field,
+            max_document_bytes=max_document_bytes,
+            pages=pages,
+            hidden_text=hidden_text,
+            encoding=encoding,
+            password_from=password_from,
+            skip_unknown=skip_unknown,
+            reader=reader,
+        )
         self._limit = limit
         if limit is not None and limit < 0:
             raise InputError("ReadDocuments: limit must not be negative")
+
+    @classmethod
+    def from_reading(
+        cls, patterns: str | Sequence[str], reading: Reading, *, limit: int | None = None
+    ) -> ReadDocuments:
+        """The transform for settings that are one value already, as a run has them.
+
+        Args:
+            patterns: See the class.
+            reading: How files become documents.
+            limit: See the class.
+        """
+        settings = {field.name: getattr(reading, field.name) for field in fields(reading)}
+        return cls(patterns, limit=limit, **settings)
 
     def expand(self, pipeline: Any) -> beam.PCollection:
         start = pipeline | beam.Create([check_input(self._patterns)]).with_output_types(tuple[str, ...])

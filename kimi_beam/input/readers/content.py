@@ -17,6 +17,10 @@ PageChoice = Literal["auto", "text", "image", "both"]
 """What the model is shown of a page: its text, a picture of it, or both. ``auto``: the text, but a picture of a page
 whose text layer is missing, garbled, or much less than its picture shows."""
 
+HiddenTextPolicy = Literal["drop", "keep", "dead-letter"]
+"""What becomes of a text that a parser finds and a person does not see: it is left out of the prompt, kept in it, or
+makes its document a dead letter."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
