@@ -23,8 +23,8 @@ Stage = Literal["read", "prompt", "submit", "poll", "infer", "parse", "validate"
 # fmt: off
 Code = Literal[
     # read
-    "not_utf8", "not_text", "not_json", "repeated_key", "ragged_row", "missing_id", "missing_text", "unreadable", "file_changed",
-    "encrypted", "damaged", "too_many_pages", "too_many_pixels", "too_many_members", "compression_bomb",
+    "not_utf8", "not_text", "not_json", "repeated_key", "ragged_row", "missing_id", "missing_text", "unreadable",
+    "file_changed", "encrypted", "damaged", "too_many_pages", "too_many_pixels", "too_many_members", "compression_bomb",
     "nested_too_deep", "hidden_text", "unknown_kind", "reader_crashed", "reader_timeout", "reader_memory",
     "reader_failed",
     # prompt
