@@ -124,6 +124,25 @@ class OpenRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierPart:
+    """What earlier runs have done with one part of a document that was asked for in parts.
+
+    Attributes:
+        start: The index of its first character in the text of the document.
+        end: The index behind its last character.
+        answer: The model's answer, which is not asked for again; None if there is none.
+        round: `Earlier.round` of the part.
+        open: The request whose answer is still to be fetched, None if there is none.
+    """
+
+    start: int
+    end: int
+    answer: Completion | None = None
+    round: int = 0
+    open: OpenRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """What earlier runs have done with a document.
 
@@ -131,11 +150,13 @@ class Earlier:
         round: How many bad answers were discarded, each so that the model is asked anew.
         attempts: Submits that the service saw for it, without that of `open`, which counts once its answer is fetched.
         open: The request whose answer is still to be fetched, None if there is none.
+        parts: Its parts, in the order of the text, if it was asked for in parts and one of them failed; else empty.
     """
 
     round: int = 0
     attempts: int = 0
     open: OpenRequest | None = None
+    parts: tuple[EarlierPart, ...] = ()
 
 
 _NOTHING_EARLIER = Earlier()
@@ -166,6 +187,40 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Where a part stands in its document, and what the model is shown beside it as context.
+
+    The parts of a document tile its text: joined in their order they are the text.
+
+    Attributes:
+        document_id: `Document.id` of the whole document.
+        text_hash: 16 hexadecimal digits of a hash of the whole text, so that two documents with one id are told apart.
+        start: The index of its first character in the text of the document.
+        end: The index behind its last character.
+        length: The number of characters of the document.
+        beginning: How the document begins; empty for the first part.
+        headings: The headings that the part stands under, the outermost first.
+        columns: The line with the names of the columns, if the part begins inside a table; else empty.
+        before: The end of the text before the part.
+    """
+
+    document_id: str
+    text_hash: str
+    start: int
+    end: int
+    length: int
+    beginning: str = ""
+    headings: tuple[str, ...] = ()
+    columns: str = ""
+    before: str = ""
+
+    @property
+    def context(self) -> str:
+        """All that the model is shown beside the part's own text."""
+        return "\n".join(filter(None, (self.beginning, *self.headings, self.columns, self.before)))
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
 
@@ -186,6 +241,7 @@ class Document:
         arrival: Event time and window of a stream's document; `Extract` fills it in. None in a bounded pipeline.
         earlier: What earlier runs have done with it: set by `ReadDeadLetters`, and never sent to the model.
         layout: Where pages and pictures stand in the text; None if it was read from no file with pages.
+        part: Which part of a document it is; None for a whole document, as users have them.
         file: The fingerprint of the file `source`, set by `ReadDocuments` if the file holds this document alone and is
             worth reading twice. An optimisation only: it is not compared, and `dataclasses.replace` drops it.
     """
@@ -199,6 +255,7 @@ class Document:
     arrival: Arrival | None = None
     earlier: Earlier = _NOTHING_EARLIER
     layout: Layout | None = None
+    part: Part | None = None
     file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
 
     @property
@@ -216,6 +273,7 @@ class Document:
             and self.failure is None
             and self.arrival is None
             and self.layout is None
+            and self.part is None
             and self.file is None
             # Identity is quick and true of most documents. One that was pickled holds an equal copy.
             and (earlier is _NOTHING_EARLIER or earlier == _NOTHING_EARLIER)

@@ -1,0 +1,286 @@
+"""Splits a text at its structure: pages, headings, paragraphs, rows of tables, lines, sentences; never inside a word.
+
+The parts tile the text: joined in their order they are the text, so that the spans of answered parts show whether a
+document is complete. What the model is shown beside a part (`Part.context`) is taken from the text around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import orjson
+
+from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.headings import headings, path_at
+from kimi_beam.request.table_rows import TableReader, is_header, is_row
+from kimi_beam.types import Document, Earlier, Layout, Part
+
+BEGINNING = 1_000
+"""The most characters of a document's beginning that each other part is shown."""
+BEFORE = 500
+"""The most characters that a part is shown of the text before it."""
+_LEAST_FILLED = 0.6
+"""A part is filled so far at least before a place is chosen to cut at, so that parts do not become many."""
+
+_PAGE, _HEADING, _PARAGRAPH, _LINE, _INSIDE_ROW, _SENTENCE, _WORD, _CHARACTER = range(8, 0, -1)
+"""How good a place is to cut at."""
+_SENTENCES = re.compile(r"(?<=[.!?;。\uff01\uff1f])\s+(?=\S)")
+_SPACES = re.compile(r"\s+(?=\S)")
+_UNENDED = re.compile(r"[-,(/&]\s*$")
+
+
+class Limits(NamedTuple):
+    """The most that one part may hold."""
+
+    tokens: int
+    """Tokens of its own text, estimated (`about_tokens`)."""
+    size: int
+    """Bytes of its own text and its pictures as JSON."""
+
+
+class _Piece(NamedTuple):
+    """A stretch of text that is not cut: a line, or less if a line is too long."""
+
+    start: int
+    quality: int
+    """How good it is to cut before it."""
+    fill: float
+    """The share of a part that it takes."""
+    columns: str
+    """The names of the columns, if it stands in a table."""
+
+
+def split(document: Document, limits: Limits, start: int = 0, end: int | None = None) -> list[Document]:
+    """Splits a document, or a part of one, into parts.
+
+    Args:
+        document: The whole document, or a part of it which is split further.
+        limits: The most that a part may hold. A single picture may be larger.
+        start: The index in its text from which on it is split.
+        end: The index up to which it is split; None for its end.
+
+    Returns:
+        The parts of this stretch in their order, at least one. Each has the document's metadata, source and arrival,
+        and the pictures that stand in it.
+    """
+    text = document.text
+    end = len(text) if end is None else end
+    pages = document.layout.page_starts if document.layout is not None else ()
+    pieces = list(_pieces(document, limits, pages, start, end))
+    cuts = [start, *_cuts(pieces), end]
+    columns = {piece.start: piece.columns for piece in pieces}
+    spans = list(pairwise(cuts))
+    found = headings(text)
+    return [_part(document, a, b, path_at(found, a), columns.get(a, "")) for a, b in spans]
+
+
+def joined(parts: Sequence[Document]) -> Document:
+    """The document that parts were split from.
+
+    Args:
+        parts: All of its parts, in their order.
+    """
+    first = parts[0]
+    assert first.part is not None
+    pages, positions, images = list[int](), list[int](), list[str]()
+    length = 0
+    for one in parts:
+        assert one.part is not None
+        assert one.part.start == length
+        layout = one.layout or Layout()
+        pages += [length + page for page in layout.page_starts]
+        positions += [length + position for position in layout.image_positions]
+        images += one.images
+        length += len(one.text)
+    boxes = first.layout.boxes if first.layout is not None else None
+    whole = Document(
+        first.part.document_id,
+        "".join(one.text for one in parts),
+        tuple(images),
+        first.metadata,
+        first.source,
+        arrival=first.arrival,
+        earlier=Earlier(first.earlier.round, first.earlier.attempts),
+    )
+    if first.layout is None:
+        return whole
+    return replace(whole, layout=Layout(tuple(pages), tuple(positions), boxes))
+
+
+def _pieces(document: Document, limits: Limits, pages: Sequence[int], start: int, end: int) -> Iterator[_Piece]:
+    """The pieces of a stretch of a document's text, each with how good it is to cut before it."""
+    text = document.text
+    page_starts, titles = set(pages), {heading.start for heading in headings(text)}
+    pictures = _pictures(document)
+    table = TableReader(document.part.columns if document.part is not None else "")
+    before, is_blank, position = _Line("", has_row=False, has_names=False), False, 0
+    for written in text.splitlines(keepends=True):
+        if position >= end:
+            return
+        has_row = is_row(written)
+        line = _Line(written, has_row, not has_row and is_header(written))
+        behind = position + len(written)
+        if behind > start:
+            begin = max(position, start)
+            at = position in titles, position in page_starts
+            quality = _quality(before, line, is_blank=is_blank, is_title=at[0], is_page=at[1])
+            size = sum(size for place, size in pictures if begin <= place < behind)
+            yield from _of_line(text[begin : min(behind, end)], begin, quality, table.columns, limits, size)
+        table.read(written, has_row=line.has_row, has_names=line.has_names)
+        is_blank = not written.strip()
+        before = before if is_blank else line
+        position = behind
+
+
+class _Line(NamedTuple):
+    """A line, and what it may be of a table."""
+
+    text: str
+    has_row: bool
+    has_names: bool
+
+
+def _quality(before: _Line, line: _Line, *, is_blank: bool, is_title: bool, is_page: bool) -> int:
+    """How good it is to cut between two lines.
+
+    A page's end may stand inside a sentence, or inside a row of a table, whose first line has no numbers yet.
+
+    Args:
+        before: The last line that is not blank.
+        line: The next line.
+        is_blank: Whether a blank line stands between them.
+        is_title: Whether `line` is a heading.
+        is_page: Whether a page begins with it.
+    """
+    is_unended = _UNENDED.search(before.text) is not None or line.text[:1].islower()
+    has_begun = line.has_row and bool(before.text) and not before.has_row
+    if before.has_names or is_unended or (has_begun and not is_blank):
+        return _INSIDE_ROW
+    if is_page:
+        return _PAGE
+    if is_title:
+        return _HEADING
+    return _PARAGRAPH if is_blank else _LINE
+
+
+def _of_line(line: str, start: int, quality: int, columns: str, limits: Limits, pictures: int) -> Iterator[_Piece]:
+    """The pieces of one line: the whole line, or sentences, words and at last characters of a line that is too long."""
+    fill = _fill(line, limits) + pictures / limits.size
+    if fill <= 1 or len(line) == 1 or (pictures and _fill(line, limits) <= 1):
+        yield _Piece(start, quality, fill, columns)
+        return
+    for pattern, worse in ((_SENTENCES, _SENTENCE), (_SPACES, _WORD)):
+        if worse >= quality and quality <= _SENTENCE:
+            continue
+        ends = [match.end() for match in pattern.finditer(line)]
+        if ends:
+            edges = [0, *ends, len(line)]
+            for a, b in pairwise(edges):
+                if a < b:
+                    yield from _of_line(line[a:b], start + a, worse if a else quality, columns, limits, pictures)
+                    pictures = 0
+            return
+    half = len(line) // 2
+    yield from _of_line(line[:half], start, quality, columns, limits, pictures)
+    yield from _of_line(line[half:], start + half, _CHARACTER, columns, limits, 0)
+
+
+def _fill(text: str, limits: Limits) -> float:
+    return max(about_tokens(text) / limits.tokens, len(orjson.dumps(text)) / limits.size)
+
+
+def _cuts(pieces: Sequence[_Piece]) -> Iterator[int]:
+    """The indices in the text at which a part ends and the next one begins."""
+    filled = [0.0, *accumulate(piece.fill for piece in pieces)]
+    first = 0
+    while filled[-1] - filled[first] > 1:
+        beyond = bisect_right(filled, filled[first] + 1) - 1
+        beyond = max(beyond, first + 1)
+        if beyond >= len(pieces):
+            return
+        least = max(first + 1, bisect_left(filled, filled[first] + _LEAST_FILLED))
+        candidates = range(min(least, beyond), beyond + 1)
+        first = max(candidates, key=lambda index: (pieces[index].quality, index))
+        yield pieces[first].start
+
+
+def _part(document: Document, start: int, end: int, path: tuple[str, ...], columns: str) -> Document:
+    """One part of a document, or of a part."""
+    whole, text = document.part, document.text
+    offset = whole.start if whole is not None else 0
+    beginning = whole.beginning if whole is not None and whole.start else text[:BEGINNING]
+    part = Part(
+        whole.document_id if whole is not None else document.id,
+        whole.text_hash if whole is not None else text_hash(document),
+        offset + start,
+        offset + end,
+        whole.length if whole is not None else len(text),
+        _until_line_end(beginning, BEGINNING) if offset + start else "",
+        ((*whole.headings, *path) if whole is not None else path)[-5:],
+        columns,
+        _last_lines((whole.before if whole is not None else "") + text[:start]),
+    )
+    images, layout = _content(document, start, end)
+    round_ = document.earlier.round
+    return Document(
+        f"{part.document_id}[{part.start}:{part.end}]",
+        text[start:end],
+        images,
+        document.metadata,
+        document.source,
+        arrival=document.arrival,
+        earlier=Earlier(round_, 0 if offset + start else document.earlier.attempts),
+        layout=layout,
+        part=part,
+    )
+
+
+def text_hash(document: Document) -> str:
+    """`Part.text_hash` of a document."""
+    hasher = hashlib.blake2b(document.text.encode(), digest_size=8)
+    for uri in document.images:
+        hasher.update(uri.encode())
+    return hasher.hexdigest()
+
+
+def _content(document: Document, start: int, end: int) -> tuple[tuple[str, ...], Layout | None]:
+    """The pictures that stand in a stretch of a document, and the layout of the stretch."""
+    layout, last = document.layout, len(document.text)
+    positions = layout.image_positions if layout is not None else ()
+    positions = positions or (0,) * len(document.images)
+
+    def is_inside(position: int) -> bool:
+        return start <= position < end or (end == last and position >= last)
+
+    images = tuple(uri for uri, at in zip(document.images, positions, strict=False) if is_inside(at))
+    if layout is None:
+        return images, None
+    pages = tuple(page - start for page in layout.page_starts if start <= page < end or (end == last and page >= last))
+    places = tuple(at - start for at in layout.image_positions if is_inside(at))
+    return images, Layout(pages, places, layout.boxes if not start else None)
+
+
+def _pictures(document: Document) -> list[tuple[int, int]]:
+    """For each picture the index in the text at which it is shown, and its bytes."""
+    positions = document.layout.image_positions if document.layout is not None else ()
+    return list(zip(positions or (0,) * len(document.images), map(len, document.images), strict=False))
+
+
+def _until_line_end(text: str, most: int) -> str:
+    """The beginning of a text: whole lines, unless its first line is too long."""
+    cut = text[:most]
+    end = cut.rfind("\n")
+    return (cut[:end] if end > 0 else cut).strip()
+
+
+def _last_lines(text: str) -> str:
+    """The end of a text: whole lines, unless its last line is too long."""
+    cut = text[-BEFORE:]
+    begin = cut.find("\n") if len(text) > BEFORE else -1
+    return (cut[begin + 1 :] if 0 <= begin < len(cut) - 1 else cut).strip()

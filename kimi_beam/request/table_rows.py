@@ -1,0 +1,99 @@
+"""Rows of tables as a text shows them: lines with at least two numbers under a line with the names of the columns."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_NUMBER = re.compile(r"(?<![\w.,])[-+(]?(?:[$€£¥]\s?)?\d[\d.,'\u2019]*(?:\s?[%€$£])?\)?(?![\w])")
+_CELLS = re.compile(r"\s{2,}|\t|\s*\|\s*")
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_SUM = re.compile(
+    r"\W*(?:sub-?\s?total|grand total|total|sum|net|gross|vat|tax|balance|amount due|carried|brought|übertrag|"
+    r"zwischensumme|summe|gesamt|netto|brutto|mwst|ust|montant|somme|report)\b",
+    re.I,
+)
+_MOST_WITHOUT_ROW = 3
+"""So many lines without numbers may follow one another inside a table: a long name that is wrapped, a page's end."""
+
+
+class Table(NamedTuple):
+    """A table of a text."""
+
+    columns: str
+    """The line with the names of its columns."""
+    rows: tuple[str, ...]
+    """Its rows: each the line that has its numbers."""
+
+
+def is_sum(line: str) -> bool:
+    """Whether a line begins like a sum below a table."""
+    return _SUM.match(line) is not None
+
+
+def is_row(line: str) -> bool:
+    """Whether a line has at least two numbers and is no sum below a table."""
+    return sum(1 for _ in _NUMBER.finditer(line)) >= 2 and not is_sum(line)
+
+
+def is_header(line: str) -> bool:
+    """Whether a line may hold the names of columns: at least two cells of words, without a number."""
+    cells = [cell for cell in _CELLS.split(line.strip()) if cell]
+    return (
+        len(cells) >= 2 and len(line) <= 300 and sum(bool(_WORDS.search(cell)) for cell in cells) >= 2
+        and not _NUMBER.search(line)
+    )  # fmt: skip
+
+
+class TableReader:
+    """Follows a text line by line, and knows whether the next line stands inside a table.
+
+    Args:
+        columns: The names of the columns, if the text begins inside a table; else empty.
+
+    Attributes:
+        columns: The line with the names of the columns of the table that is open; empty if none is.
+        closed: How many tables have ended.
+    """
+
+    def __init__(self, columns: str = "") -> None:
+        self.columns = columns
+        self.closed = 0
+        self._others = 0
+
+    def read(self, line: str, *, has_row: bool, has_names: bool) -> None:
+        """Reads the next line.
+
+        Args:
+            line: The line.
+            has_row: Whether it is a row (`is_row`).
+            has_names: Whether it may hold the names of columns (`is_header`).
+        """
+        if has_names:
+            # A header that is repeated at the top of a page does not end its table.
+            self.closed += bool(self.columns) and line.split() != self.columns.split()
+            self.columns, self._others = line.strip(), 0
+        elif has_row:
+            self._others = 0
+        elif self.columns and line.strip():
+            self._others += 1
+            if self._others > _MOST_WITHOUT_ROW or is_sum(line):
+                self.columns, self._others = "", 0
+                self.closed += 1
+
+
+def tables(text: str, columns: str = "") -> list[Table]:
+    """The tables of a text that have rows.
+
+    Args:
+        text: The text, with a row of a table on one line.
+        columns: The names of the columns, if the text begins inside a table; else empty.
+    """
+    reader = TableReader(columns)
+    found: dict[int, tuple[str, list[str]]] = {}
+    for line in text.splitlines():
+        has_row = is_row(line)
+        reader.read(line, has_row=has_row, has_names=not has_row and is_header(line))
+        if has_row and reader.columns:
+            found.setdefault(reader.closed, (reader.columns, []))[1].append(line.strip())
+    return [Table(names, tuple(rows)) for names, rows in found.values()]
