@@ -18,7 +18,7 @@ import orjson
 
 from kimi_beam.request.context_window import about_tokens
 from kimi_beam.request.headings import headings, path_at
-from kimi_beam.request.table_rows import TableReader, is_header, is_row
+from kimi_beam.results.table_rows import TableReader, is_header, is_row
 from kimi_beam.types import Document, Earlier, Layout, Part
 
 BEGINNING = 1_000

@@ -13,7 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from kimi_beam.schema.cells import Boolean, Bytes, Category, Column, Json, Text
+from kimi_beam.schema import jsontext
+from kimi_beam.schema.additional import Additional
+from kimi_beam.schema.cells import Array, Boolean, Bytes, Category, Column, Json, Text
 from kimi_beam.schema.columns import List, Map, Member, Record, Tuple, Union
 from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.numeric import Digits, Float, Integer
@@ -347,3 +349,18 @@ def described(leaves: Sequence[Leaf]) -> Iterator[tuple[str, str, str]]:
 
 
 __all__ = ["ADDITIONAL", "RESERVED", "VALUE", "Leaf", "Plan", "described", "is_json", "json_share", "plan"]
+
+
+def rest_column(additional: Additional, count: int) -> Array:
+    """The cells of ``_additional``, for a number of rows."""
+    if not additional.rest:
+        return pa.nulls(count, pa.string())
+    texts = [jsontext.dumps(additional.rest[row]) if row in additional.rest else None for row in range(count)]
+    return pa.array(texts, pa.binary()).cast(pa.string())
+
+
+def one_chunk(column: Any) -> Array:
+    """A column of several chunks as one array."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.unify_dictionaries().chunks)

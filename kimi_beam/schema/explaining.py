@@ -47,7 +47,7 @@ _NOT_EXPLAINED = Violation(
 
 _LEAF = frozenset(
     {"type", "enum", "const", "format", "pattern", "minLength", "maxLength", "multipleOf", "title", "description"}
-    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "default", "examples", "x-arrow-type"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "default", "examples", "x-arrow-type", "x-merge"}
 )
 
 

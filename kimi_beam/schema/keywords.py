@@ -34,9 +34,12 @@ _IMPLIED = {
     "exclusiveMaximum": "number",
     "multipleOf": "number",
 }
-FACETS = ("title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems")
+FACETS = (
+    "title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems",
+    "uniqueItems", "x-merge",
+)  # fmt: skip
+"""Keywords that do not affect the column, but what is sent to the model, or how the answers of parts are merged."""
 _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
-"""Keywords that do not affect the column but are sent to the model."""
 
 
 def own_shape(node: Node) -> Shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -21,12 +20,15 @@ from kimi_beam.schema.explaining import Explainer
 from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
+from kimi_beam.schema.merge_rules import MergeRules, check_rules
 from kimi_beam.schema.nullable import with_nulls
 from kimi_beam.schema.own_validators import OwnValidators, RefusedError
+from kimi_beam.schema.part_schema import for_parts
 from kimi_beam.schema.referenced_files import BASE
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of
 from kimi_beam.schema.shapes import Term, schema_term
-from kimi_beam.schema.source import Definition, definition, documents, with_files
+from kimi_beam.schema.source import Definition, copied, definition, documents, with_files
+from kimi_beam.schema.sum_checks import sum_checks
 from kimi_beam.schema.unnamed_keys import counts_members, remove_absent_nulls, unnamed_keys
 from kimi_beam.schema.violations import Formats, Violation
 
@@ -85,8 +87,7 @@ class OutputSchema:
         self.keep_nulls = keep_nulls
         self.closed, self.formats, self.draft = closed, formats, draft_name(draft)
         found, model = definition(schema)
-        # A copy, because a later change by the caller would change the columns but not the compiled validator.
-        self.json_schema: Definition = _copied(found)
+        self.json_schema: Definition = copied(found)  # a later change by the caller would change the columns alone
         self.json_schema, files = with_files(schema, self.json_schema, has_registry=registry is not None)
         self._documents = documents(self.json_schema, files, registry)
         self._own = None if model is None else OwnValidators.of(model, formats=bool(self.formats))
@@ -100,6 +101,9 @@ class OutputSchema:
         self._validator = violations.compiled(
             self._meant, self.draft, self._meant_documents, lambda: self._scope, formats=self.formats
         )
+        check_rules(self.json_schema)
+        self.sum_checks = sum_checks(self.json_schema)
+        """The equations of ``x-check``."""
         # The columns are planned now so that a wrong x-arrow-type is refused while the pipeline is built.
         if b'"x-arrow-type"' in jsontext.dumps_any(self.json_schema):
             self._plan  # noqa: B018
@@ -207,6 +211,22 @@ class OutputSchema:
             return found, count
         bare, more = remove_absent_nulls(self._shapes, self._root, instance, nullable=True)
         return (bare, more) if more > count and self._validator.is_valid(bare) else (found, count)
+
+    # -------------------------------------------------------------------------------------------- parts of documents
+
+    @cached_property
+    def for_parts(self) -> OutputSchema:
+        """The schema for a part of a document, in which nothing is required."""
+        state = {**self.__getstate__(), "json_schema": for_parts(self.json_schema), "_own": None}
+        state["_documents"] = {uri: for_parts(document) for uri, document in self._documents.items()}
+        other = OutputSchema.__new__(OutputSchema)
+        other.__setstate__(state)
+        return other
+
+    @cached_property
+    def merge_rules(self) -> MergeRules:
+        """How the values of a document's parts become one."""
+        return MergeRules(self._shapes, self._root)
 
     # -------------------------------------------------------------------------------------------- validation
 
@@ -317,7 +337,7 @@ class OutputSchema:
             kept = [instance for index, instance in enumerate(instances) if index not in bad]
             additional, arrays = self._columns(kept)
             instances = kept
-        column = pa.ExtensionArray.from_storage(JSON, _rest(additional, len(instances)))
+        column = pa.ExtensionArray.from_storage(JSON, arrow.rest_column(additional, len(instances)))
         return pa.RecordBatch.from_arrays([*arrays, column], schema=self.arrow_schema), sorted(bad.items())
 
     def _columns(self, instances: Sequence[Any]) -> tuple[Additional, list[Array]]:
@@ -368,9 +388,9 @@ class OutputSchema:
             raise ValueError(f"there is no column {min(missing)!r}: the table is of another schema")
         if not batch.num_rows:
             return []
-        rest = Json().read(_one_chunk(batch.column(ADDITIONAL)))
+        rest = Json().read(arrow.one_chunk(batch.column(ADDITIONAL)))
         root = self._plan.root
-        columns = {m.field.name: _one_chunk(batch.column(m.field.name)) for m in root.members}
+        columns = {m.field.name: arrow.one_chunk(batch.column(m.field.name)) for m in root.members}
         found: list[Any] = root.objects(columns, batch.num_rows)
         if self._plan.is_value:
             found = [instance.get(VALUE) for instance in found]
@@ -378,23 +398,3 @@ class OutputSchema:
 
 
 _STATE = ("closed", "formats", "draft", "keep_nulls", "json_schema", "_documents", "_own")
-
-
-def _rest(additional: Additional, count: int) -> Array:
-    if not additional.rest:
-        return pa.nulls(count, pa.string())
-    texts = [jsontext.dumps(additional.rest[row]) if row in additional.rest else None for row in range(count)]
-    return pa.array(texts, pa.binary()).cast(pa.string())
-
-
-def _one_chunk(column: Any) -> Array:
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.unify_dictionaries().chunks)
-
-
-def _copied(schema: Definition) -> Definition:
-    try:
-        return copy.deepcopy(schema)
-    except RecursionError:
-        raise SchemaError("the schema is nested too deep") from None

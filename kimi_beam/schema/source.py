@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import codecs
+import copy
 import os
 import re
 import sys
@@ -270,3 +271,15 @@ def _fetched(schema: Definition, files: Mapping[str, Any], fetch: Callable[[str]
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError) as e:
         raise SchemaError(f"not a usable JSON Schema: {line(str(e), 300)}") from None
     return found
+
+
+def copied(schema: Definition) -> Definition:
+    """A copy of a schema.
+
+    Raises:
+        SchemaError: It is nested too deep.
+    """
+    try:
+        return copy.deepcopy(schema)
+    except RecursionError:
+        raise SchemaError("the schema is nested too deep") from None

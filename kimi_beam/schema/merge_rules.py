@@ -1,0 +1,99 @@
+"""``x-merge``: how the values of one place become one, where a document is asked for in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+from kimi_beam.errors import SchemaError
+from kimi_beam.schema.find_shapes import Shapes
+from kimi_beam.schema.shapes import Term
+from kimi_beam.schema.spelling import inner_schemas
+
+How: TypeAlias = Literal["first", "last", "majority", "longest", "any", "all", "max", "min", "sum", "union"]
+"""What a property may say in ``x-merge``."""
+
+_OF_TYPE: Mapping[str, tuple[str, ...]] = {
+    "any": ("boolean",),
+    "all": ("boolean",),
+    "sum": ("number", "integer"),
+    "union": ("array",),
+    "longest": ("string",),
+}
+"""The types of which a property has to be for some rules."""
+
+
+class MergeRules:
+    """The rules of a schema's places.
+
+    Args:
+        shapes: The shapes of the schema.
+        root: The place of the whole instance.
+
+    Attributes:
+        root: The place of the whole instance.
+    """
+
+    def __init__(self, shapes: Shapes, root: Term) -> None:
+        self._shapes, self.root = shapes, root
+
+    def how(self, place: Term | None) -> How | None:
+        """The rule of a place; None if the schema has none for it, and its kind decides.
+
+        Arrays with ``uniqueItems`` are sets, which is the rule ``union``.
+        """
+        if place is None:
+            return None
+        facets = self._shapes.of(place).facets
+        if (how := facets.get("x-merge")) in get_args(How):
+            return how
+        return "union" if facets.get("uniqueItems") is True else None
+
+    def member(self, place: Term | None, name: str) -> Term | None:
+        """The place of an object's member; None if the schema does not describe it."""
+        if place is None:
+            return None
+        shape = self._shapes.of(place)
+        found = shape.members.get(name, shape.rest)
+        return found if isinstance(found, Term) else None
+
+    def empty_members(self, place: Term | None) -> Mapping[str, Any]:
+        """What stands for the required members of an object that no part has: null, or an empty list."""
+        if place is None:
+            return {}
+        shape, found = self._shapes.of(place), dict[str, Any]()
+        for name, term in shape.members.items():
+            if name in shape.required:
+                inner = self._shapes.of(term)
+                if inner.null:
+                    found[name] = None
+                elif inner.likely == {"array"} and not inner.least:
+                    found[name] = []
+        return found
+
+
+def check_rules(schema: Any) -> None:
+    """Checks all ``x-merge`` of a schema.
+
+    Raises:
+        SchemaError: There is no such rule, or it does not fit the type of its property.
+    """
+    waiting: list[tuple[str, Any]] = [("", schema)]
+    while waiting:
+        path, one = waiting.pop()
+        if not isinstance(one, Mapping):
+            continue
+        if "x-merge" in one:
+            _check(one, path)
+        waiting += [("/".join((path, *keys)), inner) for keys, inner in inner_schemas(one)]
+
+
+def _check(schema: Mapping[str, Any], path: str) -> None:
+    how = schema["x-merge"]
+    if how not in get_args(How):
+        raise SchemaError(f"x-merge at '{path or '/'}': {how!r:.60} is none of {', '.join(get_args(How))}")
+    types = schema.get("type")
+    named = {types} if isinstance(types, str) else set(types) if isinstance(types, list) else set()
+    wanted = _OF_TYPE.get(how, ())
+    if named - {"null"} and wanted and named.isdisjoint(wanted):
+        raise SchemaError(f"x-merge at '{path or '/'}': {how!r} is for the type {wanted[0]}, which this is not")
