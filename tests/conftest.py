@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         test = getattr(law, "__func__", law)  # a method's own settings are those of its function
         usual: settings = getattr(test, _SETTINGS, None) or settings()
         setattr(test, _SETTINGS, settings(usual, max_examples=max(10, usual.max_examples // 10)))
+
+
+def pytest_collection_finish() -> None:
+    """Puts the tests' caches before Beam, if a test module has imported it: loading Beam for them would cost more."""
+    if "apache_beam" in sys.modules:
+        import beam_caches
+
+        beam_caches.install()
 
 
 @pytest.fixture(scope="session")
