@@ -28,7 +28,8 @@ from kimi_beam import run
 from kimi_beam.journal.records import Journaling
 
 _processes = multiprocessing.get_context("forkserver")
-# By names that every Python finds: until 3.13 the server does not look where this process does, and passes over the rest.
+# No module of the tests, since until Python 3.13 the server does not look where this process does, and passes over what
+# it does not find.
 _processes.set_forkserver_preload(["kimi_beam.run", "kimi_beam.transforms.extract"])
 
 PATIENT = kb.Polling(first=0.05, factor=1.5, ceiling=0.2, deadline=HANGS)
