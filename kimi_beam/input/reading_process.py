@@ -1,0 +1,372 @@
+"""Reads files in processes of their own: a file that crashes or hangs a parser costs no worker and no neighbour.
+
+PDFium is not safe to call from several threads, and a hostile file may crash any parser that is written in C. A worker
+starts a process when the first file comes, and another one while all are busy, at most one a core. Each reads one file
+after the other. One that dies, takes too long or holds too much memory is replaced.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+from kimi_beam.errors import KimiBeamError
+from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
+from kimi_beam.input.readers.reader_messages import (
+    LENGTH,
+    MAX_ANSWER_BYTES,
+    READY,
+    Found,
+    Question,
+    Unreadable,
+    decode_answer,
+    encode,
+)
+from kimi_beam.schema import jsontext
+from kimi_beam.service.per_process import PerProcess
+from kimi_beam.wire.printable import printable
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingLimits:
+    """What the reading of one file may take.
+
+    Attributes:
+        seconds: The longest time by the clock.
+        memory_bytes: The most memory of the process for data; its libraries take some 60 MB beside it.
+        kept_bytes: A process that holds more memory than this once it has read a file is replaced before the next one.
+        processes: The most processes of a worker. None: one a core.
+    """
+
+    seconds: float = 30.0
+    memory_bytes: int = 320 << 20
+    kept_bytes: int = 200 << 20
+    processes: int | None = None
+
+
+DEFAULT_LIMITS = ReadingLimits()
+
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from kimi_beam.input.readers.child import serve
+serve(int(sys.argv[2]))
+"""
+_START_SECONDS = 60.0
+"""How long a process may take to start, on a machine under load."""
+_BLOCK = 1 << 20
+_PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
+"""The variables of the environment that a process gets. No other, because there may be secrets among them."""
+
+
+class ReadingProcessError(KimiBeamError):
+    """A process that reads files cannot be started, which is no fault of the file."""
+
+
+def read_in_child(reader: str, content: bytes, options: ReadOptions, limits: ReadingLimits = DEFAULT_LIMITS) -> Content:
+    """Reads a file in a process of its own.
+
+    Args:
+        reader: The module of the reader, whose `read` is called with `content` and `options`.
+        content: The bytes of the file.
+        options: What the user has chosen about the reading.
+        limits: What the reading may take.
+
+    Raises:
+        UnreadableError: The file cannot be read, or reading it ended the process, or took too long or too much memory.
+        ReadingProcessError: No process can be started.
+    """
+    pool = _pools.get(limits, lambda: _Pool(limits))
+    return pool.read(Question(reader, options, limits.seconds, content))
+
+
+class _Pool:
+    """The processes of a worker that read files. Safe to use from several threads."""
+
+    def __init__(self, limits: ReadingLimits) -> None:
+        self._limits = limits
+        self._places = threading.BoundedSemaphore(limits.processes or _cores())
+        self._idle: list[_Process] = []
+
+    def read(self, question: Question) -> Content:
+        """Asks an idle process, or a new one.
+
+        What ends a process that has read other files before is asked once more in a new one: an earlier file may have
+        left the process in disorder, and this one would be blamed for it.
+
+        Raises:
+            UnreadableError: The file cannot be read.
+            ReadingProcessError: No process can be started.
+        """
+        frame = encode(question)
+        with self._places:
+            process = self._idle.pop() if self._idle else _Process(self._limits)
+            end = time.monotonic() + self._limits.seconds
+            try:
+                return self._ask(process, frame, end)
+            except _ProcessEndedError as e:
+                if not process.has_read or e.code == "reader_timeout":
+                    raise
+            return self._ask(_Process(self._limits), frame, end)
+
+    def _ask(self, process: _Process, frame: bytes, end: float) -> Content:
+        try:
+            content = process.ask(frame, end)
+        except BaseException:
+            self._keep(process)
+            raise
+        self._keep(process)
+        return content
+
+    def _keep(self, process: _Process) -> None:
+        """Keeps a process for the next file, if it is alive and has become neither large nor unsure."""
+        if process.is_idle and process.resident <= self._limits.kept_bytes:
+            process.has_read = True
+            self._idle.append(process)
+        else:
+            process.end()
+
+
+class _ProcessEndedError(UnreadableError):
+    """The process ended, or was ended, before it had read the file."""
+
+
+class _Process:
+    """One process that reads files, and the pipes to it. One thread uses it at a time.
+
+    Raises:
+        ReadingProcessError: It cannot be started.
+
+    Attributes:
+        is_idle: Whether it waits for a question: it lives, and has answered all that it was asked.
+        has_read: Whether it has read a file before.
+        resident: The bytes of memory that it held after its last file; 0 if it does not know.
+    """
+
+    def __init__(self, limits: ReadingLimits) -> None:
+        self._limits = limits
+        path = [str(Path(place).absolute()) for place in sys.path]
+        command = [sys.executable, "-I", "-c", _START, json.dumps(path), str(limits.memory_bytes)]
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=_environment(),
+                start_new_session=True,  # no key of a terminal reaches it
+            )
+        except OSError as e:
+            raise ReadingProcessError(f"cannot start a process that reads files: {e}") from None
+        self._pipes = [pipe for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr) if pipe]
+        self._questions, self._answers, self._errors = (pipe.fileno() for pipe in self._pipes)
+        for pipe in self._pipes:
+            os.set_blocking(pipe.fileno(), False)
+        _all.add(self)
+        self.is_idle = self.has_read = False
+        self.resident = 0
+        self._wait_until_it_reads()
+
+    def _wait_until_it_reads(self) -> None:
+        with contextlib.suppress(EOFError, TimeoutError):
+            self.is_idle = self._received(len(READY), time.monotonic() + _START_SECONDS) == READY
+        if not self.is_idle:
+            said = self._last_error()
+            self.end()
+            raise ReadingProcessError(f"a process that reads files does not start: {said or 'it says nothing'}")
+
+    def ask(self, frame: bytes, end: float) -> Content:
+        """What a file holds.
+
+        Args:
+            frame: The question.
+            end: When the process has to have answered, by `time.monotonic`.
+
+        Raises:
+            UnreadableError: The file cannot be read.
+        """
+        self.is_idle = False
+        try:
+            self._send(LENGTH.pack(len(frame)), end)
+            self._send(frame, end)
+            (length,) = LENGTH.unpack(self._received(LENGTH.size, end))
+            if length > MAX_ANSWER_BYTES:
+                message = f"holds more text and pictures than are read: {MAX_ANSWER_BYTES >> 20} MB"
+                raise _ProcessEndedError("too_large", message)
+            answer = decode_answer(self._received(length, end))
+            if isinstance(answer, Unreadable):
+                if answer.code == "reader_memory":  # it ends now
+                    raise _ProcessEndedError(answer.code, answer.message)
+                self.is_idle = True
+                raise UnreadableError(answer.code, answer.message)
+            content = content_of(answer)
+        except TimeoutError:
+            message = f"was not read within {self._limits.seconds:g} s, which a damaged or hostile file may cause"
+            raise _ProcessEndedError("reader_timeout", message) from None
+        except (EOFError, OSError):
+            raise self._died() from None
+        except ValueError as e:  # msgspec's errors too
+            message = f"made the process that reads files answer what is no answer: {printable(str(e))[:200]}"
+            raise _ProcessEndedError("reader_crashed", message) from None
+        self.is_idle = True
+        self.resident = answer.resident
+        self._last_error()  # so that the pipe has room for those of the next file
+        return content
+
+    def end(self) -> None:
+        """Ends the process, if it has not ended yet."""
+        self.is_idle = False
+        _all.discard(self)
+        self._popen.kill()
+        self._popen.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Closes this side of the pipes, at which the process ends by itself."""
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def forget(self) -> None:
+        """Leaves the process to another one that has started it, of which this one is a fork."""
+        self.close()
+        self._popen.returncode = 0  # else Python complains that nobody has waited for its end
+
+    # -------------------------------------------------------------------------------------------- how it died
+
+    def _died(self) -> _ProcessEndedError:
+        """Why the process has died amid a file."""
+        largest = self._wait()
+        code = self._popen.returncode
+        if code == -signal.SIGXCPU:
+            return _ProcessEndedError("reader_timeout", f"took more than {self._limits.seconds:g} s of CPU time")
+        if largest >= self._limits.memory_bytes:
+            limit = f"{self._limits.memory_bytes >> 20} MB"
+            return _ProcessEndedError("reader_memory", f"takes more memory to read than {limit}")
+        how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
+        said = self._last_error()
+        reason = f"{how}: {said}" if said else how
+        return _ProcessEndedError("reader_crashed", f"ended the process that reads files ({reason}): it may be damaged")
+
+    def _wait(self) -> int:
+        """Waits for the end of the process.
+
+        Returns:
+            The most bytes of memory that it held at any time.
+        """
+        self._popen.kill()  # one that only closed its pipes lives on
+        try:
+            _, status, usage = os.wait4(self._popen.pid, 0)
+        except ChildProcessError:
+            self._popen.wait()
+            return 0
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    def _last_error(self) -> str:
+        """The last line on the standard error of the process, which is read as far as it is there."""
+        said = b""
+        with contextlib.suppress(OSError):  # there is nothing, or no more
+            while block := os.read(self._errors, _BLOCK):
+                said = block
+        lines = said.decode(errors="replace").strip().splitlines()
+        return printable(lines[-1].strip())[:200] if lines else ""
+
+    # -------------------------------------------------------------------------------------------- the pipes
+
+    def _send(self, content: bytes, end: float) -> None:
+        """Writes all bytes.
+
+        Raises:
+            TimeoutError: The process did not take them in time.
+            OSError: The process has ended.
+        """
+        rest = memoryview(content)
+        while rest:
+            _wait_for(self._questions, select.POLLOUT, end)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(self._questions, rest[:_BLOCK]) :]
+
+    def _received(self, count: int, end: float) -> bytes:
+        """Reads so many bytes.
+
+        Raises:
+            TimeoutError: They did not come in time.
+            EOFError: The process has ended.
+        """
+        blocks: list[bytes] = []
+        while count:
+            _wait_for(self._answers, select.POLLIN, end)
+            with contextlib.suppress(BlockingIOError):
+                block = os.read(self._answers, min(count, _BLOCK))
+                if not block:
+                    raise EOFError
+                blocks.append(block)
+                count -= len(block)
+        return b"".join(blocks)
+
+
+def _wait_for(descriptor: int, event: int, end: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+        raise TimeoutError
+
+
+def content_of(found: Found) -> Content:
+    """What was found in a file, with its metadata decoded.
+
+    Raises:
+        ValueError: The metadata are no JSON object.
+    """
+    metadata = jsontext.loads_unique(found.metadata)
+    if not isinstance(metadata, dict):
+        raise ValueError("metadata that are no object")
+    return Content(found.pages, metadata, found.hidden, found.attachments)
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a process: nothing of this one's that may be a secret, and one thread for each library."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**passed_on, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ------------------------------------------------------------------------------------------------ the end of a worker
+
+_pools = PerProcess[_Pool]()
+_all: weakref.WeakSet[_Process] = weakref.WeakSet()
+
+
+@atexit.register
+def end_all() -> None:
+    """Ends all processes of this worker."""
+    _pools.forget_all()
+    for process in list(_all):
+        process.end()
+
+
+def _leave_to_the_parent() -> None:
+    """Closes a fork's copies of the pipes, which would keep the processes alive after the parent has ended."""
+    for process in list(_all):
+        process.forget()
+    _all.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
