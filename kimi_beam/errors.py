@@ -14,9 +14,10 @@
     ├── UnmetSchemaError     the service cannot meet the schema with any document (5024): nothing more is sent
     ├── AccountError         the service turns the whole account, token or model away: every submit would fail
     ├── JournalError         a file of the journal cannot be read (`kimi_beam.journal.records`)
-    └── DeadLetterError      a dead letter is of an unknown version (`kimi_beam.results.dead_letter_lines`)
+    ├── DeadLetterError      a dead letter is of an unknown version (`kimi_beam.results.dead_letter_lines`)
+    └── ReadingProcessError  no process that reads files can be started (`kimi_beam.input.reading_process`)
 
-The three that name a module are defined there.
+The four that name a module are defined there.
 
 An exception concerns the whole pipeline. Trouble with a single document is a `kimi_beam.types.Failure`, which is a
 value. No message holds a token.

@@ -66,6 +66,7 @@ serve(int(sys.argv[2]))
 _START_SECONDS = 60.0
 """How long a process may take to start, on a machine under load."""
 _BLOCK = 1 << 20
+_NEARLY_ALL = 0.8
 _PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 """The variables of the environment that a process gets. No other, because there may be secrets among them."""
 
@@ -252,7 +253,7 @@ class _Process:
         code = self._popen.returncode
         if code == -signal.SIGXCPU:
             return _ProcessEndedError("reader_timeout", f"took more than {self._limits.seconds:g} s of CPU time")
-        if largest >= self._limits.memory_bytes:
+        if largest >= _NEARLY_ALL * self._limits.memory_bytes:  # a library that gets no more memory may well abort
             limit = f"{self._limits.memory_bytes >> 20} MB"
             return _ProcessEndedError("reader_memory", f"takes more memory to read than {limit}")
         how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
@@ -266,12 +267,9 @@ class _Process:
         Returns:
             The most bytes of memory that it held at any time.
         """
-        self._popen.kill()  # one that only closed its pipes lives on
-        try:
-            _, status, usage = os.wait4(self._popen.pid, 0)
-        except ChildProcessError:
-            self._popen.wait()
-            return 0
+        # `Popen.kill` would wait for a dead one itself, and forget what it has used.
+        os.kill(self._popen.pid, signal.SIGKILL)  # one that only closed its pipes lives on
+        _, status, usage = os.wait4(self._popen.pid, 0)
         self._popen.returncode = os.waitstatus_to_exitcode(status)
         return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
@@ -356,8 +354,9 @@ _all: weakref.WeakSet[_Process] = weakref.WeakSet()
 @atexit.register
 def end_all() -> None:
     """Ends all processes of this worker."""
+    processes = list(_all)
     _pools.forget_all()
-    for process in list(_all):
+    for process in processes:
         process.end()
 
 
