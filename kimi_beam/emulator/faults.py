@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 from kimi_beam.emulator.refusals import CODES
 
-Endpoint = Literal["submit", "poll", "run", "pull", "ack"]
+Endpoint = Literal["submit", "poll", "run", "pull", "ack", "convert"]
 
 _REQUEST: Final = {
     "drop_before_accept": "the connection is closed before the request has an effect",
@@ -63,7 +63,7 @@ _EVENT: Final = {
     "doubled_event": "the event of a job's end is sent twice",
     "late_event": "the event of a job's end comes late (argument: how many seconds, 60 if absent)",
 }
-_QUEUES: Final = ("drop_before_accept", "rate_limit", "error_500", "error_502_bare", "drop_after_accept")
+_BESIDE_THE_MODEL: Final = ("drop_before_accept", "rate_limit", "error_500", "error_502_bare", "drop_after_accept")
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
 FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_READ, **_ITEM, **_STREAM, **_EVENT})
@@ -167,7 +167,7 @@ class Injector:
 
     def request(self, endpoint: Endpoint) -> str | None:
         """Draw for the next request at an endpoint; the caller counts `drop_after_accept` once it has accepted."""
-        names = list(_QUEUES if endpoint in ("pull", "ack") else _REQUEST)
+        names = list(_BESIDE_THE_MODEL if endpoint in ("pull", "ack", "convert") else _REQUEST)
         if endpoint == "poll":
             names.remove("drop_after_accept")
         name = self._draw(names, f"request:{endpoint}")

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from kimi_beam.emulator import replies
+from kimi_beam.emulator import markdown, replies
 from kimi_beam.emulator.received import Call, Surface
 from kimi_beam.emulator.replies import Reply
 from kimi_beam.emulator.service import Service
@@ -62,6 +62,16 @@ def application(service: Service) -> Starlette:
 
         return Route(_MESSAGES + action, endpoint, methods=["POST"])
 
+    async def convert(request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            return _response(replies.failure(413, 3006, "AiError: AiError: Request is too large"))
+        reply = await service.convert(request.path_params["account"], body, request.headers)
+        if reply is None:
+            await _hang_up(request)
+            return Response()
+        return _response(reply)
+
     def get(path: str, answer: Callable[[Request], Reply]) -> Route:
         async def endpoint(request: Request) -> Response:
             return _response(answer(request))
@@ -83,6 +93,8 @@ def application(service: Service) -> Starlette:
         post(_AI + "/run/{model:path}", "run"),
         post(_AI + "/v1/chat/completions", "chat"),
         get(_AI + "/v1/models", lambda _: _NOT_ALLOWED),  # observed
+        Route(_AI + "/tomarkdown", convert, methods=["POST"]),
+        get(_AI + "/tomarkdown/supported", lambda _: replies.success(markdown.supported())),
         get(_AI + "/models/search", look_up("search")),
         get(_AI + "/models/schema", look_up("schema")),
         messages("pull"),

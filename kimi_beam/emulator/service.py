@@ -16,7 +16,7 @@ from email.utils import formatdate
 from typing import Literal
 from uuid import uuid4
 
-from kimi_beam.emulator import access, catalogue, replies, work
+from kimi_beam.emulator import access, catalogue, markdown, replies, work
 from kimi_beam.emulator.ai_gateway import Gateway
 from kimi_beam.emulator.batch import Writer
 from kimi_beam.emulator.behaviour import Behaviour
@@ -175,6 +175,38 @@ class Service:
             injector.count(fault)
             return None
         return reply
+
+    async def convert(self, account: str, body: bytes, headers: Mapping[str, str]) -> Reply | None:
+        """Answer the Markdown conversion; None means that the connection has to be closed without a reply.
+
+        Args:
+            account: The account id of the path.
+            body: The multipart body as sent.
+            headers: The headers of the request, names in lower case.
+        """
+        try:
+            access.check_account(account, self._behaviour)
+            access.check_token(headers, self._token)
+            injector = self._ledger.injector
+            fault = injector.request("convert")
+            if fault in ("rate_limit", "error_500"):
+                wait = {"Retry-After": f"{injector.argument(fault, 1.0):g}"} if fault == "rate_limit" else None
+                self._ledger.statistics.throttled += fault == "rate_limit"
+                raise Refused(3021 if fault == "rate_limit" else 8005, headers=wait)
+            if fault == "error_502_bare":
+                return replies.bad_gateway()
+            if fault == "drop_before_accept":
+                return None
+            # In a thread, so that a large file does not keep other requests waiting.
+            content_type = headers.get("content-type", "")
+            files = await asyncio.get_running_loop().run_in_executor(self._thread, markdown.convert, content_type, body)
+        except Refused as refusal:
+            return replies.refused(refusal)
+        self._ledger.statistics.conversions += len(files)
+        if fault is not None:
+            injector.count(fault)
+            return None
+        return replies.success(files)
 
     def openai_models(self, headers: Mapping[str, str]) -> Reply:
         """Answer ``GET /v1/models``, as servers do that are not Cloudflare's."""

@@ -16,6 +16,7 @@ class Statistics:
         items: The items of these jobs.
         polls: Polls, with any answer.
         runs: Accepted synchronous runs.
+        conversions: Files that were handed to the Markdown conversion, whatever became of them.
         throttled: Requests of any kind that were refused with 429.
         prompt_tokens: Estimated tokens of all billed prompts.
         completion_tokens: Estimated tokens of the answers written so far; a job is written when it is first read.
@@ -26,6 +27,7 @@ class Statistics:
     items: int = 0
     polls: int = 0
     runs: int = 0
+    conversions: int = 0
     throttled: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -49,6 +51,7 @@ class Statistics:
             "items": self.items,
             "polls": self.polls,
             "runs": self.runs,
+            "conversions": self.conversions,
             "throttled": self.throttled,
             "documents": len(self.payments),
             "documents_paid_more_than_once": self._more_than_once,

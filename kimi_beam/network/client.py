@@ -178,6 +178,16 @@ class Client:
         url = self.service.messages_url(queue, action)
         return run(self._exchange(self._polls, "POST", url, self._constant, body, _WAIT_FOR_MESSAGES))
 
+    def convert(self, body: bytes, content_type: str) -> Exchange:
+        """Sends a file to the Markdown conversion. Several threads may do so at the same time.
+
+        Args:
+            body: The file as a multipart body.
+            content_type: The header ``Content-Type``, which names the boundary of the parts.
+        """
+        headers = {**self._constant, "Content-Type": content_type}
+        return run(self._exchange(self._runs, "POST", self.service.markdown_url, headers, body, None, _MAX_ANSWER))
+
     def look_up(self, url: str) -> Exchange:
         """Sends a GET request, which costs nothing, as before a run."""
         return run(self._exchange(self._polls, "GET", url, self._queue_headers, b""))

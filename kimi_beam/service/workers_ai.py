@@ -220,6 +220,11 @@ class WorkersAI:
             return f"{gateway.host}/{self.account_id}/{gateway.id}/workers-ai/{self.model}"
         return f"{self.base_url}/accounts/{self.account_id}/ai/run/{self.model}"
 
+    @property
+    def markdown_url(self) -> str:
+        """The URL of the Markdown conversion, which no gateway offers (Markdown conversion page)."""
+        return f"{self.base_url}/accounts/{self.account_id}/ai/tomarkdown"
+
     def messages_url(self, queue: str, action: Literal["pull", "ack"]) -> str:
         """The URL at which a pull consumer reads a Cloudflare Queue of the account (pull consumers page)."""
         return f"{self.base_url}/accounts/{self.account_id}/queues/{queue}/messages/{action}"

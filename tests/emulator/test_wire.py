@@ -585,6 +585,7 @@ def test_statistics_say_what_was_paid_twice() -> None:
             "items": 4,
             "polls": 0,
             "runs": 0,
+            "conversions": 0,
             "throttled": 0,
             "documents": 2,
             "documents_paid_more_than_once": 1,
