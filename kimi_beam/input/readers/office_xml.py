@@ -12,6 +12,13 @@ from kimi_beam.input.readers.zip_members import ZipMembers
 OLE_MARK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """The first bytes of a compound file: an older office file, a mail of Outlook, or an encrypted office file."""
 _DOCTYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
+_PROPERTIES = {
+    "title": "title",
+    "creator": "author",
+    "subject": "subject",
+    "created": "created",
+    "modified": "modified",
+}
 Element = Any
 """An element of lxml, which ships without types."""
 
@@ -98,14 +105,7 @@ class OfficeFile:
     def properties(self) -> dict[str, str]:
         """What the file says of itself: title, author, subject, created, modified; those that are not empty."""
         root = self.optional_part("docProps/core.xml")
-        words = {
-            "title": "title",
-            "creator": "author",
-            "subject": "subject",
-            "created": "created",
-            "modified": "modified",
-        }
-        found = ((words.get(local_name(e)), (e.text or "").strip()) for e in (() if root is None else root))
+        found = ((_PROPERTIES.get(local_name(e)), (e.text or "").strip()) for e in (() if root is None else root))
         return {word: text for word, text in found if word and text}
 
 

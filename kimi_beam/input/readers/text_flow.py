@@ -1,0 +1,126 @@
+"""Text as it is collected for a page: words flow on a line, blocks begin lines, rows of tables are a line each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from kimi_beam.input.readers.table_rows import joined_lines, table_row
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
+"""Characters without a width that only say where a line may break."""
+_MOST_SPAN = 100
+
+
+class TextFlow:
+    """Collects the text of one page or one cell."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._line: list[str] = []
+        self._wants_space = False
+
+    def add(self, text: str) -> None:
+        """Adds words, with each run of white space as one space."""
+        words = _INVISIBLE.sub("", text).split()
+        if not words:
+            self._wants_space = self._wants_space or bool(text)
+            return
+        if self._line and (self._wants_space or text[0].isspace()):
+            self._line.append(" ")
+        self._line.append(" ".join(words))
+        self._wants_space = text[-1].isspace()
+
+    def add_verbatim(self, text: str) -> None:
+        """Adds a text with its white space; its line feeds begin lines."""
+        if self._wants_space and self._line:
+            self._line.append(" ")
+        self._wants_space = False
+        first, *others = text.split("\n")
+        self._line.append(first)
+        for line in others:
+            self._lines.append("".join(self._line))
+            self._line = [line]
+
+    def begin_line(self) -> None:
+        """Ends the line, unless it is empty."""
+        if self._line:
+            self._lines.append("".join(self._line))
+            self._line = []
+        self._wants_space = False
+
+    def begin_paragraph(self) -> None:
+        """Ends the line, and leaves an empty one before what follows."""
+        self.begin_line()
+        if self._lines and self._lines[-1]:
+            self._lines.append("")
+
+    def break_line(self) -> None:
+        """Ends the line, also if it is empty."""
+        self._lines.append("".join(self._line))
+        self._line = []
+        self._wants_space = False
+
+    def add_lines(self, lines: Iterable[str]) -> None:
+        """Adds whole lines."""
+        self.begin_line()
+        self._lines.extend(lines)
+
+    def text(self) -> str:
+        """All of it, without empty lines at its ends."""
+        self.begin_line()
+        return joined_lines(self._lines)
+
+
+class TableFlow:
+    """Collects the cells of a table, row by row, and gives each row as lines.
+
+    A row is one line. A row that lays out other tables, as mails do, is no row to a reader's eye: its cells follow each
+    other, each with its own lines; and so is a row with a single cell.
+    """
+
+    def __init__(self) -> None:
+        self._cells: list[str] = []
+        self._spans: dict[int, int] = {}
+        """For each column of this row, in how many rows from here on a cell above still takes its place."""
+        self._next_spans: dict[int, int] = {}
+        self._holds_table = False
+
+    def begin_row(self) -> None:
+        """Begins a row."""
+        self._cells = []
+        self._spans, self._next_spans = self._next_spans, {}
+        self._holds_table = False
+
+    def add_cell(self, text: str, columns: int = 1, rows: int = 1) -> None:
+        """Adds a cell.
+
+        Args:
+            text: Its text, which may have several lines.
+            columns: The columns that it takes: those after the first are empty.
+            rows: The rows that it takes: below, its place is empty.
+        """
+        self._skip_spanned()
+        for column in range(min(columns, _MOST_SPAN)):
+            if rows > 1:
+                self._next_spans[len(self._cells)] = rows - 1
+            self._cells.append("" if column else text)
+
+    def mark_holds_table(self) -> None:
+        """Says that the row holds a table within a cell."""
+        self._holds_table = True
+
+    def end_row(self) -> list[str]:
+        """The lines of the row."""
+        self._skip_spanned()
+        texts = [text for text in self._cells if text]
+        if self._holds_table or (len(texts) == 1 and len(self._cells) == 1):
+            return [line for text in texts for line in text.split("\n")]
+        line = table_row(self._cells)
+        return [line] if line else []
+
+    def _skip_spanned(self) -> None:
+        while rows := self._spans.pop(len(self._cells), 0):
+            if rows > 1:
+                self._next_spans[len(self._cells)] = rows - 1
+            self._cells.append("")
