@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Any
 
 from kimi_beam.input.readers.content import UnreadableError
@@ -19,6 +20,8 @@ _PROPERTIES = {
     "created": "created",
     "modified": "modified",
 }
+_STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
+"""The namespaces of "strict" files, which are read by the names that all other files have."""
 Element = Any
 """An element of lxml, which ships without types."""
 
@@ -56,7 +59,7 @@ class OfficeFile:
         """
         if name not in self.members:
             raise UnreadableError("damaged", f"is not {self._kind}, or damaged: it has no part {name[:200]!r}")
-        return parse_xml(self.members.read(name), name)
+        return parse_part(self.members.read(name), name)
 
     def optional_part(self, name: str) -> Element | None:
         """The root element of a part, or None if the file has none of this name, or a damaged one.
@@ -107,6 +110,19 @@ class OfficeFile:
         root = self.optional_part("docProps/core.xml")
         found = ((_PROPERTIES.get(local_name(e)), (e.text or "").strip()) for e in (() if root is None else root))
         return {word: text for word, text in found if word and text}
+
+
+def parse_part(content: bytes, name: str) -> Element:
+    """The root element of a part of an OOXML file, in the namespaces that most files have.
+
+    Args:
+        content: The part.
+        name: Its name, for the message.
+
+    Raises:
+        UnreadableError: See `parse_xml`.
+    """
+    return parse_xml(_STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", content), name)
 
 
 def parse_xml(content: bytes, name: str) -> Element:

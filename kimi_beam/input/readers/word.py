@@ -1,0 +1,183 @@
+"""Reads Word documents (.docx): pages as Word last laid them out, headers and footers once, notes below their page.
+
+Tracked insertions are text, deletions and comments are not. Hidden letters, letters in the colour of what is behind
+them, letters too small to see, and what stands off the page are in `Content.hidden`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from kimi_beam.input.readers import word_names as n
+from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
+from kimi_beam.input.readers.hidden_texts import HiddenTexts
+from kimi_beam.input.readers.office_xml import Element, OfficeFile, parse_part
+from kimi_beam.input.readers.table_rows import joined_lines
+from kimi_beam.input.readers.word_numbering import WordNumbering, format_number
+from kimi_beam.input.readers.word_styles import WordStyles, is_on
+from kimi_beam.input.readers.word_text import PAGE_BREAK, RENDERED_BREAK, Story, page_ground
+
+_KIND = "a Word document"
+_MOST_CACHED = 1 << 20
+"""The bytes of the largest styles that are kept for the next document."""
+
+
+def read(content: bytes, options: ReadOptions) -> Content:
+    """Reads a Word document.
+
+    Args:
+        content: The file.
+        options: `max_pages` bounds its pages.
+
+    Returns:
+        Its pages. `metadata` has title, author, subject and times if the file says them.
+
+    Raises:
+        UnreadableError: It is damaged, encrypted, no Word document, or larger than the limits.
+    """
+    file = OfficeFile(content, _KIND)
+    return _Document(file, options).content()
+
+
+@lru_cache(maxsize=8)
+def _cached_styles(part: bytes) -> WordStyles:
+    """Styles, kept because those of a template are the same in all its documents, and dear to parse."""
+    try:
+        return WordStyles(parse_part(part, "styles"))
+    except UnreadableError as e:
+        if e.code != "damaged":
+            raise
+        return WordStyles(None)
+
+
+@dataclass(slots=True)
+class _PageLines:
+    """The lines of a page."""
+
+    head: list[str] = field(default_factory=list)
+    body: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    foot: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        parts = (joined_lines(part) for part in (self.head, self.body, self.notes, self.foot))
+        return "\n\n".join(part for part in parts if part)
+
+
+class _Document:
+    def __init__(self, file: OfficeFile, options: ReadOptions) -> None:
+        self._file = file
+        self._options = options
+        self._main = file.main_part("word/document.xml")
+        self._root = file.part(self._main)
+        self._relations = file.relationships(self._main)
+        self._parts = dict(self._relations.values())
+        self._pages = [_PageLines()]
+        self._hidden = HiddenTexts()
+        self._seen: set[str] = set()
+        """The texts of headers and footers that stand somewhere already."""
+        self._notes: dict[str, dict[str, Element]] = {}
+        self._note_counts = {"footnote": 0, "endnote": 0}
+        self._endnotes: list[str] = []
+        styles = self._styles()
+        self._story = Story(
+            styles,
+            WordNumbering(self._part("numbering"), lambda style: styles.style(style).number),
+            self._hidden,
+            page_ground(self._root),
+            lambda: len(self._pages),
+            self._note_mark,
+            lambda relation: None,
+            lambda relation: [],
+            next(self._root.iter(RENDERED_BREAK), None) is not None,
+        )
+
+    def content(self) -> Content:
+        body = self._root.find(f"{n.W}body")
+        if body is None:
+            raise UnreadableError("damaged", f"is not {_KIND}, or damaged: it has no body")
+        sections = list(body.iter(n.SECT_PR))
+        ends = {section.getparent().getparent(): at for at, section in enumerate(sections[:-1])}
+        self._begin_section(sections[0] if sections else None)
+        for child in body:
+            for line in self._story.lines((child,), self._story.ground):
+                self._add(line)
+            if child in ends:
+                following = sections[ends[child] + 1]
+                kind = following.find(f"{n.W}type")
+                if kind is None or kind.get(n.VAL) != "continuous":
+                    self._begin_page()
+                self._begin_section(following)
+        self._pages[-1].notes.extend(self._endnotes)
+        pages = tuple(Page(page.text()) for page in self._pages)
+        while len(pages) > 1 and not pages[-1].text:
+            pages = pages[:-1]
+        return Content(pages, self._file.properties(), self._hidden.all())
+
+    def _styles(self) -> WordStyles:
+        name = self._parts.get("styles")
+        if name is None or name not in self._file.members:
+            return WordStyles(None)
+        part = self._file.members.read(name)
+        return _cached_styles(part) if len(part) <= _MOST_CACHED else WordStyles(self._part("styles"))
+
+    def _part(self, kind: str) -> Element | None:
+        name = self._parts.get(kind)
+        return None if name is None else self._file.optional_part(name)
+
+    def _add(self, line: str) -> None:
+        first, *others = line.split(PAGE_BREAK)
+        self._pages[-1].body.append(first)
+        for text in others:
+            self._begin_page()
+            self._pages[-1].body.append(text)
+
+    def _begin_page(self) -> None:
+        """Begins a page, unless the last one is empty: Word writes down the end of a page twice."""
+        if not any(line.strip() for line in self._pages[-1].body):
+            return
+        if len(self._pages) >= self._options.max_pages:
+            message = f"has more than {self._options.max_pages:,} pages: split it, or allow more"
+            raise UnreadableError("too_many_pages", message)
+        self._pages.append(_PageLines())
+
+    def _begin_section(self, section: Element | None) -> None:
+        """Puts the headers and footers of a section on its first page, except those that an earlier one has."""
+        if section is None:
+            return
+        shown = {"default"}
+        title_page = section.find(f"{n.W}titlePg")
+        if title_page is not None and is_on(title_page):
+            shown.add("first")
+        settings = self._part("settings")
+        even = None if settings is None else settings.find(f"{n.W}evenAndOddHeaders")
+        if even is not None and is_on(even):
+            shown.add("even")
+        for reference in section:
+            is_header = reference.tag == f"{n.W}headerReference"
+            if not (is_header or reference.tag == f"{n.W}footerReference"):
+                continue
+            _, name = self._relations.get(reference.get(f"{n.R}id", ""), ("", ""))
+            root = self._file.optional_part(name) if name else None
+            if root is None or reference.get(f"{n.W}type", "default") not in shown:
+                continue
+            text = self._story.inner_lines(root, page_ground(root))
+            if text and text not in self._seen:
+                self._seen.add(text)
+                page = self._pages[-1]
+                (page.head if is_header else page.foot).append(text)
+
+    def _note_mark(self, kind: str, identifier: str) -> str:
+        """Puts a note below its page, or at the end of the document, and gives what stands for it in the text."""
+        if kind not in self._notes:
+            root = self._part(f"{kind}s")
+            self._notes[kind] = {note.get(f"{n.W}id", ""): note for note in (() if root is None else root)}
+        note = self._notes[kind].pop(identifier, None)
+        if note is None:
+            return ""
+        self._note_counts[kind] += 1
+        number = format_number(self._note_counts[kind], "lowerRoman" if kind == "endnote" else "decimal")
+        text = self._story.inner_lines(note, self._story.ground)
+        (self._endnotes if kind == "endnote" else self._pages[-1].notes).append(f"[{number}] {text}")
+        return f"[{number}]"
