@@ -14,7 +14,7 @@ _CELL_GAP = 1.0
 """A gap of this many font sizes begins another cell."""
 _UNIT = r"[^\W\d_][\w²³./]{0,7}"
 _MONEY = r"[€$£¥₹]|[A-Z]{3}"
-_NUMBER = re.compile(rf"(?:[€$£¥₹] ?|[A-Z]{{3}} )?[-+(–−]?\d[\d.,'’ ]*\)?-?(?: ?(?:%|{_MONEY}|{_UNIT}))?")
+_NUMBER = re.compile(rf"(?:[€$£¥₹] ?|[A-Z]{{3}} )?[-+(–−]?\d[\d.,'’ ]*\)?(?:-| ?(?:%|{_MONEY}|{_UNIT}))?")
 _AMOUNT = re.compile(r"\d[.,]\d{2,4}(?!\d)")
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
 _IDENTIFIER = re.compile(r"\d{7,}")
@@ -103,7 +103,8 @@ def lines(words: Iterable[Word]) -> list[Line]:
 
 def _is_raised(word: Word, row: list[Word]) -> bool:
     """Whether a word is a small index below the words of a line: the 2 of CO₂."""
-    return any(
+    largest = max(other.size for other in row)
+    return word.size < 0.8 * largest and any(
         word.size < 0.8 * other.size
         and word.base - other.base < 0.5 * other.size
         and -0.1 * other.size < word.x0 - other.x1 < 0.15 * other.size
@@ -116,6 +117,10 @@ def _with_raised(rows: list[list[Word]]) -> list[list[Word]]:
     kept: list[list[Word]] = []
     for index, row in enumerate(rows):
         following = rows[index + 1] if index + 1 < len(rows) else []
+        large = 0.8 * max((other.size for other in following), default=0.0)
+        if all(word.size >= large for word in row):
+            kept.append(row)
+            continue
         stays = []
         for word in row:
             carrier = following and any(

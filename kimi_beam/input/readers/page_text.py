@@ -31,14 +31,20 @@ class TextLine:
 
     Attributes:
         text: The line, without a line feed; empty for an empty line.
-        sources: For each of its characters, its index among the page's characters; -1 for a space.
+        words: Its words, each with the number of spaces before it. A line that was not read off the page has none.
     """
 
     text: str
-    sources: Integers
+    words: tuple[tuple[int, Word], ...] = ()
+
+    def sources(self) -> Integers:
+        """For each of its characters, its index among the page's characters; -1 for a space and what has no place."""
+        if not self.words:
+            return np.full(len(self.text), -1)
+        return np.concatenate([part for blanks, word in self.words for part in (np.full(blanks, -1), word.sources)])
 
 
-_EMPTY = TextLine("", np.empty(0, np.int64))
+_EMPTY = TextLine("")
 
 
 def page_text(directions: list[list[Word]]) -> list[TextLine]:
@@ -84,11 +90,11 @@ def _usual_width(region: list[Line]) -> float:
 
 def _stretch(lines: list[Line], left: float, width: float) -> list[TextLine]:
     """Lines that share the places of their columns."""
-    places = [[min(round((cell.x0 - left) / width), _MOST_COLUMNS) for cell in line.cells] for line in lines]
-    used = bytearray(_MOST_COLUMNS + 2)
+    places = [[min(int((cell.x0 - left) / width + 0.5), _MOST_COLUMNS) for cell in line.cells] for line in lines]
+    used = bytearray(min(int((max(line.cells[-1].x1 for line in lines) - left) / width) + 3, _MOST_COLUMNS + 2))
     for line, begins in zip(lines, places, strict=True):
         for cell, begin in zip(line.cells, begins, strict=True):
-            end = min(max(round((cell.x1 - left) / width), begin + 1), _MOST_COLUMNS + 1)
+            end = max(int((cell.x1 - left) / width + 0.5), begin + 1)
             used[begin:end] = b"\1" * (end - begin)
     narrowed, place, blanks = [], 0, 0
     for column in used:
@@ -105,13 +111,13 @@ def _stretch(lines: list[Line], left: float, width: float) -> list[TextLine]:
 
 def _line(line: Line, places: list[int]) -> TextLine:
     parts: list[str] = []
-    sources: list[Integers] = []
+    words: list[tuple[int, Word]] = []
     length = 0
     for cell, place in zip(line.cells, places, strict=True):
         blanks = max(place - length, 2) if parts else place
         for word in cell.words:
             parts += (" " * blanks, word.text)
-            sources += (np.full(blanks, -1), word.sources)
+            words.append((blanks, word))
             length += blanks + len(word.text)
             blanks = 1
-    return TextLine("".join(parts), np.concatenate(sources))
+    return TextLine("".join(parts), tuple(words))

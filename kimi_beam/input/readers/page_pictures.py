@@ -1,0 +1,76 @@
+"""Pages and pictures as they are sent: in a format that models read, and no larger than helps them.
+
+Pillow makes the files. It is part of the extra ``documents``.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pypdfium2 as pdfium
+
+from kimi_beam.input.readers.content import Picture, ReadOptions
+from kimi_beam.input.readers.optional_libraries import missing_extra
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_BYTES = 1_000_000
+"""A picture that would have more bytes than this is compressed more strongly."""
+_QUALITY = 85
+_STRONGER = ((70, 1.0), (50, 1.0), (50, 0.7), (40, 0.5), (30, 0.35))
+"""The quality of JPEG and the share of the longer side that are tried, one after the other, on a large picture."""
+
+
+def page_picture(page: pdfium.PdfPage, options: ReadOptions, *, is_scan: bool = False) -> Picture:
+    """A page as a picture.
+
+    Args:
+        page: The page.
+        options: The resolution and the longest side.
+        is_scan: Whether it is a scan. Scans are sent in grey, and as PNG if that is small.
+
+    Raises:
+        UnreadableError: Pillow is not installed.
+    """
+    width, height = page.get_size()
+    longest = max(width, height, 1.0)
+    scale = min(options.picture_dpi / 72, options.longest_side / longest)
+    try:
+        bitmap = page.render(scale=max(scale, 1 / min(width, height, longest) if min(width, height) > 0 else scale),
+                             grayscale=is_scan, may_draw_forms=False)
+        image = bitmap.to_pil()
+    except ImportError:
+        raise missing_extra("documents") from None
+    return encoded(image, as_png=is_scan)
+
+
+def encoded(image: Image.Image, *, as_png: bool = False) -> Picture:
+    """A picture as a file of no more than `MOST_BYTES`: as PNG if that is asked for and small, as JPEG otherwise.
+
+    Args:
+        image: The picture, in grey or in colour.
+        as_png: Whether PNG is tried first.
+    """
+    if as_png:
+        content = _file(image, "PNG")
+        if len(content) <= MOST_BYTES:
+            return Picture(content, "image/png", *image.size)
+    image = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    content = _file(image, "JPEG", quality=_QUALITY)
+    smaller = image
+    for quality, share in _STRONGER:
+        if len(content) <= MOST_BYTES:
+            break
+        smaller = image
+        if share < 1:
+            smaller = image.resize((max(int(image.width * share), 1), max(int(image.height * share), 1)))
+        content = _file(smaller, "JPEG", quality=quality)
+    return Picture(content, "image/jpeg", *smaller.size)
+
+
+def _file(image: Image.Image, kind: str, **options: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()

@@ -1,0 +1,195 @@
+"""Text that the content of a page has and a person does not see.
+
+Sizes, places and render modes are looked up. A text that may be painted over, clipped, or in the colour of what is
+below it is only suspected: then the page is rendered at a low resolution with the suspects and without them, and where
+that makes no difference, nothing is seen. Most pages have no suspects and are not rendered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_raw
+
+from kimi_beam.input.readers.content import HiddenText
+from kimi_beam.input.readers.page_objects import Painted, Painting, painted, painting
+from kimi_beam.input.readers.page_view import PageView
+from kimi_beam.input.readers.pdf_drawn_text import drawn
+from kimi_beam.input.readers.pdf_characters import Characters, Flags
+
+INVISIBLE = "painted by the invisible render mode"
+TINY = "too small to be read"
+OFF_PAGE = "off the page"
+TRANSPARENT = "transparent"
+LAYER_OFF = "on a layer that is off"
+BEHIND_PICTURE = "behind a picture"
+BEHIND_SHAPE = "behind a shape"
+CLIPPED = "clipped away"
+WHITE_ON_WHITE = "white on white"
+SAME_COLOR = "in the colour of its background"
+UNDER_ALL = (INVISIBLE, BEHIND_PICTURE)
+"""How the text that was recognised in a scan is hidden."""
+
+_PRODUCERS_MARKS = ("Powered by TCPDF (www.tcpdf.org)",)
+"""What a program writes into each file that it makes, so that nobody sees it: no reason to distrust a file."""
+_TINY = 2.0
+"""The size of a font in points below which nobody can read it."""
+_NARROW = 0.06
+"""The usual width of a character, as a share of its size, below which nobody can read it."""
+_NEAR_WHITE = 200
+"""A text none of whose colours is darker than this may be invisible on a white page."""
+_NEAR = 48
+"""A text in a colour that differs from a shape's by less than this may be invisible on it."""
+_OVERLAP = 0.1
+"""The share of a text's box that another object must cover to be suspected of covering it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Which characters of a page a person sees.
+
+    Attributes:
+        seen: Whether each character is seen. White space is seen where it is not known to be hidden.
+        reasons: Of each text object, why its hidden characters are hidden; empty where that is not known.
+        around: What the page paints besides its text.
+    """
+
+    seen: Flags
+    reasons: list[str]
+    around: Painted
+
+
+def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibility:
+    """Finds out which characters of a page a person sees.
+
+    Args:
+        page: The page.
+        view: How the page is shown.
+        read: Its characters.
+    """
+    around = painted(page)
+    reasons = [""] * len(read.handles)
+    seen = np.ones(len(read), np.bool_)
+    if not len(read):
+        return Visibility(seen, reasons, around)
+    how = painting(read, around)
+    certain = _certainly_hidden(read, how)
+    reasons = list(certain)
+    off = ~view.shows(read.boxes) & ~read.spaces
+    for index in np.unique(read.objects[off]).tolist():
+        reasons[index] = reasons[index] or OFF_PAGE
+    seen[off] = False
+    hidden = np.array([bool(reason) for reason in certain], np.bool_)
+    seen[hidden[read.objects]] = False
+    causes = _suspects(how, around)
+    suspects = np.array([bool(cause) for cause in causes], np.bool_) & ~hidden & (read.handles != 0)
+    chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
+    if len(chosen):
+        unseen = chosen[~drawn(page, view, read, chosen)]
+        seen[unseen] = False
+        for index in np.unique(read.objects[unseen]).tolist():
+            reasons[index] = reasons[index] or causes[index]
+    return Visibility(seen, reasons, around)
+
+
+def hidden_texts(read: Characters, found: Visibility, page: int) -> list[HiddenText]:
+    """The hidden texts of a page, each from its first hidden character to its last.
+
+    A text that is seen elsewhere on the page is left out (a shadow, a repeated page number): it tells nothing else.
+
+    Args:
+        read: The characters of the page.
+        found: Which of them are seen.
+        page: The number of the page, from 1.
+    """
+    hidden = np.flatnonzero(~found.seen & ~read.spaces)
+    if not len(hidden):
+        return []
+    visible = _without_spaces(read.text(found.seen))
+    reasons = [found.reasons[index] for index in read.objects[hidden].tolist()]
+    texts = []
+    start = 0
+    for end in range(1, len(hidden) + 1):
+        if end < len(hidden) and reasons[end] == reasons[start] and _is_beside(read, found, hidden[end - 1], hidden[end]):
+            continue
+        part = np.zeros(len(read), np.bool_)
+        part[hidden[start] : hidden[end - 1] + 1] = True
+        text = read.text(part)
+        if _without_spaces(text) not in visible and text not in _PRODUCERS_MARKS:
+            texts.append(HiddenText(text, reasons[start], page))
+        start = end
+    return texts
+
+
+def _is_beside(read: Characters, found: Visibility, before: int, after: int) -> bool:
+    """Whether nothing but white space stands between two characters in the content."""
+    return not np.any(found.seen[before + 1 : after] & ~read.spaces[before + 1 : after])
+
+
+def _without_spaces(text: str) -> str:
+    return "".join(text.split())
+
+
+def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
+    """Of each text object why nobody sees it, whatever is around it; empty if that is not so."""
+    widths = np.bincount(read.objects, read.boxes[:, 2] - read.boxes[:, 0], len(read.handles))
+    widths += np.bincount(read.objects, read.boxes[:, 3] - read.boxes[:, 1], len(read.handles))
+    counts = np.maximum(np.bincount(read.objects, minlength=len(read.handles)), 1)
+    # Width and height of a box together, so that it holds for text in any direction.
+    is_narrow = (widths / counts < (1 + _NARROW) * read.sizes) & (counts > 2)
+    real = read.handles != 0
+    found = np.full(len(read.handles), "", object)
+    found[real & ((read.sizes < _TINY) | is_narrow)] = TINY
+    found[real & how.is_plain_color & (how.colors[:, 3] == 0)] = TRANSPARENT
+    found[real & (how.modes == 3)] = INVISIBLE
+    return list(found)
+
+
+def _suspects(how: Painting, around: Painted) -> list[str]:
+    """For each text object how it would be hidden if it were; empty if nothing speaks for it."""
+    found = [_NOTHING] * len(how.modes)
+    for start in range(0, len(found), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found[part] = _overlapping(how, around, part)
+    causes = []
+    near_white = how.colors[:, :3].min(axis=1) >= _NEAR_WHITE
+    see_through = how.is_transparent | (how.colors[:, 3] < 64)
+    doubtful = ~how.is_plain_color | (how.modes >= 4) | (how.places < 0)
+    for index, (picture_above, anything_above, alike_below) in enumerate(found):
+        if picture_above:
+            causes.append(BEHIND_PICTURE)
+        elif how.is_in_layer[index]:
+            causes.append(LAYER_OFF)
+        elif anything_above:
+            causes.append(BEHIND_SHAPE)
+        elif how.is_clipped[index]:
+            causes.append(CLIPPED)
+        elif near_white[index]:
+            causes.append(WHITE_ON_WHITE)
+        elif see_through[index]:
+            causes.append(TRANSPARENT)
+        else:
+            causes.append(SAME_COLOR if alike_below or doubtful[index] else "")
+    return causes
+
+
+_NOTHING = (False, False, False)
+_AT_ONCE = 256
+
+
+def _overlapping(how: Painting, around: Painted, part: slice) -> list[tuple[bool, bool, bool]]:
+    """Of some text objects: whether a picture is over it, whether anything is, and whether it is on its own colour."""
+    boxes, places = how.boxes[part, None, :], how.places[part, None]
+    others = around.boxes[None, :, :]
+    width = np.minimum(boxes[..., 2], others[..., 2]) - np.maximum(boxes[..., 0], others[..., 0])
+    height = np.minimum(boxes[..., 3], others[..., 3]) - np.maximum(boxes[..., 1], others[..., 1])
+    area = np.maximum((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]), 1e-6)
+    covers = (width > 0) & (height > 0) & (width * height > _OVERLAP * area)
+    above = covers & (around.places[None, :] > places) & (places >= 0)
+    apart = np.abs(around.colors[None, :, :] - how.colors[part, None, :3]).max(axis=2, initial=0)
+    # What is no shape has no colour that is known.
+    alike = covers & ((apart < _NEAR) | (around.colors[None, :, 0] < 0)) & ~above
+    pictures = around.kinds[None, :] == pdfium_raw.FPDF_PAGEOBJ_IMAGE
+    return list(zip(*(np.any(x, axis=1).tolist() for x in (above & pictures, above, alike)), strict=True))
