@@ -48,9 +48,7 @@ class PageBoxes:
         return float(low[0]), float(low[1]), float(high[2]), float(high[3])
 
 
-def encode_boxes(
-    places: npt.NDArray[np.float64], sources: npt.NDArray[np.int64], width: float, height: float
-) -> bytes:
+def encode_boxes(places: npt.NDArray[np.float64], sources: npt.NDArray[np.int64], width: float, height: float) -> bytes:
     """The places of a text's characters as bytes.
 
     Args:

@@ -121,7 +121,7 @@ def _with_raised(rows: list[list[Word]]) -> list[list[Word]]:
         if all(word.size >= large for word in row):
             kept.append(row)
             continue
-        stays = []
+        stays: list[Word] = []
         for word in row:
             carrier = following and any(
                 word.size < 0.8 * other.size

@@ -38,8 +38,11 @@ def page_picture(page: pdfium.PdfPage, options: ReadOptions, *, is_scan: bool = 
     longest = max(width, height, 1.0)
     scale = min(options.picture_dpi / 72, options.longest_side / longest)
     try:
-        bitmap = page.render(scale=max(scale, 1 / min(width, height, longest) if min(width, height) > 0 else scale),
-                             grayscale=is_scan, may_draw_forms=False)
+        bitmap = page.render(
+            scale=max(scale, 1 / min(width, height, longest) if min(width, height) > 0 else scale),
+            grayscale=is_scan,
+            may_draw_forms=False,
+        )
         image = bitmap.to_pil()
     except ImportError:
         raise missing_extra("documents") from None

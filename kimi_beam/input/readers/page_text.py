@@ -82,9 +82,7 @@ def _printed(region: list[Line]) -> list[TextLine]:
 
 def _usual_width(region: list[Line]) -> float:
     """The usual width of a character."""
-    widths = [
-        (word.x1 - word.x0) / len(word.text) for line in region for cell in line.cells for word in cell.words
-    ]
+    widths = [(word.x1 - word.x0) / len(word.text) for line in region for cell in line.cells for word in cell.words]
     return max(float(np.median(widths)), 0.5)
 
 

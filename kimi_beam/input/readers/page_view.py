@@ -52,7 +52,7 @@ class PageView:
         left, top, right, bottom = self.places(boxes).T
         width = np.minimum(right, self.width) - np.maximum(left, 0)
         height = np.minimum(bottom, self.height) - np.maximum(top, 0)
-        inside = (width >= _INSIDE * (right - left)) & (height >= _INSIDE * (bottom - top))
+        inside: Flags = (width >= _INSIDE * (right - left)) & (height >= _INSIDE * (bottom - top))
         return inside & (width >= 0) & (height >= 0)
 
 

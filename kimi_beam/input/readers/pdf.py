@@ -70,7 +70,9 @@ def read(content: bytes, options: ReadOptions) -> Content:
         count = len(pdf)
         if count > options.max_pages:
             most = f"{options.max_pages:,}"
-            raise UnreadableError("too_many_pages", f"has {count:,} pages, more than the {most} that are read of a file")
+            raise UnreadableError(
+                "too_many_pages", f"has {count:,} pages, more than the {most} that are read of a file"
+            )
         if count < 1:
             raise UnreadableError("damaged", "has no pages: it is damaged or cut off")
         pages = [_page(pdf, index, options) for index in range(count)]

@@ -27,7 +27,9 @@ POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int
 _HYPHENS = (0x02, 0xFFFE)
 """What PDFium puts in the place of a hyphen that ends a line."""
 _IS_SPACE = np.zeros(0x10000, np.bool_)
-_IS_SPACE[[*range(0x21), 0x7F, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF]] = True
+_IS_SPACE[
+    [*range(0x21), 0x7F, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF]
+] = True
 _SAMPLE = 256
 
 
@@ -40,6 +42,7 @@ def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
         arguments: The types of its arguments.
     """
     address = ctypes.cast(getattr(pdfium_raw, name), POINTER).value
+    assert address, name
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
 
@@ -52,10 +55,10 @@ def addresses(array: npt.NDArray[Any], offset: int = 0) -> range:
     """The address of each row of an array, for functions that write their answer there.
 
     Args:
-        array: An array in C's order.
+        array: An array of two dimensions in the order of C.
         offset: Bytes from the beginning of a row.
     """
-    first, step = array.ctypes.data + offset, array.strides[0]
+    first, step = array.ctypes.data + offset, array.itemsize * array.shape[1]
     return range(first, first + step * len(array), step)
 
 
@@ -86,6 +89,7 @@ class Characters:
         first: The index of its first character.
         origins: x and y of the point on the base line where its first character begins.
         sizes: The size of its font as it is seen, in points.
+        widths: How wide its letters are made, as a share of their usual width.
         angles: In which direction it runs, in radians against the clock; 0 runs from left to right.
         fonts: PDFium's handle of its font.
     """
@@ -98,6 +102,7 @@ class Characters:
     first: Integers
     origins: Floats
     sizes: Floats
+    widths: Floats
     angles: Floats
     fonts: Integers
 
@@ -138,6 +143,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     run_all(map(_origin, repeat(page), of_first, addresses(origins), addresses(origins, 8)))
     matrices = np.zeros((len(handles), 6), np.float32)
     run_all(map(_matrix, repeat(page), of_first, addresses(matrices)))
+    heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
     sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
     return Characters(
         codes=codes,
@@ -147,7 +153,8 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         handles=handles,
         first=first.astype(np.int64),
         origins=origins,
-        sizes=sizes * np.hypot(matrices[:, 2], matrices[:, 3]),
+        sizes=sizes * heights,
+        widths=np.hypot(matrices[:, 0], matrices[:, 1]) / heights,
         angles=np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64),
         fonts=np.array([(_font(handle) or 0) if handle else 0 for handle in handles.tolist()], np.int64),
     )

@@ -63,7 +63,8 @@ def _by_word(read: Characters, chosen: Integers, changed: Flags) -> Flags:
     starts = np.append(True, (np.diff(chosen) != 1) | (np.diff(read.objects[chosen]) != 0))
     word = np.cumsum(starts) - 1
     share = np.bincount(word, changed) / np.bincount(word)
-    return share[word] >= _SHARE
+    seen: Flags = share[word] >= _SHARE
+    return seen
 
 
 def _rendered(page: pdfium.PdfPage, scale: float, crop: tuple[float, float, float, float]) -> npt.NDArray[np.uint8]:

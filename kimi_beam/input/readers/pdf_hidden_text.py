@@ -16,8 +16,8 @@ import pypdfium2.raw as pdfium_raw
 from kimi_beam.input.readers.content import HiddenText
 from kimi_beam.input.readers.page_objects import Painted, Painting, painted, painting
 from kimi_beam.input.readers.page_view import PageView
-from kimi_beam.input.readers.pdf_drawn_text import drawn
 from kimi_beam.input.readers.pdf_characters import Characters, Flags
+from kimi_beam.input.readers.pdf_drawn_text import drawn
 
 INVISIBLE = "painted by the invisible render mode"
 TINY = "too small to be read"
@@ -36,8 +36,8 @@ _PRODUCERS_MARKS = ("Powered by TCPDF (www.tcpdf.org)",)
 """What a program writes into each file that it makes, so that nobody sees it: no reason to distrust a file."""
 _TINY = 2.0
 """The size of a font in points below which nobody can read it."""
-_NARROW = 0.06
-"""The usual width of a character, as a share of its size, below which nobody can read it."""
+_NARROW = 0.1
+"""Letters that are made narrower than this share of their usual width cannot be read."""
 _NEAR_WHITE = 200
 """A text none of whose colours is darker than this may be invisible on a white page."""
 _NEAR = 48
@@ -112,7 +112,11 @@ def hidden_texts(read: Characters, found: Visibility, page: int) -> list[HiddenT
     texts = []
     start = 0
     for end in range(1, len(hidden) + 1):
-        if end < len(hidden) and reasons[end] == reasons[start] and _is_beside(read, found, hidden[end - 1], hidden[end]):
+        if (
+            end < len(hidden)
+            and reasons[end] == reasons[start]
+            and _is_beside(read, found, hidden[end - 1], hidden[end])
+        ):
             continue
         part = np.zeros(len(read), np.bool_)
         part[hidden[start] : hidden[end - 1] + 1] = True
@@ -134,14 +138,9 @@ def _without_spaces(text: str) -> str:
 
 def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
     """Of each text object why nobody sees it, whatever is around it; empty if that is not so."""
-    widths = np.bincount(read.objects, read.boxes[:, 2] - read.boxes[:, 0], len(read.handles))
-    widths += np.bincount(read.objects, read.boxes[:, 3] - read.boxes[:, 1], len(read.handles))
-    counts = np.maximum(np.bincount(read.objects, minlength=len(read.handles)), 1)
-    # Width and height of a box together, so that it holds for text in any direction.
-    is_narrow = (widths / counts < (1 + _NARROW) * read.sizes) & (counts > 2)
     real = read.handles != 0
     found = np.full(len(read.handles), "", object)
-    found[real & ((read.sizes < _TINY) | is_narrow)] = TINY
+    found[real & ((read.sizes < _TINY) | (read.widths < _NARROW))] = TINY
     found[real & how.is_plain_color & (how.colors[:, 3] == 0)] = TRANSPARENT
     found[real & (how.modes == 3)] = INVISIBLE
     return list(found)

@@ -28,10 +28,7 @@ def without_repeated_lines(pages: list[list[TextLine]]) -> list[list[TextLine]]:
     tops = _running([_edge(lines) for lines in pages], len(pages))
     bottoms = _running([_edge(lines[::-1]) for lines in pages], len(pages))
     seen: set[tuple[str, int, str]] = set()
-    result = []
-    for lines in pages:
-        result.append(_cut(_cut(lines, tops, "top", seen)[::-1], bottoms, "bottom", seen)[::-1])
-    return result
+    return [_cut(_cut(lines, tops, "top", seen)[::-1], bottoms, "bottom", seen)[::-1] for lines in pages]
 
 
 def _edge(lines: list[TextLine]) -> list[str]:

@@ -8,6 +8,7 @@ amounts in one column, so they stay apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kimi_beam.input.readers.page_lines import Cell, Line
 
@@ -83,7 +84,7 @@ def join_wrapped_rows(region: list[Line]) -> list[Line]:
 
 
 def _neighbours(groups: list[_Group]) -> list[tuple[int, tuple[_Group, _Group]]]:
-    return list(enumerate(zip(groups, groups[1:], strict=False)))
+    return list(enumerate(pairwise(groups)))
 
 
 def _last_form(group: _Group, merged: dict[int, _Group]) -> _Group:
@@ -102,9 +103,7 @@ def _gap(upper: _Group, lower: _Group) -> float:
 
 def _is_row(cells: list[Cell]) -> bool:
     """Whether cells look like a row of a table: a text and two numbers at least, one of them an amount."""
-    return (
-        len(cells) >= 3 and sum(cell.is_number for cell in cells) >= 2 and any(cell.is_amount for cell in cells)
-    )
+    return len(cells) >= 3 and sum(cell.is_number for cell in cells) >= 2 and any(cell.is_amount for cell in cells)
 
 
 def _distance_of_rows(region: list[Line]) -> float:
