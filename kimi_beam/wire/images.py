@@ -89,8 +89,15 @@ def problem(uri: str) -> str | None:
         content = base64.b64decode(uri[head.end() :].encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return "an image that is not valid base64"
-    if not content:
-        return "an empty image"
+    return damage(content) if content else "an empty image"
+
+
+def damage(content: bytes) -> str | None:
+    """What is wrong with the bytes of a picture, as a noun with its article; None if nothing is seen to be.
+
+    Args:
+        content: The bytes.
+    """
     kind = media_type_of(content)
     if kind is None:
         return _no_picture(content)

@@ -14,7 +14,9 @@ _CELL_GAP = 1.0
 """A gap of this many font sizes begins another cell."""
 _UNIT = r"[^\W\d_][\w²³./]{0,7}"
 _MONEY = r"[€$£¥₹]|[A-Z]{3}"
-_NUMBER = re.compile(rf"(?:[€$£¥₹] ?|[A-Z]{{3}} )?[-+(–−]?\d[\d.,'’ ]*\)?(?:-| ?(?:%|{_MONEY}|{_UNIT}))?")
+_NUMBER = re.compile(
+    rf"(?:[€$£¥₹] ?|[A-Z]{{3}} )?[-+(\u2013\u2212]?\d[\d.,'\u2019 ]*\)?(?:-| ?(?:%|{_MONEY}|{_UNIT}))?"
+)
 _AMOUNT = re.compile(r"\d[.,]\d{2,4}(?!\d)")
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
 _IDENTIFIER = re.compile(r"\d{7,}")

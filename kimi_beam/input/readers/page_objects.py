@@ -26,7 +26,7 @@ from kimi_beam.input.readers.pdf_characters import (
 _count_objects = function("FPDFPage_CountObjects", INTEGER, POINTER)
 _object = function("FPDFPage_GetObject", POINTER, POINTER, INTEGER)
 _type = function("FPDFPageObj_GetType", INTEGER, POINTER)
-_bounds = function("FPDFPageObj_GetBounds", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
+_get_bounds = function("FPDFPageObj_GetBounds", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
 _draw_mode = function("FPDFPath_GetDrawMode", INTEGER, POINTER, POINTER, POINTER)
 _fill_color = function("FPDFPageObj_GetFillColor", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
 _stroke_color = function("FPDFPageObj_GetStrokeColor", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
@@ -55,6 +55,7 @@ class Painted:
         kinds: PDFium's number of its kind.
         colors: Red, green and blue of a shape, 0 to 255; -1 of anything else.
         count: How many objects of its own the page has, lines and texts included.
+        texts: The handles of its text objects, those inside forms left out.
         order: The index of each object of the page by its handle.
     """
 
@@ -63,6 +64,7 @@ class Painted:
     kinds: Integers
     colors: Integers
     count: int
+    texts: list[int]
     order: dict[int, int]
 
 
@@ -109,7 +111,7 @@ def painted(page: pdfium.PdfPage) -> Painted:
     fills = ~is_path | (modes[:, 0] != 0)
     others, is_path = others[fills], is_path[fills]
     chosen = [handles[index] for index in others.tolist()]
-    boxes = _boxes(chosen)
+    boxes = bounds(chosen)
     colors = _colors(_fill_color, chosen)[0]
     # Without an alpha, a shape paints nothing.
     seen = ~is_path | (colors[:, 3] > 0)
@@ -120,6 +122,7 @@ def painted(page: pdfium.PdfPage) -> Painted:
         kinds=kinds[others][seen],
         colors=colors[seen][:, :3],
         count=count,
+        texts=[handles[index] for index in np.flatnonzero(kinds == pdfium_raw.FPDF_PAGEOBJ_TEXT).tolist()],
         order=dict(zip(handles, range(count), strict=True)),
     )
 
@@ -157,9 +160,14 @@ def painting(read: Characters, around: Painted) -> Painting:
     )
 
 
-def _boxes(handles: list[int]) -> Floats:
+def bounds(handles: list[int]) -> Floats:
+    """Left, bottom, right and top of objects of a page.
+
+    Args:
+        handles: Their handles.
+    """
     boxes = np.zeros((len(handles), 4), np.float32)
-    run_all(map(_bounds, handles, *(addresses(boxes, offset) for offset in (0, 4, 8, 12))))
+    run_all(map(_get_bounds, handles, *(addresses(boxes, offset) for offset in (0, 4, 8, 12))))
     return boxes.astype(np.float64)
 
 

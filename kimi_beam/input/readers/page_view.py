@@ -52,8 +52,9 @@ class PageView:
         left, top, right, bottom = self.places(boxes).T
         width = np.minimum(right, self.width) - np.maximum(left, 0)
         height = np.minimum(bottom, self.height) - np.maximum(top, 0)
-        inside: Flags = (width >= _INSIDE * (right - left)) & (height >= _INSIDE * (bottom - top))
-        return inside & (width >= 0) & (height >= 0)
+        inside = (width >= _INSIDE * (right - left)) & (height >= _INSIDE * (bottom - top))
+        shown: Flags = inside & (width >= 0) & (height >= 0)
+        return shown
 
 
 def page_view(page: pdfium.PdfPage) -> PageView:

@@ -88,12 +88,21 @@ def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:
     else:
         ending = stops
     words, begin = [], 0
+    known: dict[str, list[Word]] = {}
     for index, end in enumerate(ending):
-        words.append(
-            Word(text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], indices[begin:end])
-        )
+        word = Word(text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], indices[begin:end])
         begin = end
+        same = known.setdefault(word.text, [])
+        if not any(_is_at(word, other) for other in same):
+            same.append(word)
+            words.append(word)
     return words
+
+
+def _is_at(word: Word, other: Word) -> bool:
+    """Whether a word stands where another does: some programs draw letters twice to make them bold."""
+    near = 0.25 * word.size
+    return abs(word.x0 - other.x0) < near and abs(word.base - other.base) < near
 
 
 def _turned(boxes: Floats, sizes: Floats, direction: float) -> tuple[Floats, Floats, Floats]:

@@ -25,7 +25,7 @@ _PIXELS_PER_SIZE = 8.0
 _MOST_SCALE, _MOST_PIXELS = 3.0, 2_000_000
 
 
-def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Integers) -> Flags:
+def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Integers, doubles: list[int]) -> Flags:
     """Which characters make a difference to the picture of the page.
 
     Args:
@@ -33,6 +33,7 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
         view: How it is shown.
         read: Its characters.
         chosen: The indices of the characters to look at, in ascending order.
+        doubles: The handles of text objects that may paint the same text at the same place.
     """
     places = view.places(read.boxes[chosen])
     left, top = np.maximum(np.floor(places[:, :2].min(axis=0)) - 1, 0)
@@ -44,7 +45,7 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
     scale = min(scale, (_MOST_PIXELS / ((right - left) * (bottom - top))) ** 0.5)
     crop = (float(left), float(view.height - bottom), float(view.width - right), float(top))
     complete = _rendered(page, scale, crop)
-    with _left_out(read.handles[np.unique(read.objects[chosen])].tolist()):
+    with _left_out([*read.handles[np.unique(read.objects[chosen])].tolist(), *doubles]):
         without = _rendered(page, scale, crop)
     changed = ((np.maximum(complete, without) - np.minimum(complete, without)) >= _SEEN).any(axis=2)
     sums = np.zeros((changed.shape[0] + 1, changed.shape[1] + 1), np.int32)

@@ -14,9 +14,9 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
 from kimi_beam.input.readers.content import HiddenText
-from kimi_beam.input.readers.page_objects import Painted, Painting, painted, painting
+from kimi_beam.input.readers.page_objects import Painted, Painting, bounds, painted, painting
 from kimi_beam.input.readers.page_view import PageView
-from kimi_beam.input.readers.pdf_characters import Characters, Flags
+from kimi_beam.input.readers.pdf_characters import Characters, Flags, Floats
 from kimi_beam.input.readers.pdf_drawn_text import drawn
 
 INVISIBLE = "painted by the invisible render mode"
@@ -76,18 +76,19 @@ def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibi
         return Visibility(seen, reasons, around)
     how = painting(read, around)
     certain = _certainly_hidden(read, how)
-    reasons = list(certain)
+    doubles = _doubles(read, around)
+    hidden = np.array([bool(reason) for reason in certain], np.bool_) & ~_lies_on(how.boxes, bounds(doubles))
+    reasons = [reason * is_hidden for reason, is_hidden in zip(certain, hidden.tolist(), strict=True)]
     off = ~view.shows(read.boxes) & ~read.spaces
     for index in np.unique(read.objects[off]).tolist():
         reasons[index] = reasons[index] or OFF_PAGE
     seen[off] = False
-    hidden = np.array([bool(reason) for reason in certain], np.bool_)
     seen[hidden[read.objects]] = False
-    causes = _suspects(how, around)
+    causes = _suspects(how, around, certain)
     suspects = np.array([bool(cause) for cause in causes], np.bool_) & ~hidden & (read.handles != 0)
     chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
     if len(chosen):
-        unseen = chosen[~drawn(page, view, read, chosen)]
+        unseen = chosen[~drawn(page, view, read, chosen, doubles)]
         seen[unseen] = False
         for index in np.unique(read.objects[unseen]).tolist():
             reasons[index] = reasons[index] or causes[index]
@@ -136,6 +137,23 @@ def _without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
+def _doubles(read: Characters, around: Painted) -> list[int]:
+    """The handles of text objects that PDFium leaves out, because another one has their text at their place.
+
+    Which of the two is seen does not matter to it: it may have kept a shadow, or an invisible one.
+    """
+    kept = set(read.handles.tolist())
+    return [handle for handle in around.texts if handle not in kept]
+
+
+def _lies_on(boxes: Floats, others: Floats) -> Flags:
+    """Whether each box overlaps one of some others."""
+    result = np.zeros(len(boxes), np.bool_)
+    for left, bottom, right, top in others.tolist():
+        result |= (boxes[:, 0] < right) & (left < boxes[:, 2]) & (boxes[:, 1] < top) & (bottom < boxes[:, 3])
+    return result
+
+
 def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
     """Of each text object why nobody sees it, whatever is around it; empty if that is not so."""
     real = read.handles != 0
@@ -146,7 +164,7 @@ def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
     return list(found)
 
 
-def _suspects(how: Painting, around: Painted) -> list[str]:
+def _suspects(how: Painting, around: Painted, certain: list[str]) -> list[str]:
     """For each text object how it would be hidden if it were; empty if nothing speaks for it."""
     found = [_NOTHING] * len(how.modes)
     for start in range(0, len(found), _AT_ONCE):
@@ -157,7 +175,9 @@ def _suspects(how: Painting, around: Painted) -> list[str]:
     see_through = how.is_transparent | (how.colors[:, 3] < 64)
     doubtful = ~how.is_plain_color | (how.modes >= 4) | (how.places < 0)
     for index, (picture_above, anything_above, alike_below) in enumerate(found):
-        if picture_above:
+        if certain[index]:
+            causes.append(certain[index])
+        elif picture_above:
             causes.append(BEHIND_PICTURE)
         elif how.is_in_layer[index]:
             causes.append(LAYER_OFF)
