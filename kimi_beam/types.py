@@ -78,11 +78,16 @@ class FileContent:
         size: Bytes, uncompressed.
         checksum: BLAKE2b of these bytes, 32 hexadecimal digits.
         key: The document's key in the journal, in hexadecimal digits; empty until it has been computed.
+        pictures: How many pictures the document has.
+        reading: How the document is made of the file (`kimi_beam.input.file_references`); empty for a text or a picture
+            that is sent as it is.
     """
 
     size: int
     checksum: str
     key: str = ""
+    pictures: int = 0
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,11 @@ class Document:
     def is_reference(self) -> bool:
         """Whether text and image have to be read from `source` again, because they were left out here."""
         return self.file is not None and not self.text and not self.images
+
+    @property
+    def picture_count(self) -> int:
+        """How many pictures it has, also where they were left out here."""
+        return self.file.pictures if self.file is not None and self.is_reference else len(self.images)
 
     @property
     def is_text_alone(self) -> bool:

@@ -167,11 +167,13 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
     usage, twice, unnamed = (summary[key] for key in ("usage", "documents_maybe_paid_twice", "rows_with_unnamed_keys"))
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
     not_rerun: dict[str, int] | None = summary.get("left")
+    pictures = summary.get("pictures")
     lines = [
         ("documents", summary["documents"]),
         ("extractions", summary["extractions"]),
         ("dead letters", sum(summary["dead_letters"].values())),
         *((f"  {code}", count) for code, count in summary["dead_letters"].items()),
+        *((("pictures", f"{pictures} read, {summary['pictures_sent']} sent"),) if pictures else ()),
         *((("not run again", sum(not_rerun.values())),) if not_rerun is not None else ()),
         *((f"  {code}", count) for code, count in (not_rerun or {}).items()),
         *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),

@@ -71,7 +71,8 @@ def _add_service_options(group: argparse._ArgumentGroup) -> None:
     place = "where the workers find the token: env:NAME, file:PATH or gcp-secret:projects/P/secrets/S/versions/N "
     place += "(default: env:CLOUDFLARE_API_TOKEN)"
     add("--token-from", metavar="PLACE", help=place)
-    add("--fallback-api", choices=("run",), help="ask synchronously where the model has no batch queue")
+    instead = "ask synchronously where the model has no batch queue, or its queue refuses a document with pictures"
+    add("--fallback-api", choices=("run",), help=instead)
     add("--no-preflight", action="store_true", help="do not ask the service first whether it takes token and model")
     add(
         "--price",

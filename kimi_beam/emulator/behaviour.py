@@ -100,6 +100,8 @@ class Behaviour:
         image_tokens: What an image costs.
         image_texts: A plain text that holds ``data:image/`` is ``accepted``, or ``refused`` (400 / 8006) [observed:
             K2.6 and K2.7, July 2026].
+        queue_images: A request with a picture in a job is ``accepted`` [observed: Llama 4 Scout], ``refused`` with the
+            whole submit (5006), or ``failed`` as the item that it is (8006) [assumed: never seen on Kimi].
         image_urls: An ``https:`` image is ``refused`` (400 / 5004), or ``accepted``.
         instances: Machines of a model that requests without ``x-session-affinity`` go to in turn; each has its own
             prefix cache.
@@ -169,6 +171,7 @@ class Behaviour:
     reasoning_tokens: int = 8
     image_tokens: int = 1024
     image_texts: Literal["accepted", "refused"] = "accepted"
+    queue_images: Literal["accepted", "refused", "failed"] = "accepted"
     image_urls: Literal["refused", "accepted"] = "refused"
     instances: int = 1
 

@@ -55,6 +55,24 @@ def check(messages: Sequence[Mapping[str, Any]], image_urls: Literal["refused", 
             _check_image(url, image_urls)
 
 
+def check_queued(messages: Sequence[Mapping[str, Any]], queue_images: Literal["accepted", "refused", "failed"]) -> None:
+    """Check whether a job may hold images.
+
+    Args:
+        messages: The chat.
+        queue_images: What becomes of one with images; see `Behaviour.queue_images`.
+
+    Raises:
+        BadInput: The whole submit is refused.
+        Refused: This request fails.
+    """
+    if queue_images == "accepted" or not any(True for message in messages for _ in images(message.get("content"))):
+        return
+    if queue_images == "refused":
+        raise BadInput("Type mismatch of '/messages/1/content', 'string' not in 'array'")
+    raise Refused(8006, "AiError: AiError: Bad input: image input is not supported here")
+
+
 def check_texts(messages: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a text that looks like a picture, as the service was observed to do; see `Behaviour.image_texts`.
 

@@ -101,6 +101,8 @@ def read(body: Mapping[str, Any], model: str, behaviour: Behaviour, *, is_synchr
     _encoded(body.get("response_format"))
     key = _digest(last_user_content(messages))
     try:
+        if not is_synchronous:
+            vision.check_queued(messages, behaviour.queue_images)
         _check_model(body, messages, model, behaviour)
         names, count = prefixes.blocks(_pieces(messages, body.get("tools"), behaviour.image_tokens))
         _check_context(model, count)

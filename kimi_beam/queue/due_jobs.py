@@ -136,6 +136,8 @@ class DueJobs:
                 effects += lost
                 some = [job for job in some if job.batch_id in whole]
                 step.count(metrics.SUBMITS, len(some))
+                others = [other for job in some for other in whole[job.batch_id].others.values()]
+                step.count(metrics.PICTURES_SENT, sum(len(other.images) for other in others))
                 pairs = [(job, turn.held[job.batch_id]) for job in some]
                 step.journal.record_intents(pairs)
                 bodies = [self._body(job, blob, whole.pop(job.batch_id)) for job, blob in pairs]

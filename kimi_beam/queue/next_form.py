@@ -33,7 +33,7 @@ def split_unmet(blob: bytes, answered: Replies, forms: int) -> tuple[Sequence[Re
     if not head.form and not again:
         return answered, None
     spent = batches.spent(blob) if head.form else [Spent()] * len(answered)
-    replies = [_with(reply, before) for reply, before in zip(answered, spent, strict=True)]
+    replies = [with_spent(reply, before) for reply, before in zip(answered, spent, strict=True)]
     if not again:
         return replies, None
     keys = head.keys
@@ -74,9 +74,10 @@ def give_up_all(
     ]
     if not batches.head(blob).form:
         return Replies.of(replies)
-    return Replies.of(_with(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True))
+    return Replies.of(with_spent(reply, before) for reply, before in zip(replies, batches.spent(blob), strict=True))
 
 
-def _with(reply: Reply, before: Spent) -> Reply:
+def with_spent(reply: Reply, before: Spent) -> Reply:
+    """A reply with the tokens and attempts that its document has used before, added to its own."""
     ticket = replace(reply.ticket, attempts=reply.ticket.attempts + before.attempts)
     return replace(reply, usage=reply.usage + before.usage, ticket=ticket)

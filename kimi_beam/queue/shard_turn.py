@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from kimi_beam.columnar import Replies
+from kimi_beam.queue import refused_pictures
 from kimi_beam.queue.effects import AskAgain, Drop, Effect, Finish, FinishSome, GiveUp, Halt, RunInstead, Split, Warn
 from kimi_beam.queue.finished import replies_of, split_job
 from kimi_beam.queue.jobs import Job, admit, rebased, with_added, without
-from kimi_beam.queue.next_form import give_up_all, split_unmet
+from kimi_beam.queue.next_form import give_up_all, split_unmet, with_spent
 from kimi_beam.queue.state_layout import BatchStore, KeyedState
 from kimi_beam.queue.step import Step
 from kimi_beam.report import metrics, trials
@@ -24,8 +25,9 @@ from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.notices import warn_once
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
+from kimi_beam.request.batches import Spent
 from kimi_beam.service import clock
-from kimi_beam.types import Reply
+from kimi_beam.types import Failure, Reply
 from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
 
@@ -128,7 +130,7 @@ class ShardTurn:
             case FinishSome():
                 yield from self.finish(self.split_off(effect))
             case GiveUp():
-                yield self.give_up(effect)
+                yield from self.give_up(effect)
             case AskAgain():
                 yield self.ask_again(effect)
             case Drop():
@@ -143,16 +145,37 @@ class ShardTurn:
             case Warn():
                 warn_once(effect.message, effect.message)
 
-    def give_up(self, effect: GiveUp) -> Replies:
-        """Gives up a job: a failure for each of its documents."""
-        step, job = self.step, effect.job
-        blob = self.held.take(job.batch_id)
+    def give_up(self, effect: GiveUp) -> Iterator[Sequence[Reply]]:
+        """Gives up a job: a failure for each of its documents, but those with pictures may be asked synchronously."""
+        job, failure = effect.job, effect.failure
+        blob: bytes | None = self.held.take(job.batch_id)
+        assert blob is not None
         if job.attempts:
-            step.outcomes.ended_without_verdict(batches.head(blob).form)
-        open_requests = step.journal.open_requests(job, blob, effect.failure)
-        lost = give_up_all(blob, effect.failure, job.ticket, open_requests)
-        step.journal.record_failure(lost, effect.failure, blob)
+            self.step.outcomes.ended_without_verdict(batches.head(blob).form)
+        places = refused_pictures.places_of(blob) if refused_pictures.may_be_for_pictures(failure) else []
+        if places:
+            pictured, blob = refused_pictures.parted(blob, places)
+            if self.step.run_instead is not None:
+                spent = [Spent(before.usage, before.attempts + job.attempts) for before in batches.spent(pictured)]
+                yield from self._run_instead(pictured, spent)
+            else:
+                yield self._give_up(pictured, job, refused_pictures.with_advice(failure))
+        if blob is not None:
+            yield self._give_up(blob, job, failure)
+
+    def _give_up(self, blob: bytes, job: Job, failure: Failure) -> Replies:
+        step = self.step
+        open_requests = step.journal.open_requests(job, blob, failure)
+        lost = give_up_all(blob, failure, job.ticket, open_requests)
+        step.journal.record_failure(lost, failure, blob)
         return lost
+
+    def _run_instead(self, blob: bytes, spent: Sequence[Spent]) -> Iterator[Sequence[Reply]]:
+        """Asks for a batch synchronously. Its documents keep the tokens and attempts that they have used before."""
+        assert self.step.run_instead is not None
+        earlier = dict(zip(batches.decode(blob).ids, spent, strict=True))
+        for replies in self.step.run_instead(blob):
+            yield Replies.of(with_spent(reply, earlier[reply.document.id]) for reply in replies)
 
     def ask_again(self, effect: AskAgain) -> Replies:
         """Puts a batch in line for its next form. If there is none, returns the failures of its documents."""
@@ -202,7 +225,7 @@ class ShardTurn:
         self.shard = with_added(without(self.shard, [job]), open_)
         return [finish]
 
-    def finish(self, jobs: Sequence[Finish]) -> Iterator[Replies]:
+    def finish(self, jobs: Sequence[Finish]) -> Iterator[Sequence[Reply]]:
         """The replies of finished jobs, which are recorded and settled together."""
         step = self.step
         blobs = [self.held.take(effect.job.batch_id) for effect in jobs]
@@ -217,8 +240,35 @@ class ShardTurn:
             answered.append(replies)
         if answered:
             step.journal.record_replies_of_jobs(list(zip(answered, blobs, strict=True)))
-            final = [self._final(blob, replies) for blob, replies in zip(blobs, answered, strict=True)]
-            yield Replies.joined([Replies.of(replies) for replies in final])
+            final: list[Sequence[Reply]] = []
+            for blob, replies in zip(blobs, answered, strict=True):
+                if places := refused_pictures.failed_places(replies):
+                    yield from self._failed_with_pictures(blob, replies, places)
+                    rest = refused_pictures.parted(blob, places)[1]
+                    if rest is None:
+                        step.outcomes.ended_without_verdict(batches.head(blob).form)
+                    else:
+                        others = Replies.of(reply for place, reply in enumerate(replies) if place not in places)
+                        final.append(self._final(rest, others))
+                else:
+                    final.append(self._final(blob, replies))
+            if final:
+                yield Replies.joined([Replies.of(replies) for replies in final])
+
+    def _failed_with_pictures(self, blob: bytes, replies: Replies, places: Sequence[int]) -> Iterator[Sequence[Reply]]:
+        """Asks synchronously about documents with pictures whose items have failed, or gives them up with advice."""
+        pictured, _ = refused_pictures.parted(blob, places)
+        failed = [
+            with_spent(replies[place], spent) for place, spent in zip(places, batches.spent(pictured), strict=True)
+        ]
+        if self.step.run_instead is not None:
+            yield from self._run_instead(pictured, [Spent(reply.usage, reply.ticket.attempts) for reply in failed])
+        else:
+            yield Replies.of(
+                replace(reply, result=refused_pictures.with_advice(reply.result))
+                for reply in failed
+                if isinstance(reply.result, Failure)
+            )
 
     def _final(self, blob: bytes, answered: Replies) -> Sequence[Reply]:
         """The final replies of a batch. Its other documents are put in line for their next form."""

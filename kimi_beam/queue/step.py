@@ -73,7 +73,8 @@ class Step:
         outcomes: The outcomes of this `Extract` so far.
         count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
         read_again: Reads the files of documents that travel as references.
-        run_instead: Asks for a batch synchronously if the model has no queue. None: a missing queue ends the run.
+        run_instead: Asks for a batch synchronously if the model has no queue, or its queue refuses pictures. None: a
+            missing queue ends the run.
         max_in_flight: The most jobs of a shard at the same time.
         submits_at_once: The most submits that are sent together.
         rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all

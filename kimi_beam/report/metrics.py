@@ -10,6 +10,10 @@ EXTRACTIONS = "extractions"
 """Documents that became rows."""
 DEAD_LETTERS = "dead_letters"
 """Documents that became dead letters."""
+PICTURES = "pictures"
+"""Pictures of the documents that `Extract` has read."""
+PICTURES_SENT = "pictures_sent"
+"""Pictures in the submits and synchronous requests that were sent, repetitions included."""
 BATCHES = "batches"
 """Batches that were formed: each is one job unless the service refuses or loses it."""
 SUBMITS = "submits"
@@ -53,6 +57,8 @@ ALL = (  # in the order in which a table of them reads best
     DOCUMENTS,
     EXTRACTIONS,
     DEAD_LETTERS,
+    PICTURES,
+    PICTURES_SENT,
     BATCHES,
     SUBMITS,
     UNKNOWN_SUBMITS,

@@ -18,6 +18,8 @@ from kimi_beam.types import Usage
 FILE_NAME = "summary.json"
 """The file's name in the output directory."""
 COUNTERS = (
+    metrics.PICTURES,
+    metrics.PICTURES_SENT,
     metrics.BATCHES,
     metrics.SUBMITS,
     metrics.POLLS,

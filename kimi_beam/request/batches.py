@@ -225,7 +225,10 @@ def _optional_fields(document: Document) -> dict[str, Any]:
     if (failure := document.failure) is not None:
         rest["failure"] = failure.stage, failure.code, failure.message, failure.retryable, failure.raw
     if document.file is not None and document.is_reference:
-        rest["file"] = document.file.size, document.file.checksum, document.file.key
+        file = document.file
+        rest["file"] = file.size, file.checksum, file.key
+        if file.pictures or file.reading:
+            rest["read_again"] = file.pictures, file.reading
     if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
         earlier, is_open = document.earlier, document.earlier.open
         row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
@@ -240,7 +243,7 @@ def _optional_fields(document: Document) -> dict[str, Any]:
     return rest
 
 
-_OPTIONAL_FIELDS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival", "layout"})
+_OPTIONAL_FIELDS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival", "layout", "read_again"})
 """The names that `_optional_fields` gives. Bytes with any other name are from a later kimi_beam."""
 
 
@@ -263,7 +266,7 @@ def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
         earlier,
         _layout(*rest["layout"]) if "layout" in rest else None,
     )
-    return document.with_file(FileContent(*rest["file"])) if "file" in rest else document
+    return document.with_file(FileContent(*rest["file"], *rest.get("read_again", ()))) if "file" in rest else document
 
 
 def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:

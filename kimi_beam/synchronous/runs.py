@@ -245,6 +245,7 @@ class DocumentsInFlight:
                 call = replace(call, form=max(call.form, min(self._outcomes.first_form(call.forms), call.forms - 1)))
                 request = self._prompt.request(document, form=call.form, turns=messages)
                 step = await self._ask(call, request, document.id)
+                self._counts[metrics.PICTURES_SENT] += len(document.images)
             finally:
                 line.leave(place)
             call = step.call

@@ -55,6 +55,7 @@ class MakeBatches(beam.DoFn):
         self._prompt.schema.check_class()  # before anything is paid for
         self._keys = Keys(self._prompt, self._settings.service)
         self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
+        self._pictures = Metrics.counter(metrics.NAMESPACE, metrics.PICTURES)
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Row]] = {}
@@ -111,6 +112,8 @@ class MakeBatches(beam.DoFn):
 
     def _prepared(self, document: Document) -> Row:
         item = prepare(document, self._prompt, self._keys.of_shown)
+        if item.document.images:
+            self._pictures.inc(len(item.document.images))
         if document.file is not None:
             name = "" if item.document.failure else item.key.hex()
             item = item._replace(document=item.document.with_file(document.file).as_reference(name))

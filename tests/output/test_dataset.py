@@ -125,6 +125,8 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "model_answered": {"not stated": 5},
         "schema_hash": SCHEMA.hash,
         # Only the launcher knows these.
+        "pictures": None,
+        "pictures_sent": None,
         "batches": None,
         "submits": None,
         "polls": None,

@@ -156,6 +156,13 @@ def test_a_layout_of_another_version_is_refused() -> None:
         Layout.decode(b"[2]")
 
 
+def test_a_reference_keeps_how_its_file_was_read() -> None:
+    for file in (FILE, FileContent(9, "c", "00", 3, '{"pages":"image"}'), FileContent(9, "c", "00", 1)):
+        document = Document("a", "", source="in/a.pdf", layout=None).with_file(file)
+        (decoded,) = batches.decode(batches.encode([Item(document, 1)]))
+        assert (decoded.file, decoded.is_reference, decoded.picture_count) == (file, True, file.pictures)
+
+
 def test_a_documents_extras_of_another_version_are_refused() -> None:
     codec = pa.Codec("zstd", 1)
     columns = orjson.dumps({"ids": ["a"], "sources": "", "some": [(0, {"later": 1})]})

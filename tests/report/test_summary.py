@@ -71,6 +71,8 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "model": K2_6,
         "model_answered": {K2_6: 1, "not stated": 1},
         "schema_hash": "abc",
+        "pictures": None,
+        "pictures_sent": None,
         "batches": None,
         "submits": None,
         "event_pulls": None,
