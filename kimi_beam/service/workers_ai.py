@@ -71,8 +71,8 @@ class WorkersAI:
             takes its share. None: on Cloudflare's own hosts 20 requests, or 100 submits and 120 polls; elsewhere no
             limit.
             0: no limit.
-        fallback_api: ``run``: if the model has no queue any more (8007), it is asked synchronously, and so it is about a
-            document with pictures that the queue refuses. None: the job ends, and such a document is a dead letter.
+        fallback_api: ``run``: if the model has no queue any more (8007), it is asked synchronously, and so it is about
+            a document with pictures that the queue refuses. None: the job ends, and such a document is a dead letter.
 
     Raises:
         ConfigError: A value is missing, malformed, or contradicts another.
