@@ -180,6 +180,11 @@ class _Process:
         self.resident = 0
         self._wait_until_it_reads()
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._popen.pid
+
     def _wait_until_it_reads(self) -> None:
         with contextlib.suppress(EOFError, TimeoutError):
             self.is_idle = self._received(len(READY), time.monotonic() + _START_SECONDS) == READY
@@ -349,6 +354,11 @@ def _cores() -> int:
 
 _pools = PerProcess[_Pool]()
 _all: weakref.WeakSet[_Process] = weakref.WeakSet()
+
+
+def living() -> list[int]:
+    """The ids of the processes that read files for this worker."""
+    return [process.pid for process in list(_all)]
 
 
 @atexit.register
