@@ -1,4 +1,4 @@
-"""`kimi-beam extract`, from files to a dataset, in processes of their own that can be killed.
+"""`kimi-beam` in processes of its own that can be killed: `extract` from files to a dataset, or any command line.
 
 They are forked from a server that has Beam imported already, so that one begins within milliseconds.
 """
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from moments import MOMENTS, Standing
 from patience import HANGS
 
 import kimi_beam as kb
-from kimi_beam import run
+from kimi_beam import cli, run
 from kimi_beam.journal.records import Journaling
 
 _processes = multiprocessing.get_context("forkserver")
@@ -91,6 +92,33 @@ class Command:
         return ended(self.start())
 
 
+class Program:
+    """`kimi-beam` with the words of a command line, begun at once. It has the environment of this moment.
+
+    Args:
+        words: The command and its arguments.
+        printed: The directory for what it prints, in files.
+
+    Attributes:
+        process: It runs there.
+    """
+
+    def __init__(self, words: Sequence[str], printed: Path) -> None:
+        self._out, self._err = printed / "stdout", printed / "stderr"
+        arguments = list(words), str(self._out), str(self._err), dict(os.environ)
+        self.process = _processes.Process(target=_run_program, args=arguments)
+        self.process.start()
+
+    def end(self) -> tuple[int, str, str]:
+        """Waits for its end; the exit code, negative for a signal, and what it printed to stdout and stderr."""
+        return ended(self.process), self._out.read_text(), self._err.read_text()
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        self.process.kill()
+        assert ended(self.process) == -signal.SIGKILL, "it had ended by itself"
+
+
 def ended(process: BaseProcess, within: float = HANGS) -> int:
     """Waits for a run; the exit code, negative for a signal."""
     try:
@@ -101,6 +129,16 @@ def ended(process: BaseProcess, within: float = HANGS) -> int:
         if process.exitcode is None:
             process.kill()
             process.join()
+
+
+def _run_program(words: list[str], out: str, err: str, environment: dict[str, str]) -> None:
+    for number, path in ((1, out), (2, err)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.exit(cli.main(words))
 
 
 def _run(command: Command) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_processes import Program
 from harness import RECEIPT, Outcome, receipts, run_extract, service
 from patience import HANGS
+from running_cli import mistake
+from running_cli import run as run_cli
 
 import kimi_beam as kb
 from kimi_beam import cli
@@ -179,17 +179,16 @@ def _command(tmp_path: Path, emulator: Emulator, documents: int, *more: str) -> 
     (tmp_path / "docs.jsonl").write_text("\n".join(lines) + "\n")
     (tmp_path / "schema.json").write_text(json.dumps(RECEIPT))
     return [
-        sys.executable, "-m", "kimi_beam.cli", "extract", str(tmp_path / "docs.jsonl"),
-        "--schema", str(tmp_path / "schema.json"), "--output", str(tmp_path / "out"), "--base-url", emulator.base_url,
-        "--poll-interval", "0.1:0.3", "--no-preflight", *more,
+        "extract", str(tmp_path / "docs.jsonl"), "--schema", str(tmp_path / "schema.json"),
+        "--output", str(tmp_path / "out"), "--base-url", emulator.base_url, "--poll-interval", "0.1:0.3",
+        "--no-preflight", *more,
     ]  # fmt: skip
 
 
-def _wait_until(process: subprocess.Popen[Any], emulator: Emulator, condition: Any) -> None:
+def _wait_until(program: Program, emulator: Emulator, condition: Any) -> None:
     while not condition(emulator.stats()):
-        assert process.poll() is None, "the run ended before it could be killed"
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.02)
+        program.process.join(0.02)
+        assert program.process.is_alive(), "the run ended before it could be killed"
 
 
 @pytest.mark.parametrize(
@@ -199,17 +198,16 @@ def _wait_until(process: subprocess.Popen[Any], emulator: Emulator, condition: A
 def test_a_killed_run_that_is_started_again_pays_for_nothing_twice(moment: str, condition: Any, tmp_path: Path) -> None:
     with Emulator(latency=2.0) as emulator:
         command = _command(tmp_path, emulator, 900)
-        victim = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        victim = Program(command, tmp_path)
         _wait_until(victim, emulator, condition)
         # The last ticket may be on its way to the disk: wait for the fourth, so that the open window is not met.
         _wait_until(
             victim, emulator, lambda _: len(list((tmp_path / "out" / "_journal").glob("*.submissions.json"))) >= 5
         )
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
+        victim.kill()
         assert not (tmp_path / "out" / "summary.json").exists()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
-        assert done.returncode == 0, done.stderr
+        code, _, err = Program(command, tmp_path).end()
+        assert code == 0, err
         stats = emulator.stats()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["documents"], summary["extractions"]) == (900, 900)
@@ -218,22 +216,20 @@ def test_a_killed_run_that_is_started_again_pays_for_nothing_twice(moment: str, 
 
 def test_a_second_run_on_the_same_directory_is_refused_while_the_first_is_alive(tmp_path: Path) -> None:
     with Emulator() as emulator, lease(str(tmp_path / "out")):
-        done = subprocess.run(
-            _command(tmp_path, emulator, 3), capture_output=True, text=True, timeout=HANGS, check=False
-        )
-        assert done.returncode == 2
-        assert f"another run (process {os.getpid()}" in done.stderr
+        code, _, err = Program(_command(tmp_path, emulator, 3), tmp_path).end()
+        assert code == 2
+        assert f"another run (process {os.getpid()}" in err
         assert emulator.stats()["submits"] == 0
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in err
 
 
-def test_the_journal_is_kept_by_overwrite_and_left_out_on_demand(tmp_path: Path) -> None:
+def test_the_journal_is_kept_by_overwrite_and_left_out_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Emulator() as emulator:
         for more, paid_so_far in (((), 5), (("--overwrite",), 5), (("--overwrite", "--no-journal"), 10)):
-            done = subprocess.run(
-                _command(tmp_path, emulator, 5, *more), capture_output=True, text=True, timeout=HANGS, check=False
-            )
-            assert done.returncode == 0, done.stderr
+            code, _, err = run_cli(*_command(tmp_path, emulator, 5, *more), capsys=capsys)
+            assert code == 0, err
             assert emulator.stats()["items"] == paid_so_far
 
 
@@ -255,19 +251,21 @@ def test_a_journal_that_cannot_be_read_is_refused_in_a_line_and_nothing_is_sent(
     (journal / "00000000000000000001-a.submissions.json").write_text('{"kimi_beam.journal": 9, "submissions": []}')
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 3, "--journal", str(journal), *options)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
+        code, _, err = Program(command, tmp_path).end()
         assert emulator.stats()["submits"] == 0
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    assert code == 1
+    (line,) = err.splitlines()
     assert "of version 9; this kimi_beam reads 1" in line
 
 
-def test_a_journal_in_the_output_itself_does_not_refuse_its_own_run(tmp_path: Path) -> None:
+def test_a_journal_in_the_output_itself_does_not_refuse_its_own_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Emulator() as emulator:
         for more in ((), ("--overwrite",)):
             command = _command(tmp_path, emulator, 5, "--journal", f"{tmp_path}/./out/", *more)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
-            assert done.returncode == 0, done.stderr
+            code, _, err = run_cli(*command, capsys=capsys)
+            assert code == 0, err
         assert emulator.stats()["items"] == 5
 
 
@@ -325,18 +323,19 @@ def _aged(journal: Path, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("how", ["--journal-ttl", "gc"])
-def test_answers_older_than_the_ttl_are_removed_and_paid_for_again(how: str, tmp_path: Path) -> None:
+def test_answers_older_than_the_ttl_are_removed_and_paid_for_again(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     journal = tmp_path / "out" / "_journal"
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 5, "--overwrite", *(("--journal-ttl", "1d") if how != "gc" else ()))
-        gc = [sys.executable, "-m", "kimi_beam.cli", "journal", "gc", str(journal), "--ttl", "1d"]
         for age, paid_so_far in ((0, 5), (80_000, 5), (10_000, 10)):
             if age:
                 _aged(journal, age)
             if age and how == "gc":
-                subprocess.run(gc, check=True, timeout=HANGS, capture_output=True)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
-            assert done.returncode == 0, done.stderr
+                assert _journal(capsys, "gc", str(journal), "--ttl", "1d")[0] == 0
+            code, _, err = Program(command, tmp_path).end()
+            assert code == 0, err
             assert emulator.stats()["items"] == paid_so_far
     # What another run of this process has in its index is gone as well.
     assert len({path.name for path in journal.iterdir()}) == 3
@@ -355,13 +354,13 @@ def test_a_later_run_of_the_same_process_does_not_look_for_removed_files(tmp_pat
 
 
 @pytest.mark.parametrize("option", [("--journal-ttl", "1d"), ("--on-unknown-submit", "dead-letter")])
-def test_journal_commands_refuse_a_directory_without_a_journal(option: tuple[str, str], tmp_path: Path) -> None:
+def test_journal_commands_refuse_a_directory_without_a_journal(
+    option: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Emulator() as emulator:
         command = _command(tmp_path, emulator, 3, "--no-journal", *option)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, check=False)
+        assert "need a journal" in mistake(*command, capsys=capsys)
         assert emulator.stats()["submits"] == 0
-    assert done.returncode == 2
-    assert "need a journal" in done.stderr
 
 
 def test_documents_with_several_accepted_submits_are_counted(tmp_path: Path) -> None:
