@@ -6,9 +6,6 @@ import contextlib
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command_processes import Program
 from harness import ACCOUNT, RECEIPT, Outcome, read_dataset, receipts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -325,12 +323,11 @@ def test_killed_and_started_again_it_pays_for_nothing_twice_and_a_second_at_once
         patch.setenv("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)
         patch.setenv("CLOUDFLARE_API_TOKEN", "token")
         words = command("extract", inputs, emulator, f"s3://{BUCKET}/killed")
-        program = [sys.executable, "-m", "kimi_beam.cli", *words]
-        with (tmp_path / "log").open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log) as first:
-            _wait_for(lambda: emulator.stats()["polls"] >= 2 + 4 * moment)
-            assert cli.main(words) == 2
-            assert f"another run (process {first.pid} on" in capsys.readouterr().err
-            first.send_signal(signal.SIGKILL)
+        first = Program(words, tmp_path)
+        _wait_for(lambda: emulator.stats()["polls"] >= 2 + 4 * moment)
+        assert cli.main(words) == 2
+        assert f"another run (process {first.process.pid} on" in capsys.readouterr().err
+        first.kill()
         assert "killed/summary.json" not in bucket.objects(BUCKET), "it was done before it was killed"
         assert cli.main(words) == 0
         outcome = read_run(bucket, "killed", tmp_path)

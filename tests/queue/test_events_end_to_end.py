@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from apache_beam.transforms.window import TimestampedValue
+from command_processes import Program
 from conftest import ROOT
 from conservation import check, made
 from harness import RECEIPT, Outcome, read_dataset, receipts, run_extract, service
@@ -185,7 +185,7 @@ def inputs(tmp_path: Path) -> tuple[str, str]:
 def command(inputs: tuple[str, str], tmp_path: Path, *more: str) -> list[str]:
     documents, schema = inputs
     said = ["extract", documents, "--schema", schema, "--output", str(tmp_path / "out")]
-    return [sys.executable, "-m", "kimi_beam.cli", *said, "--poll-interval", "0.1:0.3", *more]
+    return [*said, "--poll-interval", "0.1:0.3", *more]
 
 
 def launched(words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -204,15 +204,15 @@ def test_the_event_of_a_run_that_was_killed_while_it_fetched_comes_again(
 
     with emulator(latency=0.5, answer=answer, clock=lambda: time.time() + ahead[0]) as served:
         words = command(inputs, tmp_path, "--base-url", served.base_url, "--events-queue", QUEUE)
-        with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as victim:
-            assert fetching.wait(HANGS)
-            before = served.stats()["events"]
-            victim.send_signal(signal.SIGKILL)
+        victim = Program(words, tmp_path)
+        assert fetching.wait(HANGS)
+        before = served.stats()["events"]
+        victim.kill()
         killed.set()
         assert before["delivered"] > before["acknowledged"], "the event was not in the dead worker's hands"
         ahead[0] = 121.0
-        done = launched(words)
-        assert done.returncode == 0, done.stderr
+        code, _, err = Program(words, tmp_path).end()
+        assert code == 0, err
         stats = served.stats()
     assert_all(read_dataset(tmp_path / "out"), 30)
     assert (stats["items"], stats["paid_twice"]) == (30, 0)
@@ -260,7 +260,7 @@ def test_a_run_with_its_own_stand_in_has_a_queue_too(
     inputs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = command(inputs, tmp_path, "--emulator", "--events-queue", QUEUE)
-    code, _, err = run_cli(*said[3:], capsys=capsys)
+    code, _, err = run_cli(*said, capsys=capsys)
     assert code == 0, err
     outcome = read_dataset(tmp_path / "out")
     assert_all(outcome, 30)
@@ -286,7 +286,7 @@ def test_a_queue_that_cannot_be_used_is_refused_before_anything_is_paid_for(
 ) -> None:
     with emulator() as served:
         said = command(inputs, tmp_path, "--base-url", served.base_url, *more)
-        code, _, err = run_cli(*said[3:], capsys=capsys)
+        code, _, err = run_cli(*said, capsys=capsys)
         assert served.stats()["submits"] == 0
     assert code == 2
     assert says in err
@@ -299,7 +299,7 @@ def test_a_model_that_has_no_jobs_has_no_events_either(
     with emulator(behaviour=Behaviour()) as served:
         more = ("--model", "@cf/moonshotai/kimi-k2.7-code", "--fallback-api", "run", "--events-queue", QUEUE)
         said = command(inputs, tmp_path, "--base-url", served.base_url, *more)
-        code, _, err = run_cli(*said[3:], capsys=capsys)
+        code, _, err = run_cli(*said, capsys=capsys)
         assert code == 0, err
         assert (served.stats()["runs"], served.stats()["events"]["pulls"]) == (30, 0)
     assert_all(read_dataset(tmp_path / "out"), 30)
