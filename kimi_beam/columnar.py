@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 import orjson
 import pyarrow as pa
 
-from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, PartsReport, Reply, Ticket, Usage
 
 T = TypeVar("T")
 
@@ -292,9 +292,10 @@ class Replies(_Values[Reply]):
         tokens: `Reply.usage` of each reply.
         tickets: `Reply.ticket` of each reply.
         open_requests: `Reply.open` by index, for the replies whose request the service may still answer.
+        reports: `Reply.report` by index, for the documents that were asked for in parts.
     """
 
-    __slots__ = ("documents", "open_requests", "results", "tickets", "tokens")
+    __slots__ = ("documents", "open_requests", "reports", "results", "tickets", "tokens")
 
     def __init__(
         self,
@@ -303,9 +304,11 @@ class Replies(_Values[Reply]):
         tokens: Tokens,
         tickets: Sequence[Ticket],
         open_requests: Mapping[int, OpenRequest] | None = None,
+        reports: Mapping[int, PartsReport] | None = None,
     ) -> None:
         self.documents, self.results, self.tokens, self.tickets = documents, results, tokens, tickets
         self.open_requests = open_requests or {}
+        self.reports = reports or {}
 
     @classmethod
     def of(cls, replies: Iterable[Reply]) -> Replies:
@@ -319,6 +322,7 @@ class Replies(_Values[Reply]):
             Tokens.of([one.usage for one in each]),
             [one.ticket for one in each],
             {index: one.open for index, one in enumerate(each) if one.open is not None},
+            {index: one.report for index, one in enumerate(each) if one.report is not None},
         )
 
     @classmethod
@@ -332,6 +336,7 @@ class Replies(_Values[Reply]):
             Tokens.joined([one.tokens for one in parts]),
             _join(one.tickets for one in parts),
             _join_sparse([(len(one), one.open_requests) for one in parts]),
+            _join_sparse([(len(one), one.reports) for one in parts]),
         )
 
     def __len__(self) -> int:
@@ -341,4 +346,5 @@ class Replies(_Values[Reply]):
         result = self.results.result_at(index)
         assert result is not None
         usage, ticket = self.tokens.usage_at(index), self.tickets[index]
-        return Reply(self.documents[index], result, usage, ticket, self.open_requests.get(index))
+        document, is_open, report = self.documents[index], self.open_requests.get(index), self.reports.get(index)
+        return Reply(document, result, usage, ticket, is_open, report)

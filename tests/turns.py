@@ -19,7 +19,8 @@ from kimi_beam.queue.state_layout import HELD_CELLS, QUEUE_CELLS, KeyedState
 from kimi_beam.queue.step import Step
 from kimi_beam.report.outcomes import Outcomes
 from kimi_beam.request import batches
-from kimi_beam.request.batches import Item
+from kimi_beam.request.batches import NO_KEY, Item
+from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
@@ -178,8 +179,10 @@ class Shop:
         self.outcomes = Outcomes()
         self.files: dict[str, Document] = {}
         """What is found where a document is read again, by its id."""
+        batching = changes.get("batching", Batching(max_items=4))
         given: dict[str, Any] = {
             "prompt": PROMPT,
+            "parts": DocumentParts(changes.get("prompt", PROMPT), lambda _shown, _round: NO_KEY, batching),
             "batching": Batching(max_items=4),
             "polling": POLLING,
             "client": self.client,

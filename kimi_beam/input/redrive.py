@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.results.answer_codes import ANSWERS
+from kimi_beam.results.answer_codes import has_answer
 from kimi_beam.types import Code, DeadLetter, Document, Earlier, Stage
-
-_AFTER_THE_ANSWER = ("parse", "validate", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,9 @@ def document_of(letter: DeadLetter) -> Document:
     """The document of a dead letter, to be run again.
 
     After a bad answer it is asked for in the next round, so that the journal does not give the same answer. Without an
-    answer it stays in its round, so that an answer in the journal, or a request in flight, is used.
+    answer it stays in its round, so that an answer in the journal, or a request in flight, is used. If it was asked for
+    in parts, only those without an answer are asked for again.
     """
-    failure = letter.failure
-    has_answer = failure.stage in _AFTER_THE_ANSWER or failure.code in ANSWERS
-    earlier = Earlier(letter.round + has_answer, letter.attempts - (letter.open is not None), letter.open)
+    attempts = letter.attempts - (letter.open is not None)
+    earlier = Earlier(letter.round + has_answer(letter.failure), attempts, letter.open, letter.document.earlier.parts)
     return replace(letter.document, failure=None, earlier=earlier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from kimi_beam.columnar import Replies
 from kimi_beam.files.paths import is_local
@@ -32,9 +33,17 @@ class Keys:
         self._prompt = prompt
         self._identity = records.key(b"", service.identity.encode() + b"\0" + prompt.identity)
         self._first = records.key_hasher(self._identity)
+        self._service = service
+
+    @cached_property
+    def for_parts(self) -> Keys:
+        """The keys of parts of documents, which are asked for by another prompt."""
+        return Keys(self._prompt.for_parts, self._service)
 
     def of(self, document: Document) -> bytes:
         """The key of a document. A document that is held by reference carries its key, so its file is not read."""
+        if document.part is not None and not self._prompt.is_for_parts:
+            return self.for_parts.of(document)
         if document.file is not None and document.is_reference:
             return bytes.fromhex(document.file.key)
         return self.of_shown(self._prompt.shown(document), document.earlier.round)

@@ -65,6 +65,12 @@ class Refill:
             # `take` is called anew each time, because batches are added to the line meanwhile.
             next_blob = None if forms.is_closed(first_form) else next(waiting.take(), None)
             if next_blob is not None:
+                if batches.head(next_blob).has_undivided:
+                    rest, parts, replies = step.parts.divide(next_blob, step.read_again)
+                    waiting.put_at_front([*([rest] if rest is not None else []), *parts])
+                    if replies:
+                        yield Replies.of(replies)
+                    continue
                 next_blob = in_form_from(next_blob, first_form)
                 if forms.is_closed(batches.head(next_blob).form):
                     self._postponed.append(next_blob)

@@ -26,6 +26,7 @@ from kimi_beam.report.notices import warn_once
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Spent
+from kimi_beam.request.part_collector import PartCollector
 from kimi_beam.service import clock
 from kimi_beam.types import Failure, Reply
 from kimi_beam.wire.completions import FAILURES
@@ -63,6 +64,19 @@ class ShardTurn:
         self.halts: list[Halt] = []
         self.has_waiting_again = False
         self._state = state
+        self._collector = PartCollector(self.held, step.parts, step.read_again)
+
+    def leaving(self, replies: Iterable[Sequence[Reply]]) -> Iterator[Sequence[Reply]]:
+        """The replies that leave the shard: those of parts are kept until their documents are complete.
+
+        Parts that are asked for instead of an answer that was cut off are put in line.
+        """
+        for some in replies:
+            whole, again = self._collector.collect(some)
+            for blob in again:
+                self.wait_again(blob)
+            if whole:
+                yield whole
 
     def write(self) -> None:
         """Writes the shard to the runner's state."""

@@ -199,7 +199,7 @@ class Waiting:
 
 
 class BatchStore:
-    """The batches of the jobs, by their ids.
+    """The batches of the jobs, by their ids, and replies of parts that wait for those of their other parts.
 
     Args:
         cells: The bags that they are in.
@@ -242,6 +242,10 @@ class BatchStore:
         layout.serial += 1
         layout.held[batch_id] = cell, str(layout.serial)
         self._new[batch_id] = blob
+
+    def names(self, prefix: str) -> list[str]:
+        """The ids that begin so."""
+        return [batch_id for batch_id in self._layout.held if batch_id.startswith(prefix)]
 
     def take(self, batch_id: str) -> bytes:
         """Removes a batch and returns its bytes."""

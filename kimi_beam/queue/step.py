@@ -12,6 +12,7 @@ from kimi_beam.queue.earlier import Recalled
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.jobs import Job
 from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
+from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
@@ -65,6 +66,7 @@ class Step:
 
     Attributes:
         prompt: Makes requests from documents.
+        parts: Divides the documents that are asked for in parts.
         batching: How batches that wait are packed together.
         polling: When jobs are polled, and when they are given up.
         client: Sends the requests.
@@ -87,6 +89,7 @@ class Step:
     """
 
     prompt: Prompt
+    parts: DocumentParts
     batching: Batching
     polling: Polling
     client: Client

@@ -13,6 +13,7 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,7 +23,19 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Texts, transposed
 from kimi_beam.errors import StateError
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, Layout, OpenRequest, Usage
+from kimi_beam.types import (
+    Arrival,
+    Completion,
+    Document,
+    Earlier,
+    EarlierPart,
+    Failure,
+    FileContent,
+    Layout,
+    OpenRequest,
+    Part,
+    Usage,
+)
 
 KEY_BYTES = 16
 """The length of a document's key in the journal."""
@@ -43,6 +56,9 @@ _HAS_OPEN = 0x80
 
 NO_KEY = bytes(KEY_BYTES)
 """The key of a document that has failed: it is not sent, so the journal has no entry for it."""
+
+IN_PARTS = b"\xff" * KEY_BYTES
+"""The key of a document that is asked for in parts: each part has a key of its own."""
 
 
 class Item(NamedTuple):
@@ -89,6 +105,11 @@ class Head(NamedTuple):
     def keys(self) -> list[bytes]:
         """The key of each document in the journal."""
         return list(split_keys(self.joined_keys))
+
+    @property
+    def has_undivided(self) -> bool:
+        """Whether some document is to be divided into parts before it is sent."""
+        return IN_PARTS in self.joined_keys and IN_PARTS in self.keys
 
     @property
     def failed(self) -> bool:
@@ -233,6 +254,8 @@ def _optional_fields(document: Document) -> dict[str, Any]:
         earlier, is_open = document.earlier, document.earlier.open
         row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
         rest["earlier"] = earlier.round, earlier.attempts, row
+        if earlier.parts:
+            rest["earlier_parts"] = [_values(part) for part in earlier.parts]
     if document.arrival is not None:
         arrival = document.arrival
         rest["arrival"] = arrival.event_time, arrival.window, arrival.delivery
@@ -240,10 +263,14 @@ def _optional_fields(document: Document) -> dict[str, Any]:
         layout = document.layout
         boxes = None if layout.boxes is None else base64.b64encode(layout.boxes).decode()
         rest["layout"] = layout.page_starts, layout.image_positions, boxes
+    if document.part is not None:
+        rest["part"] = _values(document.part)
     return rest
 
 
-_OPTIONAL_FIELDS = frozenset({"metadata", "images", "failure", "file", "earlier", "arrival", "layout", "read_again"})
+_OPTIONAL_FIELDS = frozenset(
+    {"metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part", "read_again"}
+)
 """The names that `_optional_fields` gives. Bytes with any other name are from a later kimi_beam."""
 
 
@@ -254,7 +281,8 @@ def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
     earlier = _NOTHING_EARLIER
     if "earlier" in rest:
         round_, attempts, is_open = rest["earlier"]
-        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None)
+        parts = tuple(_earlier_part(*values) for values in rest.get("earlier_parts", ()))
+        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None, parts)
     document = Document(
         i,
         text,
@@ -265,6 +293,7 @@ def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
         _arrival(*rest["arrival"]) if "arrival" in rest else None,
         earlier,
         _layout(*rest["layout"]) if "layout" in rest else None,
+        _part(*rest["part"]) if "part" in rest else None,
     )
     return document.with_file(FileContent(*rest["file"], *rest.get("read_again", ()))) if "file" in rest else document
 
@@ -275,6 +304,25 @@ def _arrival(event_time: int | None, window: list[int] | None, delivery: str) ->
 
 def _layout(page_starts: list[int], image_positions: list[int], boxes: str | None) -> Layout:
     return Layout(tuple(page_starts), tuple(image_positions), None if boxes is None else base64.b64decode(boxes))
+
+
+def _values(value: Any) -> list[Any]:
+    """The fields of a frozen value, also of those inside it."""
+    if not is_dataclass(value):
+        return value  # type: ignore[no-any-return]
+    return [_values(getattr(value, field.name)) for field in fields(value)]
+
+
+def _part(document_id: str, text_hash: str, start: int, end: int, length: int, *context: Any) -> Part:
+    beginning, headings, columns, before = context
+    return Part(document_id, text_hash, start, end, length, beginning, tuple(headings), columns, before)
+
+
+def _earlier_part(
+    start: int, end: int, answer: list[Any] | None, round_: int, is_open: list[Any] | None
+) -> EarlierPart:
+    completion = Completion(*answer) if answer else None
+    return EarlierPart(start, end, completion, round_, OpenRequest(*is_open) if is_open else None)
 
 
 def spent(blob: bytes) -> list[Spent]:

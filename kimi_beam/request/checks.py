@@ -12,7 +12,7 @@ import orjson
 from kimi_beam.columnar import Documents
 from kimi_beam.ids import id_text
 from kimi_beam.request import batches
-from kimi_beam.request.batches import NO_KEY, Item, Row
+from kimi_beam.request.batches import IN_PARTS, NO_KEY, Item, Row
 from kimi_beam.request.document_bytes import AROUND, DocumentBytes
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import jsontext
@@ -51,7 +51,10 @@ def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _
             message = "the id, text or source holds half a surrogate pair, which is no text"
             failure = Failure("prompt", "not_utf8", message)
         else:
-            failure = _unsendable(document, size, prompt)
+            failure = _unsendable(document)
+            if failure is None and _is_in_parts(document, size, prompt):
+                return Item(document, size, IN_PARTS)
+            failure = failure or _too_large(document, size, prompt)
     if failure is None:
         return Item(document, size, key_of(shown, document.earlier.round))
     i, text, source = (
@@ -62,7 +65,7 @@ def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _
     failure = replace(failure, message=jsontext.escape_surrogates(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
     layout = document.layout if text == document.text else None
-    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier, layout), 0)
+    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier, layout, document.part), 0)
 
 
 def prepare_texts(documents: Documents, prompt: Prompt, key_of: KeyOf) -> list[Row | None]:
@@ -83,6 +86,9 @@ def prepare_texts(documents: Documents, prompt: Prompt, key_of: KeyOf) -> list[R
     if prompt.room is not None:
         most = min(most, overhead + AROUND + prompt.room)
     rows: list[Row | None] = []
+    rule = prompt.split_rule
+    if rule.whole_bytes is not None:
+        most = min(most, overhead + AROUND + rule.whole_bytes)
     for index, (i, text, source) in enumerate(zip(documents.ids, documents.texts, documents.sources, strict=True)):
         if index in others or not type(text) is type(i) is str or not i or not text or text.isspace() or "\0" in text:
             rows.append(None)
@@ -96,7 +102,8 @@ def prepare_texts(documents: Documents, prompt: Prompt, key_of: KeyOf) -> list[R
             continue
         shown = of_inner(inner)
         size = overhead + shown.size
-        rows.append((i, inner, source, size, digest, key_of(shown, 0), None) if size <= most else None)
+        is_whole = size <= most and not rule.may_have_many_rows(inner)
+        rows.append((i, inner, source, size, digest, key_of(shown, 0), None) if is_whole else None)
     return rows
 
 
@@ -128,7 +135,14 @@ def _str(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None:
+def _is_in_parts(document: Document, size: int, prompt: Prompt) -> bool:
+    """Whether a document that can be sent is asked for in parts."""
+    if document.part is not None:
+        return False
+    return bool(document.earlier.parts) or prompt.split_rule.limits(document.text, size) is not None
+
+
+def _unsendable(document: Document) -> Failure | None:
     """Why a document with values of the right types cannot be sent; None if it can."""
     if (not document.text or document.text.isspace()) and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")
@@ -138,6 +152,11 @@ def _unsendable(document: Document, size: int, prompt: Prompt) -> Failure | None
     for number, uri in enumerate(document.images, 1):
         if problem := images.problem(uri):
             return Failure("prompt", "bad_image", f"image {number}: {problem}")
+    return None
+
+
+def _too_large(document: Document, size: int, prompt: Prompt) -> Failure | None:
+    """Why a document is too large to be sent, and cannot be divided either; None if it is not."""
     if size > size_limits.HARD_MAX_BYTES:
         message = f"its request of {size} bytes exceeds {size_limits.HARD_MAX_BYTES}, the most that a job may hold"
         return Failure("prompt", "too_large", message)

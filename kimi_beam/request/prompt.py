@@ -17,9 +17,10 @@ import orjson
 
 from kimi_beam.columnar import Documents, Texts
 from kimi_beam.errors import ConfigError, SchemaError
-from kimi_beam.request import answer_size
+from kimi_beam.request import answer_size, part_message
 from kimi_beam.request.context_window import least_tokens
 from kimi_beam.request.document_bytes import DocumentBytes, fenced
+from kimi_beam.request.split_rule import SplitRule, item_tokens
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
 from kimi_beam.types import Document
@@ -79,6 +80,8 @@ class Prompt:
         api: The API that the model is asked by.
         is_elsewhere: Whether the server is not Cloudflare's.
         tools: Functions that the model may call before it answers, declared as in OpenAI's ``tools``.
+        chunk_tokens: The most tokens of a part. None: documents are asked for in parts only where they must be.
+        is_for_parts: Whether it asks for parts of documents: the schema then is the one for parts.
 
     Raises:
         ConfigError: `structured_output` is ``tool``, but the schema is not of an object.
@@ -95,6 +98,8 @@ class Prompt:
     api: Api = "batch"
     is_elsewhere: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()
+    chunk_tokens: int | None = None
+    is_for_parts: bool = False
 
     forms: tuple[Form, ...] = field(init=False, compare=False)
     """The forms in the order in which they are tried. On Cloudflare a document goes on to the next form if JSON mode
@@ -119,6 +124,7 @@ class Prompt:
             self._constant(form, simple=number > 0 and not self.is_elsewhere) for number, form in enumerate(self.forms)
         )
         object.__setattr__(self, "_constants", constants)
+        self.split_rule  # noqa: B018 - it may refuse the size of parts
 
     def _forms_after(self, form: StructuredOutput) -> tuple[Form, ...]:
         """The form that the user chose, and those that are tried after it."""
@@ -147,14 +153,28 @@ class Prompt:
         same = self if self.api == "batch" else replace(self, api="batch")
         return hashlib.blake2b(self.model.encode() + b"\0" + same._constants[0][0], digest_size=32).digest()
 
+    @cached_property
+    def for_parts(self) -> Prompt:
+        """The prompt by which parts of documents are asked for: another constant part, which all of them share."""
+        return self if self.is_for_parts else replace(self, schema=self.schema.for_parts, is_for_parts=True)
+
+    @cached_property
+    def split_rule(self) -> SplitRule:
+        """When documents are asked for in parts."""
+        width = item_tokens(self._sent["schema"])
+        return SplitRule(self.chunk_tokens, self.room, self.answer_limit, width)
+
     def shown(self, document: Document) -> DocumentBytes:
         """The bytes that the model is shown of a document. With `overhead` they are the size of its request.
 
         Raises:
             TypeError: The text is not valid Unicode (it holds lone surrogates).
         """
-        text = fenced(document.text)
-        start = text.index("\n") + 1
+        if document.part is not None:
+            text, start = part_message.words(document)
+        else:
+            text = fenced(document.text)
+            start = text.index("\n") + 1
         if self.metadata_keys:
             visible = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
             metadata = f"{fenced(jsontext.dumps_any(visible).decode(), 'metadata')}\n"
@@ -208,6 +228,8 @@ class Prompt:
             form: The index of the form in `forms`.
             turns: Messages that follow the document, as JSON: the function calls of the model and their results.
         """
+        if document.part is not None and not self.is_for_parts:
+            return self.for_parts.request(document, reference, form=form, turns=turns)
         messages = b"".join(b"," + self._sendable(turn) for turn in turns)
         before, after, end = self._around(form, messages, has_reference=reference is not None)
         shown = self.shown(document).pieces(self._sendable)
@@ -219,7 +241,10 @@ class Prompt:
         texts, of_inner, sendable = Texts.of(documents.texts).inner, DocumentBytes.of_inner, self._sendable
         shows_metadata, others = bool(self.metadata_keys), documents.others
         for index, (reference, inner) in enumerate(zip(references, texts, strict=True)):
-            if shows_metadata or index in others:
+            if index in others and others[index].part is not None and not self.is_for_parts:
+                part = Documents.of([others[index]])
+                yield from self.for_parts.requests(part, [reference], form)
+            elif shows_metadata or index in others:
                 yield before, *self.shown(documents[index]).pieces(sendable), after, reference.encode(), end
             else:  # a document that is only a text: no `Document` is made of it
                 # An empty text here would be a document whose file was not read: it would be sent and paid for in vain.
@@ -314,13 +339,14 @@ class Prompt:
         return {"stream": True, "stream_options": {"include_usage": True}}
 
     def _system(self, form: Form) -> str:
+        data, values = (part_message.DATA, part_message.VALUES) if self.is_for_parts else (_DATA, _VALUES)
         if form == "tool":
             call = _CALL.format(name=self._sent["name"])
-            return f"{self.instructions}\n\n{_DATA} {call} {_VALUES}"
+            return f"{self.instructions}\n\n{data} {call} {values}"
         # The schema stands in the prompt in every other form too. A service that enforces it need not show it, or its
         # descriptions, to the model. And if a document falls back to the form `prompt`, the same prefix is cached.
         schema = jsontext.dumps(self._sent["schema"]).decode()
-        return f"{self.instructions}\n\n{_DATA} {_ANSWER} {_VALUES}\n\n{fenced(schema, 'json')}"
+        return f"{self.instructions}\n\n{data} {_ANSWER} {values}\n\n{fenced(schema, 'json')}"
 
     @property
     def _sendable(self) -> Callable[[bytes], bytes]:

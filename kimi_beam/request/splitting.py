@@ -17,8 +17,8 @@ from typing import NamedTuple
 import orjson
 
 from kimi_beam.request.context_window import about_tokens
-from kimi_beam.request.headings import headings, path_at
-from kimi_beam.results.table_rows import TableReader, is_header, is_row
+from kimi_beam.request.heading_paths import headings, path_at
+from kimi_beam.results.shown_rows import TableReader, is_header, is_row
 from kimi_beam.types import Document, Earlier, Layout, Part
 
 BEGINNING = 1_000

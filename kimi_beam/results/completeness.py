@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kimi_beam.results.grounded_values import GroundedText, leaves
-from kimi_beam.results.table_rows import Table
+from kimi_beam.results.shown_rows import Table
 from kimi_beam.schema.sum_checks import SumCheck
 
 _LEAST_LEAVES = 2

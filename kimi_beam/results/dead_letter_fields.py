@@ -48,6 +48,21 @@ class _OpenRequestLine(TypedDict):
     form: _InBatch
 
 
+class _AnswerLine(TypedDict):
+    text: str
+    finish_reason: str | None
+    created: int | None
+    model: str | None
+
+
+class _PartLine(TypedDict):
+    start: _Count
+    end: _Count
+    answer: _AnswerLine | None
+    round: _Count
+    open: _OpenRequestLine | None
+
+
 class Line(TypedDict):
     """All keys that are read: ``document_id`` is not, because the document holds its id too."""
 
@@ -69,6 +84,7 @@ class Line(TypedDict):
     delivery: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
     round: _Count
     open_request: _OpenRequestLine | None
+    parts: NotRequired[list[_PartLine] | None]
 
 
 _LINE = TypeAdapter(Line)

@@ -12,7 +12,18 @@ import orjson
 from kimi_beam.beam_extensions.arrival import micros, to_datetime
 from kimi_beam.errors import KimiBeamError
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Arrival, DeadLetter, Document, Failure, Layout, OpenRequest, Usage
+from kimi_beam.types import (
+    Arrival,
+    Completion,
+    DeadLetter,
+    Document,
+    Earlier,
+    EarlierPart,
+    Failure,
+    Layout,
+    OpenRequest,
+    Usage,
+)
 from kimi_beam.wire.size_limits import BEGINNING, HARD_MAX_BYTES, MAX_DOCUMENT_BYTES
 
 SUFFIX = ".jsonl"
@@ -61,6 +72,7 @@ def encode(dead_letter: DeadLetter) -> bytes:
         "delivery": arrival.delivery or None,
         "round": dead_letter.round,
         "open_request": dead_letter.open and asdict(dead_letter.open),
+        "parts": [asdict(part) for part in document.earlier.parts] or None,
         "version": VERSION,
     }
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
@@ -146,6 +158,7 @@ def decode(line: bytes) -> DeadLetter:
             document["metadata"],
             read["source"],
             arrival=_arrival(read),
+            earlier=_NOTHING_EARLIER if not read.get("parts") else Earlier(parts=_parts(read)),
             layout=_layout(document.get("layout")),
         ),
         Failure(read["stage"], read["code"], read["message"], read["retryable"], read["raw"]),
@@ -175,6 +188,23 @@ def _layout(read: LayoutLine | None) -> Layout | None:
         return Layout(starts, positions, None if boxes is None else base64.b64decode(boxes, validate=True))
     except ValueError as e:
         raise ValueError(f"/document/layout: {e}") from None
+
+
+_NOTHING_EARLIER = Earlier()
+
+
+def _parts(read: Line) -> tuple[EarlierPart, ...]:
+    """The parts of the document, if it was asked for in parts; else empty."""
+    return tuple(
+        EarlierPart(
+            part["start"],
+            part["end"],
+            Completion(**part["answer"]) if part["answer"] else None,
+            part["round"],
+            OpenRequest(**part["open"]) if part["open"] else None,
+        )
+        for part in read.get("parts") or ()
+    )
 
 
 def _arrival(read: Line) -> Arrival | None:

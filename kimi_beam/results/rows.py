@@ -10,7 +10,7 @@ import pyarrow as pa
 from kimi_beam.columnar import arrow_column
 from kimi_beam.schema import OutputSchema, Violation, jsontext
 from kimi_beam.schema.cells import JSON
-from kimi_beam.types import Arrival, Provenance
+from kimi_beam.types import Arrival, PartsReport, Provenance
 
 PROVENANCE = pa.struct(
     [
@@ -28,6 +28,9 @@ PROVENANCE = pa.struct(
         ("window_start", pa.timestamp("us", "UTC")),
         ("window_end", pa.timestamp("us", "UTC")),
         ("delivery", pa.string()),
+        ("parts", pa.int32()),
+        ("conflicts", pa.string()),
+        ("incomplete", pa.list_(pa.string())),
     ]
 )
 _NO_ARRIVAL = Arrival()
@@ -101,11 +104,12 @@ def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
         [row.schema_hash for row in rows],
         [None if row.extracted_at is None else row.extracted_at * 1_000_000 for row in rows],
         *arrival_columns([row.arrival for row in rows]),
+        *report_columns([row.report for row in rows]),
     ]
 
 
 def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[Any]]:
-    """The last four columns of `PROVENANCE`, which are null except for a stream's documents."""
+    """The four columns of `PROVENANCE` that are null except for a stream's documents."""
     if not any(optional_arrivals):
         return [[None] * len(optional_arrivals)] * 4
     arrivals = [arrival or _NO_ARRIVAL for arrival in optional_arrivals]
@@ -114,4 +118,18 @@ def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[An
         [arrival.window and arrival.window[0] for arrival in arrivals],
         [arrival.window and arrival.window[1] for arrival in arrivals],
         [arrival.delivery or None for arrival in arrivals],
+    ]
+
+
+def report_columns(optional_reports: Sequence[PartsReport | None]) -> list[list[Any]]:
+    """The last three columns of `PROVENANCE`, which are null except for documents that were asked for in parts."""
+    if not any(optional_reports):
+        return [[None] * len(optional_reports)] * 3
+    return [
+        [report and report.parts for report in optional_reports],
+        [
+            jsontext.dumps_any(report.conflicts).decode() if report and report.conflicts else None
+            for report in optional_reports
+        ],
+        [list(report.incomplete) if report and report.incomplete else None for report in optional_reports],
     ]

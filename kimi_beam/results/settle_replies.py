@@ -289,6 +289,9 @@ def _provenance_columns(columns: Replies, question: Question) -> list[Sequence[A
         [question.schema.hash] * count,
         [None if seconds is None else seconds * 1_000_000 for seconds in results.created],
         *rows.arrival_columns(documents.arrivals()),
+        *rows.report_columns(
+            [columns.reports.get(index) for index in range(count)] if columns.reports else [None] * count
+        ),
     ]
 
 
@@ -303,4 +306,5 @@ def _provenance(reply: Reply, completion: Completion, question: Question) -> Pro
         question.schema.hash,
         completion.created,
         reply.document.arrival,
+        reply.report,
     )

@@ -77,6 +77,7 @@ class _Dispatch(beam.DoFn):
         pulled = functools.partial(self._count, metrics.EVENT_PULLS)
         self._step = Step(
             prompt=settings.prompt,
+            parts=settings.parts,
             batching=settings.batching,
             polling=settings.polling,
             client=self._client,
@@ -127,7 +128,7 @@ class _ForBounded(_Dispatch):
         step, turn = self._step, ShardTurn(self._step, key, state)
         turn.await_due()
         committed = {job.request_id for job in turn.shard.jobs}
-        yield from DueJobs(turn).run()
+        yield from turn.leaving(DueJobs(turn).run())
         # An error would lose the request id of a job that was accepted in this turn, and a retry would submit it
         # again. So the error is raised in a turn without such a job.
         if all(job.request_id in committed for job in turn.shard.jobs):
@@ -136,13 +137,13 @@ class _ForBounded(_Dispatch):
             step.outcomes.check_forms(len(step.prompt.forms))
         # Refill only when a quarter of the slots are free: reading a bag costs the same for one batch as for all.
         if len(turn.shard.jobs) <= step.max_in_flight * 3 // 4:
-            yield from Refill(turn).run()
+            yield from turn.leaving(Refill(turn).run())
         must_wait = turn.waits_for_a_trial
         turn.write()
         turn.report()
         if must_wait:
             clock.pause(min(_LOOK_AGAIN, step.polling.first))
-        return step.listener.expect(key, turn.shard) or bool(turn.shard.jobs) or must_wait
+        return step.listener.expect(key, turn.shard) or bool(turn.shard.jobs) or must_wait or turn.has_waiting_again
 
 
 class DispatchBounded(_ForBounded):
@@ -248,7 +249,7 @@ class DispatchUnbounded(_Dispatch):
     ) -> Iterator[Any]:
         """Makes jobs of batches that have waited for `Batching.max_wait`."""
         turn = ShardTurn(self._step, key, state)
-        yield from map(_now, Refill(turn).run())
+        yield from map(_now, turn.leaving(Refill(turn).run()))
         if turn.waiting:
             linger.set(_in(max(1.0, self._settings.batching.max_wait)))
         else:
@@ -299,12 +300,12 @@ class DispatchUnbounded(_Dispatch):
         turn = ShardTurn(self._step, key, state)
         turn.await_due()
         needs_turn = yield from self._act(turn)
-        yield from map(_now, Refill(turn).run())
+        yield from map(_now, turn.leaving(Refill(turn).run()))
         must_wait = turn.waits_for_a_trial
         turn.write()
         if must_wait:
             clock.pause(min(_LOOK_AGAIN, self._step.polling.first))
-        if turn.shard.jobs or needs_turn or must_wait:
+        if turn.shard.jobs or needs_turn or must_wait or turn.has_waiting_again:
             drain.set(window.max_timestamp())
 
     def _act(self, turn: ShardTurn) -> Generator[Any, None, bool]:
@@ -314,7 +315,7 @@ class DispatchUnbounded(_Dispatch):
             Whether the shard needs another turn to acknowledge its events.
         """
         turn.apply_events()
-        yield from map(_now, DueJobs(turn).run())
+        yield from map(_now, turn.leaving(DueJobs(turn).run()))
         # A stream goes on if the account is turned away: its jobs stay and are tried again later.
         self._count(metrics.ACCOUNT_TROUBLE, len(turn.halts))
         turn.report()

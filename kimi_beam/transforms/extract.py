@@ -127,6 +127,8 @@ class Extract(TypedTransform):
             before a worker process sends no more. Each counts its own documents. The remaining ones become ``stopped``
             dead letters, which can be run again. Until the bound can be reached, a shard of the queue has only so many
             documents in flight as that takes, in whole batches. For bounded input. None: sending never stops.
+        chunk_tokens: The most tokens of text that the model is shown at once, estimated. A longer document is asked for
+            in parts, whose answers are merged into one (docs/howto/long-documents.md). None: only where it has to be.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -160,6 +162,7 @@ class Extract(TypedTransform):
         shards: int | None = None,
         max_submits_at_once: int = SUBMITS_AT_ONCE,
         stop_after: int | str | StopAfter | None = None,
+        chunk_tokens: int | None = None,
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -181,6 +184,7 @@ class Extract(TypedTransform):
             shards=shards,
             max_submits_at_once=max_submits_at_once,
             stop_after=None if stop_after is None else StopAfter.of(stop_after),
+            chunk_tokens=chunk_tokens,
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -29,6 +31,7 @@ from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
+from kimi_beam.request.part_collector import InMemory, PartCollector
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document, Failure, Reply
@@ -82,6 +85,7 @@ class Request(beam.DoFn):
         # The journal comes first, as it may be refused.
         self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)
         self._client = connect(settings.service, settings.prompt.prefix, settings.max_concurrency)
+        self._parts = settings.parts
 
     def start_bundle(self) -> None:
         self._cancel()
@@ -97,35 +101,25 @@ class Request(beam.DoFn):
             may_repeat=self._settings.may_repeat,
             outcomes=self._outcomes_handle.outcomes,
         )
+        self._waiting = deque[bytes]()
+        self._collector = PartCollector(InMemory(), self._parts, read_again)
 
     def process(self, element: bytes) -> Iterator[Any]:
         sendable, failed = separate([element], compare=False)
         if failed:
             yield self._stamped(failed)
-        for blob in sendable:
-            self._counters[metrics.BATCHES].inc()
-            recalled = self._recorder.recall(blob)
-            if recalled.answered:
-                self._counters[metrics.RECALLED].inc(len(recalled.answered))
-                yield self._stamped(recalled.answered)
-            unanswered = list(_unanswered(recalled))
-            for start in range(0, len(unanswered), READ_AT_ONCE):
-                whole, lost = split_unreadable(read_again(unanswered[start : start + READ_AT_ONCE]))
-                if lost:
-                    yield self._stamped(self._unread(lost))
-                with self._recording_on_error():
-                    for replies in self._in_flight.put(whole):
-                        self._recorder.record_replies(replies)
-                        yield self._stamped(replies)
+        self._waiting.extend(sendable)
+        yield from map(self._stamped, self._leaving(self._ask()))
         self._count()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
-        with self._recording_on_error():
-            for replies in self._in_flight.drain():
-                self._recorder.record_replies(replies)
+        is_done = False
+        while not is_done:
+            for replies in self._leaving(chain(self._ask(), self._drain())):
                 moment = window.max_timestamp() if self._bounded else Timestamp.of(time.time())
                 yield WindowedValue(Replies.of(replies), moment, [window])
+            is_done = not self._waiting
         self._client.allowance.release_share(self._client, id(self))
         self._count()
 
@@ -134,6 +128,46 @@ class Request(beam.DoFn):
         if hasattr(self, "_client"):  # it is missing if set-up failed
             self._client.allowance.release_share(self._client, id(self))
             disconnect(self._client)
+
+    def _ask(self) -> Iterator[Sequence[Reply]]:
+        """Asks for the batches that wait. Yields replies that are there meanwhile."""
+        while self._waiting:
+            blob = self._waiting.popleft()
+            if batches.head(blob).has_undivided:
+                rest, parts, replies = self._parts.divide(blob, read_again)
+                self._waiting.extendleft(reversed([*([rest] if rest is not None else []), *parts]))
+                if replies:
+                    yield replies
+                continue
+            self._counters[metrics.BATCHES].inc()
+            recalled = self._recorder.recall(blob)
+            if recalled.answered:
+                self._counters[metrics.RECALLED].inc(len(recalled.answered))
+                yield recalled.answered
+            unanswered = list(_unanswered(recalled))
+            for start in range(0, len(unanswered), READ_AT_ONCE):
+                whole, lost = split_unreadable(read_again(unanswered[start : start + READ_AT_ONCE]))
+                if lost:
+                    yield self._unread(lost)
+                with self._recording_on_error():
+                    for answered in self._in_flight.put(whole):
+                        self._recorder.record_replies(answered)
+                        yield answered
+
+    def _drain(self) -> Iterator[Sequence[Reply]]:
+        """Waits for all requests in flight. Yields their replies."""
+        with self._recording_on_error():
+            for replies in self._in_flight.drain():
+                self._recorder.record_replies(replies)
+                yield replies
+
+    def _leaving(self, replies: Iterable[Sequence[Reply]]) -> Iterator[Sequence[Reply]]:
+        """The replies of whole documents: those of parts are kept until their documents are complete."""
+        for some in replies:
+            whole, again = self._collector.collect(some)
+            self._waiting.extend(again)
+            if whole:
+                yield whole
 
     def _unread(self, lost: list[Reply]) -> list[Reply]:
         """The replies of documents whose files cannot be read.

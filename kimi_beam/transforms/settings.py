@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kimi_beam.errors import ConfigError
+from kimi_beam.journal.recorder import Keys
 from kimi_beam.journal.records import Journaling
 from kimi_beam.network.client import SUBMITS_AT_ONCE
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.outcomes import StopAfter
+from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
 from kimi_beam.schema import OutputSchema
@@ -42,6 +44,7 @@ class ExtractSettings:
         shards: The number of keys that the work is spread over. None: depends on the runner's number of workers.
         max_submits_at_once: The most submits of a worker process at the same time.
         stop_after: How many documents have to fail before no more are sent. None: sending never stops.
+        chunk_tokens: The most tokens of a part. None: documents are asked for in parts only where they must be.
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another.
@@ -66,6 +69,7 @@ class ExtractSettings:
     shards: int | None = None
     max_submits_at_once: int = SUBMITS_AT_ONCE
     stop_after: StopAfter | None = None
+    chunk_tokens: int | None = None
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
@@ -97,10 +101,17 @@ class ExtractSettings:
             api=self.service.api,
             is_elsewhere=self.service.is_elsewhere,
             tools=tuple(tool.declaration for tool in self.tools),
+            chunk_tokens=self.chunk_tokens,
         )
         object.__setattr__(self, "prompt", prompt)
         if self.events is not None:
             self.service.check_events()
+
+    @property
+    def parts(self) -> DocumentParts:
+        """Divides the documents that are asked for in parts."""
+        keys = Keys(self.prompt, self.service)
+        return DocumentParts(self.prompt, lambda shown, round_: keys.for_parts.of_shown(shown, round_), self.batching)
 
     @property
     def may_repeat(self) -> bool:

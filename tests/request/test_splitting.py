@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.request.context_window import about_tokens
-from kimi_beam.request.headings import headings, path_at
+from kimi_beam.request.heading_paths import headings, path_at
 from kimi_beam.request.splitting import Limits, joined, split
-from kimi_beam.results.table_rows import tables
+from kimi_beam.results.shown_rows import tables
 from kimi_beam.types import Arrival, Document, Earlier, Layout
 
 WIDE = 1_000_000

@@ -8,7 +8,7 @@ import pytest
 from kimi_beam.errors import SchemaError
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
 from kimi_beam.results.grounded_values import readings
-from kimi_beam.results.table_rows import tables
+from kimi_beam.results.shown_rows import tables
 from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.sum_checks import sum_checks
 

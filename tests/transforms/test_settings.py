@@ -49,6 +49,7 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "shards": (5, 5),
     "max_submits_at_once": (6, 6),
     "stop_after": ("40%", StopAfter(40, is_share=True)),
+    "chunk_tokens": (4_000, 4_000),
 }
 """Of each keyword of `Extract`: a value that is not its default, and what the steps are to see."""
 

@@ -1,0 +1,124 @@
+"""Divides the documents of a batch that are asked for in parts, also those whose answer was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from kimi_beam.request import batches
+from kimi_beam.request.batches import IN_PARTS, Item
+from kimi_beam.request.checks import KeyOf, prepare
+from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.packing import Batching, Packer
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.splitting import Limits, split
+from kimi_beam.types import Completion, Document, Earlier, EarlierPart, Reply
+
+_LEAST_TOKENS = 50
+"""A part of fewer tokens whose answer is cut off is not split further: its length is not to blame."""
+
+
+class Divided(NamedTuple):
+    """A batch without the documents that were divided."""
+
+    rest: bytes | None
+    """The batch of its other documents; None if there are none."""
+    parts: list[bytes]
+    """Batches of the parts that are asked for."""
+    replies: list[Reply]
+    """Parts that earlier runs have answered, and documents whose files cannot be read."""
+
+
+@dataclass(frozen=True)
+class DocumentParts:
+    """Makes parts of documents.
+
+    Attributes:
+        prompt: How whole documents are asked for.
+        key_of: Gives the journal's key of a part.
+        batching: How parts are packed.
+    """
+
+    prompt: Prompt
+    key_of: KeyOf
+    batching: Batching
+
+    def divide(self, blob: bytes, read_again: Callable[[Sequence[Document]], list[Document]]) -> Divided:
+        """Divides the documents of a batch that are asked for in parts.
+
+        Args:
+            blob: A batch, of which some documents have the key `IN_PARTS`.
+            read_again: Reads the files of documents that travel as references.
+        """
+        keys = batches.head(blob).keys
+        whole = [index for index, key in enumerate(keys) if key == IN_PARTS]
+        others = [index for index, key in enumerate(keys) if key != IN_PARTS]
+        documents = batches.decode(blob)
+        asked: list[Document] = []
+        replies: list[Reply] = []
+        for index in whole:
+            (document,) = read_again([documents[index]])
+            if document.failure is not None:
+                replies.append(Reply(replace(document, failure=None), document.failure))
+                continue
+            for part, answer in self._parts(document):
+                if answer is None:
+                    asked.append(part)
+                else:
+                    replies.append(Reply(part, answer))
+        packed, unsendable = self.packed(asked)
+        rest = batches.select(blob, others) if others else None
+        return Divided(rest, packed, [*replies, *unsendable])
+
+    def split_further(self, document: Document) -> list[Document]:
+        """Splits a document, or a part of one, whose answer was cut off; empty if it cannot be split.
+
+        Args:
+            document: The document with its text.
+        """
+        tokens = about_tokens(document.text)
+        if tokens < _LEAST_TOKENS:
+            return []
+        most = self.prompt.split_rule.widest
+        parts = split(document, Limits(tokens // 2 + 1, most.size))
+        return parts if len(parts) > 1 else []
+
+    def packed(self, parts: Sequence[Document]) -> tuple[list[bytes], list[Reply]]:
+        """Parts as batches, and the replies of those that cannot be sent."""
+        packer: Packer[Item] = Packer(self.batching)
+        closed: list[list[Item]] = []
+        unsendable: list[Reply] = []
+        for part in parts:
+            item = prepare(part, self.prompt.for_parts, self.key_of)
+            if item.document.failure is not None:
+                unsendable.append(Reply(replace(item.document, failure=None), item.document.failure))
+            else:
+                closed.append(packer.add(item, item.size))
+        return [batches.encode(items) for items in (*closed, packer.flush()) if items], unsendable
+
+    def _parts(self, document: Document) -> Iterator[tuple[Document, Completion | None]]:
+        """The parts of a document, each with the answer that an earlier run has got for it."""
+        rule = self.prompt.split_rule
+        limits = rule.limits(document.text, self.prompt.overhead + self.prompt.shown(document).size) or rule.widest
+        known = document.earlier.parts
+        if not _are_usable(known, len(document.text)):
+            yield from ((part, None) for part in split(document, limits))
+            return
+        for earlier in known:
+            parts = split(document, _ALL if earlier.answer is not None else limits, earlier.start, earlier.end)
+            if len(parts) > 1:
+                yield from ((part, None) for part in parts)
+            else:
+                attempts = parts[0].earlier.attempts
+                yield replace(parts[0], earlier=Earlier(earlier.round, attempts, earlier.open)), earlier.answer
+
+
+_ALL = Limits(1 << 62, 1 << 62)
+
+
+def _are_usable(parts: Sequence[EarlierPart], length: int) -> bool:
+    """Whether these parts are all of a document's: a dead letter may have been changed by hand."""
+    edges = [0, *(part.end for part in parts)]
+    is_tiled = [part.start for part in parts] == edges[:-1] and edges[-1] == length
+    return bool(parts) and is_tiled and all(part.start < part.end for part in parts)

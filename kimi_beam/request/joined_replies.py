@@ -1,0 +1,138 @@
+"""The replies of all parts of a document as one reply for the document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import reduce
+from operator import add
+
+from kimi_beam.request.batches import Spent
+from kimi_beam.request.splitting import joined
+from kimi_beam.results.answer_codes import has_answer
+from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
+from kimi_beam.results.merging import PartAnswer, merge
+from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.shown_rows import tables
+from kimi_beam.schema import OutputSchema, jsontext
+from kimi_beam.types import Completion, Document, Earlier, EarlierPart, Failure, Part, PartsReport, Reply, Ticket, Usage
+from kimi_beam.wire import data_uris
+
+
+def usable(reply: Reply, schema: OutputSchema) -> Reply:
+    """The reply of a part with its answer as plain JSON, or with the failure of an answer that cannot be merged.
+
+    Args:
+        reply: The reply as it came.
+        schema: The schema for parts.
+    """
+    answer = reply.result
+    if not isinstance(answer, Completion):
+        return reply
+    text = answer.text
+    if data_uris.may_be_masked(text):
+        text = data_uris.unmask(text, f"{reply.document.text} {reply.document.metadata}")
+    verdict = judge(text, schema)
+    if isinstance(verdict, Failure):
+        return replace(reply, result=verdict)
+    return replace(reply, result=replace(answer, text=jsontext.dumps(verdict.value).decode()))
+
+
+def short_parts(replies: Sequence[Reply]) -> list[Shortfall]:
+    """The parts whose text shows more rows than their answer has.
+
+    Args:
+        replies: The usable replies of all parts, in the order of the document.
+    """
+    return shortfalls(
+        [tables(reply.document.text, _part(reply.document).columns) for reply in replies],
+        [jsontext.loads(_text(reply)) for reply in replies],
+    )
+
+
+def better(one: Reply, other: Reply) -> Reply:
+    """Of two answers for one part, the one that has more of the rows that the text shows; the latter of equal ones."""
+    if isinstance(other.result, Failure):
+        return one
+    lacking = [sum(short.shown - short.answered for short in short_parts([reply])) for reply in (one, other)]
+    size = [len(_text(reply)) for reply in (one, other)]
+    return other if (lacking[1], -size[1]) <= (lacking[0], -size[0]) else one
+
+
+def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: OutputSchema) -> Reply:
+    """The reply for a document, of which these are all parts.
+
+    If a part has failed, so has the document; it keeps the answers of the other parts (`Earlier.parts`).
+
+    Args:
+        replies: The usable replies of its parts, in the order of the document.
+        spent: What was spent on answers that do not count: those that were cut off, or lacked rows.
+        schema: The schema of the whole document.
+    """
+    document = joined([reply.document for reply in replies])
+    rounds = [reply.document.earlier.round for reply in replies]
+    usage = reduce(add, [*(reply.usage for reply in replies), *(before.usage for before in spent)], Usage())
+    request_ids = [reply.ticket.request_id for reply in replies if reply.ticket.request_id is not None]
+    attempts = max(reply.ticket.attempts for reply in replies) + max((before.attempts for before in spent), default=0)
+    ticket = Ticket(request_ids[-1] if request_ids else None, attempts)
+    failure = _failure(replies)
+    if failure is not None:
+        earlier = Earlier(max(rounds), document.earlier.attempts, None, tuple(map(_earlier_part, replies)))
+        return Reply(replace(document, earlier=earlier), failure, usage, ticket)
+    document = replace(document, earlier=replace(document.earlier, round=max(rounds)))
+    answers = [
+        PartAnswer(
+            _part(reply.document).start,
+            _part(reply.document).end,
+            jsontext.loads(_text(reply)),
+            reply.document.text,
+            _part(reply.document).context,
+        )
+        for reply in replies
+    ]
+    merged = merge(answers, schema.merge_rules)
+    incomplete = [_described(short, replies[short.part].document) for short in short_parts(replies)]
+    incomplete += unmet_sums(schema.sum_checks, merged.value)
+    report = PartsReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete))
+    return Reply(document, _completion(replies, merged.value), usage, ticket, report=report)
+
+
+def _completion(replies: Sequence[Reply], value: object) -> Completion:
+    answers = [reply.result for reply in replies if isinstance(reply.result, Completion)]
+    created = max((answer.created for answer in answers if answer.created is not None), default=None)
+    return Completion(jsontext.dumps(value).decode(), answers[0].finish_reason, created, answers[0].model)
+
+
+def _earlier_part(reply: Reply) -> EarlierPart:
+    part, round_ = _part(reply.document), reply.document.earlier.round
+    if isinstance(reply.result, Completion):
+        return EarlierPart(part.start, part.end, reply.result, round_)
+    return EarlierPart(part.start, part.end, None, round_ + has_answer(reply.result), reply.open)
+
+
+def _failure(replies: Sequence[Reply]) -> Failure | None:
+    """The failure of the document: that of its first part that has failed."""
+    failures = [(number, reply.result) for number, reply in enumerate(replies, 1) if isinstance(reply.result, Failure)]
+    if not failures:
+        return None
+    number, failure = failures[0]
+    part = _part(replies[number - 1].document)
+    others = f"; so did {len(failures) - 1} other parts" if len(failures) > 1 else ""
+    where = f"part {number} of {len(replies)} (characters {part.start} to {part.end}) failed"
+    return replace(failure, message=f"{where}: {failure.message}{others}")
+
+
+def _described(short: Shortfall, document: Document) -> str:
+    part = _part(document)
+    where = f"characters {part.start} to {part.end}"
+    return f"{where}: the text shows {short.shown} rows, and {short.answered} of them are in the answer"
+
+
+def _text(reply: Reply) -> str:
+    assert isinstance(reply.result, Completion)
+    return reply.result.text
+
+
+def _part(document: Document) -> Part:
+    assert document.part is not None
+    return document.part

@@ -1,0 +1,210 @@
+"""Collects the replies of parts until all parts of a document are there, and makes one reply of them.
+
+A part whose answer was cut off is split further, and one that lacks rows that its text shows is asked once more. What
+was paid for stays: if a part fails for good, the document keeps the answers of the others (`Earlier.parts`), so that
+it can be run again for that part alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple, Protocol
+
+from kimi_beam.columnar import Replies
+from kimi_beam.request.batches import Spent
+from kimi_beam.request.document_parts import DocumentParts
+from kimi_beam.request.joined_replies import better, joined_reply, short_parts, usable
+from kimi_beam.request.stored_replies import decode, encode
+from kimi_beam.types import Document, Failure, Reply
+
+_PREFIX = "p:"
+"""What the names of stored replies begin with, so that they are told apart from those of batches."""
+_Kind = Literal["answer", "spent", "earlier"]
+"""The reply of a part; one of which only the tokens count; the first one of a part that is asked once more."""
+
+
+class Store(Protocol):
+    """Where replies of parts are kept until all are there."""
+
+    def names(self, prefix: str) -> list[str]:
+        """The names that begin so."""
+        ...
+
+    def __setitem__(self, name: str, value: bytes) -> None:
+        """Stores a value under a new name."""
+
+    def take(self, name: str) -> bytes:
+        """Removes a value and returns it."""
+        ...
+
+
+class InMemory:
+    """A store in memory, for one bundle."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+
+    def names(self, prefix: str) -> list[str]:
+        """The names that begin so."""
+        return [name for name in self._values if name.startswith(prefix)]
+
+    def __setitem__(self, name: str, value: bytes) -> None:
+        """Stores a value under a new name."""
+        self._values[name] = value
+
+    def take(self, name: str) -> bytes:
+        """Removes a value and returns it."""
+        return self._values.pop(name)
+
+
+class Collected(NamedTuple):
+    """What became of some replies."""
+
+    whole: Sequence[Reply]
+    """The replies of whole documents."""
+    again: list[bytes]
+    """Batches of parts that are asked for now."""
+
+
+class _Name(NamedTuple):
+    """The name of a stored reply. The parts of a document that are there can be told from the names alone."""
+
+    document: str
+    kind: str
+    start: int
+    end: int
+    length: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{_PREFIX}{':'.join(map(str, self))}"
+
+    @classmethod
+    def of(cls, name: str) -> _Name:
+        document, kind, *numbers = name.removeprefix(_PREFIX).split(":")
+        return cls(document, kind, *map(int, numbers))
+
+
+class PartCollector:
+    """Collects the replies of parts.
+
+    Args:
+        store: Where they are kept.
+        parts: Makes parts, also of documents whose answers were cut off.
+        read_again: Reads the files of documents that travel as references.
+    """
+
+    def __init__(
+        self, store: Store, parts: DocumentParts, read_again: Callable[[Sequence[Document]], list[Document]]
+    ) -> None:
+        self._store, self._parts, self._read_again = store, parts, read_again
+        self._schema = parts.prompt.schema
+
+    def collect(self, replies: Sequence[Reply]) -> Collected:
+        """Takes replies of whole documents and of parts.
+
+        Returns:
+            The replies of documents that are complete, and the parts that are asked for now.
+        """
+        columns = Replies.of(replies)
+        has_parts = any(document.part is not None for document in columns.documents.others.values())
+        if not has_parts and not any(map(_is_cut_off, columns.results.failures.values())):
+            return Collected(replies, [])
+        whole, again, waiting = list[Reply](), list[bytes](), list(columns)
+        while waiting:
+            touched, asked = dict[str, None](), list[Document]()
+            for reply in waiting:
+                further = self._split_further(reply)
+                if reply.document.part is None and not further:
+                    whole.append(reply)
+                    continue
+                asked += further
+                of_part = reply if not further else replace(reply, document=further[0])
+                touched[self._keep(of_part, "spent" if further else "answer")] = None
+            for document in touched:
+                whole += self._complete(document, asked)
+            packed, waiting = self._parts.packed(asked)
+            again += packed
+        return Collected(whole, again)
+
+    def _split_further(self, reply: Reply) -> list[Document]:
+        """The parts that are asked for instead of a document, or part, whose answer was cut off; else empty."""
+        if not isinstance(reply.result, Failure) or not _is_cut_off(reply.result):
+            return []
+        (document,) = self._read_again([reply.document])
+        return [] if document.failure is not None else self._parts.split_further(document)
+
+    def _keep(self, reply: Reply, kind: _Kind) -> str:
+        """Stores the reply of a part, and returns the name of its document."""
+        part, arrival = reply.document.part, reply.document.arrival
+        assert part is not None
+        if kind == "answer":
+            reply = usable(reply, self._schema.for_parts)
+        identity = f"{part.document_id}\0{part.text_hash}\0{arrival.delivery if arrival else ''}"
+        document = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+        name = _Name(document, kind, part.start, part.end, part.length, 0)
+        # A stream may deliver a document twice, while the first one is still incomplete.
+        taken = set(self._store.names(f"{_PREFIX}{document}:"))
+        while str(name) in taken:
+            name = name._replace(number=name.number + 1)
+        self._store[str(name)] = encode(reply)
+        return document
+
+    def _complete(self, document: str, asked: list[Document]) -> Iterable[Reply]:
+        """The reply of a document if all its parts are there. Parts that lack rows are added to those to ask for."""
+        names = sorted(map(_Name.of, self._store.names(f"{_PREFIX}{document}:")), key=lambda name: name[2:])
+        tiles = _tiles([name for name in names if name.kind == "answer"])
+        if not tiles:
+            return ()
+        replies = [self._take(name) for name in tiles]
+        others = [(name, self._take(name)) for name in names if name.kind != "answer"]
+        earlier = {(name.start, name.end): reply for name, reply in others if name.kind == "earlier"}
+        has_failed = any(isinstance(reply.result, Failure) for reply in replies)
+        short = [] if earlier or has_failed else short_parts(replies)
+        if short:
+            lacking = {one.part for one in short}
+            for index, reply in enumerate(replies):
+                self._keep(reply, "earlier" if index in lacking else "answer")
+                if index in lacking:
+                    asked.append(_in_next_round(reply.document))
+            for _, reply in others:
+                self._keep(reply, "spent")
+            return ()
+        spent = [Spent(reply.usage, reply.ticket.attempts) for _, reply in others]
+        replies = [
+            _counted(reply, earlier.get((name.start, name.end))) for name, reply in zip(tiles, replies, strict=True)
+        ]
+        return (joined_reply(replies, spent, self._schema),)
+
+    def _take(self, name: _Name) -> Reply:
+        return decode(self._store.take(str(name)))
+
+
+def _is_cut_off(failure: Failure) -> bool:
+    return failure.code == "truncated"
+
+
+def _in_next_round(document: Document) -> Document:
+    earlier = document.earlier
+    return replace(document, earlier=replace(earlier, round=earlier.round + 1, open=None))
+
+
+def _counted(reply: Reply, earlier: Reply | None) -> Reply:
+    """The reply that counts, of one that a part was asked for once more. The tokens are those of the second."""
+    if earlier is None:
+        return reply
+    chosen = better(earlier, reply)
+    return chosen if chosen is reply else replace(chosen, usage=reply.usage, ticket=reply.ticket)
+
+
+def _tiles(names: Sequence[_Name]) -> list[_Name]:
+    """The parts that make up the whole text; empty if one is missing."""
+    found: list[_Name] = []
+    position = 0
+    for name in names:
+        if name.start == position and (name.end > position or not name.length):
+            found.append(name)
+            position = name.end
+    return found if found and position == found[0].length else []

@@ -1,0 +1,225 @@
+"""Long documents through `Extract`: in parts, merged, complete, and no part paid for twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing import test_stream
+from harness import IN_PROCESS_RUNNERS, QUICK, Outcome, run_extract, run_redrive, service
+from long_invoices import INVOICE, Invoice, answer, answer_of_context_too, invoice, read, shown_text
+
+import kimi_beam as kb
+from kimi_beam.emulator import Emulator
+
+
+def of_schema(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in INVOICE["properties"]}
+
+
+def run(documents: list[kb.Document], directory: Path, emulator: Emulator, **more: Any) -> Outcome:
+    where = service(emulator.base_url, api=more.pop("api", "batch"))
+    return run_extract(documents, "", directory, schema=INVOICE, where=where, **more)
+
+
+def assert_gold(outcome: Outcome, made: list[Invoice]) -> None:
+    assert outcome.letters == []
+    assert {row["_document_id"]: of_schema(row) for row in outcome.rows} == {one.document.id: one.gold for one in made}
+    assert outcome.ids.total() == len(made)
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+@pytest.mark.parametrize("chunk_tokens", [300, 1_000, 64_000])
+def test_the_rows_are_those_of_the_document_however_it_is_split(api: str, chunk_tokens: int, tmp_path: Path) -> None:
+    made = [invoice(rows) for rows in (3, 10, 100)]
+    with Emulator(answer=answer) as emulator:
+        outcome = run([one.document for one in made], tmp_path, emulator, api=api, chunk_tokens=chunk_tokens)
+        stats = emulator.stats()
+    assert_gold(outcome, made)
+    for row in outcome.rows:
+        assert (row["_provenance"]["incomplete"], row["_provenance"]["conflicts"]) == (None, None)
+    parts = {row["_document_id"]: row["_provenance"]["parts"] for row in outcome.rows}
+    assert parts["invoice-3"] is None
+    assert (parts["invoice-100"] or 0) >= {300: 5, 1_000: 2, 64_000: 0}[chunk_tokens]
+    assert stats["items"] + stats["runs"] == sum(count or 1 for count in parts.values()), "each part is asked once"
+
+
+@pytest.mark.parametrize("rows", [1_000, 5_000])
+def test_an_answer_that_would_be_too_long_is_asked_for_in_parts_of_its_own_accord(rows: int, tmp_path: Path) -> None:
+    made = invoice(rows)
+    with Emulator(answer=answer_of_context_too) as emulator:
+        outcome = run([made.document], tmp_path, emulator)
+        stats = emulator.stats()
+    assert_gold(outcome, [made])
+    assert stats["items"] == outcome.rows[0]["_provenance"]["parts"] > rows / 500
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_an_answer_that_was_cut_off_is_asked_for_in_parts(api: str, tmp_path: Path) -> None:
+    """The bound is too small for the whole, and the estimate does not know it: names are longer than their rows."""
+    made = invoice(120)
+
+    def wordy(messages: Any, schema: Any) -> str:
+        return json.dumps(read(shown_text(messages)), indent=12)
+
+    with Emulator(answer=wordy) as emulator:
+        outcome = run([made.document], tmp_path, emulator, api=api, max_completion_tokens=7_000)
+        stats = emulator.stats()
+    assert_gold(outcome, [made])
+    provenance = outcome.rows[0]["_provenance"]
+    assert provenance["parts"] >= 2
+    assert stats["items"] + stats["runs"] > provenance["parts"], "the first answer was cut off"
+    assert provenance["completion_tokens"] == stats["completion_tokens"], "what was cut off is paid for as well"
+    assert provenance["prompt_tokens"] == stats["prompt_tokens"]
+
+
+@pytest.mark.parametrize("runner", ["one worker", "2 threads", "bundle based"])
+def test_each_document_leaves_once_on_each_runner(runner: str, tmp_path: Path) -> None:
+    name, options = IN_PROCESS_RUNNERS[runner]
+    made = [invoice(20, seed=seed) for seed in range(3)]
+    documents = [kb.Document(f"i{n}", one.document.text, metadata={"n": n}) for n, one in enumerate(made)]
+    with Emulator(answer=answer, latency=0.05) as emulator:
+        outcome = run(documents, tmp_path, emulator, runner=name, options=options, chunk_tokens=300)
+        assert emulator.stats()["paid_twice"] == 0
+    assert outcome.letters == []
+    assert {row["_document_id"]: of_schema(row) for row in outcome.rows} == {
+        f"i{n}": one.gold for n, one in enumerate(made)
+    }
+    assert [json.loads(row["_metadata"])["n"] for row in sorted(outcome.rows, key=lambda row: row["_document_id"])] == [
+        0, 1, 2,
+    ]  # fmt: skip
+
+
+def test_a_part_that_fails_is_asked_for_again_alone(tmp_path: Path) -> None:
+    made, other = invoice(100), invoice(5)
+    first = made.gold["lines"][60]["name"]
+    is_ill = True
+    asked: list[str] = []
+
+    def moody(messages: Any, schema: Any) -> str:
+        text = shown_text(messages)
+        asked.append(text)
+        return "no idea" if is_ill and first in text else json.dumps(read(text))
+
+    with Emulator(answer=moody) as emulator:
+        outcome = run([made.document, other.document], tmp_path / "one", emulator, chunk_tokens=500)
+        (letter,) = outcome.letters
+        assert (letter["document_id"], letter["code"], letter["retryable"]) == (made.document.id, "not_json", True)
+        assert letter["message"].startswith("part ")
+        assert letter["document"]["text"] == made.document.text
+        assert [row["_document_id"] for row in outcome.rows] == [other.document.id]
+        answered = [part for part in letter["parts"] if part["answer"]]
+        assert len(answered) == len(letter["parts"]) - 1 >= 3
+        is_ill = False
+        asked.clear()
+        where = service(emulator.base_url)
+        again = run_redrive(tmp_path / "one", where, tmp_path / "two", schema=INVOICE, chunk_tokens=500)
+        assert len(asked) == 1, "only the part that failed"
+        assert first in asked[0]
+    assert_gold(again, [made])
+    assert again.rows[0]["_provenance"]["parts"] == len(letter["parts"])
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_a_run_that_is_repeated_pays_for_no_part_twice(api: str, tmp_path: Path) -> None:
+    made = invoice(100)
+    with Emulator(answer=answer) as emulator:
+        journal = str(tmp_path / "journal")
+        for directory in ("one", "two"):
+            outcome = run([made.document], tmp_path / directory, emulator, api=api, chunk_tokens=500, journal=journal)
+            assert_gold(outcome, [made])
+        stats = emulator.stats()
+    assert stats["paid_twice"] == 0
+    assert stats["items"] + stats["runs"] == outcome.rows[0]["_provenance"]["parts"]
+
+
+def test_rows_that_are_missing_are_asked_for_once_more(tmp_path: Path) -> None:
+    """The first answer for a part lacks its last row, the second one has it."""
+    made = invoice(100)
+    seen: set[str] = set()
+    asked: list[str] = []
+
+    def careless(messages: Any, schema: Any) -> str:
+        text = shown_text(messages)
+        asked.append(text)
+        found = read(text)
+        if made.gold["lines"][50]["name"] in text and text not in seen:
+            seen.add(text)
+            found["lines"].pop()
+        return json.dumps(found)
+
+    with Emulator(answer=careless) as emulator:
+        outcome = run([made.document], tmp_path, emulator, chunk_tokens=500)
+    assert_gold(outcome, [made])
+    assert len(asked) == outcome.rows[0]["_provenance"]["parts"] + 1
+    assert outcome.rows[0]["_provenance"]["incomplete"] is None
+
+
+def test_rows_that_stay_missing_are_told_with_their_figures(tmp_path: Path) -> None:
+    made = invoice(100)
+    lost = made.gold["lines"][50]
+
+    def blind(messages: Any, schema: Any) -> str:
+        found = read(shown_text(messages))
+        found["lines"] = [line for line in found["lines"] or () if line["name"] != lost["name"]] or None
+        return json.dumps(found)
+
+    with Emulator(answer=blind) as emulator:
+        outcome = run([made.document], tmp_path, emulator, chunk_tokens=500)
+        assert emulator.stats()["items"] == outcome.rows[0]["_provenance"]["parts"] + 1, "asked once more, not oftener"
+    (row,) = outcome.rows
+    rows, sums = row["_provenance"]["incomplete"]
+    assert "the text shows" in rows
+    assert sums.startswith("sum(lines.total) == net: ")
+
+
+def test_two_long_documents_with_one_id_are_both_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
+    one, other = invoice(50, seed=1).document, invoice(60, seed=2).document
+    documents = [kb.Document("same", text) for text in (one.text, other.text, "A short one")]
+    with Emulator(answer=answer) as emulator:
+        outcome = run(documents, tmp_path, emulator, chunk_tokens=500)
+        assert emulator.stats()["items"] == 0
+    assert outcome.codes == {"duplicate_id": 3}
+
+
+_arrived: list[Any] = []
+
+
+class _Collect(beam.DoFn):
+    def process(self, element: object) -> None:
+        _arrived.append(element)
+
+
+def test_a_long_document_of_a_stream_leaves_when_its_last_part_is_there() -> None:
+    _arrived.clear()
+    made = [invoice(40, seed=seed) for seed in range(2)]
+    documents = [kb.Document(f"i{n}", one.document.text) for n, one in enumerate(made)]
+    stream = test_stream.TestStream()
+    for document in documents:
+        stream.add_elements([document]).advance_processing_time(1e10)
+    stream.advance_watermark_to_infinity()
+    options = PipelineOptions(streaming=True)
+    with Emulator(latency=0.1, answer=answer) as emulator:
+        with beam.Pipeline(runner="BundleBasedDirectRunner", options=options) as pipeline:
+            results = (
+                pipeline
+                | stream
+                | kb.Extract(
+                    INVOICE,
+                    service=service(emulator.base_url),
+                    polling=QUICK,
+                    batching=kb.Batching(max_wait=0.0, max_items=2),
+                    chunk_tokens=300,
+                    shards=2,
+                )
+            )
+            results.extractions | "Rows" >> beam.ParDo(_Collect())
+            results.dead_letters | "Letters" >> beam.ParDo(_Collect())
+        assert emulator.stats()["paid_twice"] == 0
+    assert sorted(row.document_id for row in _arrived) == ["i0", "i1"]
+    assert {row.document_id: row.fields for row in _arrived} == {f"i{n}": one.gold for n, one in enumerate(made)}
+    assert all(row.provenance.report.parts > 2 for row in _arrived)
