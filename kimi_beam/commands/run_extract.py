@@ -257,6 +257,7 @@ def _settings(
         record_batches=True,
         max_submits_at_once=args.max_submits_at_once,
         stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
+        chunk_tokens=args.chunk_tokens,
     )
     settings = RunSettings(
         inputs=inputs,

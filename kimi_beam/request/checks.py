@@ -137,7 +137,7 @@ def _str(value: object) -> str:
 
 def _is_in_parts(document: Document, size: int, prompt: Prompt) -> bool:
     """Whether a document that can be sent is asked for in parts."""
-    if document.part is not None:
+    if document.part is not None or any(len(uri) > size_limits.HARD_MAX_BYTES for uri in document.images):
         return False
     return bool(document.earlier.parts) or prompt.split_rule.limits(document.text, size) is not None
 

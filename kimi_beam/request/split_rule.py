@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.context_window import about_tokens, least_tokens
 from kimi_beam.request.splitting import Limits
 from kimi_beam.results.shown_rows import is_row
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
@@ -77,18 +77,20 @@ class SplitRule:
             text: The text of the document.
             size: The bytes of its request.
         """
-        tokens = about_tokens(text)
-        reasons: list[float] = []
-        if self.chunk_tokens is not None and tokens > self.chunk_tokens:
-            reasons.append(self.chunk_tokens)
-        if (answer := self._answer_tokens(text)) > self.answer_limit:
-            reasons.append(tokens * _SHARE_OF_ANSWER * self.answer_limit / answer)
-        if self.room is not None and tokens > self.room:
-            reasons.append(self.room * _SHARE_OF_WINDOW)
-        if not reasons and size <= HARD_MAX_BYTES:
+        chunk, room, answer = self.chunk_tokens, self.room, self._answer_tokens(text)
+        is_beyond = (
+            size > HARD_MAX_BYTES
+            or answer > self.answer_limit
+            or (chunk is not None and len(text) > chunk // 2 and about_tokens(text) > chunk)
+            or (room is not None and len(text) > room and least_tokens(text) > room)
+        )
+        if not is_beyond:
             return None
         limits = self.widest
-        return limits._replace(tokens=max(1, int(min([*reasons, limits.tokens]))))
+        if answer <= self.answer_limit:
+            return limits
+        most = int(about_tokens(text) * _SHARE_OF_ANSWER * self.answer_limit / answer)
+        return limits._replace(tokens=max(1, min(limits.tokens, most)))
 
     @property
     def widest(self) -> Limits:

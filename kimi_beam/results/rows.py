@@ -30,7 +30,7 @@ PROVENANCE = pa.struct(
         ("delivery", pa.string()),
         ("parts", pa.int32()),
         ("conflicts", pa.string()),
-        ("incomplete", pa.list_(pa.string())),
+        ("incomplete", pa.string()),
     ]
 )
 _NO_ARRIVAL = Arrival()
@@ -131,5 +131,5 @@ def report_columns(optional_reports: Sequence[PartsReport | None]) -> list[list[
             jsontext.dumps_any(report.conflicts).decode() if report and report.conflicts else None
             for report in optional_reports
         ],
-        [list(report.incomplete) if report and report.incomplete else None for report in optional_reports],
+        ["; ".join(report.incomplete) if report and report.incomplete else None for report in optional_reports],
     ]

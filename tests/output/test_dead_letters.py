@@ -44,6 +44,7 @@ KEYS = [
     "delivery",
     "round",
     "open_request",
+    "parts",
     "version",
 ]
 
@@ -90,6 +91,7 @@ def line(i: int) -> dict[str, Any]:
         "delivery": None,
         "round": 0,
         "open_request": None,
+        "parts": None,
         "version": 2,
     }
 
@@ -142,6 +144,7 @@ def test_every_key_is_there_when_there_is_little_to_say() -> None:
         "delivery": None,
         "round": 0,
         "open_request": None,
+        "parts": None,
         "version": 2,
     }
 

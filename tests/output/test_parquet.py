@@ -112,6 +112,9 @@ def row(i: int) -> dict[str, Any]:
             "window_start": None,
             "window_end": None,
             "delivery": None,
+            "parts": None,
+            "conflicts": None,
+            "incomplete": None,
         },
     }
 
@@ -175,6 +178,9 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
         ("window_start", pa.timestamp("us", "UTC")),
         ("window_end", pa.timestamp("us", "UTC")),
         ("delivery", pa.string()),
+        ("parts", pa.int32()),
+        ("conflicts", pa.string()),
+        ("incomplete", pa.string()),
     ]
     expected = pa.schema(
         [  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kimi_beam.columnar import Documents
 from kimi_beam.request import batches
-from kimi_beam.request.batches import NO_KEY
+from kimi_beam.request.batches import IN_PARTS, NO_KEY
 from kimi_beam.request.checks import prepare, prepare_texts, separate
 from kimi_beam.request.document_bytes import DocumentBytes
 from kimi_beam.request.prompt import Prompt
@@ -167,10 +167,10 @@ def _what_is_prepared_by_the_hundred(
             assert item.document.is_text_alone, "what is not a text alone would be lost"
 
 
-def test_a_text_that_no_job_can_hold_is_left_to_be_refused() -> None:
+def test_a_text_that_no_job_can_hold_is_left_to_be_asked_for_in_parts() -> None:
     (row,) = prepare_texts(Documents.of([Document("a", "x" * 8_000_001)]), PROMPT, _key)
     assert row is None
-    assert refused(Document("a", "x" * 8_000_001))[0] == "too_large"
+    assert prepare(Document("a", "x" * 8_000_001), PROMPT).key == IN_PARTS
 
 
 def test_texts_alone_need_no_value_of_their_own() -> None:

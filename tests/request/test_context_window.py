@@ -1,19 +1,23 @@
-"""A text past the model's window is a dead letter before it is sent, and none that may fit is refused."""
+"""A text past the model's window is asked for in parts, and none that may fit is."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import RECEIPT, run_extract
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_invoices import shown_text
 
 import kimi_beam as kb
 from kimi_beam.columnar import Documents
 from kimi_beam.emulator import Emulator
+from kimi_beam.request.batches import IN_PARTS
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.context_window import least_tokens
 from kimi_beam.request.prompt import Prompt
@@ -75,11 +79,12 @@ def test_the_last_text_that_may_fit_is_sent_and_the_next_is_not(unit: str) -> No
     count = int(ROOM / each)
     fits, exceeds = kb.Document("a", unit * count), kb.Document("b", unit * (count + 1))
     assert prepare(fits, PROMPT).document.failure is None
-    failure = prepare(exceeds, PROMPT).document.failure
-    assert failure is not None
-    assert (failure.stage, failure.code, failure.retryable) == ("prompt", "too_large", False)
-    assert f"at least {least_tokens(exceeds.text)} tokens" in failure.message
-    assert f"at most {ROOM} may fit" in failure.message
+    assert prepare(fits, PROMPT).key != IN_PARTS
+    assert prepare(exceeds, PROMPT).key == IN_PARTS, "it is asked for in parts"
+    message = PROMPT.exceeds_window(exceeds.text)
+    assert message is not None
+    assert f"at least {least_tokens(exceeds.text)} tokens" in message
+    assert f"at most {ROOM} may fit" in message
     rows = prepare_texts(Documents.of([exceeds, kb.Document("c", "short")]), PROMPT, lambda _shown, _round: b"k" * 16)
     assert [row is None for row in rows] == [True, False], "the fast way would send it"
 
@@ -92,12 +97,23 @@ def test_the_largest_text_that_a_request_can_hold_is_counted_in_a_moment() -> No
 
 
 @pytest.mark.parametrize("api", ["batch", "run"])
-def test_nothing_of_it_is_sent(api: str, tmp_path: Path) -> None:
-    documents = [kb.Document("long", "word " * 300_000), kb.Document("short", "COMPANY: A\nTOTAL: 1.50")]
-    with Emulator() as emulator:
+def test_a_text_beyond_the_window_is_asked_for_in_parts(api: str, tmp_path: Path) -> None:
+    words = "word word word word word word word word word word\n" * 28_000
+    documents = [
+        kb.Document("long", f"COMPANY: B\n{words}TOTAL: 2.50"),
+        kb.Document("short", "COMPANY: A\nTOTAL: 1.50"),
+    ]
+
+    def answer(messages: Any, _: Any) -> str:
+        text = shown_text(messages)
+        return json.dumps({"company": "B" if "COMPANY: B" in text else None, "total": 2.5 if "TOTAL" in text else None})
+
+    with Emulator(answer=answer) as emulator:
         where = kb.WorkersAI("0123456789abcdef0123456789abcdef", base_url=emulator.base_url, api=api)  # type: ignore[arg-type]
-        outcome = run_extract(documents, "", tmp_path, where=where)
-        assert emulator.stats()["items"] <= 1
-    assert (len(outcome.rows), outcome.codes) == (1, {"too_large": 1})
-    assert outcome.letters[0]["stage"] == "prompt"
-    assert outcome.letters[0]["document"]["truncated"] is False, "another model may take it"
+        outcome = run_extract(documents, "", tmp_path, where=where, batching=kb.Batching(max_bytes=900_000))
+        assert emulator.stats()["paid_twice"] == 0
+    assert (len(outcome.rows), outcome.codes) == (2, {})
+    rows = {row["_document_id"]: row for row in outcome.rows}
+    assert (rows["long"]["company"], rows["long"]["total"]) == ("B", 2.5)
+    assert rows["long"]["_provenance"]["parts"] > 2
+    assert rows["short"]["_provenance"]["parts"] is None

@@ -70,6 +70,9 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
             "window_start": None,
             "window_end": None,
             "delivery": None,
+            "parts": None,
+            "conflicts": None,
+            "incomplete": None,
         },
     }
     assert bare["_metadata"] is None
@@ -81,6 +84,9 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
         "window_start",
         "window_end",
         "delivery",
+        "parts",
+        "conflicts",
+        "incomplete",
     ]
 
 
