@@ -9,7 +9,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kimi_beam.input.readers.content import UnreadableError
@@ -117,6 +117,21 @@ class ZipMembers:
                     yield block
         except _BROKEN as e:
             raise _damaged(name, e) from e
+
+    def with_parts(self, changed: Mapping[str, bytes]) -> bytes:
+        """The zip file with other bytes for some of its members.
+
+        Args:
+            changed: The bytes of these members, by their names.
+
+        Raises:
+            UnreadableError: See `read`.
+        """
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as other:
+            for name in self.names:
+                other.writestr(name, changed[name] if name in changed else self.read(name))
+        return file.getvalue()
 
     def check_all(self) -> None:
         """Unpacks every member and keeps none, before a library without limits of its own unpacks the file.

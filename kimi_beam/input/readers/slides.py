@@ -1,0 +1,244 @@
+"""Reads presentations (.pptx): a slide is a page, its shapes in reading order, its notes below them.
+
+Text of layouts and masters that stands on every slide is read once. Hidden slides and shapes, and what stands off the
+slide, are in `Content.hidden`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kimi_beam.input.readers.colours import Colour
+from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
+from kimi_beam.input.readers.drawing_text import C, chart_lines, diagram_lines, paragraphs, solid_fill, table_lines
+from kimi_beam.input.readers.hidden_texts import HiddenTexts
+from kimi_beam.input.readers.office_xml import Element, OfficeFile
+from kimi_beam.input.readers.reading_order import Box, reading_order
+from kimi_beam.input.readers.table_rows import joined_lines
+from kimi_beam.input.readers.word_names import ALTERNATE, CHOICE, FALLBACK, A, R
+from kimi_beam.input.readers.word_numbering import int_of
+
+_KIND = "a presentation"
+P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
+_DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
+_SLIDE_ONLY = frozenset({"dt", "ftr", "sldNum"})
+"""Places for date, footer and number: on a layout they show nothing."""
+
+
+def read(content: bytes, options: ReadOptions) -> Content:
+    """Reads a presentation.
+
+    Args:
+        content: The file.
+        options: `max_pages` bounds its slides.
+
+    Returns:
+        A page for each slide that is shown.
+
+    Raises:
+        UnreadableError: It is damaged, encrypted, no presentation, or larger than the limits.
+    """
+    file = OfficeFile(content, _KIND)
+    main = file.main_part("ppt/presentation.xml")
+    root = file.part(main)
+    relations = file.relationships(main)
+    names = [relations.get(slide.get(f"{R}id", ""), ("", ""))[1] for slide in root.iterfind(f"{P}sldIdLst/{P}sldId")]
+    if len(names) > options.max_pages:
+        message = f"has {len(names):,} slides, and {options.max_pages:,} are read at most: split it, or allow more"
+        raise UnreadableError("too_many_pages", message)
+    size = root.find(f"{P}sldSz")
+    width = int_of(size.get("cx")) if size is not None else 0
+    height = int_of(size.get("cy")) if size is not None else 0
+    presentation = _Presentation(file, width, height)
+    for name in names:
+        presentation.add_slide(name)
+    return presentation.content()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What stands at one place of a slide."""
+
+    box: Box
+    lines: list[str]
+
+
+class _Presentation:
+    def __init__(self, file: OfficeFile, width: int, height: int) -> None:
+        self._file = file
+        self._slide = Box(0, 0, width, height)
+        self._hidden = HiddenTexts()
+        self._pages: list[str] = []
+        self._layouts: dict[str, Element | None] = {}
+        self._read_layouts: set[str] = set()
+        self._relations: dict[str, tuple[str, str]] = {}
+        self._reason = ""
+        """Why nothing of the slide that is read is shown; empty if it is."""
+
+    def content(self) -> Content:
+        pages = tuple(Page(text) for text in self._pages) or (Page(),)
+        return Content(pages, self._file.properties(), self._hidden.all())
+
+    def add_slide(self, name: str) -> None:
+        root = self._file.part(name)
+        self._relations = self._file.relationships(name)
+        parts = dict(self._relations.values())
+        self._reason = "hidden slide" if root.get("show") in ("0", "false") else ""
+        layout_name = parts.get("slideLayout", "")
+        layout = self._layout(layout_name)
+        background = root.find(f"{P}cSld/{P}bg/{P}bgPr")
+        lines = self._lines(root, layout, solid_fill(background))
+        notes = self._file.optional_part(parts["notesSlide"]) if "notesSlide" in parts else None
+        spoken = [] if notes is None else self._notes(notes)
+        if spoken:
+            lines += ["", "Notes:", *spoken]
+        if self._reason:
+            self._hidden.add("\n".join(lines), self._reason, len(self._pages) + 1)
+            return
+        if root.get("showMasterSp") not in ("0", "false"):
+            lines += self._fixed(layout_name, layout)
+        self._pages.append(joined_lines(lines))
+        self._hidden.separate()
+
+    def _layout(self, name: str) -> Element | None:
+        if name not in self._layouts:
+            self._layouts[name] = self._file.optional_part(name) if name else None
+        return self._layouts[name]
+
+    def _fixed(self, name: str, layout: Element | None) -> list[str]:
+        """What a layout and its master show on all their slides, the first time."""
+        if layout is None or name in self._read_layouts:
+            return []
+        self._read_layouts.add(name)
+        own, self._relations = self._relations, self._file.relationships(name)
+        lines = self._lines(layout, None, None, is_fixed=True)
+        master_name = dict(self._relations.values()).get("slideMaster", "")
+        if layout.get("showMasterSp") not in ("0", "false"):
+            self._relations = self._file.relationships(master_name) if master_name else {}
+            if master_name not in self._read_layouts:
+                self._read_layouts.add(master_name)
+                master = self._layout(master_name)
+                lines += [] if master is None else self._lines(master, None, None, is_fixed=True)
+        self._relations = own
+        return lines
+
+    def _lines(
+        self, root: Element, layout: Element | None, ground: Colour | None, *, is_fixed: bool = False
+    ) -> list[str]:
+        """The lines of a slide, or of what a layout shows on all slides."""
+        tree = root.find(f"{P}cSld/{P}spTree")
+        if tree is None:
+            return []
+        shapes = list(self._shapes(tree, _places(layout), ground, is_fixed))
+        order = reading_order([shape.box for shape in shapes])
+        lines: list[str] = []
+        for index in order:
+            lines += shapes[index].lines
+        return lines
+
+    def _shapes(
+        self, tree: Element, places: dict[tuple[str, str], Box], ground: Colour | None, is_fixed: bool
+    ) -> Iterable[_Shape]:
+        for element in tree:
+            if element.tag == ALTERNATE:
+                choice = element.find(CHOICE)
+                chosen = element.find(FALLBACK) if choice is None else choice
+                if chosen is not None:
+                    yield from self._shapes(chosen, places, ground, is_fixed)
+                continue
+            if element.tag not in (f"{P}sp", f"{P}graphicFrame", f"{P}grpSp", f"{P}cxnSp"):
+                continue
+            placeholder = element.find(f"*/{P}nvPr/{P}ph")
+            if is_fixed and placeholder is not None:
+                continue
+            box = _box(element) or places.get(_key(placeholder)) or (self._slide if placeholder is not None else None)
+            reason = self._why_not_drawn(element, box, tree.tag == f"{P}grpSp")
+            on_hidden = (
+                self._add_hidden if not reason else (lambda text, _, reason=reason: self._add_hidden(text, reason))
+            )
+            if element.tag == f"{P}grpSp":
+                inner = list(self._shapes(element, places, ground, is_fixed))
+                order = reading_order([shape.box for shape in inner])
+                lines = [line for index in order for line in inner[index].lines]
+            elif element.tag == f"{P}graphicFrame":
+                lines = self._graphic(element)
+            else:
+                body = element.find(f"{P}txBody")
+                fill = solid_fill(element.find(f"{P}spPr"))
+                has_fill = element.find(f"{P}spPr/{A}noFill") is None and element.find(f"{P}style") is not None
+                around = fill or (None if has_fill else ground)
+                lines = [] if body is None else paragraphs(body, around, on_hidden)
+            if reason:
+                self._add_hidden("\n".join(lines), reason)
+            elif lines:
+                yield _Shape(box or Box(0, 0, 0, 0), lines)
+
+    def _add_hidden(self, text: str, reason: str) -> None:
+        self._hidden.add(text, self._reason or reason, len(self._pages) + 1)
+
+    def _why_not_drawn(self, element: Element, box: Box | None, in_group: bool) -> str:
+        properties = element.find(f"*/{P}cNvPr")
+        if properties is not None and properties.get("hidden") in ("1", "true"):
+            return "hidden shape"
+        slide = self._slide
+        if in_group or box is None or box.right <= box.left or not (slide.right and slide.bottom):
+            return ""
+        is_outside = box.right <= 0 or box.bottom <= 0 or box.left >= slide.right or box.top >= slide.bottom
+        return "off the page" if is_outside else ""
+
+    def _graphic(self, frame: Element) -> list[str]:
+        """The lines of a table, a chart or a diagram."""
+        lines: list[str] = []
+        for data in frame.iter(f"{A}graphicData"):
+            for child in data:
+                if child.tag == f"{A}tbl":
+                    lines += table_lines(child, self._add_hidden)
+                elif child.tag == f"{C}chart":
+                    root = self._related(child.get(f"{R}id", ""))
+                    lines += [] if root is None else chart_lines(root)
+                elif child.tag == _DIAGRAM:
+                    root = self._related(child.get(f"{R}dm", ""))
+                    lines += [] if root is None else diagram_lines(root)
+        return lines
+
+    def _related(self, relation: str) -> Element | None:
+        _, name = self._relations.get(relation, ("", ""))
+        return self._file.optional_part(name) if name else None
+
+    def _notes(self, root: Element) -> list[str]:
+        """What the speaker wrote for a slide."""
+        lines: list[str] = []
+        for shape in root.iter(f"{P}sp"):
+            placeholder = shape.find(f"*/{P}nvPr/{P}ph")
+            body = shape.find(f"{P}txBody")
+            if placeholder is not None and placeholder.get("type", "body") == "body" and body is not None:
+                lines += paragraphs(body, None, self._add_hidden)
+        return lines
+
+
+def _key(placeholder: Element | None) -> tuple[str, str]:
+    if placeholder is None:
+        return "", ""
+    return placeholder.get("type", "obj").replace("ctrTitle", "title"), placeholder.get("idx", "0")
+
+
+def _places(layout: Element | None) -> dict[tuple[str, str], Box]:
+    """Where a layout puts what has no place of its own."""
+    places: dict[tuple[str, str], Box] = {}
+    for shape in () if layout is None else layout.iter(f"{P}sp"):
+        placeholder, box = shape.find(f"*/{P}nvPr/{P}ph"), _box(shape)
+        if placeholder is not None and box is not None:
+            places[_key(placeholder)] = box
+    return places
+
+
+def _box(element: Element) -> Box | None:
+    """Where a shape itself says that it is."""
+    transform = element.find(f"{P}xfrm") if element.tag == f"{P}graphicFrame" else element.find(f"*/{A}xfrm")
+    offset = None if transform is None else transform.find(f"{A}off")
+    extent = None if transform is None else transform.find(f"{A}ext")
+    if offset is None or extent is None:
+        return None
+    left, top = int_of(offset.get("x")), int_of(offset.get("y"))
+    return Box(left, top, left + int_of(extent.get("cx")), top + int_of(extent.get("cy")))
