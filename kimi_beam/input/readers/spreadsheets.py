@@ -1,4 +1,4 @@
-"""Reads spreadsheets (.xlsx, .xlsm, .xlsb, .xls): a sheet is a page below its name, and a row is a line.
+"""Reads spreadsheets (.xlsx, .xlsm, .xlsb, .xls, and by `opendocument` .ods): a sheet is a page, a row a line.
 
 Dates are ISO's, whole numbers have no ``.0``, formulas show the value that was saved with them, and rows and columns
 without any value are left out. Hidden sheets, rows and columns are in `Content.hidden`. Comments, charts and drawings
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kimi_beam.input.readers import opendocument
 from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import OLE_MARK, OfficeFile, compound_file_error, local_name
@@ -58,6 +59,8 @@ def read(content: bytes, options: ReadOptions) -> Content:
     file = OfficeFile(content, _KIND) if from_zip else None
     looks: dict[str, _SheetLook] = {}
     if file is not None:
+        if "content.xml" in file.members:
+            return opendocument.read(content, options)
         file.members.check_all()
         content, looks = _prepared(file, content)
     workbook = _opened(content)

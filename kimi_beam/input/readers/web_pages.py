@@ -73,11 +73,12 @@ def read(content: bytes, options: ReadOptions) -> Content:
     return read_text(decode_declared(content, (declared,), options.encoding))
 
 
-def read_text(html: str) -> Content:
+def read_text(html: str, *, shows_title: bool = True) -> Content:
     """Reads a web page whose encoding is known.
 
     Args:
         html: Its text.
+        shows_title: Whether the title stands above the text where the text does not hold it.
 
     Returns:
         One page. `metadata` has its title.
@@ -95,7 +96,7 @@ def read_text(html: str) -> Content:
     title = "" if title_element is None else " ".join(title_element.text().split())
     walk = _Walk(tree)
     text = walk.text()
-    if title and title not in text:
+    if shows_title and title and title not in text:
         text = f"{title}\n\n{text}".rstrip()
     return Content((Page(text),), {"title": title} if title else {}, walk.hidden.all())
 
