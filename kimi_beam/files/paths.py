@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 
 from kimi_beam.errors import InputError, OutputError
 from kimi_beam.files.compression import compression_of, decompressed
 from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.local_listing import Found, escaped, is_special, local_files
 from kimi_beam.files.store_errors import in_one_line
 
 _GLOB = "*?["
@@ -44,33 +45,23 @@ def absolute(path: str) -> str:
 # ------------------------------------------------------------------------------------------------ input
 
 
-class Found(NamedTuple):
-    """A file that a pattern matched."""
-
-    path: str
-    size: int
-    changed: float = 0.0
-    """Unix seconds of its last change; 0 if the filesystem does not say."""
-
-
 def find(pattern: str) -> list[Found]:
     """The files that a path or glob matches, sorted by path. The exact name of a file is never read as a glob.
+
+    Of this machine's files that includes what cannot be read (`local_files`), so that the user hears of it.
 
     Raises:
         InputError: The filesystem cannot be reached or used.
     """
     pattern = normal(pattern)
-    if is_local(pattern) and os.path.isfile(pattern):
-        return [Found(pattern, os.path.getsize(pattern), os.path.getmtime(pattern))]
-    # Beam's local filesystem finds nothing for a pattern without a directory.
-    lacks_directory = is_local(pattern) and not os.path.dirname(pattern)
-    matched = _matched(os.path.join(".", pattern) if lacks_directory else pattern, None)
-    found = [
+    if is_local(pattern):
+        is_exact = os.path.lexists(pattern) and not os.path.isdir(pattern)
+        return sorted(local_files(escaped(pattern) if is_exact else pattern))
+    return sorted(
         Found(normal(m.path), m.size_in_bytes, m.last_updated_in_seconds or 0.0)
-        for m in matched
+        for m in _matched(pattern, None)
         if not m.path.endswith("/")
-    ]
-    return sorted(f for f in found if not (is_local(f.path) and os.path.isdir(f.path)))
+    )
 
 
 def check_reachable(patterns: Sequence[str]) -> None:
@@ -87,7 +78,7 @@ def check_reachable(patterns: Sequence[str]) -> None:
 def _matched(pattern: str, most: int | None) -> list[Any]:
     try:
         (result,) = FileSystems.match([pattern], [most])
-        if not result.metadata_list and not is_local(pattern) and not any(c in pattern for c in _GLOB):
+        if not result.metadata_list and not any(c in pattern for c in _GLOB):
             # A store says that a bucket is missing when it is asked to list it, but not when it is asked for an object.
             FileSystems.match([f"{pattern}*"], [1])
     except Exception as e:  # each store's library has errors of its own
@@ -109,7 +100,13 @@ def directories_of(patterns: Sequence[str]) -> set[str]:
 
 @contextlib.contextmanager
 def open_input(path: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading, decompressed if its name ends in the suffix of a compression."""
+    """Opens a file for reading, decompressed if its name ends in the suffix of a compression.
+
+    Raises:
+        PermissionError: It is a named pipe, a socket or a device of this machine, whose reading might never end.
+    """
+    if is_local(path) and is_special(path):
+        raise PermissionError("it is no file, but a named pipe, a socket or a device")
     compression = compression_of(path)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
         if compression is None:

@@ -68,25 +68,32 @@ class NotTextError(ValueError):
         """Whether the file is of a known binary kind; else it may be a text in an unknown encoding."""
 
 
-def text_of(content: bytes) -> str:
+def text_of(content: bytes, encoding: str | None = None) -> str:
     """The text of a file.
+
+    Args:
+        content: Its bytes.
+        encoding: The encoding of a text that is in neither UTF-8 nor UTF-16. None: such a text is refused. A text in
+            ASCII alone is read in it too, because encodings such as ISO-2022-JP write all texts so.
 
     Raises:
         NotTextError: It is no text, or its encoding cannot be recognised.
     """
     if content.startswith(b"%PDF-"):  # checked first, because some PDFs are all ASCII and would pass as a text
         raise NotTextError("holds no text: it is a PDF", is_other_kind=True)
-    for mark, encoding in _MARKS:
+    for mark, marked in _MARKS:
         if content.startswith(mark):
             try:
-                text = content[len(mark) :].decode(encoding)
+                text = content[len(mark) :].decode(marked)
             except UnicodeDecodeError as e:
-                if encoding.startswith("utf-32"):
+                if marked.startswith("utf-32"):
                     continue  # UTF-16 whose first letter is a NUL begins like UTF-32
-                raise _no_text(content, _not(encoding, e, len(mark))) from None
+                raise _no_text(content, _not(marked, e, len(mark))) from None
             if "\0" in text:
-                raise _no_text(content, f"holds NUL bytes, as no text does, after the mark of {_name(encoding)}")
+                raise _no_text(content, f"holds NUL bytes, as no text does, after the mark of {_name(marked)}")
             return text
+    if encoding is not None and (content.isascii() or not _is_utf8(content)):
+        return _in_encoding(content, encoding)
     if b"\0" in content:
         if (unmarked := _without_mark(content)) is not None:
             return unmarked
@@ -99,6 +106,29 @@ def text_of(content: bytes) -> str:
     if (len(beginning) - len(beginning.translate(None, _CONTROLS))) * 10 > len(beginning):
         raise _no_text(content, "holds control characters in place of letters: it is no text, or not in UTF-8")
     return text
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _in_encoding(content: bytes, encoding: str) -> str:
+    """The text of content in an encoding that the user named."""
+    if b"\0" in content and (unmarked := _without_mark(content)) is not None:
+        return unmarked
+    try:
+        text = content.decode(encoding)
+    except UnicodeError as e:
+        at = f" at byte {e.start}" if isinstance(e, UnicodeDecodeError) else ""
+        reason = e.reason if isinstance(e, UnicodeDecodeError) else str(e)
+        raise _no_text(content, f"is neither UTF-8 nor {encoding}: {reason}{at}") from None
+    if "\0" in text:
+        raise _no_text(content, f"holds NUL characters, as no text does, if it is read as {encoding}")
+    return text.removeprefix("\ufeff")
 
 
 def _no_text(content: bytes, message: str) -> NotTextError:

@@ -11,10 +11,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from apache_beam.io.filesystem import FileSystem
-
 from kimi_beam.errors import InputError
-from kimi_beam.files.paths import Found, absolute, find, is_local, normal
+from kimi_beam.files.local_listing import Found, escaped
+from kimi_beam.files.paths import absolute, find, is_local, normal
 
 _GLOB = re.compile(r"[*?\[]")
 _HIDDEN = (".", "_")
@@ -27,9 +26,9 @@ def file_pattern(pattern: str) -> str:
         InputError: The filesystem cannot be reached or used.
     """
     pattern = normal(pattern)
-    below = normal(f"{pattern.rstrip('/')}/**")
     if is_local(pattern):
-        return below if os.path.isdir(pattern) else pattern
+        return normal(f"{escaped(pattern.rstrip('/'))}/**") if os.path.isdir(pattern) else pattern
+    below = normal(f"{pattern.rstrip('/')}/**")
     if _GLOB.search(pattern):
         return pattern
     return pattern if not pattern.endswith("/") and find(pattern) else below
@@ -38,16 +37,18 @@ def file_pattern(pattern: str) -> str:
 def find_inputs(patterns: Sequence[str]) -> list[Found]:
     """The files of several inputs, sorted by path, each once even if two inputs spell it differently.
 
-    A link that leads nowhere is among them, as an empty file. Reading it gives a document that says what is wrong.
+    What cannot be read is among them, as empty files: links that lead nowhere, directories that may not be looked
+    into, and what is no file. Reading it gives a document that says what is wrong.
 
     Raises:
         InputError: The filesystem cannot be reached or used.
     """
     found: dict[str, Found] = {}
     for pattern in map(file_pattern, patterns):
-        for file in (*find(pattern), *_broken_links(pattern)):
-            if not is_hidden(file.path, pattern):
-                found[absolute(file.path)] = file
+        for spelling in _with_no_directory_between(pattern):
+            for file in find(spelling):
+                if not is_hidden(file.path, pattern):
+                    found[absolute(file.path)] = file
     return sorted(found.values())
 
 
@@ -77,24 +78,16 @@ def broken_link_message(path: str) -> str:
     return f"{path} is a link to {os.readlink(path)}, which is not there"
 
 
-def _broken_links(pattern: str) -> Iterator[Found]:
-    if not is_local(pattern):
+def _with_no_directory_between(pattern: str) -> Iterator[str]:
+    """A pattern, and what it is where ``/**/`` stands for no directory, which Beam's globs do not say."""
+    name, stars, rest = pattern.partition("**/")
+    if not stars:
+        yield pattern
         return
-    begin = _GLOB.search(pattern)
-    if begin is None or os.path.lexists(pattern):
-        if is_broken_link(pattern):
-            yield Found(pattern, 0)
-        return
-    matches = re.compile(FileSystem.translate_pattern(pattern)).match
-    root = pattern[: pattern.rfind("/", 0, begin.start()) + 1]
-    goes_below = "/" in pattern[len(root) :] or "**" in pattern
-    for directory, below, names in os.walk(root or "."):
-        for name in (*names, *below):
-            path = normal(os.path.join(directory, name))
-            if is_broken_link(path) and matches(path):
-                yield Found(path, 0)
-        if not goes_below:
-            return
+    for spelling in _with_no_directory_between(rest):
+        yield f"{name}**/{spelling}"
+        if not name or name.endswith("/"):
+            yield f"{name}{spelling}"
 
 
 def check_links(patterns: Sequence[str]) -> None:

@@ -17,7 +17,8 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 
 from kimi_beam.errors import InputError, OutputError
 from kimi_beam.files.filesystems import FileSystems
-from kimi_beam.files.paths import Found, is_local, is_private, listing, make_private, output
+from kimi_beam.files.local_listing import Found
+from kimi_beam.files.paths import is_local, is_private, listing, make_private, output
 from kimi_beam.files.whole_files import create_whole, make_directory, write_whole
 from kimi_beam.journal import records
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record

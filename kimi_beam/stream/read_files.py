@@ -20,7 +20,8 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from kimi_beam.beam_extensions.arrival import delivery_name
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.files.filesystems import FileSystems
-from kimi_beam.files.paths import Found, normal
+from kimi_beam.files.local_listing import Found
+from kimi_beam.files.paths import normal
 from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
 from kimi_beam.input.file_parts import KINDS, Part, cut, kind_of
 from kimi_beam.input.finding import broken_link_message, file_pattern, find_inputs, is_broken_link

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import kimi_beam as kb
 from kimi_beam.errors import ConfigError, InputError
-from kimi_beam.files.paths import Found
+from kimi_beam.files.local_listing import Found
 from kimi_beam.stream import read_files
 from kimi_beam.stream.read_files import look
 from kimi_beam.types import Document
