@@ -26,8 +26,8 @@ from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import output
+from kimi_beam.input.check_input import check_input
 from kimi_beam.input.fields import DEFAULT_READING
-from kimi_beam.input.read_documents import check_input
 from kimi_beam.journal.records import Journaling
 from kimi_beam.output.dataset import JOURNAL, check_output, files_of
 from kimi_beam.output.parquet import first_rows

@@ -166,27 +166,65 @@ def _without_mark(content: bytes) -> str | None:
 # ------------------------------------------------------------------------------------------------ lines
 
 
-def as_utf8(f: BinaryIO) -> tuple[BinaryIO, bool]:
-    """A file of JSON lines that reads as UTF-8, and whether the file itself is in another encoding.
+def as_utf8(f: BinaryIO, encoding: str | None = None, *, is_json: bool = True) -> tuple[BinaryIO, bool]:
+    """A file of lines that reads as UTF-8, and whether it was recoded for that.
 
     JSON begins with two characters of ASCII, so the NULs among the first four bytes show the encoding (RFC 4627,
     section 3).
 
     Args:
         f: The file, opened and not read yet.
+        encoding: The encoding of a file that is in neither UTF-8 nor UTF-16; None if the user named none. A file in one
+            that writes line feeds and quotes as ASCII does is not recoded: its lines are, by `decoded_line`.
+        is_json: Whether it holds JSON lines. If not, it may begin with any character of ASCII.
     """
     head = _head(f)
-    encoding = next((name for mark, name in _MARKS[1:] if head.startswith(mark)), None) or _by_nulls(head)
-    if encoding is None:
+    found = next((name for mark, name in _MARKS[1:] if head.startswith(mark)), None) or _by_nulls(head, is_json)
+    if found is None and encoding is not None and not _has_lines_of_ascii(encoding):
+        found = None if head.startswith(codecs.BOM_UTF8) else encoding
+    if found is None:
         return f, False
-    return io.BufferedReader(_Utf8(f, encoding), 1 << 16), True
+    return io.BufferedReader(_Utf8(f, found), 1 << 16), True
+
+
+def _has_lines_of_ascii(encoding: str) -> bool:
+    """Whether line feeds, quotes and delimiters are the same bytes in an encoding as in ASCII, and nothing else is."""
+    name = codecs.lookup(encoding).name.replace("_", "-")
+    if name.startswith(("iso2022", "hz", "utf-7", "utf-16", "utf-32")):
+        return False  # they write other characters by the bytes of ASCII
+    signs = '\r\n\t",;{}:'
+    return signs.encode(encoding, "replace") == signs.encode()
+
+
+def decoded_line(line: bytes, encoding: str | None) -> str:
+    """The text of a line or row, in UTF-8 or else in the encoding that the user named.
+
+    Raises:
+        NotTextError: It is in neither.
+    """
+    if encoding is not None and (line.isascii() or not _is_utf8(line)):
+        return _in_encoding(line, encoding)
+    try:
+        return line.decode()
+    except UnicodeDecodeError as e:
+        raise NotTextError(_not("utf-8", e, 0), is_other_kind=False) from None
+
+
+def utf8_line(line: bytes, encoding: str) -> bytes:
+    """A line in UTF-8: recoded if it is in another encoding, and unchanged if it is in neither of the two."""
+    if _is_utf8(line):
+        return line
+    try:
+        return line.decode(encoding).encode()
+    except UnicodeError:
+        return line
 
 
 _BEGINS_A_LINE = frozenset((b"{", b" ", b"\t", b"\r", b"\n"))
 
 
-def _by_nulls(head: bytes) -> str | None:
-    if head.lstrip(b"\0")[:1] not in _BEGINS_A_LINE:
+def _by_nulls(head: bytes, is_json: bool) -> str | None:
+    if is_json and head.lstrip(b"\0")[:1] not in _BEGINS_A_LINE:
         return None
     pattern = bytes(byte != 0 for byte in head)
     if len(head) < 4:

@@ -18,6 +18,10 @@ from kimi_beam.wire.size_limits import BEGINNING, MAX_DOCUMENT_BYTES
 
 _WHOLE_EVIDENCE = 1 << 20
 """Bytes up to which unreadable content is put into its dead letter completely."""
+ALL_FIELDS = "*"
+"""The text field of documents whose text is all of their keys or columns."""
+POSITION = "#"
+"""The id field of documents whose id is their place in the file, ``PATH#LINE`` or ``PATH#ROW``."""
 _SHOWN_KEYS = 12
 """How many keys of a line an error message lists."""
 
@@ -32,8 +36,10 @@ class Reading:
     """How files and messages become documents.
 
     Attributes:
-        id_field: The key of a JSON object, or the column of a table, that holds the id.
-        text_field: The key or column that holds the text. All others except ``images`` are metadata.
+        id_field: The key of a JSON object, or the column of a table, that holds the id. `POSITION`: the id is the place
+            in the file.
+        text_field: The key or column that holds the text. All others except ``images`` are metadata. `ALL_FIELDS`: the
+            text is all of them, and they are metadata too.
         max_document_bytes: The most uncompressed bytes of a line, a file, or the cells of a row. Reading stops there.
         pages: What the model is shown of each page of a file.
         hidden_text: What becomes of a text that a person would not see: it is left out, kept, or makes its document a
@@ -173,7 +179,10 @@ def from_fields(
         return b64(jsontext.dumps_any(content) if raw is None else raw)
 
     rest = dict(content)
-    id_value, text = rest.pop(reading.id_field, None), rest.pop(reading.text_field, None)
+    id_value = None if reading.id_field == POSITION else rest.pop(reading.id_field, None)
+    text = rest.pop(reading.text_field, None)
+    if reading.text_field == ALL_FIELDS:
+        text = _all_as_text({key: value for key, value in content.items() if key not in (reading.id_field, "images")})
     document_id = default_id if id_value is None else id_text(id_value)
     if not document_id:
         return Failure("read", "missing_id", _without_id(content, reading), raw=evidence())
@@ -195,6 +204,17 @@ def from_fields(
         message = f"{message}, and its {wrong}"
         code = "bad_image" if _are_strings(images) else code
     return failed(document_id, path, Failure("read", code, message, raw=evidence()), metadata=rest)
+
+
+def _all_as_text(fields: Mapping[str, Any]) -> str:
+    """Keys and values as a text that a model reads, each in a line: ``name: value``."""
+    return "\n".join(f"{key}: {_as_text(value)}".rstrip() for key, value in fields.items())
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else jsontext.dumps_any(value).decode()
 
 
 _MISSING_TEXT: Code = "missing_text"

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from kimi_beam.files.compression import uncompressed_name
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import open_input
 from kimi_beam.input.encodings import NotTextError, text_of
+from kimi_beam.input.told_by_content import kind_of
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
 from kimi_beam.wire import images
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
@@ -26,28 +26,29 @@ about as much CPU as opening a local file a second time."""
 READ_AT_ONCE = 32
 
 
-def with_content(path: str, content: bytes) -> Document:
-    """The document that a whole file is. Its id is the path.
+def with_content(path: str, content: bytes, *, encoding: str | None = None, may_be_read_again: bool = True) -> Document:
+    """The document that a text or a picture is. Its id is the path.
 
     Args:
         path: The path of the file.
         content: All of its bytes.
+        encoding: The encoding of a text that is in neither UTF-8 nor UTF-16; None if the user named none.
+        may_be_read_again: Whether a large document may leave its content in the file.
 
     Raises:
         NotTextError: The file is neither a picture nor a text.
     """
-    document = _document(path, content)
-    if len(content) < WORTH_READING_TWICE:
+    document = _document(path, content, encoding)
+    if len(content) < WORTH_READING_TWICE or not may_be_read_again or encoding is not None:
         return document
     return document.with_file(FileContent(len(content), _checksum(content)))
 
 
-def _document(path: str, content: bytes) -> Document:
-    name = uncompressed_name(path)
-    media_type = next((kind for suffix, kind in images.MEDIA_TYPES.items() if name.endswith(suffix)), None)
-    if media_type is not None:
-        return Document(path, "", (images.data_uri(content, media_type),), source=path)
-    return Document(path, text_of(content), source=path)
+def _document(path: str, content: bytes, encoding: str | None = None) -> Document:
+    kind = kind_of(path, content)
+    if kind is not None and kind.is_picture:
+        return Document(path, "", (images.data_uri(content, kind.media_type),), source=path)
+    return Document(path, text_of(content, encoding), source=path)
 
 
 def _checksum(content: bytes) -> str:

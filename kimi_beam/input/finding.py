@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kimi_beam.errors import InputError
-from kimi_beam.files.local_listing import Found, escaped
+from kimi_beam.files.local_listing import Found, escaped, fixed_and_glob
 from kimi_beam.files.paths import absolute, find, is_local, normal
 
 _GLOB = re.compile(r"[*?\[]")
@@ -62,10 +62,16 @@ def is_hidden(path: str, pattern: str) -> bool:
     begin = _GLOB.search(pattern)
     if begin is None or path == pattern:
         return False
-    fixed = pattern.rfind("/", 0, begin.start()) + 1
-    if any(name.startswith(_HIDDEN) for name in pattern[fixed:].split("/")):
-        return False
-    return any(name.startswith(_HIDDEN) for name in path[fixed:].split("/"))
+    fixed, glob = fixed_and_glob(pattern) if is_local(pattern) else ("", "")
+    if not is_local(pattern):
+        end = pattern.rfind("/", 0, begin.start())
+        fixed, glob = pattern[:end], pattern[end + 1 :]
+    return not is_hidden_name(glob) and is_hidden_name(path[len(fixed) :])
+
+
+def is_hidden_name(path: str) -> bool:
+    """Whether a name in a path begins with a dot or an underscore. ``.`` and ``..`` are no names."""
+    return any(name.startswith(_HIDDEN) and name not in (".", "..") for name in path.split("/"))
 
 
 def is_broken_link(path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Annotated, Any, BinaryIO, TypeVar
 
@@ -11,7 +12,8 @@ import msgspec
 
 from kimi_beam.beam_extensions.document_coder import Documents
 from kimi_beam.input import lines
-from kimi_beam.input.fields import Reading, failed, from_line
+from kimi_beam.input.encodings import utf8_line
+from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, failed, from_line
 from kimi_beam.input.file_parts import Part
 from kimi_beam.types import Document, Failure
 
@@ -21,8 +23,9 @@ T = TypeVar("T")
 def read_line_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Documents]:
     """The documents of a part of a file, in blocks."""
     numbers = lines.LineNumbers(part, reading.max_document_bytes)
-    parse = functools.partial(from_line, reading=reading)
-    for number, group in lines.groups(f, part, reading.max_document_bytes):
+    default_id = POSITION if reading.id_field == POSITION else None
+    parse = functools.partial(from_line, reading=reading, default_id=default_id)
+    for number, group in lines.groups(f, part, reading.max_document_bytes, reading.encoding):
         if (block := texts_alone(group, part.path, reading)) is not None:
             yield block
             continue
@@ -45,6 +48,8 @@ def texts_alone(group: Sequence[bytes], path: str, reading: Reading) -> Document
     Returns:
         The documents. None if any line is different: then each has to be parsed by itself.
     """
+    if reading.text_field == ALL_FIELDS or reading.id_field == POSITION:
+        return None
     try:
         # The joined lines are decoded as one JSON list. Each item must then be one line, which holds because no string
         # contains a line feed and in an object of strings no brace follows a comma. So a line that begins with a brace
@@ -101,7 +106,7 @@ def read_lines(
         parse: Makes a value or a failure of a line and the file's path.
     """
     numbers = lines.LineNumbers(part, reading.max_document_bytes)
-    for number, group in lines.groups(f, part, reading.max_document_bytes):
+    for number, group in lines.groups(f, part, reading.max_document_bytes, reading.encoding):
         yield from _parse_each(group, number, numbers, part, parse, reading)
 
 
@@ -121,8 +126,10 @@ def _parse_each(
                 line = line.removeprefix(b"\xef\xbb\xbf")
             if line.isspace() or not line:
                 continue
-            value = parse(line, part.path)
-        if isinstance(value, Failure):
+            value = parse(line if reading.encoding is None else utf8_line(line, reading.encoding), part.path)
+        if reading.id_field == POSITION and isinstance(value, Document):
+            yield replace(value, id=f"{part.path}#{numbers.of(number)}")
+        elif isinstance(value, Failure):
             yield failed(f"{part.path}#{numbers.of(number)}", part.path, value)
         else:
             yield value

@@ -62,7 +62,7 @@ class LineNumbers:
         return self._before + number
 
 
-def groups(f: BinaryIO, part: Part, longest: int) -> Iterator[tuple[int, list[bytes]]]:
+def groups(f: BinaryIO, part: Part, longest: int, encoding: str | None = None) -> Iterator[tuple[int, list[bytes]]]:
     """The lines whose first byte is in a part of a file, in groups.
 
     A line that is longer than the bound is a group of its own, a `CutLine`. A file in UTF-16 or UTF-32 is one part, and
@@ -72,6 +72,7 @@ def groups(f: BinaryIO, part: Part, longest: int) -> Iterator[tuple[int, list[by
         f: The opened file.
         part: The part whose lines are read.
         longest: The most bytes of a line.
+        encoding: The encoding of a file that is in neither UTF-8 nor UTF-16; None if the user named none.
 
     Yields:
         The number in the part of the first line of a group, and the lines without their line feeds.
@@ -79,7 +80,7 @@ def groups(f: BinaryIO, part: Part, longest: int) -> Iterator[tuple[int, list[by
     number = 1
     is_other = False
     if part.start == 0:  # a file in another encoding is one piece
-        f, is_other = as_utf8(f)
+        f, is_other = as_utf8(f, encoding)
     reads_line_by_line = is_other or is_compressed(part.path)
     blocks = _line_by_line(f, longest) if reads_line_by_line else _blocks(f, part.start, part.stop, longest)
     for block in blocks:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from kimi_beam.beam_extensions.document_coder import GATHERED_DOCUMENTS, Documents
 from kimi_beam.input.encodings import NotTextError, text_of
-from kimi_beam.input.fields import Reading, enumerate_keys, failed, from_fields
+from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, enumerate_keys, failed, from_fields
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.row_sizes import column_bytes, plan, row_bytes
 from kimi_beam.types import Code, Document, Failure
@@ -66,8 +66,10 @@ def read_row_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Docum
 
 
 def _document(row: Row, number: int, path: str, reading: Reading) -> Document:
-    document = row if isinstance(row, Failure) else from_fields(row, path, None, reading)
-    return failed(f"{path}#{number}", path, document) if isinstance(document, Failure) else document
+    position = f"{path}#{number}"
+    default_id = position if reading.id_field == POSITION else None
+    document = row if isinstance(row, Failure) else from_fields(row, path, None, reading, default_id=default_id)
+    return failed(position, path, document) if isinstance(document, Failure) else document
 
 
 def _wrong_columns(schema: pa.Schema, reading: Reading) -> tuple[Code, str] | None:
@@ -75,7 +77,8 @@ def _wrong_columns(schema: pa.Schema, reading: Reading) -> tuple[Code, str] | No
     if repeated := _repeated(schema, "column"):
         return "repeated_key", f"has the {repeated} twice: nobody can say which of them counts"
     names = schema.names
-    missing = [name for name in (reading.id_field, reading.text_field) if name not in names]
+    wanted = (reading.id_field, reading.text_field)
+    missing = [name for name in wanted if name not in names and name not in (ALL_FIELDS, POSITION)]
     if not missing or (missing == [reading.text_field] and "images" in names):
         return None
     code: Code = "missing_id" if reading.id_field in missing else "missing_text"

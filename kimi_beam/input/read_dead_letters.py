@@ -15,7 +15,7 @@ from kimi_beam.files.paths import find, normal, open_input
 from kimi_beam.input.fields import Reading, unreadable_line
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.json_lines import read_lines
-from kimi_beam.input.read_documents import read_as
+from kimi_beam.input.read_parts import read_as
 from kimi_beam.input.redrive import Choice, document_of
 from kimi_beam.results.dead_letter_lines import SUFFIX, DeadLetterError, decode
 from kimi_beam.types import DeadLetter, Document, Failure

@@ -85,6 +85,17 @@ def kind_of(name: str, content: bytes, encoding: str | None = None) -> Kind | No
     return _text_kind(content, encoding)
 
 
+def may_be_read(name: str, head: bytes, encoding: str | None = None) -> bool:
+    """Whether a file may be of a kind that is read, by its first `HEAD_BYTES`.
+
+    Args:
+        name: Its name or path, which says no kind.
+        head: Its first bytes.
+        encoding: See `kind_of`.
+    """
+    return head.startswith((_OLE, *_ZIP)) or kind_of(name, head, encoding) is not None
+
+
 def binary_kind(content: bytes, by_name: Kind | None = None) -> Kind | None:
     """The binary kind that the first bytes of a file say; None if they say none that is read.
 

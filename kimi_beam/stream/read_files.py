@@ -23,9 +23,10 @@ from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.local_listing import Found
 from kimi_beam.files.paths import normal
 from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
-from kimi_beam.input.file_parts import KINDS, Part, cut, kind_of
+from kimi_beam.input.file_parts import Part, cut
 from kimi_beam.input.finding import broken_link_message, file_pattern, find_inputs, is_broken_link
-from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.kinds import IN_WORDS, kind_by_name
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.types import Arrival, Document, Failure
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
@@ -93,10 +94,10 @@ class ReadContinuously(beam.PTransform):
             ending = pattern.rpartition("/")[2].rpartition(".")[2]
             if (
                 not any(c in ending for c in "*?[]")
-                and not kind_of(pattern)
+                and not kind_by_name(pattern)
                 and file_pattern(pattern) == normal(pattern)
             ):
-                raise InputError(f"{pattern} names files that cannot be read: only {KINDS} can")
+                raise InputError(f"{pattern} names files that cannot be read: only {IN_WORDS} can")
 
     def expand(self, begin: Any) -> beam.PCollection:
         return (
@@ -172,7 +173,7 @@ def look(patterns: tuple[str, ...], quiet_since: float) -> list[tuple[str, list[
             if file.path not in _warned_links:
                 _warned_links.add(file.path)
                 _LOG.warning("kimi_beam: %s; it is read when it is", broken_link_message(file.path))
-        elif kind_of(file.path) and file.changed <= quiet_since:
+        elif kind_by_name(file.path) and file.changed <= quiet_since:
             buckets.setdefault(str(zlib.crc32(_encoded(file.path)) % _BUCKETS), []).append(file)
     return list(buckets.items())
 

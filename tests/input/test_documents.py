@@ -31,13 +31,13 @@ from hypothesis import strategies as st
 
 import kimi_beam as kb
 from kimi_beam.errors import InputError
-from kimi_beam.input import read_documents
+from kimi_beam.input.check_input import check_input
 from kimi_beam.input.encodings import as_utf8
 from kimi_beam.input.fields import DEFAULT_READING, from_line
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.json_lines import texts_alone
 from kimi_beam.input.lines import groups
-from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.schema import jsontext
 from kimi_beam.stream.read_files import look
 from kimi_beam.types import Document
@@ -165,7 +165,7 @@ def test_a_link_to_a_file_is_read_and_one_to_nothing_is_a_dead_letter(
     assert (bad.id, bad.failure.code) == (str(link), "unreadable")
     assert f"{link} is a link to {missing}, which is not there" in bad.failure.message
     with pytest.raises(InputError, match=r"is a link to .*nowhere, which is not there"):
-        read_documents.check_input([str(link)])
+        check_input([str(link)])
 
 
 # ------------------------------------------------------------------------------------------------ what a path means
@@ -189,7 +189,7 @@ def tree(source: Path) -> Path:
 @pytest.mark.parametrize("spelt", ["", "/", "/.", "/**", "//"])
 def test_a_directory_is_all_below_it(tmp_path: Path, tree: Path, spelt: str) -> None:
     pattern = f"{tree}{spelt}"
-    read_documents.check_input([pattern])
+    check_input([pattern])
     assert names(read_parts(pattern)) == ["a.txt", "b.txt", "c.md"]
     if not spelt:
         assert names(read(tmp_path, pattern, tree / "x")) == ["a.txt", "b.txt", "c.md"]
@@ -225,7 +225,7 @@ def test_hidden_files_are_read_where_they_are_named(tree: Path, pattern: str, ex
 def test_the_error_about_a_pattern_without_files_counts_hidden_ones(source: Path) -> None:
     (source / "._a.txt").write_text("x")
     with pytest.raises(InputError, match=r"holds no files but 1 hidden ones, .* named: .*_a"):
-        read_documents.check_input([str(source)])
+        check_input([str(source)])
 
 
 def test_a_tilde_is_the_home_directory(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,25 +272,25 @@ def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
         (source / f"e{number}.html").write_bytes(b"x")
     for pattern in (source, source / "**"):
         with pytest.raises(InputError, match=r"e1\.html and 7 more of 13 files match .*narrower, such as .*txt"):
-            read_documents.check_input([str(pattern)])
+            check_input([str(pattern)])
     with pytest.raises(InputError, match=r"in/d\.json is of a kind that cannot be read: only \.txt, \.md, .*\.gif can"):
-        read_documents.check_input([str(source / "d.json")])
+        check_input([str(source / "d.json")])
 
 
 def test_a_kind_within_a_name_is_no_kind(source: Path) -> None:
     for name in ("a.txt.pdf", "b.jsonl.tmp", "txt", "c.gz"):
         (source / name).write_bytes(b"x")
         with pytest.raises(InputError, match=r"only \.txt"):
-            read_documents.check_input([str(source / name)])
+            check_input([str(source / name)])
 
 
 def test_no_pattern_a_negative_limit_and_an_unknown_filesystem_are_refused() -> None:
     with pytest.raises(InputError, match="no input"):
-        read_documents.check_input([])
+        check_input([])
     with pytest.raises(InputError, match="limit"):
         kb.ReadDocuments("a.txt", limit=-1)
     with pytest.raises(InputError, match=r"cannot look for nowhere://a/b\.txt"):
-        read_documents.check_input(["nowhere://a/b.txt"])
+        check_input(["nowhere://a/b.txt"])
 
 
 # ------------------------------------------------------------------------------------------------ lines
@@ -437,7 +437,7 @@ def test_a_picture_is_one_document_without_a_text(tmp_path: Path, source: Path, 
 def test_a_picture_that_is_compressed_once_more_is_refused_and_an_empty_one_is_read(source: Path) -> None:
     (source / "a.png.gz").write_bytes(gzip.compress(PIXEL))
     with pytest.raises(InputError, match=r"a\.png\.gz is of a kind that cannot be read"):
-        read_documents.check_input([str(source / "a.png.gz")])
+        check_input([str(source / "a.png.gz")])
     (source / "b.png").write_bytes(b"")  # admission says what is wrong with it, as for a text that is empty
     (document,) = read_parts(source / "b.png")
     assert (document.images, document.failure) == (("data:image/png;base64,",), None)
@@ -854,9 +854,9 @@ def test_a_truncated_compressed_file_is_not_read_as_a_complete_one(source: Path,
     }[suffix](lines)
     (source / f"whole.jsonl{suffix}").write_bytes(packed)
     (source / f"cut.jsonl{suffix}").write_bytes(packed[: len(packed) * 2 // 3])
-    whole = list(read_documents.read_part(Part(str(source / f"whole.jsonl{suffix}"))))
+    whole = list(read_part(Part(str(source / f"whole.jsonl{suffix}"))))
     assert [d.id for d in whole] == [str(i) for i in range(2_000)]
-    *good, last = read_documents.read_part(Part(str(source / f"cut.jsonl{suffix}")))
+    *good, last = read_part(Part(str(source / f"cut.jsonl{suffix}")))
     assert last.failure is not None
     assert last.failure.code == "unreadable"
     assert not good or f"after {len(good)} documents" in last.failure.message
@@ -866,7 +866,7 @@ def test_a_truncated_compressed_file_is_not_read_as_a_complete_one(source: Path,
 def test_a_large_compressed_text_is_read_to_its_end(source: Path) -> None:
     text = "x" * (20 << 20)
     (source / "long.txt.gz").write_bytes(gzip.compress(text.encode(), 1))
-    (document,) = read_documents.read_part(Part(str(source / "long.txt.gz")))
+    (document,) = read_part(Part(str(source / "long.txt.gz")))
     assert len(document.text) == len(text)
 
 
@@ -875,7 +875,7 @@ def test_a_file_is_read_once_however_it_is_spelt(source: Path, monkeypatch: pyte
     monkeypatch.chdir(source)
     spelt = ("a.txt", "./a.txt", ".//a.txt", str(source / "a.txt"), "*.txt", "./*.txt", f"file://{source}/a.txt")
     for pattern in spelt:
-        read_documents.check_input([pattern])
+        check_input([pattern])
     assert len(list(find_parts(spelt))) == 1
     assert [part.path for part in find_parts(("*.txt",))] == ["a.txt"]
 
@@ -894,7 +894,7 @@ def test_a_directory_with_the_name_of_a_text_is_no_document(source: Path) -> Non
 def rows_of(source: Path, table: pa.Table, **options: Any) -> list[kb.Document]:
     pq.write_table(table, source / "t.parquet", **options)
     parts = find_parts((str(source / "t.parquet"),))
-    return [document for part in parts for document in read_documents.read_part(part)]
+    return [document for part in parts for document in read_part(part)]
 
 
 def test_times_that_python_cannot_hold_become_text_and_cost_no_row(source: Path) -> None:
@@ -941,7 +941,7 @@ def test_a_file_name_that_is_not_utf8_travels_to_the_dead_letters(source: Path) 
 
     Path(os.fsdecode(os.fsencode(source) + b"/b\xff.txt")).write_text("x")
     (part,) = find_parts((str(source / "*.txt"),))
-    (document,) = read_documents.read_part(part)
+    (document,) = read_part(part)
     prepared = prepare(document, Prompt(kb.OutputSchema(True))).document
     assert prepared.failure is not None
     assert prepared.failure.code == "not_utf8"
@@ -963,9 +963,9 @@ def test_a_filesystem_that_fails_is_the_runners_to_retry_and_costs_no_document(
 ) -> None:
     (source / "a.jsonl").write_bytes(b'{"id": "a", "text": "x"}\n' * 100_000)
     content = (source / "a.jsonl").read_bytes()
-    monkeypatch.setattr(read_documents, "open_input", lambda _: _Breaks(content))
+    monkeypatch.setattr("kimi_beam.input.read_parts.open_input", lambda _: _Breaks(content))
     with pytest.raises(OSError, match="hiccup"):
-        list(read_documents.read_part(Part(str(source / "a.jsonl"), 0, len(content))))
+        list(read_part(Part(str(source / "a.jsonl"), 0, len(content))))
 
 
 @pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/../empty"])
@@ -973,5 +973,5 @@ def test_an_empty_directory_is_said_to_be_empty(tmp_path: Path, spelling: str) -
     (tmp_path / "empty" / "below").mkdir(parents=True)
     given = spelling.format(tmp_path / "empty")
     with pytest.raises(InputError) as refused:
-        read_documents.check_input([given])
+        check_input([given])
     assert str(refused.value).startswith(f"the directory {given} holds no files: .txt, .md, ")

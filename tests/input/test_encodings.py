@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.input.file_parts import find_parts
-from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema

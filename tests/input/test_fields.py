@@ -17,7 +17,7 @@ from kimi_beam.cli import main
 from kimi_beam.errors import ConfigError
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
-from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema

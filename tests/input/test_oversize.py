@@ -22,7 +22,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
-from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.input.row_sizes import _dictionary_bytes, row_bytes
 from kimi_beam.results.dead_letter_lines import decode, encode
 from kimi_beam.types import DeadLetter, Document, Failure, Usage
@@ -235,7 +235,7 @@ def read_apart(*paths: Path) -> tuple[list[list[str | None]], int]:
     """Reads files in a process of its own: ids and codes, and by how many megabytes its memory has grown."""
     program = (
         "import json, resource, sys\n"
-        "from kimi_beam.input.read_documents import read_part\n"
+        "from kimi_beam.input.read_parts import read_part\n"
         "from kimi_beam.input.file_parts import find_parts\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "found = (one for part in find_parts(tuple(sys.argv[1:])) for one in read_part(part))\n"
@@ -256,7 +256,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
         f.write(b'"}\n' + line("after"))
     program = (
         "import resource, sys\n"
-        "from kimi_beam.input.read_documents import read_part\n"
+        "from kimi_beam.input.read_parts import read_part\n"
         "from kimi_beam.input.file_parts import Part\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print([one.id for one in read_part(Part(sys.argv[1]))])\n"

@@ -26,7 +26,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.file_references import WORTH_READING_TWICE, read_again
-from kimi_beam.input.read_documents import read_part
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.journal.recorder import Keys
 from kimi_beam.request import batches
 from kimi_beam.request.document_bytes import DocumentBytes

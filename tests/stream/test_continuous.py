@@ -211,7 +211,7 @@ def test_a_filesystem_that_breaks_is_no_fault_of_the_file(tmp_path: Path, monkey
     def broken(_: str) -> object:
         raise ConnectionError("away")
 
-    monkeypatch.setattr("kimi_beam.input.read_documents.open_input", broken)
+    monkeypatch.setattr("kimi_beam.input.read_parts.open_input", broken)
     with pytest.raises(ConnectionError, match="away"):
         read(path)
     found = Found(str(path), 1, NOW)

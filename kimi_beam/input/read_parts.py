@@ -1,0 +1,239 @@
+"""Reads the documents of one part of a file: chooses by its kind how, and turns errors into documents that failed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
+
+from apache_beam.io.filesystem import BeamIOError
+
+from kimi_beam.beam_extensions.document_coder import Documents
+from kimi_beam.errors import KimiBeamError
+from kimi_beam.files.compression import compression_of, decompressed, is_compressed
+from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.local_listing import is_special
+from kimi_beam.files.paths import is_local, open_input
+from kimi_beam.input import archives
+from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
+from kimi_beam.input.file_documents import documents_of_file, unknown_kind
+from kimi_beam.input.file_parts import Part
+from kimi_beam.input.finding import broken_link_message, is_broken_link, is_hidden_name
+from kimi_beam.input.json_lines import read_line_blocks
+from kimi_beam.input.kinds import ZIP, Kind, kind_by_name
+from kimi_beam.input.parquet_rows import read_row_blocks
+from kimi_beam.input.readers.content import UnreadableError
+from kimi_beam.input.skipped_files import pass_over
+from kimi_beam.input.tables import read_table_blocks
+from kimi_beam.input.told_by_content import HEAD_BYTES, binary_kind, kind_of
+from kimi_beam.types import Document, Failure
+
+T = TypeVar("T")
+_DEEPEST = 3
+"""How many archives may stand one in another."""
+
+
+class _Place(NamedTuple):
+    """Where the content stands that is read."""
+
+    stored_bytes: int = 0
+    """The bytes that it takes there, perhaps compressed; 0 if that is not known."""
+    depth: int = 0
+    """In how many archives it is."""
+    budget: archives.Budget | None = None
+    """What may still be read of the outermost archive; None outside of archives."""
+
+
+def read_part(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
+    """Reads the documents of one part. An error that ends the reading becomes a last document with its failure."""
+    for block in read_blocks(part, reading):
+        yield from block
+
+
+def read_blocks(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Documents]:
+    """Reads the documents of one part in blocks; see `read_part`. Files of unknown kinds are passed over, if wanted."""
+    for block in read_as(part, reading, _read_file):
+        if isinstance(block, Documents):
+            yield block
+        elif reading.skip_unknown and block.failure is not None and block.failure.code == "unknown_kind":
+            pass_over(block.id)
+        else:
+            yield Documents.of([block])
+
+
+def read_as(
+    part: Part, reading: Reading, read: Callable[[BinaryIO, Part, Reading], Iterator[T | Document]]
+) -> Iterator[T | Document]:
+    """Reads one part of a file. An error that ends the reading becomes a last document with its failure.
+
+    Args:
+        part: The part to read.
+        reading: How its content becomes documents.
+        read: Reads the values of the part from the opened file.
+    """
+    done = 0
+    try:
+        with open_input(part.path) as f:
+            for value in read(f, part, reading):
+                yield value
+                done += len(value) if isinstance(value, Documents) else 1
+    except Exception as e:  # filesystems, decompressors and damaged files raise errors of all kinds
+        if _is_of_filesystem(e, part.path):
+            raise  # the file itself may be good: the runner reads the part again, or the job fails and says why
+        yield _ended(part, e, done)
+
+
+def _ended(part: Part, error: Exception, done: int) -> Document:
+    """The document that says why the reading of a part has ended after so many documents."""
+    path = part.path
+    if is_local(path) and is_special(path):
+        return failed(path, path, unknown_kind(path, "is no file, but a named pipe, a socket or a device"))
+    after = f" after {done} documents" if done else ""
+    if is_broken_link(path):
+        message = f"cannot read {path}: {broken_link_message(path)}"
+        return failed(path, path, Failure("read", "unreadable", message, retryable=True))
+    kind = kind_by_name(path)
+    is_one = kind is None or kind.form == "document" or (part.start == 0 and part.stop is None and not done)
+    document_id = path if is_one else f"{path}#{part.start}-"
+    if isinstance(error, UnreadableError):
+        return failed(document_id, path, Failure("read", error.code, f"{path} {error.message}{after}"))
+    message = f"cannot read {path}{after}: {' '.join(str(error).split())[:300] or type(error).__name__}"
+    return failed(document_id, path, Failure("read", "unreadable", message, retryable=isinstance(error, OSError)))
+
+
+def _is_of_filesystem(error: Exception, path: str) -> bool:
+    """Whether an error comes from the filesystem and not from the file, whose documents must not be given up then."""
+    if isinstance(error, (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)):
+        return True
+    # An OSError shows a fault of the filesystem only for plain files. Decompressors and Parquet raise it as well, for a
+    # damaged file.
+    kind = kind_by_name(path)
+    plain = not is_compressed(path) and (kind is None or kind.form not in ("parquet", "archive"))
+    of_the_file = (FileNotFoundError, PermissionError, IsADirectoryError)
+    return plain and isinstance(error, OSError) and not isinstance(error, of_the_file)
+
+
+# ------------------------------------------------------------------------------------------------ by kind
+
+_Found = Iterator[Documents | Document]
+
+
+def _read_file(f: BinaryIO, part: Part, reading: Reading) -> _Found:
+    return _read(f, part, reading, _Place())
+
+
+def _read(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Found:
+    """Reads content by its kind."""
+    kind = kind_by_name(part.path)
+    if part.start == 0 and (kind is None or kind.form == "document" or _is_of_another_kind(f, kind)):
+        return _read_whole(f, part, reading, place)
+    assert kind is not None, "only a file of a kind that can be cut has a second part"
+    return _read_by_form(f, kind, part, reading, place)
+
+
+def _is_of_another_kind(f: BinaryIO, kind: Kind) -> bool:
+    """Whether a file's first bytes are of a binary kind, and not of the one that its name says."""
+    if hasattr(f, "peek"):
+        head = bytes(f.peek(HEAD_BYTES)[:HEAD_BYTES])
+    else:
+        head = f.read(HEAD_BYTES)
+        f.seek(0)
+    found = binary_kind(head, kind)
+    return found is not None and found is not kind
+
+
+def _read_by_form(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: _Place) -> _Found:
+    """Reads content that holds many documents."""
+    if kind.form == "lines":
+        return read_line_blocks(f, part, reading)
+    if kind.form == "table":
+        return read_table_blocks(f, part, reading)
+    if place.depth and (kind.form == "parquet" or kind is ZIP):
+        content = f.read(reading.max_document_bytes + 1)  # both are read from their end, so all of it is needed
+        if len(content) > reading.max_document_bytes:
+            return iter([failed(part.path, part.path, reading.too_large(f"{part.path}, in an archive,", content))])
+        f = io.BytesIO(content)
+    if kind.form == "parquet":
+        return read_row_blocks(f, part, reading)
+    if kind is ZIP and (part.start, part.stop) == (0, None) and archives.is_office_file(f):
+        return _read_whole(f, part, reading, place)
+    return _read_archive(f, kind, part, reading, place)
+
+
+def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Found:
+    """Reads content that is one document by its name, or whose name does not say what it is."""
+    path, bound = part.path, reading.max_document_bytes
+    content = f.read(bound + 1)
+    kind = kind_of(path, content, reading.encoding)
+    is_one = kind is None or kind.form == "document"
+    if len(content) > bound:
+        if is_one or place.depth or is_compressed(path):
+            yield failed(path, path, reading.too_large(path, content))
+            return
+        f.seek(0)
+    if kind is None or is_one:
+        yield from documents_of_file(path, content, kind, reading, may_be_read_again=not place.depth)
+        return
+    yield from _read_by_form(f if len(content) > bound else io.BytesIO(content), kind, part, reading, place)
+
+
+# ------------------------------------------------------------------------------------------------ archives
+
+
+def _read_archive(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: _Place) -> _Found:
+    """Reads the members of an archive, each by its own kind. Hidden ones are passed over, as hidden files are."""
+    depth = place.depth + 1
+    if depth > _DEEPEST:
+        message = f"is an archive in an archive, {depth} deep, and {_DEEPEST} are read at most: unpack it yourself"
+        raise UnreadableError("nested_too_deep", message)
+    stored = place.stored_bytes or _size_of(f, part.path)
+    budget = place.budget or archives.budget_of(stored)
+    if kind is ZIP:
+        members = archives.zip_members(f, reading.options().password, part.start, part.stop)
+    else:
+        members = archives.tar_members(f, stored)
+    for member in members:
+        name = member.name.removeprefix("./").lstrip("/")
+        if is_hidden_name(name):
+            continue
+        budget.take_member()
+        path = f"{part.path}!/{name}"
+        if member.content is None:
+            assert member.failure is not None
+            yield failed(path, path, Failure("read", member.failure.code, f"{path} {member.failure.message}"))
+            continue
+        yield from _read_member(member.content, path, reading, _Place(member.stored_bytes, depth, budget))
+
+
+def _read_member(content: BinaryIO, path: str, reading: Reading, place: _Place) -> _Found:
+    """Reads one member. An error becomes a last document with its failure, so that the next member is read."""
+    assert place.budget is not None
+    done = 0
+    part = Part(path)
+    try:
+        compression = compression_of(path)
+        opened = content if compression is None else decompressed(content, compression)
+        metered = cast(BinaryIO, archives.Metered(opened, place.budget))
+        for value in _read(metered, part, reading, place):
+            yield value
+            done += len(value) if isinstance(value, Documents) else 1
+    except archives.DAMAGED as e:
+        if isinstance(e, (ConnectionError, TimeoutError)):
+            raise
+        after = f" after {done} documents" if done else ""
+        message = f"{path} is damaged{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
+        yield failed(f"{path}#0-" if done else path, path, Failure("read", "damaged", message))
+    except UnreadableError as e:
+        if place.budget.is_used_up:
+            raise
+        yield failed(f"{path}#0-" if done else path, path, Failure("read", e.code, f"{path} {e.message}"))
+
+
+def _size_of(f: Any, path: str) -> int:
+    """The bytes that a file takes, compressed as it is."""
+    if is_compressed(path):
+        found: int = FileSystems.match([path])[0].metadata_list[0].size_in_bytes
+        return found
+    size: int = f.seek(0, 2)
+    f.seek(0)
+    return size
