@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from kimi_beam.input.document_of_content import document_of
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import Reader, Reading, b64, failed
 from kimi_beam.input.file_references import with_content
 from kimi_beam.input.kinds import Kind
-from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
-from kimi_beam.types import Code, Document, Failure, Layout
-from kimi_beam.wire import images
+from kimi_beam.input.readers.content import Content, UnreadableError
+from kimi_beam.input.reading_process import read_in_child
+from kimi_beam.types import Code, Document, Failure
 
 
 def documents_of_file(
@@ -29,16 +29,20 @@ def documents_of_file(
         may_be_read_again: Whether a large document may leave its content in the file, because the path is a file's.
     """
     if reading.reader is not None and (own := _by_own_reader(reading.reader, path, content)) is not None:
-        yield own if isinstance(own, Document) else _document(path, content, own, kind)
+        if isinstance(own, Content):
+            own = document_of(path, path, own, _told(kind, content), reading.hidden_text)
+        yield own
     elif kind is None:
         yield failed(path, path, unknown_kind(path))
     elif kind.reader is None:
         yield _as_it_is(path, content, reading, may_be_read_again)
     else:
         try:
-            yield _document(path, content, _read(kind, content, reading.options()), kind)
+            found = read_in_child(kind.reader, content, reading.options())
         except UnreadableError as e:
             yield failed(path, path, Failure("read", e.code, f"{path} {e.message}"))
+            return
+        yield document_of(path, path, found, _told(kind, content), reading.hidden_text)
 
 
 def unknown_kind(path: str, fault: str = "is of a kind that cannot be read, told by its name and content") -> Failure:
@@ -59,32 +63,10 @@ def _as_it_is(path: str, content: bytes, reading: Reading, may_be_read_again: bo
         return failed(path, path, Failure("read", code, f"{path} {e}", raw=b64(content)))
 
 
-def _read(kind: Kind, content: bytes, options: ReadOptions) -> Content:
-    """What the kind's reader finds in a file."""
-    assert kind.reader is not None
-    read: Callable[[bytes, ReadOptions], Content] = importlib.import_module(kind.reader).read
-    return read(content, options)
-
-
-def _document(path: str, content: bytes, read: Content, kind: Kind | None) -> Document:
-    """The document of what a reader found in a file."""
-    texts = [page.text for page in read.pages]
-    starts, pictures, positions, at = list[int](), list[str](), list[int](), 0
-    for page in read.pages:
-        starts.append(at)
-        if page.picture is not None:
-            pictures.append(images.data_uri(page.picture.content, page.picture.media_type))
-            positions.append(at)
-        at += len(page.text) + 2
-    text = "\n\n".join(texts)
-    layout = Layout(tuple(starts), tuple(min(position, len(text)) for position in positions))
-    metadata: Mapping[str, Any] = {
-        **read.metadata,
-        **({"media_type": kind.media_type} if kind is not None else {}),
-        "pages": len(read.pages),
-        "checksum": hashlib.blake2b(content, digest_size=16).hexdigest(),
-    }
-    return Document(path, text, tuple(pictures), metadata, path, layout=layout)
+def _told(kind: Kind | None, content: bytes) -> dict[str, Any]:
+    """What is known of a file beside its content: its media type, if its kind is known, and a checksum."""
+    checksum = {"checksum": hashlib.blake2b(content, digest_size=16).hexdigest()}
+    return checksum if kind is None else {"media_type": kind.media_type, **checksum}
 
 
 def _by_own_reader(reader: Reader, path: str, content: bytes) -> Document | Content | None:

@@ -36,7 +36,8 @@ class Kind:
         extra: The extra of this package that brings the reader's libraries; None if it needs none.
         pages: What becomes of its pages, or how it becomes documents, in words.
         pictures: What becomes of its pictures, in words.
-        metadata: The keys of metadata that it gives a document, in words.
+        metadata: What of it becomes the metadata of a document, in words. What a reader reads has its media type, the
+            number of its pages and a checksum beside that.
     """
 
     name: str
@@ -73,11 +74,10 @@ def _converted(name: str, media_type: str, *suffixes: str, extra: str = _DOCUMEN
         extra=extra,
         pages=pages,
         pictures="each page, as PNG or JPEG",
-        metadata="`media_type`, `pages`, `checksum`",
     )
 
 
-_OFFICE = "`media_type`, `pages`, `checksum`, `title`, `author`"
+_OFFICE = "`title`, `author`"
 _OPENXML = "application/vnd.openxmlformats-officedocument"
 _OPENDOCUMENT = "application/vnd.oasis.opendocument"
 _SHEETS = "each sheet, with its name above; hidden ones are hidden text"
@@ -140,7 +140,7 @@ HTML = Kind(
     reader=f"{_READERS}.web_pages",
     extra=_DOCUMENTS,
     pictures="their alternative texts",
-    metadata="`media_type`, `checksum`, `title`",
+    metadata="`title`",
 )
 DOCX = Kind(
     "a Word document",
@@ -183,7 +183,7 @@ EML = Kind(
     extra=_DOCUMENTS,
     pages="one: the headers, then the body",
     pictures="attachments become documents of their own (`ID#1`, …)",
-    metadata="`media_type`, `checksum`, `subject`, `from`, `date`",
+    metadata="`subject`, `from`, `date`",
 )
 MSG = Kind(
     "a mail of Outlook",
@@ -193,7 +193,7 @@ MSG = Kind(
     extra=_DOCUMENTS,
     pages="one: the headers, then the body",
     pictures="attachments become documents of their own (`ID#1`, …)",
-    metadata="`media_type`, `checksum`, `subject`, `from`, `date`",
+    metadata="`subject`, `from`, `date`",
 )
 PNG = _picture("a PNG picture", "image/png", ".png")
 JPEG = _picture("a JPEG picture", "image/jpeg", ".jpg", ".jpeg")

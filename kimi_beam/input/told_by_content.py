@@ -32,8 +32,6 @@ _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"%PDF-", kinds.PDF),
     (b"\x89PNG\r\n\x1a\n", kinds.PNG),
     (b"\xff\xd8\xff", kinds.JPEG),
-    (b"GIF87a", kinds.GIF),
-    (b"GIF89a", kinds.GIF),
     (b"II*\0", kinds.TIFF),
     (b"MM\0*", kinds.TIFF),
     (b"II+\0", kinds.TIFF),
@@ -112,6 +110,8 @@ def binary_kind(content: bytes, by_name: Kind | None = None) -> Kind | None:
         return _kind_of_ole(content, by_name)
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return kinds.WEBP
+    if content[:6] in (b"GIF87a", b"GIF89a") and not content[6:13].decode("latin-1").isprintable():
+        return kinds.GIF  # a text that begins so goes on in letters
     if content[:2] == b"BM" and content[6:10] == b"\0\0\0\0" and len(content) > 26:
         return kinds.BMP
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:

@@ -166,8 +166,8 @@ def test_input_that_matches_nothing_or_cannot_be_read_is_refused(
 ) -> None:
     rest = ("--schema", SCHEMA, "--emulator", "--output", tmp_path / "o")
     assert "no file matches" in mistake("extract", tmp_path / "*.txt", *rest, capsys=capsys)
-    (tmp_path / "scan.pdf").write_bytes(b"%PDF")
-    assert "scan.pdf" in mistake("extract", tmp_path / "*.pdf", *rest, capsys=capsys)
+    (tmp_path / "scan.psd").write_bytes(b"8BPS")
+    assert "scan.psd" in mistake("extract", tmp_path / "*.psd", *rest, capsys=capsys)
     assert "no input" in mistake("extract", *rest, capsys=capsys)
 
 

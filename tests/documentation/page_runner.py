@@ -39,7 +39,7 @@ from kimi_beam import cli
 from kimi_beam.emulator import Behaviour, Emulator
 
 OLLAMA = "http://localhost:11434/v1"
-HARMLESS = {"ls", "cat", "head", "tail", "wc", "echo", "mkdir", "cp", "mv", "gzip", "zstd"}
+HARMLESS = {"ls", "cat", "head", "tail", "wc", "echo", "mkdir", "cp", "mv", "gzip", "tar", "zstd"}
 """Programs of the system that a page may run as they are."""
 SAMPLES = ("receipt-01.txt", "invoice-01.txt", "invoice-03.txt", "impossible-empty.txt")
 

@@ -263,24 +263,27 @@ def test_a_pattern_that_matches_nothing_is_refused_when_the_pipeline_is_built(so
 
 
 def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
-    for name in ("a.txt", "b.pdf", "c.docx", "d.json"):
+    for name in ("a.txt", "b.exe", "c.doc", "d.json"):
         (source / name).write_bytes(b"x")
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
-    with pytest.raises(InputError, match=r"in/b\.pdf, .*/c\.docx, .*/d\.json of 4 files match .*in/\*, but only \."):
+    with pytest.raises(
+        InputError,
+        match=r"in/b\.exe, .*/c\.doc, .*/d\.json of 4 files match .*in/\* and are of kinds that cannot be read",
+    ):
         pipeline | kb.ReadDocuments(str(source / "*"))
     for number in range(9):
-        (source / f"e{number}.html").write_bytes(b"x")
+        (source / f"e{number}.log").write_bytes(b"x")
     for pattern in (source, source / "**"):
-        with pytest.raises(InputError, match=r"e1\.html and 7 more of 13 files match .*narrower, such as .*txt"):
+        with pytest.raises(InputError, match=r"e1\.log and 7 more of 13 files match .*narrower, such as .*/\*\*\.txt"):
             check_input([str(pattern)])
-    with pytest.raises(InputError, match=r"in/d\.json is of a kind that cannot be read: only \.txt, \.md, .*\.gif can"):
+    with pytest.raises(InputError, match=r"in/d\.json is of a kind that cannot be read, .*: \.txt, .*\.tar, .* can$"):
         check_input([str(source / "d.json")])
 
 
 def test_a_kind_within_a_name_is_no_kind(source: Path) -> None:
-    for name in ("a.txt.pdf", "b.jsonl.tmp", "txt", "c.gz"):
-        (source / name).write_bytes(b"x")
-        with pytest.raises(InputError, match=r"only \.txt"):
+    for name in ("a.txt.part", "b.jsonl.tmp", "c.txt~", "d.gz"):
+        (source / name).write_bytes(gzip.compress(b"\0\1\2") if name == "d.gz" else b"x")
+        with pytest.raises(InputError, match=r"is of a kind that cannot be read"):
             check_input([str(source / name)])
 
 
@@ -434,10 +437,10 @@ def test_a_picture_is_one_document_without_a_text(tmp_path: Path, source: Path, 
     assert document == Document(str(source / name), "", (uri,), source=str(source / name))
 
 
-def test_a_picture_that_is_compressed_once_more_is_refused_and_an_empty_one_is_read(source: Path) -> None:
+def test_a_picture_may_be_compressed_once_more_and_an_empty_one_is_read(source: Path) -> None:
     (source / "a.png.gz").write_bytes(gzip.compress(PIXEL))
-    with pytest.raises(InputError, match=r"a\.png\.gz is of a kind that cannot be read"):
-        check_input([str(source / "a.png.gz")])
+    (document,) = read_parts(source / "a.png.gz")
+    assert (document.images, document.failure) == ((f"data:image/png;base64,{b64(PIXEL)}",), None)
     (source / "b.png").write_bytes(b"")  # admission says what is wrong with it, as for a text that is empty
     (document,) = read_parts(source / "b.png")
     assert (document.images, document.failure) == (("data:image/png;base64,",), None)
@@ -974,4 +977,4 @@ def test_an_empty_directory_is_said_to_be_empty(tmp_path: Path, spelling: str) -
     given = spelling.format(tmp_path / "empty")
     with pytest.raises(InputError) as refused:
         check_input([given])
-    assert str(refused.value).startswith(f"the directory {given} holds no files: .txt, .md, ")
+    assert str(refused.value).startswith(f"the directory {given} holds no files: .txt, .text, .md, ")

@@ -9,7 +9,9 @@ import pytest
 
 from kimi_beam.input.kinds import IN_WORDS, KINDS, PARQUET, kind_by_name, suffix_of
 
-SETUP = (Path(__file__).parents[2] / "setup.py").read_text()
+ROOT = Path(__file__).parents[2]
+SETUP = (ROOT / "setup.py").read_text()
+PAGE = ROOT / "docs" / "howto" / "inputs.md"
 
 
 def test_no_suffix_says_two_kinds_and_no_two_kinds_have_one_name() -> None:
@@ -56,3 +58,15 @@ def test_each_extra_is_one_of_this_packages() -> None:
 def test_only_a_file_that_is_one_document_has_a_reader() -> None:
     assert all(kind.form == "document" for kind in KINDS if kind.reader)
     assert PARQUET.form == "parquet"
+
+
+def test_the_page_about_inputs_has_the_table_of_kinds() -> None:
+    """If it fails: put the lines that it wants into docs/howto/inputs.md."""
+    lines = ["| Kind | Files | Documents, pages | Pictures | Metadata | Extra |", "|---|---|---|---|---|---|"]
+    for kind in KINDS:
+        name = kind.name.removeprefix("a ").removeprefix("an ")
+        files = ", ".join(f"`{suffix}`" for suffix in kind.suffixes)
+        extra = f"`{kind.extra}`" if kind.extra else ""
+        cells = (name[0].upper() + name[1:], files, kind.pages, kind.pictures, kind.metadata, extra)
+        lines.append(f"| {' | '.join(cells)} |")
+    assert "\n".join(lines) in PAGE.read_text()
