@@ -127,7 +127,7 @@ class Run:
                 if self.is_local:
                     self.clear()
                 raise
-        measured: dict[str, Any] = {**_counters(result), "wall_s": round(time.monotonic() - started, 3)}
+        measured: dict[str, Any] = {**_counted(result), "wall_s": round(time.monotonic() - started, 3)}
         if journaling is not None:
             measured["journal"] = absolute(journaling.directory)
         return _complete(settings.output, measured)
@@ -198,19 +198,25 @@ def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollect
     return letters.documents, letters.left
 
 
-def _counters(result: Any) -> dict[str, int]:
-    """The counters of the run; empty if the runner has no metrics."""
+def _counted(result: Any) -> dict[str, Any]:
+    """The counters of the run, and the names of the files that it passed over; empty if the runner has no metrics."""
     try:
-        found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
+        found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
     except Exception:  # runners without metrics raise errors of their own
         return {}
     totals: dict[str, int] = {}
-    for counter in found:
+    for counter in found["counters"]:
         name = counter.key.metric.name
         # Prism, which reports committed values only, gives None for a counter that is 0.
         totals[name] = totals.get(name, 0) + int(counter.result or 0)
+    if not totals:
+        return {}
+    names: set[str] = set()
+    for one in found.get("string_sets", ()):
+        if one.key.metric.name == metrics.SKIPPED_NAMES:
+            names |= set(one.result or ())
     # Runners leave out counters that were never incremented. They are 0 if there are others.
-    return {name: totals.get(name, 0) for name in COUNTERS} if totals else {}
+    return {**{name: totals.get(name, 0) for name in COUNTERS}, metrics.SKIPPED_NAMES: sorted(names)}
 
 
 def _complete(directory: str, measured: dict[str, Any]) -> dict[str, Any]:

@@ -168,6 +168,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
     not_rerun: dict[str, int] | None = summary.get("left")
     pictures = summary.get("pictures")
+    skipped = summary.get("skipped_files")
     lines = [
         ("documents", summary["documents"]),
         ("extractions", summary["extractions"]),
@@ -176,6 +177,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         *((("pictures", f"{pictures} read, {summary['pictures_sent']} sent"),) if pictures else ()),
         *((("not run again", sum(not_rerun.values())),) if not_rerun is not None else ()),
         *((f"  {code}", count) for code, count in (not_rerun or {}).items()),
+        *((("skipped files", f"{skipped} (summary.json names them)"),) if skipped else ()),
         *((("mismatched items", mismatched),) if (mismatched := summary.get("mismatched_items")) else ()),
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),

@@ -115,6 +115,11 @@ def budget_of(stored_bytes: int) -> Budget:
     return Budget(max(_ARCHIVE_FROM, _RATIO * stored_bytes))
 
 
+def budget_of_member(stored_bytes: int) -> Budget:
+    """How much may be read of a member of so many bytes that is compressed itself."""
+    return Budget(max(_RATIO_FROM, _RATIO * stored_bytes))
+
+
 class Metered:
     """A file that is read forward only, at the cost of a budget.
 

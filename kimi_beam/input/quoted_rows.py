@@ -6,9 +6,12 @@ begins where it begins.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+_PEEKED = 1 << 16
+"""The bytes at the beginning of a table by which the ends of its lines are told."""
 _QUOTE = b'"'
 
 
@@ -52,6 +55,36 @@ def quoted_rows(f: BinaryIO, delimiter: str, longest: int) -> Iterator[QuotedRow
             lines, size = [], 0
     if size:
         yield QuotedRow(b"".join(lines), size, is_closed=not quotes.is_open)
+
+
+def with_line_feeds(f: BinaryIO) -> BinaryIO:
+    """A file whose lines end in line feeds: one whose lines end in carriage returns alone is recoded.
+
+    Args:
+        f: The file, opened and not read yet.
+    """
+    peeked: Any = f if hasattr(f, "peek") else io.BufferedReader(f, _PEEKED)
+    f, head = peeked, peeked.peek(_PEEKED)
+    if b"\r" not in head or b"\n" in head:
+        return f
+    return io.BufferedReader(_LineFeeds(f), _PEEKED)
+
+
+class _LineFeeds(io.RawIOBase):
+    """A file with a line feed in the place of each carriage return."""
+
+    def __init__(self, f: BinaryIO) -> None:
+        self._file = f
+
+    def readable(self) -> bool:
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads into a buffer."""
+        block = self._file.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(block)] = block
+        return len(block)
 
 
 class _Quotes:

@@ -93,7 +93,8 @@ def _ended(part: Part, error: Exception, done: int) -> Document:
         message = f"cannot read {path}: {broken_link_message(path)}"
         return failed(path, path, Failure("read", "unreadable", message, retryable=True))
     kind = kind_by_name(path)
-    is_one = kind is None or kind.form == "document" or (part.start == 0 and part.stop is None and not done)
+    is_whole = (part.start, part.stop) == (0, None)
+    is_one = kind is None or kind.form == "document" or (kind.form in ("archive", "table") and is_whole)
     document_id = path if is_one else f"{path}#{part.start}-"
     if isinstance(error, UnreadableError):
         return failed(document_id, path, Failure("read", error.code, f"{path} {error.message}{after}"))
@@ -211,10 +212,10 @@ def _read_member(content: BinaryIO, path: str, reading: Reading, place: _Place) 
     done = 0
     part = Part(path)
     try:
-        compression = compression_of(path)
-        opened = content if compression is None else decompressed(content, compression)
-        metered = cast(BinaryIO, archives.Metered(opened, place.budget))
-        for value in _read(metered, part, reading, place):
+        if (compression := compression_of(path)) is not None:
+            own_budget = archives.budget_of_member(place.stored_bytes)
+            content = cast(BinaryIO, archives.Metered(decompressed(content, compression), own_budget))
+        for value in _read(cast(BinaryIO, archives.Metered(content, place.budget)), part, reading, place):
             yield value
             done += len(value) if isinstance(value, Documents) else 1
     except archives.DAMAGED as e:

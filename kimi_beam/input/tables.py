@@ -17,7 +17,7 @@ from kimi_beam.input.encodings import NotTextError, as_utf8, decoded_line
 from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, b64, enumerate_keys, failed, from_fields
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.kinds import TSV, kind_by_name
-from kimi_beam.input.quoted_rows import QuotedRow, quoted_rows
+from kimi_beam.input.quoted_rows import QuotedRow, quoted_rows, with_line_feeds
 from kimi_beam.types import Code, Document, Failure
 
 _DELIMITERS = ",;\t|"
@@ -46,8 +46,7 @@ def read_table_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Doc
         part: The file, as one part.
         reading: How its rows become documents.
     """
-    f, is_recoded = as_utf8(f, reading.encoding, is_json=False)
-    table = _first_row(f, part.path, reading, None if is_recoded else reading.encoding)
+    f, table = _opened(f, part.path, reading)
     if table is None:
         return
     if isinstance(table, Failure):
@@ -91,6 +90,9 @@ def _values_of(row: QuotedRow, number: int, table: _Table, reading: Reading) -> 
     except NotTextError as e:
         return Failure("read", "not_utf8", f"row {number} {e} (--encoding names another encoding)", raw=evidence)
     values = _split(text, table.delimiter)
+    if not values:
+        message = f"row {number} has a carriage return outside of quotes, and other rows end in line feeds"
+        return Failure("read", "ragged_row", message, raw=evidence)
     if len(values) != len(table.columns):
         message = f"row {number} has {len(values)} values, and the table has {len(table.columns)} columns"
         return Failure("read", "ragged_row", message, raw=evidence)
@@ -98,8 +100,9 @@ def _values_of(row: QuotedRow, number: int, table: _Table, reading: Reading) -> 
 
 
 def _split(text: str, delimiter: str) -> list[str]:
-    """The values of one row, whose quoted ones may hold line feeds."""
-    return [value for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) for value in row]
+    """The values of one row, whose quoted ones may hold line feeds; empty if it holds several rows."""
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    return rows[0] if len(rows) == 1 else []
 
 
 # ------------------------------------------------------------------------------------------------ the first row
@@ -113,9 +116,15 @@ def fault_of_table(f: BinaryIO, path: str, reading: Reading) -> Failure | None:
         path: Its path.
         reading: Which columns hold the id and the text.
     """
-    f, is_recoded = as_utf8(f, reading.encoding, is_json=False)
-    table = _first_row(f, path, reading, None if is_recoded else reading.encoding)
+    _, table = _opened(f, path, reading)
     return table if isinstance(table, Failure) else None
+
+
+def _opened(f: BinaryIO, path: str, reading: Reading) -> tuple[BinaryIO, _Table | Failure | None]:
+    """A table after its first row, and what that says; None if the file has no row."""
+    f, is_recoded = as_utf8(f, reading.encoding, is_json=False)
+    f = with_line_feeds(f)
+    return f, _first_row(f, path, reading, None if is_recoded else reading.encoding)
 
 
 def _first_row(f: BinaryIO, path: str, reading: Reading, encoding: str | None) -> _Table | Failure | None:
@@ -141,7 +150,11 @@ def _first_row(f: BinaryIO, path: str, reading: Reading, encoding: str | None) -
         except NotTextError as e:
             code: Code = "not_text" if e.is_other_kind else "not_utf8"
             return Failure("read", code, f"{path} {e} (--encoding names another encoding)", raw=b64(row.content))
-        names = [name.strip() or f"column_{n}" for n, name in enumerate(_split(text, delimiter), 1)]
+        values = _split(text, delimiter)
+        if not values:
+            message = f"{path} has a carriage return outside of quotes in its first row"
+            return Failure("read", "ragged_row", message, raw=b64(row.content))
+        names = [name.strip() or f"column_{n}" for n, name in enumerate(values, 1)]
         return _wrong_columns(names, path, reading) or _Table(tuple(names), delimiter, encoding)
     return None
 

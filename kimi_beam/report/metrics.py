@@ -52,6 +52,11 @@ NULLS_AS_ABSENT = "nulls_as_absent"
 value."""
 ROWS_WITH_UNNAMED_KEYS = "rows_with_unnamed_keys"
 """Rows whose answer has keys that the schema allows but does not name; they are in the column ``_additional``."""
+SKIPPED_FILES = "skipped_files"
+"""Files and members of archives that were passed over because they are of kinds that cannot be read. The reading counts
+them (`kimi_beam.input.skipped_files`), which does not know this module."""
+SKIPPED_NAMES = "skipped_names"
+"""The paths of `SKIPPED_FILES`: a set of strings, no counter."""
 
 ALL = (  # in the order in which a table of them reads best
     DOCUMENTS,
@@ -77,4 +82,5 @@ ALL = (  # in the order in which a table of them reads best
     ACCOUNT_TROUBLE,
     NULLS_AS_ABSENT,
     ROWS_WITH_UNNAMED_KEYS,
+    SKIPPED_FILES,
 )

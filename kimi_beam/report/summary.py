@@ -30,9 +30,10 @@ COUNTERS = (
     metrics.MAYBE_PAID_TWICE,
     metrics.MISMATCHED_ITEMS,
     metrics.ROWS_WITH_UNNAMED_KEYS,
+    metrics.SKIPPED_FILES,
 )
 """Keys of ``summary.json`` that are the runner's metrics; null if the runner has no metrics."""
-MEASURED_BY_THE_LAUNCHER = (*COUNTERS, "wall_s", "journal")
+MEASURED_BY_THE_LAUNCHER = (*COUNTERS, metrics.SKIPPED_NAMES, "wall_s", "journal")
 """Keys whose values only the process knows that launches the pipeline: it writes them into the file at the end."""
 
 

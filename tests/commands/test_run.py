@@ -9,7 +9,7 @@ from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners.portability.portable_runner import PortableMetrics
 
 from kimi_beam.report import metrics
-from kimi_beam.run import _counters
+from kimi_beam.run import _counted
 
 
 def test_a_counter_that_the_runner_has_committed_as_zero_and_attempted_never_is_zero() -> None:
@@ -18,6 +18,6 @@ def test_a_counter_that_the_runner_has_committed_as_zero_and_attempted_never_is_
     committed = [int64_user_counter(metrics.NAMESPACE, name, value, "t") for name, value in counted.items()]
     results = beam_job_api_pb2.MetricResults(committed=committed)
     told = PortableMetrics(beam_job_api_pb2.GetJobMetricsResponse(metrics=results))
-    found = _counters(SimpleNamespace(metrics=lambda: told))
+    found = _counted(SimpleNamespace(metrics=lambda: told))
     assert found[metrics.SUBMITS] == 3
     assert found[metrics.RESUBMITS] == 0
