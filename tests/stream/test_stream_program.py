@@ -24,7 +24,7 @@ def run(*options: object) -> None:
         (["--input", "in/*.txt", "--pubsub-subscription", "projects/project/subscriptions/s"], "name one source"),
         (["--kafka-topic", "receipts"], "Kafka needs both --kafka-brokers and --kafka-topic"),
         (["--kafka-brokers", "localhost:9092"], "Kafka needs both --kafka-brokers and --kafka-topic"),
-        (["--input", "in/*.pdf"], "in/*.pdf names files that cannot be read"),
+        (["--input", "in/*.psd"], "in/*.psd names files that cannot be read"),
         (["--input", "in/*", "--max-seconds", "0"], "max_rows and max_seconds must be at least 1"),
         (["--input", "in/*", "--max-rows", "0"], "max_rows and max_seconds must be at least 1"),
         (["--pubsub-subscription", "projects/project/subscriptions/s", "--id-field", "n"], "leave the id field out"),
