@@ -25,6 +25,8 @@ class Found(NamedTuple):
     size: int
     changed: float = 0.0
     """Unix seconds of its last change; 0 if the filesystem does not say."""
+    is_special: bool = False
+    """Whether it is no file, but a named pipe, a socket or a device of this machine."""
 
 
 def escaped(path: str) -> str:
@@ -128,13 +130,16 @@ def _found(path: str) -> Found:
         status = os.stat(path)
     except OSError:  # a link that leads nowhere, or in a circle
         return Found(path, 0)
-    return Found(path, status.st_size, status.st_mtime)
+    return Found(path, status.st_size, status.st_mtime, _is_special(status.st_mode))
 
 
 def is_special(path: str) -> bool:
     """Whether a local path is neither a file nor a directory: a named pipe, a socket or a device."""
     try:
-        mode = os.stat(path).st_mode
+        return _is_special(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+def _is_special(mode: int) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from kimi_beam.errors import InputError
 from kimi_beam.files.compression import uncompressed_name
-from kimi_beam.files.local_listing import Found, is_special
+from kimi_beam.files.local_listing import Found
 from kimi_beam.files.paths import find, is_local, normal, open_input
 from kimi_beam.input.fields import DEFAULT_READING, Reading
 from kimi_beam.input.finding import check_links, file_pattern, find_inputs, is_broken_link
 from kimi_beam.input.kinds import IN_WORDS, kind_by_name, suffix_of
 from kimi_beam.input.tables import fault_of_table
-from kimi_beam.input.told_by_content import HEAD_BYTES, may_be_read
+from kimi_beam.input.told_by_content import HEAD_BYTES, is_told_by_all, kind_of
 
 _NAMED_FILES = 5
 """How many files of unreadable kinds an error message names."""
@@ -75,19 +75,25 @@ def unknown_files(found: Sequence[Found], reading: Reading = DEFAULT_READING) ->
         found: The files.
         reading: How files become documents.
     """
-    return [file.path for file in found if kind_by_name(file.path) is None and not _may_be_read(file.path, reading)]
+    return [
+        file.path
+        for file in found
+        if file.is_special or (kind_by_name(file.path) is None and not _may_be_read(file.path, reading))
+    ]
 
 
 def _may_be_read(path: str, reading: Reading) -> bool:
+    """Whether a file whose name says no kind may be of one that is read."""
     if not is_local(path):
         return suffix_of(uncompressed_name(path)) is None
-    if is_special(path):
-        return False
     if is_broken_link(path) or not Path(path).is_file():
         return True  # reading it says what is wrong with it
     try:
         with open_input(path) as f:
-            return may_be_read(path, f.read(HEAD_BYTES), reading.encoding)
+            content = f.read(HEAD_BYTES)
+            if is_told_by_all(content):
+                content += f.read(reading.max_document_bytes)
+            return kind_of(path, content, reading.encoding) is not None
     except Exception:  # whatever a damaged or locked file raises: reading it says what is wrong
         return True
 

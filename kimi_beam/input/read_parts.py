@@ -11,9 +11,8 @@ from apache_beam.io.filesystem import BeamIOError
 from kimi_beam.beam_extensions.document_coder import Documents
 from kimi_beam.errors import KimiBeamError
 from kimi_beam.files.compression import compression_of, decompressed, is_compressed
-from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.local_listing import is_special
-from kimi_beam.files.paths import is_local, open_input
+from kimi_beam.files.paths import find, is_local, open_input
 from kimi_beam.input import archives
 from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
 from kimi_beam.input.file_documents import documents_of_file, unknown_kind
@@ -78,7 +77,7 @@ def read_as(
                 yield value
                 done += len(value) if isinstance(value, Documents) else 1
     except Exception as e:  # filesystems, decompressors and damaged files raise errors of all kinds
-        if _is_of_filesystem(e, part.path):
+        if _is_of_filesystem(e, part.path) and not is_broken_link(part.path):
             raise  # the file itself may be good: the runner reads the part again, or the job fails and says why
         yield _ended(part, e, done)
 
@@ -233,8 +232,7 @@ def _read_member(content: BinaryIO, path: str, reading: Reading, place: _Place) 
 def _size_of(f: Any, path: str) -> int:
     """The bytes that a file takes, compressed as it is."""
     if is_compressed(path):
-        found: int = FileSystems.match([path])[0].metadata_list[0].size_in_bytes
-        return found
+        return next((found.size for found in find(path)), 0)
     size: int = f.seek(0, 2)
     f.seek(0)
     return size

@@ -2,8 +2,8 @@
 
 The rule: if the content is of a binary kind that is read, that kind counts, whatever the name says. Otherwise the kind
 that the name says counts, and its reader says what is wrong. A name without a suffix is that of a text, of JSON lines,
-a web page or a mail, if the content is one. A suffix that says no kind (``.log``) is no text's: the user gave the file
-another purpose.
+a web page or a mail, if the content is one. A suffix that says no kind (``.log``, ``.jar``) is no text's and no
+archive's: such a file has another purpose.
 """
 
 from __future__ import annotations
@@ -76,22 +76,21 @@ def kind_of(name: str, content: bytes, encoding: str | None = None) -> Kind | No
     """
     by_name = kind_by_name(name)
     binary = binary_kind(content, by_name)
+    has_other_suffix = by_name is None and suffix_of(uncompressed_name(name)) is not None
     if binary is not None:
-        return binary
-    if by_name is not None or suffix_of(uncompressed_name(name)) is not None:
+        return None if has_other_suffix and binary.form == "archive" else binary
+    if by_name is not None or has_other_suffix:
         return by_name
     return _text_kind(content, encoding)
 
 
-def may_be_read(name: str, head: bytes, encoding: str | None = None) -> bool:
-    """Whether a file may be of a kind that is read, by its first `HEAD_BYTES`.
+def is_told_by_all(head: bytes) -> bool:
+    """Whether the kind of a file is told by all of its content, as that of a zip or an OLE file is.
 
     Args:
-        name: Its name or path, which says no kind.
         head: Its first bytes.
-        encoding: See `kind_of`.
     """
-    return head.startswith((_OLE, *_ZIP)) or kind_of(name, head, encoding) is not None
+    return head.startswith((_OLE, *_ZIP))
 
 
 def binary_kind(content: bytes, by_name: Kind | None = None) -> Kind | None:
