@@ -27,7 +27,7 @@ _NEXT_LINE = 2.6
 """The most font sizes from one line of a block to the next, an empty line between paragraphs included."""
 _INDENT = 2.5
 """The most font sizes by which a first line is indented."""
-_APART = 3.5
+_APART = 2.6
 """A gap of this many font sizes over the whole width ends the columns."""
 
 
@@ -160,7 +160,7 @@ def _reach(whole: list[Line], gutter: float, top: float, bottom: float) -> tuple
 
 
 def _continues(line: Line, neighbour: Line, gutter: float) -> bool:
-    return not _crosses(line, gutter) and abs(line.base - neighbour.base) <= _APART * max(line.size, neighbour.size)
+    return not _crosses(line, gutter) and abs(line.base - neighbour.base) <= _APART * min(line.size, neighbour.size)
 
 
 def _crosses(line: Line, gutter: float) -> bool:
