@@ -12,6 +12,9 @@ _SAME_LINE = 0.3
 """Base lines that differ by less than this many font sizes are one line."""
 _CELL_GAP = 1.0
 """A gap of this many font sizes begins another cell."""
+_NUMBER_GAP = 0.7
+"""The same, between two numbers."""
+_ENDS_NUMBER, _BEGINS_NUMBER = frozenset("0123456789%€$£¥₹)"), frozenset("0123456789€$£¥₹(+-")
 _UNIT = r"[^\W\d_][\w²³./]{0,7}"
 _MONEY = r"[€$£¥₹]|[A-Z]{3}"
 _NUMBER = re.compile(
@@ -144,7 +147,8 @@ def _line(words: list[Word]) -> Line:
     cells, start = [], 0
     for index in range(1, len(words)):
         before, after = words[index - 1], words[index]
-        if after.x0 - before.x1 > _CELL_GAP * min(before.size, after.size):
+        is_between_numbers = before.text[-1] in _ENDS_NUMBER and after.text[0] in _BEGINS_NUMBER
+        if after.x0 - before.x1 > (_NUMBER_GAP if is_between_numbers else _CELL_GAP) * min(before.size, after.size):
             cells.append(Cell(words[start:index]))
             start = index
     cells.append(Cell(words[start:]))

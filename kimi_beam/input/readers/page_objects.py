@@ -56,6 +56,7 @@ class Painted:
         colors: Red, green and blue of a shape, 0 to 255; -1 of anything else.
         count: How many objects of its own the page has, lines and texts included.
         texts: The handles of its text objects, those inside forms left out.
+        paths: The handles of its lines and shapes that are seen, those inside forms left out.
         order: The index of each object of the page by its handle.
     """
 
@@ -65,6 +66,7 @@ class Painted:
     colors: Integers
     count: int
     texts: list[int]
+    paths: list[int]
     order: dict[int, int]
 
 
@@ -108,6 +110,7 @@ def painted(page: pdfium.PdfPage) -> Painted:
     chosen = [handles[index] for index in others.tolist()]
     run_all(map(_draw_mode, chosen, addresses(modes), addresses(modes, 4)))
     is_path = kinds[others] == pdfium_raw.FPDF_PAGEOBJ_PATH
+    paths = [handle for handle, drawn in zip(chosen, (is_path & modes.any(axis=1)).tolist(), strict=True) if drawn]
     fills = ~is_path | (modes[:, 0] != 0)
     others, is_path = others[fills], is_path[fills]
     chosen = [handles[index] for index in others.tolist()]
@@ -122,6 +125,7 @@ def painted(page: pdfium.PdfPage) -> Painted:
         kinds=kinds[others][seen],
         colors=colors[seen][:, :3],
         count=count,
+        paths=paths,
         texts=[handles[index] for index in np.flatnonzero(kinds == pdfium_raw.FPDF_PAGEOBJ_TEXT).tolist()],
         order=dict(zip(handles, range(count), strict=True)),
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from kimi_beam.input.readers.page_columns import regions
 from kimi_beam.input.readers.page_lines import Line
-from kimi_beam.input.readers.page_words import Word
+from kimi_beam.input.readers.page_words import Direction, Word
 from kimi_beam.input.readers.pdf_characters import Integers
 from kimi_beam.input.readers.wrapped_rows import join_wrapped_rows
 
@@ -47,18 +47,18 @@ class TextLine:
 _EMPTY = TextLine("")
 
 
-def page_text(directions: list[list[Word]]) -> list[TextLine]:
+def page_text(directions: list[Direction]) -> list[TextLine]:
     """The lines of a page's text.
 
     Args:
         directions: The words of the page, apart for each direction in which they run.
     """
     printed: list[TextLine] = []
-    for words in directions:
-        for region in regions(words):
+    for direction in directions:
+        for region in regions(direction.words):
             if printed:
                 printed.append(_EMPTY)
-            printed += _printed(join_wrapped_rows(region))
+            printed += _printed(join_wrapped_rows(region, direction.rules))
     return printed
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,23 +44,61 @@ class Word:
     sources: Integers
 
 
-def words_by_direction(read: Characters, chosen: Flags) -> list[list[Word]]:
+class Rule(NamedTuple):
+    """A line that is drawn along the text.
+
+    Attributes:
+        x0: Left end.
+        x1: Right end.
+        y: Its place.
+    """
+
+    x0: float
+    x1: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """What runs in one direction on a page, turned so that it runs from left to right.
+
+    Attributes:
+        words: The words, in the order of the content.
+        rules: The drawn lines, from above.
+    """
+
+    words: list[Word]
+    rules: list[Rule]
+
+
+def by_direction(read: Characters, chosen: Flags, thin: Floats) -> list[Direction]:
     """The words of a page, apart for each direction in which text runs, that of most characters first.
 
     Args:
         read: The characters of the page.
         chosen: Whether each character is to be read.
+        thin: Left, bottom, right and top of the thin lines that the page draws.
     """
     kept = np.flatnonzero(chosen & ~read.spaces)
     if not len(kept):
         return []
     directions = [degrees(angle) for angle in read.angles.tolist()]
     if len(set(directions)) == 1:
-        return [_words(read, kept, directions[0])]
+        return [_direction(read, kept, directions[0], thin)]
     of_character = np.array(directions)[read.objects[kept]]
     found, counts = np.unique(of_character, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [_words(read, kept[of_character == found[index]], float(found[index])) for index in order]
+    return [_direction(read, kept[of_character == found[index]], float(found[index]), thin) for index in order]
+
+
+def _direction(read: Characters, kept: Integers, direction: float, thin: Floats) -> Direction:
+    rules = []
+    if len(thin) and direction % 90 == 0:
+        left, right, bottom = _turned(thin, np.ones(len(thin)), direction)
+        along = right - left > 5
+        lines = zip(left[along].tolist(), right[along].tolist(), (-bottom[along]).tolist(), strict=True)
+        rules = sorted((Rule(*line) for line in lines), key=lambda rule: rule.y)
+    return Direction(_words(read, kept, direction), rules)
 
 
 def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:

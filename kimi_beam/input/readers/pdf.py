@@ -18,9 +18,10 @@ from kimi_beam.input.readers.boxes import encode_boxes
 from kimi_beam.input.readers.content import Content, HiddenText, Page, Picture, ReadOptions, UnreadableError
 from kimi_beam.input.readers.page_annotations import not_among, with_annotations
 from kimi_beam.input.readers.page_pictures import page_picture
+from kimi_beam.input.readers.page_rules import rules
 from kimi_beam.input.readers.page_text import TextLine, page_text
 from kimi_beam.input.readers.page_view import PageView, page_view
-from kimi_beam.input.readers.page_words import words_by_direction
+from kimi_beam.input.readers.page_words import by_direction
 from kimi_beam.input.readers.pdf_characters import Characters, characters, unmapped_share
 from kimi_beam.input.readers.pdf_hidden_text import UNDER_ALL, Visibility, hidden_texts, visibility
 from kimi_beam.input.readers.running_lines import without_repeated_lines
@@ -165,7 +166,8 @@ def _read_page(
     picture = page_picture(page, options, is_scan=covered >= _WHOLE_PAGE) if wants_picture else None
     lines: list[TextLine] = []
     if options.pages in ("text", "both") or picture is None:
-        lines = page_text(words_by_direction(read, np.ones(len(read), np.bool_) if is_scan else found.seen))
+        shown = np.ones(len(read), np.bool_) if is_scan else found.seen
+        lines = page_text(by_direction(read, shown, rules(found.around)))
         lines += not_among(written, lines)
     return _Reading(lines, picture, view, read, [] if is_scan else hidden_texts(read, found, index + 1))
 

@@ -1,8 +1,9 @@
 """Rows of tables whose cells are wrapped, or set at another height, as one line.
 
-A name that goes on below its first line belongs to the amounts beside it. Two lines are one row if they stand close
-together, neither has a number where the other has something, and what goes on is in the same font. Two rows both have
-amounts in one column, so they stay apart.
+A name that goes on below its first line belongs to the amounts beside it. Lines are one row if they stand close
+together without a drawn line between them, none has a number where another has something, and a text goes on in the
+same font at the same edge. Two rows both have amounts in one column, so they stay apart. Where it cannot be told to
+which of two rows a line belongs, it stays a line.
 """
 
 from __future__ import annotations
@@ -11,17 +12,24 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kimi_beam.input.readers.page_lines import Cell, Line
+from kimi_beam.input.readers.page_words import Rule
 
 _CLOSE = 1.85
 """The most font sizes between the base lines of two lines of one row."""
+_CLOSE_IN_A_BOX = 3.0
+"""The same, for lines between the same two drawn lines."""
 _OFFSET = 0.8
 """Lines nearer than this many font sizes overlap: cells of one row at another height, not lines of a text."""
 _NEARER = 0.92
 """The lines of one row are nearer than this share of the distance between two rows."""
-_WIDER = 1.15
-"""A gap that is this much wider than the one beside it sets rows apart."""
+_WIDER = 1.12
+"""A gap that is this much wider than one beside it sets rows apart."""
 _ALIGNED = 1.0
 """Lines of one cell begin or end within this many font sizes, or have their middle there."""
+_UNIT = 4
+"""The most characters of a currency or a unit that stands above or below its number."""
+_COVERED = 0.6
+"""The share of a line's width that a drawn line covers to part it from the next."""
 
 
 @dataclass(slots=True)
@@ -31,12 +39,10 @@ class _Group:
     Attributes:
         lines: The lines, from above.
         cells: Their cells, those of one column as one.
-        amounts: The index in `lines` of the line that has the row's amounts.
     """
 
     lines: list[Line]
     cells: list[Cell]
-    amounts: int = 0
 
     @property
     def numbers(self) -> int:
@@ -53,52 +59,44 @@ class _Group:
         return Line(first.base, first.size, sorted(self.cells, key=lambda cell: cell.x0), self.lines[-1].base)
 
 
-def join_wrapped_rows(region: list[Line]) -> list[Line]:
+def join_wrapped_rows(region: list[Line], rules: list[Rule]) -> list[Line]:
     """The lines of a region, in which the lines of one row are one.
-
-    The nearest lines are put together first, of equally near ones the upper: the text of a cell goes on below it.
 
     Args:
         region: The lines, from above.
+        rules: The lines that are drawn on the page, from above.
 
     Returns:
         The lines, from above; those that were put together are replaced by a new one.
     """
     if not any(cell.is_amount for line in region for cell in line.cells):
         return region
-    pitch = _distance_of_rows(region)
     groups = [_Group([line], line.cells) for line in region]
-    changed = True
-    while changed:
-        changed = False
-        gaps = sorted((round(_gap(upper, lower), 1), index) for index, (upper, lower) in _neighbours(groups))
-        merged: dict[int, _Group] = {}
-        for _, index in gaps:
-            upper = _last_form(groups[index], merged)
-            lower = _last_form(groups[index + 1], merged)
-            if (row := _row_of(upper, lower, pitch)) is not None:
-                merged[id(upper)] = merged[id(lower)] = row
-                changed = True
-        groups = _without_repeats([_last_form(group, merged) for group in groups])
-    return [group.line() for group in _with_centred(groups)]
+    walls = [_is_wall(rules, upper, lower) for upper, lower in pairwise(region)]
+    joined: list[_Group] = []
+    start = 0
+    for index in range(len(groups)):
+        if index + 1 == len(groups) or walls[index]:
+            is_box = start > 0 and index + 1 < len(groups)
+            part = _with_cells_at_other_heights(groups[start : index + 1])
+            joined += _one_row(part) if is_box else _with_texts(part)
+            start = index + 1
+    return [group.line() for group in joined]
 
 
-def _neighbours(groups: list[_Group]) -> list[tuple[int, tuple[_Group, _Group]]]:
-    return list(enumerate(pairwise(groups)))
-
-
-def _last_form(group: _Group, merged: dict[int, _Group]) -> _Group:
-    while id(group) in merged:
-        group = merged[id(group)]
-    return group
-
-
-def _without_repeats(groups: list[_Group]) -> list[_Group]:
-    return [group for index, group in enumerate(groups) if not index or group is not groups[index - 1]]
-
-
-def _gap(upper: _Group, lower: _Group) -> float:
-    return lower.lines[0].base - upper.lines[-1].base
+def _is_wall(rules: list[Rule], upper: Line, lower: Line) -> bool:
+    """Whether a line is drawn between two lines of text, along most of the wider one."""
+    top, bottom = upper.base - 0.15 * upper.size, lower.base - 0.35 * lower.size
+    between = [rule for rule in rules if top < rule.y < bottom]
+    if not between:
+        return False
+    wider = max((upper, lower), key=lambda line: line.cells[-1].x1 - line.cells[0].x0)
+    left, right = wider.cells[0].x0, wider.cells[-1].x1
+    covered, end = 0.0, left
+    for rule in sorted(between):
+        covered += max(min(rule.x1, right) - max(rule.x0, end), 0)
+        end = max(end, rule.x1)
+    return covered >= _COVERED * (right - left)
 
 
 def _is_row(cells: list[Cell]) -> bool:
@@ -106,37 +104,137 @@ def _is_row(cells: list[Cell]) -> bool:
     return len(cells) >= 3 and sum(cell.is_number for cell in cells) >= 2 and any(cell.is_amount for cell in cells)
 
 
-def _distance_of_rows(region: list[Line]) -> float:
-    """The distance of two complete rows without anything between them, the smallest of the region."""
-    complete = [_is_row(line.cells) for line in region]
-    apart = (
-        region[index + 1].base - region[index].base
-        for index in range(len(region) - 1)
-        if complete[index] and complete[index + 1]
+def _gap(upper: _Group, lower: _Group) -> float:
+    return lower.lines[0].base - upper.lines[-1].base
+
+
+def _size(upper: _Group, lower: _Group) -> float:
+    return min(upper.lines[-1].size, lower.lines[0].size)
+
+
+# ------------------------------------------------------------------------------------------------ which lines
+
+
+def _with_cells_at_other_heights(groups: list[_Group]) -> list[_Group]:
+    """Lines that overlap, and lines that both have numbers, as one row; the nearest first."""
+    changed = True
+    while changed:
+        changed = False
+        for _, index in sorted((round(_gap(*pair), 1), index) for index, pair in enumerate(pairwise(groups))):
+            upper, lower = groups[index], groups[index + 1]
+            near = _CLOSE if upper.numbers and lower.numbers else _OFFSET
+            if _gap(upper, lower) <= near * _size(upper, lower) and (row := _row_of(upper, lower)) is not None:
+                groups = [*groups[:index], row, *groups[index + 2 :]]
+                changed = True
+                break
+    return groups
+
+
+def _one_row(groups: list[_Group]) -> list[_Group]:
+    """Lines between two drawn lines: one row, if one of them has its amounts and the others go with it."""
+    rows = [index for index, group in enumerate(groups) if group.is_row]
+    return _around(groups, rows[0], _CLOSE_IN_A_BOX) if len(rows) == 1 else _with_texts(groups)
+
+
+def _with_texts(groups: list[_Group]) -> list[_Group]:
+    """Rows with the lines of text that belong to them, where no drawn line says it: wide gaps part the rows."""
+    gaps = [_gap(*pair) for pair in pairwise(groups)]
+    blocks: list[list[_Group]] = []
+    start = 0
+    for index in range(len(groups)):
+        if index + 1 == len(groups) or _is_wide(gaps, index, groups[index : index + 2]):
+            blocks.append(groups[start : index + 1])
+            start = index + 1
+    ends = [_place_of_only_row(block) for block in blocks]
+    below_amounts = sum(place is not None and place < len(block) - 1 for place, block in zip(ends, blocks, strict=True))
+    above_amounts = sum(
+        place is not None and 0 < place == len(block) - 1 for place, block in zip(ends, blocks, strict=True)
     )
-    return min(apart, default=float("inf"))
+    # Amounts stand beside the last line of a text only where more than one row shows it, and none another thing.
+    at_the_end = above_amounts > 1 and not below_amounts
+    return [row for block in blocks for row in _with_texts_of_block(block, at_the_end=at_the_end)]
 
 
-def _row_of(upper: _Group, lower: _Group, pitch: float) -> _Group | None:
-    """Two groups as one row; None if they are none."""
-    size = min(upper.lines[-1].size, lower.lines[0].size)
-    gap = _gap(upper, lower)
-    if gap > _CLOSE * size or (upper.is_row and lower.is_row):
-        return None
-    if not upper.numbers and gap > _OFFSET * size:
-        return None  # what stands above is a heading or the end of the row before
-    if gap >= _NEARER * pitch and not _goes_on_inside(upper, lower):
-        return None
-    cells = _joined_cells(upper, lower)
-    if cells is None or not _is_row(cells):
-        return None
-    amounts = upper.amounts if upper.numbers >= lower.numbers else len(upper.lines) + lower.amounts
-    return _Group([*upper.lines, *lower.lines], cells, amounts)
+def _place_of_only_row(block: list[_Group]) -> int | None:
+    """The index of a block's row; None if it has none or several."""
+    rows = [index for index, group in enumerate(block) if group.is_row]
+    return rows[0] if len(rows) == 1 else None
+
+
+def _is_wide(gaps: list[float], index: int, pair: list[_Group]) -> bool:
+    """Whether a gap is wider than one beside it, or too wide for lines of one row."""
+    beside = [gaps[other] for other in (index - 1, index + 1) if 0 <= other < len(gaps)]
+    size = _size(*pair)
+    return gaps[index] > _CLOSE * size or any(gaps[index] > _WIDER * gap for gap in beside if gap > _OFFSET * size)
+
+
+def _with_texts_of_block(block: list[_Group], *, at_the_end: bool) -> list[_Group]:
+    """The same for lines without a wide gap between them."""
+    rows = [index for index, group in enumerate(block) if group.is_row]
+    if not rows:
+        return block
+    first = rows[0]
+    above = first > 0 and not block[first - 1].numbers and _row_of(block[first - 1], block[first]) is not None
+    if len(rows) == 1:
+        below = len(block) - 1 - first
+        # A text that stands beside its middle has about as many lines above the amounts as below.
+        if above and ((first <= below + 1 and below) or at_the_end):
+            return _around(block, first, _CLOSE)
+        return [*block[:first], *_going_on(block[first:], float("inf"))]
+    if above:
+        return block  # rows may begin above their amounts, so a text between two rows may belong to either
+    pitch = min((block[b].lines[0].base - block[a].lines[0].base for a, b in pairwise(rows) if b == a + 1), default=1e9)
+    joined = block[:first]
+    for start, end in pairwise([*rows, len(block)]):
+        joined += _going_on(block[start:end], pitch)
+    return joined
+
+
+def _going_on(groups: list[_Group], pitch: float) -> list[_Group]:
+    """A row and the lines below it, those that go on in its cells as part of it.
+
+    Args:
+        groups: The row and the lines of text below it.
+        pitch: The distance of two rows without a text between them.
+    """
+    row = groups[0]
+    for index, group in enumerate(groups[1:], 1):
+        if _gap(row, group) >= _NEARER * pitch and not _goes_on_inside(row, group):
+            return [row, *groups[index:]]
+        if _gap(row, group) > _CLOSE * _size(row, group) or (joined := _row_of(row, group)) is None:
+            return [row, *groups[index:]]
+        row = joined
+    return [row]
+
+
+def _around(groups: list[_Group], place: int, close: float) -> list[_Group]:
+    """A row with the lines above and below it that go with it."""
+    row, first, last = groups[place], place, place
+    while last + 1 < len(groups) and _gap(row, groups[last + 1]) <= close * _size(row, groups[last + 1]):
+        if (joined := _row_of(row, groups[last + 1])) is None:
+            break
+        row, last = joined, last + 1
+    while first > 0 and _gap(groups[first - 1], row) <= close * _size(groups[first - 1], row):
+        if (joined := _row_of(groups[first - 1], row)) is None:
+            break
+        row, first = joined, first - 1
+    return [*groups[:first], row, *groups[last + 1 :]]
 
 
 def _goes_on_inside(upper: _Group, lower: _Group) -> bool:
-    """Whether the lower lines are texts right of the row's first cell, where no row and no heading begins."""
+    """Whether the lower line is text right of the row's first cell, where no row and no heading begins."""
     return not lower.numbers and lower.cells[0].x0 > min(upper.cells, key=lambda cell: cell.x0).x1
+
+
+# ------------------------------------------------------------------------------------------------ which cells
+
+
+def _row_of(upper: _Group, lower: _Group) -> _Group | None:
+    """Two groups as one row; None if they are none."""
+    if upper.is_row and lower.is_row:
+        return None
+    cells = _joined_cells(upper, lower)
+    return _Group([*upper.lines, *lower.lines], cells) if cells is not None and _is_row(cells) else None
 
 
 def _joined_cells(upper: _Group, lower: _Group) -> list[Cell] | None:
@@ -148,7 +246,7 @@ def _joined_cells(upper: _Group, lower: _Group) -> list[Cell] | None:
     for cell in lower_cells:
         above = [other for other in upper_cells if other.overlaps(cell)]
         if not above:
-            if not cell.is_number and not left <= cell.x0 <= right:
+            if not cell.is_number and not left <= cell.x0 <= right and not upper.is_row and not lower.is_row:
                 return None
             alone.append(cell)
         elif len(above) > 1 or id(above[0]) in partners or not _goes_on(above[0], cell):
@@ -178,41 +276,11 @@ def _split_at(cells: list[Cell], others: list[Cell]) -> list[Cell]:
 def _goes_on(above: Cell, below: Cell) -> bool:
     """Whether one text goes on in another: in the same font, at the same edge or around the same middle."""
     before, after = above.words[-1], below.words[0]
-    if above.is_number or below.is_number or before.font != after.font or abs(before.size - after.size) > 0.5:
+    if above.is_number != below.is_number:  # a sum of money and its currency
+        short = below if above.is_number else above
+        return len(short.text) <= _UNIT and Cell([*above.words, *below.words]).is_number
+    if above.is_number or before.font != after.font or abs(before.size - after.size) > 0.5:
         return False
     reach = _ALIGNED * after.size
     middles = (above.x0 + above.x1) / 2, (below.x0 + below.x1) / 2
     return abs(above.x0 - below.x0) < reach or abs(above.x1 - below.x1) < reach or abs(middles[0] - middles[1]) < reach
-
-
-def _with_centred(groups: list[_Group]) -> list[_Group]:
-    """Rows whose amounts stand beside the middle of a wrapped text, with the lines of the text above the amounts too.
-
-    As many lines above belong to the row as below, if they are as near to each other and further from the row before.
-    """
-    result: list[_Group] = []
-    for group in groups:
-        below = len(group.lines) - 1 - group.amounts
-        wanted = below - group.amounts
-        if not group.is_row or wanted < 1 or len(result) < wanted:
-            result.append(group)
-            continue
-        above = result[-wanted:]
-        before = result[-wanted - 1] if len(result) > wanted else None
-        gap = _gap(above[-1], group)
-        near = _CLOSE * group.lines[0].size
-        outside = _gap(before, above[0]) if before else float("inf")
-        if gap > near or outside < _WIDER * gap or any(len(other.lines) > 1 or other.numbers for other in above):
-            result.append(group)
-            continue
-        row: _Group | None = group
-        for other in reversed(above):
-            if row is None or abs(_gap(other, row) - gap) > 0.1 * gap or (cells := _joined_cells(other, row)) is None:
-                row = None
-                break
-            row = _Group([*other.lines, *row.lines], cells, row.amounts + len(other.lines))
-        if row is None:
-            result.append(group)
-        else:
-            result[-wanted:] = [row]
-    return result
