@@ -6,19 +6,20 @@ them. What is not running text (addresses, amounts, labels and their values) is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from kimi_beam.input.readers.page_lines import Cell, Line, lines
 from kimi_beam.input.readers.page_words import Word
 
-_FEWEST_LINES = 4
+_FEWEST_LINES = 3
 """Lines that a block of running text has at least."""
-_FEWEST_WORDS, _FEWEST_CHARACTERS = 3, 16
+_FEWEST_WORDS, _FEWEST_CHARACTERS = 3, 15
 """What a line of running text has at least, on average."""
-_FULL, _FULLER = 0.75, 0.93
-"""The share of its column's width that the middle one of its lines has at least: where sentences run on from line to
-line, and where none is seen to."""
+_MANY_WORDS = 4
+"""Lines of this many words are no labels or values, also where no sentence is seen to run on from line to line."""
+_FULL = 0.6
+"""The share of its column's width that the middle one of its lines has at least."""
 _RUNNING_ON = 0.25
 """The share of lines that begin with a small letter, where sentences run on."""
 _LETTERS = 0.6
@@ -27,8 +28,13 @@ _NEXT_LINE = 2.6
 """The most font sizes from one line of a block to the next, an empty line between paragraphs included."""
 _INDENT = 2.5
 """The most font sizes by which a first line is indented."""
-_APART = 2.6
-"""A gap of this many font sizes over the whole width ends the columns."""
+_APART, _FAR_APART = 2.6, 8.0
+"""A gap of this many font sizes over the whole width ends the columns; the second number, where what follows
+begins at their edges."""
+_EDGE = 3.0
+"""What begins this many points before a block's edge begins there; it may be indented, too."""
+_SAME_GUTTER = 20.0
+"""Gaps between columns that differ by less than this many points are one."""
 
 
 @dataclass(slots=True)
@@ -56,14 +62,16 @@ class _Block:
         texts = [cell.text for cell in self.cells]
         if count < _FEWEST_LINES or sum(map(len, texts)) < _FEWEST_CHARACTERS * count:
             return False
-        if sum(len(cell.words) for cell in self.cells) < _FEWEST_WORDS * count:
+        words = sum(len(cell.words) for cell in self.cells)
+        if words < _FEWEST_WORDS * count:
             return False
         joined = "".join(texts).replace(" ", "")
         if sum(map(str.isalpha, joined)) < _LETTERS * len(joined):
             return False
-        fill = sorted(cell.x1 - cell.x0 for cell in self.cells)[count // 2] / max(self.x1 - self.x0, 0.1)
-        running = sum(text[0].islower() for text in texts) >= _RUNNING_ON * count
-        return fill >= (_FULL if running else _FULLER)
+        runs_on = sum(text[0].islower() for text in texts) >= _RUNNING_ON * count
+        if not runs_on and words < _MANY_WORDS * count:
+            return False
+        return sorted(cell.x1 - cell.x0 for cell in self.cells)[count // 2] >= _FULL * (self.x1 - self.x0)
 
 
 @dataclass(slots=True)
@@ -71,14 +79,14 @@ class _Band:
     """A stretch of a page that is set in columns.
 
     Attributes:
-        top: The base line of its first line.
-        bottom: The base line of its last line.
+        first: The index of its first line.
+        last: The index of its last line.
         gutters: An x inside each gap between two columns.
     """
 
-    top: float
-    bottom: float
-    gutters: list[float] = field(default_factory=list)
+    first: int
+    last: int
+    gutters: list[float]
 
 
 def regions(words: list[Word]) -> list[list[Line]]:
@@ -92,34 +100,38 @@ def regions(words: list[Word]) -> list[list[Line]]:
     if not bands:
         return [whole] if whole else []
     found: list[list[Line]] = []
-    rest = words
+    start = 0
     for band in bands:
-        above = [word for word in rest if word.base < band.top - 0.01]
-        inside = [word for word in rest if band.top - 0.01 <= word.base <= band.bottom + 0.01]
-        rest = [word for word in rest if word.base > band.bottom + 0.01]
+        found.append(whole[start : band.first])
+        inside = [word for line in whole[band.first : band.last + 1] for cell in line.cells for word in cell.words]
         edges = [float("-inf"), *band.gutters, float("inf")]
-        found.append(lines(above))
         found += [lines(word for word in inside if left <= word.x0 < right) for left, right in pairwise(edges)]
-    found.append(lines(rest))
+        start = band.last + 1
+    found.append(whole[start:])
     return [region for region in found if region]
 
 
 def _bands(whole: list[Line]) -> list[_Band]:
     """The stretches of a page that are set in columns, from above."""
     blocks = [block for block in _blocks(whole) if block.is_running_text()]
+    if len(blocks) < 2:
+        return []
+    edges = [block.x0 for block in blocks]
     bands: list[_Band] = []
     for left in blocks:
         for right in blocks:
             top, bottom = max(left.bases[0], right.bases[0]), min(left.bases[-1], right.bases[-1])
-            if left.x1 >= right.x0 or bottom - top < 2 * left.cells[0].words[0].size:
+            if left.x1 >= right.x0 or bottom < top:
                 continue
             gutter = (left.x1 + right.x0) / 2
-            if any(block.x0 < gutter < block.x1 and block.bases[0] <= bottom for block in blocks):
+            between = [block for block in blocks if block.bases[0] <= bottom and block.bases[-1] >= top]
+            if any(block.x0 < gutter < block.x1 for block in between):
                 continue
-            first, last = _reach(whole, gutter, top, bottom)
-            if first <= last:
-                bands.append(_Band(whole[first].base, whole[last].base, [gutter]))
-    return _together(bands)
+            inside = [index for index, line in enumerate(whole) if top <= line.base <= bottom]
+            band = _reaching(whole, _Band(inside[0], inside[-1], [gutter]), edges)
+            if band is not None:
+                bands.append(band)
+    return _together(whole, bands, edges)
 
 
 def _blocks(whole: list[Line]) -> list[_Block]:
@@ -148,35 +160,44 @@ def _blocks(whole: list[Line]) -> list[_Block]:
     return blocks
 
 
-def _reach(whole: list[Line], gutter: float, top: float, bottom: float) -> tuple[int, int]:
-    """The first and the last line of the columns on both sides of a gap: as far as no cell crosses it."""
-    inside = [index for index, line in enumerate(whole) if top <= line.base <= bottom]
-    first = last = inside[0]
-    while first > 0 and _continues(whole[first - 1], whole[first], gutter):
+def _reaching(whole: list[Line], core: _Band, edges: list[float]) -> _Band | None:
+    """A band as far up and down as nothing crosses its gaps; None if something does within it."""
+    first, last = core.first, core.last
+    if any(_crosses(line, core.gutters) for line in whole[first : last + 1]):
+        return None
+    while first > 0 and _continues(whole[first - 1], whole[first], core.gutters, edges):
         first -= 1
-    while last + 1 < len(whole) and _continues(whole[last + 1], whole[last], gutter):
+    while last + 1 < len(whole) and _continues(whole[last + 1], whole[last], core.gutters, edges):
         last += 1
-    return (first, last) if not _crosses(whole[first], gutter) else (1, 0)
+    return _Band(first, last, core.gutters)
 
 
-def _continues(line: Line, neighbour: Line, gutter: float) -> bool:
-    return not _crosses(line, gutter) and abs(line.base - neighbour.base) <= _APART * min(line.size, neighbour.size)
+def _continues(line: Line, neighbour: Line, gutters: list[float], edges: list[float]) -> bool:
+    begins = all(any(-_EDGE < cell.x0 - edge < _INDENT * line.size for edge in edges) for cell in line.cells)
+    reach = _FAR_APART if begins else _APART
+    near = abs(line.base - neighbour.base) <= reach * min(line.size, neighbour.size)
+    return near and not _crosses(line, gutters)
 
 
-def _crosses(line: Line, gutter: float) -> bool:
-    return any(cell.x0 < gutter < cell.x1 for cell in line.cells)
+def _crosses(line: Line, gutters: list[float]) -> bool:
+    return any(cell.x0 < gutter < cell.x1 for cell in line.cells for gutter in gutters)
 
 
-def _together(bands: list[_Band]) -> list[_Band]:
-    """Bands that overlap as one with several columns, as far as all of them reach."""
+def _together(whole: list[Line], bands: list[_Band], edges: list[float]) -> list[_Band]:
+    """Bands that overlap as one with several columns, as far as nothing crosses any of their gaps."""
     result: list[_Band] = []
-    for band in sorted(bands, key=lambda band: (band.top, band.bottom)):
+    for band in sorted(bands, key=lambda band: (band.first, band.last)):
         last = result[-1] if result else None
-        if last is None or band.top > last.bottom:
+        if last is None or band.first > last.last:
             result.append(band)
-            continue
-        last.top, last.bottom = max(last.top, band.top), min(last.bottom, band.bottom)
-        new = band.gutters[0]
-        if all(abs(new - gutter) > 5 for gutter in last.gutters):
-            last.gutters = sorted([*last.gutters, new])
+        elif all(abs(band.gutters[0] - gutter) >= _SAME_GUTTER for gutter in last.gutters):
+            gutters = sorted([*last.gutters, *band.gutters])
+            core = _Band(max(last.first, band.first), min(last.last, band.last), gutters)
+            result[-1] = _reaching(whole, core, edges) or last
+        elif not _crosses_any(whole[last.last + 1 : band.last + 1], last.gutters):
+            last.last = max(last.last, band.last)
     return result
+
+
+def _crosses_any(some: list[Line], gutters: list[float]) -> bool:
+    return any(_crosses(line, gutters) for line in some)
