@@ -28,11 +28,11 @@ _NEXT_LINE = 2.6
 """The most font sizes from one line of a block to the next, an empty line between paragraphs included."""
 _INDENT = 2.5
 """The most font sizes by which a first line is indented."""
-_APART, _FAR_APART = 2.6, 8.0
+_APART, _FAR_APART = 3.2, 8.0
 """A gap of this many font sizes over the whole width ends the columns; the second number, where what follows
 begins at their edges."""
 _EDGE = 3.0
-"""What begins this many points before a block's edge begins there; it may be indented, too."""
+"""What begins within this many points of a block's edge begins there."""
 _SAME_GUTTER = 20.0
 """Gaps between columns that differ by less than this many points are one."""
 
@@ -173,7 +173,7 @@ def _reaching(whole: list[Line], core: _Band, edges: list[float]) -> _Band | Non
 
 
 def _continues(line: Line, neighbour: Line, gutters: list[float], edges: list[float]) -> bool:
-    begins = all(any(-_EDGE < cell.x0 - edge < _INDENT * line.size for edge in edges) for cell in line.cells)
+    begins = all(any(abs(cell.x0 - edge) < _EDGE for edge in edges) for cell in line.cells)
     reach = _FAR_APART if begins else _APART
     near = abs(line.base - neighbour.base) <= reach * min(line.size, neighbour.size)
     return near and not _crosses(line, gutters)
