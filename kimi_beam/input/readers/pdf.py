@@ -26,7 +26,7 @@ from kimi_beam.input.readers.pdf_characters import Characters, characters, unmap
 from kimi_beam.input.readers.pdf_hidden_text import UNDER_ALL, Visibility, hidden_texts, visibility
 from kimi_beam.input.readers.running_lines import without_repeated_lines
 
-_METADATA = ("Title", "Author", "Subject", "Keywords", "Creator", "Producer", "CreationDate", "ModDate")
+_METADATA = ("Title", "Author", "Subject", "Keywords")
 _GARBLED = 0.25
 """The share of characters that nobody can map to letters from which a text layer is of no use."""
 _WHOLE_PAGE = 0.6
@@ -128,8 +128,7 @@ def _is_cut_off(content: bytes) -> bool:
 
 
 def _metadata(pdf: pdfium.PdfDocument) -> dict[str, Any]:
-    known = pdf.get_metadata_dict(skip_empty=True)
-    return {name.lower(): known[name] for name in _METADATA[:4] if known.get(name)}
+    return {name.lower(): value for name in _METADATA if (value := pdf.get_metadata_value(name).strip())}
 
 
 def _page(pdf: pdfium.PdfDocument, index: int, options: ReadOptions) -> _Reading:

@@ -30,7 +30,7 @@ _IS_SPACE = np.zeros(0x10000, np.bool_)
 _IS_SPACE[
     [*range(0x21), 0x7F, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF]
 ] = True
-_SAMPLE = 256
+_SAMPLE = 128
 
 
 def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
@@ -65,10 +65,10 @@ def addresses(array: npt.NDArray[Any], offset: int = 0) -> range:
 _unicode = function("FPDFText_GetUnicode", ctypes.c_uint, POINTER, INTEGER)
 _loose_box = function("FPDFText_GetLooseCharBox", INTEGER, POINTER, INTEGER, POINTER)
 _origin = function("FPDFText_GetCharOrigin", INTEGER, POINTER, INTEGER, POINTER, POINTER)
-_text_object = function("FPDFText_GetTextObject", POINTER, POINTER, INTEGER)
+_text_object = function("FPDFText_GetTextObject", ctypes.c_size_t, POINTER, INTEGER)
 _matrix = function("FPDFText_GetMatrix", INTEGER, POINTER, INTEGER, POINTER)
 _font_size = function("FPDFText_GetFontSize", ctypes.c_double, POINTER, INTEGER)
-_font = function("FPDFTextObj_GetFont", POINTER, POINTER)
+_font = function("FPDFTextObj_GetFont", ctypes.c_size_t, POINTER)
 _map_error = function("FPDFText_HasUnicodeMapError", INTEGER, POINTER, INTEGER)
 
 
@@ -132,7 +132,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     for hyphen in _HYPHENS:
         codes[codes == hyphen] = 0x2D
     spaces = _IS_SPACE[codes & 0xFFFF] & (codes < 0x10000)
-    drawn_by = np.array([handle or 0 for handle in map(_text_object, repeat(page), range(count))], np.int64)
+    drawn_by = np.fromiter(map(_text_object, repeat(page), range(count)), np.int64, count)
     # The second letter of a ligature has no object, as little as a space that PDFium puts in: it is where the first is.
     of_ligatures = np.flatnonzero((drawn_by == 0) & ~spaces)
     for index in of_ligatures[of_ligatures > 0].tolist():
@@ -156,7 +156,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         sizes=sizes * heights,
         widths=np.hypot(matrices[:, 0], matrices[:, 1]) / heights,
         angles=np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64),
-        fonts=np.array([(_font(handle) or 0) if handle else 0 for handle in handles.tolist()], np.int64),
+        fonts=np.fromiter(map(_font, [handle or None for handle in handles.tolist()]), np.int64, len(handles)),
     )
 
 

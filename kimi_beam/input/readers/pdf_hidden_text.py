@@ -200,15 +200,20 @@ _AT_ONCE = 256
 
 def _overlapping(how: Painting, around: Painted, part: slice) -> list[tuple[bool, bool, bool]]:
     """Of some text objects: whether a picture is over it, whether anything is, and whether it is on its own colour."""
-    boxes, places = how.boxes[part, None, :], how.places[part, None]
+    boxes = how.boxes[part, None, :]
     others = around.boxes[None, :, :]
     width = np.minimum(boxes[..., 2], others[..., 2]) - np.maximum(boxes[..., 0], others[..., 0])
     height = np.minimum(boxes[..., 3], others[..., 3]) - np.maximum(boxes[..., 1], others[..., 1])
     area = np.maximum((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]), 1e-6)
     covers = (width > 0) & (height > 0) & (width * height > _OVERLAP * area)
-    above = covers & (around.places[None, :] > places) & (places >= 0)
-    apart = np.abs(around.colors[None, :, :] - how.colors[part, None, :3]).max(axis=2, initial=0)
+    text, other = np.nonzero(covers)
+    place = how.places[part][text]
+    is_above = (around.places[other] > place) & (place >= 0)
+    is_picture = around.kinds[other] == pdfium_raw.FPDF_PAGEOBJ_IMAGE
+    apart = np.abs(around.colors[other] - how.colors[part, :3][text]).max(axis=1, initial=0)
     # What is no shape has no colour that is known.
-    alike = covers & ((apart < _NEAR) | (around.colors[None, :, 0] < 0)) & ~above
-    pictures = around.kinds[None, :] == pdfium_raw.FPDF_PAGEOBJ_IMAGE
-    return list(zip(*(np.any(x, axis=1).tolist() for x in (above & pictures, above, alike)), strict=True))
+    is_alike = ~is_above & ((apart < _NEAR) | (around.colors[other, 0] < 0))
+    found = np.zeros((3, len(boxes)), np.bool_)
+    for row, holds in enumerate((is_above & is_picture, is_above, is_alike)):
+        found[row, text[holds]] = True
+    return list(zip(*found.tolist(), strict=True))
