@@ -27,8 +27,8 @@ from kimi_beam.input.readers.pdf_hidden_text import UNDER_ALL, Visibility, hidde
 from kimi_beam.input.readers.running_lines import without_repeated_lines
 
 _METADATA = ("Title", "Author", "Subject", "Keywords")
-_GARBLED = 0.25
-"""The share of characters that nobody can map to letters from which a text layer is of no use."""
+_GARBLED = 0.1
+"""The share of characters whose letters nobody knows from which a text layer is of no use."""
 _WHOLE_PAGE = 0.6
 """The share of a page that pictures cover from which it may be a scan."""
 _LITTLE_TEXT = 200

@@ -24,13 +24,28 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int
-_HYPHENS = (0x02, 0xFFFE)
+_HYPHEN, _UNKNOWN = 0x2D, 0xFFFD
+_HYPHEN_AT_END = 0x02
 """What PDFium puts in the place of a hyphen that ends a line."""
 _IS_SPACE = np.zeros(0x10000, np.bool_)
 _IS_SPACE[
-    [*range(0x21), 0x7F, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF]
+    [
+        *range(0x09, 0x0E),
+        0x20,
+        0x85,
+        0xA0,
+        0x1680,
+        *range(0x2000, 0x200C),
+        0x2028,
+        0x2029,
+        0x202F,
+        0x205F,
+        0x3000,
+        0xFEFF,
+    ]
 ] = True
 _SAMPLE = 128
+"""How many characters of a page are asked whether their letters are known."""
 
 
 def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
@@ -69,6 +84,7 @@ _text_object = function("FPDFText_GetTextObject", ctypes.c_size_t, POINTER, INTE
 _matrix = function("FPDFText_GetMatrix", INTEGER, POINTER, INTEGER, POINTER)
 _font_size = function("FPDFText_GetFontSize", ctypes.c_double, POINTER, INTEGER)
 _font = function("FPDFTextObj_GetFont", ctypes.c_size_t, POINTER)
+_is_hyphen = function("FPDFText_IsHyphen", INTEGER, POINTER, INTEGER)
 _map_error = function("FPDFText_HasUnicodeMapError", INTEGER, POINTER, INTEGER)
 
 
@@ -129,8 +145,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     codes = _codes(text_page, page, count)
     boxes = np.zeros((count, 4), np.float32)
     run_all(map(_loose_box, repeat(page), range(count), addresses(boxes)))
-    for hyphen in _HYPHENS:
-        codes[codes == hyphen] = 0x2D
+    _name_controls(page, codes)
     spaces = _IS_SPACE[codes & 0xFFFF] & (codes < 0x10000)
     drawn_by = np.fromiter(map(_text_object, repeat(page), range(count)), np.int64, count)
     # The second letter of a ligature has no object, as little as a space that PDFium puts in: it is where the first is.
@@ -160,6 +175,14 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     )
 
 
+def _name_controls(page: int | None, codes: npt.NDArray[np.uint32]) -> None:
+    """Hyphens at the end of lines become ordinary ones, and letters that a font does not name are unknown ones."""
+    odd = np.flatnonzero(((codes < 0x20) & ~_IS_SPACE[codes & 0xFFFF]) | (codes == 0xFFFE))
+    for index in odd.tolist():
+        is_hyphen = codes[index] != _HYPHEN_AT_END or _is_hyphen(page, index) == 1
+        codes[index] = _HYPHEN if is_hyphen and codes[index] in (_HYPHEN_AT_END, 0xFFFE) else _UNKNOWN
+
+
 def _codes(text_page: pdfium.PdfTextPage, page: int | None, count: int) -> npt.NDArray[np.uint32]:
     """The code points: all at once where each is one unit of UTF-16, one by one otherwise."""
     units = np.zeros(count + 1, np.uint16)
@@ -183,7 +206,7 @@ def unmapped_share(text_page: pdfium.PdfTextPage, read: Characters) -> float:
         return 0.0
     seen = seen[:: -(-len(seen) // _SAMPLE)]
     codes = read.codes[seen]
-    unknown = (codes == 0xFFFD) | ((codes >= 0xE000) & (codes <= 0xF8FF)) | (codes >= 0xF0000)
+    unknown = (codes == _UNKNOWN) | ((codes >= 0xE000) & (codes <= 0xF8FF)) | (codes >= 0xF0000)
     page = ctypes.cast(text_page.raw, POINTER).value
     errors = np.fromiter(map(_map_error, repeat(page), seen.tolist()), np.int64, len(seen))
     return float(np.mean(unknown | (errors == 1)))
@@ -203,7 +226,7 @@ def _is_clean(codes: npt.NDArray[np.uint32]) -> bool:
 
 
 def _mended(codes: npt.NDArray[np.uint32]) -> str:
-    kept = np.where(codes > 0x10FFFF, np.uint32(0xFFFD), codes).tolist()
+    kept = np.where(codes > 0x10FFFF, np.uint32(_UNKNOWN), codes).tolist()
     return "".join(map(chr, kept)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -18,10 +18,47 @@ from reportlab.pdfgen.canvas import Canvas
 from kimi_beam.input.readers import pdf
 from kimi_beam.input.readers.content import ReadOptions
 
-SENTENCE = (
-    "the committee has measured every clause of the agreement with care and found that the parties under it may end "
-    "their work within thirty days of a notice which has to be given in writing to the other side"
-).split()
+SENTENCE = [
+    "the",
+    "committee",
+    "has",
+    "measured",
+    "every",
+    "clause",
+    "of",
+    "the",
+    "agreement",
+    "with",
+    "care",
+    "and",
+    "found",
+    "that",
+    "the",
+    "parties",
+    "under",
+    "it",
+    "may",
+    "end",
+    "their",
+    "work",
+    "within",
+    "thirty",
+    "days",
+    "of",
+    "a",
+    "notice",
+    "which",
+    "has",
+    "to",
+    "be",
+    "given",
+    "in",
+    "writing",
+    "to",
+    "the",
+    "other",
+    "side",
+]
 
 
 def _text(content: bytes) -> str:
@@ -151,7 +188,16 @@ def test_columns_are_read_one_after_the_other(columns: int, is_even: bool) -> No
                 canvas.drawString(50 + width * index, 770 - 12 * number - (0 if is_even else 4 * index), line)
         canvas.drawString(50, 40, "A footer")
 
-    assert _text(made_pdf(draw)).split() == ["A", "title", "over", "all", "columns", *sum(words, []), "A", "footer"]
+    assert _text(made_pdf(draw)).split() == [
+        "A",
+        "title",
+        "over",
+        "all",
+        "columns",
+        *(word for column in words for word in column),
+        "A",
+        "footer",
+    ]
 
 
 def test_a_table_between_two_columns_of_text_keeps_its_rows() -> None:
