@@ -18,6 +18,7 @@ from kimi_beam import __version__
 from kimi_beam.commands import console, option_values
 from kimi_beam.commands import list_models as models_command
 from kimi_beam.commands.extract_options import add_extract_options
+from kimi_beam.commands.reading_options import add_reading_options
 from kimi_beam.emulator import command as emulate
 
 _EXTRACT_USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output DIR [options] [Beam options]"
@@ -43,6 +44,25 @@ Examples:
   kimi-beam extract docs.jsonl --schema schemas.invoice:Invoice --output gs://bucket/run1 --instructions @prompt.txt
   kimi-beam extract docs.jsonl --schema s.json --output out --openai-url http://localhost:11434/v1 --model qwen3:8b
 """
+_READ_USAGE = "kimi-beam read INPUT… [--output FILE.jsonl] [options] [Beam options]"
+_READ_HELP = """\
+Prints what the model would see of each document, one line of JSON each: look here first when an answer is odd.
+Nothing is sent, so that it needs neither an account nor a schema.
+
+INPUT is what extract takes: paths, directories and globs, or - for standard input.
+
+A line holds the id; the text; the images, by type and size, and where each stands in the text; the metadata; the
+hidden_text that was found, and how it is hidden; and the failure if it cannot be read, with its code and reason.
+"""
+_READ_EPILOG = """\
+Exit codes: 0 it was read, whatever failed · 1 it cannot be written · 2 a mistake of yours
+
+Examples:
+  kimi-beam read invoice.pdf
+  kimi-beam read in/ --limit 10 --skip-unknown
+  kimi-beam read 'in/*.pdf' --output read.jsonl
+  kimi-beam read in/ | jq -r 'select(.failure) | .failure.code' | sort | uniq -c
+"""
 _REDRIVE_USAGE = "kimi-beam redrive DEAD_LETTERS… --schema FILE|module:Class --output DIR [options] [Beam options]"
 _REDRIVE_HELP = """\
 Runs the documents of dead letters again: the retryable ones, or those that --code and --stage name. What fails again
@@ -63,7 +83,7 @@ Examples:
 """
 
 
-_TAKES_BEAMS_OPTIONS = ("extract", "redrive", "journal", "audit")
+_TAKES_BEAMS_OPTIONS = ("extract", "read", "redrive", "journal", "audit")
 _STORES = "Options of Beam's say how a filesystem is reached, as with extract: --s3_endpoint_url, --no_auth, …"
 
 
@@ -113,6 +133,10 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             with _importing():
                 from kimi_beam.commands import audit as audit_command
             return audit_command.run(args, rest)
+        if args.command == "read":
+            with _importing():
+                from kimi_beam.commands import run_read as read_command
+            return read_command.run(args, rest)
         with _importing():
             from kimi_beam.commands import run_extract as extract_command
         return extract_command.run(args, rest)
@@ -164,6 +188,14 @@ def _parser() -> argparse.ArgumentParser:
 
     extract = add_run("extract", "documents to typed Parquet", _EXTRACT_USAGE, _EXTRACT_HELP, _EXTRACT_EPILOG)
     add_extract_options(extract, reads_documents=True)
+    read = add_run("read", "what the model would see of each document", _READ_USAGE, _READ_HELP, _READ_EPILOG)
+    shown = read.add_argument_group("what is printed")
+    written = "the file for the lines, which appears whole or not at all (default: standard output)"
+    shown.add_argument("--output", metavar="FILE.jsonl", help=written)
+    first = "stop after N documents, the first by path and position"
+    shown.add_argument("--limit", type=option_values.count, metavar="N", help=first)
+    shown.add_argument("--images", action="store_true", help="print images whole, as data URIs")
+    add_reading_options(read.add_argument_group("how documents are read"))
     redrive = add_run(
         "redrive", "run the documents of dead letters again", _REDRIVE_USAGE, _REDRIVE_HELP, _REDRIVE_EPILOG
     )

@@ -20,15 +20,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from kimi_beam import emulator
 from kimi_beam.commands import console, run_redrive, search_path
 from kimi_beam.commands.beam_options import take_options
+from kimi_beam.commands.checked_inputs import checked_inputs
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import output
-from kimi_beam.input.check_input import check_input, enumerate_paths, unknown_files
-from kimi_beam.input.fields import DEFAULT_READING, Reading
-from kimi_beam.input.finding import find_inputs
+from kimi_beam.input.fields import DEFAULT_READING
 from kimi_beam.journal.records import Journaling
 from kimi_beam.output.dataset import JOURNAL, check_output, files_of
 from kimi_beam.output.parquet import first_rows
@@ -45,9 +44,6 @@ from kimi_beam.service.polling import Polling
 from kimi_beam.service.prices import Price
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.transforms.settings import ExtractSettings
-
-_NAMED_FILES = 50
-"""How many of the files that are passed over are named on stderr. The summary names more."""
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -236,7 +232,7 @@ def _settings(
             raise ConfigError(
                 "standard input is this machine's: the workers of Dataflow need a file that they can reach"
             )
-        inputs = _checked_inputs([from_stdin(stack) if name == STDIN else name for name in inputs], reading)
+        inputs = checked_inputs([from_stdin(stack) if name == STDIN else name for name in inputs], reading)
         if not remote:
             reading.options()  # a password that cannot be read is the user's mistake
     check_output(args.output, overwrite=args.overwrite)
@@ -280,19 +276,6 @@ def _settings(
     if remote:
         settings.extract.service.check_remote("Dataflow")
     return settings
-
-
-def _checked_inputs(inputs: Sequence[str], reading: Reading) -> tuple[str, ...]:
-    """The patterns of the inputs. Says which of their files will be passed over, as far as that is known by now.
-
-    Raises:
-        InputError: An input is refused.
-    """
-    patterns = check_input(inputs, reading)
-    if reading.skip_unknown and (unknown := unknown_files(find_inputs(patterns), reading)):
-        files = "file of a kind" if len(unknown) == 1 else "files of kinds"
-        console.say(f"passes over {len(unknown)} {files} that cannot be read: {enumerate_paths(unknown, _NAMED_FILES)}")
-    return patterns
 
 
 def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:

@@ -1,0 +1,145 @@
+"""`kimi-beam read`: prints what the model would see of each document, one JSON line each, and asks nobody."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from kimi_beam.commands import console
+from kimi_beam.commands.beam_options import take_options
+from kimi_beam.commands.checked_inputs import checked_inputs
+from kimi_beam.commands.reading_options import reading_of
+from kimi_beam.commands.stdin import STDIN, from_stdin
+from kimi_beam.errors import KimiBeamError
+from kimi_beam.files.filesystems import FileSystems
+from kimi_beam.files.paths import output
+from kimi_beam.files.whole_files import check_writable, create_whole, file_size, new_staging, rename
+from kimi_beam.input.fields import Reading
+from kimi_beam.input.file_parts import find_parts
+from kimi_beam.input.read_parts import read_part
+from kimi_beam.schema import jsontext
+from kimi_beam.types import Document
+
+_REPORT_EVERY = 5.0
+"""Seconds between two lines of progress."""
+
+
+def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        args: The command's own arguments.
+        rest: The inputs and Beam's options, in the order of the command line.
+
+    Returns:
+        The exit code.
+    """
+    counts: Counter[str] = Counter()
+    try:
+        with contextlib.ExitStack() as stack:
+            named, _ = take_options(rest, "read")
+            reading = reading_of(args)
+            inputs = checked_inputs([from_stdin(stack) if name == STDIN else name for name in named], reading)
+            reading.options()  # a password that cannot be read is the user's mistake
+            write = stack.enter_context(_output(args.output))
+            for document in _reported(islice(_documents(inputs, reading), args.limit), counts):
+                write(line_of(document, with_images=args.images))
+    except BrokenPipeError:
+        raise  # the reader of the pipe has seen enough
+    except (KimiBeamError, OSError) as e:
+        return console.fail(e)
+    console.say(_summary(counts))
+    return 0
+
+
+def line_of(document: Document, *, with_images: bool = False) -> bytes:
+    """What the model would see of a document, and what it would not, as a line of JSON.
+
+    Args:
+        document: The document as it was read.
+        with_images: Whether the images stand in it as data URIs. If not, their types and sizes do.
+    """
+    metadata = dict(document.metadata)
+    hidden = metadata.pop("hidden_text", [])
+    positions = document.layout.image_positions if document.layout is not None else ()
+    content: dict[str, Any] = {
+        "id": document.id,
+        "text": document.text,
+        "images": list(document.images) if with_images else list(map(_type_and_size, document.images)),
+        "image_positions": positions or [0] * len(document.images),
+        "metadata": metadata,
+        "hidden_text": hidden,
+        "failure": None,
+    }
+    if document.failure is not None:
+        content["failure"] = {"code": document.failure.code, "message": document.failure.message}
+    return jsontext.dumps_any(content) + b"\n"
+
+
+def _type_and_size(uri: str) -> dict[str, Any]:
+    head, _, encoded = uri.partition(",")
+    return {"media_type": head.removeprefix("data:").partition(";")[0], "bytes": len(encoded.rstrip("=")) * 3 // 4}
+
+
+def _documents(inputs: tuple[str, ...], reading: Reading) -> Iterator[Document]:
+    for part in find_parts(inputs, reading.encoding):
+        yield from read_part(part, reading)
+
+
+def _reported(documents: Iterable[Document], counts: Counter[str]) -> Iterator[Document]:
+    """The same documents, counted by their codes, with a line of progress now and then."""
+    said = time.monotonic()
+    for document in documents:
+        counts[document.failure.code if document.failure is not None else ""] += 1
+        if time.monotonic() - said >= _REPORT_EVERY:
+            said = time.monotonic()
+            console.say(f"{_summary(counts)}, so far")
+        yield document
+
+
+def _summary(counts: Counter[str]) -> str:
+    read, failed = counts[""], sum(count for code, count in counts.items() if code)
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()) if code)
+    return f"{read} documents read" + (f", {failed} that cannot be read ({codes})" if failed else "")
+
+
+# ------------------------------------------------------------------------------------------------ where to
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[Any]:
+    """A function that writes a line, to a file that appears whole or not at all, or to standard output."""
+    if path is None:
+        yield _print
+        return
+    final = output(path)
+    directory = FileSystems.split(final)[0] or "."
+    check_writable(directory)
+    if FileSystems.writes_whole(final):
+        with create_whole(final) as f:
+            yield f.write
+        return
+    staged = new_staging(directory)
+    with create_whole(staged) as f:
+        yield f.write
+    rename(staged, final, file_size(staged) or 0)
+
+
+def _print(line: bytes) -> None:
+    """Writes a line to standard output, with escapes for characters that could control a terminal."""
+    text = line.decode()[:-1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
+    sys.stdout.write(f"{text}\n")
+
+
+def _escaped(character: str) -> str:
+    """A character as JSON's escapes."""
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
