@@ -33,6 +33,20 @@ def pdf(*, compressed: bool = True) -> bytes:
     return f.getvalue()
 
 
+def many_pages(number: int, pages: int) -> bytes:
+    """An invoice of several pages, each another."""
+    f = io.BytesIO()
+    canvas = Canvas(f, pagesize=A4, invariant=True)
+    for page in range(pages):
+        canvas.drawString(60, 800, f"COMPANY: Shop {number} Ltd, page {page + 1}")
+        for row, line in enumerate(LINES):
+            canvas.drawString(60, 780 - 16 * row, f"{number}.{page} {line}")
+        canvas.drawString(60, 100, f"TOTAL: {number}.50")
+        canvas.showPage()
+    canvas.save()
+    return f.getvalue()
+
+
 def word() -> bytes:
     """A paragraph and a table."""
     document = docx.Document()

@@ -6,53 +6,62 @@ a remote filesystem costs a round trip.
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import open_input
-from kimi_beam.input.encodings import NotTextError, text_of
+from kimi_beam.input.document_of_file import checksum_of, document_by_reader, text_or_picture
+from kimi_beam.input.encodings import NotTextError
+from kimi_beam.input.fields import DEFAULT_READING, Reading
+from kimi_beam.input.kinds import Kind
+from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.told_by_content import kind_of
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
-from kimi_beam.wire import images
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 WORTH_READING_TWICE = 16 << 10
-"""Bytes from which on a document travels as a reference. Carrying 16 kB through a runner's shuffle and state costs
-about as much CPU as opening a local file a second time."""
+"""Bytes from which on a text or picture travels as a reference. Carrying 16 kB through a runner's shuffle and state
+costs about as much CPU as opening a local file a second time."""
+_WORTH_A_READER = 256 << 10
+"""Bytes of text from which on a file is read by its reader a second time, which costs several milliseconds a page."""
+_PICTURE_WEIGHT = 4
+"""A byte of a picture counts for so many of text, which compresses."""
 
 READ_AT_ONCE = 32
+_SETTINGS = ("pages", "hidden_text", "encoding", "password_from")
+"""The settings of a `Reading` that decide how a file becomes a document. The password itself is not among them."""
 
 
-def with_content(path: str, content: bytes, *, encoding: str | None = None, may_be_read_again: bool = True) -> Document:
-    """The document that a text or a picture is. Its id is the path.
+def with_reference(document: Document, content: bytes, kind: Kind | None, reading: Reading) -> Document:
+    """The document with the fingerprint of its file, if it is worth reading twice; else the document itself.
 
     Args:
-        path: The path of the file.
-        content: All of its bytes.
-        encoding: The encoding of a text that is in neither UTF-8 nor UTF-16; None if the user named none.
-        may_be_read_again: Whether a large document may leave its content in the file.
-
-    Raises:
-        NotTextError: The file is neither a picture nor a text.
+        document: The document of a file, and of nothing else in it. Its source is the path.
+        content: All bytes of the file.
+        kind: The kind of the file.
+        reading: How the file became the document.
     """
-    document = _document(path, content, encoding)
-    if len(content) < WORTH_READING_TWICE or not may_be_read_again or encoding is not None:
-        return document
-    return document.with_file(FileContent(len(content), _checksum(content)))
+    if kind is None or kind.reader is None:
+        if len(content) < WORTH_READING_TWICE:
+            return document
+        how = "" if reading.encoding is None else _as_text(reading)
+    else:
+        boxes = document.layout.boxes if document.layout is not None else None
+        weight = len(document.text) + len(boxes or b"") + _PICTURE_WEIGHT * sum(map(len, document.images))
+        if weight < _WORTH_A_READER:
+            return document
+        how = _as_text(reading)
+    file = FileContent(len(content), checksum_of(content), pictures=len(document.images), reading=how)
+    return document.with_file(file)
 
 
-def _document(path: str, content: bytes, encoding: str | None = None) -> Document:
-    kind = kind_of(path, content)
-    if kind is not None and kind.is_picture:
-        return Document(path, "", (images.data_uri(content, kind.media_type),), source=path)
-    return Document(path, text_of(content, encoding), source=path)
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _as_text(reading: Reading) -> str:
+    """The settings of a reading that are not the usual ones, as JSON."""
+    settings = {name: getattr(reading, name) for name in _SETTINGS}
+    return json.dumps({name: value for name, value in settings.items() if value != getattr(DEFAULT_READING, name)})
 
 
 def read_again(documents: Sequence[Document]) -> list[Document]:
@@ -110,13 +119,22 @@ def _read(document: Document) -> Document:
     except Exception as e:  # whatever a filesystem raises
         return replace(document, failure=_failure(path, e))
     failure = None
-    if len(content) != before.size or _checksum(content) != before.checksum:
+    if len(content) != before.size or checksum_of(content) != before.checksum:
         failure = _file_changed(f"{path} has changed since it was first read")
     try:
-        present = _document(path, content)
+        present = _made_again(document, content, Reading(**json.loads(before.reading or "{}")))
     except NotTextError:
         return replace(document, failure=failure)
-    return replace(document, text=present.text, images=present.images, failure=failure)
+    except UnreadableError as e:
+        return replace(document, failure=failure or Failure("read", e.code, f"{path} {e.message}", retryable=True))
+    return replace(document, text=present.text, images=present.images, layout=present.layout, failure=failure)
+
+
+def _made_again(document: Document, content: bytes, reading: Reading) -> Document:
+    kind = kind_of(document.source, content, reading.encoding)
+    if kind is None or kind.reader is None:
+        return text_or_picture(document.id, document.source, content, kind, reading.encoding)
+    return document_by_reader(document.id, document.source, content, kind, reading)[0]
 
 
 def _failure(path: str, error: Exception) -> Failure:

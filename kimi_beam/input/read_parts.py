@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from apache_beam.io.filesystem import BeamIOError
@@ -15,13 +16,13 @@ from kimi_beam.files.local_listing import is_special
 from kimi_beam.files.paths import find, is_local, open_input
 from kimi_beam.input import archives
 from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
-from kimi_beam.input.file_documents import documents_of_file, unknown_kind
+from kimi_beam.input.file_documents import document_of_file, unknown_kind
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.finding import broken_link_message, is_broken_link, is_hidden_name
 from kimi_beam.input.json_lines import read_line_blocks
 from kimi_beam.input.kinds import ZIP, Kind, kind_by_name
 from kimi_beam.input.parquet_rows import read_row_blocks
-from kimi_beam.input.readers.content import UnreadableError
+from kimi_beam.input.readers.content import Attachment, UnreadableError
 from kimi_beam.input.skipped_files import pass_over
 from kimi_beam.input.tables import read_table_blocks
 from kimi_beam.input.told_by_content import HEAD_BYTES, binary_kind, kind_of
@@ -172,9 +173,57 @@ def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Fo
             return
         f.seek(0)
     if kind is None or is_one:
-        yield from documents_of_file(path, content, kind, reading, may_be_read_again=not place.depth)
+        document, attachments = document_of_file(path, path, content, kind, reading, may_be_read_again=not place.depth)
+        yield document
+        yield from _read_attachments(document, attachments, reading, place)
         return
     yield from _read_by_form(f if len(content) > bound else io.BytesIO(content), kind, part, reading, place)
+
+
+# ------------------------------------------------------------------------------------------------ attachments
+
+
+def _read_attachments(
+    parent: Document, attachments: Sequence[Attachment], reading: Reading, place: _Place
+) -> Iterator[Document]:
+    """Reads the files in a file, such as the attachments of a mail, each by its own kind.
+
+    Their documents have the id ``PARENT#NUMBER``, and name the parent and the file in their metadata. They travel with
+    their content, because only the whole parent could be read again.
+    """
+    budget = place.budget or archives.budget_of(sum(len(attachment.content) for attachment in attachments))
+    inside = _Place(0, place.depth + 1, budget)
+    for number, attachment in enumerate(attachments, 1):
+        document_id = f"{parent.id}#{number}"
+        try:
+            if inside.depth > _DEEPEST:
+                message = f"is a file in a file, {inside.depth} deep, and {_DEEPEST} are read at most"
+                raise UnreadableError("nested_too_deep", message)
+            budget.take_member()
+            for found in _read_attachment(document_id, parent.source, attachment, reading, inside):
+                for document in found if isinstance(found, Documents) else (found,):
+                    yield _attached(document, parent.id, attachment)
+        except UnreadableError as e:
+            failure = Failure("read", e.code, f"{document_id} {e.message}")
+            yield _attached(failed(document_id, parent.source, failure), parent.id, attachment)
+
+
+def _read_attachment(document_id: str, source: str, attachment: Attachment, reading: Reading, place: _Place) -> _Found:
+    """The documents of one attachment: one and those attached to it, or those that it holds."""
+    content = attachment.content
+    kind = kind_of(attachment.name, content, reading.encoding)
+    if kind is not None and kind.form != "document":
+        yield from _read_by_form(io.BytesIO(content), kind, Part(document_id), reading, place)
+        return
+    document, attachments = document_of_file(document_id, source, content, kind, reading, may_be_read_again=False)
+    yield document
+    yield from _read_attachments(document, attachments, reading, place)
+
+
+def _attached(document: Document, parent: str, attachment: Attachment) -> Document:
+    """A document of an attachment with the id of its parent and its own file name, unless it is of one within it."""
+    metadata = {"parent": parent, "name": attachment.name, **document.metadata}
+    return replace(document, metadata=metadata)
 
 
 # ------------------------------------------------------------------------------------------------ archives

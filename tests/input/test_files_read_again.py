@@ -1,0 +1,152 @@
+"""A large document that a reader makes travels by reference, and is the same when its file is read again."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from pathlib import Path
+
+import pytest
+from harness import RECEIPT, extract_settings, run_extract, service
+from mutated_files import many_pages, pdf
+from PIL import Image
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen.canvas import Canvas
+
+from kimi_beam.emulator import Emulator
+from kimi_beam.input.fields import Reading
+from kimi_beam.input.file_parts import Part
+from kimi_beam.input.file_references import read_again
+from kimi_beam.input.read_parts import read_part
+from kimi_beam.journal.recorder import Keys
+from kimi_beam.types import Document
+
+KEY = "00" * 16
+
+
+def scan(pages: int, seed: int = 0) -> bytes:
+    """Noisy pages, which compress badly, as those of a scanner do."""
+    f = io.BytesIO()
+    canvas = Canvas(f, invariant=True)
+    for page in range(pages):
+        noise = random.Random(f"{seed}/{page}").randbytes(300 * 400)
+        picture = io.BytesIO()
+        Image.frombytes("L", (300, 400), noise).save(picture, "PNG")
+        canvas.drawImage(ImageReader(picture), 0, 0, 595, 842)
+        canvas.showPage()
+    canvas.save()
+    return f.getvalue()
+
+
+def first(path: Path, **reading: object) -> Document:
+    (document,) = read_part(Part(str(path)), Reading(**reading))  # type: ignore[arg-type]
+    return document
+
+
+def again(document: Document) -> Document:
+    reference = document.as_reference(KEY)
+    assert reference.is_reference
+    assert reference.layout is None
+    (found,) = read_again([reference])
+    return found
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        {},
+        {"pages": "both", "hidden_text": "keep"},
+        {"pages": "image", "password_from": "env:A_PASSWORD"},
+    ],
+)
+def test_a_file_that_is_read_again_gives_the_same_document(
+    reading: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_PASSWORD", "CANARY")
+    path = tmp_path / "a.pdf"
+    path.write_bytes(scan(2))
+    document = first(path, **reading)
+    assert document.failure is None
+    assert document.file is not None
+    assert document.file.pictures == len(document.images) == 2
+    assert "CANARY" not in document.file.reading
+    found = again(document)
+    assert found == document
+    assert found.layout == document.layout
+
+
+def test_a_text_is_carried_where_reading_it_again_would_cost_more(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf())
+    assert first(path).file is None
+    path.write_bytes(many_pages(1, 150))
+    document = first(path)
+    assert document.file is not None, "a text of 300 kB waits in the runner's state"
+    assert again(document) == document
+
+
+def test_a_text_in_an_encoding_that_the_user_named_is_read_in_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("Größe: 3 µm\n".encode("cp1252") * 2_000)
+    document = first(path, encoding="cp1252")
+    assert document.file is not None
+    assert again(document) == document
+
+
+def test_a_file_that_has_changed_is_said_to_be_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(scan(1))
+    document = first(path)
+    path.write_bytes(scan(1, seed=2))
+    found = again(document)
+    assert found.failure is not None
+    assert (found.failure.code, len(found.images)) == ("file_changed", 1)
+    path.write_bytes(scan(1)[:2_000])
+    found = again(document)
+    assert found.failure is not None
+    assert (found.failure.code, found.images) == ("file_changed", ())
+
+
+def test_a_reference_has_the_journals_key_of_its_document(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(scan(2))
+    settings = extract_settings(service("http://127.0.0.1:9"))
+    keys, document = Keys(settings.prompt, settings.service), first(path)
+    assert keys.of(again(document)) == keys.of(document)
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp's, of a body of more than 1 MB
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_scans_travel_by_reference_and_are_sent_whole(api: str, tmp_path: Path) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    for number in range(3):
+        (inputs / f"{number}.pdf").write_bytes(scan(3, number))
+    seen: list[int] = []
+
+    def answer(messages: list[dict[str, object]], _: object) -> str:
+        content = messages[-1]["content"]
+        assert isinstance(content, list)
+        seen.append(sum(part["type"] == "image_url" for part in content))
+        return json.dumps({"company": "Shop", "total": 1})
+
+    with Emulator(answer=answer) as emulator:
+        documents = [document for number in range(3) for document in read_part(Part(str(inputs / f"{number}.pdf")))]
+        assert all(document.file for document in documents)
+        outcome = run_extract(documents, "", tmp_path / "out", where=service(emulator.base_url, api=api))
+    assert (len(outcome.rows), outcome.letters) == (3, [])
+    assert seen == [3, 3, 3]
+    assert [json.loads(row["_metadata"])["pages"] for row in outcome.rows] == [3, 3, 3]
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+def test_a_dead_letter_of_a_reference_holds_its_pictures_and_where_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(scan(2))
+    document = first(path, pages="both")
+    with Emulator(answer=lambda *_: "no JSON") as emulator:
+        outcome = run_extract([document], emulator.base_url, tmp_path / "out", schema=RECEIPT)
+    (letter,) = outcome.letters
+    assert letter["document"]["images"] == list(document.images)
+    assert letter["document"]["layout"] == {"page_starts": [0, 0], "image_positions": [], "boxes": None}
