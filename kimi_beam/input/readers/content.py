@@ -132,10 +132,13 @@ class UnreadableError(Exception):
 
     Attributes:
         code: The code of its dead letter.
-        message: One line that says what is wrong, without the file's name, and what to do: ``is encrypted: …``.
+        message: One line that says what is wrong, without the file's name, and what to do: ``is encrypted: …``. What it
+            quotes of the file may be anything, so it is made printable.
     """
 
     def __init__(self, code: Code, message: str) -> None:
+        if not message.isprintable():
+            message = "".join(letter if letter.isprintable() else " " for letter in message)
         super().__init__(code, message)
         self.code, self.message = code, message
 

@@ -12,7 +12,7 @@ import email.message
 import mimetypes
 import re
 from collections.abc import Iterator
-from email.errors import HeaderParseError, MessageError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 
@@ -194,7 +194,7 @@ def _decoded(value: str) -> str:
     """A header as it is meant: folded lines as one, encoded words (RFC 2047) and bare bytes as letters."""
     value = _of_bare_bytes(value)
     if "=?" in value:
-        with contextlib.suppress(HeaderParseError, LookupError, ValueError, TypeError):
+        with contextlib.suppress(MessageError, LookupError, ValueError, TypeError):
             value = str(make_header(decode_header(value)))
     return " ".join(value.encode("utf-8", "replace").decode().split())
 

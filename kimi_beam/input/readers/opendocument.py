@@ -8,6 +8,7 @@ sections, rows, columns and sheets are in `Content.hidden`.
 from __future__ import annotations
 
 from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
+from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element, OfficeFile, local_name
 from kimi_beam.input.readers.opendocument_sheets import sheet_lines
@@ -46,14 +47,16 @@ def read(content: bytes, options: ReadOptions) -> Content:
     if not kinds:
         return Content((Page(),), _metadata(file))
     kind = local_name(kinds[0])
+    shown: dict[int, list[str]] = {}
     if kind == "spreadsheet":
         pages = _sheets(kinds[0], styles, hidden)
     else:
-        pages = _pages(kinds[0], look, styles, hidden, options.max_pages)
+        pages = _pages(kinds[0], look, styles, hidden, options.max_pages, shown)
     if len(pages) > options.max_pages:
         message = f"has more than {options.max_pages:,} pages: split it, or allow more"
         raise UnreadableError("too_many_pages", message)
-    return Content(tuple(map(Page, pages)) or (Page(),), _metadata(file), hidden.all())
+    pictures = {at: [file.members.read(name) for name in names if name in file.members] for at, names in shown.items()}
+    return Content(pages_with_pictures(pages, pictures, options), _metadata(file), hidden.all())
 
 
 def _sheets(body: Element, styles: OpenStyles, hidden: HiddenTexts) -> list[str]:
@@ -66,12 +69,24 @@ def _sheets(body: Element, styles: OpenStyles, hidden: HiddenTexts) -> list[str]
     return pages
 
 
-def _pages(body: Element, look: Element | None, styles: OpenStyles, hidden: HiddenTexts, most: int) -> list[str]:
-    """The pages of a text, or the slides of a presentation."""
+def _pages(
+    body: Element,
+    look: Element | None,
+    styles: OpenStyles,
+    hidden: HiddenTexts,
+    most: int,
+    shown: dict[int, list[str]],
+) -> list[str]:
+    """The pages of a text, or the slides of a presentation. The names of their pictures are put into `shown`."""
     pages: list[list[str]] = [[]]
     notes: list[list[str]] = [[]]
-    text = OpenText(styles, hidden, lambda: len(pages), lambda note: notes[-1].append(note))
+
+    def on_picture(name: str) -> None:
+        shown.setdefault(len(pages) - 1, []).append(name)
+
+    text = OpenText(styles, hidden, lambda: len(pages), lambda note: notes[-1].append(note), on_picture)
     heads, feet = _heads_and_feet(look, text)
+    shown.clear()  # the pictures of headers are logos
 
     def begin_page() -> None:
         if any(line.strip() for line in pages[-1]) and len(pages) <= most:
@@ -88,7 +103,7 @@ def _pages(body: Element, look: Element | None, styles: OpenStyles, hidden: Hidd
                 begin_page()
                 pages[-1].append(other)
     texts = ["\n\n".join(part for part in map(joined_lines, pair) if part) for pair in zip(pages, notes, strict=True)]
-    while len(texts) > 1 and not texts[-1]:
+    while len(texts) > 1 and not texts[-1] and len(texts) - 1 not in shown:
         texts.pop()
     texts[0] = "\n\n".join(part for part in (heads, texts[0]) if part)
     texts[-1] = "\n\n".join(part for part in (texts[-1], feet) if part)

@@ -8,7 +8,16 @@ from dataclasses import replace
 from kimi_beam.input.readers.colours import WHITE
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element
-from kimi_beam.input.readers.opendocument_styles import DRAW, NO_STYLE, OFFICE, TABLE, TEXT, OpenStyle, OpenStyles
+from kimi_beam.input.readers.opendocument_styles import (
+    DRAW,
+    NO_STYLE,
+    OFFICE,
+    TABLE,
+    TEXT,
+    XLINK,
+    OpenStyle,
+    OpenStyles,
+)
 from kimi_beam.input.readers.table_rows import joined_lines
 from kimi_beam.input.readers.text_flow import TableFlow
 from kimi_beam.input.readers.word_numbering import int_of
@@ -28,15 +37,22 @@ class OpenText:
         hidden: Takes what a person does not see.
         page: Gives the number of the page that is being read, from 1.
         on_note: Takes the lines of a note.
+        on_picture: Takes the name of the part of each picture outside of headers and footers.
     """
 
     def __init__(
-        self, styles: OpenStyles, hidden: HiddenTexts, page: Callable[[], int], on_note: Callable[[str], None]
+        self,
+        styles: OpenStyles,
+        hidden: HiddenTexts,
+        page: Callable[[], int],
+        on_note: Callable[[str], None],
+        on_picture: Callable[[str], None],
     ) -> None:
         self._styles = styles
         self._hidden = hidden
         self._page = page
         self._on_note = on_note
+        self._on_picture = on_picture
         self._depth = 0
         """How many cells, boxes and notes are around."""
         self._notes = 0
@@ -187,6 +203,7 @@ class OpenText:
             if child.tag == f"{TABLE}table":
                 return list(self._table(child, inner))
             if child.tag == f"{DRAW}image":
+                self._on_picture(child.get(f"{XLINK}href", "").removeprefix("./"))
                 return []
         return []
 

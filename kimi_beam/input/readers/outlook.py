@@ -55,14 +55,25 @@ def read(content: bytes, options: ReadOptions) -> Content:
     """
     try:
         from oxmsg import Message
+        from oxmsg.domain.model import UnrecognizedCodePageError
     except ImportError:
         raise missing_extra("documents") from None
 
     try:
+        _check_sizes(content)
         storage = cast("Storage", Message.load(content)._storage)  # no other way leads to the mails that are attached
         return _OutlookMail(storage, _TOP_HEADER, options).content()
-    except _BROKEN as e:
+    except (*_BROKEN, UnrecognizedCodePageError) as e:
         raise UnreadableError("damaged", f"is damaged, or not a mail of Outlook ({type(e).__name__})") from e
+
+
+def _check_sizes(content: bytes) -> None:
+    """Refuses a file whose streams say that they are larger than the file: all they say would be read into memory."""
+    from olefile import OleFileIO
+
+    with OleFileIO(content) as file:
+        if sum(entry.size for entry in file.direntries if entry is not None) > 2 * len(content):
+            raise ValueError("its streams are larger than the file")
 
 
 class _OutlookMail:

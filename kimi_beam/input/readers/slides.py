@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kimi_beam.input.readers.colours import Colour
-from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
+from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.drawing_text import C, chart_lines, diagram_lines, paragraphs, solid_fill, table_lines
+from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element, OfficeFile
 from kimi_beam.input.readers.reading_order import Box, reading_order
 from kimi_beam.input.readers.table_rows import joined_lines
-from kimi_beam.input.readers.word_names import ALTERNATE, CHOICE, FALLBACK, A, R
+from kimi_beam.input.readers.word_names import ALTERNATE, BLIP, CHOICE, FALLBACK, A, R
 from kimi_beam.input.readers.word_numbering import int_of
 
 _KIND = "a presentation"
@@ -50,7 +51,7 @@ def read(content: bytes, options: ReadOptions) -> Content:
     size = root.find(f"{P}sldSz")
     width = int_of(size.get("cx")) if size is not None else 0
     height = int_of(size.get("cy")) if size is not None else 0
-    presentation = _Presentation(file, width, height)
+    presentation = _Presentation(file, width, height, options)
     for name in names:
         presentation.add_slide(name)
     return presentation.content()
@@ -65,11 +66,14 @@ class _Shape:
 
 
 class _Presentation:
-    def __init__(self, file: OfficeFile, width: int, height: int) -> None:
+    def __init__(self, file: OfficeFile, width: int, height: int, options: ReadOptions) -> None:
         self._file = file
+        self._options = options
         self._slide = Box(0, 0, width, height)
         self._hidden = HiddenTexts()
         self._pages: list[str] = []
+        self._pictures: dict[int, list[bytes]] = {}
+        """The pictures of each slide that is shown, by its index."""
         self._layouts: dict[str, Element | None] = {}
         self._read_layouts: set[str] = set()
         self._relations: dict[str, tuple[str, str]] = {}
@@ -77,7 +81,7 @@ class _Presentation:
         """Why nothing of the slide that is read is shown; empty if it is."""
 
     def content(self) -> Content:
-        pages = tuple(Page(text) for text in self._pages) or (Page(),)
+        pages = pages_with_pictures(self._pages, self._pictures, self._options)
         return Content(pages, self._file.properties(), self._hidden.all())
 
     def add_slide(self, name: str) -> None:
@@ -147,6 +151,8 @@ class _Presentation:
                 if chosen is not None:
                     yield from self._shapes(chosen, places, ground, is_fixed)
                 continue
+            if element.tag == f"{P}pic" and not is_fixed and not self._reason:
+                self._add_picture(element)
             if element.tag not in (f"{P}sp", f"{P}graphicFrame", f"{P}grpSp", f"{P}cxnSp"):
                 continue
             placeholder = element.find(f"*/{P}nvPr/{P}ph")
@@ -173,6 +179,12 @@ class _Presentation:
                 self._add_hidden("\n".join(lines), reason)
             elif lines:
                 yield _Shape(box or Box(0, 0, 0, 0), lines)
+
+    def _add_picture(self, element: Element) -> None:
+        for blip in element.iter(BLIP):
+            _, name = self._relations.get(blip.get(f"{R}embed", ""), ("", ""))
+            if name in self._file.members:
+                self._pictures.setdefault(len(self._pages), []).append(self._file.members.read(name))
 
     def _add_hidden(self, text: str, reason: str) -> None:
         self._hidden.add(text, self._reason or reason, len(self._pages) + 1)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kimi_beam.input.readers import opendocument
-from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
+from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
+from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import OLE_MARK, OfficeFile, compound_file_error, local_name
 from kimi_beam.input.readers.optional_libraries import missing_extra
@@ -67,7 +68,7 @@ def read(content: bytes, options: ReadOptions) -> Content:
     from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
     hidden = HiddenTexts()
-    pages: list[Page] = []
+    pages: list[str] = []
     for sheet in workbook.sheets_metadata:
         if sheet.typ != SheetTypeEnum.WorkSheet:
             continue
@@ -77,12 +78,18 @@ def read(content: bytes, options: ReadOptions) -> Content:
         if sheet.visible != SheetVisibleEnum.Visible:
             hidden.add("\n".join(lines.shown), f"hidden sheet {sheet.name!r}", number)
         elif lines.shown:
-            pages.append(Page(f"# {sheet.name}\n\n{joined_lines(lines.shown)}"))
+            pages.append(f"# {sheet.name}\n\n{joined_lines(lines.shown)}")
         hidden.add("\n".join(lines.hidden), "hidden rows or columns", number)
         if len(pages) > options.max_pages:
             message = f"has more than {options.max_pages:,} sheets: split it, or allow more"
             raise UnreadableError("too_many_pages", message)
-    return Content(tuple(pages) or (Page(),), {} if file is None else file.properties(), hidden.all())
+    pictures = {} if file is None else {0: [file.members.read(name) for name in file.members.names if _is_media(name)]}
+    metadata = {} if file is None else file.properties()
+    return Content(pages_with_pictures(pages, pictures, options), metadata, hidden.all())
+
+
+def _is_media(name: str) -> bool:
+    return name.startswith("xl/media/")
 
 
 def _opened(content: bytes) -> CalamineWorkbook:

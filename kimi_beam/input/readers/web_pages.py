@@ -7,12 +7,16 @@ embedded objects hold are no text. What styles hide is in `Content.hidden`.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
 from kimi_beam.input.readers.declared_encodings import decode_declared
+from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.optional_libraries import missing_extra
 from kimi_beam.input.readers.style_rules import Ancestor, StyleRules
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 _SAYS_ENCODING = re.compile(
     rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,200}encoding\s*=\s*[\"']([\w.:-]+)", re.I
 )
+_DATA_PICTURE = re.compile(r"""<img\b[^>]*?\ssrc\s*=\s*["']?\s*data:image/[\w.+-]+;base64,([A-Za-z0-9+/=\s]+)""", re.I)
 _HEAD = 8_192
 """The bytes at the beginning in which a page says its encoding."""
 _NO_TEXT = frozenset(
@@ -63,14 +68,24 @@ def read(content: bytes, options: ReadOptions) -> Content:
         options: `encoding` is used for a page that names none and is not in UTF-8.
 
     Returns:
-        One page. `metadata` has its title.
+        One page, with the pictures in it where there is next to no text. `metadata` has its title.
 
     Raises:
         UnreadableError: It is no text.
     """
     said = _SAYS_ENCODING.search(content, 0, _HEAD)
     declared = (said[1] or said[2]).decode("ascii", "replace") if said else None
-    return read_text(decode_declared(content, (declared,), options.encoding))
+    html = decode_declared(content, (declared,), options.encoding)
+    found = read_text(html)
+    pictures = {0: list(_data_pictures(html))}
+    return replace(found, pages=pages_with_pictures([found.pages[0].text], pictures, options))
+
+
+def _data_pictures(html: str) -> Iterator[bytes]:
+    """The pictures that a page itself holds."""
+    for match in _DATA_PICTURE.finditer(html):
+        with contextlib.suppress(ValueError):
+            yield base64.b64decode(match[1])
 
 
 def read_text(html: str, *, shows_title: bool = True) -> Content:

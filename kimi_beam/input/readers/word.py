@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from kimi_beam.input.readers import web_pages
 from kimi_beam.input.readers import word_names as n
-from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
+from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
+from kimi_beam.input.readers.declared_encodings import decode_declared
+from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element, OfficeFile, parse_part
 from kimi_beam.input.readers.table_rows import joined_lines
@@ -28,10 +31,11 @@ def read(content: bytes, options: ReadOptions) -> Content:
 
     Args:
         content: The file.
-        options: `max_pages` bounds its pages.
+        options: `max_pages` bounds its pages, `pages` says whether its pictures are sent.
 
     Returns:
-        Its pages. `metadata` has title, author, subject and times if the file says them.
+        Its pages, with their pictures where there is next to no text. `metadata` has title, author, subject and times
+        if the file says them.
 
     Raises:
         UnreadableError: It is damaged, encrypted, no Word document, or larger than the limits.
@@ -80,6 +84,9 @@ class _Document:
         self._notes: dict[str, dict[str, Element]] = {}
         self._note_counts = {"footnote": 0, "endnote": 0}
         self._endnotes: list[str] = []
+        self._pictures: dict[int, list[bytes]] = {}
+        """The pictures of each page, by its index."""
+        self._is_in_body = False
         styles = self._styles()
         self._story = Story(
             styles,
@@ -88,8 +95,8 @@ class _Document:
             page_ground(self._root),
             lambda: len(self._pages),
             self._note_mark,
-            lambda relation: None,
-            lambda relation: [],
+            self._add_picture,
+            self._chunk_lines,
             next(self._root.iter(RENDERED_BREAK), None) is not None,
         )
 
@@ -101,8 +108,10 @@ class _Document:
         ends = {section.getparent().getparent(): at for at, section in enumerate(sections[:-1])}
         self._begin_section(sections[0] if sections else None)
         for child in body:
+            self._is_in_body = True
             for line in self._story.lines((child,), self._story.ground):
                 self._add(line)
+            self._is_in_body = False
             if child in ends:
                 following = sections[ends[child] + 1]
                 kind = following.find(f"{n.W}type")
@@ -110,9 +119,10 @@ class _Document:
                     self._begin_page()
                 self._begin_section(following)
         self._pages[-1].notes.extend(self._endnotes)
-        pages = tuple(Page(page.text()) for page in self._pages)
-        while len(pages) > 1 and not pages[-1].text:
-            pages = pages[:-1]
+        texts = [page.text() for page in self._pages]
+        while len(texts) > 1 and not texts[-1] and len(texts) - 1 not in self._pictures:
+            texts.pop()
+        pages = pages_with_pictures(texts, self._pictures, self._options)
         return Content(pages, self._file.properties(), self._hidden.all())
 
     def _styles(self) -> WordStyles:
@@ -141,6 +151,28 @@ class _Document:
             message = f"has more than {self._options.max_pages:,} pages: split it, or allow more"
             raise UnreadableError("too_many_pages", message)
         self._pages.append(_PageLines())
+
+    def _add_picture(self, relation: str) -> None:
+        """Keeps a picture of the body: those of headers are logos."""
+        _, name = self._relations.get(relation, ("", ""))
+        if self._is_in_body and name in self._file.members:
+            self._pictures.setdefault(len(self._pages) - 1, []).append(self._file.members.read(name))
+
+    def _chunk_lines(self, relation: str) -> list[str]:
+        """The lines of a page of HTML, or of a text, that is embedded in the document."""
+        _, name = self._relations.get(relation, ("", ""))
+        if name not in self._file.members:
+            return []
+        content = self._file.members.read(name)
+        if name.lower().endswith((".htm", ".html", ".xhtml")):
+            chunk = web_pages.read(content, self._options)
+            for hidden in chunk.hidden:
+                self._hidden.add(hidden.text, hidden.reason, len(self._pages))
+            return chunk.pages[0].text.split("\n")
+        if name.lower().endswith(".txt"):
+            return decode_declared(content, (), self._options.encoding).split("\n")
+        message = f"embeds a file {name[:200]!r} as a part of its text, which is not read: save it once more in Word"
+        raise UnreadableError("reader_failed", message)
 
     def _begin_section(self, section: Element | None) -> None:
         """Puts the headers and footers of a section on its first page, except those that an earlier one has."""

@@ -151,6 +151,7 @@ class ZipMembers:
                         raise ValueError("it is larger than the directory says")  # which the library may believe
             except _BROKEN as e:
                 raise _damaged(info.filename, e) from e
+        self._left = self._limits.total_bytes
 
     def _check_is_readable(self, info: zipfile.ZipInfo) -> None:
         if info.flag_bits & 1:

@@ -208,6 +208,15 @@ def test_a_mail_of_outlook_is_read_with_its_attachments_and_the_mails_in_it() ->
     ]
 
 
+def test_a_mail_of_outlook_whose_streams_say_they_are_huge_costs_nothing() -> None:
+    lying = bytearray(OutlookMail("x", "text", attachments=[OutlookAttachment("a", b"a" * 5_000)]).write())
+    at = lying.rindex((5_000).to_bytes(8, "little"))
+    lying[at : at + 4] = (0xFFFFFFF0).to_bytes(4, "little")
+    with pytest.raises(UnreadableError) as failed:
+        read(bytes(lying))
+    assert failed.value.code == "damaged"
+
+
 def test_a_mail_of_outlook_in_rich_text_alone_is_refused_and_not_read_as_empty() -> None:
     with pytest.raises(UnreadableError, match="rich text") as failed:
         read(OutlookMail("x", rich_text=b"LZFu"))

@@ -315,6 +315,32 @@ def test_a_file_in_the_strict_form_is_read_like_any_other() -> None:
     assert text(strict) == "strict"
 
 
+@pytest.mark.parametrize("name", ["chunk.html", "chunk.rtf"])
+def test_a_page_of_html_that_is_embedded_is_read_and_another_file_is_not_lost_without_a_word(name: str) -> None:
+    document = docx.Document()
+    document.add_paragraph("before")
+    chunk = OxmlElement("w:altChunk")
+    chunk.set(qn("r:id"), "c1")
+    document.element.body.insert(1, chunk)
+    relation = f'<Relationship Id="c1" Type="http://x/aFChunk" Target="{name}"/></Relationships>'.encode()
+    content = with_part(
+        bytes_of(document),
+        "word/_rels/document.xml.rels",
+        lambda part: part.replace(b"</Relationships>", relation),
+    )
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(f"word/{name}", "<p>in <b>HTML</b></p><p hidden>SECRET</p>")
+    if name == "chunk.html":
+        found = read(file.getvalue())
+        assert found.pages[0].text == "before\nin HTML"
+        assert [hidden.text for hidden in found.hidden] == ["SECRET"]
+        return
+    with pytest.raises(UnreadableError, match=r"chunk\.rtf") as failed:
+        read(file.getvalue())
+    assert failed.value.code == "reader_failed"
+
+
 def test_what_the_file_says_of_itself_is_metadata() -> None:
     document = docx.Document()
     document.core_properties.title = "Contract"

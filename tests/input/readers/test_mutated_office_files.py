@@ -1,0 +1,163 @@
+"""Damaged office files, web pages and mails: whatever they hold, each is read or refused with one line, in little time.
+
+They are read in this process, so that a reader that ends its process would end the tests.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import random
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+import docx
+import openpyxl
+import pptx
+import pytest
+from mutated_files import mutated, mutated_inside
+from outlook_mails import OutlookAttachment, OutlookMail
+from pptx.util import Inches
+
+from kimi_beam.input.readers import mail, opendocument, slides, spreadsheets, web_pages, word
+from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Content, UnreadableError
+
+EACH = 200
+"""How many damaged files of each kind are read."""
+_MOST_SECONDS = 5.0
+"""The CPU seconds that one of these small files may take: a good one takes some milliseconds."""
+
+OPEN_DOCUMENT = (
+    '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+    'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
+    'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0">{}</office:document-content>'
+)
+HTML = """<!DOCTYPE html><html><head><meta charset="utf-8"><title>Invoice 7</title><style>
+th {background: #003366; color: white} .a > .b, td:first-child {display: none} @media print {p {color: red}}</style>
+</head><body bgcolor="white"><h1>Invoice</h1><p style="font-size: 1px; left: -9999px">small</p>
+<ol start="3"><li>one<li>two</ol>
+<table><tr><th colspan="2">Item<th rowspan="2">Total<tr><td>Lamp<td>2<tr><td><table><tr><td>inner</table></table>
+<pre> a  b </pre><select><option>x<option selected>y</select><img alt="logo" src="data:,x"></body></html>"""
+
+
+def _docx() -> bytes:
+    document = docx.Document()
+    document.sections[0].header.paragraphs[0].text = "ACME"
+    document.add_heading("Invoice", 1)
+    for words in ("one", "two"):
+        document.add_paragraph(words, style="List Number").add_run("hidden").font.hidden = True
+    table = document.add_table(rows=2, cols=3)
+    table.rows[0].cells[0].merge(table.rows[0].cells[1]).text = "Item"
+    return _saved(document.save)
+
+
+def _xlsx() -> bytes:
+    workbook = openpyxl.Workbook()
+    for row in (["Item", "Date"], ["Lamp", datetime.datetime(2026, 1, 2, 3)], [2.5, True]):
+        workbook.active.append(row)
+    workbook.active.column_dimensions["B"].hidden = True
+    workbook.create_sheet("Hidden").sheet_state = "hidden"
+    return _saved(workbook.save)
+
+
+def _pptx() -> bytes:
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+    slide.shapes.title.text = "Offer"
+    slide.shapes.add_table(2, 2, Inches(1), Inches(1), Inches(4), Inches(1)).table.cell(0, 0).text = "Item"
+    slide.notes_slide.notes_text_frame.text = "say hello"
+    return _saved(presentation.save)
+
+
+def _odt() -> bytes:
+    body = '<text:h text:outline-level="1">Terms</text:h><text:p>a<text:s text:c="2"/><text:span>b</text:span></text:p>'
+    return _zip(OPEN_DOCUMENT.format(f"<office:body><office:text>{body}</office:text></office:body>"))
+
+
+def _ods() -> bytes:
+    cell = '<table:table-cell table:number-columns-repeated="3"><text:p>5</text:p></table:table-cell>'
+    row = f'<table:table-row table:number-rows-repeated="4">{cell}</table:table-row>'
+    table = f'<table:table table:name="A"><table:table-column table:visibility="collapse"/>{row}</table:table>'
+    return _zip(OPEN_DOCUMENT.format(f"<office:body><office:spreadsheet>{table}</office:spreadsheet></office:body>"))
+
+
+def _zip(content: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("content.xml", content)
+    return file.getvalue()
+
+
+def _eml() -> bytes:
+    return (
+        b"From: =?utf-8?q?J=C3=B6rg?= <j@x.example>\nTo: b@x.example\nSubject: =?utf-8?b?TcOkcno=?=\n"
+        b'Date: Tue, 01 Dec 2026 10:00:00 +0100\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b1"\n\n'
+        b"--b1\nContent-Type: multipart/alternative; boundary=b2\n\n--b2\nContent-Type: text/plain; charset=utf-8\n"
+        b"Content-Transfer-Encoding: quoted-printable\n\nTotal: 5=E2=82=AC\n--b2\nContent-Type: text/html\n"
+        b"Content-Transfer-Encoding: base64\n\nPHA+VG90YWw6IDU8L3A+\n--b2--\n--b1\nContent-Type: message/rfc822\n\n"
+        b"Subject: inner\n\ntext\n--b1\nContent-Type: application/pdf\nContent-Disposition: attachment;\n"
+        b" filename*0*=utf-8''M%C3%A4; filename*1=rz.pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0=\n--b1--\n"
+    )
+
+
+def _msg() -> bytes:
+    attachments = [OutlookAttachment("a.pdf", b"%PDF-"), OutlookAttachment("", OutlookMail("inner", "text"))]
+    return OutlookMail("März", "plain", b"<p>html</p>", ("a", "b"), [("c", "d", 2)], attachments).write()
+
+
+def _saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()
+
+
+class Sample(NamedTuple):
+    """A good file, and what reads it."""
+
+    reader: ModuleType
+    make: Callable[[], bytes]
+
+
+SAMPLES = {
+    "docx": Sample(word, _docx),
+    "xlsx": Sample(spreadsheets, _xlsx),
+    "pptx": Sample(slides, _pptx),
+    "odt": Sample(opendocument, _odt),
+    "ods": Sample(spreadsheets, _ods),
+    "html": Sample(web_pages, HTML.encode),
+    "eml": Sample(mail, _eml),
+    "msg": Sample(mail, _msg),
+}
+
+
+def _outcome(reader: ModuleType, content: bytes) -> tuple[str, str]:
+    """``read``, or the code and the message with which the file is refused."""
+    try:
+        found = reader.read(content, DEFAULT_OPTIONS)
+    except UnreadableError as e:
+        return e.code, e.message
+    assert found.pages
+    return "read", ""
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_each_damaged_file_is_read_or_refused_with_one_line(kind: str) -> None:
+    reader, make = SAMPLES[kind]
+    good = make()
+    assert isinstance(reader.read(good, DEFAULT_OPTIONS), Content)
+    outcomes: Counter[str] = Counter()
+    for number in range(EACH):
+        chance = random.Random(f"1/{kind}/{number}")
+        damage = mutated_inside if good.startswith(b"PK") and number % 2 else mutated
+        content = damage(good, chance)
+        begun = time.process_time()
+        outcome, message = _outcome(reader, content)
+        outcomes[outcome] += 1
+        assert message.isprintable(), f"file {number}: {message!r}"
+        assert time.process_time() - begun < _MOST_SECONDS, f"file {number}"
+    assert 0 < outcomes["read"] <= EACH
+    assert sum(outcomes.values()) == EACH
