@@ -80,12 +80,13 @@ def _converted(name: str, media_type: str, *suffixes: str, extra: str = _DOCUMEN
 _OFFICE = "`title`, `author`"
 _OPENXML = "application/vnd.openxmlformats-officedocument"
 _OPENDOCUMENT = "application/vnd.oasis.opendocument"
+_SENT_IF_ALONE = "sent where there is next to no text"
 _SHEETS = "each sheet, with its name above; hidden ones are hidden text"
 
 
-def _spreadsheet(name: str, media_type: str, *suffixes: str) -> Kind:
+def _spreadsheet(name: str, media_type: str, *suffixes: str, pictures: str = _SENT_IF_ALONE) -> Kind:
     return Kind(
-        name, suffixes, media_type, "document", f"{_READERS}.spreadsheets", _DOCUMENTS, _SHEETS, "left out", _OFFICE
+        name, suffixes, media_type, "document", f"{_READERS}.spreadsheets", _DOCUMENTS, _SHEETS, pictures, _OFFICE
     )
 
 
@@ -139,7 +140,7 @@ HTML = Kind(
     "text/html",
     reader=f"{_READERS}.web_pages",
     extra=_DOCUMENTS,
-    pictures="their alternative texts",
+    pictures="their alternative texts; those in the page are sent where there is next to no text",
     metadata="`title`",
 )
 DOCX = Kind(
@@ -149,7 +150,7 @@ DOCX = Kind(
     reader=f"{_READERS}.word",
     extra=_DOCUMENTS,
     pages="each, where page breaks say so",
-    pictures="sent where there is next to no text",
+    pictures=_SENT_IF_ALONE,
     metadata=_OFFICE,
 )
 PPTX = Kind(
@@ -158,21 +159,32 @@ PPTX = Kind(
     f"{_OPENXML}.presentationml.presentation",
     reader=f"{_READERS}.slides",
     extra=_DOCUMENTS,
-    pages="each slide, with its notes",
-    pictures="left out",
+    pages="each slide, with its notes; hidden ones are hidden text",
+    pictures=_SENT_IF_ALONE,
     metadata=_OFFICE,
 )
 XLSX = _spreadsheet("an Excel workbook", f"{_OPENXML}.spreadsheetml.sheet", ".xlsx", ".xlsm")
 XLSB = _spreadsheet("a binary Excel workbook", "application/vnd.ms-excel.sheet.binary.macroenabled.12", ".xlsb")
-XLS = _spreadsheet("an older Excel workbook", "application/vnd.ms-excel", ".xls")
-ODS = _spreadsheet("an OpenDocument spreadsheet", f"{_OPENDOCUMENT}.spreadsheet", ".ods")
+XLS = _spreadsheet("an older Excel workbook", "application/vnd.ms-excel", ".xls", pictures="left out")
+ODS = _spreadsheet("an OpenDocument spreadsheet", f"{_OPENDOCUMENT}.spreadsheet", ".ods", pictures="left out")
 ODT = Kind(
     "an OpenDocument text",
     (".odt",),
     f"{_OPENDOCUMENT}.text",
     reader=f"{_READERS}.opendocument",
     extra=_DOCUMENTS,
-    pictures="left out",
+    pages="each, where page breaks say so",
+    pictures=_SENT_IF_ALONE,
+    metadata=_OFFICE,
+)
+ODP = Kind(
+    "an OpenDocument presentation",
+    (".odp",),
+    f"{_OPENDOCUMENT}.presentation",
+    reader=f"{_READERS}.opendocument",
+    extra=_DOCUMENTS,
+    pages="each slide",
+    pictures=_SENT_IF_ALONE,
     metadata=_OFFICE,
 )
 EML = Kind(
@@ -206,7 +218,7 @@ ZIP = Kind("a zip archive", (".zip",), "application/zip", "archive", pages="each
 TAR = Kind("a tar archive", (".tar",), "application/x-tar", "archive", pages="each member, by its own kind")
 
 KINDS = (
-    *(TEXT, HTML, JSON_LINES, CSV, TSV, PARQUET, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, EML, MSG),
+    *(TEXT, HTML, JSON_LINES, CSV, TSV, PARQUET, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, ODP, EML, MSG),
     *(PNG, JPEG, WEBP, GIF, TIFF, BMP, HEIC, ZIP, TAR),
 )
 """All kinds that are read, in the order in which a page lists them."""

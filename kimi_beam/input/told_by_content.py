@@ -46,7 +46,7 @@ _IN_OFFICE_FILES = (
     ("xl/", kinds.XLSX),
 )
 """By which member the kind of an Office file is told, in this order."""
-_OPENDOCUMENT = {kind.media_type: kind for kind in (kinds.ODT, kinds.ODS)}
+_OPENDOCUMENT = {kind.media_type: kind for kind in (kinds.ODT, kinds.ODS, kinds.ODP)}
 _OLE_KINDS = (
     ("__properties_version1.0", kinds.MSG),
     ("EncryptedPackage", kinds.DOCX),
