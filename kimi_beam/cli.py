@@ -25,9 +25,10 @@ _EXTRACT_USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output
 _EXTRACT_HELP = """\
 Extracts one row from each document and writes typed Parquet; what fails goes to a dead letter that says why.
 
-INPUT is paths, directories and globs on any filesystem that Beam knows, or - for standard input: .txt and .md (one
-document each, its id the path), .jsonl, .ndjson and .parquet (keys id and text, or images; all others become
-metadata), .png, .jpg, .webp and .gif. Hidden files (. and _) are passed over unless they are named.
+INPUT is paths, directories and globs on any filesystem that Beam knows, or - for standard input. A text, picture, PDF,
+office file, web page or mail is one document, its id the path. A line of .jsonl, or a row of .csv, .tsv or .parquet, is
+one by its keys id and text (or images); all others become metadata. Members of .zip and .tar are read by their own
+kinds. Each may be compressed (.gz, .bz2, .xz, .zst). Hidden files (. and _) are passed over unless they are named.
 """
 _EXTRACT_EPILOG = """\
 DIR receives extractions-*.parquet, dead-letters-*.jsonl and, last, summary.json; _journal keeps what was paid for.
@@ -41,6 +42,8 @@ Exit codes: 0 the job ran · 1 it failed · 2 a mistake, nothing was sent · 3 p
 
 Examples:
   kimi-beam extract 'in/*.txt' --schema schemas/receipt.json --output out --emulator
+  kimi-beam extract scans/ mails.zip --schema schemas/receipt.json --output out --skip-unknown
+  kimi-beam extract letters.csv --id-field number --text-field letter --schema s.json --output out
   kimi-beam extract docs.jsonl --schema schemas.invoice:Invoice --output gs://bucket/run1 --instructions @prompt.txt
   kimi-beam extract docs.jsonl --schema s.json --output out --openai-url http://localhost:11434/v1 --model qwen3:8b
 """

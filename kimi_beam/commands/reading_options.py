@@ -17,8 +17,10 @@ def add_reading_options(group: argparse._ArgumentGroup) -> None:
         group: The group in which ``--help`` shows them.
     """
     add = group.add_argument
-    add("--id-field", default="id", metavar="KEY", help="key or column that holds the id (default: id)")
-    add("--text-field", default="text", metavar="KEY", help="key or column that holds the text (default: text)")
+    key = "key or column that holds the id (default: id); '#': the id is PATH#LINE or PATH#ROW"
+    add("--id-field", default="id", metavar="KEY", help=key)
+    text = "key or column that holds the text (default: text); '*': all of them, as lines 'name: value'"
+    add("--text-field", default="text", metavar="KEY", help=text)
     bound = "bytes of a line, a file or a row at most, uncompressed; what is larger is a dead letter "
     bound += "(default: 33554432)"
     add("--max-document-bytes", type=option_values.at_least_one, default=32 << 20, metavar="N", help=bound)

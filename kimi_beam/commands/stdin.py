@@ -7,15 +7,18 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from kimi_beam.errors import InputError
+from kimi_beam.files.compression import decompressed
+from kimi_beam.input import kinds
 from kimi_beam.input.encodings import is_json_lines
-from kimi_beam.wire import images
+from kimi_beam.input.told_by_content import HEAD_BYTES, is_told_by_all, kind_of
+from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 STDIN = "-"
 """The input that stands for standard input."""
 _COMPRESSED = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
-_HEAD = 64
 
 
 def from_stdin(stack: contextlib.ExitStack, *, named: str | None = None) -> str:
@@ -23,9 +26,8 @@ def from_stdin(stack: contextlib.ExitStack, *, named: str | None = None) -> str:
 
     Args:
         stack: Removes the file when it is closed.
-        named: The name of the file. None: its suffix is chosen by the content. Pictures and Parquet are recognised by
-            their first bytes, and JSON lines by a brace. Compressed content is taken for JSON lines, and all else for
-            a text.
+        named: The name of the file. None: its suffix is chosen by the content (`kimi_beam.input.told_by_content`). What
+            begins with a brace is taken for JSON lines, and what is of no known kind for a text.
 
     Returns:
         The path of the file.
@@ -33,22 +35,36 @@ def from_stdin(stack: contextlib.ExitStack, *, named: str | None = None) -> str:
     Raises:
         InputError: Standard input is empty.
     """
-    head = sys.stdin.buffer.read(_HEAD)
+    head = sys.stdin.buffer.read(HEAD_BYTES)
     if not head:
         raise InputError("standard input is empty")
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="kimi_beam-"))
-    path = Path(directory) / (named or f"stdin{_suffix(head)}")
+    path = Path(directory) / (named or "stdin")
     with path.open("wb") as f:
         f.write(head)
         shutil.copyfileobj(sys.stdin.buffer, f)
-    return str(path)
+    return str(path if named else path.rename(path.with_name(f"stdin{_suffix(path)}")))
 
 
-def _suffix(head: bytes) -> str:
-    if head.startswith(b"PAR1"):
-        return ".parquet"
-    if media_type := images.media_type_of(head):
-        return next(suffix for suffix, kind in images.MEDIA_TYPES.items() if kind == media_type)
-    if packed := next((suffix for begin, suffix in _COMPRESSED.items() if head.startswith(begin)), None):
-        return f".jsonl{packed}"
-    return ".jsonl" if is_json_lines(head) else ".txt"
+def _suffix(path: Path) -> str:
+    """The suffix that says the kind of a file, told by its content."""
+    with path.open("rb") as f:
+        head = f.read(HEAD_BYTES)
+        compression = next((suffix for begin, suffix in _COMPRESSED.items() if head.startswith(begin)), None)
+        f.seek(0)
+        if compression is None:
+            return _kind(f).suffix
+        try:
+            with decompressed(f, compression) as opened:
+                return _kind(opened).suffix + compression
+        except Exception:  # a damaged file: reading it says what is wrong
+            return f"{kinds.JSON_LINES.suffix}{compression}"
+
+
+def _kind(f: BinaryIO) -> kinds.Kind:
+    content = f.read(HEAD_BYTES)
+    if is_told_by_all(content):
+        content += f.read(MAX_DOCUMENT_BYTES)
+    if is_json_lines(content):  # even if the first line is damaged: it is a dead letter then, and no text
+        return kinds.JSON_LINES
+    return kind_of("stdin", content) or kinds.TEXT

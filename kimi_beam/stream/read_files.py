@@ -22,11 +22,12 @@ from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.local_listing import Found
 from kimi_beam.files.paths import normal
-from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
+from kimi_beam.input.fields import DEFAULT_READING, Reader, Reading, failed
 from kimi_beam.input.file_parts import Part, cut
 from kimi_beam.input.finding import broken_link_message, file_pattern, find_inputs, is_broken_link
 from kimi_beam.input.kinds import IN_WORDS, kind_by_name
 from kimi_beam.input.read_parts import read_part
+from kimi_beam.input.readers.content import HiddenTextPolicy, PageChoice
 from kimi_beam.types import Arrival, Document, Failure
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
@@ -43,10 +44,11 @@ class ReadContinuously(beam.PTransform):
 
     ``PBegin -> PCollection[Document]``, unbounded
 
-    Files are of the kinds that `ReadDocuments` reads. Those of other kinds, and those whose name begins with a dot or
-    an underscore, are passed over. Each file is read once, when it has not changed for `quiet` seconds, and not again
-    if it changes later. So write a file under another name and rename it when it is complete. The event time of its
-    documents is the time of its last change. What cannot be read becomes a `Document` that carries its `Failure`.
+    Files are of the kinds that `ReadDocuments` reads, told by their names. Those of other kinds, and those whose name
+    begins with a dot or an underscore, are passed over. Each file is read once, when it has not changed for `quiet`
+    seconds, and not again if it changes later. So write a file under another name and rename it when it is complete.
+    The event time of its documents is the time of its last change. What cannot be read becomes a `Document` that
+    carries its `Failure`.
 
     Example:
         >>> documents = beam.Pipeline() | kb.ReadContinuously(["in/*.txt", "in/*.jsonl"], interval=60.0)
@@ -62,10 +64,15 @@ class ReadContinuously(beam.PTransform):
         id_field: See `ReadDocuments`.
         text_field: See `ReadDocuments`.
         max_document_bytes: See `ReadDocuments`.
+        pages: See `ReadDocuments`.
+        hidden_text: See `ReadDocuments`.
+        encoding: See `ReadDocuments`.
+        password_from: See `ReadDocuments`.
+        reader: See `ReadDocuments`. It is asked about files of the known kinds alone.
 
     Raises:
         InputError: When the pipeline is built: a pattern names files that cannot be read.
-        ConfigError: A number is not positive.
+        ConfigError: A setting is wrong; the message names it.
     """
 
     def __init__(
@@ -78,12 +85,26 @@ class ReadContinuously(beam.PTransform):
         id_field: str = "id",
         text_field: str = "text",
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        pages: PageChoice = "auto",
+        hidden_text: HiddenTextPolicy = "drop",
+        encoding: str | None = None,
+        password_from: str | None = None,
+        reader: Reader | None = None,
     ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         self._interval, self._quiet = interval, quiet
         self._until = None if until is not None and until >= _END else until
-        self._reading = Reading(id_field, text_field, max_document_bytes)
+        self._reading = Reading(
+            id_field=id_field,
+            text_field=text_field,
+            max_document_bytes=max_document_bytes,
+            pages=pages,
+            hidden_text=hidden_text,
+            encoding=encoding,
+            password_from=password_from,
+            reader=reader,
+        )
         if not (0 < interval < math.inf and 0 <= quiet < math.inf):
             raise ConfigError("ReadContinuously: interval must be positive, quiet not negative, and both finite")
         if until is not None and not until > 0:
@@ -106,7 +127,7 @@ class ReadContinuously(beam.PTransform):
             | "Look"
             >> beam.ParDo(_Look(self._patterns, self._interval, self._quiet)).with_output_types(tuple[str, list[Found]])
             | "New" >> beam.ParDo(_New()).with_output_types(Found)
-            | "Cut" >> beam.FlatMap(_cut).with_output_types(_FoundPart)
+            | "Cut" >> beam.FlatMap(_cut, self._reading.encoding).with_output_types(_FoundPart)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read, self._reading).with_output_types(Document)
         )
@@ -198,8 +219,8 @@ class _New(beam.DoFn):
             yield from new.values()
 
 
-def _cut(file: Found) -> Iterator[_FoundPart]:
-    return (_FoundPart(part, file.changed) for part in cut(file.path, file.size))
+def _cut(file: Found, encoding: str | None = None) -> Iterator[_FoundPart]:
+    return (_FoundPart(part, file.changed) for part in cut(file.path, file.size, encoding))
 
 
 def _read(found: _FoundPart, reading: Reading = DEFAULT_READING) -> Iterator[Document]:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.input.encodings import NotTextError, text_of
+from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.request.checks import prepare
@@ -168,3 +169,70 @@ def test_a_text_that_somebody_has_read_as_utf8_is_not_sent(encoding: str) -> Non
     assert "UTF-16" in prepared.failure.message
     some = prepare(Document("a", "one NUL\0 in a text"), Prompt(OutputSchema({"type": "object"}))).document
     assert some.failure is None
+
+
+# ------------------------------------------------------------------------------------------------ named encodings
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Größe: 3 €"),
+        ("iso8859-2", "Łódź"),
+        ("koi8-r", "Счёт"),
+        ("shift_jis", "請求書ソ表"),
+        ("gb18030", "联通"),
+        ("big5", "發票"),
+        ("euc-kr", "영수증"),
+        ("iso2022_jp", '請求"書'),
+        ("cp500", "Total: 3"),
+        ("utf-16-be", "請求書"),
+        ("utf-7", "Größe"),
+    ],
+)
+def test_a_text_in_an_encoding_that_is_named_is_read(tmp_path: Path, encoding: str, text: str) -> None:
+    lines = f'{{"id": "a", "text": {json.dumps(text, ensure_ascii=False)}}}\n{{"id": "b", "text": "x"}}\n'
+    (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+    (tmp_path / "b.jsonl").write_bytes(lines.encode(encoding))
+    reading = Reading(encoding=encoding)
+    found = [one for part in find_parts((f"{tmp_path}/*",), encoding) for one in read_part(part, reading)]
+    assert [(one.failure, one.text) for one in found] == [(None, text), (None, text), (None, "x")]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "shift_jis", "cp500"])
+def test_a_text_in_utf8_or_utf16_is_read_whatever_encoding_is_named(encoding: str) -> None:
+    for text in ("Größe", "請求書"):
+        assert text_of(text.encode(), encoding) == text
+        assert text_of(b"\xef\xbb\xbf" + text.encode(), encoding) == text
+        assert text_of(text.encode("utf-16"), encoding) == text
+
+
+def test_what_is_in_no_encoding_at_all_says_so() -> None:
+    with pytest.raises(NotTextError, match="is neither UTF-8 nor ascii: ordinal not in range"):
+        text_of(b"\xff", "ascii")
+    with pytest.raises(NotTextError, match="holds NUL characters"):
+        text_of(b"\xff\0a", "cp437")
+
+
+def test_a_line_in_another_encoding_is_a_failure_and_its_neighbours_are_read(tmp_path: Path) -> None:
+    line = '{"id": "%s", "text": "Größe"}\n'
+    (tmp_path / "a.jsonl").write_bytes(
+        (line % "a").encode("cp1252") + (line % "b").encode() + b'{"id": "c", "text": "\x81"}'
+    )
+    plain = [one for part in find_parts((f"{tmp_path}/*",)) for one in read_part(part)]
+    assert [one.failure and one.failure.code for one in plain] == ["not_utf8", None, "not_utf8"]
+    named = [one for part in find_parts((f"{tmp_path}/*",)) for one in read_part(part, Reading(encoding="cp1252"))]
+    assert [one.text or (one.failure and one.failure.code) for one in named] == ["Größe", "Größe", "not_utf8"]
+
+
+def test_lines_in_an_encoding_that_is_named_are_cut_only_where_a_line_feed_is_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kimi_beam.input.file_parts._PART_BYTES", 100)
+    for encoding, count in (("cp1252", 5), ("cp500", 1), ("utf-16-le", 1)):
+        lines = "".join(f'{{"id": "{number}", "text": "Größe"}}\n' for number in range(14))
+        (tmp_path / "a.jsonl").write_bytes(lines.encode(encoding))
+        parts = list(find_parts((f"{tmp_path}/a.jsonl",), encoding))
+        assert len(parts) == count
+        found = [one for part in parts for one in read_part(part, Reading(encoding=encoding))]
+        assert [(one.id, one.text) for one in found] == [(str(number), "Größe") for number in range(14)]

@@ -122,3 +122,34 @@ def test_anything_else_is_no_id(given: Any) -> None:
     prepared = prepare(Document(given, "text"), Prompt(OutputSchema({"type": "object"}))).document
     assert prepared.failure is not None
     assert prepared.failure.code == "missing_id"
+
+
+# ------------------------------------------------------------------------------------------------ all keys, and places
+
+
+def test_the_text_of_a_line_or_row_may_be_all_of_it(tmp_path: Path) -> None:
+    row = {"id": "a", "name": "Shop", "total": 3.1, "paid": True, "note": None, "items": [{"n": 1}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "b.parquet")
+    expected = 'name: Shop\ntotal: 3.1\npaid: true\nnote:\nitems: [{"n":1}]'
+    for name in ("a.jsonl", "b.parquet"):
+        (found,) = read(tmp_path / name, Reading(text_field="*"))
+        assert (found.id, found.text) == ("a", expected)
+        assert found.metadata == {key: value for key, value in row.items() if key != "id"}
+
+
+def test_the_id_of_a_line_or_row_may_be_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kimi_beam.input.file_parts._PART_BYTES", 100)  # so that parts after the first are counted too
+    rows = [{"id": "same", "text": f"t{number}"} for number in range(20)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet", row_group_size=7)
+    for name in ("a.jsonl", "b.parquet"):
+        found = read(tmp_path / name, Reading(id_field="#"))
+        assert {one.id: one.text for one in found} == {f"{tmp_path / name}#{n}": f"t{n - 1}" for n in range(1, 21)}
+        assert {tuple(one.metadata.items()) for one in found} == {(("id", "same"),)}, "a key of the line is lost"
+
+
+def test_the_two_fields_may_be_all_and_the_place_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"b": 1}\n')
+    (found,) = read(tmp_path / "a.jsonl", Reading(id_field="#", text_field="*"))
+    assert (found.id, found.text, found.metadata) == (f"{tmp_path}/a.jsonl#1", "b: 1", {"b": 1})

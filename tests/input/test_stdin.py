@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import zipfile
 from pathlib import Path
 
 import pictures
@@ -29,6 +30,13 @@ def _table() -> bytes:
     return out.getvalue()
 
 
+def _zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.txt", "TOTAL: 1.50")
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "ids"),
     [
@@ -40,6 +48,9 @@ def _table() -> bytes:
         (_table(), {"d"}),
         (b"TOTAL: 1.50\n", {"stdin.txt"}),
         (pictures.png(), {"stdin.png"}),
+        (gzip.compress(b"TOTAL: 1.50\n", mtime=0), {"stdin.txt.gz"}),
+        (_zip(), {"a.txt"}),
+        (b"{broken\n" + LINE, {"stdin.jsonl#1", "d"}),
     ],
 )
 def test_standard_input_is_read_by_its_content(
