@@ -159,6 +159,16 @@ def parse_xml(content: bytes, name: str) -> Element:
     return root
 
 
+def child_of(element: Element, tag: str) -> Element | None:
+    """The first child with a name, some times as quick as lxml's `find`, which reads a path.
+
+    Args:
+        element: The element.
+        tag: The name, with its namespace.
+    """
+    return next(element.iterchildren(tag), None)
+
+
 def local_name(element: Element) -> str:
     """The name of an element without its namespace."""
     tag: str = element.tag

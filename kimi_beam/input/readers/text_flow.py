@@ -68,6 +68,8 @@ class TextFlow:
 
     def text(self) -> str:
         """All of it, without empty lines at its ends."""
+        if not self._lines and "\n" not in self._line:
+            return "".join(self._line).strip()
         self.begin_line()
         return joined_lines(self._lines)
 

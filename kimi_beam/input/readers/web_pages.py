@@ -57,6 +57,10 @@ _SHOWN_INPUTS = frozenset(
         "time", "url", "week",
     }
 )  # fmt: skip
+_LEFT = _LINES | _PARAGRAPHS | {"td", "th", "tr"}
+"""Elements at whose end something happens."""
+_ENTERED = _LEFT | {"br", "img", "input", "select", "textarea"}
+"""Elements at whose beginning something happens."""
 _STYLED = ("style", "class", "id", "hidden", "bgcolor", "color", "text", "background")
 
 
@@ -161,10 +165,12 @@ class _Walk:
                 if own.removed:
                     self.hidden.add(_text_of(node), own.removed)
                 else:
-                    self._enter(node, tag, attributes, own_reason)
+                    if tag in _ENTERED:
+                        self._enter(node, tag, attributes, own_reason)
                     child = node.first_child if tag not in ("select", "textarea") else None
                     if child is None:
-                        self._leave(tag, attributes)
+                        if tag in _LEFT:
+                            self._leave(tag, attributes)
                     else:
                         around.append((node, look, reason))
                         self._around.append(Ancestor(tag, attributes))
@@ -173,7 +179,9 @@ class _Walk:
             following = node.next
             while following is None and around:
                 node, look, reason = around.pop()
-                self._leave(*self._around.pop())
+                left = self._around.pop()
+                if left.tag in _LEFT:
+                    self._leave(*left)
                 following = node.next
             node = following
         return self._flow.text()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kimi_beam.input.readers import word_names as n
 from kimi_beam.input.readers.colours import WHITE, Colour, parse_colour
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
-from kimi_beam.input.readers.office_xml import Element
+from kimi_beam.input.readers.office_xml import Element, child_of
 from kimi_beam.input.readers.table_rows import joined_lines
 from kimi_beam.input.readers.text_flow import TableFlow
 from kimi_beam.input.readers.word_numbering import BULLET, WordNumbering, int_of
@@ -133,7 +133,7 @@ class Story:
             self._fields = fields
 
     def _paragraph(self, paragraph: Element, ground: Ground) -> list[str]:
-        properties = paragraph.find(n.P_PR)
+        properties = child_of(paragraph, n.P_PR)
         style_name = self.styles.default
         heading, number, level, own_ground, breaks_before, level_is_said = None, None, None, None, False, False
         for child in () if properties is None else properties:
@@ -259,7 +259,7 @@ class Story:
                 ground = UNKNOWN
         flow = TableFlow()
         for row in _children(table, n.TR):
-            row_properties = row.find(n.TR_PR)
+            row_properties = child_of(row, n.TR_PR)
             kinds = {child.tag for child in row_properties} if row_properties is not None else ()
             if f"{n.W}del" in kinds:
                 continue
@@ -281,7 +281,7 @@ class Story:
 
     def _cell(self, cell: Element, ground: Ground) -> tuple[str, int, bool, bool]:
         """Its text, the columns that it takes, whether it holds a table, and whether a page begins in it."""
-        properties = cell.find(n.TC_PR)
+        properties = child_of(cell, n.TC_PR)
         columns = 1
         for child in () if properties is None else properties:
             tag = child.tag
@@ -293,7 +293,7 @@ class Story:
             elif tag in (f"{n.W}vMerge", f"{n.W}hMerge") and child.get(n.VAL, "continue") == "continue":
                 return "", columns, False, False
         breaks = self.has_rendered_breaks and next(cell.iter(RENDERED_BREAK), None) is not None
-        return self.inner_lines(cell, ground), columns, cell.find(n.TBL) is not None, breaks
+        return self.inner_lines(cell, ground), columns, child_of(cell, n.TBL) is not None, breaks
 
     def _drawing(self, element: Element, ground: Ground, boxes: list[str]) -> None:
         """The pictures and text boxes of a drawing."""
