@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from kimi_beam.input.readers.content import Content, HiddenText, HiddenTextPolicy, Page
+from kimi_beam.input.readers.invisible_characters import without_invisible_characters
 from kimi_beam.types import Document, Failure, Layout
 from kimi_beam.wire import images
 
@@ -34,6 +35,7 @@ def document_of(
     Returns:
         The document. If the policy is ``dead-letter`` and there is a hidden text, it holds no text and has a failure.
     """
+    content = without_invisible_characters(content)
     metadata = {**told, "pages": len(content.pages), **content.metadata}
     if content.hidden:
         metadata["hidden_text"] = _named(content.hidden)

@@ -260,8 +260,8 @@ class Story:
         flow = TableFlow()
         for row in _children(table, n.TR):
             row_properties = child_of(row, n.TR_PR)
-            kinds = {child.tag for child in row_properties} if row_properties is not None else ()
-            if f"{n.W}del" in kinds:
+            said = {} if row_properties is None else {child.tag: child for child in row_properties}
+            if f"{n.W}del" in said:
                 continue
             flow.begin_row()
             begins_page = False
@@ -272,7 +272,7 @@ class Story:
                     flow.mark_holds_table()
                 flow.add_cell(text, columns)
             lines = flow.end_row()
-            if f"{n.W}hidden" in kinds and is_on(row_properties.find(f"{n.W}hidden")):
+            if f"{n.W}hidden" in said and is_on(said[f"{n.W}hidden"]):
                 self.hidden.add("\n".join(lines), "hidden row", self.page())
                 continue
             if begins_page and not self._depth:

@@ -249,6 +249,14 @@ def test_a_text_that_nobody_sees_is_kept_out_of_the_text_with_the_reason(reason:
     assert [(hidden.text, hidden.reason, hidden.page) for hidden in found.hidden] == [("SECRET", reason.strip(), 1)]
 
 
+def test_a_hidden_row_is_told_apart() -> None:
+    row = f"<w:tr>{{}}<w:tc><w:p>{run('{}')}</w:p></w:tc><w:tc><w:p>{run('b')}</w:p></w:tc></w:tr>"
+    hidden = row.format("<w:trPr><w:hidden/></w:trPr>", "SECRET")
+    found = read(of_body(f"<w:tbl>{row.format('', 'a')}{hidden}</w:tbl>"))
+    assert found.pages[0].text == "a | b"
+    assert [(text.text, text.reason) for text in found.hidden] == [("SECRET | b", "hidden row")]
+
+
 def test_letters_that_a_style_hides_are_hidden() -> None:
     document = docx.Document()
     style = document.styles.add_style("Secret", 1)
