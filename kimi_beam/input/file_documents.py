@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kimi_beam.input.document_of_content import document_of
 from kimi_beam.input.document_of_file import document_by_reader, text_or_picture, told
 from kimi_beam.input.encodings import NotTextError
@@ -80,7 +82,7 @@ def _by_own_reader(reader: Reader, document_id: str, path: str, content: bytes) 
     if isinstance(read, str):
         return Document(document_id, read, source=path)
     if isinstance(read, Document):
-        return read
+        return read if read.source else replace(read, source=path)
     message = f"{document_id}: the reader {_name(reader)} gave a {type(read).__name__}, not a Document, a text, or None"
     return failed(document_id, path, Failure("read", "reader_failed", message))
 

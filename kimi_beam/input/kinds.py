@@ -6,6 +6,7 @@ members of an archive say (`kimi_beam.input.told_by_content`).
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -227,6 +228,7 @@ IN_WORDS = ", ".join(suffix for kind in KINDS for suffix in kind.suffixes) + ", 
 """The suffixes of the kinds that are read, for messages."""
 
 
+@functools.lru_cache(maxsize=256)  # each step on a file's way asks it anew
 def kind_by_name(path: str) -> Kind | None:
     """The kind that a file's name says; None if it says none.
 
