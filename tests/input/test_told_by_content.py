@@ -60,6 +60,7 @@ CONTENTS: dict[str, bytes] = {
     ".xlsb": zipped("[Content_Types].xml", "xl/workbook.bin"),
     ".odt": zipped("content.xml", mimetype="application/vnd.oasis.opendocument.text"),
     ".ods": zipped("content.xml", mimetype="application/vnd.oasis.opendocument.spreadsheet"),
+    ".odp": zipped("content.xml", mimetype="application/vnd.oasis.opendocument.presentation"),
     ".xls": ole("Workbook"),
     ".msg": ole("__substg1.0_0037001F", "__properties_version1.0"),
 }
