@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import re
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -167,55 +169,70 @@ def helper(word: str = "") -> str:
     return word
 
 
-def queue(done: bytes) -> Any:
-    """A queue that takes every submit, and answers polls with one reply."""
+def queue(done: list[bytes]) -> Any:
+    """A queue that takes every submit, and answers all polls of a job with the same reply, each job with the next."""
+    jobs = itertools.count()
 
     def answer(asked: Asked) -> bytes:
         if b'"request_id"' not in asked.body:
-            return reply({"result": {"status": "queued", "request_id": "job"}, "success": True})
-        return done
+            return reply({"result": {"status": "queued", "request_id": str(next(jobs))}, "success": True})
+        return done[int(asked.json["request_id"]) % len(done)]
 
     return answer
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(items=st.lists(_json, max_size=6), usage=_json, good=st.booleans())
-def test_whatever_stands_in_a_finished_job_each_document_leaves_once(items: list[Any], usage: Any, good: bool) -> None:
-    if good:
+@st.composite
+def _finished_jobs(draw: st.DrawFn) -> bytes:
+    items = draw(st.lists(_json, max_size=6))
+    if draw(st.booleans()):
         items = [*items, {"index": 0, "result": completion()}]
-    body = encoded({"result": {"results": items, "usage": usage}, "success": True})
-    with Scripted(queue(reply(body))) as server, tempfile.TemporaryDirectory() as directory:
-        outcome = run_extract(receipts(4), server.url, Path(directory), polling=QUICK)
-    assert outcome.ids == Counter(f"doc-{n}" for n in range(4))
+    return encoded({"result": {"results": items, "usage": draw(_json)}, "success": True})
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(done=st.lists(_finished_jobs(), min_size=4, max_size=4))
+def test_whatever_stands_in_a_finished_job_each_document_leaves_once(done: list[bytes]) -> None:
+    documents = receipts(4 * len(done))
+    with Scripted(queue([reply(body) for body in done])) as server, tempfile.TemporaryDirectory() as directory:
+        packed = kb.Batching(max_items=4)
+        outcome = run_extract(documents, server.url, Path(directory), batching=packed, polling=QUICK)
+    assert outcome.ids == Counter(d.id for d in documents)
 
 
 HUGE = b'{"result":{"choices":[{"message":{"content":"' + b"x" * (1 << 20) + b'"}}]}}'
 
 
-@pytest.mark.parametrize("form", ["schema", "prompt"])
-@pytest.mark.parametrize(
-    "raw",
-    [
-        gzip.compress(HUGE)[:-20],
-        reply(gzip.compress(HUGE)[:-20], content_encoding="gzip"),
-        reply(b"not gzip", content_encoding="gzip"),
-        reply(b"data: {", content_type="text/event-stream"),
-        reply(b"data: [DONE]\n\n", content_type="text/event-stream"),
-        reply(HUGE),
-        reply(b"", 204),
-        reply(b"{}", content_length="1000000"),
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}",
-        b"HTTP/1.1 100 Continue\r\n\r\n",
-    ],
-    ids=range(11),
+BROKEN = (
+    gzip.compress(HUGE)[:-20],
+    reply(gzip.compress(HUGE)[:-20], content_encoding="gzip"),
+    reply(b"not gzip", content_encoding="gzip"),
+    reply(b"data: {", content_type="text/event-stream"),
+    reply(b"data: [DONE]\n\n", content_type="text/event-stream"),
+    reply(HUGE),
+    reply(b"", 204),
+    reply(b"{}", content_length="1000000"),
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
 )
+
+
+def number_of_document(asked: Asked) -> int:
+    found = re.search(rb"Shop (\d+) Ltd", asked.body)
+    assert found
+    return int(found[1])
+
+
+@pytest.mark.parametrize("form", ["schema", "prompt"])
 def test_a_broken_reply_to_a_run_is_a_dead_letter_after_at_most_two_requests_that_may_be_paid(
-    raw: bytes, form: Any, tmp_path: Path
+    form: Any, tmp_path: Path
 ) -> None:
-    with Scripted(lambda _: raw) as server:
+    documents = receipts(2 * len(BROKEN))
+    with Scripted(lambda asked: BROKEN[number_of_document(asked) // 2]) as server:
         where = service(server.url, api="run")
-        outcome = run_extract(receipts(2), "", tmp_path, where=where, structured_output=form, polling=QUICK)
-        assert len(server.asked) <= 4
-    assert outcome.ids == {"doc-0": 1, "doc-1": 1}
-    assert len(outcome.letters) == 2
+        outcome = run_extract(documents, "", tmp_path, where=where, structured_output=form, polling=QUICK)
+        times = Counter(map(number_of_document, server.asked))
+    assert max(times.values()) <= 2, {n: BROKEN[n // 2][:40] for n, count in times.items() if count > 2}
+    assert times.keys() == set(range(len(documents)))
+    assert outcome.ids == Counter(d.id for d in documents)
+    assert len(outcome.letters) == len(documents)
