@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import HASTY, receipts, run_extract
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from harness import HASTY, RECEIPT, Outcome, read_dataset, receipts, run_extract, service
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
@@ -58,17 +61,17 @@ def made(seed: int) -> Case:
     )
 
 
+def emulated(case: Case) -> Emulator:
+    """A service in which what the case says goes wrong."""
+    spec = ",".join(f"{name}={chance}" for name, chance in case.faults.items())
+    return Emulator(seed=case.seed, faults=spec, behaviour=case.behaviour)
+
+
 def check(
     case: Case, directory: Path, *, runner: str | None = "FnApiRunner", options: Sequence[str] = (), **extract: Any
 ) -> set[str]:
-    """Runs a case and holds it against the law.
-
-    Returns:
-        What the case had for the law to see: ``rows``, ``dead letters`` of what the service did, ``faults`` that
-        struck, ``duplicates`` of an id, several ``jobs``, and payments that were ``held`` against the documents.
-    """
-    spec = ",".join(f"{name}={chance}" for name, chance in case.faults.items())
-    with Emulator(seed=case.seed, faults=spec, behaviour=case.behaviour) as emulator:
+    """Runs a case and holds it against the law; returns what `hold` does."""
+    with emulated(case) as emulator:
         outcome = run_extract(
             case.documents,
             emulator.base_url,
@@ -81,7 +84,39 @@ def check(
             polling=HASTY,
             **extract,
         )
-        stats = emulator.stats()
+        return hold(case, outcome, emulator.stats())
+
+
+def check_together(
+    cases: Sequence[Case], directory: Path, *, runner: str | None = "FnApiRunner", options: Sequence[str] = ()
+) -> None:
+    """Runs cases in one pipeline, where each has an `Extract`, and holds each against the law."""
+    with contextlib.ExitStack() as running:
+        emulators = [running.enter_context(emulated(case)) for case in cases]
+        with beam.Pipeline(runner=runner, options=PipelineOptions(list(options))) as pipeline:
+            for number, (case, emulator) in enumerate(zip(cases, emulators, strict=True)):
+                came_in = pipeline | f"Create {number}" >> beam.Create(list(case.documents), reshuffle=False)
+                results = came_in | f"Extract {number}" >> kb.Extract(
+                    RECEIPT,
+                    service=service(emulator.base_url),
+                    batching=case.batching,
+                    shards=case.shards,
+                    max_in_flight=case.max_in_flight,
+                    polling=HASTY,
+                )
+                write = kb.WriteDataset(str(directory / str(number)), RECEIPT, model="m", documents=came_in)
+                (results.extractions, results.dead_letters) | f"Write {number}" >> write
+        for number, (case, emulator) in enumerate(zip(cases, emulators, strict=True)):
+            hold(case, read_dataset(directory / str(number)), emulator.stats())
+
+
+def hold(case: Case, outcome: Outcome, stats: dict[str, Any]) -> set[str]:
+    """Holds what a case came to against the law.
+
+    Returns:
+        What the case had for the law to see: ``rows``, ``dead letters`` of what the service did, ``faults`` that
+        struck, ``duplicates`` of an id, several ``jobs``, and payments that were ``held`` against the documents.
+    """
     assert outcome.ids == Counter(d.id for d in case.documents), "a document was lost or doubled"
     repeated = {i for i, count in Counter(d.id for d in case.documents).items() if count > 1}
     for row in outcome.rows:
