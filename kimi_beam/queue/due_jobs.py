@@ -215,7 +215,7 @@ class DueJobs:
                         else:
                             effects.append(effect)
                             continue
-                        documents += sum(batches.whole_bytes(turn.held[one.job.batch_id]) for one in ended)
+                        documents += sum(batches.head(turn.held[one.job.batch_id]).whole_bytes for one in ended)
                         finished += ended
                 yield from turn.finish(finished)
         return effects

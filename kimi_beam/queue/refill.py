@@ -106,7 +106,7 @@ class Refill:
         """Adds a batch to those of its form. Returns the ones that are full, to be merged into one."""
         head = batches.head(blob)
         packer = self._packers.setdefault(head.form, Packer(self._step.batching))
-        return packer.add(blob, batches.whole_bytes(blob), len(head.sizes))
+        return packer.add(blob, head.whole_bytes, len(head.sizes))
 
     def _recalled(self, recalled: Recalled, form: int) -> Iterator[Sequence[Reply]]:
         """Handles the documents of a batch that the journal knows: answers and earlier submissions."""

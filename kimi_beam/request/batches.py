@@ -71,9 +71,9 @@ class Item(NamedTuple):
     """Its key in the journal."""
 
 
-Row: TypeAlias = "tuple[str, bytes, str, int, int, bytes, Document | None]"
+Row: TypeAlias = "tuple[str, bytes, str, int, int, bytes, dict[str, Any] | None]"
 """One document of a batch in the form in which it is encoded: id, text as JSON without its quotation marks, source,
-bytes of its request, digest of its id, key, and the whole document if it is more than a text (else None)."""
+bytes of its request, digest of its id, key, and its other fields if it is more than a text (else None)."""
 
 
 class Spent(NamedTuple):
@@ -100,6 +100,8 @@ class Head(NamedTuple):
     """The keys of all documents, side by side."""
     has_open: bool
     """Whether some document has an open request of an earlier run (`Earlier.open`)."""
+    columns_bytes: int
+    """Bytes of all that is not text, as JSON before compression."""
 
     @property
     def keys(self) -> list[bytes]:
@@ -122,6 +124,11 @@ class Head(NamedTuple):
         return sum(self.sizes)
 
     @property
+    def whole_bytes(self) -> int:
+        """Bytes of the requests, or of what travels beside their texts if that is more."""
+        return max(self.columns_bytes, self.size_bytes)
+
+    @property
     def batch_id(self) -> str:
         """16 hexadecimal digits that depend on the documents' ids, their order and the form alone."""
         form = bytes((self.form,)) if self.form else b""
@@ -142,8 +149,27 @@ def row(item: Item) -> Row:
     """An item in the form in which it is encoded."""
     document = item.document
     text = orjson.dumps(document.text)[1:-1]
-    whole = None if document.is_text_alone else document
-    return document.id, text, document.source, item.size, digest(document.id), item.key, whole
+    others = None if document.is_text_alone else _optional_fields(document) or None
+    return document.id, text, document.source, item.size, digest(document.id), item.key, others
+
+
+def bytes_beside(row: Row) -> int:
+    """Bytes of the metadata, and of the boxes of characters, that travel beside a document's request."""
+    others = row[6]
+    if others is None:
+        return 0
+    metadata: str = others.get("metadata", "")
+    boxes = others["layout"][2] if "layout" in others else None
+    return (len(metadata) if metadata.isascii() else len(metadata.encode())) + len(boxes or "")
+
+
+def bytes_in_memory(row: Row) -> int:
+    """About the memory that a document takes: its text, pictures, metadata and boxes, and the raw text of a failure."""
+    others = row[6]
+    if others is None:
+        return len(row[1])
+    raw = others["failure"][4] if "failure" in others else None
+    return len(row[1]) + sum(map(len, others.get("images", ()))) + len(raw or "") + bytes_beside(row)
 
 
 def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
@@ -159,7 +185,7 @@ def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ())
 
 def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
     """Does the same as `encode`, for items that were brought into the form of a `Row` already."""
-    ids, texts, sources, sizes, digests, keys, documents = transposed(rows, 7)
+    ids, texts, sources, sizes, digests, keys, others = transposed(rows, 7)
     columns: dict[str, Any] = {
         "ids": ids,
         "sources": sources if len(set(sources)) > 1 else sources[0] if sources else "",
@@ -167,10 +193,10 @@ def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = 
     # The fields that only some documents have, by the document's index.
     some: list[tuple[int, dict[str, Any]]] = []
     has_open = 0
-    for index, document in enumerate(documents):
-        if document is not None and (fields := _optional_fields(document)):
+    for index, fields in enumerate(others):
+        if fields is not None:
             some.append((index, fields))
-            has_open |= _HAS_OPEN if document.earlier.open is not None else 0
+            has_open |= _HAS_OPEN if "earlier" in fields and fields["earlier"][2] else 0
     if some:
         columns["some"] = some
     if spent:
@@ -192,18 +218,13 @@ def head(blob: bytes) -> Head:
     Raises:
         StateError: Another version of kimi_beam wrote the bytes.
     """
-    form, count, _ = _prefix(blob)
+    form, count, columns_bytes = _prefix(blob)
     start = _PREFIX.size
     sizes, digests = array("Q"), array("Q")
     sizes.frombytes(blob[start : start + 8 * count])
     digests.frombytes(blob[start + 8 * count : start + 16 * count])
     joined_keys = blob[start + 16 * count : start + (16 + KEY_BYTES) * count]
-    return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN))
-
-
-def whole_bytes(blob: bytes) -> int:
-    """Bytes of a batch's documents with all that travels beside them, uncompressed, as far as no text is read."""
-    return max(_prefix(blob)[2], head(blob).size_bytes)
+    return Head(sizes, digests, form & ~_HAS_OPEN, joined_keys, bool(form & _HAS_OPEN), columns_bytes)
 
 
 def decode(blob: bytes) -> Documents:
@@ -213,8 +234,7 @@ def decode(blob: bytes) -> Documents:
         StateError: Another version of kimi_beam wrote the bytes.
     """
     columns, texts = _columns(blob)
-    ids, sources = columns["ids"], columns["sources"]
-    all_sources = [sources] * len(ids) if isinstance(sources, str) else sources
+    ids, all_sources = columns["ids"], _sources(columns)
     others = {
         index: _document(ids[index], texts[index], all_sources[index], fields)
         for index, fields in columns.get("some", ())
@@ -230,10 +250,12 @@ def items(blob: bytes) -> list[Item]:
 
 def _rows(blob: bytes) -> list[Row]:
     """The documents of a batch in the form in which they are encoded."""
-    beginning, documents = head(blob), decode(blob)
-    texts = Texts.of(documents.texts).inner
-    columns = documents.ids, texts, documents.sources, beginning.sizes, beginning.digests, beginning.keys
-    return list(zip(*columns, map(documents.others.get, range(len(documents))), strict=True))
+    beginning = head(blob)
+    columns, texts = _columns(blob)
+    count = len(texts)
+    others = map(dict(columns.get("some", ())).get, range(count))
+    known = beginning.sizes, beginning.digests, beginning.keys
+    return list(zip(columns["ids"], Texts.of(texts).inner, _sources(columns), *known, others, strict=True))
 
 
 def _optional_fields(document: Document) -> dict[str, Any]:
@@ -363,6 +385,12 @@ def select(blob: bytes, positions: Iterable[int]) -> bytes:
         form=form,
         spent=[before[position] for position in chosen] if before else (),
     )
+
+
+def _sources(columns: dict[str, Any]) -> list[str]:
+    """The source of each document."""
+    sources = columns["sources"]
+    return [sources] * len(columns["ids"]) if isinstance(sources, str) else sources
 
 
 def _columns(blob: bytes) -> tuple[dict[str, Any], Sequence[str]]:

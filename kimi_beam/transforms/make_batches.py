@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Literal
 
 import apache_beam as beam
-import orjson
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
@@ -23,7 +22,6 @@ from kimi_beam.request import batches
 from kimi_beam.request.batches import Row
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.packing import Packer
-from kimi_beam.schema import jsontext
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document
@@ -146,36 +144,15 @@ class MakeBatchesOfMany(MakeBatches):
 
 _SIZE: Literal[3] = 3
 _DIGEST: Literal[4] = 4
-_TEXT, _DIGEST_OF, _DOCUMENT = itemgetter(1), itemgetter(_DIGEST), itemgetter(6)
-"""Indices in a `Row`, and functions that get one of its values."""
+_DIGEST_OF = itemgetter(_DIGEST)
+"""Indices in a `Row`, and a function that gets one of its values."""
 
 
 def _size(row: Row) -> int:
     """The size by which a document is packed: the bytes of its request, or of what travels beside it if more."""
-    document = row[6]
-    if document is None or not (document.metadata or document.layout):
-        return row[_SIZE]
-    return max(row[_SIZE], _written(document.metadata) + _boxes(document))
-
-
-def _boxes(document: Document) -> int:
-    """The bytes of the boxes of a document's characters."""
-    return len(document.layout.boxes or b"") if document.layout is not None else 0
-
-
-def _written(metadata: Mapping[str, Any]) -> int:
-    """The bytes of metadata as JSON."""
-    try:
-        return len(orjson.dumps(metadata))
-    except TypeError:
-        return len(jsontext.dumps_any(metadata))
+    return max(row[_SIZE], batches.bytes_beside(row))
 
 
 def _weight(rows: Sequence[Row]) -> int:
-    """About the memory that documents take: their texts, pictures, metadata and boxes, and the raw text of failures."""
-    others = list(filter(None, map(_DOCUMENT, rows)))
-    evidence = sum(len(other.failure.raw or "") for other in others if other.failure) if others else 0
-    images = sum(len(uri) for other in others for uri in other.images) if others else 0
-    metadata = sum(_written(other.metadata) for other in others if other.metadata) if others else 0
-    boxes = sum(map(_boxes, others)) if others else 0
-    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(len, map(_TEXT, rows))) + evidence + images + metadata + boxes
+    """About the memory that documents take."""
+    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(batches.bytes_in_memory, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from harness import receipts, run_extract
@@ -11,7 +12,7 @@ from kimi_beam.emulator import Emulator
 from kimi_beam.queue.finished import fit_together
 from kimi_beam.request import batches
 from kimi_beam.request.packing import Batching
-from kimi_beam.schema import OutputSchema
+from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.transforms.make_batches import MakeBatches
 from kimi_beam.transforms.settings import ExtractSettings
@@ -34,8 +35,22 @@ def test_a_batch_holds_no_more_metadata_than_it_may_hold_of_requests(metadata: d
     found = made(documents, Batching(max_bytes=1_000_000))
     assert [document.id for blob in found for document in batches.decode(blob)] == [str(n) for n in range(20)]
     small = metadata == {"page": {1, 2}}
-    assert all(batches.whole_bytes(blob) < 1_100_000 for blob in found)
+    assert all(batches.head(blob).whole_bytes < 1_100_000 for blob in found)
     assert len(found) == (1 if small else 7)
+
+
+def test_the_metadata_of_a_document_are_written_as_json_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+
+    def dumps_any(value: object) -> bytes:
+        written.append(value)
+        return jsontext.dumps_any(value)
+
+    monkeypatch.setattr(batches, "jsontext", SimpleNamespace(dumps_any=dumps_any))
+    documents = [Document(str(n), "text", metadata={"page": n}) for n in range(20)]
+    found = made(documents, Batching(max_items=7))
+    assert batches.head(batches.merge(found)).sizes
+    assert written == [document.metadata for document in documents]
 
 
 def test_large_documents_are_settled_without_more_of_them() -> None:
