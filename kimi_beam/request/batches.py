@@ -193,10 +193,10 @@ def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = 
     # The fields that only some documents have, by the document's index.
     some: list[tuple[int, dict[str, Any]]] = []
     has_open = 0
-    for index, fields in enumerate(others):
-        if fields is not None:
-            some.append((index, fields))
-            has_open |= _HAS_OPEN if "earlier" in fields and fields["earlier"][2] else 0
+    for index, one in enumerate(others):
+        if one is not None:
+            some.append((index, one))
+            has_open |= _HAS_OPEN if "earlier" in one and one["earlier"][2] else 0
     if some:
         columns["some"] = some
     if spent:
