@@ -8,12 +8,10 @@ stored as a reference to the file (`Document.is_reference`).
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,20 +20,8 @@ import pyarrow as pa
 
 from kimi_beam.columnar import Documents, Texts, transposed
 from kimi_beam.errors import StateError
-from kimi_beam.schema import jsontext
-from kimi_beam.types import (
-    Arrival,
-    Completion,
-    Document,
-    Earlier,
-    EarlierPart,
-    Failure,
-    FileContent,
-    Layout,
-    OpenRequest,
-    Part,
-    Usage,
-)
+from kimi_beam.request import optional_fields
+from kimi_beam.types import Document, Usage
 
 KEY_BYTES = 16
 """The length of a document's key in the journal."""
@@ -82,9 +68,6 @@ class Spent(NamedTuple):
     usage: Usage = Usage()
     attempts: int = 0
     """Submits that the service received."""
-
-
-_NOTHING_EARLIER = Earlier()
 
 
 class Head(NamedTuple):
@@ -149,27 +132,8 @@ def row(item: Item) -> Row:
     """An item in the form in which it is encoded."""
     document = item.document
     text = orjson.dumps(document.text)[1:-1]
-    others = None if document.is_text_alone else _optional_fields(document) or None
+    others = None if document.is_text_alone else optional_fields.encode(document)
     return document.id, text, document.source, item.size, digest(document.id), item.key, others
-
-
-def bytes_beside(row: Row) -> int:
-    """Bytes of the metadata, and of the boxes of characters, that travel beside a document's request."""
-    others = row[6]
-    if others is None:
-        return 0
-    metadata: str = others.get("metadata", "")
-    boxes = others["layout"][2] if "layout" in others else None
-    return (len(metadata) if metadata.isascii() else len(metadata.encode())) + len(boxes or "")
-
-
-def bytes_in_memory(row: Row) -> int:
-    """About the memory that a document takes: its text, pictures, metadata and boxes, and the raw text of a failure."""
-    others = row[6]
-    if others is None:
-        return len(row[1])
-    raw = others["failure"][4] if "failure" in others else None
-    return len(row[1]) + sum(map(len, others.get("images", ()))) + len(raw or "") + bytes_beside(row)
 
 
 def encode(items: Iterable[Item], *, form: int = 0, spent: Sequence[Spent] = ()) -> bytes:
@@ -196,7 +160,7 @@ def encode_rows(rows: Sequence[Row], *, form: int = 0, spent: Sequence[Spent] = 
     for index, one in enumerate(others):
         if one is not None:
             some.append((index, one))
-            has_open |= _HAS_OPEN if "earlier" in one and one["earlier"][2] else 0
+            has_open |= _HAS_OPEN if optional_fields.has_open_request(one) else 0
     if some:
         columns["some"] = some
     if spent:
@@ -258,95 +222,6 @@ def _rows(blob: bytes) -> list[Row]:
     return list(zip(columns["ids"], Texts.of(texts).inner, _sources(columns), *known, others, strict=True))
 
 
-def _optional_fields(document: Document) -> dict[str, Any]:
-    """The fields of a document that most documents do not have, by name."""
-    rest: dict[str, Any] = {}
-    if document.metadata:
-        rest["metadata"] = jsontext.dumps_any(document.metadata).decode()
-    if document.images:
-        rest["images"] = document.images
-    if (failure := document.failure) is not None:
-        rest["failure"] = failure.stage, failure.code, failure.message, failure.retryable, failure.raw
-    if document.file is not None and document.is_reference:
-        file = document.file
-        rest["file"] = file.size, file.checksum, file.key
-        if file.pictures or file.reading:
-            rest["read_again"] = file.pictures, file.reading
-    if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
-        earlier, is_open = document.earlier, document.earlier.open
-        row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
-        rest["earlier"] = earlier.round, earlier.attempts, row
-        if earlier.parts:
-            rest["earlier_parts"] = [_values(part) for part in earlier.parts]
-    if document.arrival is not None:
-        arrival = document.arrival
-        rest["arrival"] = arrival.event_time, arrival.window, arrival.delivery
-    if document.layout is not None:
-        layout = document.layout
-        boxes = None if layout.boxes is None else base64.b64encode(layout.boxes).decode()
-        rest["layout"] = layout.page_starts, layout.image_positions, boxes
-    if document.part is not None:
-        rest["part"] = _values(document.part)
-    return rest
-
-
-_OPTIONAL_FIELDS = frozenset(
-    {"metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part", "read_again"}
-)
-"""The names that `_optional_fields` gives. Bytes with any other name are from a later kimi_beam."""
-
-
-def _document(i: str, text: str, source: str, rest: dict[str, Any]) -> Document:
-    if unknown := rest.keys() - _OPTIONAL_FIELDS:
-        named = " and ".join(sorted(unknown))
-        raise StateError.of("a batch", f"{_VERSION} with another's {named}", (_VERSION,))
-    earlier = _NOTHING_EARLIER
-    if "earlier" in rest:
-        round_, attempts, is_open = rest["earlier"]
-        parts = tuple(_earlier_part(*values) for values in rest.get("earlier_parts", ()))
-        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None, parts)
-    document = Document(
-        i,
-        text,
-        tuple(rest.get("images", ())),
-        jsontext.loads(rest["metadata"]) if "metadata" in rest else {},
-        source,
-        Failure(*rest["failure"]) if "failure" in rest else None,
-        _arrival(*rest["arrival"]) if "arrival" in rest else None,
-        earlier,
-        _layout(*rest["layout"]) if "layout" in rest else None,
-        _part(*rest["part"]) if "part" in rest else None,
-    )
-    return document.with_file(FileContent(*rest["file"], *rest.get("read_again", ()))) if "file" in rest else document
-
-
-def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:
-    return Arrival(event_time, (window[0], window[1]) if window else None, delivery)
-
-
-def _layout(page_starts: list[int], image_positions: list[int], boxes: str | None) -> Layout:
-    return Layout(tuple(page_starts), tuple(image_positions), None if boxes is None else base64.b64decode(boxes))
-
-
-def _values(value: Any) -> list[Any]:
-    """The fields of a frozen value, also of those inside it."""
-    if not is_dataclass(value):
-        return value  # type: ignore[no-any-return]
-    return [_values(getattr(value, field.name)) for field in fields(value)]
-
-
-def _part(document_id: str, text_hash: str, start: int, end: int, length: int, *context: Any) -> Part:
-    beginning, headings, columns, before = context
-    return Part(document_id, text_hash, start, end, length, beginning, tuple(headings), columns, before)
-
-
-def _earlier_part(
-    start: int, end: int, answer: list[Any] | None, round_: int, is_open: list[Any] | None
-) -> EarlierPart:
-    completion = Completion(*answer) if answer else None
-    return EarlierPart(start, end, completion, round_, OpenRequest(*is_open) if is_open else None)
-
-
 def spent(blob: bytes) -> list[Spent]:
     """Tokens and attempts that each document of a batch has used so far."""
     columns, _ = _columns(blob)
@@ -385,6 +260,13 @@ def select(blob: bytes, positions: Iterable[int]) -> bytes:
         form=form,
         spent=[before[position] for position in chosen] if before else (),
     )
+
+
+def _document(document_id: str, text: str, source: str, others: dict[str, Any]) -> Document:
+    if unknown := others.keys() - optional_fields.NAMES:
+        named = " and ".join(sorted(unknown))
+        raise StateError.of("a batch", f"{_VERSION} with another's {named}", (_VERSION,))
+    return optional_fields.decode(document_id, text, source, others)
 
 
 def _sources(columns: dict[str, Any]) -> list[str]:

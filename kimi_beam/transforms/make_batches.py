@@ -18,7 +18,7 @@ from kimi_beam.journal.recorder import Keys
 from kimi_beam.report import metrics
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.progress import PROGRESS
-from kimi_beam.request import batches
+from kimi_beam.request import batches, optional_fields
 from kimi_beam.request.batches import Row
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.packing import Packer
@@ -144,15 +144,18 @@ class MakeBatchesOfMany(MakeBatches):
 
 _SIZE: Literal[3] = 3
 _DIGEST: Literal[4] = 4
-_DIGEST_OF = itemgetter(_DIGEST)
-"""Indices in a `Row`, and a function that gets one of its values."""
+_OTHERS: Literal[6] = 6
+_TEXT_OF, _DIGEST_OF, _OTHERS_OF = itemgetter(1), itemgetter(_DIGEST), itemgetter(_OTHERS)
+"""Indices in a `Row`, and functions that get one of its values."""
 
 
 def _size(row: Row) -> int:
     """The size by which a document is packed: the bytes of its request, or of what travels beside it if more."""
-    return max(row[_SIZE], batches.bytes_beside(row))
+    others = row[_OTHERS]
+    return row[_SIZE] if others is None else max(row[_SIZE], optional_fields.bytes_beside(others))
 
 
 def _weight(rows: Sequence[Row]) -> int:
     """About the memory that documents take."""
-    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(batches.bytes_in_memory, rows))
+    others = sum(map(optional_fields.bytes_in_memory, filter(None, map(_OTHERS_OF, rows))))
+    return _MIN_DOCUMENT_BYTES * len(rows) + sum(map(len, map(_TEXT_OF, rows))) + others

@@ -10,7 +10,7 @@ from harness import receipts, run_extract
 
 from kimi_beam.emulator import Emulator
 from kimi_beam.queue.finished import fit_together
-from kimi_beam.request import batches
+from kimi_beam.request import batches, optional_fields
 from kimi_beam.request.packing import Batching
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.workers_ai import WorkersAI
@@ -46,7 +46,7 @@ def test_the_metadata_of_a_document_are_written_as_json_once(monkeypatch: pytest
         written.append(value)
         return jsontext.dumps_any(value)
 
-    monkeypatch.setattr(batches, "jsontext", SimpleNamespace(dumps_any=dumps_any))
+    monkeypatch.setattr(optional_fields, "jsontext", SimpleNamespace(dumps_any=dumps_any))
     documents = [Document(str(n), "text", metadata={"page": n}) for n in range(20)]
     found = made(documents, Batching(max_items=7))
     assert batches.head(batches.merge(found)).sizes
