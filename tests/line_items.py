@@ -77,7 +77,7 @@ def figures(record: dict[str, Any], text: str) -> Figures:
         row_b=sum(
             bool(name) and any(name in _squeezed(line) for line in row) for name, row in zip(names, rows, strict=True)
         ),
-        merged=sum(len({name for name in names if name and name in _squeezed(line)}) > 1 for line in lines),
+        merged=sum(_is_merged(line, items) for line in lines),
         tokens=sum(gold.values()),
         recalled=sum((gold & found).values()),
     )
@@ -99,6 +99,13 @@ def _has_a_factor(line: str, item: dict[str, Any]) -> bool:
         value is not None and _has(line, value) and (Decimal(value) != amount or len(re.findall(r"\d[.,]\d", line)) > 1)
         for value in (item.get("quantity"), item.get("unit_price"))
     )
+
+
+def _is_merged(line: str, items: list[dict[str, Any]]) -> bool:
+    """Whether a line has the names of two items."""
+    squeezed = _squeezed(line)
+    starts = {_squeezed(item.get("name") or "")[:_NAME] for item in items} - {""}
+    return len({squeezed.find(start) for start in starts if start in squeezed}) > 1
 
 
 def _has(line: str, value: str | None) -> bool:

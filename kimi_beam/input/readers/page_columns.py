@@ -113,6 +113,8 @@ def regions(words: list[Word]) -> list[list[Line]]:
 
 def _bands(whole: list[Line]) -> list[_Band]:
     """The stretches of a page that are set in columns, from above."""
+    if sum([len(cell.words) >= _FEWEST_WORDS for line in whole for cell in line.cells]) < 2 * _FEWEST_LINES:
+        return []
     blocks = [block for block in _blocks(whole) if block.is_running_text()]
     if len(blocks) < 2:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from kimi_beam.input.readers.page_words import Word
 
@@ -26,6 +27,9 @@ _IDENTIFIER = re.compile(r"\d{7,}")
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
+_left, _height, _base = attrgetter("x0"), attrgetter("size"), attrgetter("base")
+
+
 class Cell:
     """Words of a line without a wide gap between them.
 
@@ -40,8 +44,11 @@ class Cell:
 
     def __init__(self, words: list[Word]) -> None:
         self.words = words
-        self.x0, self.x1 = min(word.x0 for word in words), max(word.x1 for word in words)
-        self.text = " ".join(word.text for word in words)
+        if len(words) == 1:
+            self.x0, self.x1, self.text = words[0].x0, words[0].x1, words[0].text
+        else:
+            self.x0, self.x1 = min([word.x0 for word in words]), max([word.x1 for word in words])
+            self.text = " ".join([word.text for word in words])
         self._number: bool | None = None
 
     @property
@@ -93,7 +100,7 @@ def lines(words: Iterable[Word]) -> list[Line]:
     """
     rows: list[list[Word]] = []
     base = size = 0.0
-    for word in sorted(words, key=lambda word: word.base):
+    for word in sorted(words, key=_base):
         if rows and word.base - base <= _SAME_LINE * min(size, word.size):
             rows[-1].append(word)
             if word.size > size:
@@ -141,9 +148,9 @@ def _with_raised(rows: list[list[Word]]) -> list[list[Word]]:
 
 
 def _line(words: list[Word]) -> Line:
-    words.sort(key=lambda word: word.x0)
-    size = max(word.size for word in words)
-    base = max((word.size, word.base) for word in words)[1]
+    words.sort(key=_left)
+    largest = max(words, key=_height)
+    size, base = largest.size, largest.base
     cells, start = [], 0
     for index in range(1, len(words)):
         before, after = words[index - 1], words[index]
@@ -153,7 +160,7 @@ def _line(words: list[Word]) -> Line:
             start = index
     cells.append(Cell(words[start:]))
     for index, cell in enumerate(cells):
-        if _RIGHT_TO_LEFT.search(cell.text) and _runs_leftward(cell.text):
+        if not cell.text.isascii() and _RIGHT_TO_LEFT.search(cell.text) and _runs_leftward(cell.text):
             cells[index] = Cell(cell.words[::-1])
     return Line(base, size, cells, base)
 

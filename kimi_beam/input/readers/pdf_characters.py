@@ -98,10 +98,10 @@ class Characters:
     Attributes:
         codes: Code points. A hyphen at a line's end is an ordinary one.
         boxes: Left, bottom, right and top in points, in the page's own coordinates: as wide as the character and as
-            high as its font.
-        objects: The index of the text object that draws it.
+            high as its font. White space has none.
+        objects: The index of the text object that draws it; white space has one of its own.
         spaces: Whether it is white space, or was put in by PDFium.
-        handles: PDFium's handle of the object; 0 for the one of all characters that PDFium has put in.
+        handles: PDFium's handle of the object; 0 for that of white space.
         first: The index of its first character.
         origins: x and y of the point on the base line where its first character begins.
         sizes: The size of its font as it is seen, in points.
@@ -143,13 +143,16 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     """
     page, count = ctypes.cast(text_page.raw, POINTER).value, text_page.count_chars()
     codes = _codes(text_page, page, count)
-    boxes = np.zeros((count, 4), np.float32)
-    run_all(map(_loose_box, repeat(page), range(count), addresses(boxes)))
     _name_controls(page, codes)
     spaces = _IS_SPACE[codes & 0xFFFF] & (codes < 0x10000)
-    drawn_by = np.fromiter(map(_text_object, repeat(page), range(count)), np.int64, count)
+    letters = np.flatnonzero(~spaces)
+    of_letters, indices = np.zeros((len(letters), 4), np.float32), letters.tolist()
+    run_all(map(_loose_box, repeat(page), indices, addresses(of_letters)))
+    boxes, drawn_by = np.zeros((count, 4)), np.zeros(count, np.int64)
+    boxes[letters] = of_letters[:, [0, 3, 2, 1]]
+    drawn_by[letters] = np.fromiter(map(_text_object, repeat(page), indices), np.int64, len(letters))
     # The second letter of a ligature has no object, as little as a space that PDFium puts in: it is where the first is.
-    of_ligatures = np.flatnonzero((drawn_by == 0) & ~spaces)
+    of_ligatures = letters[drawn_by[letters] == 0]
     for index in of_ligatures[of_ligatures > 0].tolist():
         drawn_by[index], boxes[index] = drawn_by[index - 1], boxes[index - 1]
     handles, first, objects = np.unique(drawn_by, return_index=True, return_inverse=True)
@@ -162,7 +165,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
     return Characters(
         codes=codes,
-        boxes=boxes[:, [0, 3, 2, 1]].astype(np.float64),
+        boxes=boxes,
         objects=objects.astype(np.int64),
         spaces=spaces | (drawn_by == 0),
         handles=handles,

@@ -8,7 +8,7 @@ which of two rows a line belongs, it stays a line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 
 from kimi_beam.input.readers.page_lines import Cell, Line
@@ -32,25 +32,22 @@ _COVERED = 0.6
 """The share of a line's width that a drawn line covers to part it from the next."""
 
 
-@dataclass(slots=True)
 class _Group:
     """Neighbouring lines that are one row, or a line alone.
 
     Attributes:
         lines: The lines, from above.
         cells: Their cells, those of one column as one.
+        numbers: How many of the cells are numbers.
+        is_row: Whether they look like a row of a table: a text and two numbers at least, one of them an amount.
     """
 
-    lines: list[Line]
-    cells: list[Cell]
+    __slots__ = ("cells", "is_row", "lines", "numbers")
 
-    @property
-    def numbers(self) -> int:
-        return sum(cell.is_number for cell in self.cells)
-
-    @property
-    def is_row(self) -> bool:
-        return _is_row(self.cells)
+    def __init__(self, lines: list[Line], cells: list[Cell]) -> None:
+        self.lines, self.cells = lines, cells
+        self.numbers = sum([cell.is_number for cell in cells])
+        self.is_row = len(cells) >= 3 and self.numbers >= 2 and any(cell.is_amount for cell in cells)
 
     def line(self) -> Line:
         if len(self.lines) == 1:
@@ -99,11 +96,6 @@ def _is_wall(rules: list[Rule], upper: Line, lower: Line) -> bool:
     return covered >= _COVERED * (right - left)
 
 
-def _is_row(cells: list[Cell]) -> bool:
-    """Whether cells look like a row of a table: a text and two numbers at least, one of them an amount."""
-    return len(cells) >= 3 and sum(cell.is_number for cell in cells) >= 2 and any(cell.is_amount for cell in cells)
-
-
 def _gap(upper: _Group, lower: _Group) -> float:
     return lower.lines[0].base - upper.lines[-1].base
 
@@ -120,14 +112,22 @@ def _with_cells_at_other_heights(groups: list[_Group]) -> list[_Group]:
     changed = True
     while changed:
         changed = False
-        for _, index in sorted((round(_gap(*pair), 1), index) for index, pair in enumerate(pairwise(groups))):
-            upper, lower = groups[index], groups[index + 1]
-            near = _CLOSE if upper.numbers and lower.numbers else _OFFSET
-            if _gap(upper, lower) <= near * _size(upper, lower) and (row := _row_of(upper, lower)) is not None:
+        for _, index in sorted(_near(groups)):
+            if (row := _row_of(groups[index], groups[index + 1])) is not None:
                 groups = [*groups[:index], row, *groups[index + 2 :]]
                 changed = True
                 break
     return groups
+
+
+def _near(groups: list[_Group]) -> Iterator[tuple[float, int]]:
+    """The gaps of lines that may be one row at two heights, and the index of the upper one."""
+    for index, (upper, lower) in enumerate(pairwise(groups)):
+        if not (upper.numbers or lower.numbers) or (upper.is_row and lower.is_row):
+            continue
+        gap = _gap(upper, lower)
+        if gap <= (_CLOSE if upper.numbers and lower.numbers else _OFFSET) * _size(upper, lower):
+            yield round(gap, 1), index
 
 
 def _one_row(groups: list[_Group]) -> list[_Group]:
@@ -234,7 +234,10 @@ def _row_of(upper: _Group, lower: _Group) -> _Group | None:
     if upper.is_row and lower.is_row:
         return None
     cells = _joined_cells(upper, lower)
-    return _Group([*upper.lines, *lower.lines], cells) if cells is not None and _is_row(cells) else None
+    if cells is None:
+        return None
+    row = _Group([*upper.lines, *lower.lines], cells)
+    return row if row.is_row else None
 
 
 def _joined_cells(upper: _Group, lower: _Group) -> list[Cell] | None:

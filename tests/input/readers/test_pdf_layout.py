@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import random
 from pathlib import Path
 
 import pypdf
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_items import figures, invoices, total
+from made_invoices import made_invoice
 from made_pdfs import lines_page, made_pdf
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
@@ -168,6 +170,16 @@ def test_every_row_of_a_table_is_a_line_of_its_own_in_the_order_of_the_page(
 
     lines = [" ".join(line.split()) for line in _text(made_pdf(draw)).split("\n") if line]
     assert lines == [" ".join(row) for row in rows]
+
+
+def test_the_rows_of_made_invoices_are_kept_whatever_their_layout() -> None:
+    first = random.randrange(1_000_000)
+    made = [made_invoice(seed) for seed in range(first, first + 25)]
+    ours = total(figures(invoice.record, _text(invoice.content)) for invoice in made)
+    assert ours.row_a >= 0.98 * ours.items, f"seeds from {first}"
+    assert ours.row_b >= 0.85 * ours.items, f"seeds from {first}"
+    assert ours.recall >= 0.995, f"seeds from {first}"
+    assert not ours.merged, f"seeds from {first}"
 
 
 # ------------------------------------------------------------------------------------------------ columns
