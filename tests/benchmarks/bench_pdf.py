@@ -16,11 +16,11 @@ from pathlib import Path
 import pypdf
 import pypdfium2 as pdfium
 import pytest
+from line_items import Figures, figures, invoices, total
+from made_invoices import made_invoice
 
 from kimi_beam.input.readers import pdf
 from kimi_beam.input.readers.content import ReadOptions
-from tests.line_items import Figures, figures, invoices, total
-from tests.made_invoices import made_invoice
 
 ROUNDS = 7
 Read = Callable[[bytes], list[str]]
@@ -75,7 +75,7 @@ def _say_figures(name: str, found: Figures) -> None:
 
 def test_real_invoices_are_read_three_times_as_fast_as_by_pypdf_and_better(shared_data: Path) -> None:
     records = list(invoices(shared_data))
-    readers = [ours, ours_with_boxes, bare_pdfium, pypdf_layout]
+    readers: list[Read] = [ours, ours_with_boxes, bare_pdfium, pypdf_layout]
     taken = _milliseconds(readers, [content for _, content in records])
     for name, milliseconds in taken.items():
         _say(f"{name}: {milliseconds:.2f} ms a page, {1e3 / milliseconds:.0f} pages a CPU second")

@@ -47,7 +47,7 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
     complete = _rendered(page, scale, crop)
     with _left_out([*read.handles[np.unique(read.objects[chosen])].tolist(), *doubles]):
         without = _rendered(page, scale, crop)
-    changed = ((np.maximum(complete, without) - np.minimum(complete, without)) >= _SEEN).any(axis=2)
+    changed = _changed(complete, without)
     sums = np.zeros((changed.shape[0] + 1, changed.shape[1] + 1), np.int32)
     np.cumsum(changed, axis=0, dtype=np.int32, out=sums[1:, 1:])
     np.cumsum(sums, axis=1, out=sums)
@@ -57,6 +57,16 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
     x0, x1 = (np.clip(x, 0, changed.shape[1]).astype(np.int64) for x in (x0, x1))
     y0, y1 = (np.clip(y, 0, changed.shape[0]).astype(np.int64) for y in (y0, y1))
     return _by_word(read, chosen, sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0] > 0)
+
+
+def _changed(complete: npt.NDArray[np.uint8], without: npt.NDArray[np.uint8]) -> Flags:
+    """Which pixels differ so much that it is seen."""
+    changed: Flags = complete.view(np.uint32)[..., 0] != without.view(np.uint32)[..., 0]
+    rows, columns = np.nonzero(changed)
+    one, other = complete[rows, columns], without[rows, columns]
+    apart = np.maximum(one, other) - np.minimum(one, other)
+    changed[rows, columns] = (apart[:, 0] >= _SEEN) | (apart[:, 1] >= _SEEN) | (apart[:, 2] >= _SEEN)
+    return changed
 
 
 def _by_word(read: Characters, chosen: Integers, changed: Flags) -> Flags:
@@ -69,9 +79,10 @@ def _by_word(read: Characters, chosen: Integers, changed: Flags) -> Flags:
 
 
 def _rendered(page: pdfium.PdfPage, scale: float, crop: tuple[float, float, float, float]) -> npt.NDArray[np.uint8]:
-    bitmap = page.render(scale=scale, crop=crop, may_draw_forms=False)
+    bitmap = page.render(scale=scale, crop=crop, may_draw_forms=False, prefer_bgrx=True)
     try:
-        return np.array(bitmap.to_numpy(), np.uint8)
+        pixels: npt.NDArray[np.uint8] = np.ascontiguousarray(bitmap.to_numpy(), np.uint8).copy()
+        return pixels
     finally:
         bitmap.close()
 

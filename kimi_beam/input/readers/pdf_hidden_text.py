@@ -40,8 +40,12 @@ _NARROW = 0.1
 """Letters that are made narrower than this share of their usual width cannot be read."""
 _NEAR_WHITE = 200
 """A text none of whose colours is darker than this may be invisible on a white page."""
+_FAINT = 64
+"""A text of a lower alpha than this may be invisible."""
 _NEAR = 48
 """A text in a colour that differs from a shape's by less than this may be invisible on it."""
+_AT_ONCE = 256
+"""How many text objects are compared with all shapes at once."""
 _OVERLAP = 0.1
 """The share of a text's box that another object must cover to be suspected of covering it."""
 
@@ -76,19 +80,21 @@ def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibi
         return Visibility(seen, reasons, around)
     how = painting(read, around)
     certain = _certainly_hidden(read, how)
-    doubles = _doubles(read, around)
-    hidden = np.array([bool(reason) for reason in certain], np.bool_) & ~_lies_on(how.boxes, bounds(doubles))
-    reasons = [reason * is_hidden for reason, is_hidden in zip(certain, hidden.tolist(), strict=True)]
+    hidden = np.array([bool(reason) for reason in certain], np.bool_)
+    if hidden.any():
+        hidden &= ~_lies_on(how.boxes, bounds(_doubles(read, around)))
+        reasons = [reason if is_hidden else "" for reason, is_hidden in zip(certain, hidden.tolist(), strict=True)]
+        seen[hidden[read.objects]] = False
     off = ~view.shows(read.boxes) & ~read.spaces
-    for index in np.unique(read.objects[off]).tolist():
-        reasons[index] = reasons[index] or OFF_PAGE
-    seen[off] = False
-    seen[hidden[read.objects]] = False
+    if off.any():
+        for index in np.unique(read.objects[off]).tolist():
+            reasons[index] = reasons[index] or OFF_PAGE
+        seen[off] = False
     causes = _suspects(how, around, certain)
     suspects = np.array([bool(cause) for cause in causes], np.bool_) & ~hidden & (read.handles != 0)
-    chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
-    if len(chosen):
-        unseen = chosen[~drawn(page, view, read, chosen, doubles)]
+    if suspects.any():
+        chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
+        unseen = chosen[~drawn(page, view, read, chosen, _doubles(read, around))]
         seen[unseen] = False
         for index in np.unique(read.objects[unseen]).tolist():
             reasons[index] = reasons[index] or causes[index]
@@ -149,6 +155,8 @@ def _doubles(read: Characters, around: Painted) -> list[int]:
 def _lies_on(boxes: Floats, others: Floats) -> Flags:
     """Whether each box overlaps one of some others."""
     result = np.zeros(len(boxes), np.bool_)
+    if not len(boxes) or not len(others):
+        return result
     for left, bottom, right, top in others.tolist():
         result |= (boxes[:, 0] < right) & (left < boxes[:, 2]) & (boxes[:, 1] < top) & (bottom < boxes[:, 3])
     return result
@@ -166,39 +174,28 @@ def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
 
 def _suspects(how: Painting, around: Painted, certain: list[str]) -> list[str]:
     """For each text object how it would be hidden if it were; empty if nothing speaks for it."""
-    found = [_NOTHING] * len(how.modes)
-    for start in range(0, len(found), _AT_ONCE):
+    count = len(how.modes)
+    picture_above, anything_above, alike_below = np.zeros((3, count), np.bool_)
+    for start in range(0, count, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        found[part] = _overlapping(how, around, part)
-    causes = []
-    near_white = how.colors[:, :3].min(axis=1) >= _NEAR_WHITE
-    see_through = how.is_transparent | (how.colors[:, 3] < 64)
+        picture_above[part], anything_above[part], alike_below[part] = _overlapping(how, around, part)
     doubtful = ~how.is_plain_color | (how.modes >= 4) | (how.places < 0)
-    for index, (picture_above, anything_above, alike_below) in enumerate(found):
-        if certain[index]:
-            causes.append(certain[index])
-        elif picture_above:
-            causes.append(BEHIND_PICTURE)
-        elif how.is_in_layer[index]:
-            causes.append(LAYER_OFF)
-        elif anything_above:
-            causes.append(BEHIND_SHAPE)
-        elif how.is_clipped[index]:
-            causes.append(CLIPPED)
-        elif near_white[index]:
-            causes.append(WHITE_ON_WHITE)
-        elif see_through[index]:
-            causes.append(TRANSPARENT)
-        else:
-            causes.append(SAME_COLOR if alike_below or doubtful[index] else "")
-    return causes
+    # A later line of these outweighs an earlier one.
+    causes = np.full(count, "", object)
+    causes[alike_below | doubtful] = SAME_COLOR
+    causes[how.is_transparent | (how.colors[:, 3] < _FAINT)] = TRANSPARENT
+    causes[how.colors[:, :3].min(axis=1) >= _NEAR_WHITE] = WHITE_ON_WHITE
+    causes[how.is_clipped] = CLIPPED
+    causes[anything_above] = BEHIND_SHAPE
+    causes[how.is_in_layer] = LAYER_OFF
+    causes[picture_above] = BEHIND_PICTURE
+    for index, reason in enumerate(certain):
+        if reason:
+            causes[index] = reason
+    return list(causes)
 
 
-_NOTHING = (False, False, False)
-_AT_ONCE = 256
-
-
-def _overlapping(how: Painting, around: Painted, part: slice) -> list[tuple[bool, bool, bool]]:
+def _overlapping(how: Painting, around: Painted, part: slice) -> Flags:
     """Of some text objects: whether a picture is over it, whether anything is, and whether it is on its own colour."""
     boxes = how.boxes[part, None, :]
     others = around.boxes[None, :, :]
@@ -216,4 +213,4 @@ def _overlapping(how: Painting, around: Painted, part: slice) -> list[tuple[bool
     found = np.zeros((3, len(boxes)), np.bool_)
     for row, holds in enumerate((is_above & is_picture, is_above, is_alike)):
         found[row, text[holds]] = True
-    return list(zip(*found.tolist(), strict=True))
+    return found
