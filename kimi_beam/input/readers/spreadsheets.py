@@ -1,15 +1,15 @@
 """Reads spreadsheets (.xlsx, .xlsm, .xlsb, .xls, and by `opendocument` .ods): a sheet is a page, a row a line.
 
-Dates are ISO's, whole numbers have no ``.0``, formulas show the value that was saved with them, and rows and columns
-without any value are left out. Hidden sheets, rows and columns are in `Content.hidden`. Comments, charts and drawings
-are not read.
+Dates are ISO's, percentages are written as such, whole numbers have no ``.0``, and formulas show the value that was
+saved with them. Rows and columns without any value are left out. Hidden sheets, rows, columns and values are in
+`Content.hidden`. Comments, charts and drawings are not read. In .xlsb and .xls hidden sheets are told, but neither
+hidden rows and columns nor percentages.
 """
 
 from __future__ import annotations
 
 import datetime
 import io
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,9 +18,11 @@ from kimi_beam.input.readers import opendocument
 from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
-from kimi_beam.input.readers.office_xml import OLE_MARK, OfficeFile, compound_file_error, local_name
+from kimi_beam.input.readers.office_xml import OLE_MARK, OfficeFile, compound_file_error
 from kimi_beam.input.readers.optional_libraries import missing_extra
+from kimi_beam.input.readers.spreadsheet_styles import CellLooks, percentage
 from kimi_beam.input.readers.table_rows import joined_lines, table_row
+from kimi_beam.input.readers.worksheet_parts import SheetLook, prepared
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
@@ -28,17 +30,6 @@ if TYPE_CHECKING:
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
 _KIND = "a spreadsheet"
-_MOST_CELLS = 4_000_000
-"""The most cells of the rectangle around a sheet's values: so many are made of it, however few have one."""
-_CELL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
-_CELL_BEGINS = re.compile(rb"<(?:\w+:)?c[\s>/]")
-_PLACED_CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br\s*=")
-_EMPTY_CELL = re.compile(rb"<(?:\w+:)?c(?:\s[^>]*)?/>")
-_ROW_ENDS = re.compile(rb"</(?:\w+:)?row\s*>")
-_ROW = re.compile(rb"<(?:\w+:)?row\s([^>]*)>")
-_COLUMN = re.compile(rb"<(?:\w+:)?col\s([^>]*)>")
-_HIDDEN = re.compile(rb"""\b(?:hidden\s*=\s*["'](?:1|true)|(?:ht|width)\s*=\s*["']0)["']""")
-_NUMBER = re.compile(rb"""\b(r|min|max)\s*=\s*["'](\d{1,7})["']""")
 
 
 def read(content: bytes, options: ReadOptions) -> Content:
@@ -58,12 +49,12 @@ def read(content: bytes, options: ReadOptions) -> Content:
     if not from_zip and not content.startswith(OLE_MARK):
         raise UnreadableError("damaged", "is empty: it has 0 bytes" if not content else f"is not {_KIND}, or damaged")
     file = OfficeFile(content, _KIND) if from_zip else None
-    looks: dict[str, _SheetLook] = {}
+    looks: dict[str, SheetLook] = {}
     if file is not None:
         if "content.xml" in file.members:
             return opendocument.read(content, options)
         file.members.check_all()
-        content, looks = _prepared(file, content)
+        content, looks = prepared(file, content)
     workbook = _opened(content)
     from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
@@ -72,7 +63,7 @@ def read(content: bytes, options: ReadOptions) -> Content:
     for sheet in workbook.sheets_metadata:
         if sheet.typ != SheetTypeEnum.WorkSheet:
             continue
-        look = looks.get(sheet.name, _SheetLook())
+        look = looks.get(sheet.name, SheetLook())
         lines = _lines(_calamine(workbook.get_sheet_by_name, sheet.name), look)
         number = len(pages) + 1
         if sheet.visible != SheetVisibleEnum.Visible:
@@ -80,6 +71,8 @@ def read(content: bytes, options: ReadOptions) -> Content:
         elif lines.shown:
             pages.append(f"# {sheet.name}\n\n{joined_lines(lines.shown)}")
         hidden.add("\n".join(lines.hidden), "hidden rows or columns", number)
+        for text, reason in lines.unseen:
+            hidden.add(text, reason, number)
         if len(pages) > options.max_pages:
             message = f"has more than {options.max_pages:,} sheets: split it, or allow more"
             raise UnreadableError("too_many_pages", message)
@@ -122,127 +115,31 @@ def _calamine(call: Callable[[_Argument], _Result], argument: _Argument) -> _Res
         message = " ".join(str(e).split())[:200]
         raise UnreadableError("damaged", f"is damaged, or not {_KIND} ({message})") from e
     except BaseException as e:
-        if (
-            type(e).__name__ != "PanicException"
-        ):  # a panic in Rust derives from BaseException and has no importable name
+        if type(e).__name__ != "PanicException":  # of Rust: it cannot be imported, and is no Exception
             raise
         raise UnreadableError("damaged", f"is damaged: it cannot be read as {_KIND}") from e
-
-
-def _sheet_parts(file: OfficeFile) -> dict[str, str]:
-    """The parts of the sheets by their names; none for the binary form."""
-    main = file.main_part("xl/workbook.xml")
-    if not main.endswith(".xml"):
-        return {}
-    relations = file.relationships(main)
-    parts = {}
-    for element in file.part(main).iter():
-        if isinstance(element.tag, str) and local_name(element) == "sheet":
-            relation = next((value for key, value in element.attrib.items() if key.endswith("}id")), "")
-            name = relations.get(relation, ("", ""))[1]
-            if name in file.members:
-                parts[element.get("name", "")] = name
-    return parts
-
-
-@dataclass(frozen=True, slots=True)
-class _SheetLook:
-    """The rows and columns that are hidden, counted from 0."""
-
-    rows: frozenset[int] = frozenset()
-    columns: frozenset[int] = frozenset()
-
-
-def _prepared(file: OfficeFile, content: bytes) -> tuple[bytes, dict[str, _SheetLook]]:
-    """The file as calamine shall read it, and the look of each sheet.
-
-    Cells that have a look and no value may lie a million rows below the last value. Calamine would make a rectangle up
-    to them, so they are taken out where it would be too large.
-
-    Raises:
-        UnreadableError: The rectangle of a sheet has too many cells.
-    """
-    looks, changed = {}, {}
-    for sheet, name in _sheet_parts(file).items():
-        part = file.members.read(name)
-        cells = _cells_of_rectangle(part)
-        if cells > _MOST_CELLS:
-            part = changed[name] = _EMPTY_CELL.sub(b"", part)
-            cells = _cells_of_rectangle(part)
-        if cells > _MOST_CELLS:
-            message = (
-                f"has a sheet {sheet[:100]!r} with values in a rectangle of {cells:,} cells, and {_MOST_CELLS:,} are "
-                "read at most: delete what lies far from the table, or split it"
-            )
-            raise UnreadableError("too_large", message)
-        looks[sheet] = _look(part)
-    return (file.members.with_parts(changed) if changed else content), looks
-
-
-def _look(part: bytes) -> _SheetLook:
-    """What the part of a sheet says of its hidden rows and columns."""
-    if not any(word in part for word in (b"hidden", b'ht="0"', b'width="0"')):
-        return _SheetLook()
-    rows, columns = set(), set()
-    for row in _ROW.finditer(part):
-        if _HIDDEN.search(row[1]):
-            rows |= {int(number) - 1 for word, number in _NUMBER.findall(row[1]) if word == b"r"}
-    for column in _COLUMN.finditer(part):
-        if _HIDDEN.search(column[1]):
-            bounds = {word: int(number) for word, number in _NUMBER.findall(column[1])}
-            columns |= set(range(bounds.get(b"min", 1) - 1, min(bounds.get(b"max", 0), 16_384)))
-    return _SheetLook(frozenset(rows), frozenset(columns))
-
-
-def _cells_of_rectangle(part: bytes) -> int:
-    """The cells of the rectangle around all cells of a sheet.
-
-    Raises:
-        UnreadableError: Where its cells are is written as no program writes it.
-    """
-    places = _CELL.findall(part)
-    begun = len(_CELL_BEGINS.findall(part)) if b":c" in part else part.count(b"<c ") + part.count(b"<c>")
-    rectangle = _rectangle(places)
-    if len(places) == begun:
-        return rectangle
-    if len(_PLACED_CELL.findall(part)) != len(places):
-        raise UnreadableError("damaged", "is damaged: its cells are at no places of a sheet")
-    rows = _ROW_ENDS.split(part)  # cells without a place follow each other in their row
-    numbers = [int(number) for row in _ROW.findall(part) for word, number in _NUMBER.findall(row) if word == b"r"]
-    widest = max(len(_CELL_BEGINS.findall(row)) for row in rows)
-    columns = max((_column_number(letters) for letters, _ in places), default=0) + widest
-    return columns * max(len(rows), *numbers, *(int(row) for _, row in places), 1)
-
-
-def _rectangle(places: Sequence[tuple[bytes, bytes]]) -> int:
-    if not places:
-        return 0
-    columns = [_column_number(letters) for letters in {letters for letters, _ in places}]
-    rows = [int(number) for number in {number for _, number in places}]
-    return (max(columns) - min(columns) + 1) * (max(rows) - min(rows) + 1)
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number
 
 
 @dataclass(frozen=True, slots=True)
 class _SheetLines:
     shown: list[str]
     hidden: list[str]
+    unseen: list[tuple[str, str]]
+    """The values of single cells that a person does not see, and why."""
 
 
-def _lines(sheet: CalamineSheet, look: _SheetLook) -> _SheetLines:
+def _lines(sheet: CalamineSheet, look: SheetLook) -> _SheetLines:
     """The lines of a sheet."""
     start = sheet.start or (0, 0)
     hidden: list[str] = []
     kept: list[list[str]] = []
+    unseen: list[tuple[str, str]] = []
+    looks = look.cells if look.cells.percentages or look.cells.unseen else None
     hidden_columns = {column - start[1] for column in look.columns}
     for at, row in enumerate(sheet.to_python(), start[0]):
         cells = [_FORMS[type(cell)](cell) for cell in row]
+        if looks:
+            _apply(looks, (at, start[1]), row, cells, unseen)
         if at in look.rows:
             hidden.append(table_row(cells))
             continue
@@ -253,7 +150,20 @@ def _lines(sheet: CalamineSheet, look: _SheetLook) -> _SheetLines:
         kept.append(cells)
     used = _used_columns(kept)
     shown = [table_row(cells if used is None else [cells[column] for column in used]) for cells in kept]
-    return _SheetLines(shown if any(shown) else [], hidden)
+    return _SheetLines(shown if any(shown) else [], hidden, unseen)
+
+
+def _apply(
+    looks: CellLooks, start: tuple[int, int], row: Sequence[object], cells: list[str], unseen: list[tuple[str, str]]
+) -> None:
+    """Writes percentages as such, and takes out the values that a person does not see."""
+    for column, value in enumerate(row):
+        place = start[0], start[1] + column
+        if place in looks.percentages and isinstance(value, int | float) and not isinstance(value, bool):
+            cells[column] = percentage(value, looks.percentages[place])
+        if cells[column] and place in looks.unseen:
+            unseen.append((cells[column], looks.unseen[place]))
+            cells[column] = ""
 
 
 def _used_columns(rows: Iterable[list[str]]) -> list[int] | None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime
 import io
 import re
+import struct
 import zipfile
 from typing import Any
 
 import openpyxl
 import pytest
+from compound_files import compound_file
+from openpyxl.formatting.rule import FormulaRule
+from openpyxl.styles import Color, Font, PatternFill
 
 from kimi_beam.input.readers import spreadsheets
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Content, ReadOptions, UnreadableError
@@ -83,6 +87,38 @@ def test_hidden_sheets_rows_and_columns_are_told_apart() -> None:
     ]
 
 
+def test_percentages_are_written_as_they_are_printed() -> None:
+    workbook = workbook_of([0.19, 0.075, 1, 0.5, 0.123456789, "0.19", 2.5])
+    for cell, code in zip(
+        workbook.active[1], ["0%", "0.00%", "0%", '"%"0.0', "0.0%;[Red]-0.0%", "0%", '0.0" %"'], strict=True
+    ):
+        cell.number_format = code
+    assert read(workbook).pages[0].text == "# Items\n\n19% | 7.50% | 100% | 0.5 | 12.3456789% | 0.19 | 2.5"
+
+
+def test_values_that_nobody_sees_are_told_apart_and_white_ones_on_a_dark_ground_are_seen() -> None:
+    workbook = workbook_of(["white", "on dark", "format", "same", "theme", "plain"])
+    white, dark, format_, same, theme, _ = workbook.active[1]
+    for cell in (white, dark):
+        cell.font = Font(color="FFFFFFFF")
+    dark.fill = PatternFill("solid", fgColor="FF003366")
+    format_.number_format = ";;;"
+    same.font, same.fill = Font(color="FF003366"), PatternFill("solid", fgColor="FF003366")
+    theme.font = Font(color=Color(theme=0))
+    found = read(workbook)
+    assert found.pages[0].text == "# Items\n\non dark | plain"
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [
+        ("white", "white on white"),
+        ("format", "format that shows nothing"),
+        ("same", "the colour of its background"),
+        ("theme", "white on white"),
+    ]
+    workbook.active.conditional_formatting.add(
+        "A1:F1", FormulaRule(["TRUE"], fill=PatternFill("solid", fgColor="FF000000"))
+    )
+    assert [hidden.text for hidden in read(workbook).hidden] == ["format"]
+
+
 def test_an_ordinary_workbook_has_no_hidden_text() -> None:
     workbook = workbook_of(["a", 1])
     workbook.active.column_dimensions["A"].width = 40
@@ -125,6 +161,40 @@ def test_more_sheets_than_pages_are_allowed_are_refused() -> None:
 
 def test_a_workbook_without_values_is_one_empty_page() -> None:
     assert [page.text for page in read(openpyxl.Workbook()).pages] == [""]
+
+
+def test_an_older_workbook_is_read_with_its_hidden_sheets() -> None:
+    found = read(xls({"Items": (0, [["Item", 2.5], ["Lamp", 3.0]]), "Lists": (1, [["SECRET"]])}))
+    assert [page.text for page in found.pages] == ["# Items\n\nItem | 2.5\nLamp | 3"]
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [("SECRET", "hidden sheet 'Lists'")]
+
+
+def xls(sheets: dict[str, tuple[int, list[list[str | float]]]]) -> bytes:
+    """A workbook in the form of Excel 97, each sheet with its visibility (0: shown, 1: hidden) and its rows."""
+
+    def record(kind: int, content: bytes) -> bytes:
+        return struct.pack("<HH", kind, len(content)) + content
+
+    begin = struct.pack("<HHHHII", 0x0600, 0, 0, 0, 0, 0)
+    bodies = []
+    for _, rows in sheets.values():
+        cells = b""
+        for at, row in enumerate(rows):
+            for column, value in enumerate(row):
+                place = struct.pack("<HHH", at, column, 0)
+                if isinstance(value, str):
+                    text = struct.pack("<HB", len(value), 0) + value.encode("latin-1")
+                    cells += record(0x0204, place + text)
+                else:
+                    cells += record(0x0203, place + struct.pack("<d", value))
+        bodies.append(record(0x0809, begin[:2] + b"\x10\x00" + begin[4:]) + cells + record(0x000A, b""))
+    names = [struct.pack("<BBBB", visible, 0, len(name), 0) + name.encode() for name, (visible, _) in sheets.items()]
+    head = record(0x0809, begin[:2] + b"\x05\x00" + begin[4:])
+    at = len(head) + sum(8 + len(name) for name in names) + 4
+    for name, body in zip(names, bodies, strict=True):
+        head += record(0x0085, struct.pack("<I", at) + name)
+        at += len(body)
+    return compound_file({"Workbook": (head + record(0x000A, b"") + b"".join(bodies)).ljust(4096, b"\0")})
 
 
 def test_files_that_are_no_spreadsheets_are_refused() -> None:
