@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 from kimi_beam.input.readers.colours import Colour, looks_the_same, parse_colour
 from kimi_beam.input.readers.office_xml import Element
+from kimi_beam.input.readers.openxml_names import A
 from kimi_beam.input.readers.table_rows import table_row
 from kimi_beam.input.readers.text_flow import TableFlow
-from kimi_beam.input.readers.word_names import A
 
 _P, _R, _T, _BR, _FLD = f"{A}p", f"{A}r", f"{A}t", f"{A}br", f"{A}fld"
 _R_PR, _P_PR, _SOLID, _RGB, _NO_FILL = f"{A}rPr", f"{A}pPr", f"{A}solidFill", f"{A}srgbClr", f"{A}noFill"

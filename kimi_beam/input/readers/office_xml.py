@@ -175,6 +175,14 @@ def local_name(element: Element) -> str:
     return tag.rpartition("}")[2]
 
 
+def int_of(text: str | None, otherwise: int = 0) -> int:
+    """A whole number of an attribute; another if it has none."""
+    try:
+        return int(text or "")
+    except ValueError:
+        return otherwise
+
+
 def compound_file_error(content: bytes, kind: str) -> UnreadableError:
     """Why a compound file is not read where a zip of XML parts was expected.
 

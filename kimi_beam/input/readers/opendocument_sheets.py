@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 
 from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
-from kimi_beam.input.readers.office_xml import Element
+from kimi_beam.input.readers.office_xml import Element, int_of
 from kimi_beam.input.readers.opendocument_styles import OFFICE, TABLE, TEXT, OpenStyles
 from kimi_beam.input.readers.table_rows import table_row
-from kimi_beam.input.readers.word_numbering import int_of
 
 _MOST_CELLS = 4_000_000
 """The most cells with a value in all sheets, repeats included."""
+_MOST_CHARACTERS = 64_000_000
+"""The most characters of these values."""
 _HIDDEN = ("collapse", "filter")
 _ROW_GROUPS = frozenset(f"{TABLE}{name}" for name in ("table-header-rows", "table-rows", "table-row-group"))
 _COLUMN_GROUPS = frozenset(f"{TABLE}{name}" for name in ("table-header-columns", "table-columns", "table-column-group"))
@@ -32,7 +33,7 @@ def sheet_lines(
     Raises:
         UnreadableError: The sheets have too many values.
     """
-    left = _MOST_CELLS
+    left, characters = _MOST_CELLS, _MOST_CHARACTERS
     for table in body.iterfind(f"{TABLE}table"):
         hidden_columns = _hidden_columns(table)
         rows: list[dict[int, str]] = []
@@ -41,7 +42,8 @@ def sheet_lines(
             cells = _cells(row, left)
             times = _repeats(row, "rows") if cells else 1
             left -= len(cells) * times
-            if left < 0:
+            characters -= sum(map(len, cells.values())) * times
+            if left < 0 or characters < 0:
                 raise _too_large()
             if row.get(f"{TABLE}visibility") in _HIDDEN:
                 secrets.append(table_row(cells.values()))
@@ -114,4 +116,4 @@ def _elements(parent: Element, tag: str, groups: frozenset[str]) -> Iterator[Ele
 
 
 def _too_large() -> UnreadableError:
-    return UnreadableError("too_large", f"has more than {_MOST_CELLS:,} cells with values: split it")
+    return UnreadableError("too_large", f"has more than {_MOST_CELLS:,} cells with values, or too long ones: split it")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kimi_beam.input.readers.colours import WHITE
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
-from kimi_beam.input.readers.office_xml import Element
+from kimi_beam.input.readers.office_xml import Element, int_of
 from kimi_beam.input.readers.opendocument_styles import (
     DRAW,
     NO_STYLE,
@@ -20,7 +20,6 @@ from kimi_beam.input.readers.opendocument_styles import (
 )
 from kimi_beam.input.readers.table_rows import joined_lines
 from kimi_beam.input.readers.text_flow import TableFlow
-from kimi_beam.input.readers.word_numbering import int_of
 
 PAGE_BREAK = "\f"
 """Stands in a text for the end of a page. No XML text holds it."""

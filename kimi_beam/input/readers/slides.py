@@ -14,11 +14,10 @@ from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableErro
 from kimi_beam.input.readers.drawing_text import C, chart_lines, diagram_lines, paragraphs, solid_fill, table_lines
 from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
-from kimi_beam.input.readers.office_xml import Element, OfficeFile
+from kimi_beam.input.readers.office_xml import Element, OfficeFile, int_of
+from kimi_beam.input.readers.openxml_names import ALTERNATE, BLIP, CHOICE, FALLBACK, A, R
 from kimi_beam.input.readers.reading_order import Box, reading_order
 from kimi_beam.input.readers.table_rows import joined_lines
-from kimi_beam.input.readers.word_names import ALTERNATE, BLIP, CHOICE, FALLBACK, A, R
-from kimi_beam.input.readers.word_numbering import int_of
 
 _KIND = "a presentation"
 P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"

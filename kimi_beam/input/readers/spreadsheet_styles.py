@@ -158,12 +158,12 @@ def _colour(element: Element) -> Colour | None:
     if len(digits) == 8:  # the first two say how much shines through, and are ignored
         found = parse_colour(digits[2:])
         return found if isinstance(found, Colour) else None
-    if element.get("theme") == "0" and float_of(element.get("tint")) == 0:
+    if element.get("theme") == "0" and _float_of(element.get("tint")) == 0:
         return WHITE
     return None
 
 
-def float_of(text: str | None) -> float:
+def _float_of(text: str | None) -> float:
     """A number of an attribute; 0 if it has none."""
     try:
         return float(text or 0)

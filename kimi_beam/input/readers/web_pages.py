@@ -50,6 +50,7 @@ _PARAGRAPHS = frozenset(
     {"blockquote", "dl", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "menu", "ol", "p", "pre", "table", "ul"}
 )
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
+_MOST_INDENTS = 20
 _LISTS = frozenset({"dir", "menu", "ol", "ul"})
 _SHOWN_INPUTS = frozenset(
     {
@@ -248,7 +249,7 @@ class _Walk:
             number = _number(attributes.get("value"), self._lists[-1])
             self._lists[-1] = number + 1
             mark = f"{number}. "
-        self._flow.add_verbatim("  " * (len(self._lists) - 1) + mark)
+        self._flow.add_verbatim("  " * min(len(self._lists) - 1, _MOST_INDENTS) + mark)
 
     def _add_replaced(self, node: LexborNode, tag: str, attributes: Mapping[str, str | None]) -> None:
         """Adds what an element shows in place of the text in it."""

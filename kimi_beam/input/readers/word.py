@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from kimi_beam.input.readers import openxml_names as n
 from kimi_beam.input.readers import web_pages
-from kimi_beam.input.readers import word_names as n
 from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.declared_encodings import decode_declared
 from kimi_beam.input.readers.embedded_pictures import pages_with_pictures

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kimi_beam.input.readers import word_names as n
-from kimi_beam.input.readers.office_xml import Element
+from kimi_beam.input.readers import openxml_names as n
+from kimi_beam.input.readers.office_xml import Element, int_of
 
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"))
 _ROMAN_ONES = ((9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
@@ -130,14 +130,6 @@ def _level(element: Element) -> _Level:
         values.get(n.LVL_TEXT, ""),
         values.get(n.P_STYLE, ""),
     )
-
-
-def int_of(text: str | None, otherwise: int = 0) -> int:
-    """A whole number of an attribute; another if it has none."""
-    try:
-        return int(text or "")
-    except ValueError:
-        return otherwise
 
 
 def format_number(number: int, form: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kimi_beam.input.readers import word_names as n
+from kimi_beam.input.readers import openxml_names as n
 from kimi_beam.input.readers.colours import BLACK, Colour, looks_the_same, parse_colour
-from kimi_beam.input.readers.office_xml import Element
-from kimi_beam.input.readers.word_numbering import int_of
+from kimi_beam.input.readers.office_xml import Element, int_of
 
 UNKNOWN = "unknown"
 """A ground whose colour cannot be told: a picture, a pattern, a style of a table."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from kimi_beam.input.readers import word_names as n
+from kimi_beam.input.readers import openxml_names as n
 from kimi_beam.input.readers.colours import WHITE, Colour, parse_colour
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
-from kimi_beam.input.readers.office_xml import Element, child_of
+from kimi_beam.input.readers.office_xml import Element, child_of, int_of
 from kimi_beam.input.readers.table_rows import joined_lines
 from kimi_beam.input.readers.text_flow import TableFlow
-from kimi_beam.input.readers.word_numbering import BULLET, WordNumbering, int_of
+from kimi_beam.input.readers.word_numbering import BULLET, WordNumbering
 from kimi_beam.input.readers.word_styles import (
     UNKNOWN,
     Ground,
@@ -176,7 +176,7 @@ class Story:
         if not mark:
             return text
         begun = text.lstrip(PAGE_BREAK)
-        indent = "" if self._depth or mark != BULLET else "  " * level
+        indent = "" if self._depth or mark != BULLET else "  " * min(level, 8)
         return f"{text[: len(text) - len(begun)]}{indent}{mark} {begun}"
 
     def _inline(

@@ -171,7 +171,9 @@ def test_hidden_rows_columns_and_sheets_are_told_apart() -> None:
 
 def test_repeats_that_would_make_millions_of_values_are_refused() -> None:
     wide = cell("x", 'table:number-columns-repeated="5000000"')
+    long = cell("x" * 100_000, 'table:number-columns-repeated="1000"')
     for rows in (
+        f"<table:table-row>{long}</table:table-row>",
         f'<table:table-row table:number-rows-repeated="5000000">{cell("x")}</table:table-row>',
         f"<table:table-row>{wide}</table:table-row>",
     ):

@@ -173,6 +173,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 def test_a_page_nested_ten_thousand_times_is_read() -> None:
     assert text("<div>" * 10_000 + "deep") == "deep"
     assert "deep" in text("<table><tr><td>" * 3_000 + "deep")
+    assert len(text("<ul><li>x" * 5_000)) < 300_000
 
 
 PIECES = ["<p>", "</p>", "<td>", "<tr>", "</table>", "<table>", "<li>", "<ol>", "<pre>", " w ", "</td>", "<b>"]

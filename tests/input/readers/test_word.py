@@ -107,6 +107,18 @@ def test_the_numbers_of_clauses_are_read_although_no_text_holds_them() -> None:
     assert marks == ["4.", "4.1", "4.2", "(a)", "(b)", "§ IX", "5.", "5.1", "20.", ""]
 
 
+def test_the_level_of_an_item_does_not_make_a_line_of_gigabytes() -> None:
+    level = '<w:lvl w:ilvl="999999999"><w:numFmt w:val="bullet"/></w:lvl>'
+    numbering = (
+        f'<w:numbering {W}><w:abstractNum w:abstractNumId="1">{level}</w:abstractNum>'
+        '<w:num w:numId="5"><w:abstractNumId w:val="1"/></w:num></w:numbering>'
+    )
+    properties = '<w:pPr><w:numPr><w:ilvl w:val="999999999"/><w:numId w:val="5"/></w:numPr></w:pPr>'
+    content = of_body(f"<w:p>{properties}{run('x')}</w:p>")
+    content = with_part(content, "word/numbering.xml", lambda part: numbering.encode())
+    assert text(content) == " " * 16 + "- x"
+
+
 def test_headers_and_footers_are_read_once_and_those_of_a_later_section_too() -> None:
     document = docx.Document()
     document.sections[0].header.paragraphs[0].text = "ACME Ltd, IBAN DE02"
