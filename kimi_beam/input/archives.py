@@ -27,6 +27,8 @@ _RATIO_FROM = 8 << 20
 """Bytes of a member up to which the ratio does not matter."""
 _ARCHIVE_FROM = 64 << 20
 """Bytes of a whole tar up to which the ratio does not matter."""
+_QUICK_DIRECTORY = 2_000
+"""The most members of a zip whose members are read once more one by one, each time with the whole directory."""
 _DIRECTORY_BYTES = 64 << 20
 """The most bytes of a zip's directory."""
 _HEADER_BYTES = 1 << 20
@@ -63,6 +65,8 @@ class Member(NamedTuple):
     """Why it cannot be read."""
     stored_bytes: int = 0
     """The bytes that it takes in the archive."""
+    position: int | None = None
+    """Its index in a zip's directory, by which it can be read once more at little cost; None if it cannot."""
 
 
 def _too_many() -> UnreadableError:
@@ -195,7 +199,8 @@ def zip_members(f: BinaryIO, password: str | None, start: int = 0, stop: int | N
     """
     archive = open_zip(f)
     with closing(archive):
-        for info in archive.infolist()[start:stop]:
+        infos = archive.infolist()
+        for index, info in enumerate(infos[start:stop], start):
             if info.is_dir():
                 continue
             failure = _not_read(info, password)
@@ -208,7 +213,27 @@ def zip_members(f: BinaryIO, password: str | None, start: int = 0, stop: int | N
                 yield Member(info.filename, None, _broken(e, is_encrypted=bool(info.flag_bits & 1)))
                 continue
             with opened:
-                yield Member(info.filename, opened, stored_bytes=info.compress_size)
+                is_quick = len(infos) <= _QUICK_DIRECTORY and not info.flag_bits & 1
+                yield Member(info.filename, opened, None, info.compress_size, index if is_quick else None)
+
+
+def read_member(f: BinaryIO, index: int, most: int) -> bytes:
+    """Reads one member of a zip once more.
+
+    Args:
+        f: The archive, in which one can seek.
+        index: Its index in the archive's directory.
+        most: The most bytes that are read of it.
+
+    Raises:
+        UnreadableError: The archive or the member is not what it was.
+    """
+    with closing(open_zip(f)) as archive:
+        try:
+            with archive.open(archive.infolist()[index]) as member:
+                return member.read(most)
+        except DAMAGED as e:
+            raise _broken(e) from e
 
 
 def open_zip(f: BinaryIO) -> zipfile.ZipFile:

@@ -8,7 +8,7 @@ from kimi_beam.input.document_of_content import document_of
 from kimi_beam.input.document_of_file import document_by_reader, text_or_picture, told
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import Reader, Reading, b64, failed
-from kimi_beam.input.file_references import with_reference
+from kimi_beam.input.file_references import ZipMember, with_reference
 from kimi_beam.input.kinds import Kind
 from kimi_beam.input.readers.content import Attachment, Content, UnreadableError
 from kimi_beam.types import Code, Document, Failure
@@ -22,6 +22,7 @@ def document_of_file(
     reading: Reading,
     *,
     may_be_read_again: bool = True,
+    member: ZipMember | None = None,
 ) -> tuple[Document, tuple[Attachment, ...]]:
     """The document that a whole file is, perhaps with its failure, and what is attached to it.
 
@@ -32,6 +33,7 @@ def document_of_file(
         kind: Its kind, of which a file is one document; None if it is of none that is read.
         reading: How files become documents.
         may_be_read_again: Whether a large document may leave its content in the file, because the path is a file's.
+        member: The member of a zip that it is, if the path is not a file's but may be read again all the same.
     """
     if reading.reader is not None and (own := _by_own_reader(reading.reader, document_id, path, content)) is not None:
         if isinstance(own, Content):
@@ -52,7 +54,7 @@ def document_of_file(
     except UnreadableError as e:
         return failed(document_id, path, Failure("read", e.code, f"{document_id} {e.message}")), ()
     if may_be_read_again and document.failure is None:
-        document = with_reference(document, content, kind, reading)
+        document = with_reference(document, content, kind, reading, member)
     return document, attachments
 
 

@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
 
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import open_input
+from kimi_beam.input.archives import read_member
 from kimi_beam.input.document_of_file import checksum_of, document_by_reader, text_or_picture
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import DEFAULT_READING, Reading
@@ -35,7 +37,18 @@ _SETTINGS = ("pages", "hidden_text", "encoding", "password_from")
 """The settings of a `Reading` that decide how a file becomes a document. The password itself is not among them."""
 
 
-def with_reference(document: Document, content: bytes, kind: Kind | None, reading: Reading) -> Document:
+class ZipMember(NamedTuple):
+    """Where a document's file is, if it is a member of a zip."""
+
+    archive: str
+    """The path of the zip."""
+    position: int
+    """The index of the member in its directory."""
+
+
+def with_reference(
+    document: Document, content: bytes, kind: Kind | None, reading: Reading, member: ZipMember | None = None
+) -> Document:
     """The document with the fingerprint of its file, if it is worth reading twice; else the document itself.
 
     Args:
@@ -43,25 +56,33 @@ def with_reference(document: Document, content: bytes, kind: Kind | None, readin
         content: All bytes of the file.
         kind: The kind of the file.
         reading: How the file became the document.
+        member: The member of a zip that the file is; None if the document's source is a file of its own.
     """
     if kind is None or kind.reader is None:
         if len(content) < WORTH_READING_TWICE:
             return document
-        how = "" if reading.encoding is None else _as_text(reading)
+        how = "" if reading.encoding is None and member is None else _as_text(reading, member)
     else:
         boxes = document.layout.boxes if document.layout is not None else None
         weight = len(document.text) + len(boxes or b"") + _PICTURE_WEIGHT * sum(map(len, document.images))
         if weight < _WORTH_A_READER:
             return document
-        how = _as_text(reading)
+        how = _as_text(reading, member)
     file = FileContent(len(content), checksum_of(content), pictures=len(document.images), reading=how)
     return document.with_file(file)
 
 
-def _as_text(reading: Reading) -> str:
-    """The settings of a reading that are not the usual ones, as JSON."""
+def _as_text(reading: Reading, member: ZipMember | None) -> str:
+    """The settings of a reading that are not the usual ones, and the member that was read, as JSON."""
     settings = {name: getattr(reading, name) for name in _SETTINGS}
-    return json.dumps({name: value for name, value in settings.items() if value != getattr(DEFAULT_READING, name)})
+    unusual = {name: value for name, value in settings.items() if value != getattr(DEFAULT_READING, name)}
+    return json.dumps({**unusual, **({} if member is None else {"member": member})})
+
+
+def _from_text(how: str) -> tuple[Reading, ZipMember | None]:
+    settings = json.loads(how or "{}")
+    member = settings.pop("member", None)
+    return Reading(**settings), None if member is None else ZipMember(*member)
 
 
 def read_again(documents: Sequence[Document]) -> list[Document]:
@@ -112,17 +133,21 @@ def restored(letter: DeadLetter, document: Document) -> DeadLetter:
 def _read(document: Document) -> Document:
     path, before = document.source, document.file
     assert before is not None
+    reading, member = _from_text(before.reading)
+    most = max(before.size, MAX_DOCUMENT_BYTES) + 1  # the file may have grown beyond any size meanwhile
+    file = path if member is None else member.archive
     try:
-        with open_input(path) as f:
-            # The read is bounded, because the file may have grown beyond any size meanwhile.
-            content = f.read(max(before.size, MAX_DOCUMENT_BYTES) + 1)
+        with open_input(file) as f:
+            content = f.read(most) if member is None else read_member(f, member.position, most)
+    except UnreadableError as e:
+        return replace(document, failure=_file_changed(f"{file} has changed since it was first read: it {e.message}"))
     except Exception as e:  # whatever a filesystem raises
-        return replace(document, failure=_failure(path, e))
+        return replace(document, failure=_failure(file, e))
     failure = None
     if len(content) != before.size or checksum_of(content) != before.checksum:
         failure = _file_changed(f"{path} has changed since it was first read")
     try:
-        present = _made_again(document, content, Reading(**json.loads(before.reading or "{}")))
+        present = _made_again(document, content, reading)
     except NotTextError:
         return replace(document, failure=failure)
     except UnreadableError as e:

@@ -18,6 +18,7 @@ from kimi_beam.input import archives
 from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
 from kimi_beam.input.file_documents import document_of_file, unknown_kind
 from kimi_beam.input.file_parts import Part
+from kimi_beam.input.file_references import ZipMember
 from kimi_beam.input.finding import broken_link_message, is_broken_link, is_hidden_name
 from kimi_beam.input.json_lines import read_line_blocks
 from kimi_beam.input.kinds import ZIP, Kind, kind_by_name
@@ -42,6 +43,8 @@ class _Place(NamedTuple):
     """In how many archives it is."""
     budget: archives.Budget | None = None
     """What may still be read of the outermost archive; None outside of archives."""
+    member: ZipMember | None = None
+    """The member of a file that it is, if it can be read once more as that."""
 
 
 def read_part(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
@@ -173,7 +176,10 @@ def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Fo
             return
         f.seek(0)
     if kind is None or is_one:
-        document, attachments = document_of_file(path, path, content, kind, reading, may_be_read_again=not place.depth)
+        may_be_read_again = not place.depth or place.member is not None
+        document, attachments = document_of_file(
+            path, path, content, kind, reading, may_be_read_again=may_be_read_again, member=place.member
+        )
         yield document
         yield from _read_attachments(document, attachments, reading, place)
         return
@@ -251,7 +257,10 @@ def _read_archive(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: 
             assert member.failure is not None
             yield failed(path, path, Failure("read", member.failure.code, f"{path} {member.failure.message}"))
             continue
-        yield from _read_member(member.content, path, reading, _Place(member.stored_bytes, depth, budget))
+        known = None
+        if member.position is not None and not place.depth and compression_of(path) is None:
+            known = ZipMember(part.path, member.position)
+        yield from _read_member(member.content, path, reading, _Place(member.stored_bytes, depth, budget, known))
 
 
 def _read_member(content: BinaryIO, path: str, reading: Reading, place: _Place) -> _Found:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
+import warnings
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -150,3 +154,54 @@ def test_a_dead_letter_of_a_reference_holds_its_pictures_and_where_they_stand(tm
     (letter,) = outcome.letters
     assert letter["document"]["images"] == list(document.images)
     assert letter["document"]["layout"] == {"page_starts": [0, 0], "image_positions": [], "boxes": None}
+
+
+# ------------------------------------------------------------------------------------------------ members of a zip
+
+
+def zipped(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # of names that stand twice
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def members_of(path: Path, **reading: object) -> list[Document]:
+    return list(read_part(Part(str(path)), Reading(**reading)))  # type: ignore[arg-type]
+
+
+LONG = [f"{number} ".encode() * 9_000 for number in range(4)]
+
+
+def test_large_members_of_a_zip_are_read_again_from_it(tmp_path: Path) -> None:
+    members = [("./in/a.txt", LONG[0]), ("in/short.txt", b"short"), ("b.pdf", scan(1)), ("/in/a.txt", LONG[1])]
+    path = zipped(tmp_path / "a.zip", [*members, ("c.txt", LONG[2]), ("c.txt", LONG[3])])
+    documents = members_of(path)
+    assert [document.file is not None for document in documents] == [True, False, True, True, True, True]
+    assert [again(document) for document in documents if document.file] == [d for d in documents if d.file]
+
+
+def test_members_that_cannot_be_read_again_at_little_cost_travel_whole(tmp_path: Path) -> None:
+    nested = zipped(tmp_path / "inner.zip", [("a.txt", LONG[0])]).read_bytes()
+    outer = zipped(tmp_path / "a.zip", [("inner.zip", nested), ("b.txt.gz", gzip.compress(LONG[1]))])
+    many = zipped(tmp_path / "b.zip", [(f"{number}.txt", b"x") for number in range(2_000)] + [("long.txt", LONG[0])])
+    for document in (*members_of(outer), *members_of(many)):
+        assert (document.failure, document.file) == (None, None)
+        assert document.text
+
+
+def test_a_zip_that_has_changed_costs_its_members_alone(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", [("a.txt", LONG[0]), ("b.txt", LONG[1])])
+    first_of, second = members_of(path)
+    zipped(path, [("a.txt", LONG[0]), ("b.txt", LONG[2])])
+    assert again(first_of) == first_of
+    assert [document.failure and document.failure.code for document in map(again, (first_of, second))] == [
+        None,
+        "file_changed",
+    ]
+    for content in (b"no zip any more", zipped(tmp_path / "short.zip", [("a.txt", LONG[0])]).read_bytes(), None):
+        path.write_bytes(content) if content is not None else path.unlink()
+        found = again(second)
+        assert found.failure is not None
+        assert (found.failure.code, found.text) == ("file_changed", "")
