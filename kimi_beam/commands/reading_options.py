@@ -40,6 +40,11 @@ def add_reading_options(group: argparse._ArgumentGroup) -> None:
     add("--password-from", metavar="PLACE", help=place)
     unknown = "pass over files of kinds that cannot be read, and name them (default: refuse the input)"
     add("--skip-unknown", action="store_true", help=unknown)
+    reader = (
+        "function that reads each whole file first, called with its bytes and path, such as readers:by_ocr; or "
+        "tomarkdown, Workers AI's own conversion"
+    )
+    add("--reader", metavar="MODULE:FUNCTION", help=reader)
 
 
 def reading_of(args: argparse.Namespace) -> Reading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -21,6 +22,7 @@ from kimi_beam import emulator
 from kimi_beam.commands import console, run_redrive, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
+from kimi_beam.commands.own_reader import reader_of
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     """
     try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(search_path.for_schemas(args.schema))
+            stack.enter_context(search_path.for_references(*filter(None, (args.schema, getattr(args, "reader", None)))))
             stack.enter_context(_rare_garbage_collection())
             inputs, options = take_options(rest, args.command)
             remote = _on_dataflow(options)
@@ -225,9 +227,10 @@ def _settings(
     schema = OutputSchema(args.schema, closed=args.closed, formats=args.formats)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
+    service = functools.cache(lambda: _service(args, stack))
     reading = DEFAULT_READING
     if args.command == "extract":
-        reading = reading_of(args)
+        reading = replace(reading_of(args), reader=reader_of(args.reader, service))
         if STDIN in inputs and remote:
             raise ConfigError(
                 "standard input is this machine's: the workers of Dataflow need a file that they can reach"
@@ -239,7 +242,7 @@ def _settings(
     first, ceiling = args.poll_interval
     extract = ExtractSettings(
         schema=schema,
-        service=_service(args, stack),
+        service=service(),
         instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=tuple(args.prompt_metadata),
         polling=Polling(

@@ -8,12 +8,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from kimi_beam.commands import console
+from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
+from kimi_beam.commands.own_reader import reader_of
 from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import KimiBeamError
@@ -24,6 +26,7 @@ from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.schema import jsontext
+from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.types import Document
 
 _REPORT_EVERY = 5.0
@@ -44,7 +47,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     try:
         with contextlib.ExitStack() as stack:
             named, _ = take_options(rest, "read")
-            reading = reading_of(args)
+            stack.enter_context(search_path.for_references(*filter(None, (args.reader,))))
+            reading = replace(reading_of(args), reader=reader_of(args.reader, WorkersAI.from_env))
             inputs = checked_inputs([from_stdin(stack) if name == STDIN else name for name in named], reading)
             reading.options()  # a password that cannot be read is the user's mistake
             write = stack.enter_context(_output(args.output))

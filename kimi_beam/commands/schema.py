@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """
     sources = (args.old, args.new) if args.action == "diff" else (args.file,)
     try:
-        with search_path.for_schemas(*sources):
+        with search_path.for_references(*sources):
             return (
                 _diff(args.old, args.new) if args.action == "diff" else _show(args.file, args.formats, sent=args.sent)
             )

@@ -19,14 +19,14 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 @contextlib.contextmanager
-def for_schemas(*sources: str) -> Iterator[None]:
-    """Lets a ``module:Class`` be found in the working directory too, after all installed modules.
+def for_references(*sources: str) -> Iterator[None]:
+    """Lets a ``module:name`` be found in the working directory too, after all installed modules.
 
     Worker processes that start meanwhile inherit this. Beam starts them by ``python -m``, which puts the working
     directory first, and Python 3.10 has no way to forbid that.
 
     Args:
-        sources: The schemas on the command line. Only a ``module:Class`` among them changes the search path.
+        sources: The schemas and readers on the command line. Only a ``module:name`` among them changes the search path.
     """
     path = list(sys.path)
     environment = {name: os.environ.get(name) for name in (IMPORT_FROM, _SAFE_PATH)}

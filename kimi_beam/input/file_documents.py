@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kimi_beam.errors import AccountError
 from kimi_beam.input.document_of_content import document_of
 from kimi_beam.input.document_of_file import document_by_reader, text_or_picture, told
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import Reader, Reading, b64, failed
 from kimi_beam.input.file_references import ZipMember, with_reference
+from kimi_beam.input.imported_reader import ImportedReader
 from kimi_beam.input.kinds import Kind
 from kimi_beam.input.readers.content import Attachment, Content, UnreadableError
 from kimi_beam.types import Code, Document, Failure
@@ -75,6 +77,10 @@ def _by_own_reader(reader: Reader, document_id: str, path: str, content: bytes) 
     """
     try:
         read = reader(content, path)
+    except AccountError:  # no other file would fare better, and nothing is wrong with this one
+        raise
+    except UnreadableError as e:
+        return failed(document_id, path, Failure("read", e.code, f"{document_id} {e.message}", retryable=True))
     except Exception as e:  # a user's code raises anything, and only this file is lost by it
         reason = " ".join(str(e).split())[:300]
         message = f"{document_id}: the reader {_name(reader)} raised {type(e).__name__}{': ' if reason else ''}{reason}"
@@ -90,4 +96,6 @@ def _by_own_reader(reader: Reader, document_id: str, path: str, content: bytes) 
 
 
 def _name(reader: Reader) -> str:
+    if isinstance(reader, ImportedReader):
+        return reader.name
     return str(getattr(reader, "__qualname__", type(reader).__name__))

@@ -132,6 +132,27 @@ def _is_there(path: str) -> bool:
         return True
 
 
+def import_object(reference: str) -> Any:
+    """Imports what a ``module:name`` names, if need be from the directory that `IMPORT_FROM` names.
+
+    Raises:
+        Exception: It cannot be imported; a user's module may raise anything.
+    """
+    module_name, _, names = reference.partition(":")
+    directory = os.environ.get(IMPORT_FROM)
+    if directory and directory not in sys.path:
+        sys.path.append(directory)  # it stays there, because a module may import its neighbours when it is used
+    module = import_module(module_name)
+    found: Any = module
+    for name in names.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            where = getattr(module, "__file__", None) or "it is built into Python"
+            raise AttributeError(f"{found.__name__} has no {name} ({where})") from None
+    return found
+
+
 def import_class(reference: str) -> type:
     """Imports the class of a ``module:Class``, if need be from the directory that `IMPORT_FROM` names.
 
@@ -140,19 +161,8 @@ def import_class(reference: str) -> type:
     """
     if reference.endswith("]"):
         return _import_generic(reference)
-    module_name, _, names = reference.partition(":")
-    directory = os.environ.get(IMPORT_FROM)
-    if directory and directory not in sys.path:
-        sys.path.append(directory)  # it stays there, because the class may import neighbouring modules when it is used
     try:
-        module = import_module(module_name)
-        found: Any = module
-        for name in names.split("."):
-            try:
-                found = getattr(found, name)
-            except AttributeError:
-                where = getattr(module, "__file__", None) or "it is built into Python"
-                raise AttributeError(f"{found.__name__} has no {name} ({where})") from None
+        found = import_object(reference)
     except Exception as e:  # a user's module may raise anything while it is imported
         raise SchemaError(f"cannot import the schema {reference}: {type(e).__name__}: {line(str(e), 200)}") from None
     from kimi_beam.schema import classes
