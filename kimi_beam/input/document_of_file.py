@@ -8,8 +8,9 @@ from typing import Any
 from kimi_beam.input.document_of_content import document_of
 from kimi_beam.input.encodings import text_of
 from kimi_beam.input.fields import Reading
-from kimi_beam.input.kinds import Kind
-from kimi_beam.input.readers.content import Attachment
+from kimi_beam.input.kinds import PICTURES, Kind
+from kimi_beam.input.picture_headers import is_sent_as_it_is
+from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Attachment
 from kimi_beam.input.reading_process import read_in_child
 from kimi_beam.types import Document
 from kimi_beam.wire import images
@@ -35,6 +36,21 @@ def text_or_picture(
     return Document(document_id, text_of(content, encoding), source=source)
 
 
+def reader_of(kind: Kind | None, content: bytes) -> str | None:
+    """The module that reads a file; None if it is a text, or a picture that is sent as it is.
+
+    Args:
+        kind: The kind of the file.
+        content: All of its bytes.
+
+    Raises:
+        UnreadableError: It is a picture with too many pixels.
+    """
+    if kind is not None and kind.is_picture and not is_sent_as_it_is(content, DEFAULT_OPTIONS):
+        return PICTURES
+    return None if kind is None else kind.reader
+
+
 def document_by_reader(
     document_id: str, source: str, content: bytes, kind: Kind, reading: Reading
 ) -> tuple[Document, tuple[Attachment, ...]]:
@@ -44,14 +60,15 @@ def document_by_reader(
         document_id: Its id.
         source: The path of the file.
         content: All of its bytes.
-        kind: Its kind, which has a reader.
+        kind: Its kind, which has a reader (`reader_of`).
         reading: How files become documents.
 
     Raises:
         UnreadableError: The file cannot be read.
     """
-    assert kind.reader is not None
-    found = read_in_child(kind.reader, content, reading.options())
+    reader = reader_of(kind, content)
+    assert reader is not None
+    found = read_in_child(reader, content, reading.options())
     return document_of(document_id, source, found, told(kind, content), reading.hidden_text), found.attachments
 
 

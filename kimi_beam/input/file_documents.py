@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kimi_beam.errors import AccountError
 from kimi_beam.input.document_of_content import document_of
-from kimi_beam.input.document_of_file import document_by_reader, text_or_picture, told
+from kimi_beam.input.document_of_file import document_by_reader, reader_of, text_or_picture, told
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import Reader, Reading, b64, failed
 from kimi_beam.input.file_references import ZipMember, with_reference
@@ -46,7 +46,7 @@ def document_of_file(
         return failed(document_id, path, unknown_kind(document_id)), ()
     attachments: tuple[Attachment, ...] = ()
     try:
-        if kind.reader is None:
+        if reader_of(kind, content) is None:
             document = text_or_picture(document_id, path, content, kind, reading.encoding)
         else:
             document, attachments = document_by_reader(document_id, path, content, kind, reading)

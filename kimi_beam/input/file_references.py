@@ -15,7 +15,7 @@ from typing import NamedTuple
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import open_input
 from kimi_beam.input.archives import read_member
-from kimi_beam.input.document_of_file import checksum_of, document_by_reader, text_or_picture
+from kimi_beam.input.document_of_file import checksum_of, document_by_reader, reader_of, text_or_picture
 from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import DEFAULT_READING, Reading
 from kimi_beam.input.kinds import Kind
@@ -58,7 +58,7 @@ def with_reference(
         reading: How the file became the document.
         member: The member of a zip that the file is; None if the document's source is a file of its own.
     """
-    if kind is None or kind.reader is None:
+    if reader_of(kind, content) is None:
         if len(content) < WORTH_READING_TWICE:
             return document
         how = "" if reading.encoding is None and member is None else _as_text(reading, member)
@@ -157,7 +157,7 @@ def _read(document: Document) -> Document:
 
 def _made_again(document: Document, content: bytes, reading: Reading) -> Document:
     kind = kind_of(document.source, content, reading.encoding)
-    if kind is None or kind.reader is None:
+    if kind is None or reader_of(kind, content) is None:
         return text_or_picture(document.id, document.source, content, kind, reading.encoding)
     return document_by_reader(document.id, document.source, content, kind, reading)[0]
 

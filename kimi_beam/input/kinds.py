@@ -18,6 +18,8 @@ Form = Literal["document", "lines", "table", "parquet", "archive"]
 delimited texts, or of a Parquet file), or each of its members is one or holds some."""
 
 _READERS = "kimi_beam.input.readers"
+PICTURES = f"{_READERS}.pictures"
+"""The reader of pictures."""
 _DOCUMENTS = "documents"
 _SUFFIX = re.compile(r"[^/\\]\.([a-z][a-z0-9_]{0,11}~?)\Z")
 """The suffix of a name that says of what kind a file is: ``letter 1.5`` and ``.profile`` have none."""
@@ -58,12 +60,12 @@ class Kind:
 
     @property
     def is_picture(self) -> bool:
-        """Whether a file is a picture that is sent as it is."""
+        """Whether a file is a picture that models read, which is sent as it is unless it must be made anew."""
         return self.form == "document" and self.reader is None and self.media_type.startswith("image/")
 
 
 def _picture(name: str, media_type: str, *suffixes: str) -> Kind:
-    return Kind(name, suffixes, media_type, pictures="sent as it is")
+    return Kind(name, suffixes, media_type, pictures="sent as it is, or made anew (see below)")
 
 
 def _converted(name: str, media_type: str, *suffixes: str, extra: str = _DOCUMENTS, pages: str = "one") -> Kind:
@@ -71,7 +73,7 @@ def _converted(name: str, media_type: str, *suffixes: str, extra: str = _DOCUMEN
         name,
         suffixes,
         media_type,
-        reader=f"{_READERS}.pictures",
+        reader=PICTURES,
         extra=extra,
         pages=pages,
         pictures="each page, as PNG or JPEG",
@@ -214,13 +216,14 @@ WEBP = _picture("a WebP picture", "image/webp", ".webp")
 GIF = _picture("a GIF picture", "image/gif", ".gif")
 TIFF = _converted("a TIFF picture", "image/tiff", ".tif", ".tiff", pages="each of its pages")
 BMP = _converted("a BMP picture", "image/bmp", ".bmp")
+AVIF = _converted("an AVIF picture", "image/avif", ".avif")
 HEIC = _converted("a HEIC picture", "image/heic", ".heic", ".heif", extra="heic")
 ZIP = Kind("a zip archive", (".zip",), "application/zip", "archive", pages="each member, by its own kind")
 TAR = Kind("a tar archive", (".tar",), "application/x-tar", "archive", pages="each member, by its own kind")
 
 KINDS = (
     *(TEXT, HTML, JSON_LINES, CSV, TSV, PARQUET, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, ODP, EML, MSG),
-    *(PNG, JPEG, WEBP, GIF, TIFF, BMP, HEIC, ZIP, TAR),
+    *(PNG, JPEG, WEBP, GIF, TIFF, BMP, AVIF, HEIC, ZIP, TAR),
 )
 """All kinds that are read, in the order in which a page lists them."""
 _BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}

@@ -39,6 +39,7 @@ _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"PAR1\x15", kinds.PARQUET),
 )
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _IN_OFFICE_FILES = (
     ("word/", kinds.DOCX),
     ("ppt/", kinds.PPTX),
@@ -113,11 +114,20 @@ def binary_kind(content: bytes, by_name: Kind | None = None) -> Kind | None:
         return kinds.GIF  # a text that begins so goes on in letters
     if content[:2] == b"BM" and content[6:10] == b"\0\0\0\0" and len(content) > 26:
         return kinds.BMP
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-        return kinds.HEIC
+    if content[4:8] == b"ftyp":
+        return _kind_by_brand(content)
     if content[257:263] in (b"ustar\0", b"ustar "):
         return kinds.TAR
     return None
+
+
+def _kind_by_brand(content: bytes) -> Kind | None:
+    """The kind of an ISO media file (ISO/IEC 14496-12, 4.3): films have the same form, with other brands."""
+    end = min(int.from_bytes(content[:4], "big"), 64)
+    brands = {content[at : at + 4] for at in (8, *range(16, end, 4))}
+    if brands & _AVIF_BRANDS:
+        return kinds.AVIF
+    return kinds.HEIC if brands & _HEIC_BRANDS else None
 
 
 def _kind_of_zip(content: bytes, by_name: Kind | None) -> Kind:

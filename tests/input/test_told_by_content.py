@@ -51,6 +51,7 @@ CONTENTS: dict[str, bytes] = {
     ".tif": b"II*\0\x08\0\0\0" + bytes(40),
     ".bmp": b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0" + bytes(40),
     ".heic": b"\0\0\0\x18ftypheic" + bytes(40),
+    ".avif": b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif" + bytes(40),
     ".parquet": b"PAR1\x15\x04" + bytes(40),
     ".tar": tarred(),
     ".zip": zipped("a.txt", "word/b.txt"),
@@ -121,6 +122,10 @@ def test_a_text_whose_suffix_says_something_else_is_of_no_kind(name: str) -> Non
 def test_a_file_that_holds_nothing_of_its_kind_keeps_the_kind_of_its_name(kind: Kind) -> None:
     for content in (b"", b"<html>404 Not Found</html>", b"\0" * 600):
         assert kind_of(f"a{kind.suffix}", content) is kind, "its reader could not say what is wrong"
+
+
+def test_a_film_is_of_no_kind() -> None:
+    assert kind_of("a", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(40)) is None
 
 
 def test_a_damaged_zip_keeps_the_kind_of_its_name_if_that_is_a_zip() -> None:
