@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import struct
-import zlib
 
 import pictures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from pillow_pictures import bomb, picture
 
 from kimi_beam.input.picture_headers import PictureHeader, is_sent_as_it_is, picture_header
 from kimi_beam.input.readers.content import ReadOptions, UnreadableError
 
 OPTIONS = ReadOptions()
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
-
-
-def picture(
-    kind: str, size: tuple[int, int] = (30, 20), *, orientation: int = 1, frames: int = 1, lossless: bool = False
-) -> bytes:
-    images = [Image.new("RGB", size, (80 * n, 9, 9)) for n in range(frames)]
-    exif = Image.Exif()
-    settings: dict[str, object] = {}
-    if orientation != 1:
-        exif[0x0112] = orientation
-        settings["exif"] = exif
-    if frames > 1:
-        settings |= {"save_all": True, "append_images": images[1:]}
-    if kind == "WEBP":
-        settings["lossless"] = lossless
-    written = io.BytesIO()
-    images[0].save(written, kind, **settings)
-    return written.getvalue()
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -66,13 +45,6 @@ def test_a_picture_larger_than_helps_is_made_anew() -> None:
     assert is_sent_as_it_is(picture("PNG", (2_000, 2)), OPTIONS)
     assert not is_sent_as_it_is(picture("PNG", (2_001, 2)), OPTIONS)
     assert not is_sent_as_it_is(picture("JPEG", (2, 2_001)), OPTIONS)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header promises many pixels."""
-    header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

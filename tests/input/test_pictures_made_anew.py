@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_picture_headers import bomb, picture
+from pillow_pictures import bomb, picture
 
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.file_references import read_again
