@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from kimi_beam.input.readers.colours import Colour, looks_the_same, parse_colour
 from kimi_beam.input.readers.office_xml import Element
-from kimi_beam.input.readers.openxml_names import A
+from kimi_beam.input.readers.openxml_names import A, C
 from kimi_beam.input.readers.table_rows import table_row
 from kimi_beam.input.readers.text_flow import TableFlow
 
@@ -14,7 +14,6 @@ _P, _R, _T, _BR, _FLD = f"{A}p", f"{A}r", f"{A}t", f"{A}br", f"{A}fld"
 _R_PR, _P_PR, _SOLID, _RGB, _NO_FILL = f"{A}rPr", f"{A}pPr", f"{A}solidFill", f"{A}srgbClr", f"{A}noFill"
 _TINY = 150
 """The size in hundredths of a point up to which letters are too small to be seen."""
-C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 OnHidden = Callable[[str, str], None]
 """Takes a text that a person does not see, and the reason."""
 
@@ -99,12 +98,17 @@ def table_lines(table: Element, on_hidden: OnHidden) -> list[str]:
     return lines
 
 
-def chart_lines(root: Element) -> list[str]:
-    """A chart as a table: its title, and a row for each category with the values of all series.
+def graphic_lines(root: Element) -> list[str]:
+    """The lines of a chart or a diagram.
 
     Args:
-        root: The root of the chart's part.
+        root: The root of the part with its data.
     """
+    return _chart_lines(root) if root.tag == f"{C}chartSpace" else _diagram_lines(root)
+
+
+def _chart_lines(root: Element) -> list[str]:
+    """A chart as a table: its title, and a row for each category with the values of all series."""
     title = root.find(f"{C}chart/{C}title")
     lines = [] if title is None else ["".join(text for text in title.itertext(_T))]
     columns: list[dict[int, str]] = []
@@ -134,12 +138,7 @@ def _values(element: Element) -> dict[int, str]:
     return found
 
 
-def diagram_lines(root: Element) -> list[str]:
-    """The texts of a diagram.
-
-    Args:
-        root: The root of the part with its data.
-    """
+def _diagram_lines(root: Element) -> list[str]:
     return [line for line in map(_paragraph_text, root.iter(_P)) if line]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
+DGM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}"
 R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 V = "{urn:schemas-microsoft-com:vml}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
@@ -21,4 +23,6 @@ P_PR, R_PR, T_PR, TR_PR, TC_PR = f"{W}pPr", f"{W}rPr", f"{W}tblPr", f"{W}trPr", 
 SHD, FILL, COLOR, SZ, VANISH, HIGHLIGHT = f"{W}shd", f"{W}fill", f"{W}color", f"{W}sz", f"{W}vanish", f"{W}highlight"
 R_STYLE, OUTLINE, BASED_ON, STYLE = f"{W}rStyle", f"{W}outlineLvl", f"{W}basedOn", f"{W}style"
 ALTERNATE, CHOICE, FALLBACK = f"{MC}AlternateContent", f"{MC}Choice", f"{MC}Fallback"
+GRAPHICS = {f"{C}chart": f"{R}id", f"{DGM}relIds": f"{R}dm"}
+"""Charts and diagrams, with the attribute that names the part of their data."""
 BLIP, IMAGE_DATA, TEXT_BOX = f"{A}blip", f"{V}imagedata", f"{W}txbxContent"

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 
 from kimi_beam.input.readers.colours import Colour
 from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
-from kimi_beam.input.readers.drawing_text import C, chart_lines, diagram_lines, paragraphs, solid_fill, table_lines
+from kimi_beam.input.readers.drawing_text import graphic_lines, paragraphs, solid_fill, table_lines
 from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element, OfficeFile, int_of
-from kimi_beam.input.readers.openxml_names import ALTERNATE, BLIP, CHOICE, FALLBACK, A, R
+from kimi_beam.input.readers.openxml_names import ALTERNATE, BLIP, CHOICE, FALLBACK, GRAPHICS, A, R
 from kimi_beam.input.readers.reading_order import Box, reading_order
 from kimi_beam.input.readers.table_rows import joined_lines
 
 _KIND = "a presentation"
 P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
-_DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _SLIDE_ONLY = frozenset({"dt", "ftr", "sldNum"})
 """Places for date, footer and number: on a layout they show nothing."""
 
@@ -205,12 +204,9 @@ class _Presentation:
             for child in data:
                 if child.tag == f"{A}tbl":
                     lines += table_lines(child, self._add_hidden)
-                elif child.tag == f"{C}chart":
-                    root = self._related(child.get(f"{R}id", ""))
-                    lines += [] if root is None else chart_lines(root)
-                elif child.tag == _DIAGRAM:
-                    root = self._related(child.get(f"{R}dm", ""))
-                    lines += [] if root is None else diagram_lines(root)
+                elif child.tag in GRAPHICS:
+                    root = self._related(child.get(GRAPHICS[child.tag], ""))
+                    lines += [] if root is None else graphic_lines(root)
         return lines
 
     def _related(self, relation: str) -> Element | None:

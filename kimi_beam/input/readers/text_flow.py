@@ -10,6 +10,7 @@ from kimi_beam.input.readers.table_rows import joined_lines, table_row
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
 """Characters without a width that only say where a line may break."""
 _MOST_SPAN = 100
+_LEAST_SIDE_BY_SIDE, _LEAST_OF_A_COLUMN = 3, 4
 
 
 class TextFlow:
@@ -77,8 +78,10 @@ class TextFlow:
 class TableFlow:
     """Collects the cells of a table, row by row, and gives each row as lines.
 
-    A row is one line. A row that lays out other tables, as mails do, is no row to a reader's eye: its cells follow each
-    other, each with its own lines; and so is a row with a single cell.
+    A row is one line, also if a cell has several. A row that lays out a page is none to a reader's eye: its cells
+    follow each other, each with its own lines. Such are rows that hold other tables, as in mails, rows with a single
+    cell, and rows with two or more cells of four or more lines, such as columns of a letter's head. Where all cells
+    have equally many lines, three or more, they stand side by side, and each is a row.
     """
 
     def __init__(self) -> None:
@@ -115,9 +118,15 @@ class TableFlow:
     def end_row(self) -> list[str]:
         """The lines of the row."""
         self._skip_spanned()
-        texts = [text for text in self._cells if text]
-        if self._holds_table or (len(texts) == 1 and len(self._cells) == 1):
-            return [line for text in texts for line in text.split("\n")]
+        if self._holds_table or len(self._cells) == 1:
+            return [line for text in self._cells if text for line in text.split("\n")]
+        if sum("\n" in text for text in self._cells) > 1:
+            cells = [[line for line in text.split("\n") if line.strip()] for text in self._cells]
+            counts = sorted(len(lines) for lines in cells if lines)
+            if counts[0] == counts[-1] >= _LEAST_SIDE_BY_SIDE:
+                return [table_row(lines[at] if lines else "" for lines in cells) for at in range(counts[0])]
+            if counts[-2] >= _LEAST_OF_A_COLUMN:
+                return [line for lines in cells for line in lines]
         line = table_row(self._cells)
         return [line] if line else []
 

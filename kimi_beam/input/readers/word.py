@@ -13,13 +13,15 @@ from kimi_beam.input.readers import openxml_names as n
 from kimi_beam.input.readers import web_pages
 from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.declared_encodings import decode_declared
+from kimi_beam.input.readers.drawing_text import graphic_lines
 from kimi_beam.input.readers.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element, OfficeFile, parse_part
 from kimi_beam.input.readers.table_rows import joined_lines
+from kimi_beam.input.readers.word_drawings import page_ground
 from kimi_beam.input.readers.word_numbering import WordNumbering, format_number
 from kimi_beam.input.readers.word_styles import WordStyles, is_on
-from kimi_beam.input.readers.word_text import PAGE_BREAK, RENDERED_BREAK, Story, page_ground
+from kimi_beam.input.readers.word_text import PAGE_BREAK, RENDERED_BREAK, Story
 
 _KIND = "a Word document"
 _MOST_CACHED = 1 << 20
@@ -96,6 +98,7 @@ class _Document:
             lambda: len(self._pages),
             self._note_mark,
             self._add_picture,
+            self._graphic_lines,
             self._chunk_lines,
             next(self._root.iter(RENDERED_BREAK), None) is not None,
         )
@@ -157,6 +160,11 @@ class _Document:
         _, name = self._relations.get(relation, ("", ""))
         if self._is_in_body and name in self._file.members:
             self._pictures.setdefault(len(self._pages) - 1, []).append(self._file.members.read(name))
+
+    def _graphic_lines(self, relation: str) -> list[str]:
+        _, name = self._relations.get(relation, ("", ""))
+        root = self._file.optional_part(name) if name else None
+        return [] if root is None else graphic_lines(root)
 
     def _chunk_lines(self, relation: str) -> list[str]:
         """The lines of a page of HTML, or of a text, that is embedded in the document."""

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kimi_beam.input.readers import openxml_names as n
-from kimi_beam.input.readers.colours import WHITE, Colour, parse_colour
 from kimi_beam.input.readers.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office_xml import Element, child_of, int_of
 from kimi_beam.input.readers.table_rows import joined_lines
 from kimi_beam.input.readers.text_flow import TableFlow
+from kimi_beam.input.readers.word_drawings import chosen_content, ground_of_shape, why_not_drawn
 from kimi_beam.input.readers.word_numbering import BULLET, WordNumbering
 from kimi_beam.input.readers.word_styles import (
     UNKNOWN,
@@ -31,10 +31,11 @@ from kimi_beam.input.readers.word_styles import (
 PAGE_BREAK = "\f"
 """Stands in a text for the end of a page. No XML text holds it."""
 RENDERED_BREAK = f"{n.W}lastRenderedPageBreak"
-_TRANSPARENT_TAGS = frozenset(
+_WRAPPERS = frozenset(
     f"{n.W}{name}"
     for name in ("hyperlink", "ins", "moveTo", "smartTag", "customXml", "bdo", "dir", "fldSimple", "sdtContent")
 )
+"""Elements of which only what they hold is shown."""
 _GONE = frozenset(f"{n.W}{name}" for name in ("del", "moveFrom"))
 _CHARACTERS = {
     f"{n.W}tab": "\t",
@@ -43,7 +44,7 @@ _CHARACTERS = {
     f"{n.W}noBreakHyphen": "-",
     RENDERED_BREAK: PAGE_BREAK,
 }
-_BR, _SYM, _FIELD, _RUBY, _INSTRUCTIONS = f"{n.W}br", f"{n.W}sym", f"{n.W}fldChar", f"{n.W}ruby", f"{n.W}instrText"
+_BR, _SYM, _FIELD, _RUBY = f"{n.W}br", f"{n.W}sym", f"{n.W}fldChar", f"{n.W}ruby"
 _FOOTNOTE, _ENDNOTE = f"{n.W}footnoteReference", f"{n.W}endnoteReference"
 _DRAWINGS = frozenset((f"{n.W}drawing", f"{n.W}pict", f"{n.W}object"))
 _SYMBOLS = {
@@ -59,9 +60,6 @@ _SYMBOLS = {
 }
 """The boxes and ticks of Wingdings and Wingdings 2."""
 _MATH = frozenset((f"{n.M}oMath", f"{n.M}oMathPara"))
-_FAR = 2_743_200
-"""Three inches, in the unit of drawings: what lies further left of its place than that is off the page."""
-_WIDEST = 25 * 914_400
 
 
 @dataclass(slots=True)
@@ -76,6 +74,7 @@ class Story:
         page: Gives the number of the page that is being read, from 1.
         note_mark: Gives what stands in the text for a note, by its kind (``footnote``, ``endnote``) and identifier.
         on_picture: Told of each picture, by the identifier of its relationship.
+        on_graphic: Gives the lines of a chart or a diagram, by the identifier of its relationship.
         on_chunk: Gives the lines of a part that is embedded in the document, by the identifier of its relationship.
         has_rendered_breaks: Whether Word wrote down in the document where its pages ended.
     """
@@ -87,13 +86,13 @@ class Story:
     page: Callable[[], int]
     note_mark: Callable[[str, str], str]
     on_picture: Callable[[str], None]
+    on_graphic: Callable[[str], list[str]]
     on_chunk: Callable[[str], list[str]]
     has_rendered_breaks: bool
     _fields: list[bool] = field(default_factory=list)
     """For each field around, whether its instructions are over, so that its result follows."""
     _depth: int = 0
     """How many cells and text boxes are around."""
-    _letters: dict[str, Letters] = field(default_factory=dict)
 
     def lines(self, container: Element, ground: Ground) -> Iterable[str]:
         """The lines of a container, one by one, so that pages can be counted while they are read.
@@ -110,10 +109,10 @@ class Story:
                 yield from self._table(child, ground)
                 if not self._depth:
                     yield ""
-            elif tag == n.SDT or tag in _TRANSPARENT_TAGS:
+            elif tag == n.SDT or tag in _WRAPPERS:
                 yield from self.lines(child, ground)
             elif tag == n.ALTERNATE:
-                chosen = _chosen(child)
+                chosen = chosen_content(child)
                 if chosen is not None:
                     yield from self.lines(chosen, ground)
             elif tag == f"{n.W}altChunk":
@@ -188,12 +187,12 @@ class Story:
                 self._run(child, letters, ground, pieces, boxes)
             elif tag == n.P_PR or tag in _GONE:
                 continue
-            elif tag in _TRANSPARENT_TAGS or tag == n.SDT:
+            elif tag in _WRAPPERS or tag == n.SDT:
                 self._inline(child, letters, ground, pieces, boxes)
             elif tag in _MATH:
                 pieces.append(_formula(child))
             elif tag == n.ALTERNATE:
-                chosen = _chosen(child)
+                chosen = chosen_content(child)
                 if chosen is not None:
                     self._inline(chosen, letters, ground, pieces, boxes)
 
@@ -220,7 +219,7 @@ class Story:
             elif tag in _DRAWINGS:
                 self._drawing(child, self.ground, boxes)
             elif tag == n.ALTERNATE:
-                chosen = _chosen(child)
+                chosen = chosen_content(child)
                 if chosen is not None:
                     self._run(chosen, letters, ground, shown, boxes)
             elif tag == _RUBY:
@@ -303,27 +302,23 @@ class Story:
                 text = self.inner_lines(child, ground)
                 if text:
                     boxes.extend(text.split("\n"))
+            elif tag in n.GRAPHICS:
+                boxes.extend(self.on_graphic(child.get(n.GRAPHICS[tag], "")))
             elif tag == n.BLIP:
                 self.on_picture(child.get(f"{n.R}embed", ""))
             elif tag == n.IMAGE_DATA:
                 self.on_picture(child.get(f"{n.R}id", ""))
             elif tag == n.ALTERNATE:
-                chosen = _chosen(child)
+                chosen = chosen_content(child)
                 if chosen is not None:
                     self._drawing(chosen, ground, boxes)
-            elif tag == f"{n.WP}anchor" and (reason := _why_not_drawn(child)):
+            elif tag == f"{n.WP}anchor" and (reason := why_not_drawn(child)):
                 for box in child.iter(n.TEXT_BOX):
                     self.hidden.add("\n".join(text for text in box.itertext(n.T)), reason, self.page())
             elif tag == f"{n.WPS}wsp":
-                self._drawing(child, _fill(child, ground), boxes)
+                self._drawing(child, ground_of_shape(child, ground), boxes)
             elif len(child):
                 self._drawing(child, UNKNOWN if tag.startswith(n.V) else ground, boxes)
-
-
-def _chosen(alternate: Element) -> Element | None:
-    """The content that is shown of several."""
-    choice = alternate.find(n.CHOICE)
-    return alternate.find(n.FALLBACK) if choice is None else choice
 
 
 def _children(parent: Element, tag: str) -> Iterable[Element]:
@@ -331,57 +326,8 @@ def _children(parent: Element, tag: str) -> Iterable[Element]:
     for child in parent:
         if child.tag == tag:
             yield child
-        elif child.tag == n.SDT or child.tag in _TRANSPARENT_TAGS:
+        elif child.tag == n.SDT or child.tag in _WRAPPERS:
             yield from _children(child, tag)
-
-
-def _fill(shape: Element, ground: Ground) -> Ground:
-    """The colour behind the text of a shape."""
-    properties = shape.find(f"{n.WPS}spPr")
-    for child in () if properties is None else properties:
-        if child.tag == f"{n.A}solidFill":
-            colour = child.find(f"{n.A}srgbClr")
-            found = None if colour is None or len(colour) else parse_colour(colour.get("val", ""))
-            return found if isinstance(found, Colour) else UNKNOWN
-        if child.tag == f"{n.A}noFill":
-            return ground
-        if child.tag.endswith("Fill"):
-            return UNKNOWN
-    return ground if shape.find(f"{n.WPS}style") is None else UNKNOWN
-
-
-def _why_not_drawn(anchor: Element) -> str:
-    """Why a person does not see a drawing; empty if they do."""
-    properties = anchor.find(f"{n.WP}docPr")
-    if properties is not None and properties.get("hidden", "0") in ("1", "true"):
-        return "hidden shape"
-    extent = anchor.find(f"{n.WP}extent")
-    for position, size in (("positionH", "cx"), ("positionV", "cy")):
-        offset = anchor.find(f"{n.WP}{position}/{n.WP}posOffset")
-        if offset is None:
-            continue
-        begin = int_of(offset.text)
-        end = begin + (0 if extent is None else int_of(extent.get(size)))
-        if begin > _WIDEST or end < (-_FAR if size == "cx" else -_WIDEST):
-            return "off the page"
-    return ""
-
-
-def page_ground(root: Element) -> Ground:
-    """The colour of the pages of a body or a header; `UNKNOWN` if a large drawing lies behind their text.
-
-    Args:
-        root: The root of the part.
-    """
-    for anchor in root.iter(f"{n.WP}anchor"):
-        extent = anchor.find(f"{n.WP}extent")
-        if anchor.get("behindDoc") in ("1", "true") and extent is not None:
-            width, height = int_of(extent.get("cx")), int_of(extent.get("cy"))
-            if width * height > 4 * 914_400**2:
-                return UNKNOWN
-    background = root.find(f"{n.W}background")
-    colour = None if background is None else parse_colour(background.get(n.COLOR, ""))
-    return WHITE if background is None else colour if isinstance(colour, Colour) else UNKNOWN
 
 
 def _formula(element: Element) -> str:

@@ -190,6 +190,34 @@ def test_a_text_box_with_a_fallback_is_read_once() -> None:
     assert text(of_body(body)) == "before after\nin the box"
 
 
+def test_a_chart_and_a_diagram_are_read_as_lines() -> None:
+    chart = (
+        "<c:chartSpace xmlns:c='http://schemas.openxmlformats.org/drawingml/2006/chart'><c:chart><c:ser>"
+        "<c:tx><c:pt idx='0'><c:v>Sales</c:v></c:pt></c:tx><c:cat><c:pt idx='0'><c:v>Q1</c:v></c:pt></c:cat>"
+        "<c:val><c:pt idx='0'><c:v>1.5</c:v></c:pt></c:val></c:ser></c:chart></c:chartSpace>"
+    )
+    diagram = f"<d:dataModel xmlns:d='d' {NAMESPACES}><a:p><a:r><a:t>Ann</a:t></a:r></a:p></d:dataModel>"
+    space = "http://schemas.openxmlformats.org/drawingml/2006"
+    ids = "xmlns:r='http://schemas.openxmlformats.org/officeDocument/2006/relationships'"
+    body = (
+        f"<w:p>{run('before')}<w:r><w:drawing><c:chart xmlns:c='{space}/chart' {ids} r:id='g1'/></w:drawing></w:r>"
+        f"<w:r><w:drawing><d:relIds xmlns:d='{space}/diagram' {ids} r:dm='g2'/></w:drawing></w:r></w:p>"
+    )
+    relations = b"".join(
+        b'<Relationship Id="%s" Type="http://x/y" Target="%s.xml"/>' % (name, name) for name in (b"g1", b"g2")
+    )
+    content = with_part(
+        of_body(body),
+        "word/_rels/document.xml.rels",
+        lambda part: part.replace(b"</Relationships>", relations + b"</Relationships>"),
+    )
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("word/g1.xml", chart)
+        archive.writestr("word/g2.xml", diagram)
+    assert text(file.getvalue()) == "before\n | Sales\nQ1 | 1.5\nAnn"
+
+
 def test_content_controls_links_and_formulas_are_read() -> None:
     body = (
         f"<w:sdt><w:sdtContent><w:p>{run('a')}<w:sdt><w:sdtContent>{run('b')}</w:sdtContent></w:sdt>"
