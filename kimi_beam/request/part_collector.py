@@ -1,8 +1,8 @@
 """Collects the replies of parts until all parts of a document are there, and makes one reply of them.
 
-A part whose answer was cut off is split further, and one that lacks rows that its text shows is asked once more. What
-was paid for stays: if a part fails for good, the document keeps the answers of the others (`Earlier.parts`), so that
-it can be run again for that part alone.
+A part whose answer was cut off, or that is too long for the model, is split further, and one that lacks rows that its
+text shows is asked once more. What was paid for stays: if a part fails for good, the document keeps the answers of the
+others (`Earlier.parts`), so that it can be run again for that part alone.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class PartCollector:
         """
         columns = Replies.of(replies)
         has_parts = any(document.part is not None for document in columns.documents.others.values())
-        if not has_parts and not any(map(_is_cut_off, columns.results.failures.values())):
+        if not has_parts and not any(map(_is_too_long, columns.results.failures.values())):
             return Collected(replies, [])
         whole, again, waiting = list[Reply](), list[bytes](), list(columns)
         while waiting:
@@ -131,7 +131,7 @@ class PartCollector:
 
     def _split_further(self, reply: Reply) -> list[Document]:
         """The parts that are asked for instead of a document, or part, whose answer was cut off; else empty."""
-        if not isinstance(reply.result, Failure) or not _is_cut_off(reply.result):
+        if not isinstance(reply.result, Failure) or not _is_too_long(reply.result):
             return []
         (document,) = self._read_again([reply.document])
         return [] if document.failure is not None else self._parts.split_further(document)
@@ -182,8 +182,9 @@ class PartCollector:
         return decode(self._store.take(str(name)))
 
 
-def _is_cut_off(failure: Failure) -> bool:
-    return failure.code == "truncated"
+def _is_too_long(failure: Failure) -> bool:
+    """Whether the answer was cut off, or the service says that the text is too long for the model (observed)."""
+    return failure.code == "truncated" or "maximum context length" in failure.message
 
 
 def _in_next_round(document: Document) -> Document:

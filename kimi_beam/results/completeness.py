@@ -80,7 +80,7 @@ def _answered(rows: Sequence[str], items: Sequence[list[Any]]) -> int:
 
 def _stands_in(item: Sequence[Any], row: GroundedText) -> bool:
     """Whether a row has most texts and numbers of an item: a name may go on in the line below."""
-    known = sum(row.count(leaf) > 0 for leaf in item)
+    known = sum(map(row.has, item))
     return known >= _LEAST_LEAVES and 2 * known >= len(item)
 
 

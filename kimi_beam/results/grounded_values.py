@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from kimi_beam.results.shown_rows import is_row
 from kimi_beam.schema import jsontext
 
 _NUMBER = re.compile(r"(?<![\w.,])\d(?:[\d.,'\u2019\u00a0]*\d)?(?![\w])")
 _SPACES = re.compile(r"\s+")
+_WRAPPED = 3
+"""Lines that a row with a wrapped cell takes at most."""
 _NO_DIGITS = re.compile(r"[^\d.,]")
 
 
@@ -20,32 +22,74 @@ class GroundedText:
     """A text in which values are looked for.
 
     Args:
-        text: The text.
+        text: The text, with a row of a table on one line, or on few if a cell is wrapped.
     """
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     @cached_property
-    def _plain(self) -> str:
-        return _SPACES.sub(" ", self._text).casefold()
-
-    @cached_property
-    def _numbers(self) -> Counter[Decimal]:
-        return Counter(value for match in _NUMBER.finditer(self._text) for value in readings(match[0]))
+    def _lines(self) -> list[_Line]:
+        return [_Line(line) for line in self._text.splitlines() if line.strip()]
 
     def count(self, value: Any) -> int:
-        """How often a value could have been read here: as often as the rarest of its texts and numbers stands here.
+        """At how many places a value stands: lines that have all of its texts and numbers, or a few lines together.
 
         A value without any text or number, such as true or null, stands nowhere.
         """
-        return min(map(self._count_leaf, leaves(value)), default=0)
+        wanted = list(leaves(value))
+        if not wanted:
+            return 0
+        if alone := sum(line.has(wanted) for line in self._lines):
+            return alone
+        found, first = 0, 0
+        while first < len(self._lines):
+            together = [line.text for line in self._lines[first : first + _WRAPPED]]
+            # Of two rows together, one may have the name and the other one the amount.
+            is_there = sum(map(is_row, together)) <= 1 and _Line("\n".join(together)).has(wanted)
+            found += is_there
+            first += _WRAPPED if is_there else 1
+        return found
 
-    def _count_leaf(self, leaf: Any) -> int:
-        if isinstance(leaf, str):
-            plain = _SPACES.sub(" ", leaf).strip().casefold()
-            return self._plain.count(plain) if plain else 0
-        return self._numbers[abs(Decimal(repr(leaf) if isinstance(leaf, float) else leaf))]
+    def has(self, leaf: Any) -> bool:
+        """Whether a text or a number stands anywhere."""
+        return any(line.has([leaf]) for line in self._lines)
+
+
+class _Line:
+    """A line, or some that belong together."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def _plain(self) -> str:
+        return _SPACES.sub(" ", self.text).casefold()
+
+    @cached_property
+    def _numbers(self) -> frozenset[Decimal]:
+        return frozenset(value for match in _NUMBER.finditer(self.text) for value in readings(match[0]))
+
+    def has(self, wanted: list[Any]) -> bool:
+        """Whether all these texts and numbers stand in it."""
+        return all(self._has_text(leaf) if isinstance(leaf, str) else self._has_number(leaf) for leaf in wanted)
+
+    def _has_number(self, number: Any) -> bool:
+        return abs(Decimal(repr(number) if isinstance(number, float) else number)) in self._numbers
+
+    def _has_text(self, text: str) -> bool:
+        """Whether a text stands in it that is no piece of a longer word: "Bolt 1" does not stand in "Bolt 10"."""
+        plain = _SPACES.sub(" ", text).strip().casefold()
+        if not plain:
+            return True
+        begin = self._plain.find(plain)
+        while begin >= 0:
+            end = begin + len(plain)
+            before, after = self._plain[max(begin - 1, 0) : begin], self._plain[end : end + 1]
+            if not (before.isalnum() and plain[0].isalnum()) and not (after.isalnum() and plain[-1].isalnum()):
+                return True
+            begin = self._plain.find(plain, begin + 1)
+        return False
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -10,7 +10,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
-from harness import IN_PROCESS_RUNNERS, QUICK, Outcome, run_extract, run_redrive, service
+from command_processes import Program
+from harness import IN_PROCESS_RUNNERS, QUICK, Outcome, read_dataset, run_extract, run_redrive, service
 from long_invoices import INVOICE, Invoice, answer, answer_of_context_too, invoice, read, shown_text
 
 import kimi_beam as kb
@@ -135,6 +136,53 @@ def test_a_run_that_is_repeated_pays_for_no_part_twice(api: str, tmp_path: Path)
         stats = emulator.stats()
     assert stats["paid_twice"] == 0
     assert stats["items"] + stats["runs"] == outcome.rows[0]["_provenance"]["parts"]
+
+
+def test_a_run_whose_answers_were_cut_off_is_repeated_for_nothing(tmp_path: Path) -> None:
+    """Also the answer that was cut off is in the journal, and is not asked for again to be cut off again."""
+    made, items = invoice(120), 0
+
+    def wordy(messages: Any, schema: Any) -> str:
+        return json.dumps(read(shown_text(messages)), indent=12)
+
+    with Emulator(answer=wordy) as emulator:
+        for directory in ("one", "two"):
+            journal = str(tmp_path / "journal")
+            outcome = run([made.document], tmp_path / directory, emulator, max_completion_tokens=7_000, journal=journal)
+            assert_gold(outcome, [made])
+            items = items or emulator.stats()["items"]
+        assert (emulator.stats()["items"], emulator.stats()["paid_twice"]) == (items, 0)
+        assert items > outcome.rows[0]["_provenance"]["parts"]
+
+
+def test_a_run_that_was_killed_amid_parts_pays_for_none_twice(tmp_path: Path) -> None:
+    made = [invoice(60, seed=seed) for seed in range(60)]
+    lines = [json.dumps({"id": f"i{n}", "text": one.document.text}) for n, one in enumerate(made)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "schema.json").write_text(json.dumps(INVOICE))
+    with Emulator(answer=answer, latency=0.5) as emulator:
+        command = [
+            "extract", str(tmp_path / "in.jsonl"), "--schema", str(tmp_path / "schema.json"), "--chunk-tokens", "250",
+            "--output", str(tmp_path / "out"), "--base-url", emulator.base_url, "--poll-interval", "0.1:0.3",
+            "--no-preflight", "--max-in-flight", "1",
+        ]  # fmt: skip
+        victim = Program(command, tmp_path)
+        while emulator.stats()["submits"] < 2:  # the first job is answered, its parts wait for those of the second
+            victim.process.join(0.02)
+            assert victim.process.is_alive(), "the run ended before it could be killed"
+        while len(list((tmp_path / "out" / "_journal").glob("*.submissions.json"))) < 4:
+            victim.process.join(0.02)  # until the ticket of the second is written
+        victim.kill()
+        paid = emulator.stats()["items"]
+        code, _, err = Program(command, tmp_path).end()
+        assert code == 0, err
+        stats = emulator.stats()
+    outcome = read_dataset(tmp_path / "out")
+    assert {row["_document_id"]: of_schema(row) for row in outcome.rows} == {
+        f"i{n}": one.gold for n, one in enumerate(made)
+    }
+    assert 0 < paid <= stats["items"] == sum(row["_provenance"]["parts"] for row in outcome.rows)
+    assert (stats["paid_twice"], outcome.letters) == (0, [])
 
 
 def test_rows_that_are_missing_are_asked_for_once_more(tmp_path: Path) -> None:

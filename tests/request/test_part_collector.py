@@ -1,0 +1,148 @@
+"""Replies of parts, in any order and with any failure, leave as one reply for each document."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from long_invoices import INVOICE, invoice, read
+
+from kimi_beam.request import batches
+from kimi_beam.request.batches import NO_KEY
+from kimi_beam.request.checks import prepare
+from kimi_beam.request.document_parts import DocumentParts
+from kimi_beam.request.packing import Batching
+from kimi_beam.request.part_collector import InMemory, PartCollector
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.stored_replies import decode, encode
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
+
+PROMPT = Prompt(OutputSchema(INVOICE), chunk_tokens=250)
+PARTS = DocumentParts(PROMPT, lambda _shown, _round: b"k" * 16, Batching(max_items=3))
+MADE = [invoice(rows, seed=rows) for rows in (30, 45, 4)]
+FAILED = Failure("infer", "item_failed", "no luck", retryable=True)
+CUT_OFF = Failure("infer", "truncated", "cut off", raw='{"lin')
+
+
+def whole(documents: Sequence[Document]) -> list[Document]:
+    return list(documents)
+
+
+def reply(document: Document, result: Completion | Failure) -> Reply:
+    return Reply(document, result, Usage(10, 2, 3), Ticket("r", 1))
+
+
+def answered(document: Document) -> Reply:
+    return reply(document, Completion(json.dumps(read(document.text)), "stop", 5, "m"))
+
+
+class Model:
+    """Answers parts, most of them well, and each text alike: as the seed wants."""
+
+    def __init__(self, seed: int, *, fails: float, cuts: float) -> None:
+        self._seed, self._fails, self._cuts = seed, fails, cuts
+        self.asked: Counter[str] = Counter()
+
+    def reply(self, document: Document) -> Reply:
+        self.asked[document.text] += 1
+        made = random.Random(f"{self._seed}{document.id}").random()
+        if made < self._fails:
+            return reply(document, FAILED)
+        return reply(document, CUT_OFF) if made < self._fails + self._cuts else answered(document)
+
+
+def run(documents: list[Document], model: Model, seed: int) -> list[Reply]:
+    """Asks for documents, and takes their replies in any order."""
+    made = random.Random(seed)
+    store = InMemory()
+    collector = PartCollector(store, PARTS, whole)
+    key_of = lambda _shown, _round: NO_KEY  # noqa: E731
+    line = [batches.encode([prepare(document, PROMPT, key_of)]) for document in documents]
+    left: list[Reply] = []
+    while line:
+        blob = line.pop(made.randrange(len(line)))
+        if batches.head(blob).has_undivided:
+            rest, parts, kept = PARTS.divide(blob, whole)
+            assert rest is None
+            line += parts
+            replies = kept
+        else:
+            replies = [model.reply(document) for document in batches.decode(blob)]
+        made.shuffle(replies)
+        found, again = collector.collect(replies)
+        left += found
+        line += again
+    assert store.names("") == [], "what is kept of a document goes with it"
+    return left
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 0.3]))
+def test_each_document_leaves_once_and_all_tokens_are_counted(seed: int, fails: float, cuts: float) -> None:
+    documents = [replace(one.document, layout=None, metadata={"n": 1}, source="in/x") for one in MADE]
+    model = Model(seed, fails=fails, cuts=cuts)
+    left = run(documents, model, seed)
+    assert sorted(one.document.id for one in left) == sorted(one.id for one in documents)
+    asked = sum(model.asked.values())
+    assert sum((one.usage for one in left), Usage()) == Usage(10 * asked, 2 * asked, 3 * asked)
+    golds = {one.document.id: one.gold for one in MADE}
+    for one in left:
+        assert replace(one.document, earlier=documents[0].earlier) in documents
+        if isinstance(one.result, Completion):
+            assert json.loads(one.result.text) == golds[one.document.id]
+        else:
+            assert one.result.code in ("item_failed", "truncated")
+    assert fails or cuts or all(isinstance(one.result, Completion) for one in left)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_a_redrive_asks_for_nothing_that_was_answered(seed: int) -> None:
+    document = replace(MADE[1].document, layout=None)
+    first = Model(seed, fails=0.3, cuts=0.2)
+    (left,) = run([document], first, seed)
+    if isinstance(left.result, Completion):
+        return
+    has_answer = {document.text[part.start : part.end] for part in left.document.earlier.parts if part.answer}
+    second = Model(seed, fails=0.0, cuts=0.0)
+    (again,) = run([left.document], second, seed + 1)
+    assert isinstance(again.result, Completion)
+    assert json.loads(again.result.text) == MADE[1].gold
+    assert has_answer.isdisjoint(second.asked)
+
+
+def test_parts_of_another_text_than_the_documents_are_not_used() -> None:
+    """A dead letter whose text was mended by hand is asked for anew."""
+    document = replace(MADE[0].document, layout=None)
+    (left,) = run([document], Model(3, fails=0.9, cuts=0.0), 1)
+    assert left.document.earlier.parts
+    mended = replace(left.document, text=document.text + "P.S. thank you\n")
+    model = Model(0, fails=0.0, cuts=0.0)
+    (again,) = run([mended], model, 2)
+    assert isinstance(again.result, Completion)
+    assert json.loads(again.result.text) == MADE[0].gold
+    assert sum(map(len, model.asked)) == len(mended.text)
+
+
+def test_a_part_waits_in_state_as_it_came() -> None:
+    (part, *_) = PARTS.split_further(MADE[0].document)
+    arrived = replace(part, arrival=Arrival(1, (0, 2), "ab" * 16))
+    for one in (
+        reply(part, Completion("{}", None, None, None)),
+        replace(reply(arrived, FAILED), open=OpenRequest("r", "k", "n", 3, 1)),
+    ):
+        assert decode(encode(one)) == one
+
+
+def test_a_short_text_whose_answer_is_cut_off_is_given_up() -> None:
+    """The model repeats itself: it would never end."""
+    document = Document("a", "A short text.")
+    collector = PartCollector(InMemory(), PARTS, whole)
+    found, again = collector.collect([reply(document, CUT_OFF)])
+    assert (list(found), again) == ([reply(document, CUT_OFF)], [])

@@ -1,0 +1,64 @@
+"""Which documents are asked for in parts, and of which size."""
+
+from __future__ import annotations
+
+import pytest
+from harness import RECEIPT
+from long_invoices import INVOICE, invoice
+
+from kimi_beam.columnar import Documents
+from kimi_beam.errors import ConfigError
+from kimi_beam.request.batches import IN_PARTS
+from kimi_beam.request.checks import prepare, prepare_texts
+from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.split_rule import SplitRule, item_tokens
+from kimi_beam.request.splitting import split
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Document, Earlier, EarlierPart
+
+
+def test_a_document_that_fits_is_asked_for_whole() -> None:
+    prompt = Prompt(OutputSchema(INVOICE))
+    assert prompt.split_rule.limits(invoice(100).document.text, 10_000) is None
+    assert prompt.split_rule.limits("word " * 100_000, 600_000) is None, "long prose has a short answer"
+
+
+def test_rows_whose_answer_would_be_too_long_are_divided_so_that_each_answer_fits() -> None:
+    prompt = Prompt(OutputSchema(INVOICE))
+    text = invoice(2_000).document.text
+    limits = prompt.split_rule.limits(text, 10_000)
+    assert limits is not None
+    for part in split(Document("a", text), limits):
+        assert prompt.split_rule.limits(part.text, 10_000) is None
+    many = Prompt(OutputSchema(RECEIPT))
+    assert many.split_rule.limits(text, 10_000) is None, "no list is asked for"
+
+
+def test_a_text_alone_and_a_whole_document_are_divided_alike() -> None:
+    prompt = Prompt(OutputSchema(INVOICE), chunk_tokens=300)
+    for rows in range(1, 40):
+        document = Document("a", invoice(rows).document.text)
+        (row,) = prepare_texts(Documents.of([document]), prompt, lambda _shown, _round: b"k" * 16)
+        is_divided = prepare(document, prompt).key == IN_PARTS
+        assert is_divided == (about_tokens(document.text) > 300)
+        assert not (is_divided and row), "the fast way would send it whole"
+
+
+@pytest.mark.parametrize("chunk_tokens", [0, 199])
+def test_parts_that_are_all_context_are_refused(chunk_tokens: int) -> None:
+    with pytest.raises(ConfigError, match="chunk_tokens is at least 200"):
+        Prompt(OutputSchema(RECEIPT), chunk_tokens=chunk_tokens)
+
+
+def test_a_document_with_answered_parts_is_asked_for_in_parts_whatever_its_size() -> None:
+    earlier = Earlier(parts=(EarlierPart(0, 4), EarlierPart(4, 8)))
+    assert prepare(Document("a", "textTEXT", earlier=earlier), Prompt(OutputSchema(RECEIPT))).key == IN_PARTS
+
+
+def test_the_widest_list_counts() -> None:
+    assert item_tokens(OutputSchema(RECEIPT).response_format["json_schema"]["schema"]) is None
+    width = item_tokens(OutputSchema(INVOICE).response_format["json_schema"]["schema"])
+    assert width is not None
+    assert 15 < width < 30
+    assert SplitRule(None, None, 100, width).least_rows == int(100 / (width + 6)) + 1
