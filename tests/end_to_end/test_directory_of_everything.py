@@ -6,17 +6,25 @@ import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
+import docx
+import openpyxl
 import pictures
+import pptx
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pypdf
 import pytest
 from harness import read_dataset
+from pillow_pictures import bomb, picture
+from reportlab.pdfgen.canvas import Canvas
 from running_cli import SCHEMA, mistake, run
 
 RECEIPT = "ACME Ltd\nTotal: 3.10 EUR\n"
@@ -51,6 +59,54 @@ def mail() -> bytes:
     message["From"], message["To"], message["Subject"] = "shop@example.org", "me@example.org", "Your receipt"
     message.set_content(RECEIPT)
     return message.as_bytes()
+
+
+def saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    """What a library writes into a file."""
+    written = io.BytesIO()
+    save(written)
+    return written.getvalue()
+
+
+def pdf() -> bytes:
+    written = io.BytesIO()
+    page = Canvas(written)
+    for number, line in enumerate(RECEIPT.splitlines()):
+        page.drawString(72, 700 - 20 * number, line)
+    page.save()
+    return written.getvalue()
+
+
+def encrypted_pdf() -> bytes:
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf()))
+    writer.encrypt("secret", algorithm="RC4-128")
+    return saved(writer.write)
+
+
+def word() -> bytes:
+    document = docx.Document()
+    document.add_paragraph(RECEIPT)
+    return saved(document.save)
+
+
+def slides() -> bytes:
+    presentation = pptx.Presentation()
+    presentation.slides.add_slide(presentation.slide_layouts[5]).shapes.title.text = RECEIPT
+    return saved(presentation.save)
+
+
+def workbook() -> bytes:
+    book = openpyxl.Workbook()
+    book.active.append(["ACME Ltd", "Total", 3.1])
+    return saved(book.save)
+
+
+def opendocument() -> bytes:
+    names = 'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+    names += 'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
+    body = f"<office:body><office:text><text:p>{RECEIPT}</text:p></office:text></office:body>"
+    content = f"<office:document-content {names}>{body}</office:document-content>"
+    return zipped({"mimetype": b"application/vnd.oasis.opendocument.text", "content.xml": content.encode()})
 
 
 def lines(*ids: str) -> bytes:
@@ -118,6 +174,23 @@ FILES: dict[str, tuple[bytes, dict[str, str]]] = {
     "program.txt": (b"\x7fELF\2\1\1" + bytes(99), {"": "not_text"}),
     "cp1252.txt": ("Größe".encode("cp1252"), {"": "not_utf8"}),
     "mail.eml": (mail(), {"": "row"}),
+    "letter.pdf": (pdf(), {"": "row"}),
+    "LETTER.PDF": (pdf(), {"": "row"}),
+    "really a pdf.txt": (pdf(), {"": "row"}),
+    "pdf": (pdf(), {"": "row"}),
+    "letter.pdf.xz": (lzma.compress(pdf()), {"": "row"}),
+    "cut.pdf": (pdf()[:700], {"": "damaged"}),
+    "secret.pdf": (encrypted_pdf(), {"": "encrypted"}),
+    "letter.docx": (word(), {"": "row"}),
+    "really a docx.zip": (word(), {"": "row"}),
+    "slides.pptx": (slides(), {"": "row"}),
+    "book.xlsx": (workbook(), {"": "row"}),
+    "text.odt": (opendocument(), {"": "row"}),
+    "office.zip": (zipped({"a.docx": word(), "b.pdf": pdf()}), {"!/a.docx": "row", "!/b.pdf": "row"}),
+    "scan.tif": (picture("TIFF"), {"": "row"}),
+    "scan.bmp": (picture("BMP"), {"": "row"}),
+    "turned.jpg": (picture("JPEG", orientation=6), {"": "row"}),
+    "bomb.png": (bomb(50_000, 50_000), {"": "too_many_pixels"}),
     # what is of no kind
     "program.exe": (b"MZ" + bytes(99), {}),
     "run.log": (TEXT, {}),
