@@ -25,7 +25,7 @@ from kimi_beam.input.redrive import Choice
 from kimi_beam.journal.files import forget
 from kimi_beam.output.dataset import WriteDataset, check_output
 from kimi_beam.report import metrics
-from kimi_beam.report.summary import COUNTERS, FILE_NAME
+from kimi_beam.report.summary import COUNTERS, FILE_NAME, SKIPPED_NAMES
 from kimi_beam.service.prices import Price
 from kimi_beam.transforms import Extract
 from kimi_beam.transforms.settings import ExtractSettings
@@ -201,22 +201,21 @@ def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollect
 def _counted(result: Any) -> dict[str, Any]:
     """The counters of the run, and the names of the files that it passed over; empty if the runner has no metrics."""
     try:
-        found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
+        query = result.metrics().query
+        found = query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
+        skipped = query(MetricsFilter().with_namespace(metrics.SKIPPED_NAMESPACE))["counters"]
     except Exception:  # runners without metrics raise errors of their own
         return {}
     totals: dict[str, int] = {}
-    for counter in found["counters"]:
+    for counter in found:
         name = counter.key.metric.name
         # Prism, which reports committed values only, gives None for a counter that is 0.
         totals[name] = totals.get(name, 0) + int(counter.result or 0)
     if not totals:
         return {}
-    names: set[str] = set()
-    for one in found.get("string_sets", ()):
-        if one.key.metric.name == metrics.SKIPPED_NAMES:
-            names |= set(one.result or ())
+    names = sorted({counter.key.metric.name for counter in skipped if counter.result})
     # Runners leave out counters that were never incremented. They are 0 if there are others.
-    return {**{name: totals.get(name, 0) for name in COUNTERS}, metrics.SKIPPED_NAMES: sorted(names)}
+    return {**{name: totals.get(name, 0) for name in COUNTERS}, SKIPPED_NAMES: names}
 
 
 def _complete(directory: str, measured: dict[str, Any]) -> dict[str, Any]:

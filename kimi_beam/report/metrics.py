@@ -55,8 +55,8 @@ ROWS_WITH_UNNAMED_KEYS = "rows_with_unnamed_keys"
 SKIPPED_FILES = "skipped_files"
 """Files and members of archives that were passed over because they are of kinds that cannot be read. The reading counts
 them (`kimi_beam.input.skipped_files`), which does not know this module."""
-SKIPPED_NAMES = "skipped_names"
-"""The paths of `SKIPPED_FILES`: a set of strings, no counter."""
+SKIPPED_NAMESPACE = "kimi_beam.skipped_files"
+"""The namespace of counters whose names are the paths of `SKIPPED_FILES`."""
 
 ALL = (  # in the order in which a table of them reads best
     DOCUMENTS,

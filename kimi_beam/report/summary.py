@@ -33,7 +33,9 @@ COUNTERS = (
     metrics.SKIPPED_FILES,
 )
 """Keys of ``summary.json`` that are the runner's metrics; null if the runner has no metrics."""
-MEASURED_BY_THE_LAUNCHER = (*COUNTERS, metrics.SKIPPED_NAMES, "wall_s", "journal")
+SKIPPED_NAMES = "skipped_names"
+"""The key of the paths of files that were passed over."""
+MEASURED_BY_THE_LAUNCHER = (*COUNTERS, SKIPPED_NAMES, "wall_s", "journal")
 """Keys whose values only the process knows that launches the pipeline: it writes them into the file at the end."""
 
 
