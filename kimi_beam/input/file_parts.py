@@ -16,6 +16,8 @@ from kimi_beam.input.kinds import ZIP, kind_by_name
 from kimi_beam.input.told_by_content import binary_kind
 
 _PART_BYTES = 16 << 20
+_ZIP_BYTES = 1 << 20
+"""Bytes of a zip up to which it is one part, so that a directory of small ones costs no look into each."""
 _PART_MEMBERS = 4096
 """The most members of an archive in a part. Each part reads the archive's directory once more."""
 
@@ -57,7 +59,7 @@ def cut(path: str, size: int, encoding: str | None = None) -> Iterator[Part]:
         yield Part(path, 0, size or None)
     elif form == "parquet":
         yield from (Part(path, group, group + 1) for group in range(_row_groups(path)))
-    elif kind is ZIP and size > _PART_BYTES:
+    elif kind is ZIP and size > _ZIP_BYTES:
         yield from _zip_parts(path)
     else:
         yield Part(path)

@@ -140,6 +140,7 @@ def test_a_large_zip_is_cut_into_parts_that_have_each_member_once(
     path = tmp_path / "a.zip"
     path.write_bytes(zipped({f"{number}.txt": os.urandom(1_000).hex().encode() for number in range(300)}))
     monkeypatch.setattr("kimi_beam.input.file_parts._PART_BYTES", 50_000)
+    monkeypatch.setattr("kimi_beam.input.file_parts._ZIP_BYTES", 100)
     monkeypatch.setattr("kimi_beam.input.file_parts._PART_MEMBERS", 20)
     parts = list(find_parts((str(path),)))
     assert len(parts) == 15
