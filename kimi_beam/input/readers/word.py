@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from kimi_beam.input.readers import openxml_names as n
 from kimi_beam.input.readers import web_pages
@@ -107,26 +108,37 @@ class _Document:
         body = self._root.find(f"{n.W}body")
         if body is None:
             raise UnreadableError("damaged", f"is not {_KIND}, or damaged: it has no body")
-        sections = list(body.iter(n.SECT_PR))
-        ends = {section.getparent().getparent(): at for at, section in enumerate(sections[:-1])}
+        # Those of `sectPrChange` are what sections were before a tracked change.
+        sections = [section for section in body.iter(n.SECT_PR) if section.getparent().tag in (n.P_PR, body.tag)]
+        following = self._following_sections(body, sections)
         self._begin_section(sections[0] if sections else None)
         for child in body:
             self._is_in_body = True
             for line in self._story.lines((child,), self._story.ground):
                 self._add(line)
             self._is_in_body = False
-            if child in ends:
-                following = sections[ends[child] + 1]
-                kind = following.find(f"{n.W}type")
+            for section in following.get(child, ()):
+                kind = section.find(f"{n.W}type")
                 if kind is None or kind.get(n.VAL) != "continuous":
                     self._begin_page()
-                self._begin_section(following)
+                self._begin_section(section)
         self._pages[-1].notes.extend(self._endnotes)
         texts = [page.text() for page in self._pages]
         while len(texts) > 1 and not texts[-1] and len(texts) - 1 not in self._pictures:
             texts.pop()
         pages = pages_with_pictures(texts, self._pictures, self._options)
         return Content(pages, self._file.properties(), self._hidden.all())
+
+    @staticmethod
+    def _following_sections(body: Element, sections: list[Element]) -> dict[Element, list[Element]]:
+        """For each child of the body in which sections end, those that begin after it."""
+        found: dict[Element, list[Element]] = {}
+        for section, following in pairwise(sections):
+            end = section
+            while end.getparent() is not body:
+                end = end.getparent()
+            found.setdefault(end, []).append(following)
+        return found
 
     def _styles(self) -> WordStyles:
         name = self._parts.get("styles")

@@ -269,7 +269,8 @@ class Story:
                 begins_page = begins_page or breaks
                 if holds_table:
                     flow.mark_holds_table()
-                flow.add_cell(text, columns)
+                if columns:
+                    flow.add_cell(text, columns)
             lines = flow.end_row()
             if f"{n.W}hidden" in said and is_on(said[f"{n.W}hidden"]):
                 self.hidden.add("\n".join(lines), "hidden row", self.page())
@@ -279,7 +280,7 @@ class Story:
             yield from lines
 
     def _cell(self, cell: Element, ground: Ground) -> tuple[str, int, bool, bool]:
-        """Its text, the columns that it takes, whether it holds a table, and whether a page begins in it."""
+        """Its text, its columns (0 if it is deleted), whether it holds a table, and whether a page begins in it."""
         properties = child_of(cell, n.TC_PR)
         columns = 1
         for child in () if properties is None else properties:
@@ -291,6 +292,8 @@ class Story:
                 ground = ground if own is None else own
             elif tag in (f"{n.W}vMerge", f"{n.W}hMerge") and child.get(n.VAL, "continue") == "continue":
                 return "", columns, False, False
+            elif tag == f"{n.W}cellDel":
+                return "", 0, False, False
         breaks = self.has_rendered_breaks and next(cell.iter(RENDERED_BREAK), None) is not None
         return self.inner_lines(cell, ground), columns, child_of(cell, n.TBL) is not None, breaks
 

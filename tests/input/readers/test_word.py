@@ -131,6 +131,26 @@ def test_headers_and_footers_are_read_once_and_those_of_a_later_section_too() ->
     assert text(document) == "ACME Ltd, IBAN DE02\n\nfirst\n\nVAT 7\fAnnex\n\nsecond"
 
 
+def test_a_section_that_ends_in_a_content_control_or_was_changed_keeps_its_header() -> None:
+    document = docx.Document()
+    document.sections[0].header.paragraphs[0].text = "Cover"
+    document.add_paragraph("first")
+    section = document.add_section(WD_SECTION.NEW_PAGE)
+    document.add_paragraph("second")
+    section.header.is_linked_to_previous = False
+    section.header.paragraphs[0].text = "Body"
+    body = document.element.body
+    control, content = OxmlElement("w:sdt"), OxmlElement("w:sdtContent")
+    control.append(content)
+    ends = next(paragraph for paragraph in body if paragraph.find(f".//{qn('w:sectPr')}") is not None)
+    body.replace(ends, control)
+    content.append(ends)
+    change, old = OxmlElement("w:sectPrChange"), OxmlElement("w:sectPr")
+    change.append(old)
+    body.sectPr.append(change)
+    assert text(document) == "Cover\n\nfirst\fBody\n\nsecond"
+
+
 def test_a_page_ends_where_word_or_the_writer_says_so_and_never_in_a_row() -> None:
     document = docx.Document()
     document.add_paragraph("one").add_run().add_break(WD_BREAK.PAGE)
@@ -160,7 +180,8 @@ def test_tracked_insertions_are_text_and_deletions_are_not() -> None:
         f"<w:p>{run('Total ')}<w:del><w:r><w:delText>10</w:delText></w:r></w:del><w:ins>{run('24')}</w:ins>"
         f"<w:moveFrom>{run('gone')}</w:moveFrom><w:moveTo>{run('.80')}</w:moveTo></w:p>"
         f"<w:tbl><w:tr><w:trPr><w:del/></w:trPr><w:tc><w:p>{run('no')}</w:p></w:tc></w:tr>"
-        f"<w:ins><w:tr><w:tc><w:p>{run('yes')}</w:p></w:tc></w:tr></w:ins></w:tbl>"
+        f"<w:ins><w:tr><w:tc><w:tcPr><w:cellDel/></w:tcPr><w:p>{run('no')}</w:p></w:tc><w:tc><w:p>{run('yes')}</w:p></w:tc>"
+        "</w:tr></w:ins></w:tbl>"
     )
     assert text(of_body(body)) == "Total 24.80\nyes"
 
