@@ -16,7 +16,7 @@ from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 
-from kimi_beam.input.readers import outlook
+from kimi_beam.input.readers import outlook, web_pages
 from kimi_beam.input.readers.content import Attachment, Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.declared_encodings import decode_declared
 from kimi_beam.input.readers.mail_text import (
@@ -68,7 +68,7 @@ def read(content: bytes, options: ReadOptions) -> Content:
     parts = _Parts(options)
     bodies = parts.bodies(mail)
     if parts.is_encrypted and not any(body.text for body in bodies):
-        raise UnreadableError("encrypted", "is encrypted, or signed as a whole: save it without")
+        raise UnreadableError("encrypted", "is encrypted, or signed as a whole: save it decrypted")
     return mail_content(headers, bodies, parts.attachments(), _date(headers.get("Date", "")))
 
 
@@ -139,7 +139,8 @@ class _Parts:
         except (LookupError, ValueError, TypeError):
             charset = None
         try:
-            return decode_declared(content, (charset,), self._options.encoding)
+            said = web_pages.said_encoding(content) if part.get_content_type() == "text/html" else None
+            return decode_declared(content, (charset, said), self._options.encoding)
         except UnreadableError:
             return content.replace(b"\0", b"").decode("utf-8", "replace")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from email.policy import SMTP
 from typing import TYPE_CHECKING, cast
 
+from kimi_beam.input.readers import web_pages
 from kimi_beam.input.readers.content import Attachment, Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.declared_encodings import decode_declared
 from kimi_beam.input.readers.mail_text import attachment_name, chosen_body, html_body, mail_content, plain_body
@@ -124,7 +125,9 @@ class _OutlookMail:
 
         content = self._properties.binary_prop_value(constants.PID_HTML)
         if content:
-            return decode_declared(content, (self._properties.body_encoding,), self._options.encoding)
+            return decode_declared(
+                content, (self._properties.body_encoding, web_pages.said_encoding(content)), self._options.encoding
+            )
         return self._properties.str_prop_value(constants.PID_BODY_HTML) or ""
 
     def _date(self) -> datetime.datetime | None:

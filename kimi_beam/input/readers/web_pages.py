@@ -78,12 +78,20 @@ def read(content: bytes, options: ReadOptions) -> Content:
     Raises:
         UnreadableError: It is no text.
     """
-    said = _SAYS_ENCODING.search(content, 0, _HEAD)
-    declared = (said[1] or said[2]).decode("ascii", "replace") if said else None
-    html = decode_declared(content, (declared,), options.encoding)
+    html = decode_declared(content, (said_encoding(content),), options.encoding)
     found = read_text(html)
     pictures = {0: list(_data_pictures(html))}
     return replace(found, pages=pages_with_pictures([found.pages[0].text], pictures, options))
+
+
+def said_encoding(content: bytes) -> str | None:
+    """The encoding that a page says of itself; None if it says none.
+
+    Args:
+        content: The page.
+    """
+    said = _SAYS_ENCODING.search(content, 0, _HEAD)
+    return (said[1] or said[2]).decode("ascii", "replace") if said else None
 
 
 def _data_pictures(html: str) -> Iterator[bytes]:

@@ -92,16 +92,16 @@ class _Document:
         self._is_in_body = False
         styles = self._styles()
         self._story = Story(
-            styles,
-            WordNumbering(self._part("numbering"), lambda style: styles.style(style).number),
-            self._hidden,
-            page_ground(self._root),
-            lambda: len(self._pages),
-            self._note_mark,
-            self._add_picture,
-            self._graphic_lines,
-            self._chunk_lines,
-            next(self._root.iter(RENDERED_BREAK), None) is not None,
+            styles=styles,
+            numbering=WordNumbering(self._part("numbering"), lambda style: styles.style(style).number),
+            hidden=self._hidden,
+            ground=page_ground(self._root),
+            page=lambda: len(self._pages),
+            note_mark=self._note_mark,
+            on_picture=self._add_picture,
+            on_graphic=self._graphic_lines,
+            on_chunk=self._chunk_lines,
+            has_rendered_breaks=next(self._root.iter(RENDERED_BREAK), None) is not None,
         )
 
     def content(self) -> Content:

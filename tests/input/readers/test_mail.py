@@ -123,6 +123,7 @@ def test_a_logo_in_the_text_is_no_attachment_and_a_scan_in_it_is() -> None:
         (b"Content-Transfer-Encoding: quoted-printable", b"M=C3=BCller 5=\n =E2=82=AC", DEFAULT_OPTIONS),
         (b"Content-Type: text/plain; charset*=utf-8''utf-8", "Müller 5 €".encode(), DEFAULT_OPTIONS),
         (b"Content-Type: text/plain; charset=utf-8", "Müller\0 5 €".encode(), DEFAULT_OPTIONS),
+        (b"Content-Type: text/html", "<meta charset=iso8859-15>Müller 5 €".encode("iso8859-15"), DEFAULT_OPTIONS),
     ],
 )
 def test_a_text_is_decoded_as_it_says_or_as_it_must_be(headers: bytes, body: bytes, options: ReadOptions) -> None:
