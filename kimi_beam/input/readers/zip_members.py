@@ -162,7 +162,8 @@ class ZipMembers:
         self._left -= added
         too_dense = count > limits.ratio_from and count > limits.ratio * max(1, info.compress_size)
         if too_dense or count > limits.member_bytes or self._left < 0:
-            message = f"unpacks to more than is read ({limits.total_bytes >> 20} MB in all): split it, or save a large table as CSV"
+            most = f"{limits.total_bytes >> 20} MB in all"
+            message = f"unpacks to more than is read ({most}): split it, or save a large table as CSV"
             raise UnreadableError("compression_bomb", message)
 
     def _inflated(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
