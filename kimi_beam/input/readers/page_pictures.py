@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_BYTES = 1_000_000
 """A picture that would have more bytes than this is compressed more strongly."""
 _QUALITY = 85
+_STRIPS = 16
+_COMPRESSION = 4
+"""Half the time of the usual 6, for files of the same size."""
 _STRONGER = ((70, 1.0), (50, 1.0), (50, 0.7), (40, 0.5), (30, 0.35))
 """The quality of JPEG and the share of the longer side that are tried, one after the other, on a large picture."""
 
@@ -56,8 +59,8 @@ def encoded(image: Image.Image, *, as_png: bool = False) -> Picture:
         image: The picture, in grey or in colour.
         as_png: Whether PNG is tried first.
     """
-    if as_png:
-        content = _file(image, "PNG")
+    if as_png and _is_small_png(image):
+        content = _file(image, "PNG", compress_level=_COMPRESSION)
         if len(content) <= MOST_BYTES:
             return Picture(content, "image/png", *image.size)
     image = image if image.mode in ("L", "RGB") else image.convert("RGB")
@@ -71,6 +74,14 @@ def encoded(image: Image.Image, *, as_png: bool = False) -> Picture:
             smaller = image.resize((max(int(image.width * share), 1), max(int(image.height * share), 1)))
         content = _file(smaller, "JPEG", quality=quality)
     return Picture(content, "image/jpeg", *smaller.size)
+
+
+def _is_small_png(image: Image.Image) -> bool:
+    """Whether a picture is small as PNG, told by a strip of it: a photograph takes long, to be thrown away."""
+    height = max(image.height // _STRIPS, 1)
+    top = (image.height - height) // 2
+    strip = image.crop((0, top, image.width, top + height))
+    return len(_file(strip, "PNG", compress_level=1)) * image.height / height <= 2 * MOST_BYTES
 
 
 def _file(image: Image.Image, kind: str, **options: int) -> bytes:

@@ -92,8 +92,8 @@ def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibi
         seen[off] = False
     causes = _suspects(how, around, certain)
     suspects = np.array([bool(cause) for cause in causes], np.bool_) & ~hidden & (read.handles != 0)
-    if suspects.any():
-        chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
+    chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
+    if len(chosen):
         unseen = chosen[~drawn(page, view, read, chosen, _doubles(read, around))]
         seen[unseen] = False
         for index in np.unique(read.objects[unseen]).tolist():

@@ -58,6 +58,15 @@ def test_a_text_that_is_seen_is_no_hidden_text(name: str) -> None:
     assert page.text.count(LINE) >= VISIBLE_LINES
 
 
+def test_a_text_that_is_hidden_in_two_ways_is_listed_once() -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.setFillColorRGB(1, 1, 1)
+        canvas.drawString(60, 900, SECRET)
+
+    found = _read(beside_ordinary_text(draw))
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [(SECRET, "off the page")]
+
+
 def test_half_of_a_text_under_a_cover_is_hidden_and_the_other_half_is_not() -> None:
     def draw(canvas: Canvas) -> None:
         canvas.drawString(60, 300, "Total: 99.00 EUR of which nothing is owed")
