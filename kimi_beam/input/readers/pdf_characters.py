@@ -44,6 +44,8 @@ _IS_SPACE[
         0xFEFF,
     ]
 ] = True
+_THIN = 0.01
+"""What is thinner than this share of a font's size has no shape, or is a thin line."""
 _SAMPLE = 128
 """How many characters of a page are asked whether their letters are known."""
 
@@ -79,6 +81,7 @@ def addresses(array: npt.NDArray[Any], offset: int = 0) -> range:
 
 _unicode = function("FPDFText_GetUnicode", ctypes.c_uint, POINTER, INTEGER)
 _loose_box = function("FPDFText_GetLooseCharBox", INTEGER, POINTER, INTEGER, POINTER)
+_tight_box = function("FPDFText_GetCharBox", INTEGER, POINTER, INTEGER, POINTER, POINTER, POINTER, POINTER)
 _origin = function("FPDFText_GetCharOrigin", INTEGER, POINTER, INTEGER, POINTER, POINTER)
 _text_object = function("FPDFText_GetTextObject", ctypes.c_size_t, POINTER, INTEGER)
 _matrix = function("FPDFText_GetMatrix", INTEGER, POINTER, INTEGER, POINTER)
@@ -108,6 +111,7 @@ class Characters:
         widths: How wide its letters are made, as a share of their usual width.
         angles: In which direction it runs, in radians against the clock; 0 runs from left to right.
         fonts: PDFium's handle of its font.
+        is_blank: Whether its first character seems to have no shape.
     """
 
     codes: npt.NDArray[np.uint32]
@@ -121,6 +125,7 @@ class Characters:
     widths: Floats
     angles: Floats
     fonts: Integers
+    is_blank: Flags
 
     def __len__(self) -> int:
         """How many characters the page has, spaces included."""
@@ -161,8 +166,12 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     run_all(map(_origin, repeat(page), of_first, addresses(origins), addresses(origins, 8)))
     matrices = np.zeros((len(handles), 6), np.float32)
     run_all(map(_matrix, repeat(page), of_first, addresses(matrices)))
+    shapes = np.zeros((len(handles), 4))
+    run_all(map(_tight_box, repeat(page), of_first, *(addresses(shapes, offset) for offset in (0, 8, 16, 24))))
+    thickness = np.minimum(shapes[:, 1] - shapes[:, 0], shapes[:, 3] - shapes[:, 2])
     heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
     sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
+    sizes *= heights
     return Characters(
         codes=codes,
         boxes=boxes,
@@ -171,10 +180,11 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         handles=handles,
         first=first.astype(np.int64),
         origins=origins,
-        sizes=sizes * heights,
+        sizes=sizes,
         widths=np.hypot(matrices[:, 0], matrices[:, 1]) / heights,
         angles=np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64),
         fonts=np.fromiter(map(_font, [handle or None for handle in handles.tolist()]), np.int64, len(handles)),
+        is_blank=thickness < _THIN * sizes,
     )
 
 

@@ -28,6 +28,7 @@ BEHIND_PICTURE = "behind a picture"
 BEHIND_SHAPE = "behind a shape"
 CLIPPED = "clipped away"
 WHITE_ON_WHITE = "white on white"
+BLANK = "in letters without a shape"
 SAME_COLOR = "in the colour of its background"
 UNDER_ALL = (INVISIBLE, BEHIND_PICTURE)
 """How the text that was recognised in a scan is hidden."""
@@ -90,7 +91,7 @@ def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibi
         for index in np.unique(read.objects[off]).tolist():
             reasons[index] = reasons[index] or OFF_PAGE
         seen[off] = False
-    causes = _suspects(how, around, certain)
+    causes = _suspects(read, how, around, certain)
     suspects = np.array([bool(cause) for cause in causes], np.bool_) & ~hidden & (read.handles != 0)
     chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
     if len(chosen):
@@ -172,7 +173,7 @@ def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
     return list(found)
 
 
-def _suspects(how: Painting, around: Painted, certain: list[str]) -> list[str]:
+def _suspects(read: Characters, how: Painting, around: Painted, certain: list[str]) -> list[str]:
     """For each text object how it would be hidden if it were; empty if nothing speaks for it."""
     count = len(how.modes)
     picture_above, anything_above, alike_below = np.zeros((3, count), np.bool_)
@@ -185,6 +186,7 @@ def _suspects(how: Painting, around: Painted, certain: list[str]) -> list[str]:
     causes[alike_below | doubtful] = SAME_COLOR
     causes[how.is_transparent | (how.colors[:, 3] < _FAINT)] = TRANSPARENT
     causes[how.colors[:, :3].min(axis=1) >= _NEAR_WHITE] = WHITE_ON_WHITE
+    causes[read.is_blank] = BLANK
     causes[how.is_clipped] = CLIPPED
     causes[anything_above] = BEHIND_SHAPE
     causes[how.is_in_layer] = LAYER_OFF

@@ -23,7 +23,9 @@ from pypdf.generic import (
     ArrayObject,
     DecodedStreamObject,
     DictionaryObject,
+    FloatObject,
     NameObject,
+    NumberObject,
     RectangleObject,
     TextStringObject,
 )
@@ -87,6 +89,12 @@ def test_a_text_on_a_layer_that_is_off_is_hidden_and_on_one_that_is_on_is_not() 
     found = _read(off)
     assert SECRET not in found.pages[0].text
     assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [(SECRET, "on a layer that is off")]
+
+
+def test_a_text_in_letters_without_a_shape_is_hidden() -> None:
+    found = _read(_with_blank_letters())
+    assert SECRET not in found.pages[0].text
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [(SECRET, "in letters without a shape")]
 
 
 def test_a_text_under_a_white_annotation_is_hidden() -> None:
@@ -168,16 +176,48 @@ def _with_layer(*, is_off: bool) -> bytes:
     )
     page = writer.pages[0]
     page["/Resources"][NameObject("/Properties")] = DictionaryObject({NameObject("/MC0"): layer})  # type: ignore[index]
-    content = page.get_contents()
-    assert content is not None
-    more = DecodedStreamObject()
-    more.set_data(content.get_data() + f"/OC /MC0 BDC BT /F1 11 Tf 60 300 Td ({SECRET}) Tj ET EMC".encode())
-    page[NameObject("/Contents")] = writer._add_object(more)
+    _add_content(writer, f"/OC /MC0 BDC BT /F1 11 Tf 60 300 Td ({SECRET}) Tj ET EMC")
     choice = DictionaryObject({NameObject("/ON"): ArrayObject(), NameObject("/OFF"): ArrayObject([layer] * is_off)})
     writer._root_object[NameObject("/OCProperties")] = DictionaryObject(
         {NameObject("/OCGs"): ArrayObject([layer]), NameObject("/D"): choice}
     )
     return _written(writer)
+
+
+def _with_blank_letters() -> bytes:
+    """A page whose last text is in a font of its own, all of whose letters are empty."""
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(made_pdf(ordinary_page)))
+    empty = DecodedStreamObject()
+    empty.set_data(b"600 0 d0")
+    glyph = writer._add_object(empty)
+    names = {letter: {"-": "hyphen", "4": "four", "2": "two"}.get(letter, letter) for letter in sorted(set(SECRET))}
+    letters = [part for letter, name in names.items() for part in (NumberObject(ord(letter)), NameObject(f"/{name}"))]
+    font = {
+        "/Type": NameObject("/Font"),
+        "/Subtype": NameObject("/Type3"),
+        "/FontBBox": RectangleObject((0, 0, 1000, 1000)),
+        "/FontMatrix": ArrayObject([FloatObject(number) for number in (0.001, 0, 0, 0.001, 0, 0)]),
+        "/CharProcs": DictionaryObject({NameObject(f"/{name}"): glyph for name in names.values()}),
+        "/Encoding": DictionaryObject({NameObject("/Differences"): ArrayObject(letters)}),
+        "/FirstChar": NumberObject(32),
+        "/LastChar": NumberObject(126),
+        "/Widths": ArrayObject([NumberObject(600)] * 95),
+        "/Resources": DictionaryObject(),
+    }
+    page = writer.pages[0]
+    fonts = page["/Resources"]["/Font"]  # type: ignore[index]
+    fonts[NameObject("/T3")] = writer._add_object(DictionaryObject({NameObject(k): v for k, v in font.items()}))
+    _add_content(writer, f"BT /T3 11 Tf 60 300 Td ({SECRET}) Tj ET")
+    return _written(writer)
+
+
+def _add_content(writer: pypdf.PdfWriter, drawing: str) -> None:
+    page = writer.pages[0]
+    content = page.get_contents()
+    assert content is not None
+    longer = DecodedStreamObject()
+    longer.set_data(content.get_data() + drawing.encode())
+    page[NameObject("/Contents")] = writer._add_object(longer)
 
 
 def _written(writer: pypdf.PdfWriter) -> bytes:
