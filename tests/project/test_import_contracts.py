@@ -67,9 +67,9 @@ FORBIDDEN = {
     ("kimi_beam.wire.usage", "kimi_beam.wire.protocol"): "from kimi_beam.wire import protocol",
     ("kimi_beam.commands.console", "kimi_beam.commands.schema"): "from .schema import run",
     (
-        "kimi_beam.input.readers.page_lines",
-        "kimi_beam.input.readers.wrapped_rows",
-    ): "from kimi_beam.input.readers import wrapped_rows",
+        "kimi_beam.input.readers.page_view",
+        "kimi_beam.input.readers.page_text",
+    ): "from kimi_beam.input.readers import page_text",
     # Between siblings, of which neither stands above the other.
     ("kimi_beam.queue.jobs", "kimi_beam.synchronous.runs"): "from kimi_beam.synchronous import runs",
     ("kimi_beam.synchronous.runs", "kimi_beam.output.staging"): "from kimi_beam.output import staging",
