@@ -22,6 +22,8 @@ _PROPERTIES = {
 }
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
 """The namespaces of "strict" files, which are read by the names that all other files have."""
+_MOST_XML = 32 << 20
+"""The most bytes of one part, which takes twelve times as much memory when it is parsed."""
 Element = Any
 """An element of lxml, which ships without types."""
 
@@ -133,14 +135,19 @@ def parse_xml(content: bytes, name: str) -> Element:
         name: Its name, for the message.
 
     Raises:
-        UnreadableError: It is no well-formed XML, or has a document type, in which entities are declared: no program
-            writes one into an office file, and it is how a small file becomes a huge one, or reads other files.
+        UnreadableError: It is too large, is no well-formed XML, or has a document type, in which entities are declared:
+            no program writes one into an office file, and it is how a small file becomes a huge one, or reads others.
     """
     try:
         from lxml import etree
     except ImportError:
         raise missing_extra("documents") from None
 
+    if len(content) > _MOST_XML:
+        message = (
+            f"has {len(content) >> 20} MB of XML in its part {name[:200]!r}, and {_MOST_XML >> 20} are read: split it"
+        )
+        raise UnreadableError("too_large", message)
     if any(mark in content for mark in _DOCTYPES):
         raise UnreadableError(
             "damaged", f"declares XML entities in its part {name[:200]!r}, which no office file needs"

@@ -92,6 +92,13 @@ def test_an_xml_part_with_entities_is_refused_in_every_encoding() -> None:
     assert parse_xml(b"<a>text</a>", "a").text == "text"
 
 
+def test_xml_that_would_take_all_memory_is_refused_before_it_is_parsed() -> None:
+    content = b"<a>" + b"<b/>" * (9 << 20) + b"</a>"
+    with pytest.raises(UnreadableError, match="split it") as failed:
+        parse_xml(content, "word/document.xml")
+    assert failed.value.code == "too_large"
+
+
 def test_xml_that_is_nested_too_deep_has_a_code_of_its_own() -> None:
     with pytest.raises(UnreadableError) as failed:
         parse_xml(b"<a>" * 300 + b"</a>" * 300, "a")
