@@ -38,7 +38,6 @@ HEADER = f"{'Item':<36}{'Qty':>6}{'Price':>12}{'Total':>14}"
 _ROW = re.compile(r"^(\S.{0,35}?)\s{2,}(\d+)\s+([\d.]+)\s+([\d.]+)$", re.MULTILINE)
 _PART = re.compile(r"^```part\n(.*)\n```$", re.DOTALL | re.MULTILINE)
 _WHOLE = re.compile(r"^```document\n(.*)\n```$", re.DOTALL | re.MULTILINE)
-_NAME_GOES_ON = re.compile(r"^(Assorted [a-z ]+)\n+(?:Page \d+\n)?(?:Item .*\n)?(?=in boxes)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ class Invoice:
 def invoice(rows: int, *, seed: int = 7, rows_a_page: int = 30) -> Invoice:
     """An invoice with a title page and tables whose head is repeated on each page.
 
-    One row in a hundred is a repetition of the row before it. The last row of each seventh page has a name that goes on
-    behind the page's end.
+    One row in a hundred is a repetition of the row before it.
     """
     made = random.Random(seed)
     number = f"R-{seed}-{rows}"
@@ -118,10 +116,5 @@ def answer(messages: Any, schema: Any) -> str:
 
 
 def answer_of_context_too(messages: Any, schema: Any) -> str:
-    """A model that lists the rows of the text before the part too, though it is told not to."""
-    content = messages[-1]["content"]
-    before = re.search(r"^```before\n(.*?)\n```$", content, re.DOTALL | re.MULTILINE)
-    own = read(shown_text(messages))
-    beside = read(before[1]) if before else {}
-    rows = [*(beside.get("lines") or []), *(own["lines"] or [])]
-    return json.dumps({**own, "lines": rows or None})
+    """A model that reads the context beside a part as well, though it is told not to."""
+    return json.dumps(read(messages[-1]["content"]))

@@ -45,7 +45,8 @@ def last_user_content(messages: Sequence[object]) -> object:
 def document_in(text: str) -> str:
     """Return the content of the only fence of three or more backticks, or of the only one that is named ``part``.
 
-    Without such a fence it is the whole text. A client that asks for a document in parts shows its context beside it.
+    Without such a fence it is the whole text. A client that asks for a document in parts shows its context beside it,
+    of which the names of columns (``columns``) are read, as rows are not understood without them.
 
     A fence is closed by a line of at least as many backticks, so that a document with fences in it is put into a longer
     fence.
@@ -53,6 +54,7 @@ def document_in(text: str) -> str:
     lines = text.split("\n")
     found: list[str] = []
     parts: list[str] = []
+    columns = ""
     opened: tuple[int, int] | None = None  # line, number of backticks
     for number, line in enumerate(lines):
         if not line.startswith("```"):
@@ -62,12 +64,15 @@ def document_in(text: str) -> str:
             opened = (number, len(match[1])) if match else None
         elif line.rstrip().strip("`") == "" and len(line.rstrip()) >= opened[1]:
             found.append("\n".join(lines[opened[0] + 1 : number]))
-            if lines[opened[0]].strip("`") == "part":
+            name = lines[opened[0]].strip("`")
+            if name == "part":
                 parts.append(found[-1])
+            elif name == "columns":
+                columns = f"{found[-1]}\n"
             opened = None
     if opened is not None:
         return text
-    return parts[0] if len(parts) == 1 else found[0] if len(found) == 1 else text
+    return columns + parts[0] if len(parts) == 1 else found[0] if len(found) == 1 else text
 
 
 def wanted(messages: Sequence[object], response_format: object, *, enforce: bool = True) -> Wanted:

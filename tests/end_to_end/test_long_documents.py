@@ -49,6 +49,14 @@ def test_the_rows_are_those_of_the_document_however_it_is_split(api: str, chunk_
     assert stats["items"] + stats["runs"] == sum(count or 1 for count in parts.values()), "each part is asked once"
 
 
+@pytest.mark.parametrize("chunk_tokens", [1_000, 4_000, 16_000])
+def test_the_rules_of_the_emulator_find_in_parts_what_they_find_in_the_whole(chunk_tokens: int, tmp_path: Path) -> None:
+    made = invoice(400)
+    with Emulator() as emulator:
+        outcome = run([made.document], tmp_path, emulator, chunk_tokens=chunk_tokens)
+    assert_gold(outcome, [made])
+
+
 @pytest.mark.parametrize("rows", [1_000, 5_000])
 def test_an_answer_that_would_be_too_long_is_asked_for_in_parts_of_its_own_accord(rows: int, tmp_path: Path) -> None:
     made = invoice(rows)
