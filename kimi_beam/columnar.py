@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 import orjson
 import pyarrow as pa
 
-from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, PartsReport, Reply, Ticket, Usage
+from kimi_beam.types import AnswerReport, Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
 
 T = TypeVar("T")
 
@@ -292,7 +292,7 @@ class Replies(_Values[Reply]):
         tokens: `Reply.usage` of each reply.
         tickets: `Reply.ticket` of each reply.
         open_requests: `Reply.open` by index, for the replies whose request the service may still answer.
-        reports: `Reply.report` by index, for the documents that were asked for in parts.
+        reports: `Reply.report` by index, for the answers that have one.
     """
 
     __slots__ = ("documents", "open_requests", "reports", "results", "tickets", "tokens")
@@ -304,7 +304,7 @@ class Replies(_Values[Reply]):
         tokens: Tokens,
         tickets: Sequence[Ticket],
         open_requests: Mapping[int, OpenRequest] | None = None,
-        reports: Mapping[int, PartsReport] | None = None,
+        reports: Mapping[int, AnswerReport] | None = None,
     ) -> None:
         self.documents, self.results, self.tokens, self.tickets = documents, results, tokens, tickets
         self.open_requests = open_requests or {}

@@ -368,18 +368,18 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class PartsReport:
-    """How the answer of a document was put together that was asked for in parts.
+class AnswerReport:
+    """What is known of an answer beside its values.
 
     Attributes:
-        parts: How many parts were asked for.
+        parts: Of how many parts' answers it was put together; None for a document that was asked for whole.
         conflicts: The values that two parts state differently: each with its place in the answer (``at``), the value
             that was kept, the other one, and the characters of the text at which each part begins and ends.
         incomplete: Why the answer may lack something, one line each: rows that the text shows and the answer has not,
             or an equation of the schema (``x-check``) that is not fulfilled.
     """
 
-    parts: int
+    parts: int | None = None
     conflicts: tuple[Mapping[str, Any], ...] = ()
     incomplete: tuple[str, ...] = ()
 
@@ -394,7 +394,7 @@ class Reply:
         usage: The tokens billed for this document, its share of the job's.
         ticket: The job that the document was part of.
         open: The request, if the service may still answer it; else None.
-        report: How the answer was put together, if the document was asked for in parts; else None.
+        report: What is known of the answer beside its values; None for most documents.
     """
 
     document: Document
@@ -402,7 +402,7 @@ class Reply:
     usage: Usage = Usage()
     ticket: Ticket = Ticket()
     open: OpenRequest | None = None
-    report: PartsReport | None = None
+    report: AnswerReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,7 +419,7 @@ class Provenance:
         schema_hash: `OutputSchema.hash`.
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
         arrival: The document's `Document.arrival`.
-        report: How the answer was put together, if the document was asked for in parts; else None.
+        report: What is known of the answer beside its values; None for most documents.
     """
 
     source: str
@@ -431,7 +431,7 @@ class Provenance:
     schema_hash: str
     extracted_at: int | None
     arrival: Arrival | None = None
-    report: PartsReport | None = None
+    report: AnswerReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

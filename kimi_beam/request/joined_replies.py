@@ -15,7 +15,18 @@ from kimi_beam.results.merging import PartAnswer, merge
 from kimi_beam.results.settle_replies import judge
 from kimi_beam.results.shown_rows import tables
 from kimi_beam.schema import OutputSchema, jsontext
-from kimi_beam.types import Completion, Document, Earlier, EarlierPart, Failure, Part, PartsReport, Reply, Ticket, Usage
+from kimi_beam.types import (
+    AnswerReport,
+    Completion,
+    Document,
+    Earlier,
+    EarlierPart,
+    Failure,
+    Part,
+    Reply,
+    Ticket,
+    Usage,
+)
 from kimi_beam.wire import data_uris
 
 
@@ -93,7 +104,7 @@ def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: Outpu
     merged = merge(answers, schema.merge_rules)
     incomplete = [_described(short, replies[short.part].document) for short in short_parts(replies)]
     incomplete += unmet_sums(schema.sum_checks, merged.value)
-    report = PartsReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete))
+    report = AnswerReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete))
     return Reply(document, _completion(replies, merged.value), usage, ticket, report=report)
 
 

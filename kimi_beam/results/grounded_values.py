@@ -32,21 +32,27 @@ class GroundedText:
     def _lines(self) -> list[_Line]:
         return [_Line(line) for line in self._text.splitlines() if line.strip()]
 
+    @cached_property
+    def _whole(self) -> _Line:
+        return _Line(self._text)
+
     def count(self, value: Any) -> int:
         """At how many places a value stands: lines that have all of its texts and numbers, or a few lines together.
 
         A value without any text or number, such as true or null, stands nowhere.
         """
         wanted = list(leaves(value))
-        if not wanted:
+        # Most values stand nowhere, which is quickly seen.
+        if not wanted or not self._whole.may_have(wanted):
             return 0
         if alone := sum(line.has(wanted) for line in self._lines):
             return alone
         found, first = 0, 0
         while first < len(self._lines):
-            together = [line.text for line in self._lines[first : first + _WRAPPED]]
+            together = self._lines[first : first + _WRAPPED]
             # Of two rows together, one may have the name and the other one the amount.
-            is_there = sum(map(is_row, together)) <= 1 and _Line("\n".join(together)).has(wanted)
+            has_rows = sum(line.is_row for line in together) > 1
+            is_there = not has_rows and _Line("\n".join(line.text for line in together)).has(wanted)
             found += is_there
             first += _WRAPPED if is_there else 1
         return found
@@ -61,6 +67,17 @@ class _Line:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+    @cached_property
+    def is_row(self) -> bool:
+        """Whether it is a row of a table."""
+        return is_row(self.text)
+
+    def may_have(self, wanted: list[Any]) -> bool:
+        """Whether `has` may be true."""
+        texts = (_SPACES.sub(" ", leaf).strip().casefold() for leaf in wanted if isinstance(leaf, str))
+        numbers = (leaf for leaf in wanted if not isinstance(leaf, str))
+        return all(text in self._plain for text in texts) and all(map(self._has_number, numbers))
 
     @cached_property
     def _plain(self) -> str:

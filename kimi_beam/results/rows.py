@@ -10,7 +10,7 @@ import pyarrow as pa
 from kimi_beam.columnar import arrow_column
 from kimi_beam.schema import OutputSchema, Violation, jsontext
 from kimi_beam.schema.cells import JSON
-from kimi_beam.types import Arrival, PartsReport, Provenance
+from kimi_beam.types import AnswerReport, Arrival, Provenance
 
 PROVENANCE = pa.struct(
     [
@@ -121,8 +121,8 @@ def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[An
     ]
 
 
-def report_columns(optional_reports: Sequence[PartsReport | None]) -> list[list[Any]]:
-    """The last three columns of `PROVENANCE`, which are null except for documents that were asked for in parts."""
+def report_columns(optional_reports: Sequence[AnswerReport | None]) -> list[list[Any]]:
+    """The last three columns of `PROVENANCE`, which are null for most documents."""
     if not any(optional_reports):
         return [[None] * len(optional_reports)] * 3
     return [

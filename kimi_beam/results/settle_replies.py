@@ -15,10 +15,12 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.results import rows
 from kimi_beam.results.answer_text import parse
+from kimi_beam.results.completeness import unmet_sums
 from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
 from kimi_beam.schema.own_validators import RefusedError
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.types import (
+    AnswerReport,
     ArrowRow,
     Completion,
     DeadLetter,
@@ -170,6 +172,8 @@ def settle(
             instances.append(verdict.value)
             if verdict.nulls:
                 count_nulls(verdict.nulls)
+    if question.schema.sum_checks:
+        _report_sums(columns, reply_indices, instances, question.schema)
     batch, bad = rows.convert(
         question.schema,
         _select(columns.documents.ids, reply_indices),
@@ -186,6 +190,17 @@ def settle(
         instances = [instance for row, instance in enumerate(instances) if row not in reasons]
         reply_indices = [index for row, index in enumerate(reply_indices) if row not in reasons]
     return Settled(batch, columns, reply_indices, instances, dead)
+
+
+def _report_sums(columns: Replies, indices: Sequence[int], instances: Sequence[Any], schema: OutputSchema) -> None:
+    """Reports the equations (``x-check``) that answers do not fulfil. Those of parts have been checked already."""
+    unmet = {
+        index: AnswerReport(incomplete=tuple(problems))
+        for index, instance in zip(indices, instances, strict=True)
+        if index not in columns.reports and (problems := unmet_sums(schema.sum_checks, instance))
+    }
+    if unmet:
+        columns.reports = {**columns.reports, **unmet}
 
 
 def _select(column: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:

@@ -233,6 +233,20 @@ def test_rows_that_stay_missing_are_told_with_their_figures(tmp_path: Path) -> N
     assert sums.startswith("sum(lines.total) == net: ")
 
 
+def test_a_sum_that_does_not_add_up_is_told_of_a_whole_document_too(tmp_path: Path) -> None:
+    made, right = invoice(5), invoice(6)
+
+    def careless(messages: Any, schema: Any) -> str:
+        found = read(shown_text(messages))
+        return json.dumps({**found, "lines": found["lines"][:4]} if len(found["lines"]) == 5 else found)
+
+    with Emulator(answer=careless) as emulator:
+        outcome = run([made.document, right.document], tmp_path, emulator)
+    first, second = sorted(outcome.rows, key=lambda row: str(row["_document_id"]))
+    assert first["_provenance"]["incomplete"].startswith("sum(lines.total) == net: ")
+    assert (first["_provenance"]["parts"], second["_provenance"]["incomplete"]) == (None, None)
+
+
 def test_two_long_documents_with_one_id_are_both_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
     one, other = invoice(50, seed=1).document, invoice(60, seed=2).document
     documents = [kb.Document("same", text) for text in (one.text, other.text, "A short one")]
