@@ -70,6 +70,27 @@ def better(one: Reply, other: Reply) -> Reply:
     return other if (lacking[1], -size[1]) <= (lacking[0], -size[0]) else one
 
 
+def sums_are_unmet(answer: Completion, schema: OutputSchema) -> bool:
+    """Whether an answer is valid and does not fulfil the schema's equations (``x-check``)."""
+    if not schema.sum_checks:
+        return False
+    verdict = judge(answer.text, schema)
+    return not isinstance(verdict, Failure) and bool(unmet_sums(schema.sum_checks, verdict.value))
+
+
+def better_sums(joined: Reply, whole: Reply) -> Reply:
+    """Of the answer in parts and the first one, whose sums did not add up: the former, unless it is no better.
+
+    Args:
+        joined: The reply for the document in parts, with all that was spent.
+        whole: The first reply.
+    """
+    if isinstance(joined.result, Completion) and not (joined.report and joined.report.incomplete):
+        return joined
+    earlier = replace(joined.document.earlier, parts=())
+    return replace(joined, document=replace(joined.document, earlier=earlier), result=whole.result, report=None)
+
+
 def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: OutputSchema) -> Reply:
     """The reply for a document, of which these are all parts.
 

@@ -1,7 +1,7 @@
 """Collects the replies of parts until all parts of a document are there, and makes one reply of them.
 
 A part whose answer was cut off, or that is too long for the model, is split further, and one that lacks rows that its
-text shows is asked once more. What was paid for stays: if a part fails for good, the document keeps the answers of the
+text shows is asked once more. So is a whole document whose sums do not add up (``x-check``), in parts. What was paid for stays: if a part fails for good, the document keeps the answers of the
 others (`Earlier.parts`), so that it can be run again for that part alone.
 """
 
@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from kimi_beam.columnar import Replies
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.document_parts import DocumentParts
-from kimi_beam.request.joined_replies import better, joined_reply, short_parts, usable
+from kimi_beam.request.joined_replies import better, better_sums, joined_reply, short_parts, sums_are_unmet, usable
 from kimi_beam.request.stored_replies import decode, encode
-from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.types import Completion, Document, Failure, Reply
 
 _PREFIX = "p:"
 """What the names of stored replies begin with, so that they are told apart from those of batches."""
-_Kind = Literal["answer", "spent", "earlier"]
-"""The reply of a part; one of which only the tokens count; the first one of a part that is asked once more."""
+_Kind = Literal["answer", "spent", "earlier", "whole"]
+"""The reply of a part; one of which only the tokens count; the first one of a part that is asked once more; the first
+one of a whole document that is asked once more, in parts."""
 
 
 class Store(Protocol):
@@ -72,7 +73,7 @@ class _Name(NamedTuple):
     """The name of a stored reply. The parts of a document that are there can be told from the names alone."""
 
     document: str
-    kind: str
+    kind: _Kind
     start: int
     end: int
     length: int
@@ -84,7 +85,8 @@ class _Name(NamedTuple):
     @classmethod
     def of(cls, name: str) -> _Name:
         document, kind, *numbers = name.removeprefix(_PREFIX).split(":")
-        return cls(document, kind, *map(int, numbers))
+        start, end, length, number = map(int, numbers)
+        return cls(document, cast(_Kind, kind), start, end, length, number)
 
 
 class PartCollector:
@@ -110,7 +112,8 @@ class PartCollector:
         """
         columns = Replies.of(replies)
         has_parts = any(document.part is not None for document in columns.documents.others.values())
-        if not has_parts and not any(map(_is_too_long, columns.results.failures.values())):
+        is_usual = not has_parts and not any(map(_is_too_long, columns.results.failures.values()))
+        if is_usual and not self._schema.sum_checks:
             return Collected(replies, [])
         whole, again, waiting = list[Reply](), list[bytes](), list(columns)
         while waiting:
@@ -121,8 +124,11 @@ class PartCollector:
                     whole.append(reply)
                     continue
                 asked += further
-                of_part = reply if not further else replace(reply, document=further[0])
-                touched[self._keep(of_part, "spent" if further else "answer")] = None
+                if not further:
+                    touched[self._keep(reply, "answer")] = None
+                    continue
+                kind: _Kind = "whole" if isinstance(reply.result, Completion) else "spent"
+                touched[self._keep(replace(reply, document=further[0]), kind)] = None
             for document in touched:
                 whole += self._complete(document, asked)
             packed, waiting = self._parts.packed(asked)
@@ -130,8 +136,11 @@ class PartCollector:
         return Collected(whole, again)
 
     def _split_further(self, reply: Reply) -> list[Document]:
-        """The parts that are asked for instead of a document, or part, whose answer was cut off; else empty."""
-        if not isinstance(reply.result, Failure) or not _is_too_long(reply.result):
+        """The parts that are asked for instead of a document whose answer cannot be used, or lacks something."""
+        if isinstance(reply.result, Failure):
+            if not _is_too_long(reply.result):
+                return []
+        elif reply.document.part is not None or not sums_are_unmet(reply.result, self._schema):
             return []
         (document,) = self._read_again([reply.document])
         return [] if document.failure is not None else self._parts.split_further(document)
@@ -169,14 +178,15 @@ class PartCollector:
                 self._keep(reply, "earlier" if index in lacking else "answer")
                 if index in lacking:
                     asked.append(_in_next_round(reply.document))
-            for _, reply in others:
-                self._keep(reply, "spent")
+            for name, reply in others:
+                self._keep(reply, name.kind)
             return ()
         spent = [Spent(reply.usage, reply.ticket.attempts) for _, reply in others]
-        replies = [
-            _counted(reply, earlier.get((name.start, name.end))) for name, reply in zip(tiles, replies, strict=True)
-        ]
-        return (joined_reply(replies, spent, self._schema),)
+        spans = [(name.start, name.end) for name in tiles]
+        counting = [_counted(reply, earlier.get(span)) for span, reply in zip(spans, replies, strict=True)]
+        joined = joined_reply(counting, spent, self._schema)
+        whole = next((reply for name, reply in others if name.kind == "whole"), None)
+        return (joined if whole is None else better_sums(joined, whole),)
 
     def _take(self, name: _Name) -> Reply:
         return decode(self._store.take(str(name)))

@@ -234,17 +234,38 @@ def test_rows_that_stay_missing_are_told_with_their_figures(tmp_path: Path) -> N
 
 
 def test_a_sum_that_does_not_add_up_is_told_of_a_whole_document_too(tmp_path: Path) -> None:
-    made, right = invoice(5), invoice(6)
+    made, right = invoice(5), invoice(6, seed=9)
 
     def careless(messages: Any, schema: Any) -> str:
         found = read(shown_text(messages))
-        return json.dumps({**found, "lines": found["lines"][:4]} if len(found["lines"]) == 5 else found)
+        found["lines"] = [line for line in found["lines"] or () if line["name"] != made.gold["lines"][4]["name"]]
+        return json.dumps(found)
 
     with Emulator(answer=careless) as emulator:
         outcome = run([made.document, right.document], tmp_path, emulator)
+        assert emulator.stats()["items"] > 2, "it is asked for once more, in parts"
     first, second = sorted(outcome.rows, key=lambda row: str(row["_document_id"]))
     assert first["_provenance"]["incomplete"].startswith("sum(lines.total) == net: ")
     assert (first["_provenance"]["parts"], second["_provenance"]["incomplete"]) == (None, None)
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_a_document_whose_sums_do_not_add_up_is_asked_for_once_more_in_parts(api: str, tmp_path: Path) -> None:
+    """The model drops rows of all that is long."""
+    made = invoice(60)
+
+    def lazy(messages: Any, schema: Any) -> str:
+        found = read(shown_text(messages))
+        return json.dumps({**found, "lines": (found["lines"] or [])[:40]})
+
+    with Emulator(answer=lazy) as emulator:
+        outcome = run([made.document], tmp_path, emulator, api=api)
+        stats = emulator.stats()
+    assert_gold(outcome, [made])
+    provenance = outcome.rows[0]["_provenance"]
+    assert provenance["parts"] >= 2
+    assert provenance["incomplete"] is None
+    assert provenance["completion_tokens"] == stats["completion_tokens"]
 
 
 def test_two_long_documents_with_one_id_are_both_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
