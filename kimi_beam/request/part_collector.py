@@ -1,8 +1,9 @@
 """Collects the replies of parts until all parts of a document are there, and makes one reply of them.
 
 A part whose answer was cut off, or that is too long for the model, is split further, and one that lacks rows that its
-text shows is asked once more. So is a whole document whose sums do not add up (``x-check``), in parts. What was paid for stays: if a part fails for good, the document keeps the answers of the
-others (`Earlier.parts`), so that it can be run again for that part alone.
+text shows is asked once more. So is a whole document whose sums do not add up (``x-check``), in parts. What was paid
+for stays: if a part fails for good, the document keeps the answers of the others (`Earlier.parts`), so that it can be
+run again for that part alone.
 """
 
 from __future__ import annotations
