@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -42,11 +43,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Puts the tests' caches before Beam, if a test module has imported it: loading Beam for them would cost more."""
+    """Makes the tests quicker: puts caches before Beam, if a test module has imported it, and spares the collector."""
     if "apache_beam" in sys.modules:
         import beam_caches
 
         beam_caches.install()
+    gc.collect()
+    gc.freeze()  # or each collection looks at all modules and tests again: a fourteenth of the time
 
 
 @pytest.fixture(scope="session")
