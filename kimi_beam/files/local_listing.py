@@ -143,3 +143,8 @@ def is_special(path: str) -> bool:
 
 def _is_special(mode: int) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def is_directory(path: str) -> bool:
+    """Whether a path is a directory of this machine."""
+    return "://" not in path and os.path.isdir(path)

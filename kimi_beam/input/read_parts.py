@@ -12,7 +12,7 @@ from apache_beam.io.filesystem import BeamIOError
 from kimi_beam.beam_extensions.document_coder import Documents
 from kimi_beam.errors import KimiBeamError
 from kimi_beam.files.compression import compression_of, decompressed, is_compressed
-from kimi_beam.files.local_listing import is_special
+from kimi_beam.files.local_listing import is_directory, is_special
 from kimi_beam.files.paths import find, is_local, open_input
 from kimi_beam.input import archives
 from kimi_beam.input.fields import DEFAULT_READING, Reading, failed
@@ -26,7 +26,7 @@ from kimi_beam.input.parquet_rows import read_row_blocks
 from kimi_beam.input.readers.content import Attachment, UnreadableError
 from kimi_beam.input.skipped_files import pass_over
 from kimi_beam.input.tables import read_table_blocks
-from kimi_beam.input.told_by_content import HEAD_BYTES, binary_kind, kind_of
+from kimi_beam.input.told_by_content import HEAD_BYTES, binary_kind, is_told_by_all, kind_of
 from kimi_beam.types import Document, Failure
 
 T = TypeVar("T")
@@ -92,8 +92,9 @@ def _ended(part: Part, error: Exception, done: int) -> Document:
     if is_local(path) and is_special(path):
         return failed(path, path, unknown_kind(path, "is no file, but a named pipe, a socket or a device"))
     after = f" after {done} documents" if done else ""
-    if is_broken_link(path):
-        message = f"cannot read {path}: {broken_link_message(path)}"
+    if is_broken_link(path) or is_directory(path):
+        fault = broken_link_message(path) if is_broken_link(path) else "the directory may not be looked into"
+        message = f"cannot read {path}: {fault}"
         return failed(path, path, Failure("read", "unreadable", message, retryable=True))
     kind = kind_by_name(path)
     is_whole = (part.start, part.stop) == (0, None)
@@ -167,7 +168,11 @@ def _read_by_form(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: 
 def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Found:
     """Reads content that is one document by its name, or whose name does not say what it is."""
     path, bound = part.path, reading.max_document_bytes
-    content = f.read(bound + 1)
+    content = f.read(min(HEAD_BYTES, bound + 1))
+    if reading.reader is None and _is_of_no_kind(path, content, reading):
+        yield failed(path, path, unknown_kind(path))  # however large it is, no more of it is read
+        return
+    content += f.read(bound + 1 - len(content))
     kind = kind_of(path, content, reading.encoding)
     is_one = kind is None or kind.form == "document"
     if len(content) > bound:
@@ -184,6 +189,11 @@ def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Fo
         yield from _read_attachments(document, attachments, reading, place)
         return
     yield from _read_by_form(f if len(content) > bound else io.BytesIO(content), kind, part, reading, place)
+
+
+def _is_of_no_kind(path: str, head: bytes, reading: Reading) -> bool:
+    """Whether the first bytes of a file suffice to see that it is of no kind that is read."""
+    return kind_by_name(path) is None and not is_told_by_all(head) and kind_of(path, head, reading.encoding) is None
 
 
 # ------------------------------------------------------------------------------------------------ attachments

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import os
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +24,14 @@ from s3_server import Keys, S3Server, s3_server
 
 from kimi_beam import cli
 from kimi_beam.emulator import Emulator
+from kimi_beam.errors import InputError
 from kimi_beam.files import s3, whole_files
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import find, listing
+from kimi_beam.input.check_input import check_input
+from kimi_beam.input.fields import Reading
+from kimi_beam.input.file_parts import find_parts
+from kimi_beam.input.read_parts import read_part
 from kimi_beam.journal.files import Journal
 from kimi_beam.journal.records import Submission
 
@@ -412,3 +419,48 @@ def test_a_bucket_that_cannot_be_used_is_the_users_mistake_before_anything_is_se
     assert bucket.keys.secret not in err
     assert [emulator.stats()[kind] for kind in ("submits", "polls", "runs")] == [0, 0, 0], "something was sent"
     assert bucket.objects(BUCKET) == before, "something is left"
+
+
+# ------------------------------------------------------------------------------------------------ kinds
+
+
+def test_kinds_are_told_by_content_when_an_object_is_read_and_not_before(bucket: S3Server, tmp_path: Path) -> None:
+    def archive(line_id: str) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as opened:
+            opened.writestr("a.txt", "Total: 3.10")
+            opened.writestr("b.jsonl", json.dumps({"id": line_id, "text": "Total: 3.10"}))
+        return out.getvalue()
+
+    for key, content in (
+        ("in/README", b"Total: 3.10"),
+        ("in/archive", archive("b")),
+        ("in/archive.zip", archive("c")),
+        ("in/rows.csv.gz", gzip.compress(b"id,text\nd,Total: 3.10\n")),
+        ("in/noise", b"\0\1\2" * 999),
+    ):
+        put(bucket, key, content)
+    costs = []
+    for _ in range(3):
+        before = bucket.requests().total()
+        patterns = check_input([f"s3://{BUCKET}/in"])
+        costs.append(bucket.requests().total() - before)
+        put(bucket, f"in/more-{len(costs)}", b"Total: 3.10")
+    assert costs[1] == costs[2], "each object costs a request before anything is read"
+    for number in range(1, 4):
+        bucket.client.delete_object(Bucket=BUCKET, Key=f"in/more-{number}")
+    for skip_unknown, unknown in ((False, {f"s3://{BUCKET}/in/noise": "unknown_kind"}), (True, {})):
+        reading = Reading(skip_unknown=skip_unknown)
+        found = [one for part in find_parts(patterns) for one in read_part(part, reading)]
+        assert {one.id: one.failure and one.failure.code for one in found} == {
+            f"s3://{BUCKET}/in/README": None,
+            f"s3://{BUCKET}/in/archive!/a.txt": None,
+            f"s3://{BUCKET}/in/archive.zip!/a.txt": None,
+            "b": None,
+            "c": None,
+            "d": None,
+            **unknown,
+        }
+    put(bucket, "in/run.log", b"x")
+    with pytest.raises(InputError, match=r"in/run\.log of 6 files match .* cannot be read"):
+        check_input([f"s3://{BUCKET}/in"])

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from kimi_beam.files.local_listing import escaped, fixed_and_glob
 from kimi_beam.input import finding
+from kimi_beam.input.file_parts import Part
 from kimi_beam.input.finding import find_inputs
+from kimi_beam.input.read_parts import read_part
 
 
 def found(directory: Path, pattern: str = "") -> list[str]:
@@ -83,6 +85,9 @@ def test_a_directory_that_may_not_be_looked_into_is_found(tree: Path, monkeypatc
 
     monkeypatch.setattr(os, "scandir", locked)
     assert found(tree) == ["a.txt", "x/b.txt", "x/y", "z/e.txt"], "its files are missing without a word"
+    (document,) = read_part(Part(f"{tree}/x/y"))
+    assert document.failure is not None
+    assert document.failure.message == f"cannot read {tree}/x/y: the directory may not be looked into"
 
 
 def test_only_directories_that_can_match_are_looked_through(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

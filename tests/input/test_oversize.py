@@ -7,8 +7,10 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -312,3 +314,23 @@ def test_a_dead_letter_with_only_the_beginning_of_its_document_is_never_run_agai
         assert emulator.stats()["items"] == 0
     assert again.codes == {"empty_document": 1}
     assert again.summary["left"] == {"too_large": 1}
+
+
+def test_a_large_file_of_no_kind_is_of_no_kind_and_not_too_large(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"\0\1" * 1_000_000)
+    (tmp_path / "b").write_bytes(b"\0\1" * 1_000_000)
+    (tmp_path / "c.log").write_text("x" * 5_000)
+    for name in ("a.bin", "b", "c.log"):
+        assert codes(read(tmp_path / name)) == {str(tmp_path / name): "unknown_kind"}
+        assert read(tmp_path / name, Reading(max_document_bytes=1_000, skip_unknown=True)) == []
+
+
+def test_a_large_file_without_a_suffix_is_read_as_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(b"".join(line(str(number)) + b"\n" for number in range(500)))
+    assert codes(read(tmp_path / "lines")) == {str(number): None for number in range(500)}
+    with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+        for number in range(100):
+            archive.writestr(f"{number}.txt", os.urandom(100).hex())
+    assert codes(read(tmp_path / "archive")) == {f"{tmp_path}/archive!/{number}.txt": None for number in range(100)}
+    (tmp_path / "text").write_text("x" * 5_000)
+    assert codes(read(tmp_path / "text")) == {str(tmp_path / "text"): "too_large"}
