@@ -32,6 +32,8 @@ from kimi_beam.input.readers.office_xml import OLE_MARK
 from kimi_beam.input.readers.picture_sizes import shows_a_document
 
 _MOST_DEPTH = 50
+_MOST_OF_A_HEADER = 50_000
+"""The letters of a header that are read, because decoding takes time with the square of them."""
 _SHOWN = re.compile(r"\bcid:([^\s\"'()<>]+)", re.I)
 _SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
 _ENVELOPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "multipart/encrypted"})
@@ -193,7 +195,7 @@ def _headers(mail: email.message.Message) -> dict[str, str]:
 
 def _decoded(value: str) -> str:
     """A header as it is meant: folded lines as one, encoded words (RFC 2047) and bare bytes as letters."""
-    value = _of_bare_bytes(value)
+    value = _of_bare_bytes(value[:_MOST_OF_A_HEADER])
     if "=?" in value:
         with contextlib.suppress(MessageError, LookupError, ValueError, TypeError):
             value = str(make_header(decode_header(value)))
@@ -215,7 +217,7 @@ def _file_name(part: email.message.Message) -> str:
     head = email.message.Message()  # of its own, with bare bytes as letters: the part itself would lose them
     for name, value in part.raw_items():
         if name.lower() in ("content-disposition", "content-type"):
-            head[name] = _of_bare_bytes(str(value))
+            head[name] = _of_bare_bytes(str(value)[:_MOST_OF_A_HEADER])
     try:
         file_name = head.get_filename("")
     except (ValueError, LookupError, TypeError, AttributeError):

@@ -82,7 +82,8 @@ def _pages(
     notes: list[list[str]] = [[]]
 
     def on_picture(name: str) -> None:
-        shown.setdefault(len(pages) - 1, []).append(name)
+        if not any(name in names for names in shown.values()):
+            shown.setdefault(len(pages) - 1, []).append(name)
 
     text = OpenText(styles, hidden, lambda: len(pages), lambda note: notes[-1].append(note), on_picture)
     heads, feet = _heads_and_feet(look, text)

@@ -72,6 +72,7 @@ class _Presentation:
         self._pages: list[str] = []
         self._pictures: dict[int, list[bytes]] = {}
         """The pictures of each slide that is shown, by its index."""
+        self._read_pictures: set[str] = set()
         self._layouts: dict[str, Element | None] = {}
         self._read_layouts: set[str] = set()
         self._relations: dict[str, tuple[str, str]] = {}
@@ -181,7 +182,8 @@ class _Presentation:
     def _add_picture(self, element: Element) -> None:
         for blip in element.iter(BLIP):
             _, name = self._relations.get(blip.get(f"{R}embed", ""), ("", ""))
-            if name in self._file.members:
+            if name in self._file.members and name not in self._read_pictures:
+                self._read_pictures.add(name)
                 self._pictures.setdefault(len(self._pages), []).append(self._file.members.read(name))
 
     def _add_hidden(self, text: str, reason: str) -> None:

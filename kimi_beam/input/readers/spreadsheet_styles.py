@@ -11,8 +11,9 @@ from kimi_beam.input.readers.office_xml import Element, local_name
 
 _PERCENT = {"9": 0, "10": 2}
 """The decimals of the formats of percentages that every workbook has."""
+_MOST_OF_A_FORMAT = 500
 _QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')
-_STYLED_CELL = re.compile(rb"<(?:\w+:)?c\s([^>]*)>")
+_STYLED_CELL = re.compile(rb"<(?:\w+:)?c\s([^<>]*)>")
 _PLACE = re.compile(rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
 _STYLE = re.compile(rb"""\bs\s*=\s*["'](\d{1,6})["']""")
 _GROUND_CHANGES = (b"conditionalFormatting", b"tablePart", b"<picture")
@@ -44,7 +45,7 @@ def cell_styles(root: Element | None) -> CellStyles:
     if root is None:
         return found
     tables = {local_name(table): table for table in root}
-    formats = {e.get("numFmtId", ""): e.get("formatCode", "") for e in tables.get("numFmts", ())}
+    formats = {e.get("numFmtId", ""): e.get("formatCode", "")[:_MOST_OF_A_FORMAT] for e in tables.get("numFmts", ())}
     fonts = [_font_colour(font) for font in tables.get("fonts", ())]
     fills = [_fill(fill) for fill in tables.get("fills", ())]
     for number, style in enumerate(tables.get("cellXfs", ())):

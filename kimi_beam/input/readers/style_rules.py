@@ -15,17 +15,19 @@ Declarations = Mapping[str, str]
 """Values of CSS by the names of their properties, in lower case."""
 PROPERTIES = frozenset(
     {
-        "background", "background-clip", "background-color", "background-image", "clip", "clip-path", "color",
-        "content-visibility", "display", "font", "font-size", "height", "left", "margin-left", "margin-top",
-        "max-height", "max-width", "opacity", "overflow", "position", "text-indent", "text-shadow", "top", "transform",
-        "visibility", "width", "-webkit-background-clip", "-webkit-text-fill-color",
+        "background", "background-clip", "background-color", "background-image", "bottom", "clip", "clip-path", "color",
+        "content-visibility", "display", "filter", "font", "font-size", "height", "left", "margin-left", "margin-top",
+        "max-height", "max-width", "opacity", "overflow", "position", "right", "text-indent", "text-shadow", "top",
+        "transform", "visibility", "width", "-webkit-background-clip", "-webkit-text-fill-color",
     }
 )  # fmt: skip
 _COMMENT = re.compile(r"/\*.*?(\*/|$)|<!--|-->", re.S)
-_BLOCK = re.compile(r"([^{}]*)\{([^{}]*)\}")
-_SCREEN = re.compile(r"@media\s+(only\s+)?(screen|all)\s*", re.I)
+_BRACE = re.compile(r"[{}]")
+_SCREEN = re.compile(r"@(media\s+(only\s+)?(screen|all)\s*|(layer|supports)\b[^{]*)", re.I)
 _COMPOUND = re.compile(r"([a-z][a-z0-9]*|\*)?((?:[.#][\w-]+)*)", re.I)
 _NEVER_MET = re.compile(r"::|:(hover|focus|active|visited|before|after|checked|disabled|target|link)\b", re.I)
+_MOST_OF_A_VALUE = 500
+"""The letters of a value that are looked at: only pictures have more."""
 _MOST_RULES = 5_000
 _MOST_COMPOUNDS = 8
 _MOST_SEARCHES = 100
@@ -45,7 +47,7 @@ def parse_declarations(text: str) -> list[tuple[str, str, bool]]:
         name = name.strip().lower()
         if colon and name in PROPERTIES:
             value, mark, _ = value.strip().lower().partition("!important")
-            found.append((name, value.strip(), bool(mark)))
+            found.append((name, value.strip()[:_MOST_OF_A_VALUE], bool(mark)))
     return found
 
 
@@ -127,13 +129,14 @@ class StyleRules:
     """
 
     def __init__(self, sheets: Iterable[str], search: Callable[[str], list[int] | None]) -> None:
-        self.is_complete = True
+        on_screen = [_on_screen(_COMMENT.sub(" ", sheet)) for sheet in sheets]
+        self.is_complete = all(is_complete for _, is_complete in on_screen)
         self._by_key: dict[str, list[_Rule]] = {}
         self._by_element: dict[int, list[_Rule]] = {}
         self._known: dict[tuple[str, str, str, str], dict[str, str] | list[_Rule]] = {}
         """By tag, classes, id and style: what is declared, or the rules if it depends on the elements around."""
         searches = 0
-        for position, (selector, declarations) in enumerate(_rules(sheets)):
+        for position, (selector, declarations) in enumerate(_rules(sheet for sheet, _ in on_screen)):
             if position >= _MOST_RULES:
                 self.is_complete = False
                 break
@@ -227,38 +230,46 @@ def _cascade(rules: list[_Rule], style: str) -> dict[str, str]:
 
 
 def _rules(sheets: Iterable[str]) -> Iterator[tuple[str, list[tuple[str, str, bool]]]]:
-    """The selectors and declarations of all rules that hold on a screen."""
+    """The selectors and declarations of all rules of sheets that hold on a screen."""
     for sheet in sheets:
-        for block in _BLOCK.finditer(_on_screen(_COMMENT.sub(" ", sheet))):
-            declarations = parse_declarations(block[2])
+        for block in sheet.split("}"):
+            selectors, brace, text = block.rpartition("{")
+            declarations = parse_declarations(text) if brace else []
             if not declarations:
                 continue
-            for selector in block[1].rpartition(";")[2].split(","):
+            for selector in re.split("[;{]", selectors)[-1].split(","):
                 selector = " ".join(selector.split())
                 if selector and not selector.startswith("@") and not _NEVER_MET.search(selector):
                     yield selector, declarations
 
 
-def _on_screen(sheet: str) -> str:
-    """A sheet without the blocks that hold under conditions, and with those for any screen in their place."""
+def _on_screen(sheet: str) -> tuple[str, bool]:
+    """A sheet without the blocks that hold under conditions, and with those for any screen in their place.
+
+    Returns:
+        The sheet, and whether nothing was left out that may put a colour behind text on a screen.
+    """
     kept: list[str] = []
-    at = 0
+    at, is_complete = 0, "@import" not in sheet
     while (begin := sheet.find("@", at)) >= 0:
         kept.append(sheet[at:begin])
-        brace, semicolon = sheet.find("{", begin), sheet.find(";", begin)
-        if brace < 0 or 0 <= semicolon < brace:  # `@import …;`, `@charset …;`
+        brace = sheet.find("{", begin)
+        semicolon = sheet.find(";", begin, brace if brace >= 0 else len(sheet))
+        if brace < 0 or semicolon >= 0:  # `@import …;`, `@charset …;`
             at = len(sheet) if semicolon < 0 else semicolon + 1
             continue
         depth, end = 1, brace + 1
-        for mark in re.finditer(r"[{}]", sheet[end:]):
+        for mark in _BRACE.finditer(sheet, end):
             depth += 1 if mark[0] == "{" else -1
             if not depth:
-                end += mark.start()
+                end = mark.start()
                 break
         else:
             end = len(sheet)
         if _SCREEN.fullmatch(sheet[begin:brace]):
             kept.append(sheet[brace + 1 : end])
+        elif "print" not in sheet[begin:brace] and "background" in sheet[brace:end]:
+            is_complete = False
         at = end + 1
     kept.append(sheet[at:])
-    return " ".join(kept)
+    return " ".join(kept), is_complete

@@ -16,12 +16,15 @@ _LENGTH = re.compile(r"(-?\d*\.?\d+)(px|pt|em|rem|%|vw|vh|ex|ch|cm|mm|in|pc)?")
 _PIXELS = {"px": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "ex": 8.0, "ch": 8.0, "cm": 38.0, "mm": 3.8, "in": 96.0}
 _FAR = -500.0
 """Pixels to the left of or above its place from which an element is off the screen."""
+_BEYOND = 9_000.0
+"""Pixels to the right of or below the edge from which a placed element is beyond any page."""
 _PLACED = ("absolute", "fixed")
 _EMPTY_CLIP = re.compile(r"rect\(\s*([01])(px)?[\s,]+\1(px)?[\s,]+\1(px)?[\s,]+\1(px)?\s*\)")
 _EMPTY_CLIP_PATH = re.compile(r"inset\(\s*(5\d|[6-9]\d|100)(\.\d+)?%|circle\(\s*0|polygon\(\s*0(px)? 0(px)?\s*\)")
 _MOVED_AWAY = re.compile(
     r"translate(x|y|3d)?\(\s*-(\d{4,}px|[1-9]\d{2,}(vw|vh|em|rem))|scale(x|y|3d)?\(\s*0(\.0+)?\s*[,)]"
 )
+_NO_OPACITY = re.compile(r"opacity\(\s*0*(\.0\d*)?%?\s*\)")
 _LINK_BLUE = Colour(0, 0, 238)
 
 
@@ -95,6 +98,8 @@ def _why_removed(tag: str, attributes: Mapping[str, str | None], declared: Decla
     opacity = declared.get("opacity")
     if opacity is not None and (amount := _LENGTH.fullmatch(opacity)) and float(amount[1]) <= 0.02:
         return "opacity: 0"
+    if _NO_OPACITY.search(declared.get("filter", "")):
+        return "opacity: 0"
     if _is_off_screen(declared):
         return "off the page"
     is_placed = declared.get("position") in _PLACED
@@ -113,7 +118,9 @@ def _why_removed(tag: str, attributes: Mapping[str, str | None], declared: Decla
 def _is_off_screen(declared: Declarations) -> bool:
     names = ["text-indent", "margin-left", "margin-top"]
     if declared.get("position") in (*_PLACED, "relative"):
-        names += ["left", "top"]
+        names += ["left", "top", "right", "bottom"]
+        if any((length := _pixels(declared.get(name))) is not None and length >= _BEYOND for name in ("left", "top")):
+            return True
     if any((length := _pixels(declared.get(name))) is not None and length <= _FAR for name in names):
         return True
     return bool(_MOVED_AWAY.search(declared.get("transform", "")))
@@ -151,10 +158,11 @@ def _colour(
     tag: str, attributes: Mapping[str, str | None], declared: Declarations, around: Colour | str | None
 ) -> Colour | str | None:
     value = declared.get("color")
-    if "text-shadow" in declared or "-webkit-text-fill-color" in declared:
+    if "text-shadow" in declared:
         return None
     if "text" in (declared.get("background-clip"), declared.get("-webkit-background-clip")):
         return None
+    value = declared.get("-webkit-text-fill-color", value)
     if value is None and tag in ("font", "body"):
         value = attributes.get("color" if tag == "font" else "text")
     if value is None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _SAYS_ENCODING = re.compile(
     rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml[^>]{0,200}encoding\s*=\s*[\"']([\w.:-]+)", re.I
 )
-_DATA_PICTURE = re.compile(r"""<img\b[^>]*?\ssrc\s*=\s*["']?\s*data:image/[\w.+-]+;base64,([A-Za-z0-9+/=\s]+)""", re.I)
 _HEAD = 8_192
 """The bytes at the beginning in which a page says its encoding."""
 _NO_TEXT = frozenset(
@@ -78,10 +77,9 @@ def read(content: bytes, options: ReadOptions) -> Content:
     Raises:
         UnreadableError: It is no text.
     """
-    html = decode_declared(content, (said_encoding(content),), options.encoding)
-    found = read_text(html)
-    pictures = {0: list(_data_pictures(html))}
-    return replace(found, pages=pages_with_pictures([found.pages[0].text], pictures, options))
+    tree = _parsed(decode_declared(content, (said_encoding(content),), options.encoding))
+    found = _content(tree, shows_title=True)
+    return replace(found, pages=pages_with_pictures([found.pages[0].text], {0: list(_data_pictures(tree))}, options))
 
 
 def said_encoding(content: bytes) -> str | None:
@@ -94,13 +92,6 @@ def said_encoding(content: bytes) -> str | None:
     return (said[1] or said[2]).decode("ascii", "replace") if said else None
 
 
-def _data_pictures(html: str) -> Iterator[bytes]:
-    """The pictures that a page itself holds."""
-    for match in _DATA_PICTURE.finditer(html):
-        with contextlib.suppress(ValueError):
-            yield base64.b64decode(match[1])
-
-
 def read_text(html: str, *, shows_title: bool = True) -> Content:
     """Reads a web page whose encoding is known.
 
@@ -111,15 +102,22 @@ def read_text(html: str, *, shows_title: bool = True) -> Content:
     Returns:
         One page. `metadata` has its title.
     """
+    return _content(_parsed(html), shows_title=shows_title)
+
+
+def _parsed(html: str) -> LexborHTMLParser:
     try:
         from selectolax.lexbor import LexborHTMLParser, SelectolaxError
     except ImportError:
         raise missing_extra("documents") from None
 
     try:
-        tree = LexborHTMLParser(html)
+        return LexborHTMLParser(html)
     except (SelectolaxError, ValueError) as e:
         raise UnreadableError("damaged", f"cannot be read as HTML ({e})") from e
+
+
+def _content(tree: LexborHTMLParser, *, shows_title: bool) -> Content:
     title_element = tree.css_first("title")
     title = "" if title_element is None else " ".join(title_element.text().split())
     walk = _Walk(tree)
@@ -127,6 +125,15 @@ def read_text(html: str, *, shows_title: bool = True) -> Content:
     if shows_title and title and title not in text:
         text = f"{title}\n\n{text}".rstrip()
     return Content((Page(text),), {"title": title} if title else {}, walk.hidden.all())
+
+
+def _data_pictures(tree: LexborHTMLParser) -> Iterator[bytes]:
+    """The pictures that a page itself holds."""
+    for element in tree.css("img"):
+        kind, _, content = (element.attributes.get("src") or "").strip().partition(";base64,")
+        if kind.lower().startswith("data:image/"):
+            with contextlib.suppress(ValueError):
+                yield base64.b64decode(content)
 
 
 class _Walk:

@@ -82,6 +82,8 @@ class _Document:
         self._parts = dict(self._relations.values())
         self._pages = [_PageLines()]
         self._hidden = HiddenTexts()
+        self._heads: dict[str, str] = {}
+        """The texts of headers and footers, by the names of their parts."""
         self._seen: set[str] = set()
         """The texts of headers and footers that stand somewhere already."""
         self._notes: dict[str, dict[str, Element]] = {}
@@ -89,6 +91,7 @@ class _Document:
         self._endnotes: list[str] = []
         self._pictures: dict[int, list[bytes]] = {}
         """The pictures of each page, by its index."""
+        self._read_pictures: set[str] = set()
         self._is_in_body = False
         styles = self._styles()
         self._story = Story(
@@ -170,7 +173,8 @@ class _Document:
     def _add_picture(self, relation: str) -> None:
         """Keeps a picture of the body: those of headers are logos."""
         _, name = self._relations.get(relation, ("", ""))
-        if self._is_in_body and name in self._file.members:
+        if self._is_in_body and name in self._file.members and name not in self._read_pictures:
+            self._read_pictures.add(name)
             self._pictures.setdefault(len(self._pages) - 1, []).append(self._file.members.read(name))
 
     def _graphic_lines(self, relation: str) -> list[str]:
@@ -211,14 +215,20 @@ class _Document:
             if not (is_header or reference.tag == f"{n.W}footerReference"):
                 continue
             _, name = self._relations.get(reference.get(f"{n.R}id", ""), ("", ""))
-            root = self._file.optional_part(name) if name else None
-            if root is None or reference.get(f"{n.W}type", "default") not in shown:
+            if reference.get(f"{n.W}type", "default") not in shown:
                 continue
-            text = self._story.inner_lines(root, page_ground(root))
+            text = self._head_text(name)
             if text and text not in self._seen:
                 self._seen.add(text)
                 page = self._pages[-1]
                 (page.head if is_header else page.foot).append(text)
+
+    def _head_text(self, name: str) -> str:
+        """The text of a header or footer, which many sections may have."""
+        if name not in self._heads:
+            root = self._file.optional_part(name) if name else None
+            self._heads[name] = "" if root is None else self._story.inner_lines(root, page_ground(root))
+        return self._heads[name]
 
     def _note_mark(self, kind: str, identifier: str) -> str:
         """Puts a note below its page, or at the end of the document, and gives what stands for it in the text."""

@@ -12,6 +12,7 @@ from kimi_beam.input.readers.office_xml import Element, int_of
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"))
 _ROMAN_ONES = ((9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 BULLET = "-"
+_MOST_OF_A_MARK = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _level(element: Element) -> _Level:
     return _Level(
         int_of(values.get(n.START), 1),
         values.get(n.NUM_FMT, "decimal"),
-        values.get(n.LVL_TEXT, ""),
+        values.get(n.LVL_TEXT, "")[:_MOST_OF_A_MARK],
         values.get(n.P_STYLE, ""),
     )
 

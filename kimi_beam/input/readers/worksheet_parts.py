@@ -16,13 +16,13 @@ from kimi_beam.input.readers.spreadsheet_styles import CellLooks, CellStyles, ce
 
 _MOST_CELLS = 4_000_000
 """The most cells of the rectangle around a sheet's values: so many are made of it, however few have one."""
-_CELL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
+_CELL = re.compile(rb"""<(?:\w+:)?c\s[^<>]*?\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']""")
 _CELL_BEGINS = re.compile(rb"<(?:\w+:)?c[\s>/]")
-_PLACED_CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\br\s*=")
-_EMPTY_CELL = re.compile(rb"<(?:\w+:)?c(?:\s[^>]*)?/>")
+_PLACED_CELL = re.compile(rb"<(?:\w+:)?c\s[^<>]*?\br\s*=")
+_EMPTY_CELL = re.compile(rb"<(?:\w+:)?c(?:\s[^<>]*)?/>")
 _ROW_ENDS = re.compile(rb"</(?:\w+:)?row\s*>")
-_ROW = re.compile(rb"<(?:\w+:)?row\s([^>]*)>")
-_COLUMN = re.compile(rb"<(?:\w+:)?col\s([^>]*)>")
+_ROW = re.compile(rb"<(?:\w+:)?row\s([^<>]*)>")
+_COLUMN = re.compile(rb"<(?:\w+:)?col\s([^<>]*)>")
 _HIDDEN = re.compile(rb"""\b(?:hidden\s*=\s*["'](?:1|true)|(?:ht|width)\s*=\s*["']0)["']""")
 _NUMBER = re.compile(rb"""\b(r|min|max)\s*=\s*["'](\d{1,7})["']""")
 

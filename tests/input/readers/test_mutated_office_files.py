@@ -134,6 +134,55 @@ SAMPLES = {
 }
 
 
+HOSTILE: dict[str, tuple[ModuleType, Callable[[int], bytes]]] = {
+    "a style sheet without braces": (web_pages, lambda n: b"<style>" + b"a" * n + b"</style>x"),
+    "a style sheet of opening braces": (web_pages, lambda n: b"<style>" + b"a{" * n + b"</style>x"),
+    "rules without an end": (web_pages, lambda n: b"<style>" + b"@x{" * n + b"</style>x"),
+    "many empty rules": (web_pages, lambda n: b"<style>" + b"@x{}" * n + b"</style>x"),
+    "comments without an end": (web_pages, lambda n: b"<style>" + b"/*" * n + b"</style>x"),
+    "a long number": (web_pages, lambda n: b'<p style="font-size:' + b"1" * n + b'x">x'),
+    "pictures without an end": (web_pages, lambda n: b"<img " * n),
+    "many nested tables": (web_pages, lambda n: b"<table><tr><td>" * (n // 100)),
+    "cells without an end": (spreadsheets, lambda n: _with_sheet(b"<c " * n)),
+    "rows without an end": (spreadsheets, lambda n: _with_sheet(b"<row " * n)),
+    "a mark that every item repeats": (word, lambda n: _with_mark(b"%1" * n, n // 100)),
+    "a header of encoded words": (mail, lambda n: b"Subject: " + b"=?utf-8?q?a?= " * (n // 10) + b"\n\nx"),
+    "an address without an end": (mail, lambda n: b"From: " + b"(" * n + b"\n\nx"),
+    "a type with many parameters": (mail, lambda n: b"Content-Type: text/plain" + b"; a*0=b" * (n // 10) + b"\n\nx"),
+}
+
+
+def _with_sheet(part: bytes) -> bytes:
+    return _with_part(_xlsx(), "xl/worksheets/sheet1.xml", part)
+
+
+def _with_mark(mark: bytes, items: int) -> bytes:
+    space = b'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    level = b'<w:lvl w:ilvl="0"><w:numFmt w:val="decimal"/><w:lvlText w:val="%s"/></w:lvl>' % mark
+    numbering = b'<w:numbering %s><w:abstractNum w:abstractNumId="1">%s</w:abstractNum>' % (space, level)
+    numbering += b'<w:num w:numId="1"><w:abstractNumId w:val="1"/></w:num></w:numbering>'
+    item = b'<w:p><w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr><w:r><w:t>x</w:t></w:r></w:p>'
+    body = b"<w:document %s><w:body>%s</w:body></w:document>" % (space, item * items)
+    return _with_part(_with_part(_docx(), "word/numbering.xml", numbering), "word/document.xml", body)
+
+
+def _with_part(content: bytes, name: str, part: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.namelist():
+            new.writestr(member, part if member == name else old.read(member))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_a_hostile_file_repeats_takes_time_in_proportion(case: str) -> None:
+    reader, make = HOSTILE[case]
+    content = make(200_000)
+    begun = time.process_time()
+    _outcome(reader, content)
+    assert time.process_time() - begun < _MOST_SECONDS
+
+
 def _outcome(reader: ModuleType, content: bytes) -> tuple[str, str]:
     """``read``, or the code and the message with which the file is refused."""
     try:
