@@ -64,6 +64,7 @@ setup(
             "import-linter>=2.1",
             "moto[s3]>=5.1",  # with Flask, a server that speaks S3
             "mypy>=1.13",
+            "odfpy>=1.4.1",
             "openai>=3.54",
             "openpyxl>=3.1",  # these write the office files and PDFs that tests read
             "pandas>=2.2",

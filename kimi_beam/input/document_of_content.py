@@ -55,18 +55,25 @@ def document_of(
 
 
 def _joined(pages: Sequence[Page]) -> tuple[str, Layout]:
-    """The text of all pages, and where each page and each picture stands in it."""
-    last = max((number for number, page in enumerate(pages) if page.text), default=0)
+    """The text of all pages, and where each page and each picture stands in it.
+
+    A page that is a picture alone is a line of the text as well, if there are other pages: the model is told which page
+    it sees, and a long document can be split there.
+    """
+    texts = [page.text for page in pages]
+    if len(pages) > 1:
+        texts = [_shown_as(page, number) for number, page in enumerate(pages, 1)]
+    last = max((index for index, text in enumerate(texts) if text), default=0)
     pieces: list[str] = []
     starts: list[int] = []
     positions: list[int] = []
     end = 0
-    for number, page in enumerate(pages):
+    for index, (page, text) in enumerate(zip(pages, texts, strict=True)):
         starts.append(end)
         if page.picture is not None:
             positions.append(end)
         # The blank line belongs to the page before it: no text between two pictures is blank.
-        piece = page.text + BETWEEN_PAGES if page.text and number < last else page.text
+        piece = text + BETWEEN_PAGES if text and index < last else text
         pieces.append(piece)
         end += len(piece)
     boxes = [page.boxes for page in pages]
@@ -75,6 +82,11 @@ def _joined(pages: Sequence[Page]) -> tuple[str, Layout]:
         tuple(positions) if any(positions) else (),
         msgspec.msgpack.encode(boxes) if any(boxes) else None,
     )
+
+
+def _shown_as(page: Page, number: int) -> str:
+    """What the text holds of a page: its own text, or a line that stands for its picture."""
+    return page.text if page.text or page.picture is None else f"[page {number}: a picture]"
 
 
 def boxes_of_pages(layout: Layout) -> list[bytes | None]:

@@ -17,6 +17,7 @@ from kimi_beam.input.document_of_content import (
 )
 from kimi_beam.input.readers.content import Content, HiddenText, Page, Picture
 from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.splitting import Limits, split
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Layout
 
@@ -37,7 +38,12 @@ def test_each_page_begins_where_the_layout_says_and_no_character_is_lost(pages: 
     assert len(starts) == len(pages)
     for page, start in zip(pages, starts, strict=True):
         assert document.text[start : start + len(page.text)] == page.text
-    assert document.text == BETWEEN_PAGES.join(page.text for page in pages if page.text)
+    shown = [page.text or _line_of_picture(page, number, len(pages)) for number, page in enumerate(pages, 1)]
+    assert document.text == BETWEEN_PAGES.join(filter(None, shown))
+
+
+def _line_of_picture(page: Page, number: int, pages: int) -> str:
+    return f"[page {number}: a picture]" if page.picture is not None and pages > 1 else ""
 
 
 @given(_pages)
@@ -57,12 +63,20 @@ def test_boxes_belong_to_their_pages(pages: list[Page]) -> None:
     assert boxes_of_pages(layout) == (boxes if any(boxes) else [])
 
 
-def test_a_scan_is_asked_about_as_a_picture_of_a_users_own_is() -> None:
-    scan = document_of("a", "in/a.tiff", Content((Page(picture=PICTURE), Page(picture=PICTURE))), {})
-    assert (scan.text, scan.layout) == ("", Layout((0, 0)))
+def test_a_scan_of_one_page_is_asked_about_as_a_picture_of_a_users_own_is() -> None:
+    scan = document_of("a", "in/a.tiff", Content((Page(picture=PICTURE),)), {})
+    assert (scan.text, scan.layout) == ("", Layout((0,)))
     request = json.loads(Prompt(OutputSchema({"type": "object"})).request(scan, "r"))
     kinds = [part["type"] for part in request["messages"][-1]["content"]]
-    assert kinds == ["image_url", "image_url", "text"]
+    assert kinds == ["image_url", "text"]
+
+
+def test_a_scan_of_many_pages_can_be_split_between_any_two_of_them() -> None:
+    scan = document_of("a", "in/a.tiff", Content((Page(picture=PICTURE),) * 5), {})
+    size = len(scan.images[0])
+    parts = split(scan, Limits(tokens=10_000, size=2 * size + 100))
+    assert [len(part.images) for part in parts] == [2, 2, 1]
+    assert "".join(part.text for part in parts) == scan.text
 
 
 def test_the_model_is_shown_pages_and_pictures_in_their_order() -> None:
@@ -70,7 +84,13 @@ def test_the_model_is_shown_pages_and_pictures_in_their_order() -> None:
     document = document_of("a", "in/a.pdf", Content(pages), {})
     request = json.loads(Prompt(OutputSchema({"type": "object"})).request(document, "r"))
     shown = [part.get("text", "[picture]") for part in request["messages"][-1]["content"]]
-    assert shown == ["```document\nfirst\n\n", "[picture]", "[picture]", "third\n\nfourth\n```"]
+    assert shown == [
+        "```document\nfirst\n\n",
+        "[picture]",
+        "[page 2: a picture]\n\n",
+        "[picture]",
+        "third\n\nfourth\n```",
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ hidden text

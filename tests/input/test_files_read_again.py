@@ -153,7 +153,7 @@ def test_a_dead_letter_of_a_reference_holds_its_pictures_and_where_they_stand(tm
         outcome = run_extract([document], emulator.base_url, tmp_path / "out", schema=RECEIPT)
     (letter,) = outcome.letters
     assert letter["document"]["images"] == list(document.images)
-    assert letter["document"]["layout"] == {"page_starts": [0, 0], "image_positions": [], "boxes": None}
+    assert letter["document"]["layout"] == {"page_starts": [0, 21], "image_positions": [0, 21], "boxes": None}
 
 
 # ------------------------------------------------------------------------------------------------ members of a zip
