@@ -47,6 +47,10 @@ class _Place(NamedTuple):
     """The member of a file that it is, if it can be read once more as that."""
 
 
+_OF_FILESYSTEMS = (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)
+"""Errors that never come from a file."""
+
+
 def read_part(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
     """Reads the documents of one part. An error that ends the reading becomes a last document with its failure."""
     for block in read_blocks(part, reading):
@@ -108,7 +112,7 @@ def _ended(part: Part, error: Exception, done: int) -> Document:
 
 def _is_of_filesystem(error: Exception, path: str) -> bool:
     """Whether an error comes from the filesystem and not from the file, whose documents must not be given up then."""
-    if isinstance(error, (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)):
+    if isinstance(error, _OF_FILESYSTEMS):
         return True
     # An OSError shows a fault of the filesystem only for plain files. Decompressors and Parquet raise it as well, for a
     # damaged file.
@@ -251,7 +255,7 @@ def _read_archive(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: 
     if depth > _DEEPEST:
         message = f"is an archive in an archive, {depth} deep, and {_DEEPEST} are read at most: unpack it yourself"
         raise UnreadableError("nested_too_deep", message)
-    stored = place.stored_bytes or _size_of(f, part.path)
+    stored = place.stored_bytes if place.depth else _size_of(f, part.path)
     budget = place.budget or archives.budget_of(stored)
     if kind is ZIP:
         members = archives.zip_members(f, reading.options().password, part.start, part.stop)
@@ -285,16 +289,16 @@ def _read_member(content: BinaryIO, path: str, reading: Reading, place: _Place) 
         for value in _read(cast(BinaryIO, archives.Metered(content, place.budget)), part, reading, place):
             yield value
             done += len(value) if isinstance(value, Documents) else 1
-    except archives.DAMAGED as e:
-        if isinstance(e, (ConnectionError, TimeoutError)):
-            raise
-        after = f" after {done} documents" if done else ""
-        message = f"{path} is damaged{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
-        yield failed(f"{path}#0-" if done else path, path, Failure("read", "damaged", message))
     except UnreadableError as e:
         if place.budget.is_used_up:
             raise
         yield failed(f"{path}#0-" if done else path, path, Failure("read", e.code, f"{path} {e.message}"))
+    except _OF_FILESYSTEMS:
+        raise
+    except Exception as e:  # damaged files raise errors of all kinds
+        after = f" after {done} documents" if done else ""
+        message = f"{path} is damaged{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
+        yield failed(f"{path}#0-" if done else path, path, Failure("read", "damaged", message))
 
 
 def _size_of(f: Any, path: str) -> int:

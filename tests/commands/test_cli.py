@@ -399,3 +399,25 @@ def test_a_command_takes_one_directory_and_no_option_that_nobody_knows(
     assert "more than one directory: a b" in mistake(*words, "a", "b", capsys=capsys)
     told = mistake(*words, "a", "--s4_endpoint_url", "http://x", capsys=capsys)
     assert "unknown option --s4_endpoint_url" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--encoding", "cp9999", "no encoding has the name 'cp9999'"),
+        ("--encoding", "base64", "no encoding has the name 'base64'"),
+        ("--password-from", "hunter2", "a password is named by env:NAME or file:PATH"),
+        ("--password-from", "env:NO_SUCH_PASSWORD", "the environment variable NO_SUCH_PASSWORD is not set"),
+        ("--password-from", "file:/nowhere/password", "cannot read the password from '/nowhere/password'"),
+        ("--text-field", "body", "has no column 'body'; it has 'id', 'text'"),
+        ("--id-field", "key", "has no column 'key'; it has 'id', 'text'"),
+    ],
+)
+def test_a_mistake_about_reading_is_found_before_anything_is_sent(
+    option: str, value: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("id,text\na,x\n")
+    rest = ("--schema", SCHEMA, "--emulator", "--output", tmp_path / "out", option, value)
+    err = mistake("extract", tmp_path / "a.csv", *rest, capsys=capsys)
+    assert says in err
+    assert "hunter2" not in err

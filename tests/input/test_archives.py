@@ -276,6 +276,22 @@ def test_a_damaged_member_costs_no_neighbour(tmp_path: Path) -> None:
     assert outcome_of(path) == {"!/a.txt": "first", "!/b.txt": "damaged", "c": "x"}
 
 
+def test_a_damaged_archive_or_table_in_an_archive_costs_no_neighbour(tmp_path: Path) -> None:
+    members = {
+        "a.tar": b"",
+        "b.zip": b"",
+        "c.parquet": b"PAR1 is not all",
+        "d.tar.gz": b"no gzip",
+        "e.zip": zipped({"x.txt": b"x"})[:50],
+        "f.parquet": parquet()[:-9] + b"\xff" * 9,
+        "g.txt": b"whole",
+    }
+    codes = {**{f"!/{name}": "damaged" for name in members}, "!/g.txt": "whole"}
+    for name, content in (("o.zip", zipped(members)), ("o.tar", tarred(members))):
+        (tmp_path / name).write_bytes(content)
+        assert outcome_of(tmp_path / name) == codes
+
+
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
 def test_an_archive_that_is_cut_off_says_so(tmp_path: Path, name: str) -> None:
     members = {f"{number}.txt": os.urandom(2_000).hex().encode() for number in range(20)}
