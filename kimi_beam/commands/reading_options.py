@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from kimi_beam.commands import option_values
-from kimi_beam.input.fields import Reading
 from kimi_beam.input.readers.content import HiddenTextPolicy, PageChoice
+
+if TYPE_CHECKING:
+    from kimi_beam.input.fields import Reading
 
 
 def add_reading_options(group: argparse._ArgumentGroup) -> None:
@@ -53,6 +55,8 @@ def reading_of(args: argparse.Namespace) -> Reading:
     Raises:
         ConfigError: An option has a wrong value.
     """
+    from kimi_beam.input.fields import Reading  # not for --help: it takes half a second
+
     return Reading(
         id_field=args.id_field,
         text_field=args.text_field,
