@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from kimi_beam.stream.read_files import ReadContinuously
     from kimi_beam.stream.write_stream import WriteStream
     from kimi_beam.transforms import Extract
-    from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Usage
+    from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Layout, Usage
 
 _HOME = {
     "AccountError": "kimi_beam.errors",
@@ -90,6 +90,7 @@ _HOME = {
     "InputError": "kimi_beam.errors",
     "Journaling": "kimi_beam.journal.records",
     "KimiBeamError": "kimi_beam.errors",
+    "Layout": "kimi_beam.types",
     "OutputError": "kimi_beam.errors",
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.service.polling",
@@ -128,6 +129,7 @@ __all__ = [
     "InputError",
     "Journaling",
     "KimiBeamError",
+    "Layout",
     "OutputError",
     "OutputSchema",
     "Polling",

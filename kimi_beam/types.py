@@ -171,6 +171,12 @@ _NOTHING_EARLIER = Earlier()
 class Layout:
     """Where the pages and pictures of a document's file stand in its text.
 
+    Example:
+        >>> layout = kb.Layout(page_starts=(0, 15), image_positions=(15,))
+        >>> letter = kb.Document("letter-1", "Dear Sir, see: Yours, A.", ("data:image/png;base64,…",), layout=layout)
+        >>> letter.text[letter.layout.page_starts[1] :]
+        'Yours, A.'
+
     Attributes:
         page_starts: For each page, the index of its first character in `Document.text`.
         image_positions: For each of `Document.images`, the index in the text at which the model is shown it. Empty: all

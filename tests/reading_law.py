@@ -46,11 +46,11 @@ def check_that_each_is_read_or_refused(suffix: str, files: Iterable[bytes]) -> C
         outcomes[outcome] += 1
         assert len(reason.splitlines()) == 1, f"file {number} of {suffix}: {reason!r}"
         assert time.monotonic() - begun < DEFAULT_LIMITS.seconds + _ON_A_BUSY_MACHINE, f"file {number} of {suffix}"
-        assert _peak_bytes() < MOST_BYTES, f"file {number} of {suffix}"
+        assert peak_bytes() < MOST_BYTES, f"file {number} of {suffix}"
     return outcomes
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most memory that any of the living processes has ever held; 0 where the system does not say."""
     peaks = [0]
     for process in reading_process.living():

@@ -67,6 +67,7 @@ _START_SECONDS = 60.0
 """How long a process may take to start, on a machine under load."""
 _BLOCK = 1 << 20
 _NEARLY_ALL = 0.8
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
 """The variables of the environment that a process gets. No other, because there may be secrets among them."""
 
@@ -157,7 +158,8 @@ class _Process:
 
     def __init__(self, limits: ReadingLimits) -> None:
         self._limits = limits
-        path = [str(Path(place).absolute()) for place in sys.path]
+        # The working directory is searched last: a module among the documents must not take a library's place.
+        path = sorted((str(Path(place).absolute()) for place in sys.path), key=str(Path.cwd()).__eq__)
         command = [sys.executable, "-I", "-c", _START, json.dumps(path), str(limits.memory_bytes)]
         try:
             self._popen = subprocess.Popen(
@@ -176,6 +178,9 @@ class _Process:
         for pipe in self._pipes:
             os.set_blocking(pipe.fileno(), False)
         _all.add(self)
+        import resource  # which Windows lacks
+
+        self._worker_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.is_idle = self.has_read = False
         self.resident = 0
         self._wait_until_it_reads()
@@ -264,19 +269,21 @@ class _Process:
         how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
         said = self._last_error()
         reason = f"{how}: {said}" if said else how
-        return _ProcessEndedError("reader_crashed", f"ended the process that reads files ({reason}): it may be damaged")
+        message = f"ended the process that reads files ({reason}): it may be damaged, or need too much memory"
+        return _ProcessEndedError("reader_crashed", message)
 
     def _wait(self) -> int:
         """Waits for the end of the process.
 
         Returns:
-            The most bytes of memory that it held at any time.
+            The most bytes of memory that it held at any time; 0 if that is not known. Linux counts in what the worker
+            held when it started the process, so that a smaller peak of the process itself is not seen.
         """
         # `Popen.kill` would wait for a dead one itself, and forget what it has used.
         os.kill(self._popen.pid, signal.SIGKILL)  # one that only closed its pipes lives on
         _, status, usage = os.wait4(self._popen.pid, 0)
         self._popen.returncode = os.waitstatus_to_exitcode(status)
-        return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return usage.ru_maxrss * _MAXRSS_UNIT if usage.ru_maxrss > self._worker_peak else 0
 
     def _last_error(self) -> str:
         """The last line on the standard error of the process, which is read as far as it is there."""

@@ -368,12 +368,12 @@ from kimi_beam import cli
 try:
     cli.main(sys.argv[1:])
 finally:
-    print('apache_beam' in sys.modules)
+    print(any(name in sys.modules for name in ('apache_beam', 'pyarrow')))
 """
-    for arguments in (["--help"], ["extract", "--help"], ["emulate", "--help"]):
+    for arguments in (["--help"], ["extract", "--help"], ["read", "--help"], ["emulate", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith("False\n"), "--help waits for apache_beam"
+        assert done.stdout.endswith("False\n"), "--help waits for apache_beam or pyarrow"
     shown = subprocess.run([*PROGRAM, "extract", "--help"], capture_output=True, text=True).stdout
     groups = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert groups[:4] == ["options:", "input and output:", "how documents are read:", "what is asked:"]

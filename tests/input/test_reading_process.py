@@ -73,7 +73,6 @@ def wait_for_end(process: int) -> None:
         ("exit", "reader_crashed", "exit code 0"),
         ("close", "reader_crashed", "ended the process"),
         ("eat", "reader_memory", "more memory"),
-        ("eat-in-c", "reader_memory", "more memory"),
         ("memory-error", "reader_memory", "more memory"),
     ],
 )
@@ -83,6 +82,14 @@ def test_a_file_that_ends_its_process_costs_no_neighbour(order: str, code: str, 
     assert (found, said in message) == (code, True), message
     assert not is_running(process), "a process in disorder would read the next file"
     assert read("after").pages[0].text == "after"
+
+
+@pytest.mark.parametrize(("large", "code"), [("", "reader_memory"), ("large", "reader_crashed")])
+def test_a_library_that_aborts_for_want_of_memory_is_told_apart_if_the_worker_is_small(large: str, code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EATER, large, str(ROOT / "tests")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [code, "reader_crashed"], "what a worker holds is taken for what its process held"
 
 
 @pytest.mark.parametrize("order", ["hang", "sleep"])
@@ -252,6 +259,20 @@ if sys.argv[1] == "killed":
 print(process, flush=True)
 if sys.argv[1] == "killed":
     time.sleep(60)
+"""
+
+
+EATER = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from kimi_beam.input.reading_process import read_in_child
+from kimi_beam.input.readers.content import DEFAULT_OPTIONS, UnreadableError
+held = bytearray(b"x") * (400 << 20) if sys.argv[1] else b""
+for order in (b"eat-in-c", b"abort"):
+    try:
+        read_in_child("misbehaving_reader", order, DEFAULT_OPTIONS)
+    except UnreadableError as e:
+        print(e.code)
 """
 
 
