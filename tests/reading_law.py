@@ -45,6 +45,7 @@ def check_that_each_is_read_or_refused(suffix: str, files: Iterable[bytes]) -> C
             outcome, reason = e.code, e.message
         outcomes[outcome] += 1
         assert len(reason.splitlines()) == 1, f"file {number} of {suffix}: {reason!r}"
+        assert outcome != "reader_failed", f"the reader has a bug: file {number} of {suffix} {reason}"
         assert time.monotonic() - begun < DEFAULT_LIMITS.seconds + _ON_A_BUSY_MACHINE, f"file {number} of {suffix}"
         assert peak_bytes() < MOST_BYTES, f"file {number} of {suffix}"
     return outcomes
