@@ -133,8 +133,8 @@ class EarlierPart:
     """What earlier runs have done with one part of a document that was asked for in parts.
 
     Attributes:
-        start: The index of its first character in the text of the document.
-        end: The index behind its last character.
+        start: Its first place in the document (`Part.start`).
+        end: The place behind its last one.
         answer: The model's answer, which is not asked for again; None if there is none.
         round: `Earlier.round` of the part.
         open: The request whose answer is still to be fetched, None if there is none.
@@ -206,9 +206,9 @@ class Part:
     Attributes:
         document_id: `Document.id` of the whole document.
         text_hash: 16 hexadecimal digits of a hash of the whole text, so that two documents with one id are told apart.
-        start: The index of its first character in the text of the document.
-        end: The index behind its last character.
-        length: The number of characters of the document.
+        start: Its first place in the document. Places count characters, and each picture as one.
+        end: The place behind its last one.
+        length: The number of places of the document.
         beginning: How the document begins; empty for the first part.
         headings: The headings that the part stands under, the outermost first.
         columns: The line with the names of the columns, if the part begins inside a table; else empty.

@@ -12,7 +12,7 @@ from kimi_beam.request.checks import KeyOf, prepare
 from kimi_beam.request.context_window import about_tokens
 from kimi_beam.request.packing import Batching, Packer
 from kimi_beam.request.prompt import Prompt
-from kimi_beam.request.splitting import Limits, split
+from kimi_beam.request.splitting import Limits, length_of, split
 from kimi_beam.types import Completion, Document, Earlier, EarlierPart, Reply
 
 _LEAST_TOKENS = 50
@@ -78,10 +78,12 @@ class DocumentParts:
             document: The document with its text.
         """
         tokens = about_tokens(document.text)
-        if tokens < _LEAST_TOKENS:
+        if tokens < _LEAST_TOKENS and len(document.images) < 2:
             return []
-        most = self.prompt.split_rule.widest
-        parts = split(document, Limits(tokens // 2 + 1, most.size))
+        size = self.prompt.split_rule.widest.size
+        if len(document.images) > 1:
+            size = min(size, (len(document.text.encode()) + sum(map(len, document.images))) // 2 + 1)
+        parts = split(document, Limits(tokens // 2 + 1, size))
         return parts if len(parts) > 1 else []
 
     def packed(self, parts: Sequence[Document]) -> tuple[list[bytes], list[Reply]]:
@@ -102,7 +104,7 @@ class DocumentParts:
         rule = self.prompt.split_rule
         limits = rule.limits(document.text, self.prompt.overhead + self.prompt.shown(document).size) or rule.widest
         known = document.earlier.parts
-        if not _are_usable(known, len(document.text)):
+        if not _are_usable(known, length_of(document)):
             yield from ((part, None) for part in split(document, limits))
             return
         for earlier in known:

@@ -62,22 +62,22 @@ def split(document: Document, limits: Limits, start: int = 0, end: int | None = 
     Args:
         document: The whole document, or a part of it which is split further.
         limits: The most that a part may hold. A single picture may be larger.
-        start: The index in its text from which on it is split.
-        end: The index up to which it is split; None for its end.
+        start: The place from which on it is split. Places count characters, and each picture as one.
+        end: The place up to which it is split; None for its end.
 
     Returns:
         The parts of this stretch in their order, at least one. Each has the document's metadata, source and arrival,
         and the pictures that stand in it.
     """
-    text = document.text
-    end = len(text) if end is None else end
-    pages = document.layout.page_starts if document.layout is not None else ()
-    pieces = list(_pieces(document, limits, pages, start, end))
-    cuts = [start, *_cuts(pieces), end]
+    places = _Places(document)
+    end = places.length if end is None else end
+    pieces = list(_pieces(document, places, limits, start, end))
     columns = {piece.start: piece.columns for piece in pieces}
-    spans = list(pairwise(cuts))
-    found = headings(text)
-    return [_part(document, a, b, path_at(found, a), columns.get(a, "")) for a, b in spans]
+    found = headings(document.text)
+    return [
+        _part(document, places, a, b, path_at(found, places.in_text(a)), columns.get(a, ""))
+        for a, b in pairwise([start, *_cuts(pieces), end])
+    ]
 
 
 def joined(parts: Sequence[Document]) -> Document:
@@ -92,10 +92,10 @@ def joined(parts: Sequence[Document]) -> Document:
     length = 0
     for one in parts:
         assert one.part is not None
-        assert one.part.start == length
+        assert one.part.start == length + len(images)
         layout = one.layout or Layout()
         pages += [length + page for page in layout.page_starts]
-        positions += [length + position for position in layout.image_positions]
+        positions += [length + position for position in layout.image_positions or (0,) * len(one.images)]
         images += one.images
         length += len(one.text)
     boxes = first.layout.boxes if first.layout is not None else None
@@ -110,32 +110,79 @@ def joined(parts: Sequence[Document]) -> Document:
     )
     if first.layout is None:
         return whole
-    return replace(whole, layout=Layout(tuple(pages), tuple(positions), boxes))
+    return replace(whole, layout=Layout(tuple(pages), _unless_all_first(positions), boxes))
 
 
-def _pieces(document: Document, limits: Limits, pages: Sequence[int], start: int, end: int) -> Iterator[_Piece]:
-    """The pieces of a stretch of a document's text, each with how good it is to cut before it."""
+def length_of(document: Document) -> int:
+    """The number of places of a document: its characters, and each picture as one."""
+    return len(document.text) + len(document.images)
+
+
+class _Places:
+    """The places of a document: its characters, with a place for each picture before the character that it stands at.
+
+    Pages that are only pictures have no text, so that characters alone would not tell them apart.
+    """
+
+    def __init__(self, document: Document) -> None:
+        layout = document.layout
+        self.positions = (layout.image_positions if layout else ()) or (0,) * len(document.images)
+        self.pictures = [position + number for number, position in enumerate(self.positions)]
+        """The place of each picture."""
+        self.length = length_of(document)
+
+    def in_text(self, place: int) -> int:
+        """How many characters stand before a place."""
+        return place - bisect_left(self.pictures, place)
+
+    def of_character(self, index: int) -> int:
+        """The place of a character, behind the pictures that stand at it."""
+        return index + bisect_right(self.positions, index)
+
+    def of_page(self, start: int) -> int:
+        """The place of the page that begins with a character, before the pictures that stand at it."""
+        return start + bisect_left(self.positions, start)
+
+
+def _pieces(document: Document, places: _Places, limits: Limits, start: int, end: int) -> Iterator[_Piece]:
+    """The pieces of a stretch of a document, each with how good it is to cut before it."""
     text = document.text
-    page_starts, titles = set(pages), {heading.start for heading in headings(text)}
-    pictures = _pictures(document)
+    page_starts = set(document.layout.page_starts if document.layout is not None else ())
+    titles = {heading.start for heading in headings(text)}
+    pictures: dict[int, list[int]] = {}
+    for number, position in enumerate(places.positions):
+        pictures.setdefault(position, []).append(number)
+
+    def shown_at(position: int, columns: str) -> Iterator[_Piece]:
+        for number in pictures.get(position, ()):
+            if start <= places.pictures[number] < end:
+                yield _Piece(places.pictures[number], _PAGE, len(document.images[number]) / limits.size, columns)
+
+    begin, behind = places.in_text(start), places.in_text(end)
     table = TableReader(document.part.columns if document.part is not None else "")
     before, is_blank, position = _Line("", has_row=False, has_names=False), False, 0
     for written in text.splitlines(keepends=True):
-        if position >= end:
-            return
+        if position > behind:
+            break
         has_row = is_row(written)
         line = _Line(written, has_row, not has_row and is_header(written))
-        behind = position + len(written)
-        if behind > start:
-            begin = max(position, start)
-            at = position in titles, position in page_starts
-            quality = _quality(before, line, is_blank=is_blank, is_title=at[0], is_page=at[1])
-            size = sum(size for place, size in pictures if begin <= place < behind)
-            yield from _of_line(text[begin : min(behind, end)], begin, quality, table.columns, limits, size)
+        at = position in titles, position in page_starts
+        quality = _quality(before, line, is_blank=is_blank, is_title=at[0], is_page=at[1])
+        inside = [index for index in pictures if position < index < position + len(written)]
+        for a, b in pairwise([position, *sorted(inside), position + len(written)]):
+            # What stands beside a picture belongs to it.
+            fitting = _INSIDE_ROW if a in pictures else quality
+            yield from shown_at(a, table.columns)
+            if max(a, begin) < min(b, behind):
+                a, b = max(a, begin), min(b, behind)
+                for piece in _of_line(text[a:b], a, fitting, table.columns, limits):
+                    yield piece._replace(start=places.of_character(piece.start))
         table.read(written, has_row=line.has_row, has_names=line.has_names)
         is_blank = not written.strip()
         before = before if is_blank else line
-        position = behind
+        position += len(written)
+    if position == len(text):
+        yield from shown_at(position, "")
 
 
 class _Line(NamedTuple):
@@ -169,10 +216,10 @@ def _quality(before: _Line, line: _Line, *, is_blank: bool, is_title: bool, is_p
     return _PARAGRAPH if is_blank else _LINE
 
 
-def _of_line(line: str, start: int, quality: int, columns: str, limits: Limits, pictures: int) -> Iterator[_Piece]:
+def _of_line(line: str, start: int, quality: int, columns: str, limits: Limits) -> Iterator[_Piece]:
     """The pieces of one line: the whole line, or sentences, words and at last characters of a line that is too long."""
-    fill = _fill(line, limits) + pictures / limits.size
-    if fill <= 1 or len(line) == 1 or (pictures and _fill(line, limits) <= 1):
+    fill = _fill(line, limits)
+    if fill <= 1 or len(line) == 1:
         yield _Piece(start, quality, fill, columns)
         return
     for pattern, worse in ((_SENTENCES, _SENTENCE), (_SPACES, _WORD)):
@@ -180,15 +227,13 @@ def _of_line(line: str, start: int, quality: int, columns: str, limits: Limits, 
             continue
         ends = [match.end() for match in pattern.finditer(line)]
         if ends:
-            edges = [0, *ends, len(line)]
-            for a, b in pairwise(edges):
+            for a, b in pairwise([0, *ends, len(line)]):
                 if a < b:
-                    yield from _of_line(line[a:b], start + a, worse if a else quality, columns, limits, pictures)
-                    pictures = 0
+                    yield from _of_line(line[a:b], start + a, worse if a else quality, columns, limits)
             return
     half = len(line) // 2
-    yield from _of_line(line[:half], start, quality, columns, limits, pictures)
-    yield from _of_line(line[half:], start + half, _CHARACTER, columns, limits, 0)
+    yield from _of_line(line[:half], start, quality, columns, limits)
+    yield from _of_line(line[half:], start + half, _CHARACTER, columns, limits)
 
 
 def _fill(text: str, limits: Limits) -> float:
@@ -196,7 +241,7 @@ def _fill(text: str, limits: Limits) -> float:
 
 
 def _cuts(pieces: Sequence[_Piece]) -> Iterator[int]:
-    """The indices in the text at which a part ends and the next one begins."""
+    """The places at which a part ends and the next one begins."""
     filled = [0.0, *accumulate(piece.fill for piece in pieces)]
     first = 0
     while filled[-1] - filled[first] > 1:
@@ -210,27 +255,28 @@ def _cuts(pieces: Sequence[_Piece]) -> Iterator[int]:
         yield pieces[first].start
 
 
-def _part(document: Document, start: int, end: int, path: tuple[str, ...], columns: str) -> Document:
+def _part(document: Document, places: _Places, start: int, end: int, path: tuple[str, ...], columns: str) -> Document:
     """One part of a document, or of a part."""
     whole, text = document.part, document.text
     offset = whole.start if whole is not None else 0
+    first, last = places.in_text(start), places.in_text(end)
     beginning = whole.beginning if whole is not None and whole.start else text[:BEGINNING]
     part = Part(
         whole.document_id if whole is not None else document.id,
         whole.text_hash if whole is not None else text_hash(document),
         offset + start,
         offset + end,
-        whole.length if whole is not None else len(text),
+        whole.length if whole is not None else places.length,
         _until_line_end(beginning, BEGINNING) if offset + start else "",
         ((*whole.headings, *path) if whole is not None else path)[-5:],
         columns,
-        _last_lines((whole.before if whole is not None else "") + text[:start]),
+        _last_lines((whole.before if whole is not None else "") + text[:first]),
     )
-    images, layout = _content(document, start, end)
+    images, layout = _pictures_and_layout(document, places, start, end)
     round_ = document.earlier.round
     return Document(
         f"{part.document_id}[{part.start}:{part.end}]",
-        text[start:end],
+        text[first:last],
         images,
         document.metadata,
         document.source,
@@ -249,27 +295,28 @@ def text_hash(document: Document) -> str:
     return hasher.hexdigest()
 
 
-def _content(document: Document, start: int, end: int) -> tuple[tuple[str, ...], Layout | None]:
+def _pictures_and_layout(
+    document: Document, places: _Places, start: int, end: int
+) -> tuple[tuple[str, ...], Layout | None]:
     """The pictures that stand in a stretch of a document, and the layout of the stretch."""
-    layout, last = document.layout, len(document.text)
-    positions = layout.image_positions if layout is not None else ()
-    positions = positions or (0,) * len(document.images)
-
-    def is_inside(position: int) -> bool:
-        return start <= position < end or (end == last and position >= last)
-
-    images = tuple(uri for uri, at in zip(document.images, positions, strict=False) if is_inside(at))
+    numbers = range(bisect_left(places.pictures, start), bisect_left(places.pictures, end))
+    images = tuple(document.images[number] for number in numbers)
+    layout, first = document.layout, places.in_text(start)
     if layout is None:
         return images, None
-    pages = tuple(page - start for page in layout.page_starts if start <= page < end or (end == last and page >= last))
-    places = tuple(at - start for at in layout.image_positions if is_inside(at))
-    return images, Layout(pages, places, layout.boxes if not start else None)
+    is_last = end == places.length
+    pages = tuple(
+        max(page - first, 0)
+        for page in layout.page_starts
+        if start <= (place := places.of_page(page)) < end or (is_last and place >= end)
+    )
+    positions = [places.positions[number] - first for number in numbers]
+    return images, Layout(pages, _unless_all_first(positions), layout.boxes if not start else None)
 
 
-def _pictures(document: Document) -> list[tuple[int, int]]:
-    """For each picture the index in the text at which it is shown, and its bytes."""
-    positions = document.layout.image_positions if document.layout is not None else ()
-    return list(zip(positions or (0,) * len(document.images), map(len, document.images), strict=False))
+def _unless_all_first(positions: Sequence[int]) -> tuple[int, ...]:
+    """`Layout.image_positions`: empty if all pictures stand before the text."""
+    return tuple(positions) if any(positions) else ()
 
 
 def _until_line_end(text: str, most: int) -> str:

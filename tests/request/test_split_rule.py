@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import pictures
 import pytest
 from harness import RECEIPT
 from long_invoices import INVOICE, invoice
 
 from kimi_beam.columnar import Documents
 from kimi_beam.errors import ConfigError
+from kimi_beam.request import batches
 from kimi_beam.request.batches import IN_PARTS
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.document_parts import DocumentParts
+from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.split_rule import SplitRule, item_tokens
 from kimi_beam.request.splitting import split
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document, Earlier, EarlierPart
+from kimi_beam.types import Document, Earlier, EarlierPart, Layout
+from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 
 def test_a_document_that_fits_is_asked_for_whole() -> None:
@@ -62,3 +67,26 @@ def test_the_widest_list_counts() -> None:
     assert width is not None
     assert 15 < width < 30
     assert SplitRule(None, None, 100, width).least_rows == int(100 / (width + 6)) + 1
+
+
+def test_a_scan_larger_than_a_batch_may_be_is_divided_so_that_each_batch_is_sendable() -> None:
+    """Also one without any text: its pages are pictures alone."""
+    prompt = Prompt(OutputSchema(RECEIPT))
+    parts = DocumentParts(prompt, lambda _shown, _round: b"k" * 16, Batching())
+    pages = tuple(pictures.uri(pictures.png(bytes([number]) * 900_000)) for number in range(12))
+    scan = Document("scan", "", pages, layout=Layout((0,) * 12))
+    item = prepare(scan, prompt)
+    assert (item.key, item.size > HARD_MAX_BYTES) == (IN_PARTS, True)
+    divided = parts.divide(batches.encode([item]), list)
+    assert (divided.rest, divided.replies) == (None, [])
+    assert all(batches.head(blob).size_bytes <= HARD_MAX_BYTES for blob in divided.parts)
+    asked = [document for blob in divided.parts for document in batches.decode(blob)]
+    assert [picture for document in asked for picture in document.images] == list(pages)
+    assert len(asked) > 2
+
+
+def test_a_picture_that_no_request_can_hold_is_refused_and_its_neighbours_with_it() -> None:
+    large = pictures.uri(pictures.png(bytes(6_100_000)))
+    item = prepare(Document("a", "t", (large, large)), Prompt(OutputSchema(RECEIPT)))
+    assert item.document.failure is not None
+    assert item.document.failure.code == "too_large"

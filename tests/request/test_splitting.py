@@ -41,7 +41,7 @@ def test_the_parts_of_a_document_are_the_document(text: str, tokens: int, data: 
         "in/a.txt",
         arrival=Arrival(5),
         earlier=Earlier(2, 3),
-        layout=data.draw(st.sampled_from([None, Layout(pages, places, b"boxes")])),
+        layout=data.draw(st.sampled_from([None, Layout(pages, places if any(places) else (), b"boxes")])),
     )
     limits = Limits(tokens, WIDE)
     parts = split(document, limits)
@@ -121,6 +121,17 @@ def test_a_scan_is_split_by_its_pages() -> None:
     parts = split(Document("a", text, pictures, layout=Layout(starts, starts)), Limits(WIDE, 2_200))
     assert [part.images for part in parts] == [pictures[:2], pictures[2:]]
     assert [part.text for part in parts] == ["one\ntwo\n", "three\nfour\n"]
+
+
+def test_a_scan_without_a_text_is_split_by_its_pages_too() -> None:
+    pictures = tuple(f"data:image/png;base64,{'A' * 1_000}{n}" for n in range(5))
+    scan = Document("a", "", pictures, layout=Layout((0, 0, 0, 0, 0)))
+    parts = split(scan, Limits(WIDE, 2_200))
+    assert [part.images for part in parts] == [pictures[:2], pictures[2:4], pictures[4:]]
+    assert joined(parts) == scan
+    assert [split(scan, Limits(WIDE, WIDE), part.part.start, part.part.end) for part in parts if part.part] == [
+        [part] for part in parts
+    ], "each can be asked again alone"
 
 
 def test_a_long_line_is_cut_at_sentences_then_at_words() -> None:
