@@ -107,6 +107,27 @@ def test_the_numbers_of_clauses_are_read_although_no_text_holds_them() -> None:
     assert marks == ["4.", "4.1", "4.2", "(a)", "(b)", "§ IX", "5.", "5.1", "20.", ""]
 
 
+def test_headings_that_their_styles_number_have_their_numbers() -> None:
+    levels = "".join(
+        f'<w:lvl w:ilvl="{at}"><w:numFmt w:val="decimal"/><w:pStyle w:val="Heading{at + 1}"/>'
+        f'<w:lvlText w:val="{mark}"/></w:lvl>'
+        for at, mark in enumerate(["%1", "%1.%2"])
+    )
+    numbering = (
+        f'<w:numbering {W}><w:abstractNum w:abstractNumId="1">{levels}</w:abstractNum>'
+        '<w:num w:numId="5"><w:abstractNumId w:val="1"/></w:num></w:numbering>'
+    )
+    document = docx.Document()
+    for level in (1, 2):
+        properties = document.styles[f"Heading {level}"].element.get_or_add_pPr()
+        number = properties._add_numPr()
+        number._add_numId().val = 5
+    for level, words in ((1, "Scope"), (2, "Parties"), (2, "Term"), (1, "Price")):
+        document.add_heading(words, level)
+    content = with_part(bytes_of(document), "word/numbering.xml", lambda part: numbering.encode())
+    assert text(content) == "# 1 Scope\n## 1.1 Parties\n## 1.2 Term\n# 2 Price"
+
+
 def test_the_level_of_an_item_does_not_make_a_line_of_gigabytes() -> None:
     level = '<w:lvl w:ilvl="999999999"><w:numFmt w:val="bullet"/></w:lvl>'
     numbering = (
