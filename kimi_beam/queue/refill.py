@@ -67,6 +67,7 @@ class Refill:
             if next_blob is not None:
                 if batches.head(next_blob).has_undivided:
                     rest, parts, replies = step.parts.divide(next_blob, step.read_again)
+                    step.count(metrics.PARTS, sum(len(batches.head(part).sizes) for part in parts))
                     waiting.put_at_front([*([rest] if rest is not None else []), *parts])
                     if replies:
                         yield Replies.of(replies)

@@ -72,8 +72,11 @@ class ShardTurn:
         Parts that are asked for instead of an answer that was cut off are put in line.
         """
         for some in replies:
-            whole, again = self._collector.collect(some)
+            whole, again, repairs = self._collector.collect(some)
+            if repairs:
+                self.step.count(metrics.REPAIRS, repairs)
             for blob in again:
+                self.step.count(metrics.PARTS, len(batches.head(blob).sizes))
                 self.wait_again(blob)
             if whole:
                 yield whole

@@ -47,6 +47,10 @@ MISMATCHED_ITEMS = "mismatched_items"
 """Items of a finished job whose reference names one document and whose index names another."""
 ACCOUNT_TROUBLE = "account_trouble"
 """How often an unbounded pipeline paused because token, account or model were turned away."""
+PARTS = "parts"
+"""Parts of long documents that were put in line, those that were put there once more included."""
+REPAIRS = "repairs"
+"""Documents and parts that were asked for once more because rows were missing or sums did not add up."""
 NULLS_AS_ABSENT = "nulls_as_absent"
 """Nulls in answers that were read as absent: the schema that is sent asks for null if an optional property has no
 value."""
@@ -80,6 +84,8 @@ ALL = (  # in the order in which a table of them reads best
     SURPLUS_ITEMS,
     MISMATCHED_ITEMS,
     ACCOUNT_TROUBLE,
+    PARTS,
+    REPAIRS,
     NULLS_AS_ABSENT,
     ROWS_WITH_UNNAMED_KEYS,
     SKIPPED_FILES,

@@ -29,6 +29,8 @@ COUNTERS = (
     metrics.RESUBMITS,
     metrics.MAYBE_PAID_TWICE,
     metrics.MISMATCHED_ITEMS,
+    metrics.PARTS,
+    metrics.REPAIRS,
     metrics.ROWS_WITH_UNNAMED_KEYS,
     metrics.SKIPPED_FILES,
 )

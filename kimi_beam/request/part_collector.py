@@ -68,6 +68,8 @@ class Collected(NamedTuple):
     """The replies of whole documents."""
     again: list[bytes]
     """Batches of parts that are asked for now."""
+    repairs: int = 0
+    """How many documents and parts are asked for once more because something was missing."""
 
 
 class _Name(NamedTuple):
@@ -116,7 +118,7 @@ class PartCollector:
         is_usual = not has_parts and not any(map(_is_too_long, columns.results.failures.values()))
         if is_usual and not self._schema.sum_checks:
             return Collected(replies, [])
-        whole, again, waiting = list[Reply](), list[bytes](), list(columns)
+        whole, again, waiting, repairs = list[Reply](), list[bytes](), list(columns), 0
         while waiting:
             touched, asked = dict[str, None](), list[Document]()
             for reply in waiting:
@@ -130,11 +132,15 @@ class PartCollector:
                     continue
                 kind: _Kind = "whole" if isinstance(reply.result, Completion) else "spent"
                 touched[self._keep(replace(reply, document=further[0]), kind)] = None
+                repairs += kind == "whole"
+            lacking: list[Document] = []
             for document in touched:
-                whole += self._complete(document, asked)
+                whole += self._complete(document, lacking)
+            asked += lacking
+            repairs += len(lacking)
             packed, waiting = self._parts.packed(asked)
             again += packed
-        return Collected(whole, again)
+        return Collected(whole, again, repairs)
 
     def _split_further(self, reply: Reply) -> list[Document]:
         """The parts that are asked for instead of a document whose answer cannot be used, or lacks something."""

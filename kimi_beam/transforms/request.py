@@ -135,6 +135,7 @@ class Request(beam.DoFn):
             blob = self._waiting.popleft()
             if batches.head(blob).has_undivided:
                 rest, parts, replies = self._parts.divide(blob, read_again)
+                self._count_parts(parts)
                 self._waiting.extendleft(reversed([*([rest] if rest is not None else []), *parts]))
                 if replies:
                     yield replies
@@ -164,7 +165,9 @@ class Request(beam.DoFn):
     def _leaving(self, replies: Iterable[Sequence[Reply]]) -> Iterator[Sequence[Reply]]:
         """The replies of whole documents: those of parts are kept until their documents are complete."""
         for some in replies:
-            whole, again = self._collector.collect(some)
+            whole, again, repairs = self._collector.collect(some)
+            self._counters[metrics.REPAIRS].inc(repairs)
+            self._count_parts(again)
             self._waiting.extend(again)
             if whole:
                 yield whole
@@ -202,6 +205,9 @@ class Request(beam.DoFn):
         """The replies. In a stream they get the present as timestamp; with their documents' they would be dropped."""
         columns = Replies.of(replies)
         return columns if self._bounded else TimestampedValue[Replies](columns, Timestamp.of(time.time()))
+
+    def _count_parts(self, blobs: Iterable[bytes]) -> None:
+        self._counters[metrics.PARTS].inc(sum(len(batches.head(blob).sizes) for blob in blobs))
 
     def _count(self) -> None:
         for name, number in self._in_flight.counts().items():

@@ -191,6 +191,7 @@ def test_a_run_that_was_killed_amid_parts_pays_for_none_twice(tmp_path: Path) ->
     }
     assert 0 < paid <= stats["items"] == sum(row["_provenance"]["parts"] for row in outcome.rows)
     assert (stats["paid_twice"], outcome.letters) == (0, [])
+    assert (outcome.summary["parts"], outcome.summary["repairs"]) == (stats["items"], 0)
 
 
 def test_rows_that_are_missing_are_asked_for_once_more(tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "resubmits": None,
         "documents_maybe_paid_twice": None,
         "mismatched_items": None,
+        "parts": None,
+        "repairs": None,
         "rows_with_unnamed_keys": None,
         "skipped_files": None,
         "skipped_names": None,

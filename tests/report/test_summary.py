@@ -82,6 +82,8 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "resubmits": None,
         "documents_maybe_paid_twice": None,
         "mismatched_items": None,
+        "parts": None,
+        "repairs": None,
         "rows_with_unnamed_keys": None,
         "skipped_files": None,
         "skipped_names": None,

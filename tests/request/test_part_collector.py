@@ -75,7 +75,7 @@ def run(documents: list[Document], model: Model, seed: int) -> list[Reply]:
         else:
             replies = [model.reply(document) for document in batches.decode(blob)]
         made.shuffle(replies)
-        found, again = collector.collect(replies)
+        found, again, _ = collector.collect(replies)
         left += found
         line += again
     assert store.names("") == [], "what is kept of a document goes with it"
@@ -144,5 +144,5 @@ def test_a_short_text_whose_answer_is_cut_off_is_given_up() -> None:
     """The model repeats itself: it would never end."""
     document = Document("a", "A short text.")
     collector = PartCollector(InMemory(), PARTS, whole)
-    found, again = collector.collect([reply(document, CUT_OFF)])
+    found, again, _ = collector.collect([reply(document, CUT_OFF)])
     assert (list(found), again) == ([reply(document, CUT_OFF)], [])
