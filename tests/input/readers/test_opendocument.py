@@ -109,6 +109,19 @@ def test_letters_that_nobody_sees_are_kept_out_of_the_text_with_the_reason(reaso
     assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [("SECRET", reason)]
 
 
+def test_what_is_rare_in_a_text_is_read() -> None:
+    table = "<table:table><table:table-row><table:table-cell><text:p>1</text:p></table:table-cell><table:table-cell>"
+    table += "<text:p>2</text:p></table:table-cell></table:table-row></table:table>"
+    found = text_of(
+        "<text:section><text:p>in a section</text:p></text:section><text:p><text:ruby>"
+        "<text:ruby-base>漢</text:ruby-base><text:ruby-text>kan</text:ruby-text></text:ruby><text:soft-page-break/> on"
+        "<text:hidden-text text:is-hidden='false'>shown</text:hidden-text></text:p>"
+        f"<text:p><draw:frame>{table}</draw:frame><draw:custom-shape><text:p>shape</text:p></draw:custom-shape></text:p>"
+        "<text:list><text:list-header><text:p>head</text:p></text:list-header></text:list>"
+    )
+    assert [page.text for page in found.pages] == ["in a section\n漢", " onshown\n\n1 | 2\nshape\nhead"]
+
+
 def test_hidden_sections_and_fields_are_told_apart() -> None:
     found = text_of(
         '<text:section text:display="none"><text:p>SECRET 1</text:p></text:section><text:p>seen'

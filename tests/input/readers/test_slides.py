@@ -65,6 +65,16 @@ def test_tables_charts_groups_and_notes_are_read() -> None:
     ]  # fmt: skip
 
 
+def test_items_are_indented_by_their_level_and_broken_lines_stay_lines() -> None:
+    presentation = pptx.Presentation()
+    frame = box(blank(presentation), "one\vtwo").text_frame
+    inner = frame.add_paragraph()
+    inner.text, inner.level = "inner", 1
+    mark = inner._p.get_or_add_pPr()
+    mark.append(mark.makeelement(f"{{{mark.nsmap['a']}}}buChar", {"char": "•"}))
+    assert read(presentation).pages[0].text == "one\ntwo\n  - inner"
+
+
 def test_what_is_hidden_on_slides_is_told_apart() -> None:
     presentation = pptx.Presentation()
     hidden = blank(presentation)

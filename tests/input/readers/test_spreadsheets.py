@@ -87,6 +87,16 @@ def test_hidden_sheets_rows_and_columns_are_told_apart() -> None:
     ]
 
 
+def test_a_hidden_row_and_a_column_of_no_width_are_told_by_their_sizes() -> None:
+    content = with_sheet(
+        bytes_of(workbook_of(["a", "SECRET 1"], ["SECRET 2", ""])), (rb'<row r="2"', b'<row r="2" ht="0"')
+    )
+    narrow = b'<cols><col min="2" max="2" width="0" customWidth="1"/></cols><sheetData>'
+    found = read(with_sheet(content, (rb"<sheetData>", narrow)))
+    assert found.pages[0].text == "# Items\n\na"
+    assert [hidden.text for hidden in found.hidden] == ["SECRET 1 SECRET 2"]
+
+
 def test_percentages_are_written_as_they_are_printed() -> None:
     workbook = workbook_of([0.19, 0.075, 1, 0.5, 0.123456789, "0.19", 2.5])
     for cell, code in zip(

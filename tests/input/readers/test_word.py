@@ -260,6 +260,29 @@ def test_a_chart_and_a_diagram_are_read_as_lines() -> None:
     assert text(file.getvalue()) == "before\n | Sales\nQ1 | 1.5\nAnn"
 
 
+def test_what_is_rare_in_a_paragraph_is_read() -> None:
+    ruby = f"<w:r><w:ruby><w:rt>{run('kan')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase></w:ruby></w:r>"
+    box = f"<v:textbox><w:txbxContent><w:p>{run('boxed')}</w:p></w:txbxContent></v:textbox>"
+    body = (
+        f"<mc:AlternateContent><mc:Choice><w:p>{run('chosen')}</w:p></mc:Choice><mc:Fallback><w:p>{run('no')}</w:p>"
+        "</mc:Fallback></mc:AlternateContent>"
+        f"<w:p><mc:AlternateContent><mc:Fallback>{run('fallback ')}</mc:Fallback></mc:AlternateContent>{ruby}"
+        "<w:r><w:sym w:font='Wingdings' w:char='F0FE'/><w:noBreakHyphen/><w:softHyphen/><w:cr/></w:r></w:p>"
+        f"<w:p><w:r><w:pict><v:shape>{box}</v:shape></w:pict></w:r></w:p>"
+    )
+    assert text(of_body(body)) == "chosen\nfallback 漢☒-\n\nboxed"
+
+
+def test_a_table_within_a_cell_keeps_its_rows() -> None:
+    document = docx.Document()
+    outer = document.add_table(rows=1, cols=2)
+    outer.rows[0].cells[0].text = "Menu"
+    inner = outer.rows[0].cells[1].add_table(rows=2, cols=2)
+    for at, cell in enumerate(cell for row in inner.rows for cell in row.cells):
+        cell.text = str(at)
+    assert text(document) == "Menu\n0 | 1\n2 | 3"
+
+
 def test_content_controls_links_and_formulas_are_read() -> None:
     body = (
         f"<w:sdt><w:sdtContent><w:p>{run('a')}<w:sdt><w:sdtContent>{run('b')}</w:sdtContent></w:sdt>"
