@@ -113,14 +113,22 @@ class _Pool:
         """
         frame = encode(question)
         with self._places:
-            process = self._idle.pop() if self._idle else _Process(self._limits)
+            process = self._taken() or _Process(self._limits)
             end = time.monotonic() + self._limits.seconds
             try:
                 return self._ask(process, frame, end)
             except _ProcessEndedError as e:
-                if not process.has_read or e.code == "reader_timeout":
+                if not process.has_read or e.code not in ("reader_crashed", "reader_memory"):
                     raise
-            return self._ask(_Process(self._limits), frame, end)
+            left = end - time.monotonic()
+            process = _Process(self._limits)  # whose start may take long on a busy machine
+            return self._ask(process, frame, time.monotonic() + left)
+
+    def _taken(self) -> _Process | None:
+        """Takes an idle process, as no other thread does; None if there is none."""
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        return None
 
     def _ask(self, process: _Process, frame: bytes, end: float) -> Content:
         try:
