@@ -140,7 +140,10 @@ def _kind_of_zip(content: bytes, by_name: Kind | None) -> Kind:
             media_type = opened.read("mimetype").decode("ascii", "replace").strip() if is_open else ""
     except Exception:  # a damaged zip raises errors of many kinds, and the reader says what is wrong with it
         return by_name if by_name is not None and by_name.suffix in _ZIP_BASED else kinds.ZIP
-    return kind_of_members(names, media_type)
+    kind = kind_of_members(names, media_type)
+    if by_name is not None and by_name in _OPENDOCUMENT.values() and kind is kinds.ZIP and "content.xml" in names:
+        return by_name  # a program that writes no media type, which the format only recommends
+    return kind
 
 
 _ZIP_BASED = frozenset(kind.suffix for kind in (*_ENCRYPTED_IN_OLE, *_OPENDOCUMENT.values(), kinds.ZIP))

@@ -134,6 +134,14 @@ def test_a_damaged_zip_keeps_the_kind_of_its_name_if_that_is_a_zip() -> None:
     assert kind_of("a.txt", cut) is kinds.ZIP
 
 
+def test_an_opendocument_file_without_a_media_type_keeps_the_kind_of_its_name() -> None:
+    f = io.BytesIO()
+    with zipfile.ZipFile(f, "w") as made:
+        made.writestr("content.xml", "<a/>")
+    assert kind_of("a.odt", f.getvalue()) is kinds.ODT
+    assert kind_of("a.zip", f.getvalue()) is kinds.ZIP
+
+
 def test_only_the_name_says_what_an_encrypted_office_file_is() -> None:
     encrypted = ole("EncryptedPackage", "EncryptionInfo")
     assert kind_of("a.xlsx", encrypted) is kinds.XLSX
