@@ -26,7 +26,7 @@ from kimi_beam.input.readers.pdf_characters import Characters, characters, unmap
 from kimi_beam.input.readers.pdf_hidden_text import UNDER_ALL, Visibility, hidden_texts, visibility
 from kimi_beam.input.readers.running_lines import without_repeated_lines
 
-_METADATA = ("Title", "Author", "Subject", "Keywords")
+_METADATA = ("Title", "Author")
 _GARBLED = 0.1
 """The share of characters whose letters nobody knows from which a text layer is of no use."""
 _WHOLE_PAGE = 0.6

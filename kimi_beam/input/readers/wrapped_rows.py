@@ -28,6 +28,8 @@ _ALIGNED = 1.0
 """Lines of one cell begin or end within this many font sizes, or have their middle there."""
 _UNIT = 4
 """The most characters of a currency or a unit that stands above or below its number."""
+_OVERHANG = 0.35
+"""The share of a text that may stand below the number beside it."""
 _COVERED = 0.6
 """The share of a line's width that a drawn line covers to part it from the next."""
 
@@ -245,6 +247,7 @@ def _joined_cells(upper: _Group, lower: _Group) -> list[Cell] | None:
     left, right = min(cell.x0 for cell in upper.cells), max(cell.x1 for cell in upper.cells)
     partners: dict[int, Cell] = {}
     alone: list[Cell] = []
+    overhanging: list[Cell] = []
     upper_cells, lower_cells = _split_at(upper.cells, lower.cells), _split_at(lower.cells, upper.cells)
     for cell in lower_cells:
         above = [other for other in upper_cells if other.overlaps(cell)]
@@ -252,13 +255,24 @@ def _joined_cells(upper: _Group, lower: _Group) -> list[Cell] | None:
             if not cell.is_number and not left <= cell.x0 <= right and not upper.is_row and not lower.is_row:
                 return None
             alone.append(cell)
+        elif len(above) == 1 and _overhangs(cell, above[0]):
+            overhanging.append(cell)
         elif len(above) > 1 or id(above[0]) in partners or not _goes_on(above[0], cell):
             return None
         else:
             partners[id(above[0])] = cell
+    if overhanging and not partners:
+        return None
     return [
         Cell([*cell.words, *partners[id(cell)].words]) if id(cell) in partners else cell for cell in upper_cells
-    ] + alone
+    ] + [*alone, *overhanging]
+
+
+def _overhangs(below: Cell, above: Cell) -> bool:
+    """Whether a text that begins left of a number reaches below it only with its end."""
+    if below.is_number or not above.is_number or below.x0 > above.x0 - below.words[0].size:
+        return False
+    return below.x1 - above.x0 <= _OVERHANG * (below.x1 - below.x0)
 
 
 def _split_at(cells: list[Cell], others: list[Cell]) -> list[Cell]:
