@@ -11,11 +11,14 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 _UNITS = 10
+_FARTHEST = 100_000.0
+"""The most points that a place is told to be away from the corner."""
 _HEADER = struct.Struct("<II")
 
 
@@ -48,17 +51,15 @@ class PageBoxes:
         return float(low[0]), float(low[1]), float(high[2]), float(high[3])
 
 
-def encode_boxes(places: npt.NDArray[np.float64], sources: npt.NDArray[np.int64], width: float, height: float) -> bytes:
+def encode_boxes(places: npt.NDArray[np.floating[Any]], width: float, height: float) -> bytes:
     """The places of a text's characters as bytes.
 
     Args:
-        places: Left, top, right and bottom of each character of the page, in points.
-        sources: For each character of the text, the row of `places` that it has; -1 for none.
+        places: One row a character: left, top, right and bottom in points; NaN where it has no place.
         width: The page's width in points.
         height: The page's height in points.
     """
-    units = np.vstack((np.rint(np.clip(places, -1e5, 1e5) * _UNITS), np.zeros(4))).astype("<i4")
-    rows = units[sources]  # -1 is the last row, which is 0
+    rows = np.rint(np.clip(np.nan_to_num(places), -_FARTHEST, _FARTHEST) * _UNITS).astype("<i4")
     return _HEADER.pack(round(width * _UNITS), round(height * _UNITS)) + zlib.compress(
         np.diff(rows, axis=0, prepend=np.zeros((1, 4), "<i4")).T.tobytes()
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from kimi_beam.input.readers.page_columns import regions
 from kimi_beam.input.readers.page_lines import Line
-from kimi_beam.input.readers.page_words import Direction, Word
-from kimi_beam.input.readers.pdf_characters import Integers
+from kimi_beam.input.readers.page_words import Direction
+from kimi_beam.input.readers.pdf_characters import Floats, Integers
 from kimi_beam.input.readers.wrapped_rows import join_wrapped_rows
 
 _BLANKS = 3
@@ -31,38 +32,37 @@ class TextLine:
 
     Attributes:
         text: The line, without a line feed; empty for an empty line.
-        words: Its words, each with the number of spaces before it. A line that was not read off the page has none.
+        places: Left, top, right and bottom of each of its characters; NaN for a space. None if they are not wanted, or
+            the line was not read off the page.
     """
 
     text: str
-    words: tuple[tuple[int, Word], ...] = ()
-
-    def sources(self) -> Integers:
-        """For each of its characters, its index among the page's characters; -1 for a space and what has no place."""
-        if not self.words:
-            return np.full(len(self.text), -1)
-        return np.concatenate([part for blanks, word in self.words for part in (np.full(blanks, -1), word.sources)])
+    places: npt.NDArray[np.float32] | None = None
 
 
 _EMPTY = TextLine("")
+Places = npt.NDArray[np.float32]
 
 
-def page_text(directions: list[Direction]) -> list[TextLine]:
+def page_text(directions: list[Direction], places: Floats | None = None) -> list[TextLine]:
     """The lines of a page's text.
 
     Args:
         directions: The words of the page, apart for each direction in which they run.
+        places: Left, top, right and bottom of each character of the page; None if the lines shall not have them.
     """
+    # The place of a character that is not on the page is the last one.
+    known = None if places is None else np.vstack((places, np.full(4, np.nan))).astype(np.float32)
     printed: list[TextLine] = []
     for direction in directions:
         for region in regions(direction.words):
             if printed:
                 printed.append(_EMPTY)
-            printed += _printed(join_wrapped_rows(region, direction.rules))
+            printed += _printed(join_wrapped_rows(region, direction.rules), known)
     return printed
 
 
-def _printed(region: list[Line]) -> list[TextLine]:
+def _printed(region: list[Line], known: Places | None) -> list[TextLine]:
     """The lines of a region, cells of a column below each other."""
     printed: list[TextLine] = []
     if not region:
@@ -75,7 +75,7 @@ def _printed(region: list[Line]) -> list[TextLine]:
             continue
         if printed:
             printed.append(_EMPTY)
-        printed += _stretch(region[start:index], left, width)
+        printed += _stretch(region[start:index], left, width, known)
         start = index
     return printed
 
@@ -86,7 +86,7 @@ def _usual_width(region: list[Line]) -> float:
     return max(float(np.median(widths)), 0.5)
 
 
-def _stretch(lines: list[Line], left: float, width: float) -> list[TextLine]:
+def _stretch(lines: list[Line], left: float, width: float, known: Places | None) -> list[TextLine]:
     """Lines that share the places of their columns."""
     places = [[min(int((cell.x0 - left) / width + 0.5), _MOST_COLUMNS) for cell in line.cells] for line in lines]
     used = bytearray(min(int((max(line.cells[-1].x1 for line in lines) - left) / width) + 3, _MOST_COLUMNS + 2))
@@ -103,19 +103,20 @@ def _stretch(lines: list[Line], left: float, width: float) -> list[TextLine]:
     for index, (line, begins) in enumerate(zip(lines, places, strict=True)):
         if index and line.base - lines[index - 1].last > _APART * line.size:
             printed.append(_EMPTY)
-        printed.append(_line(line, [narrowed[begin] for begin in begins]))
+        printed.append(_line(line, [narrowed[begin] for begin in begins], known))
     return printed
 
 
-def _line(line: Line, places: list[int]) -> TextLine:
+def _line(line: Line, places: list[int], known: Places | None) -> TextLine:
     parts: list[str] = []
-    words: list[tuple[int, Word]] = []
+    sources: list[Integers] = []
     length = 0
     for cell, place in zip(line.cells, places, strict=True):
         blanks = max(place - length, 2) if parts else place
         for word in cell.words:
             parts += (" " * blanks, word.text)
-            words.append((blanks, word))
             length += blanks + len(word.text)
+            if known is not None:
+                sources += (np.full(blanks, -1), word.sources)
             blanks = 1
-    return TextLine("".join(parts), tuple(words))
+    return TextLine("".join(parts), None if known is None else known[np.concatenate(sources)])

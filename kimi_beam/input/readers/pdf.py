@@ -46,14 +46,12 @@ class _Reading:
         lines: The lines of its text; empty if only its picture is wanted.
         picture: Its picture; None if only its text is wanted.
         view: How it is shown.
-        read: Its characters.
         hidden: Its hidden texts.
     """
 
     lines: list[TextLine]
     picture: Picture | None
     view: PageView
-    read: Characters
     hidden: list[HiddenText]
 
 
@@ -166,9 +164,10 @@ def _read_page(
     lines: list[TextLine] = []
     if options.pages in ("text", "both") or picture is None:
         shown = np.ones(len(read), np.bool_) if is_scan else found.seen
-        lines = page_text(by_direction(read, shown, rules(found.around)))
+        places = view.places(read.boxes) if options.keeps_boxes else None
+        lines = page_text(by_direction(read, shown, rules(found.around)), places)
         lines += not_among(written, lines)
-    return _Reading(lines, picture, view, read, [] if is_scan else hidden_texts(read, found, index + 1))
+    return _Reading(lines, picture, view, [] if is_scan else hidden_texts(read, found, index + 1))
 
 
 def _covered_by_pictures(view: PageView, found: Visibility) -> float:
@@ -206,7 +205,8 @@ def _as_page(reading: _Reading, lines: list[TextLine], options: ReadOptions) -> 
     text = "\n".join(line.text for line in lines)
     boxes = None
     if options.keeps_boxes and lines:
-        line_feed = np.array([-1])
-        sources = np.concatenate([part for line in lines for part in (line.sources(), line_feed)])[:-1]
-        boxes = encode_boxes(reading.view.places(reading.read.boxes), sources, reading.view.width, reading.view.height)
+        known = [np.full((len(line.text), 4), np.nan) if line.places is None else line.places for line in lines]
+        line_feed = np.full((1, 4), np.nan)
+        places = np.vstack([part for one in known for part in (one, line_feed)])[:-1]
+        boxes = encode_boxes(places, reading.view.width, reading.view.height)
     return Page(text, reading.picture, boxes)

@@ -241,6 +241,19 @@ def test_boxes_are_kept_only_where_they_are_wanted_and_are_small() -> None:
     assert len(page.boxes) < 4 * len(page.text)
 
 
+def test_boxes_fit_the_text_where_headers_are_left_out() -> None:
+    draws = [lines_page([(60, 800, "ACME GmbH"), (60, 700, f"Page {number} itself")]) for number in range(5)]
+    pages = _read(made_pdf(*draws), ReadOptions(keeps_boxes=True)).pages
+    assert [page.text.count("ACME") for page in pages] == [1, 0, 0, 0, 0]
+    for page in pages:
+        assert page.boxes is not None
+        boxes = decode_boxes(page.boxes)
+        assert len(boxes.places) == len(page.text)
+        box = boxes.around(page.text.index("itself"), len(page.text))
+        assert box is not None
+        assert box[1] < A4[1] - 700 < box[3]
+
+
 # ------------------------------------------------------------------------------------------------ refusals
 
 

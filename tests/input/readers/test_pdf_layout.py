@@ -126,6 +126,25 @@ def test_amounts_beside_the_second_of_three_lines_of_a_name_are_on_a_line_with_i
     ]
 
 
+def test_a_name_below_an_article_number_belongs_to_its_row_though_it_reaches_below_the_quantity() -> None:
+    def draw(canvas: Canvas) -> None:
+        for index in range(2):
+            y = 700 - 60 * index
+            for x, text in ((40, f"{index}260331811362"), (230, "27,5000 h"), (340, "10,5000"), (500, "288,75")):
+                canvas.drawString(x, y, text)
+            canvas.drawString(40, y - 13, f"K652{index}")
+            canvas.drawString(130, y - 13, f"Picker {index} 1250032 in hall")
+            canvas.drawString(130, y - 26, f"Ordered by Mr Mayer of the department of goods for order {index}")
+
+    lines = [" ".join(line.split()) for line in _text(made_pdf(draw)).split("\n") if line]
+    assert [line for line in lines if "288,75" in line] == [
+        f"{index}260331811362 K652{index} Picker {index} 1250032 in hall 27,5000 h 10,5000 288,75" for index in range(2)
+    ]
+    assert [line for line in lines if line.startswith("Ordered by")] == [
+        f"Ordered by Mr Mayer of the department of goods for order {index}" for index in range(2)
+    ]
+
+
 def test_a_heading_between_two_rows_is_no_part_of_the_row_above_it() -> None:
     def draw(canvas: Canvas) -> None:
         for y, name in ((700, "Olive oil"), (670, "Office chair")):
