@@ -277,7 +277,7 @@ def _overhangs(below: Cell, above: Cell) -> bool:
 
 def _split_at(cells: list[Cell], others: list[Cell]) -> list[Cell]:
     """Cells, split where a word begins right below or above another cell: columns may be a single space apart."""
-    edges = [cell.x0 for cell in others]
+    edges = [cell.x0 for cell in others if not cell.is_number]  # the left edge of numbers is at no fixed place
     result: list[Cell] = []
     for cell in cells:
         start = 0
