@@ -11,7 +11,7 @@ import asyncio
 import functools
 import hashlib
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -54,6 +54,9 @@ _MAX_ANSWER = 32 << 20
 
 _WAIT_FOR_MESSAGES = 20.0
 """Seconds that a pull of events, or their acknowledgement, may take: polls must not wait for a queue that hangs."""
+
+_AT_ONCE = 1 << 20
+"""The most bytes of a body that are handed to the connection at once."""
 
 _MAX_HEADER = 64 << 10
 """The longest header line of a reply, in bytes: gateways add long ones."""
@@ -318,12 +321,20 @@ async def _fetch(
     import httpx
 
     timeout = {"timeout": connections.timeout}
-    request = httpx.Request(method, _parsed(url), headers=dict(headers), content=body, extensions=timeout)
+    # aiohttp writes bytes at once, and warns of it where they are many: all other requests would wait meanwhile.
+    content = body if len(body) <= _AT_ONCE else _in_pieces(body)
+    sent = {**headers, "Content-Length": str(len(body))} if body else dict(headers)
+    request = httpx.Request(method, _parsed(url), headers=sent, content=content, extensions=timeout)
     # If a reply breaks off, httpx discards the bytes that have arrived. The aiohttp response under it still has them.
     with record_responses() as responses:
         await connections.transport.handle_async_request(request)
     async with responses[-1] as response:
         return await read_reply(response, most)
+
+
+async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), _AT_ONCE):
+        yield body[at : at + _AT_ONCE]
 
 
 @functools.lru_cache(maxsize=64)

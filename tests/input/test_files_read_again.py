@@ -120,7 +120,6 @@ def test_a_reference_has_the_journals_key_of_its_document(tmp_path: Path) -> Non
     assert keys.of(again(document)) == keys.of(document)
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp's, of a body of more than 1 MB
 @pytest.mark.parametrize("api", ["batch", "run"])
 def test_scans_travel_by_reference_and_are_sent_whole(api: str, tmp_path: Path) -> None:
     inputs = tmp_path / "in"
@@ -144,7 +143,6 @@ def test_scans_travel_by_reference_and_are_sent_whole(api: str, tmp_path: Path) 
     assert [json.loads(row["_metadata"])["pages"] for row in outcome.rows] == [3, 3, 3]
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body")
 def test_a_dead_letter_of_a_reference_holds_its_pictures_and_where_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(scan(2))

@@ -137,6 +137,18 @@ def test_the_wire_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert body == b'{"request_id":"6283595c"}'
 
 
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1, 7_999_999])
+def test_a_large_body_is_sent_whole_with_its_length_and_without_a_warning(size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    with server(lambda _: OK) as (url, seen), client(url) as c:
+        assert [type(reply) for reply in c.submit([body, body])] == [HttpReply, HttpReply]
+    for request in seen:
+        head, _, sent = request.partition(b"\r\n\r\n")
+        assert sent == body
+        assert head.lower().count(b"content-length: %d" % size) == 1
+        assert b"transfer-encoding" not in head.lower(), "Cloudflare's pages show a length"
+
+
 def test_retry_after_and_status_come_through() -> None:
     reply = b"HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}"
     with server(lambda _: reply) as (url, _), client(url) as c:
