@@ -25,8 +25,8 @@ from kimi_beam.input.readers.word_styles import WordStyles, is_on
 from kimi_beam.input.readers.word_text import PAGE_BREAK, RENDERED_BREAK, Story
 
 _KIND = "a Word document"
-_MOST_CACHED = 1 << 20
-"""The bytes of the largest styles that are kept for the next document."""
+_MOST_CACHED = 1 << 19
+"""The bytes of the largest styles that are kept for the next document, which take twelve times as much memory."""
 
 
 def read(content: bytes, options: ReadOptions) -> Content:
@@ -47,7 +47,7 @@ def read(content: bytes, options: ReadOptions) -> Content:
     return _Document(file, options).content()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _cached_styles(part: bytes) -> WordStyles:
     """Styles, kept because those of a template are the same in all its documents, and dear to parse."""
     try:
