@@ -216,6 +216,14 @@ def test_a_bomb_is_a_dead_letter_and_costs_next_to_nothing(
     assert time.process_time() - before < 5
 
 
+@pytest.mark.parametrize("before", [b"", tarred({"a.txt": b"x"})[:1024]])
+def test_a_header_that_is_said_to_be_very_large_is_not_asked_for(tmp_path: Path, before: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(before + _long_header())
+    *_, last = read_part(Part(f"{tmp_path}/a.tar"))
+    assert last.failure is not None
+    assert "one of its headers is said to be very large" in last.failure.message
+
+
 def _long_header() -> bytes:
     """A tar whose first member has a name of a gigabyte."""
     info = tarfile.TarInfo("././@LongLink")

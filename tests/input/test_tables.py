@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from kimi_beam.errors import InputError
@@ -204,6 +204,8 @@ def test_lines_that_end_in_carriage_returns_are_rows() -> None:
     assert outcome(read("id,text\ra,x\nb,y\n")) == [("a.csv", "ragged_row")]
 
 
+@example('"aa""\nb"\n', 2)  # a piece ends between two quotes that mean one
+@example('a,"b"\nc\n', 1)  # a piece begins with the quote of a value
 @given(st.text(st.sampled_from('ab",\n'), max_size=60), st.integers(1, 40))
 def test_rows_are_cut_alike_whatever_the_bound_is(text: str, bound: int) -> None:
     """What a bound does not let through is counted all the same, so that rows begin where they begin without it."""
