@@ -12,38 +12,13 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-_WORDS = [
-    "Office",
-    "Chair",
-    "Desk",
-    "Lamp",
-    "Premium",
-    "Adjustable",
-    "Wooden",
-    "Steel",
-    "Cable",
-    "Adapter",
-    "Monitor",
-    "Stand",
-    "Filter",
-    "Service",
-    "Monthly",
-    "Licence",
-    "Hosting",
-    "Toner",
-    "Cartridge",
-    "Large",
-    "Extended",
-    "Warranty",
-    "Keyboard",
-    "Wireless",
-    "Mouse",
-    "Board",
-    "Marker",
-    "Paper",
-    "Recycled",
-    "Consulting",
-]
+# fmt: off
+_WORDS = (
+    "Office", "Chair", "Desk", "Lamp", "Premium", "Adjustable", "Wooden", "Steel", "Cable", "Adapter", "Monitor",
+    "Stand", "Filter", "Service", "Monthly", "Licence", "Hosting", "Toner", "Cartridge", "Large", "Extended",
+    "Warranty", "Keyboard", "Wireless", "Mouse", "Board", "Marker", "Paper", "Recycled", "Consulting",
+)
+# fmt: on
 _COLUMNS = (
     ("position", "name", "quantity", "price", "total"),
     ("name", "quantity", "price", "total"),
