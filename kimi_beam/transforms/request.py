@@ -138,7 +138,7 @@ class Request(beam.DoFn):
                 self._count_parts(parts)
                 self._waiting.extendleft(reversed([*([rest] if rest is not None else []), *parts]))
                 if replies:
-                    yield replies
+                    yield self._unread(replies)
                 continue
             self._counters[metrics.BATCHES].inc()
             recalled = self._recorder.recall(blob)
