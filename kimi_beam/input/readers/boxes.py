@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 _UNITS = 10
+_COMPRESSION = 4
+"""Half the time of zlib's usual 6, for 6 % more bytes."""
 _FARTHEST = 100_000.0
 """The most points that a place is told to be away from the corner."""
 _HEADER = struct.Struct("<II")
@@ -61,7 +63,7 @@ def encode_boxes(places: npt.NDArray[np.floating[Any]], width: float, height: fl
     """
     rows = np.rint(np.clip(np.nan_to_num(places), -_FARTHEST, _FARTHEST) * _UNITS).astype("<i4")
     return _HEADER.pack(round(width * _UNITS), round(height * _UNITS)) + zlib.compress(
-        np.diff(rows, axis=0, prepend=np.zeros((1, 4), "<i4")).T.tobytes()
+        np.diff(rows, axis=0, prepend=np.zeros((1, 4), "<i4")).T.tobytes(), _COMPRESSION
     )
 
 

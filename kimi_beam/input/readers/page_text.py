@@ -7,6 +7,7 @@ more than three spaces are left, because each costs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from kimi_beam.input.readers.page_columns import regions
 from kimi_beam.input.readers.page_lines import Line
 from kimi_beam.input.readers.page_words import Direction
-from kimi_beam.input.readers.pdf_characters import Floats, Integers
+from kimi_beam.input.readers.pdf_characters import Floats
 from kimi_beam.input.readers.wrapped_rows import join_wrapped_rows
 
 _BLANKS = 3
@@ -40,8 +41,15 @@ class TextLine:
     places: npt.NDArray[np.float32] | None = None
 
 
-_EMPTY = TextLine("")
-Places = npt.NDArray[np.float32]
+@dataclass(frozen=True, slots=True)
+class _Printed:
+    """A line, and for each of its characters its index among the page's characters; -1 for a space."""
+
+    text: str
+    sources: list[int]
+
+
+_EMPTY = _Printed("", [])
 
 
 def page_text(directions: list[Direction], places: Floats | None = None) -> list[TextLine]:
@@ -51,20 +59,24 @@ def page_text(directions: list[Direction], places: Floats | None = None) -> list
         directions: The words of the page, apart for each direction in which they run.
         places: Left, top, right and bottom of each character of the page; None if the lines shall not have them.
     """
-    # The place of a character that is not on the page is the last one.
-    known = None if places is None else np.vstack((places, np.full(4, np.nan))).astype(np.float32)
-    printed: list[TextLine] = []
+    printed: list[_Printed] = []
     for direction in directions:
         for region in regions(direction.words):
             if printed:
                 printed.append(_EMPTY)
-            printed += _printed(join_wrapped_rows(region, direction.rules), known)
-    return printed
+            printed += _printed(join_wrapped_rows(region, direction.rules))
+    if places is None:
+        return [TextLine(line.text) for line in printed]
+    # A space has the place of the last character, which is none.
+    known = np.vstack((places, np.full(4, np.nan))).astype(np.float32)
+    of_all = known[[source for line in printed for source in line.sources]]
+    ends = list(accumulate(len(line.sources) for line in printed))
+    return [TextLine(line.text, of_all[end - len(line.sources) : end]) for line, end in zip(printed, ends, strict=True)]
 
 
-def _printed(region: list[Line], known: Places | None) -> list[TextLine]:
+def _printed(region: list[Line]) -> list[_Printed]:
     """The lines of a region, cells of a column below each other."""
-    printed: list[TextLine] = []
+    printed: list[_Printed] = []
     if not region:
         return printed
     width = _usual_width(region)
@@ -75,7 +87,7 @@ def _printed(region: list[Line], known: Places | None) -> list[TextLine]:
             continue
         if printed:
             printed.append(_EMPTY)
-        printed += _stretch(region[start:index], left, width, known)
+        printed += _stretch(region[start:index], left, width)
         start = index
     return printed
 
@@ -86,7 +98,7 @@ def _usual_width(region: list[Line]) -> float:
     return max(float(np.median(widths)), 0.5)
 
 
-def _stretch(lines: list[Line], left: float, width: float, known: Places | None) -> list[TextLine]:
+def _stretch(lines: list[Line], left: float, width: float) -> list[_Printed]:
     """Lines that share the places of their columns."""
     places = [[min(int((cell.x0 - left) / width + 0.5), _MOST_COLUMNS) for cell in line.cells] for line in lines]
     used = bytearray(min(int((max(line.cells[-1].x1 for line in lines) - left) / width) + 3, _MOST_COLUMNS + 2))
@@ -99,24 +111,24 @@ def _stretch(lines: list[Line], left: float, width: float, known: Places | None)
         narrowed.append(place)
         blanks = 0 if column else blanks + 1
         place += blanks <= _BLANKS
-    printed: list[TextLine] = []
+    printed: list[_Printed] = []
     for index, (line, begins) in enumerate(zip(lines, places, strict=True)):
         if index and line.base - lines[index - 1].last > _APART * line.size:
             printed.append(_EMPTY)
-        printed.append(_line(line, [narrowed[begin] for begin in begins], known))
+        printed.append(_line(line, [narrowed[begin] for begin in begins]))
     return printed
 
 
-def _line(line: Line, places: list[int], known: Places | None) -> TextLine:
+def _line(line: Line, places: list[int]) -> _Printed:
     parts: list[str] = []
-    sources: list[Integers] = []
+    sources: list[int] = []
     length = 0
     for cell, place in zip(line.cells, places, strict=True):
         blanks = max(place - length, 2) if parts else place
         for word in cell.words:
             parts += (" " * blanks, word.text)
+            sources += [-1] * blanks
+            sources += word.sources
             length += blanks + len(word.text)
-            if known is not None:
-                sources += (np.full(blanks, -1), word.sources)
             blanks = 1
-    return TextLine("".join(parts), None if known is None else known[np.concatenate(sources)])
+    return _Printed("".join(parts), sources)

@@ -41,7 +41,7 @@ class Word:
     base: float
     size: float
     font: int
-    sources: Integers
+    sources: list[int]
 
 
 class Rule(NamedTuple):
@@ -126,10 +126,13 @@ def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:
         ending = np.searchsorted(indices, kept[np.array(stops) - 1], side="right").tolist()
     else:
         ending = stops
+    of_letters = indices.tolist()
     words, begin = [], 0
     known: dict[str, list[Word]] = {}
     for index, end in enumerate(ending):
-        word = Word(text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], indices[begin:end])
+        word = Word(
+            text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], of_letters[begin:end]
+        )
         begin = end
         same = known.setdefault(word.text, [])
         if not any(_is_at(word, other) for other in same):
