@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pictures
 import pytest
+from both_paths import both_paths
 from harness import RECEIPT
 from long_invoices import INVOICE, invoice
 
@@ -12,7 +15,6 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import IN_PARTS
 from kimi_beam.request.checks import prepare, prepare_texts
-from kimi_beam.request.context_window import about_tokens
 from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
@@ -41,13 +43,18 @@ def test_rows_whose_answer_would_be_too_long_are_divided_so_that_each_answer_fit
 
 
 def test_a_text_alone_and_a_whole_document_are_divided_alike() -> None:
-    prompt = Prompt(OutputSchema(INVOICE), chunk_tokens=300)
-    for rows in range(1, 40):
-        document = Document("a", invoice(rows).document.text)
-        (row,) = prepare_texts(Documents.of([document]), prompt, lambda _shown, _round: b"k" * 16)
-        is_divided = prepare(document, prompt).key == IN_PARTS
-        assert is_divided == (about_tokens(document.text) > 300)
-        assert not (is_divided and row), "the fast way would send it whole"
+    by_size = Prompt(OutputSchema(INVOICE), chunk_tokens=1_000)
+    by_answer = Prompt(OutputSchema(INVOICE), max_completion_tokens=1_000)
+    with both_paths("fast", "careful") as taken:
+        for prompt, rows in product((by_size, by_answer), range(1, 80)):
+            document = Document("a", invoice(rows).document.text)
+            (row,) = prepare_texts(Documents.of([document]), prompt, lambda _shown, _round: b"k" * 16)
+            taken["fast" if row else "careful"] += 1
+            is_divided = prompt.split_rule.limits(document.text, 10_000) is not None
+            assert (prepare(document, prompt).key == IN_PARTS) == is_divided
+            assert not (is_divided and row), "the fast way would send it whole"
+    assert by_size.split_rule.limits(invoice(79).document.text, 10_000) is not None
+    assert by_answer.split_rule.limits(invoice(79).document.text, 10_000) is not None
 
 
 @pytest.mark.parametrize("chunk_tokens", [0, 199])
