@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from itertools import takewhile
 
 from kimi_beam.input.readers.page_text import TextLine
 
@@ -12,6 +14,8 @@ _SHARE = 0.5
 """And on this share of all pages."""
 _EDGE = 4
 """The lines from the top and from the bottom of a page that may be running ones."""
+_CELLS = re.compile(r"\S {2,}\S.* {2,}\S")
+"""A line of three cells or more is a row of a table, or the heads of its columns, which each page needs."""
 
 
 def without_repeated_lines(pages: list[list[TextLine]]) -> list[list[TextLine]]:
@@ -32,7 +36,8 @@ def without_repeated_lines(pages: list[list[TextLine]]) -> list[list[TextLine]]:
 
 
 def _edge(lines: list[TextLine]) -> list[str]:
-    return [line.text.strip() for line in lines if line.text][:_EDGE]
+    texts = (line.text.strip() for line in lines if line.text)
+    return list(takewhile(lambda text: not _CELLS.search(text), texts))[:_EDGE]
 
 
 def _running(edges: list[list[str]], pages: int) -> set[tuple[int, str]]:

@@ -366,6 +366,18 @@ def test_headers_and_footers_are_kept_once_and_what_differs_is_kept() -> None:
         assert f"Row of page {number}" in text
 
 
+def test_the_heads_of_columns_and_equal_rows_stay_on_every_page() -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(60, 800, "ACME GmbH")
+        for y, cells in ((780, ("Item", "Qty", "Price", "Total")), (760, ("Chair", "2", "70.00", "140.00"))):
+            for x, cell in zip((60, 300, 400, 500), cells, strict=True):
+                canvas.drawString(x, y, cell)
+
+    text = _text(made_pdf(*[draw] * 6))
+    assert text.count("ACME GmbH") == 1
+    assert text.count("Price") == text.count("140.00") == 6
+
+
 def test_a_file_of_few_pages_keeps_what_they_have_in_common() -> None:
     draw = lines_page([(60, 800, "ACME GmbH"), (60, 700, "A line")])
     assert _text(made_pdf(draw, draw, draw)).count("ACME GmbH") == 3
