@@ -76,7 +76,8 @@ def test_the_lines_with_images_are_input_for_extract(
 
 def test_the_options_of_reading_are_those_of_extract(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (first,), _ = read(capsys, inputs / "a.pdf", "--pages", "image")
-    assert (first["text"], [image["media_type"] for image in first["images"]]) == ("", ["image/jpeg"] * 2)
+    assert first["text"].splitlines() == ["[page 1: a picture]", "", "[page 2: a picture]"]
+    assert [image["media_type"] for image in first["images"]] == ["image/jpeg"] * 2
     lines, _ = read(capsys, inputs / "g.jsonl", "--text-field", "shop", "--id-field", "text", "--limit", 1)
     assert [line["id"] for line in lines] == ["Total: 3.10"]
 
