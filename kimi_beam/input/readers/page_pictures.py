@@ -5,6 +5,7 @@ Pillow makes the files. It is part of the extra ``documents``.
 
 from __future__ import annotations
 
+import importlib
 import io
 from typing import TYPE_CHECKING
 
@@ -37,19 +38,14 @@ def page_picture(page: pdfium.PdfPage, options: ReadOptions, *, is_scan: bool = 
     Raises:
         UnreadableError: Pillow is not installed.
     """
-    width, height = page.get_size()
-    longest = max(width, height, 1.0)
-    scale = min(options.picture_dpi / 72, options.longest_side / longest)
     try:
-        bitmap = page.render(
-            scale=max(scale, 1 / min(width, height, longest) if min(width, height) > 0 else scale),
-            grayscale=is_scan,
-            may_draw_forms=False,
-        )
-        image = bitmap.to_pil()
+        importlib.import_module("PIL.Image")
     except ImportError:
         raise missing_extra("documents") from None
-    return encoded(image, as_png=is_scan)
+    width, height = page.get_size()
+    scale = min(options.picture_dpi / 72, options.longest_side / max(width, height, 1.0))
+    bitmap = page.render(scale=scale, grayscale=is_scan, may_draw_forms=False)
+    return encoded(bitmap.to_pil(), as_png=is_scan)
 
 
 def encoded(image: Image.Image, *, as_png: bool = False) -> Picture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -351,3 +352,13 @@ def _written(writer: pypdf.PdfWriter) -> bytes:
     file = io.BytesIO()
     writer.write(file)
     return file.getvalue()
+
+
+def test_without_pillow_texts_are_read_and_pictures_refused_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, scan = made_pdf(ordinary_page), made_pdf(scanned_page)
+    for name in [name for name in sys.modules if name == "PIL" or name.startswith("PIL.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert _read(text).pages[0].text.count(LINE) == VISIBLE_LINES
+    code, message = _refusal(scan)
+    assert code == "reader_failed"
+    assert "pip install 'kimi-beam[documents]'" in message
