@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kimi_beam.errors import InputError
-from kimi_beam.files.compression import decompressed
+from kimi_beam.files.compressed_files import decompressed
 from kimi_beam.input import kinds
 from kimi_beam.input.encodings import is_json_lines
 from kimi_beam.input.told_by_content import HEAD_BYTES, is_told_by_all, kind_of

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 
 from kimi_beam.errors import InputError, OutputError
-from kimi_beam.files.compression import compression_of, decompressed
+from kimi_beam.files.compressed_files import compression_of, decompressed
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.local_listing import Found, escaped, is_special, local_files
 from kimi_beam.files.store_errors import in_one_line

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kimi_beam.errors import InputError
-from kimi_beam.files.compression import uncompressed_name
+from kimi_beam.files.compressed_files import uncompressed_name
 from kimi_beam.files.local_listing import Found
 from kimi_beam.files.paths import find, is_local, normal, open_input
 from kimi_beam.input.fields import DEFAULT_READING, Reading

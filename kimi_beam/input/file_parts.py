@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 import pyarrow.parquet as pq
 
-from kimi_beam.files.compression import is_compressed
+from kimi_beam.files.compressed_files import is_compressed
 from kimi_beam.files.paths import open_input
 from kimi_beam.input.archives import open_zip
 from kimi_beam.input.encodings import as_utf8

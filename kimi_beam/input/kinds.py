@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from kimi_beam.files.compression import is_compressed, uncompressed_name
+from kimi_beam.files.compressed_files import is_compressed, uncompressed_name
 
 Form = Literal["document", "lines", "table", "parquet", "archive"]
 """How a file holds documents: it is one, each of its lines of JSON is one, each of its rows is one (of a table of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from kimi_beam.files.compression import is_compressed
+from kimi_beam.files.compressed_files import is_compressed
 from kimi_beam.files.paths import open_input
 from kimi_beam.input.encodings import as_utf8
 from kimi_beam.input.file_parts import Part

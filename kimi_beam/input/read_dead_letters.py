@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from kimi_beam.errors import InputError
-from kimi_beam.files.compression import uncompressed_name
+from kimi_beam.files.compressed_files import uncompressed_name
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import find, normal, open_input
 from kimi_beam.input.fields import Reading, unreadable_line

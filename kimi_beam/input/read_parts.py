@@ -11,7 +11,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from kimi_beam.beam_extensions.document_coder import Documents
 from kimi_beam.errors import KimiBeamError
-from kimi_beam.files.compression import compression_of, decompressed, is_compressed
+from kimi_beam.files.compressed_files import compression_of, decompressed, is_compressed
 from kimi_beam.files.local_listing import is_directory, is_special
 from kimi_beam.files.paths import find, is_local, open_input
 from kimi_beam.input import archives

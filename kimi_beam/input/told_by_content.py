@@ -15,7 +15,7 @@ import re
 import zipfile
 from collections.abc import Collection
 
-from kimi_beam.files.compression import uncompressed_name
+from kimi_beam.files.compressed_files import uncompressed_name
 from kimi_beam.input import kinds
 from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.input.kinds import Kind, kind_by_name, suffix_of

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.files.compression import uncompressed_name
+from kimi_beam.files.compressed_files import uncompressed_name
 from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.network.client import Client, connect, disconnect
 from kimi_beam.service.per_process import PerProcess
