@@ -2,7 +2,8 @@
 
 The client never repeats a request, because a repetition may be paid for twice: `kimi_beam.queue.state_machine` and
 `kimi_beam.synchronous.after_reply` decide that. All requests of a process run on one event loop
-(`kimi_beam.network.event_loop`), and all steps that ask one service share one client (`connect`).
+(`kimi_beam.network.event_loop`), and all steps that ask one service share one client
+(`kimi_beam.network.shared_clients`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from kimi_beam.network.certificates import tls
 from kimi_beam.network.event_loop import run, start
 from kimi_beam.network.http_replies import read_reply, record_responses, recording_response_class
 from kimi_beam.network.redaction import Redaction
-from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.proxies import passwords_in, proxy_of
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.wire.envelopes import Exchange, HttpReply, NoReply
@@ -374,35 +374,3 @@ def _was_sent(error: Exception) -> bool:
     # A TLS alert: the server expects TLS and has not read the request.
     is_alert = isinstance(error, aiohttp.ClientResponseError) and "\\x15\\x03" in error.message
     return not (is_alert or isinstance(error, never_sent))
-
-
-# ------------------------------------------------------------------------------------------------ one of a process
-
-_clients = PerProcess[Client]()
-
-
-def connect(service: WorkersAI, prefix: bytes, max_concurrency: int, max_submits: int = SUBMITS_AT_ONCE) -> Client:
-    """The client of this process for a service, made at the first call. Call `disconnect` when it is no longer used."""
-    # A secret manager's handle may not be hashable, so it is known by its identity.
-    token = service.token_from if isinstance(service.token_from, str) else id(service.token_from)
-    address = (service.root, repr(service.gateway), service.account_id, service.model, service.api, service.pace)
-    key = (address, token, affinity(prefix), max_concurrency, max_submits)
-
-    def make() -> Client:
-        return Client(service, prefix=prefix, max_concurrency=max_concurrency, max_submits=max_submits)
-
-    with _clients.lock:  # otherwise the last user might close it before this one is counted
-        client = _clients.get(key, make)
-        client._users += 1
-    return client
-
-
-def disconnect(client: Client) -> None:
-    """Ends one use of a client; the last use closes it."""
-    with _clients.lock:
-        client._users -= 1
-        if client._users:
-            return
-        _clients.forget_value(client)
-    client.allowance.forget_step(client)
-    client.close()

@@ -29,7 +29,7 @@ from apache_beam.utils.timestamp import Timestamp
 from kimi_beam.columnar import Replies
 from kimi_beam.input.file_references import read_again
 from kimi_beam.journal.recorder import Recorder
-from kimi_beam.network.client import connect, disconnect
+from kimi_beam.network.shared_clients import connect, disconnect
 from kimi_beam.queue.due_jobs import DueJobs
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.refill import Refill

@@ -24,7 +24,7 @@ from kimi_beam.columnar import Replies
 from kimi_beam.errors import AccountError, UnmetSchemaError
 from kimi_beam.input.file_references import READ_AT_ONCE, read_again, split_unreadable
 from kimi_beam.journal.recorder import Recorder
-from kimi_beam.network.client import connect, disconnect
+from kimi_beam.network.shared_clients import connect, disconnect
 from kimi_beam.queue.earlier import Recalled, with_open_request
 from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import OutcomesHandle

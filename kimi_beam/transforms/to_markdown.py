@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from kimi_beam.errors import ConfigError
 from kimi_beam.files.compressed_files import uncompressed_name
 from kimi_beam.input.readers.content import UnreadableError
-from kimi_beam.network.client import Client, connect, disconnect
+from kimi_beam.network.client import Client
+from kimi_beam.network.shared_clients import connect, disconnect
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.wire import markdown_conversion

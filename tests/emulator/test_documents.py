@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kimi_beam.emulator.chat import Wanted
-from kimi_beam.emulator.rules.kinds import is_title, kind_named, kind_of
+from kimi_beam.emulator.rules.document_kinds import is_title, kind_named, kind_of
 from kimi_beam.emulator.rules.markup import plain
 from kimi_beam.emulator.rules.model import answer
 from kimi_beam.emulator.rules.page import Page

@@ -24,7 +24,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import AccountError
 from kimi_beam.journal.records import ANSWERS_SUFFIX, Journaling
-from kimi_beam.network import client, pacing
+from kimi_beam.network import pacing, shared_clients
 from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
@@ -319,7 +319,7 @@ def test_one_of_two_instances_may_leave_while_the_other_works() -> None:
         assert len(work(other, batch(receipts(5)))) == 5, "the first to leave closed the client of both"
         connection = other._client
         other.teardown()
-        assert connection not in client._clients.values()
+        assert connection not in shared_clients._clients.values()
         again = step(server.url)
         assert len(work(again, batch(receipts(5)))) == 5
         again.teardown()
@@ -343,7 +343,7 @@ def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
         return answered()
 
     with Scripted(answer) as server:
-        connection = client.connect(service(server.url, api="run"), b"", 2)
+        connection = shared_clients.connect(service(server.url, api="run"), b"", 2)
         in_flight, taken_in = DocumentsInFlight(connection, PROMPT, QUICK, halts=True), 0
         came = list[Reply]()
 
@@ -363,13 +363,13 @@ def test_no_more_documents_are_taken_in_than_can_soon_be_sent() -> None:
             handing_in.result()
         came.extend(chain.from_iterable(in_flight.drain()))
         assert len(came) == 80
-        client.disconnect(connection)
+        shared_clients.disconnect(connection)
 
 
 def test_what_is_dropped_is_no_longer_asked_for() -> None:
     with Scripted(lambda _: error(3040, 429)) as server:
         where = service(server.url, api="run")
-        connection = client.connect(where, b"", 8)
+        connection = shared_clients.connect(where, b"", 8)
         in_flight = DocumentsInFlight(connection, PROMPT, QUICK, halts=True)
         assert list(in_flight.put(receipts(8))) == []
         while not server.asked:
@@ -381,7 +381,7 @@ def test_what_is_dropped_is_no_longer_asked_for() -> None:
         before = len(server.asked)
         time.sleep(0.5)
         assert len(server.asked) == before, "requests of a failed bundle go on, and are paid for"
-        client.disconnect(connection)
+        shared_clients.disconnect(connection)
 
 
 def test_a_pipeline_whose_other_step_fails_ends(tmp_path: Path) -> None:

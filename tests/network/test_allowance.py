@@ -23,7 +23,7 @@ from streams_through_beam import _arrived, stream_through
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
-from kimi_beam.network import client, pacing
+from kimi_beam.network import pacing, shared_clients
 from kimi_beam.network.allowance import Allowance, Quota, SendSlots, WaitingLine
 from kimi_beam.network.pacing import Gate, Window
 from kimi_beam.report.outcomes import OutcomesHandle
@@ -229,7 +229,7 @@ def test_a_bundle_keeps_to_its_part_and_two_of_a_process_to_theirs(
         assert share(one._client.allowance) == Fraction(1, 4)
         list(one.finish_bundle())
         one.teardown()
-        assert not client._clients.values()
+        assert not shared_clients._clients.values()
 
 
 def test_a_shard_keeps_to_its_part_of_the_submits(

@@ -84,7 +84,7 @@ FORBIDDEN = {
     ("kimi_beam.emulator.limits", "kimi_beam.errors"): "from kimi_beam.errors import ConfigError",
     ("kimi_beam.emulator.chat", "kimi_beam"): "import kimi_beam as kb",
     ("kimi_beam.emulator.rules.page", "kimi_beam.types"): "def _late():\n    import kimi_beam.types",
-    ("kimi_beam.emulator.rules.kinds", "kimi_beam.emulator.work"): "from kimi_beam.emulator import work",
+    ("kimi_beam.emulator.rules.document_kinds", "kimi_beam.emulator.work"): "from kimi_beam.emulator import work",
     ("kimi_beam.service.models", "kimi_beam.emulator.catalogue"): "from kimi_beam.emulator import catalogue",
     ("kimi_beam.commands.schema", "kimi_beam.emulator"): "from kimi_beam import emulator",
     ("kimi_beam.results.rows", "kimi_beam.emulator.rules.model"): "from kimi_beam.emulator.rules import model",

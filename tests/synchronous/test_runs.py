@@ -21,7 +21,7 @@ from streams_through_beam import _arrived, stream_through
 
 import kimi_beam as kb
 from kimi_beam.emulator import FAULTS, Behaviour, Emulator
-from kimi_beam.network import client, pacing
+from kimi_beam.network import pacing, shared_clients
 
 APIS = ("run", "chat", "openai")
 FORMS = ("schema", "bare", "prompt", "tool")
@@ -247,7 +247,9 @@ def test_workers_of_one_process_share_one_client_and_its_bound(tmp_path: Path) -
     assert len(outcome.rows) == 100
     assert server.most_in_flight == 5, "each worker thread takes the bound for itself"
     assert server.connections <= 5, "each worker thread has connections of its own"
-    left = [one for one in client._clients.values() if server.url in one.service.root]  # not what another test has left
+    left = [
+        one for one in shared_clients._clients.values() if server.url in one.service.root
+    ]  # not what another test has left
     assert not left, "a client outlives its users"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kimi_beam.emulator.rules import typed_text
+from kimi_beam.emulator.rules.document_kinds import kind_of
 from kimi_beam.emulator.rules.finders import find
-from kimi_beam.emulator.rules.kinds import kind_of
 from kimi_beam.emulator.rules.labels import Label
 from kimi_beam.emulator.rules.page import Page
 from kimi_beam.emulator.rules.plan import Node

@@ -9,7 +9,7 @@ from typing import Final
 from kimi_beam.emulator.rules import letterhead, typed_text
 from kimi_beam.emulator.rules.amounts import find_amounts
 from kimi_beam.emulator.rules.clauses import CLAUSES, parties
-from kimi_beam.emulator.rules.kinds import is_contract
+from kimi_beam.emulator.rules.document_kinds import is_contract
 from kimi_beam.emulator.rules.labels import Label
 from kimi_beam.emulator.rules.lexicon import CONCEPTS, EVERYDAY, word_set
 from kimi_beam.emulator.rules.page import Page

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from kimi_beam.emulator.rules.kinds import kind_named
+from kimi_beam.emulator.rules.document_kinds import kind_named
 from kimi_beam.emulator.rules.labels import Label, label_for
 from kimi_beam.emulator.rules.lexicon import words
 

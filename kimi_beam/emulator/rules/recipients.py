@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kimi_beam.emulator.rules.kinds import is_title
+from kimi_beam.emulator.rules.document_kinds import is_title
 from kimi_beam.emulator.rules.letterhead import is_prose, looks_like_address
 from kimi_beam.emulator.rules.page import Page
 
