@@ -305,7 +305,9 @@ def test_the_dead_letter_of_a_document_too_large_for_any_request_is_cut_and_says
 
 
 def test_a_dead_letter_with_only_the_beginning_of_its_document_is_never_run_again(tmp_path: Path) -> None:
-    documents = [kb.Document("large", "x y" * 3_000_000), kb.Document("blank", " ")]
+    # A picture cannot be divided, as a text is.
+    picture = f"data:image/png;base64,{base64.b64encode(pictures.png(b'x' * 6_500_000)).decode()}"
+    documents = [kb.Document("large", "x y" * 100_000, (picture,)), kb.Document("blank", " ")]
     with Emulator() as emulator:
         first = run_extract(documents, emulator.base_url, tmp_path / "first")
         assert first.codes == {"too_large": 1, "empty_document": 1}
