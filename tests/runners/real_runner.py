@@ -24,6 +24,7 @@ from apache_beam.transforms.window import FixedWindows
 from appearing_files import check_account
 from conftest import ROOT
 from harness import QUICK, RECEIPT, read_dataset, receipts, run_extract, run_redrive, service
+from long_invoices import INVOICE, answer, invoice
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
@@ -109,6 +110,24 @@ def synchronous(directory: Path, *, runner: str | None, options: Sequence[str]) 
     assert outcome.ids == Counter(d.id for d in documents)
     assert outcome.codes == {"duplicate_id": 4, "empty_document": 1}
     assert (stats["documents"], stats["paid_twice"]) == (58, 0)
+
+
+def long_documents(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:
+    """Asks for long documents in parts, beside one that is short: each leaves once, with the rows of all its parts."""
+    made = [invoice(rows) for rows in (3, 40, 400)]
+    with Emulator(answer=answer, latency=0.05) as emulator:
+        documents = [one.document for one in made]
+        outcome = run_extract(
+            documents, emulator.base_url, directory, runner=runner, options=options, schema=INVOICE, chunk_tokens=1_000
+        )
+        stats = emulator.stats()
+    assert outcome.letters == []
+    assert outcome.ids == Counter(one.document.id for one in made)
+    found = {row["_document_id"]: {name: row[name] for name in INVOICE["properties"]} for row in outcome.rows}
+    assert found == {one.document.id: one.gold for one in made}
+    parts = [row["_provenance"]["parts"] or 1 for row in outcome.rows]
+    assert (stats["items"], stats["paid_twice"]) == (sum(parts), 0)
+    assert max(parts) > 5
 
 
 def redriven(directory: Path, *, runner: str | None, options: Sequence[str]) -> None:

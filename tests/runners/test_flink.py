@@ -17,7 +17,7 @@ from conservation import check, made
 from faults import unheard
 from flink_cluster import FlinkCluster
 from harness import receipts, run_extract
-from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, long_documents, redriven, stream, synchronous
 from several_extracts import chain, check_shape, three
 from windowed import EXPECTED, GROUPS, run_windowed
 
@@ -174,6 +174,11 @@ def test_a_task_manager_killed_at_work_costs_nothing(cluster: FlinkCluster, mome
     assert len(outcome.rows) == 120
     assert contents(str(tmp_path / "journal"))["  submitted again"] == 0
     assert stats["paid_twice"] <= unheard(tmp_path / "journal"), "what was known to be accepted was submitted again"
+
+
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_long_documents_are_put_together_of_their_parts(cluster: FlinkCluster, mode: str, tmp_path: Path) -> None:
+    long_documents(tmp_path, runner=None, options=[*cluster.options, *MODES[mode]])
 
 
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])

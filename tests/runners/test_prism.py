@@ -10,7 +10,7 @@ import pytest
 from apache_beam.transforms.window import FixedWindows
 from appearing_files import files_that_appear
 from conservation import check, made
-from real_runner import ended_by_a_kind_kill, extract_receipts, redriven, stream, synchronous
+from real_runner import ended_by_a_kind_kill, extract_receipts, long_documents, redriven, stream, synchronous
 from several_extracts import SHAPES, check_shape
 from windowed import run_windowed
 
@@ -60,6 +60,10 @@ def test_files_that_appear_are_read_once_and_written_by_their_time(prism: list[s
 
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
     synchronous(tmp_path, runner="PrismRunner", options=prism)
+
+
+def test_long_documents_are_put_together_of_their_parts(prism: list[str], tmp_path: Path) -> None:
+    long_documents(tmp_path, runner="PrismRunner", options=prism)
 
 
 def test_dead_letters_are_run_again(prism: list[str], tmp_path: Path) -> None:
