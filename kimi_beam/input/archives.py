@@ -7,16 +7,15 @@ members, members that overlap, damage) ends its reading.
 
 from __future__ import annotations
 
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, BinaryIO, NamedTuple
 
 from kimi_beam.input.kinds import ZIP
 from kimi_beam.input.readers.content import UnreadableError
+from kimi_beam.input.readers.zip_members import DAMAGED as DAMAGED_ZIP
 from kimi_beam.input.told_by_content import kind_of_members
 
 MOST_MEMBERS = 100_000
@@ -38,20 +37,7 @@ _MEDIA_TYPE_BYTES = 200
 _BLOCK = 1 << 16
 _AES = 99
 """The method of compression by which a zip says that a member is encrypted by AES (APPNOTE 6.3.10, 4.4.5)."""
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    struct.error,
-    EOFError,
-    IndexError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    UnicodeError,
-    ValueError,
-)
+DAMAGED = (*DAMAGED_ZIP, tarfile.TarError)
 """What the standard library raises for damaged archives."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kimi_beam.errors import InputError
@@ -186,7 +186,8 @@ VALUES = st.text(st.sampled_from('ab",;\n\r \t|é'), max_size=6)
 def test_every_table_that_python_writes_is_read_as_it_was(
     rows: list[tuple[str, str]], delimiter: str, all_quoted: bool
 ) -> None:
-    assume(all_quoted or "\r" not in "".join(text + more for text, more in rows))  # Python does not quote it by itself
+    if not all_quoted:  # Python does not quote a carriage return by itself
+        rows = [(text.replace("\r", ""), more.replace("\r", "")) for text, more in rows]
     written = io.StringIO(newline="")
     quoting: Literal[0, 1] = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
     writer = csv.writer(written, delimiter=delimiter, quoting=quoting, lineterminator="\n")

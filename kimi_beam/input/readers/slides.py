@@ -21,8 +21,6 @@ from kimi_beam.input.readers.table_rows import joined_lines
 
 _KIND = "a presentation"
 P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
-_SLIDE_ONLY = frozenset({"dt", "ftr", "sldNum"})
-"""Places for date, footer and number: on a layout they show nothing."""
 
 
 def read(content: bytes, options: ReadOptions) -> Content:

@@ -36,7 +36,7 @@ class ZipLimits:
 
 DEFAULT_LIMITS = ZipLimits()
 _BLOCK = 1 << 18
-_BROKEN = (
+DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -71,7 +71,7 @@ class ZipMembers:
         self._left = limits.total_bytes
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
-        except _BROKEN as e:
+        except DAMAGED as e:
             raise UnreadableError("damaged", f"is damaged or cut off: it is no whole zip archive ({e})") from e
         infos = self._zip.infolist()
         if len(infos) > limits.members:
@@ -115,7 +115,7 @@ class ZipMembers:
                     count += len(block)
                     self._check_size(info, count, len(block))
                     yield block
-        except _BROKEN as e:
+        except DAMAGED as e:
             raise _damaged(name, e) from e
 
     def with_parts(self, changed: Mapping[str, bytes]) -> bytes:
@@ -149,7 +149,7 @@ class ZipMembers:
                     self._check_size(info, count, len(block))
                     if count > info.file_size:
                         raise ValueError("it is larger than the directory says")  # which the library may believe
-            except _BROKEN as e:
+            except DAMAGED as e:
                 raise _damaged(info.filename, e) from e
         self._left = self._limits.total_bytes
 
