@@ -181,7 +181,8 @@ class Layout:
         page_starts: For each page, the index of its first character in `Document.text`.
         image_positions: For each of `Document.images`, the index in the text at which the model is shown it. Empty: all
             of them before the text, as also where their number is not that of the images.
-        boxes: The place of each character on its page (`kimi_beam.input.readers.boxes`); None unless it was asked for.
+        boxes: The place of each character on its page (`kimi_beam.input.readers.pdf.layout.boxes`); None unless it was
+            asked for.
 
     Raises:
         ValueError: Indices that are negative or do not ascend.

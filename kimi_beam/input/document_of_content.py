@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kimi_beam.input.readers.content import Content, HiddenText, HiddenTextPolicy, Page
-from kimi_beam.input.readers.invisible_characters import without_invisible_characters
+from kimi_beam.input.readers.hidden.invisible_characters import without_invisible_characters
 from kimi_beam.types import Document, Failure, Layout
 from kimi_beam.wire import images
 
@@ -90,7 +90,7 @@ def _shown_as(page: Page, number: int) -> str:
 
 
 def boxes_of_pages(layout: Layout) -> list[bytes | None]:
-    """The boxes of each page (`kimi_beam.input.readers.boxes`), as a document's layout holds them.
+    """The boxes of each page (`kimi_beam.input.readers.pdf.layout.boxes`), as a document's layout holds them.
 
     Args:
         layout: The layout.

@@ -18,7 +18,7 @@ Form = Literal["document", "lines", "table", "parquet", "archive"]
 delimited texts, or of a Parquet file), or each of its members is one or holds some."""
 
 _READERS = "kimi_beam.input.readers"
-PICTURES = f"{_READERS}.pictures"
+PICTURES = f"{_READERS}.pictures.pictures"
 """The reader of pictures."""
 _DOCUMENTS = "documents"
 _SUFFIX = re.compile(r"[^/\\]\.([a-z][a-z0-9_]{0,11}~?)\Z")
@@ -89,7 +89,15 @@ _SHEETS = "each sheet, with its name above; hidden ones are hidden text"
 
 def _spreadsheet(name: str, media_type: str, *suffixes: str, pictures: str = _SENT_IF_ALONE) -> Kind:
     return Kind(
-        name, suffixes, media_type, "document", f"{_READERS}.spreadsheets", _DOCUMENTS, _SHEETS, pictures, _OFFICE
+        name,
+        suffixes,
+        media_type,
+        "document",
+        f"{_READERS}.office.spreadsheets.spreadsheets",
+        _DOCUMENTS,
+        _SHEETS,
+        pictures,
+        _OFFICE,
     )
 
 
@@ -132,7 +140,7 @@ PDF = Kind(
     "a PDF",
     (".pdf",),
     "application/pdf",
-    reader=f"{_READERS}.pdf",
+    reader=f"{_READERS}.pdf.pdf",
     pages="each as text, or as a picture (`--pages`)",
     pictures="a page without a text that can be read is sent as a picture",
     metadata=_OFFICE,
@@ -141,7 +149,7 @@ HTML = Kind(
     "a web page",
     (".html", ".htm", ".xhtml"),
     "text/html",
-    reader=f"{_READERS}.web_pages",
+    reader=f"{_READERS}.web.web_pages",
     extra=_DOCUMENTS,
     pictures="their alternative texts; those in the page are sent where there is next to no text",
     metadata="`title`",
@@ -150,7 +158,7 @@ DOCX = Kind(
     "a Word document",
     (".docx", ".docm", ".dotx"),
     f"{_OPENXML}.wordprocessingml.document",
-    reader=f"{_READERS}.word",
+    reader=f"{_READERS}.office.word.word",
     extra=_DOCUMENTS,
     pages="each, where page breaks say so",
     pictures=_SENT_IF_ALONE,
@@ -160,7 +168,7 @@ PPTX = Kind(
     "a PowerPoint presentation",
     (".pptx", ".pptm", ".ppsx"),
     f"{_OPENXML}.presentationml.presentation",
-    reader=f"{_READERS}.slides",
+    reader=f"{_READERS}.office.slides.slides",
     extra=_DOCUMENTS,
     pages="each slide, with its notes; hidden ones are hidden text",
     pictures=_SENT_IF_ALONE,
@@ -174,7 +182,7 @@ ODT = Kind(
     "an OpenDocument text",
     (".odt",),
     f"{_OPENDOCUMENT}.text",
-    reader=f"{_READERS}.opendocument",
+    reader=f"{_READERS}.office.opendocument.opendocument",
     extra=_DOCUMENTS,
     pages="each, where page breaks say so",
     pictures=_SENT_IF_ALONE,
@@ -184,7 +192,7 @@ ODP = Kind(
     "an OpenDocument presentation",
     (".odp",),
     f"{_OPENDOCUMENT}.presentation",
-    reader=f"{_READERS}.opendocument",
+    reader=f"{_READERS}.office.opendocument.opendocument",
     extra=_DOCUMENTS,
     pages="each slide",
     pictures=_SENT_IF_ALONE,
@@ -194,7 +202,7 @@ EML = Kind(
     "a mail",
     (".eml",),
     "message/rfc822",
-    reader=f"{_READERS}.mail",
+    reader=f"{_READERS}.mail.mail",
     extra=_DOCUMENTS,
     pages="one: the headers, then the body",
     pictures="attachments become documents of their own (`ID#1`, …)",
@@ -204,7 +212,7 @@ MSG = Kind(
     "a mail of Outlook",
     (".msg",),
     "application/vnd.ms-outlook",
-    reader=f"{_READERS}.mail",
+    reader=f"{_READERS}.mail.mail",
     extra=_DOCUMENTS,
     pages="one: the headers, then the body",
     pictures="attachments become documents of their own (`ID#1`, …)",

@@ -14,8 +14,10 @@ import docx
 import openpyxl
 from selectolax.lexbor import LexborHTMLParser
 
-from kimi_beam.input.readers import spreadsheets, web_pages, word
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS
+from kimi_beam.input.readers.office.spreadsheets import spreadsheets
+from kimi_beam.input.readers.office.word import word
+from kimi_beam.input.readers.web import web_pages
 
 ROUNDS = 15
 

@@ -19,8 +19,8 @@ import pytest
 from line_items import Figures, figures, invoices, total
 from made_invoices import made_invoice
 
-from kimi_beam.input.readers import pdf
 from kimi_beam.input.readers.content import ReadOptions
+from kimi_beam.input.readers.pdf import pdf
 
 ROUNDS = 7
 Read = Callable[[bytes], list[str]]

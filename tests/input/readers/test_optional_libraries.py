@@ -10,8 +10,13 @@ from types import ModuleType
 import pytest
 from outlook_mails import OutlookMail
 
-from kimi_beam.input.readers import mail, opendocument, slides, spreadsheets, web_pages, word
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS, UnreadableError
+from kimi_beam.input.readers.mail import mail
+from kimi_beam.input.readers.office.opendocument import opendocument
+from kimi_beam.input.readers.office.slides import slides
+from kimi_beam.input.readers.office.spreadsheets import spreadsheets
+from kimi_beam.input.readers.office.word import word
+from kimi_beam.input.readers.web import web_pages
 
 
 def _zip(name: str) -> bytes:

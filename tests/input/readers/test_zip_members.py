@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from kimi_beam.input.readers.content import UnreadableError
-from kimi_beam.input.readers.office_xml import OfficeFile, parse_xml
+from kimi_beam.input.readers.office.office_xml import OfficeFile, parse_xml
 from kimi_beam.input.readers.zip_members import ZipLimits, ZipMembers
 
 

@@ -1,0 +1,1 @@
+"""Mails, as files of their own and as Outlook saves them."""

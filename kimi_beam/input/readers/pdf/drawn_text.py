@@ -1,0 +1,97 @@
+"""Which characters of a page make a difference to its picture: it is rendered with them and without them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+import pypdfium2 as pdfium
+
+from kimi_beam.input.readers.pdf.characters import POINTER, Characters, Flags, Integers, function, run_all
+from kimi_beam.input.readers.pdf.page_view import PageView
+
+_set_active = function("FPDFPageObj_SetIsActive", ctypes.c_int, POINTER, ctypes.c_int)
+
+_SEEN = 8
+"""By how much of 255 a pixel must change for it to be seen."""
+_SHARE = 0.4
+"""The share of a word's characters that must be seen for the word to be seen."""
+_PIXELS_PER_SIZE = 8.0
+"""How many pixels high a font is rendered."""
+_MOST_SCALE, _MOST_PIXELS = 3.0, 2_000_000
+
+
+def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Integers, doubles: list[int]) -> Flags:
+    """Which characters make a difference to the picture of the page.
+
+    Args:
+        page: The page.
+        view: How it is shown.
+        read: Its characters.
+        chosen: The indices of the characters to look at, in ascending order.
+        doubles: The handles of text objects that may paint the same text at the same place.
+    """
+    places = view.places(read.boxes[chosen])
+    left, top = np.maximum(np.floor(places[:, :2].min(axis=0)) - 1, 0)
+    right, bottom = np.minimum(np.ceil(places[:, 2:].max(axis=0)) + 1, (view.width, view.height))
+    if right <= left or bottom <= top:
+        return np.zeros(len(chosen), np.bool_)
+    size = float(np.median(read.sizes[read.objects[chosen]]))
+    scale = min(max(_PIXELS_PER_SIZE / size, 0.5), _MOST_SCALE)
+    scale = min(scale, (_MOST_PIXELS / ((right - left) * (bottom - top))) ** 0.5)
+    crop = (float(left), float(view.height - bottom), float(view.width - right), float(top))
+    complete = _rendered(page, scale, crop)
+    with _left_out([*read.handles[np.unique(read.objects[chosen])].tolist(), *doubles]):
+        without = _rendered(page, scale, crop)
+    changed = _changed(complete, without)
+    sums = np.zeros((changed.shape[0] + 1, changed.shape[1] + 1), np.int32)
+    np.cumsum(changed, axis=0, dtype=np.int32, out=sums[1:, 1:])
+    np.cumsum(sums, axis=1, out=sums)
+    pixels = (places - np.array([left, top, left, top])) * scale
+    x0, y0 = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
+    x1, y1 = np.maximum(np.ceil(pixels[:, 2]), x0 + 1), np.maximum(np.ceil(pixels[:, 3]), y0 + 1)
+    x0, x1 = (np.clip(x, 0, changed.shape[1]).astype(np.int64) for x in (x0, x1))
+    y0, y1 = (np.clip(y, 0, changed.shape[0]).astype(np.int64) for y in (y0, y1))
+    return _by_word(read, chosen, sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0] > 0)
+
+
+def _changed(complete: npt.NDArray[np.uint8], without: npt.NDArray[np.uint8]) -> Flags:
+    """Which pixels differ so much that it is seen."""
+    changed: Flags = complete.view(np.uint32)[..., 0] != without.view(np.uint32)[..., 0]
+    rows, columns = np.nonzero(changed)
+    one, other = complete[rows, columns], without[rows, columns]
+    apart = np.maximum(one, other) - np.minimum(one, other)
+    changed[rows, columns] = (apart[:, 0] >= _SEEN) | (apart[:, 1] >= _SEEN) | (apart[:, 2] >= _SEEN)
+    return changed
+
+
+def _by_word(read: Characters, chosen: Integers, changed: Flags) -> Flags:
+    """For each character whether its word is seen: a full stop may be too small to show, a neighbour may reach over."""
+    starts = np.append(True, (np.diff(chosen) != 1) | (np.diff(read.objects[chosen]) != 0))
+    word = np.cumsum(starts) - 1
+    share = np.bincount(word, changed) / np.bincount(word)
+    seen: Flags = share[word] >= _SHARE
+    return seen
+
+
+def _rendered(page: pdfium.PdfPage, scale: float, crop: tuple[float, float, float, float]) -> npt.NDArray[np.uint8]:
+    bitmap = page.render(scale=scale, crop=crop, may_draw_forms=False, prefer_bgrx=True)
+    try:
+        pixels: npt.NDArray[np.uint8] = np.ascontiguousarray(bitmap.to_numpy(), np.uint8).copy()
+        return pixels
+    finally:
+        bitmap.close()
+
+
+@contextmanager
+def _left_out(handles: list[int]) -> Iterator[None]:
+    """Within the block, the page is rendered without these text objects."""
+    run_all(map(_set_active, handles, repeat(False)))
+    try:
+        yield
+    finally:
+        run_all(map(_set_active, handles, repeat(True)))

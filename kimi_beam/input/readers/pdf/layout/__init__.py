@@ -1,0 +1,1 @@
+"""The characters of a page as words, lines, columns and rows of tables."""

@@ -1,0 +1,74 @@
+"""The lines that a page draws between the rows of tables: thin strokes, thin boxes, and the edges of shaded rows."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pypdfium2.raw as pdfium_raw
+
+from kimi_beam.input.readers.pdf.characters import INTEGER, POINTER, Floats, addresses, function, run_all
+from kimi_beam.input.readers.pdf.page_objects import Painted, bounds
+
+_count_segments = function("FPDFPath_CountSegments", INTEGER, POINTER)
+_segment = function("FPDFPath_GetPathSegment", POINTER, POINTER, INTEGER)
+_segment_type = function("FPDFPathSegment_GetType", INTEGER, POINTER)
+_point = function("FPDFPathSegment_GetPoint", INTEGER, POINTER, POINTER, POINTER)
+_matrix = function("FPDFPageObj_GetMatrix", INTEGER, POINTER, POINTER)
+
+_THIN = 2.0
+"""The most points that a line is thick."""
+_LONG = 20.0
+"""The fewest points that a line between rows is long."""
+_HIGHEST = 200.0
+"""Boxes that are higher than this are no rows."""
+_BOX = 5
+"""A path of this many segments or fewer is a line or a box."""
+_MOST_PATHS, _MOST_SEGMENTS = 1_000, 400
+"""More than this is a drawing, not the lines of a table."""
+
+
+def rules(around: Painted) -> Floats:
+    """The thin lines of a page: left, bottom, right and top of each.
+
+    Args:
+        around: What the page paints.
+    """
+    if not around.paths or len(around.paths) > _MOST_PATHS:
+        return np.zeros((0, 4))
+    boxes = bounds(around.paths)
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    thin = np.minimum(width, height) <= _THIN
+    found = [boxes[thin]]
+    segments = np.array(list(map(_count_segments, around.paths)), np.int64)
+    rows = boxes[~thin & (segments <= _BOX) & (np.minimum(width, height) <= _HIGHEST)]
+    left, bottom, right, top = rows.T
+    found += [np.column_stack(edge) for edge in ((left, bottom, right, bottom), (left, top, right, top))]
+    found += [np.column_stack(edge) for edge in ((left, bottom, left, top), (right, bottom, right, top))]
+    for index in np.flatnonzero(~thin & (segments > _BOX) & (segments <= _MOST_SEGMENTS)).tolist():
+        found.append(_strokes(around.paths[index], int(segments[index])))
+    lines = np.vstack(found)
+    return lines[np.maximum(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1]) >= _LONG]
+
+
+def _strokes(path: int, count: int) -> Floats:
+    """The straight strokes of a path that draws many: the grid of a table."""
+    handles = [_segment(path, index) for index in range(count)]
+    points = np.zeros((count, 2), np.float32)
+    run_all(map(_point, handles, addresses(points), addresses(points, 4)))
+    matrix = (ctypes.c_float * 6)()
+    _matrix(path, ctypes.addressof(matrix))
+    a, b, c, d, e, f = matrix
+    x, y = points[:, 0] * a + points[:, 1] * c + e, points[:, 0] * b + points[:, 1] * d + f
+    kinds = np.array(list(map(_segment_type, handles)), np.int64)
+    ends = np.flatnonzero(kinds[1:] == pdfium_raw.FPDF_SEGMENT_LINETO) + 1
+    boxes = np.column_stack(
+        (
+            np.minimum(x[ends], x[ends - 1]),
+            np.minimum(y[ends], y[ends - 1]),
+            np.maximum(x[ends], x[ends - 1]),
+            np.maximum(y[ends], y[ends - 1]),
+        )
+    ).astype(np.float64)
+    thin = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) <= _THIN
+    return boxes[thin]

@@ -1,0 +1,1 @@
+"""Text as lines, the same for every format: words that flow, rows of tables, and the encodings that files say."""
