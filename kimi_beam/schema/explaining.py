@@ -48,6 +48,7 @@ _NOT_EXPLAINED = Violation(
 _LEAF = frozenset(
     {"type", "enum", "const", "format", "pattern", "minLength", "maxLength", "multipleOf", "title", "description"}
     | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "default", "examples", "x-arrow-type", "x-merge"}
+    | {"x-compare"}
 )
 
 
@@ -82,6 +83,12 @@ class Explainer:
 
     def line(self, instance: Any) -> str:
         """The first violations of an invalid instance, or the most relevant one of a union, as one line."""
+        said = self._first_violations(instance)
+        if self._formats is True and any(f'is not a "{name}"' in said for name in ("date-time", "time")):
+            said += " [it needs an offset from UTC, such as Z; formats='local', --formats local, takes it without one]"
+        return said
+
+    def _first_violations(self, instance: Any) -> str:
         text = jsontext.dumps_any(instance)
         if self._may_explode(text):
             return str(self._best_match(instance, text) or _NOT_EXPLAINED)

@@ -36,9 +36,10 @@ _IMPLIED = {
 }
 FACETS = (
     "title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems",
-    "uniqueItems", "x-merge",
+    "uniqueItems", "x-merge", "x-compare",
 )  # fmt: skip
-"""Keywords that do not affect the column, but what is sent to the model, or how the answers of parts are merged."""
+"""Keywords that do not affect the column, but what is sent to the model, how the answers of parts are merged, or how
+answers are compared."""
 _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
 
 

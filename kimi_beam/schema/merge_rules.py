@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
-from kimi_beam.errors import SchemaError
 from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.shapes import Term
-from kimi_beam.schema.spelling import inner_schemas
 
 How: TypeAlias = Literal["first", "last", "majority", "longest", "any", "all", "max", "min", "sum", "union"]
 """What a property may say in ``x-merge``."""
 
-_OF_TYPE: Mapping[str, tuple[str, ...]] = {
+TYPES_OF: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(get_args(How), ()),
     "any": ("boolean",),
     "all": ("boolean",),
     "sum": ("number", "integer"),
     "union": ("array",),
     "longest": ("string",),
 }
-"""The types of which a property has to be for some rules."""
+"""The types of which a property has to be for each rule; empty if it may be of any."""
 
 
 class MergeRules:
@@ -70,30 +69,3 @@ class MergeRules:
                 elif inner.likely == {"array"} and not inner.least:
                     found[name] = []
         return found
-
-
-def check_rules(schema: Any) -> None:
-    """Checks all ``x-merge`` of a schema.
-
-    Raises:
-        SchemaError: There is no such rule, or it does not fit the type of its property.
-    """
-    waiting: list[tuple[str, Any]] = [("", schema)]
-    while waiting:
-        path, one = waiting.pop()
-        if not isinstance(one, Mapping):
-            continue
-        if "x-merge" in one:
-            _check(one, path)
-        waiting += [("/".join((path, *keys)), inner) for keys, inner in inner_schemas(one)]
-
-
-def _check(schema: Mapping[str, Any], path: str) -> None:
-    how = schema["x-merge"]
-    if how not in get_args(How):
-        raise SchemaError(f"x-merge at '{path or '/'}': {how!r:.60} is none of {', '.join(get_args(How))}")
-    types = schema.get("type")
-    named = {types} if isinstance(types, str) else set(types) if isinstance(types, list) else set()
-    wanted = _OF_TYPE.get(how, ())
-    if named - {"null"} and wanted and named.isdisjoint(wanted):
-        raise SchemaError(f"x-merge at '{path or '/'}': {how!r} is for the type {wanted[0]}, which this is not")

@@ -16,12 +16,14 @@ from kimi_beam.schema import arrow, jsontext, sent, violations
 from kimi_beam.schema.additional import Additional, at_root, put_back
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.cells import JSON, Array, Json
+from kimi_beam.schema.compare_rules import CompareRules
 from kimi_beam.schema.explaining import Explainer
 from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.impossible import Contradiction, contradictions
 from kimi_beam.schema.lookalikes import doubts
-from kimi_beam.schema.merge_rules import MergeRules, check_rules
+from kimi_beam.schema.merge_rules import MergeRules
 from kimi_beam.schema.nullable import with_nulls
+from kimi_beam.schema.own_keywords import check_own_keywords
 from kimi_beam.schema.own_validators import OwnValidators, RefusedError
 from kimi_beam.schema.part_schema import for_parts
 from kimi_beam.schema.referenced_files import BASE
@@ -101,7 +103,7 @@ class OutputSchema:
         self._validator = violations.compiled(
             self._meant, self.draft, self._meant_documents, lambda: self._scope, formats=self.formats
         )
-        check_rules(self.json_schema)
+        check_own_keywords(self.json_schema)
         self.sum_checks = sum_checks(self.json_schema)
         """The equations of ``x-check``."""
         # The columns are planned now so that a wrong x-arrow-type is refused while the pipeline is built.
@@ -212,8 +214,6 @@ class OutputSchema:
         bare, more = remove_absent_nulls(self._shapes, self._root, instance, nullable=True)
         return (bare, more) if more > count and self._validator.is_valid(bare) else (found, count)
 
-    # -------------------------------------------------------------------------------------------- parts of documents
-
     @cached_property
     def for_parts(self) -> OutputSchema:
         """The schema for a part of a document, in which nothing is required."""
@@ -227,6 +227,11 @@ class OutputSchema:
     def merge_rules(self) -> MergeRules:
         """How the values of a document's parts become one."""
         return MergeRules(self._shapes, self._root)
+
+    @cached_property
+    def compare_rules(self) -> CompareRules:
+        """How values are compared where answers are scored."""
+        return CompareRules(self._shapes, self._root)
 
     # -------------------------------------------------------------------------------------------- validation
 
@@ -288,12 +293,7 @@ class OutputSchema:
         """
         if self._validator.is_valid(instance):
             return "; ".join(map(str, self._further(instance)[:3]))
-        explanation = self._explainer.line(instance)
-        if self.formats is True and any(f'is not a "{name}"' in explanation for name in ("date-time", "time")):
-            explanation += (
-                " [it needs an offset from UTC, such as Z; formats='local', --formats local, takes it without one]"
-            )
-        return explanation
+        return self._explainer.line(instance)
 
     @cached_property
     def _explainer(self) -> Explainer:
