@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from kimi_beam.output.partitions import Rolling
     from kimi_beam.queue.event_inbox import Events
     from kimi_beam.report.outcomes import StopAfter
+    from kimi_beam.request.guidance import Example
     from kimi_beam.request.packing import Batching
     from kimi_beam.schema import OutputSchema
     from kimi_beam.service.gateway import Gateway
@@ -83,6 +84,7 @@ _HOME = {
     "Document": "kimi_beam.types",
     "ElementTypeError": "kimi_beam.beam_extensions.element_types",
     "Events": "kimi_beam.queue.event_inbox",
+    "Example": "kimi_beam.request.guidance",
     "Extract": "kimi_beam.transforms",
     "Extraction": "kimi_beam.types",
     "Failure": "kimi_beam.types",
@@ -122,6 +124,7 @@ __all__ = [
     "Document",
     "ElementTypeError",
     "Events",
+    "Example",
     "Extract",
     "Extraction",
     "Failure",

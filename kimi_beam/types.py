@@ -427,6 +427,7 @@ class Provenance:
         extracted_at: Unix seconds of the completion's own ``created``, so that a replay is byte-identical.
         arrival: The document's `Document.arrival`.
         report: What is known of the answer beside its values; None for most documents.
+        prompt: The version of kimi_beam's own words to the model, and a hash of all that it is told before a document.
     """
 
     source: str
@@ -439,6 +440,7 @@ class Provenance:
     extracted_at: int | None
     arrival: Arrival | None = None
     report: AnswerReport | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,11 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--instructions", metavar="TEXT|@FILE", help="what to tell the model (@FILE: read it from a file)")
     seen = "keys of metadata that are shown to the model (default: none)"
     add("--prompt-metadata", type=option_values.keys, default=[], metavar="KEY,…", help=seen)
+    shown = "JSON lines with a text and its right answer each, which the model is shown before every document"
+    add("--examples", metavar="FILE.jsonl", help=shown)
+    add("--glossary", metavar="FILE.json", help="a JSON object with the meaning of each term, which the model is told")
+    spoken = "the documents' language, such as German or de-CH (default: nothing is said of it)"
+    add("--language", metavar="LANGUAGE", help=spoken)
     closed = (
         "make answers with keys that the schema does not name dead letters (default: keep such keys in _additional)"
     )

@@ -12,7 +12,6 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,6 +23,7 @@ from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
 from kimi_beam.commands.own_reader import reader_of
 from kimi_beam.commands.preflight import Checked, check_events, check_service
+from kimi_beam.commands.prompt_files import examples_of, glossary_of, instructions_of
 from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
@@ -36,7 +36,8 @@ from kimi_beam.output.parquet import first_rows
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.outcomes import StopAfter
-from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS
+from kimi_beam.request.guidance import Guidance
+from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.run import Run, RunSettings, check_stores
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.credentials import TOKEN_VARIABLE
@@ -243,8 +244,13 @@ def _settings(
     extract = ExtractSettings(
         schema=schema,
         service=service(),
-        instructions=_text(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
+        instructions=instructions_of(args.instructions) if args.instructions else DEFAULT_INSTRUCTIONS,
         prompt_metadata=tuple(args.prompt_metadata),
+        guidance=Guidance.of(
+            examples_of(args.examples) if args.examples else (),
+            glossary_of(args.glossary) if args.glossary else None,
+            args.language,
+        ),
         polling=Polling(
             first=first,
             ceiling=ceiling,
@@ -335,14 +341,3 @@ def _gateway(args: argparse.Namespace) -> Gateway | None:
         skip_cache=args.gateway_skip_cache,
         token_from=args.gateway_token_from,
     )
-
-
-def _text(value: str) -> str:
-    """The value of an option that is TEXT, or the content of the file if it is @FILE."""
-    if not value.startswith("@"):
-        return value
-    try:
-        return Path(value[1:]).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else e
-        raise ConfigError(f"cannot read the instructions from {value[1:]}: {reason}") from None

@@ -31,6 +31,7 @@ PROVENANCE = pa.struct(
         ("parts", pa.int32()),
         ("conflicts", pa.string()),
         ("incomplete", pa.string()),
+        ("prompt", pa.string()),
     ]
 )
 _NO_ARRIVAL = Arrival()
@@ -105,6 +106,7 @@ def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:
         [None if row.extracted_at is None else row.extracted_at * 1_000_000 for row in rows],
         *arrival_columns([row.arrival for row in rows]),
         *report_columns([row.report for row in rows]),
+        [row.prompt for row in rows],
     ]
 
 
@@ -122,7 +124,7 @@ def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[An
 
 
 def report_columns(optional_reports: Sequence[AnswerReport | None]) -> list[list[Any]]:
-    """The last three columns of `PROVENANCE`, which are null for most documents."""
+    """The three columns of `PROVENANCE` that are null for most documents."""
     if not any(optional_reports):
         return [[None] * len(optional_reports)] * 3
     return [

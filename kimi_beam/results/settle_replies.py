@@ -120,10 +120,11 @@ def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The schema and the model of the requests, which are the same for all replies of a run."""
+    """What the requests of a run have in common: schema, model, and the version of the prompt."""
 
     schema: OutputSchema
     model: str
+    prompt: str | None = None
 
 
 class Settled(NamedTuple):
@@ -307,6 +308,7 @@ def _provenance_columns(columns: Replies, question: Question) -> list[Sequence[A
         *rows.report_columns(
             [columns.reports.get(index) for index in range(count)] if columns.reports else [None] * count
         ),
+        [question.prompt] * count,
     ]
 
 
@@ -322,4 +324,5 @@ def _provenance(reply: Reply, completion: Completion, question: Question) -> Pro
         completion.created,
         reply.document.arrival,
         reply.report,
+        question.prompt,
     )

@@ -11,7 +11,8 @@ import logging
 from dataclasses import dataclass, field, replace
 
 from kimi_beam.report.progress import PROGRESS
-from kimi_beam.request.prompt import FORM_NAMES, Prompt
+from kimi_beam.request.answer_forms import FORM_NAMES
+from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.synchronous.after_reply import AskAgain, Call, Halt, Settle
 from kimi_beam.types import Failure

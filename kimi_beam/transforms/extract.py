@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -31,8 +31,10 @@ from kimi_beam.network.client import SUBMITS_AT_ONCE
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.notices import forget_notices
 from kimi_beam.report.outcomes import OutcomesHandle, StopAfter
+from kimi_beam.request.answer_forms import StructuredOutput
+from kimi_beam.request.guidance import Example, Guidance
 from kimi_beam.request.packing import Batching
-from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, StructuredOutput
+from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.models import MODELS
 from kimi_beam.service.polling import Polling
@@ -103,6 +105,9 @@ class Extract(TypedTransform):
         service: The service, the model and its API.
         instructions: The user's own words to the model.
         prompt_metadata: Keys of the documents' metadata that the model is shown; none by default.
+        examples: Documents with their right answers, which the model is shown before every document.
+        glossary: Terms of the documents or the schema with their meanings, which the model is told.
+        language: The language of the documents, as a name or a tag (``de-CH``). None: nothing is said of it.
         batching: How documents are packed into batches.
         polling: When jobs are polled, and when they are given up.
         max_in_flight: The most jobs of one shard at the same time.
@@ -132,8 +137,8 @@ class Extract(TypedTransform):
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
-        ConfigError: A number is not positive; a document is in several windows at once; or, on Dataflow, a token is
-            named by an environment variable.
+        ConfigError: A number is not positive; the answer of an example is invalid; a document is in several windows at
+            once; or, on Dataflow, a token is named by an environment variable.
         ElementTypeError: The input elements are no documents. If Beam does not know their type, it is raised in the
             running pipeline.
         UnmetSchemaError: In a running bounded pipeline: the service can meet the schema with no document (5024).
@@ -148,6 +153,9 @@ class Extract(TypedTransform):
         service: WorkersAI,
         instructions: str = DEFAULT_INSTRUCTIONS,
         prompt_metadata: Sequence[str] = (),
+        examples: Sequence[Example] = (),
+        glossary: Mapping[str, str] | None = None,
+        language: str | None = None,
         batching: Batching | None = None,
         polling: Polling | None = None,
         max_in_flight: int = 128,
@@ -170,6 +178,7 @@ class Extract(TypedTransform):
             service=service,
             instructions=instructions,
             prompt_metadata=tuple(prompt_metadata),
+            guidance=Guidance.of(examples, glossary, language),
             batching=batching or Batching(),
             polling=polling or Polling(),
             max_in_flight=max_in_flight,

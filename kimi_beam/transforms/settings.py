@@ -10,9 +10,12 @@ from kimi_beam.journal.records import Journaling
 from kimi_beam.network.client import SUBMITS_AT_ONCE
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.outcomes import StopAfter
+from kimi_beam.request.answer_forms import StructuredOutput
 from kimi_beam.request.document_parts import DocumentParts
+from kimi_beam.request.guidance import NO_GUIDANCE, Guidance
 from kimi_beam.request.packing import Batching
-from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt, StructuredOutput
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.workers_ai import WorkersAI
@@ -30,6 +33,7 @@ class ExtractSettings:
         service: The service, the model and its API.
         instructions: The user's own words to the model.
         prompt_metadata: Keys of `Document.metadata` that the model may see.
+        guidance: What the model is told beside the instructions: examples, the meanings of terms, and a language.
         batching: How documents are packed into batches.
         polling: When jobs are polled, and when they are given up.
         max_in_flight: The most jobs of one shard at the same time.
@@ -55,6 +59,7 @@ class ExtractSettings:
     service: WorkersAI
     instructions: str = DEFAULT_INSTRUCTIONS
     prompt_metadata: tuple[str, ...] = ()
+    guidance: Guidance = NO_GUIDANCE
     batching: Batching = field(default_factory=Batching)
     polling: Polling = field(default_factory=Polling)
     max_in_flight: int = 128
@@ -102,6 +107,7 @@ class ExtractSettings:
             is_elsewhere=self.service.is_elsewhere,
             tools=tuple(tool.declaration for tool in self.tools),
             chunk_tokens=self.chunk_tokens,
+            guidance=self.guidance,
         )
         object.__setattr__(self, "prompt", prompt)
         if self.events is not None:

@@ -34,7 +34,7 @@ class Settle(beam.DoFn):
 
     def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, *, counts: bool = False) -> None:
         self._settings, self._outcomes_handle, self._counts = settings, outcomes_handle, counts
-        self._question = Question(settings.schema, settings.service.model)
+        self._question = Question(settings.schema, settings.service.model, settings.prompt.version)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)

@@ -115,6 +115,7 @@ def row(i: int) -> dict[str, Any]:
             "parts": None,
             "conflicts": None,
             "incomplete": None,
+            "prompt": None,
         },
     }
 
@@ -181,6 +182,7 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
         ("parts", pa.int32()),
         ("conflicts", pa.string()),
         ("incomplete", pa.string()),
+        ("prompt", pa.string()),
     ]
     expected = pa.schema(
         [  # type: ignore[arg-type]

@@ -24,7 +24,8 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.document_bytes import AROUND, DocumentBytes, fenced
-from kimi_beam.request.prompt import DEFAULT_INSTRUCTIONS, Prompt
+from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document, Layout
 

@@ -73,6 +73,7 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
             "parts": None,
             "conflicts": None,
             "incomplete": None,
+            "prompt": None,
         },
     }
     assert bare["_metadata"] is None
@@ -87,6 +88,7 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
         "parts",
         "conflicts",
         "incomplete",
+        "prompt",
     ]
 
 

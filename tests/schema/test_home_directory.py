@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_beam.commands.run_extract import _text
+from kimi_beam.commands.prompt_files import instructions_of
 from kimi_beam.schema import OutputSchema
 
 
@@ -24,4 +24,4 @@ def test_a_schema_below_the_home_directory_is_found_and_so_are_files_beside_it(
 def test_text_below_the_home_directory_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "prompt.txt").write_text("Extract the receipt.")
-    assert _text("@~/prompt.txt") == "Extract the receipt."
+    assert instructions_of("@~/prompt.txt") == "Extract the receipt."
