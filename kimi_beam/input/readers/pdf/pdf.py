@@ -159,8 +159,11 @@ def _read_page(
             or (covered >= _WHOLE_PAGE and visible < _LITTLE_TEXT)
             or (visible < _NO_TEXT and (visible == 0 or found.around.count > _DRAWN_LETTERS))
             or unmapped_share(text_page, read) > _GARBLED
-        ) and _has_anything(page, found)
-    picture = page_picture(page, options, is_scan=covered >= _WHOLE_PAGE) if wants_picture else None
+        ) and found.around.count > 0
+    picture = None
+    if wants_picture:  # of an empty page only where the user asks for pictures
+        is_chosen = options.pages != "auto"
+        picture = page_picture(page, options, is_scan=covered >= _WHOLE_PAGE, may_be_blank=is_chosen)
     lines: list[TextLine] = []
     if options.pages in ("text", "both") or picture is None:
         shown = np.ones(len(read), np.bool_) if is_scan else found.seen
@@ -187,18 +190,6 @@ def _is_recognised(read: Characters, found: Visibility) -> bool:
     under = np.array([reason in UNDER_ALL for reason in found.reasons], np.bool_)[read.objects] & hidden
     visible = int(np.count_nonzero(letters & found.seen))
     return bool(np.count_nonzero(under) > max(visible, 0)) and visible < _LITTLE_TEXT
-
-
-def _has_anything(page: pdfium.PdfPage, found: Visibility) -> bool:
-    """Whether the page shows anything at all: an empty page is worth no picture."""
-    if not found.around.count:
-        return False
-    width, height = page.get_size()
-    bitmap = page.render(scale=min(0.5, 500 / max(width, height, 1)), grayscale=True, may_draw_forms=False)
-    pixels = bitmap.to_numpy()
-    seen = bool(pixels.max() - pixels.min() > 16)
-    bitmap.close()
-    return seen
 
 
 def _as_page(reading: _Reading, lines: list[TextLine], options: ReadOptions) -> Page:

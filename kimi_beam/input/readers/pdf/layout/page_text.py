@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 
 from kimi_beam.input.readers.pdf.characters import Floats
 from kimi_beam.input.readers.pdf.layout.page_columns import regions
-from kimi_beam.input.readers.pdf.layout.page_lines import Line
+from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line
 from kimi_beam.input.readers.pdf.layout.page_words import Direction
 from kimi_beam.input.readers.pdf.layout.wrapped_rows import join_wrapped_rows
 
@@ -43,10 +44,26 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class _Printed:
-    """A line, and for each of its characters its index among the page's characters; -1 for a space."""
+    """A line of a page.
+
+    Attributes:
+        text: The line.
+        cells: Its cells, each with the spaces before it; empty for an empty line.
+    """
 
     text: str
-    sources: list[int]
+    cells: list[tuple[int, Cell]]
+
+    def sources(self) -> list[int]:
+        """For each character of the line its index among the page's characters; -1 for a space."""
+        found: list[int] = []
+        for blanks, cell in self.cells:
+            found += [-1] * blanks
+            for number, word in enumerate(cell.words):
+                if number:
+                    found.append(-1)
+                found += word.sources
+        return found
 
 
 _EMPTY = _Printed("", [])
@@ -69,9 +86,9 @@ def page_text(directions: list[Direction], places: Floats | None = None) -> list
         return [TextLine(line.text) for line in printed]
     # A space has the place of the last character, which is none.
     known = np.vstack((places, np.full(4, np.nan))).astype(np.float32)
-    of_all = known[[source for line in printed for source in line.sources]]
-    ends = list(accumulate(len(line.sources) for line in printed))
-    return [TextLine(line.text, of_all[end - len(line.sources) : end]) for line, end in zip(printed, ends, strict=True)]
+    of_all = known[[source for line in printed for source in line.sources()]]
+    ends = list(accumulate(len(line.text) for line in printed))
+    return [TextLine(line.text, of_all[end - len(line.text) : end]) for line, end in zip(printed, ends, strict=True)]
 
 
 def _printed(region: list[Line]) -> list[_Printed]:
@@ -95,7 +112,7 @@ def _printed(region: list[Line]) -> list[_Printed]:
 def _usual_width(region: list[Line]) -> float:
     """The usual width of a character."""
     widths = [(word.x1 - word.x0) / len(word.text) for line in region for cell in line.cells for word in cell.words]
-    return max(float(np.median(widths)), 0.5)
+    return max(median(widths), 0.5)
 
 
 def _stretch(lines: list[Line], left: float, width: float) -> list[_Printed]:
@@ -121,14 +138,11 @@ def _stretch(lines: list[Line], left: float, width: float) -> list[_Printed]:
 
 def _line(line: Line, places: list[int]) -> _Printed:
     parts: list[str] = []
-    sources: list[int] = []
+    cells: list[tuple[int, Cell]] = []
     length = 0
     for cell, place in zip(line.cells, places, strict=True):
         blanks = max(place - length, 2) if parts else place
-        for word in cell.words:
-            parts += (" " * blanks, word.text)
-            sources += [-1] * blanks
-            sources += word.sources
-            length += blanks + len(word.text)
-            blanks = 1
-    return _Printed("".join(parts), sources)
+        parts += (" " * blanks, cell.text)
+        cells.append((blanks, cell))
+        length += blanks + len(cell.text)
+    return _Printed("".join(parts), cells)

@@ -18,6 +18,8 @@ _GAP = 0.25
 """A gap of this many font sizes ends a word, where the content has no space."""
 _GAP_BETWEEN_OBJECTS = 0.15
 """The same, where another text object begins: letters that are set apart are usually drawn by one."""
+_TWICE = 0.25
+"""Equal words nearer than this many font sizes are one that is drawn twice."""
 _LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st"}
 
 
@@ -82,10 +84,11 @@ def by_direction(read: Characters, chosen: Flags, thin: Floats) -> list[Directio
     kept = np.flatnonzero(chosen & ~read.spaces)
     if not len(kept):
         return []
-    directions = [degrees(angle) for angle in read.angles.tolist()]
+    angles, of_object = np.unique(read.angles, return_inverse=True)
+    directions = [degrees(angle) for angle in angles.tolist()]
     if len(set(directions)) == 1:
         return [_direction(read, kept, directions[0], thin)]
-    of_character = np.array(directions)[read.objects[kept]]
+    of_character = np.array(directions)[of_object][read.objects[kept]]
     found, counts = np.unique(of_character, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [_direction(read, kept[of_character == found[index]], float(found[index]), thin) for index in order]
@@ -118,7 +121,8 @@ def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:
     np.logical_or(np.diff(kept) != 1, gap > widest, out=ends[1:])
     ends[1:] |= np.abs(np.diff(base)) > 0.2 * size
     starts = np.flatnonzero(ends)
-    x0, x1 = np.minimum.reduceat(left, starts).tolist(), np.maximum.reduceat(right, starts).tolist()
+    left_edges = np.minimum.reduceat(left, starts)
+    x0, x1 = left_edges.tolist(), np.maximum.reduceat(right, starts).tolist()
     bases, tall, fonts = base[starts].tolist(), sizes[starts].tolist(), read.fonts[objects[starts]].tolist()
     text, indices = _plain(read.codes[kept], kept)
     stops = [*starts[1:].tolist(), len(kept)]
@@ -128,22 +132,66 @@ def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:
         ending = stops
     of_letters = indices.tolist()
     words, begin = [], 0
-    known: dict[str, list[Word]] = {}
     for index, end in enumerate(ending):
-        word = Word(
-            text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], of_letters[begin:end]
+        words.append(
+            Word(text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], of_letters[begin:end])
         )
         begin = end
-        same = known.setdefault(word.text, [])
-        if not any(_is_at(word, other) for other in same):
-            same.append(word)
-            words.append(word)
-    return words
+    return _drawn_once(words, _have_neighbours(left_edges, base[starts], sizes[starts]))
+
+
+def _drawn_once(words: list[Word], has_neighbours: Flags) -> list[Word]:
+    """The words without those that stand where an equal one does: some programs draw letters twice for bold ones.
+
+    Args:
+        words: The words.
+        has_neighbours: Whether any other word begins near each, so that it may be drawn twice.
+    """
+    if not has_neighbours.any():
+        return words
+    square = _TWICE * max(word.size for word in words)
+    once: list[Word] = []
+    near: dict[tuple[str, int, int], list[Word]] = {}
+    for word, has_neighbour in zip(words, has_neighbours.tolist(), strict=True):
+        if has_neighbour:
+            column, row = int(word.x0 // square), int(word.base // square)
+            around = ((x, y) for x in (column - 1, column, column + 1) for y in (row - 1, row, row + 1))
+            if any(_is_at(word, other) for place in around for other in near.get((word.text, *place), ())):
+                continue
+            near.setdefault((word.text, column, row), []).append(word)
+        once.append(word)
+    return once
+
+
+def _have_neighbours(left: Floats, base: Floats, sizes: Floats) -> Flags:
+    """Whether another word begins within `_TWICE` font sizes of each, or a little further away.
+
+    Words are put into squares, and those are found that are not alone in their own and the squares around it.
+    """
+    square = _TWICE * float(sizes.max())
+    columns, rows = np.floor(left / square), np.floor(base / square)
+    width = float(columns.max() - columns.min()) + 3
+    places = rows * width + columns
+    order = places.argsort()
+    sorted_places = places[order]
+    found = np.zeros(len(places), np.bool_)
+    beside = sorted_places[1:] - sorted_places[:-1] <= 1
+    found[1:] |= beside
+    found[:-1] |= beside
+    # Three squares touch one from below, and three from above: at most one step from the square that is a row away.
+    last = len(places) - 1
+    below = np.searchsorted(sorted_places, sorted_places + (width - 1))
+    found |= (below <= last) & (sorted_places[np.minimum(below, last)] <= sorted_places + (width + 1))
+    above = np.searchsorted(sorted_places, sorted_places - (width - 1), side="right") - 1
+    found |= (above >= 0) & (sorted_places[np.maximum(above, 0)] >= sorted_places - (width + 1))
+    result = np.empty_like(found)
+    result[order] = found
+    return result
 
 
 def _is_at(word: Word, other: Word) -> bool:
-    """Whether a word stands where another does: some programs draw letters twice to make them bold."""
-    near = 0.25 * word.size
+    """Whether a word stands where another does."""
+    near = _TWICE * word.size
     return abs(word.x0 - other.x0) < near and abs(word.base - other.base) < near
 
 

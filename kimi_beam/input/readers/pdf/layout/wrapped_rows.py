@@ -8,6 +8,7 @@ which of two rows a line belongs, it stays a line.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -277,13 +278,19 @@ def _overhangs(below: Cell, above: Cell) -> bool:
 
 def _split_at(cells: list[Cell], others: list[Cell]) -> list[Cell]:
     """Cells, split where a word begins right below or above another cell: columns may be a single space apart."""
-    edges = [cell.x0 for cell in others if not cell.is_number]  # the left edge of numbers is at no fixed place
+    # The left edge of numbers is at no fixed place.
+    edges = sorted([cell.x0 for cell in others if not cell.is_number])
+    if not edges:
+        return cells
+    edges.append(float("inf"))
     result: list[Cell] = []
     for cell in cells:
         start = 0
         for index in range(1, len(cell.words)):
             word = cell.words[index]
-            if word.base == cell.words[index - 1].base and any(abs(word.x0 - x) < 0.3 * word.size for x in edges):
+            near = 0.3 * word.size
+            is_at_an_edge = edges[bisect_right(edges, word.x0 - near)] < word.x0 + near
+            if is_at_an_edge and word.base == cell.words[index - 1].base:
                 result.append(Cell(cell.words[start:index]))
                 start = index
         result.append(Cell(cell.words[start:]) if start else cell)
