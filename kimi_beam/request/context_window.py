@@ -16,9 +16,15 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-_RUNS = re.compile(r"[^ \t\n\r\x0b\x0c]+")
-# Letters after an apostrophe may belong to the piece before it ("don't"), so they are not counted.
-_PIECES = re.compile(r"(?<!['A-Za-z])[A-Za-z]+|[0-9]{1,3}")
+_SPACE = r" \t\n\r\x0b\x0c"
+_NOT_ASCII = re.compile(rf"(?<![^{_SPACE}])[^{_SPACE}\x80-\U0010ffff]*[\x80-\U0010ffff][^{_SPACE}]*")
+"""A run of characters that are not all ASCII, from its beginning to its end."""
+_PIECES = re.compile(
+    # Letters after an apostrophe may belong to the piece before it ("don't"), so they are not counted.
+    r"(?<!['A-Za-z])[A-Za-z]+|[0-9]{1,3}"
+    # A run that has none of these.
+    rf"|(?<![^{_SPACE}])(?:'[A-Za-z]*|[^{_SPACE}A-Za-z0-9'])+(?![^{_SPACE}])"
+)
 
 
 _ENOUGH = 1 << 20
@@ -27,20 +33,13 @@ _ENOUGH = 1 << 20
 
 def least_tokens(text: str) -> int:
     """A lower bound of the tokens of a text, up to about a million; at most the number of its characters."""
-    total = 0
-    for found in _RUNS.finditer(text):
-        total += _least_of_run(found.group())
-        if total >= _ENOUGH:
-            break
-    return total
+    others = 0
+    if not text.isascii():
+        text, others = _NOT_ASCII.subn("", text)
+    # One search over the whole text takes a tenth of the time of one for each run.
+    return min(others + sum(1 for _ in islice(_PIECES.finditer(text), _ENOUGH)), _ENOUGH)
 
 
 def about_tokens(text: str) -> int:
     """An estimate of the tokens of a text: a third more than the lower bound, or a quarter of its bytes if more."""
     return max(least_tokens(text) * 4 // 3, len(text.encode("utf-8", "surrogatepass")) // 4)
-
-
-def _least_of_run(run: str) -> int:
-    if len(run) < 2 or not run.isascii():
-        return 1
-    return sum(1 for _ in islice(_PIECES.finditer(run), _ENOUGH)) or 1

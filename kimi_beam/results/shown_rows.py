@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 _NUMBER = re.compile(r"(?<![\w.,])[-+(]?(?:[$€£¥]\s?)?\d[\d.,'\u2019]*(?:\s?[%€$£])?\)?(?![\w])")
+_DIGITS = re.compile(r"\d+")
 _CELLS = re.compile(r"\s{2,}|\t|\s*\|\s*")
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _SUM = re.compile(
@@ -33,14 +34,18 @@ def is_sum(line: str) -> bool:
 
 def is_row(line: str) -> bool:
     """Whether a line has at least two numbers and is no sum below a table."""
+    if len(_DIGITS.findall(line)) < 2:  # true of most lines of prose, and found twenty times as fast
+        return False
     return sum(1 for _ in _NUMBER.finditer(line)) >= 2 and not is_sum(line)
 
 
 def is_header(line: str) -> bool:
     """Whether a line may hold the names of columns: at least two cells of words, without a number."""
+    if len(line) > 300:
+        return False
     cells = [cell for cell in _CELLS.split(line.strip()) if cell]
     return (
-        len(cells) >= 2 and len(line) <= 300 and sum(bool(_WORDS.search(cell)) for cell in cells) >= 2
+        len(cells) >= 2 and sum(bool(_WORDS.search(cell)) for cell in cells) >= 2
         and not _NUMBER.search(line)
     )  # fmt: skip
 
