@@ -19,7 +19,7 @@ from typing import Any
 
 from . import document, machine, report
 from .clients import Clients
-from .measures import QUICK, Bench, Measure, Sizes, cost, flink, growth, start, waiting
+from .measures import QUICK, Bench, Measure, Sizes, cost, files, flink, growth, start, waiting
 from .processes import CommandError
 from .report import Row
 
@@ -34,6 +34,9 @@ MEASURES: dict[str, Measure] = {
     "synchronous": waiting.synchronous,
     "crossings": growth.crossings,
     "growth": growth.more_documents,
+    "pdf": files.pages_of_pdfs,
+    "long": files.long_texts,
+    "scans": files.scans,
 }
 ON_REQUEST: dict[str, Measure] = {"flink": flink.streaming, "scale-out": flink.scale_out}
 
@@ -47,6 +50,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works, not how fast")
     parser.add_argument("--rounds", type=int, metavar="N", help="repeat what is repeated N times (default: 3)")
     parser.add_argument("--million", action="store_true", help="growth: up to a million documents")
+    parser.add_argument(
+        "--all-files", action="store_true", help="pdf, long, scans: 10,000 PDFs, 5,000 texts, 1,000 scans"
+    )
     outcome = parser.add_mutually_exclusive_group()
     outcome.add_argument("--record", action="store_true", help=f"write {RECORDED.name} and the table of the document")
     outcome.add_argument("--check", action="store_true", help="fail where a ratio is over 20 %% worse than recorded")
@@ -61,6 +67,8 @@ def main() -> int:
         sizes = replace(sizes, rounds=args.rounds)
     if args.million:
         sizes = replace(sizes, growth=(*sizes.growth, 1_000_000))
+    if args.all_files:
+        sizes = sizes.with_all_files()
     say = _teller()
     with tempfile.TemporaryDirectory(prefix="kimi_beam-bench-") as directory:
         bench = Bench(Clients(Path(directory)), sizes, say)

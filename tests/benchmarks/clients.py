@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import documents, rivals, service
+from . import documents, made_files, rivals, service
 from .processes import CommandError, Usage, run
 from .service import Running
 
@@ -73,6 +73,34 @@ class Clients:
             self.directory,
             env=ENV,
             counted=counted,
+        )
+        self._check_dataset(count)
+        return used
+
+    def files(self, kind: str, count: int) -> Path:
+        """The directory of so many files of a kind (`made_files.WRITERS`); ``text``: the texts of the PDFs."""
+        directory = self.directory / f"{kind}-{count}"
+        if not directory.exists():
+            directory.mkdir()
+            if kind == "text":
+                made_files.write_texts_of(self.files("pdf", count), directory)
+            else:
+                made_files.WRITERS[kind](directory, count)
+        return directory
+
+    def extract_files(self, kind: str, count: int, asked: Running, *options: str) -> Usage:
+        """`kimi-beam extract` of a directory of files, as a user runs it, with the memory of all processes together."""
+        self._outputs += 1
+        schema = self.directory / "schema-of-files.json"
+        schema.write_text(json.dumps(made_files.SCHEMA))
+        used = run(
+            [
+                *(COMMAND, "extract", self.files(kind, count), "--schema", schema),
+                *("--output", self.output, "--base-url", asked.base_url, *options),
+            ],
+            self.directory,
+            env=ENV,
+            sums_memory=True,
         )
         self._check_dataset(count)
         return used
@@ -146,7 +174,13 @@ def with_service(client: Client, count: int, latency: float = 0.0) -> tuple[Usag
 
 def best(runs: Sequence[Usage]) -> Usage:
     """The least of each figure: what else the machine did is no figure of theirs."""
-    return Usage(min(u.cpu for u in runs), min(u.wall for u in runs), min(u.peak for u in runs), runs[-1].said)
+    return Usage(
+        min(u.cpu for u in runs),
+        min(u.wall for u in runs),
+        min(u.peak for u in runs),
+        runs[-1].said,
+        min(u.together for u in runs),
+    )
 
 
 def interleaved(

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .resident import TreeMemory
+
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE = 60.0
 """Seconds that what a command leaves behind may take to end by itself."""
@@ -32,12 +34,14 @@ class Usage:
         wall: Seconds from its start to its end.
         peak: Bytes of the largest resident set of one of its processes.
         said: What it wrote to standard output.
+        together: Bytes of the resident sets of all its processes together, where that was asked for.
     """
 
     cpu: float
     wall: float
     peak: int
     said: str
+    together: int = 0
 
 
 def run(
@@ -47,6 +51,7 @@ def run(
     env: Mapping[str, str] | None = None,
     within: float = 3_600.0,
     counted: Iterable[int] = (),
+    sums_memory: bool = False,
 ) -> Usage:
     """Runs a command to its end and waits for every process that it left behind.
 
@@ -58,6 +63,7 @@ def run(
         env: Added to the environment.
         within: Seconds after which it is ended.
         counted: Sessions of processes that were started before, whose time meanwhile counts as well.
+        sums_memory: Whether `Usage.together` is measured.
 
     Raises:
         CommandError: It did not exit with 0.
@@ -66,7 +72,9 @@ def run(
     others, sessions = _children(), set(counted)
     before = sum(session_cpu(sessions).values())
     out, err = directory / "stdout.log", directory / "stderr.log"
-    with out.open("wb") as stdout, err.open("wb") as stderr:
+    memory = TreeMemory(others)
+    watched = memory if sums_memory else contextlib.nullcontext()
+    with out.open("wb") as stdout, err.open("wb") as stderr, watched:
         began = time.perf_counter()
         words = [str(word) for word in command]
         process = subprocess.Popen(
@@ -102,7 +110,7 @@ def run(
     if process.returncode != 0:
         end = err.read_text(errors="replace")[-3_000:]
         raise CommandError(f"exit code {process.returncode}: {' '.join(words)[:500]}\n{end}")
-    return Usage(cpu, wall, peak * 1024, out.read_text(errors="replace"))
+    return Usage(cpu, wall, peak * 1024, out.read_text(errors="replace"), memory.peak)
 
 
 def _environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The service that every client of a benchmark asks: the emulator's own application in a process of its own.
 
 Beside what `python -m kimi_beam.emulator` offers it has OpenAI's Batch API, which two rivals ask through, and answers
-by `documents.answer`, which costs a thirtieth of the emulator's rules: clients and service share this machine.
+by `documents` and `made_files`, which cost a thirtieth of the emulator's rules: clients and service share this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from kimi_beam.emulator.running import Protocol
 from kimi_beam.emulator.server import BASE_PATH, application
 from kimi_beam.emulator.service import Service
 
-from .documents import answer
+from . import documents, made_files
 
 _ROOT = Path(__file__).parents[2]
 
@@ -165,6 +165,13 @@ class OpenAIBatches:
         return JSONResponse(self._batches[request.path_params["id"]])
 
 
+def _answer(messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None) -> str:
+    """The answer that the documents of the schema call for."""
+    if "clauses" in ((schema or {}).get("properties") or {}):
+        return made_files.answer(messages)
+    return documents.answer(messages, schema)
+
+
 def main() -> None:
     """Serves until it is ended; says its address on standard output."""
     parser = argparse.ArgumentParser()
@@ -176,7 +183,7 @@ def main() -> None:
         faults=Faults.parse(""),
         token=None,
         behaviour=Behaviour(),
-        answer=answer,
+        answer=_answer,
         clock=time.time,
     )
     offered = application(service)

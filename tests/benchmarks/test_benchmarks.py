@@ -11,7 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from . import document, documents, report
+from kimi_beam.input.file_parts import Part
+from kimi_beam.input.read_parts import read_part
+
+from . import document, documents, made_files, report
 from .clients import Clients, with_service
 from .floor import COLUMNS
 from .processes import CommandError, run
@@ -63,6 +66,36 @@ def test_a_process_tree_is_counted_whole(tmp_path: Path) -> None:
     orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)"
     alone, with_orphan = run([sys.executable, "-c", "pass"], tmp_path), run([sys.executable, "-c", orphan], tmp_path)
     assert alone.cpu < 0.3 <= with_orphan.cpu
+
+
+def test_the_memory_of_two_processes_is_added_up(tmp_path: Path) -> None:
+    hold = "import subprocess, sys, time; held = bytearray(b'1') * (60 << 20)"
+    child = f"{hold}; time.sleep(0.5)"
+    used = run(
+        [sys.executable, "-c", f"{hold}; subprocess.run([sys.executable, '-c', {child!r}])"], tmp_path, sums_memory=True
+    )
+    assert 120 << 20 < used.together < 200 << 20
+
+
+@pytest.mark.parametrize("kind", sorted(made_files.WRITERS))
+def test_each_of_the_made_files_is_another_and_its_answer_is_known(tmp_path: Path, kind: str) -> None:
+    made_files.WRITERS[kind](tmp_path, 7)
+    paths = sorted(tmp_path.iterdir())
+    assert len({path.read_bytes() for path in paths}) == 7
+    for index, path in enumerate(paths[:2] if kind == "scans" else paths):
+        (found,) = read_part(Part(str(path)))
+        assert found.failure is None
+        blocks = [{"type": "image_url", "image_url": {"url": uri}} for uri in found.images]
+        shown = [{"role": "user", "content": [*blocks, {"type": "text", "text": found.text}]}]
+        answer = json.loads(made_files.answer(shown))
+        if kind == "scans":
+            assert (answer["pictures"], answer["clauses"]) == (10, [])
+        else:
+            assert answer["number"] == f"FILE-{index:07}"
+            assert [clause["name"] for clause in answer["clauses"]] == [
+                f"c-{number}" for number in range(1, len(answer["clauses"]) + 1)
+            ]
+            assert answer["clauses"]
 
 
 def test_a_command_that_fails_is_no_figure(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..clients import Client, Clients, interleaved
 from ..processes import Usage
@@ -20,9 +20,16 @@ class Sizes:
     rival: tuple[int, int] = (100, 1_000)
     synchronous: tuple[int, int] = (640, 3_200)
     growth: tuple[int, ...] = (2_000, 20_000, 200_000)
+    pdfs: tuple[int, int] = (100, 1_000)
+    long_texts: int = 1_000
+    scans: int = 100
+
+    def with_all_files(self) -> Sizes:
+        """The same, with as many files as shall be borne: their measures take an hour."""
+        return replace(self, pdfs=(100, 10_000), long_texts=5_000, scans=1_000)
 
 
-QUICK = Sizes(500, 3_000, 1, (20, 120), (128, 640), (500, 2_000, 6_000))
+QUICK = Sizes(500, 3_000, 1, (20, 120), (128, 640), (500, 2_000, 6_000), (20, 100), 50, 10)
 
 
 @dataclass
