@@ -81,6 +81,7 @@ class FileContent:
         pictures: How many pictures the document has.
         reading: How the document is made of the file (`kimi_beam.input.file_references`); empty for a text or a picture
             that is sent as it is.
+        shows_rows: Whether the text may show the rows of a table, so that it is worth reading again for these.
     """
 
     size: int
@@ -88,6 +89,7 @@ class FileContent:
     key: str = ""
     pictures: int = 0
     reading: str = ""
+    shows_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from kimi_beam.input.fields import DEFAULT_READING, Reading
 from kimi_beam.input.kinds import Kind
 from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.told_by_content import kind_of
+from kimi_beam.results.shown_rows import may_show_rows
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
@@ -68,7 +69,13 @@ def with_reference(
         if weight < _WORTH_A_READER:
             return document
         how = _as_text(reading, member)
-    file = FileContent(len(content), checksum_of(content), pictures=len(document.images), reading=how)
+    file = FileContent(
+        len(content),
+        checksum_of(content),
+        pictures=len(document.images),
+        reading=how,
+        shows_rows=may_show_rows(document.text),
+    )
     return document.with_file(file)
 
 

@@ -11,9 +11,10 @@ from kimi_beam.request.batches import Spent
 from kimi_beam.request.splitting import joined
 from kimi_beam.results.answer_codes import has_answer
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
-from kimi_beam.results.merging import PartAnswer, merge
+from kimi_beam.results.merging import PartAnswer, merge, with_lists_of
 from kimi_beam.results.settle_replies import judge
 from kimi_beam.results.shown_rows import tables
+from kimi_beam.results.whole_answers import lack
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.types import (
     AnswerReport,
@@ -49,46 +50,61 @@ def usable(reply: Reply, schema: OutputSchema) -> Reply:
     return replace(reply, result=replace(answer, text=jsontext.dumps(verdict.value).decode()))
 
 
-def short_parts(replies: Sequence[Reply]) -> list[Shortfall]:
+def short_parts(replies: Sequence[Reply], schema: OutputSchema) -> list[Shortfall]:
     """The parts whose text shows more rows than their answer has.
 
     Args:
         replies: The usable replies of all parts, in the order of the document.
+        schema: The schema of the whole document.
     """
     return shortfalls(
         [tables(reply.document.text, _part(reply.document).columns) for reply in replies],
         [jsontext.loads(_text(reply)) for reply in replies],
+        schema.merge_rules,
     )
 
 
-def better(one: Reply, other: Reply) -> Reply:
+def better(one: Reply, other: Reply, schema: OutputSchema) -> Reply:
     """Of two answers for one part, the one that has more of the rows that the text shows; the latter of equal ones."""
     if isinstance(other.result, Failure):
         return one
-    lacking = [sum(short.shown - short.answered for short in short_parts([reply])) for reply in (one, other)]
+    lacking = [sum(short.shown - short.answered for short in short_parts([reply], schema)) for reply in (one, other)]
     size = [len(_text(reply)) for reply in (one, other)]
     return other if (lacking[1], -size[1]) <= (lacking[0], -size[0]) else one
 
 
-def sums_are_unmet(answer: Completion, schema: OutputSchema) -> bool:
-    """Whether an answer is valid and does not fulfil the schema's equations (``x-check``)."""
-    if not schema.sum_checks:
-        return False
-    verdict = judge(answer.text, schema)
-    return not isinstance(verdict, Failure) and bool(unmet_sums(schema.sum_checks, verdict.value))
+def better_whole(joined: Reply, whole: Reply, schema: OutputSchema) -> Reply:
+    """The reply for a document whose first answer lacked something, and which was then asked for in parts.
 
-
-def better_sums(joined: Reply, whole: Reply) -> Reply:
-    """Of the answer in parts and the first one, whose sums did not add up: the former, unless it is no better.
+    Of the first answer, the one in parts, and the first one with the lists of the latter, the one is kept that lacks
+    least. The first one stays unless another one is better.
 
     Args:
         joined: The reply for the document in parts, with all that was spent.
         whole: The first reply.
+        schema: The schema of the whole document.
     """
-    if isinstance(joined.result, Completion) and not (joined.report and joined.report.incomplete):
-        return joined
     earlier = replace(joined.document.earlier, parts=())
-    return replace(joined, document=replace(joined.document, earlier=earlier), result=whole.result, report=None)
+    text, verdict = joined.document.text, judge(_text(whole), schema)
+    assert not isinstance(verdict, Failure), "only a valid answer is looked at for what it lacks"
+    lacking = lack(text, verdict.value, schema)
+    assert lacking is not None
+    report = AnswerReport(incomplete=lacking.figures)
+    kept = replace(joined, document=replace(joined.document, earlier=earlier), result=whole.result, report=report)
+    if not isinstance(joined.result, Completion):
+        return kept
+    least = lacking.measure
+    second = jsontext.loads(joined.result.text)
+    for value in (with_lists_of(second, verdict.value), second):
+        answer = jsontext.dumps(value).decode()
+        if isinstance(judge(answer, schema), Failure):
+            continue
+        lacking = lack(text, value, schema)
+        if (measure := (0, 0) if lacking is None else lacking.measure) < least:
+            assert joined.report is not None
+            report = replace(joined.report, incomplete=() if lacking is None else lacking.figures)
+            kept, least = replace(joined, result=replace(joined.result, text=answer), report=report), measure
+    return kept
 
 
 def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: OutputSchema) -> Reply:
@@ -123,7 +139,7 @@ def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: Outpu
         for reply in replies
     ]
     merged = merge(answers, schema.merge_rules)
-    incomplete = [_described(short, replies[short.part].document) for short in short_parts(replies)]
+    incomplete = [_described(short, replies[short.part].document) for short in short_parts(replies, schema)]
     incomplete += unmet_sums(schema.sum_checks, merged.value)
     report = AnswerReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete))
     return Reply(document, _completion(replies, merged.value), usage, ticket, report=report)
@@ -157,7 +173,7 @@ def _failure(replies: Sequence[Reply]) -> Failure | None:
 def _described(short: Shortfall, document: Document) -> str:
     part = _part(document)
     where = f"characters {part.start} to {part.end}"
-    return f"{where}: the text shows {short.shown} rows, and {short.answered} of them are in the answer"
+    return f"{where}: {short.figures}"
 
 
 def _text(reply: Reply) -> str:

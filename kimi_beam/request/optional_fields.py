@@ -35,8 +35,8 @@ def encode(document: Document) -> dict[str, Any] | None:
     if document.file is not None and document.is_reference:
         file = document.file
         rest["file"] = file.size, file.checksum, file.key
-        if file.pictures or file.reading:
-            rest["read_again"] = file.pictures, file.reading
+        if file.pictures or file.reading or file.shows_rows:
+            rest["read_again"] = file.pictures, file.reading, file.shows_rows
     if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
         earlier, is_open = document.earlier, document.earlier.open
         row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)

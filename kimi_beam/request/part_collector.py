@@ -1,9 +1,9 @@
 """Collects the replies of parts until all parts of a document are there, and makes one reply of them.
 
 A part whose answer was cut off, or that is too long for the model, is split further, and one that lacks rows that its
-text shows is asked once more. So is a whole document whose sums do not add up (``x-check``), in parts. What was paid
-for stays: if a part fails for good, the document keeps the answers of the others (`Earlier.parts`), so that it can be
-run again for that part alone.
+text shows is asked once more. So is a whole document, in parts, and also one whose sums do not add up (``x-check``).
+What was paid for stays: if a part fails for good, the document keeps the answers of the others (`Earlier.parts`), so
+that it can be run again for that part alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple, Protocol, cast
 from kimi_beam.columnar import Replies
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.document_parts import DocumentParts
-from kimi_beam.request.joined_replies import better, better_sums, joined_reply, short_parts, sums_are_unmet, usable
+from kimi_beam.request.joined_replies import better, better_whole, joined_reply, short_parts, usable
 from kimi_beam.request.stored_replies import decode, encode
-from kimi_beam.types import Completion, Document, Failure, Reply
+from kimi_beam.results.whole_answers import Lack, lacks
+from kimi_beam.types import AnswerReport, Completion, Document, Failure, Reply
 
 _PREFIX = "p:"
 """What the names of stored replies begin with, so that they are told apart from those of batches."""
@@ -106,6 +107,7 @@ class PartCollector:
     ) -> None:
         self._store, self._parts, self._read_again = store, parts, read_again
         self._schema = parts.prompt.schema
+        self._may_lack = bool(self._schema.sum_checks) or parts.prompt.split_rule.item_tokens is not None
 
     def collect(self, replies: Sequence[Reply]) -> Collected:
         """Takes replies of whole documents and of parts.
@@ -114,15 +116,20 @@ class PartCollector:
             The replies of documents that are complete, and the parts that are asked for now.
         """
         columns = Replies.of(replies)
+        lacking = lacks(columns, self._schema, self._read_again) if self._may_lack else {}
+        if lacking:
+            reports = {index: AnswerReport(incomplete=one.figures) for index, one in lacking.items()}
+            columns.reports = {**columns.reports, **reports}
         has_parts = any(document.part is not None for document in columns.documents.others.values())
         is_usual = not has_parts and not any(map(_is_too_long, columns.results.failures.values()))
-        if is_usual and not self._schema.sum_checks:
-            return Collected(replies, [])
-        whole, again, waiting, repairs = list[Reply](), list[bytes](), list(columns), 0
+        if is_usual and not any(one.is_worth_asking for one in lacking.values()):
+            return Collected(columns, [])
+        whole, again, repairs = list[Reply](), list[bytes](), 0
+        waiting = [(reply, lacking.get(index)) for index, reply in enumerate(columns)]
         while waiting:
             touched, asked = dict[str, None](), list[Document]()
-            for reply in waiting:
-                further = self._split_further(reply)
+            for reply, lack in waiting:
+                further = self._split_further(reply, lack)
                 if reply.document.part is None and not further:
                     whole.append(reply)
                     continue
@@ -133,21 +140,22 @@ class PartCollector:
                 kind: _Kind = "whole" if isinstance(reply.result, Completion) else "spent"
                 touched[self._keep(replace(reply, document=further[0]), kind)] = None
                 repairs += kind == "whole"
-            lacking: list[Document] = []
+            short: list[Document] = []
             for document in touched:
-                whole += self._complete(document, lacking)
-            asked += lacking
-            repairs += len(lacking)
-            packed, waiting = self._parts.packed(asked)
+                whole += self._complete(document, short)
+            asked += short
+            repairs += len(short)
+            packed, unsendable = self._parts.packed(asked)
             again += packed
+            waiting = [(reply, None) for reply in unsendable]
         return Collected(whole, again, repairs)
 
-    def _split_further(self, reply: Reply) -> list[Document]:
+    def _split_further(self, reply: Reply, lack: Lack | None) -> list[Document]:
         """The parts that are asked for instead of a document whose answer cannot be used, or lacks something."""
         if isinstance(reply.result, Failure):
             if not _is_too_long(reply.result):
                 return []
-        elif reply.document.part is not None or not sums_are_unmet(reply.result, self._schema):
+        elif lack is None or not lack.is_worth_asking:
             return []
         (document,) = self._read_again([reply.document])
         return [] if document.failure is not None else self._parts.split_further(document)
@@ -178,7 +186,8 @@ class PartCollector:
         others = [(name, self._take(name)) for name in names if name.kind != "answer"]
         earlier = {(name.start, name.end): reply for name, reply in others if name.kind == "earlier"}
         has_failed = any(isinstance(reply.result, Failure) for reply in replies)
-        short = [] if earlier or has_failed else short_parts(replies)
+        whole = next((reply for name, reply in others if name.kind == "whole"), None)
+        short = [] if earlier or has_failed or whole is not None else short_parts(replies, self._schema)
         if short:
             lacking = {one.part for one in short}
             for index, reply in enumerate(replies):
@@ -190,10 +199,16 @@ class PartCollector:
             return ()
         spent = [Spent(reply.usage, reply.ticket.attempts) for _, reply in others]
         spans = [(name.start, name.end) for name in tiles]
-        counting = [_counted(reply, earlier.get(span)) for span, reply in zip(spans, replies, strict=True)]
+        counting = [self._counted(reply, earlier.get(span)) for span, reply in zip(spans, replies, strict=True)]
         joined = joined_reply(counting, spent, self._schema)
-        whole = next((reply for name, reply in others if name.kind == "whole"), None)
-        return (joined if whole is None else better_sums(joined, whole),)
+        return (joined if whole is None else better_whole(joined, whole, self._schema),)
+
+    def _counted(self, reply: Reply, earlier: Reply | None) -> Reply:
+        """The reply that counts, of one that a part was asked for once more. The tokens are those of the second."""
+        if earlier is None:
+            return reply
+        chosen = better(earlier, reply, self._schema)
+        return chosen if chosen is reply else replace(chosen, usage=reply.usage, ticket=reply.ticket)
 
     def _take(self, name: _Name) -> Reply:
         return decode(self._store.take(str(name)))
@@ -207,14 +222,6 @@ def _is_too_long(failure: Failure) -> bool:
 def _in_next_round(document: Document) -> Document:
     earlier = document.earlier
     return replace(document, earlier=replace(earlier, round=earlier.round + 1, open=None))
-
-
-def _counted(reply: Reply, earlier: Reply | None) -> Reply:
-    """The reply that counts, of one that a part was asked for once more. The tokens are those of the second."""
-    if earlier is None:
-        return reply
-    chosen = better(earlier, reply)
-    return chosen if chosen is reply else replace(chosen, usage=reply.usage, ticket=reply.ticket)
 
 
 def _tiles(names: Sequence[_Name]) -> list[_Name]:

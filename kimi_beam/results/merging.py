@@ -8,7 +8,7 @@ that is not null counts, unless the property has another rule (``x-merge``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -88,6 +88,21 @@ def merge(answers: Sequence[PartAnswer], rules: MergeRules) -> Merged:
         rules: The rules of the schema.
     """
     return _Merge(answers, rules).run()
+
+
+def with_lists_of(other: Any, answer: Any) -> Any:
+    """An answer with the lists of another one, and with what it lacks itself.
+
+    Args:
+        other: The answer whose lists are taken.
+        answer: The answer whose single values are kept.
+    """
+    if answer is None or (isinstance(answer, list) and isinstance(other, list)):
+        return other
+    if not (isinstance(answer, Mapping) and isinstance(other, Mapping)):
+        return answer
+    both = {name: with_lists_of(other[name], value) if name in other else value for name, value in answer.items()}
+    return {**both, **{name: value for name, value in other.items() if name not in answer}}
 
 
 @dataclass

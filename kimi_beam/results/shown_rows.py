@@ -14,6 +14,12 @@ _SUM = re.compile(
     r"zwischensumme|summe|gesamt|netto|brutto|mwst|ust|montant|somme|report)\b",
     re.I,
 )
+_KIND = re.compile(
+    r"(?<![\w.,:/])(?P<date>\d{1,4}(?:[./-]\d{1,2}){2}\d{0,2}|\d{1,2}:\d\d(?::\d\d)?|\d{1,2}\.\d{1,2}\.)(?!\w)"
+    r"|(?<![\w.,])[-+(]?(?P<money>[$€£¥]\s?)?(?P<digits>\d[\d.,'\u2019]*)(?P<mark>\s?[%€$£¥](?!\s?\d))?"
+)
+_LEAST_GAPS = 5
+"""A header has at least one gap between two cells, and two rows of three cells have two gaps each."""
 _MOST_WITHOUT_ROW = 3
 """So many lines without numbers may follow one another inside a table: a long name that is wrapped, a page's end."""
 
@@ -48,6 +54,45 @@ def is_header(line: str) -> bool:
         len(cells) >= 2 and sum(bool(_WORDS.search(cell)) for cell in cells) >= 2
         and not _NUMBER.search(line)
     )  # fmt: skip
+
+
+def may_show_rows(text: str) -> bool:
+    """Whether a text may show a table of two rows, at a glance."""
+    if "    " in text or text.count("|") >= _LEAST_GAPS:
+        return "\n" in text
+    return text.count("\t") >= _LEAST_GAPS and text.count("\n") >= 2
+
+
+def may_show_rows_in_json(inner: bytes) -> bool:
+    """The same of a text in JSON, as it is looked at for each document.
+
+    Args:
+        inner: The inside of its JSON string, without the quotes.
+    """
+    if b"    " in inner or inner.count(b"|") >= _LEAST_GAPS:
+        return b"\\n" in inner
+    # Two backslashes for the ends of lines, and one for each tab: a single byte is counted twice as fast as two.
+    return inner.count(b"\\") >= _LEAST_GAPS + 2 and inner.count(b"\\t") >= _LEAST_GAPS
+
+
+def pattern(row: str) -> str:
+    """What kinds of numbers a row has, in their order: amounts (a), percentages (%) and dates (d).
+
+    The rows of one list have the same pattern, and the lines between them, such as a discount or a period, have
+    another. Whole numbers stand in names as well; they count (i) only if there is nothing else.
+    """
+    kinds, whole = [], 0
+    for found in _KIND.finditer(row):
+        mark, digits = (found["mark"] or "").strip(), (found["digits"] or "").rstrip(".,")
+        if found["date"]:
+            kinds.append("d")
+        elif mark == "%":
+            kinds.append("%")
+        elif found["money"] or mark or "." in digits or "," in digits:
+            kinds.append("a")
+        else:
+            whole += 1
+    return "".join(kinds) or "i" * whole
 
 
 class TableReader:

@@ -36,7 +36,7 @@ _IMPLIED = {
 }
 FACETS = (
     "title", "description", "examples", "default", "pattern", "minLength", "maxLength", "minItems", "maxItems",
-    "uniqueItems", "x-merge", "x-compare",
+    "uniqueItems", "x-complete", "x-merge", "x-compare",
 )  # fmt: skip
 """Keywords that do not affect the column, but what is sent to the model, how the answers of parts are merged, or how
 answers are compared."""

@@ -56,6 +56,26 @@ class MergeRules:
         found = shape.members.get(name, shape.rest)
         return found if isinstance(found, Term) else None
 
+    def item(self, place: Term | None) -> Term | None:
+        """The place of an array's items; None if the schema does not describe them."""
+        return None if place is None else self._shapes.of(place).items
+
+    def has_all_rows(self, place: Term | None, count: int) -> bool:
+        """Whether an array is to have each row that the text shows.
+
+        It is not if the schema says so (``"x-complete": false``), if it is full, or if it is a set.
+
+        Args:
+            place: The place of the array.
+            count: How many items it has.
+        """
+        if place is None:
+            return True
+        facets = self._shapes.of(place).facets
+        most = facets.get("maxItems")
+        is_full = isinstance(most, (int, float)) and not isinstance(most, bool) and count >= most
+        return facets.get("x-complete") is not False and not is_full and self.how(place) != "union"
+
     def empty_members(self, place: Term | None) -> Mapping[str, Any]:
         """What stands for the required members of an object that no part has: null, or an empty list."""
         if place is None:

@@ -16,6 +16,7 @@ from long_invoices import INVOICE, Invoice, answer, answer_of_context_too, invoi
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
+from kimi_beam.input.file_references import WORTH_READING_TWICE
 
 
 def of_schema(row: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +247,9 @@ def test_a_sum_that_does_not_add_up_is_told_of_a_whole_document_too(tmp_path: Pa
         outcome = run([made.document, right.document], tmp_path, emulator)
         assert emulator.stats()["items"] > 2, "it is asked for once more, in parts"
     first, second = sorted(outcome.rows, key=lambda row: str(row["_document_id"]))
-    assert first["_provenance"]["incomplete"].startswith("sum(lines.total) == net: ")
+    rows, sums = first["_provenance"]["incomplete"].split("; ")
+    assert rows == "the text shows 5 rows, and 4 of them are in the answer"
+    assert sums.startswith("sum(lines.total) == net: ")
     assert (first["_provenance"]["parts"], second["_provenance"]["incomplete"]) == (None, None)
 
 
@@ -267,6 +270,98 @@ def test_a_document_whose_sums_do_not_add_up_is_asked_for_once_more_in_parts(api
     assert provenance["parts"] >= 2
     assert provenance["incomplete"] is None
     assert provenance["completion_tokens"] == stats["completion_tokens"]
+
+
+WITHOUT_CHECK = {name: value for name, value in INVOICE.items() if name != "x-check"}
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_rows_that_a_whole_document_lacks_are_asked_for_once_more(api: str, tmp_path: Path) -> None:
+    """The model drops rows of all that is long. What was asked twice is paid for once, however often the run is."""
+    made, right = invoice(60), invoice(7, seed=3)
+
+    def lazy(messages: Any, schema: Any) -> str:
+        found = read(shown_text(messages))
+        return json.dumps({**found, "lines": (found["lines"] or [])[:40]})
+
+    with Emulator(answer=lazy) as emulator:
+        for directory in ("one", "two"):
+            outcome = run_extract(
+                [made.document, right.document], "", tmp_path / directory, schema=WITHOUT_CHECK,
+                where=service(emulator.base_url, api=api), journal=str(tmp_path / "journal"),
+            )  # fmt: skip
+            assert_gold(outcome, [made, right])
+        stats = emulator.stats()
+    provenance = {row["_document_id"]: row["_provenance"] for row in outcome.rows}
+    assert provenance[made.document.id]["parts"] == 2
+    assert (provenance[right.document.id]["parts"], provenance[right.document.id]["incomplete"]) == (None, None)
+    assert provenance[made.document.id]["incomplete"] is None
+    assert (stats["items"] + stats["runs"], stats["paid_twice"]) == (4, 0)
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_rows_that_a_whole_document_still_lacks_are_told(api: str, tmp_path: Path) -> None:
+    made = invoice(30)
+    lost = made.gold["lines"][17]["name"]
+    asked: list[str] = []
+
+    def blind(messages: Any, schema: Any) -> str:
+        asked.append(shown_text(messages))
+        found = read(asked[-1])
+        return json.dumps({**found, "lines": [line for line in found["lines"] or () if line["name"] != lost]})
+
+    with Emulator(answer=blind) as emulator:
+        where = service(emulator.base_url, api=api)
+        outcome = run_extract([made.document], "", tmp_path, schema=WITHOUT_CHECK, where=where)
+        stats = emulator.stats()
+    (row,) = outcome.rows
+    assert len(row["lines"]) == 29
+    assert row["_provenance"]["incomplete"] == "the text shows 30 rows, and 29 of them are in the answer"
+    assert row["_provenance"]["parts"] is None, "the first answer is kept, which is no worse"
+    assert asked[0] == made.document.text
+    assert sum(lost in text for text in asked) == 2, "asked once more, and not oftener"
+    assert row["_provenance"]["completion_tokens"] == stats["completion_tokens"]
+
+
+@pytest.mark.parametrize("loses", ["a single value", "its validity"])
+def test_what_the_first_answer_has_is_not_lost_when_it_is_asked_for_once_more(loses: str, tmp_path: Path) -> None:
+    """A part does not state the seller, or not the number, which is required."""
+    made = invoice(60)
+
+    def lazy(messages: Any, schema: Any) -> str:
+        found = read(shown_text(messages))
+        is_part = "```part" in str(messages[-1]["content"])
+        if is_part:
+            found["seller" if loses == "a single value" else "number"] = None
+        return json.dumps({**found, "lines": (found["lines"] or [])[:40]})
+
+    with Emulator(answer=lazy) as emulator:
+        where = service(emulator.base_url)
+        outcome = run_extract([made.document], "", tmp_path, schema=WITHOUT_CHECK, where=where)
+        assert emulator.stats()["items"] == 3
+    assert_gold(outcome, [made])
+
+
+def test_a_large_file_of_which_rows_are_missing_is_read_again_and_asked_for_once_more(tmp_path: Path) -> None:
+    made = invoice(300)
+    text = made.document.text
+    assert len(text) > WORTH_READING_TWICE
+    (tmp_path / "in.txt").write_text(text)
+
+    def lazy(messages: Any, schema: Any) -> str:
+        found = read(shown_text(messages))
+        return json.dumps({**found, "lines": (found["lines"] or [])[:200]})
+
+    with Emulator(answer=lazy) as emulator, beam.Pipeline(runner="FnApiRunner") as pipeline:
+        read_in = pipeline | kb.ReadDocuments(str(tmp_path / "in.txt"))
+        where = service(emulator.base_url)
+        results = read_in | kb.Extract(WITHOUT_CHECK, service=where, polling=QUICK, max_completion_tokens=60_000)
+        (results.extractions, results.dead_letters) | kb.WriteDataset(
+            str(tmp_path / "out"), WITHOUT_CHECK, model=where.model
+        )
+    (row,) = read_dataset(tmp_path / "out").rows
+    assert of_schema(row) == made.gold
+    assert (row["_provenance"]["parts"], row["_provenance"]["incomplete"]) == (2, None)
 
 
 def test_two_long_documents_with_one_id_are_both_refused_before_anything_is_paid_for(tmp_path: Path) -> None:

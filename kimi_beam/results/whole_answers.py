@@ -1,0 +1,104 @@
+"""Whether the answer for a document that was asked for whole lacks rows that its text shows, or has wrong sums.
+
+Most documents show no table, which is seen at a glance (`shown_rows.may_show_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from kimi_beam.columnar import Replies, Texts
+from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
+from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, tables
+from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Document, Failure
+
+_LEAST_ROWS = 2
+"""A table of fewer rows cannot lack one: the others tell what a row of the list is."""
+
+
+class Lack(NamedTuple):
+    """What an answer lacks."""
+
+    rows: Shortfall | None
+    """The rows that the text shows and the answer has not; None if nothing is known to be missing."""
+    sums: tuple[str, ...]
+    """The equations of the schema (``x-check``) that are not fulfilled, one line each."""
+
+    @property
+    def is_worth_asking(self) -> bool:
+        """Whether the document is asked for once more."""
+        return bool(self.sums) or (self.rows is not None and self.rows.is_clear)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What is missing, one line each."""
+        rows = () if self.rows is None else (self.rows.figures,)
+        return (*rows, *self.sums)
+
+    @property
+    def measure(self) -> tuple[int, int]:
+        """How much is missing: of two answers the one with the smaller measure is the better one."""
+        return (0 if self.rows is None else self.rows.shown - self.rows.answered), len(self.sums)
+
+
+def lack(text: str, answer: Any, schema: OutputSchema) -> Lack | None:
+    """What a valid answer lacks; None if nothing is known to be missing.
+
+    Args:
+        text: The text of the whole document.
+        answer: The answer as a JSON value.
+        schema: The schema of the answer.
+    """
+    shown = tables(text) if may_show_rows(text) else []
+    rows = shortfalls([shown], [answer], schema.merge_rules) if _are_enough(shown) else []
+    sums = unmet_sums(schema.sum_checks, answer)
+    return Lack(rows[0] if rows else None, tuple(sums)) if rows or sums else None
+
+
+def lacks(
+    replies: Replies, schema: OutputSchema, read_again: Callable[[Sequence[Document]], list[Document]]
+) -> dict[int, Lack]:
+    """The answers for whole documents that lack something, by index.
+
+    Args:
+        replies: Some replies, also such for parts, which are passed over.
+        schema: The schema of the answers.
+        read_again: Reads the files of documents that travel as references.
+    """
+    documents, answers, checks = replies.documents, replies.results.texts, schema.sum_checks
+    found: dict[int, Lack] = {}
+    for index in range(len(answers)) if checks else _with_rows(replies):
+        text, document = answers[index], documents.others.get(index)
+        if text is None or index in replies.reports or (document is not None and document.part is not None):
+            continue
+        verdict = judge(text, schema)
+        if isinstance(verdict, Failure):
+            continue
+        shown = ""
+        if document is None or not document.is_reference:
+            shown = documents.texts[index]
+        elif document.file is not None and document.file.shows_rows:
+            (present,) = read_again([document])
+            shown = present.text if present.failure is None else ""
+        if (missing := lack(shown, verdict.value, schema)) is not None:
+            found[index] = missing
+    return found
+
+
+def _with_rows(replies: Replies) -> Iterator[int]:
+    """The documents whose text may show a table."""
+    texts, others = replies.documents.texts, replies.documents.others
+    if isinstance(texts, Texts):
+        yield from (index for index, inner in enumerate(texts.inner) if may_show_rows_in_json(inner))
+    else:
+        yield from (index for index, text in enumerate(texts) if may_show_rows(text))
+    for index, document in others.items():
+        if document.is_reference and document.file is not None and document.file.shows_rows:
+            yield index
+
+
+def _are_enough(shown: Sequence[Any]) -> bool:
+    return any(len(table.rows) >= _LEAST_ROWS for table in shown)
