@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 _EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
-_DOCUMENTS = ["lxml>=5.3", "Pillow>=11", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
+_DOCUMENTS = ["lxml>=5.3", "Pillow>=12.1.1", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "kimi_beam" / "__init__.py").read_text(encoding="utf-8"), re.M)
@@ -25,12 +25,12 @@ setup(
     install_requires=[
         "aiohttp>=3.11,<4",
         "apache-beam>=2.77,<3",
-        "certifi>=2024.2",
+        "certifi>=2024.2.2",
         "httpx>=0.28,<1",
         "httpx-aiohttp>=0.2,<1",
         "jsonschema>=4.23,<5",
         "jsonschema-rs>=0.60,<1",
-        "jsonschema-specifications>=2023.12",
+        "jsonschema-specifications>=2023.12.1",
         "msgspec>=0.19",
         "numpy>=1.26",
         "orjson>=3.10.4,<4",
@@ -38,7 +38,7 @@ setup(
         "pydantic>=2.10,<3",
         "pypdfium2>=5,<6",
         "referencing>=0.35",
-        "typing-extensions>=4.10",
+        "typing-extensions>=4.12.2",
     ],
     extras_require={
         "aws": ["boto3>=1.35,<2"],
