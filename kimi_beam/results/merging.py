@@ -2,7 +2,7 @@
 
 Arrays are joined in the order of the document, so that two equal rows stay two. What the model read in the context
 beside a part belongs to another part and is left out. Objects are merged member by member; of single values the first
-that is not null counts, unless the property has another rule (``x-merge``).
+that is not null counts, and of booleans true, unless the property has another rule (``x-merge``).
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Merge:
     def _merged(self, stated: list[_Stated], place: Term | None, path: str) -> Any:
         there = [one for one in stated if one.value is not None]
         if not there:
-            return {} if not path and place is not None and self.rules.empty_members(place) else None
+            return None if path else self._nothing(place)
         kind = type(there[0].value)
         if kind is list:
             return self._array(self._of(list, there, path), self.rules.how(place))
@@ -129,7 +129,12 @@ class _Merge:
             return self._object(self._of(dict, there, path), place, path)
         scalars = [one for one in there if not isinstance(one.value, (list, dict))]
         self._note(scalars[0], [one for one in there if isinstance(one.value, (list, dict))], path)
-        return self._scalar(scalars, self.rules.how(place) or "first", path)
+        return self._scalar(scalars, self.rules.how(place), path)
+
+    def _nothing(self, place: Term | None) -> Any:
+        """The answer for a document of which no part states anything."""
+        empty = self.rules.empty(place)
+        return self._object([], place, "") if empty == {} else empty
 
     def _of(self, kind: type, there: list[_Stated], path: str) -> list[_Stated]:
         """The values of the kind that the first one has; the others contradict it."""
@@ -168,8 +173,10 @@ class _Merge:
                 found.append(item)
         return found
 
-    def _scalar(self, stated: list[_Stated], how: How, path: str) -> Any:
-        chosen = _chosen(stated, how)
+    def _scalar(self, stated: list[_Stated], how: How | None, path: str) -> Any:
+        # A part that does not show a clause answers false for it, so that a false says less than a true elsewhere.
+        is_yes_or_no = how is None and all(isinstance(one.value, bool) for one in stated)
+        chosen = _chosen(stated, "any" if is_yes_or_no else how or "first")
         if how not in _COMBINING:
             self._note(chosen, stated, path)
         return chosen.value
@@ -197,7 +204,7 @@ def _chosen(stated: list[_Stated], how: How) -> _Stated:
         most = Counter(keys).most_common(1)[0][1]
         return next(one for one, key in zip(stated, keys, strict=True) if keys.count(key) == most)
     if how in ("any", "all") and all(isinstance(value, bool) for value in values):
-        return _Stated(any(values) if how == "any" else all(values), first.part)
+        return next((one for one in stated if one.value is (how == "any")), first)
     if how == "longest" and all(isinstance(value, str) for value in values):
         return max(stated, key=lambda one: len(one.value))
     if how in ("max", "min", "sum") and not any(isinstance(value, bool) for value in values):

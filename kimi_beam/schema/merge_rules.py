@@ -82,10 +82,13 @@ class MergeRules:
             return {}
         shape, found = self._shapes.of(place), dict[str, Any]()
         for name, term in shape.members.items():
-            if name in shape.required:
-                inner = self._shapes.of(term)
-                if inner.null:
-                    found[name] = None
-                elif inner.likely == {"array"} and not inner.least:
-                    found[name] = []
+            if name in shape.required and (self._shapes.of(term).null or self.empty(term) == []):
+                found[name] = self.empty(term)
         return found
+
+    def empty(self, place: Term | None) -> Any:
+        """What stands for a value that no part has: null, or an empty list or object where null may not stand."""
+        if place is None or self._shapes.of(place).null:
+            return None
+        shape = self._shapes.of(place)
+        return {} if shape.likely == {"object"} else [] if shape.likely == {"array"} and not shape.least else None

@@ -103,6 +103,43 @@ def test_what_no_part_states_is_null_or_an_empty_list_where_it_is_required() -> 
     assert merged(schema, {}, {}).value == {"total": None, "items": []}
 
 
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        ({"type": "array", "items": {"type": "object"}}, []),
+        ({"type": ["array", "null"]}, None),
+        ({"type": "array", "minItems": 1}, None),
+        ({"type": "object", "required": ["a"], "properties": {"a": {"type": "array"}}}, {"a": []}),
+        ({"type": "object", "properties": {"a": {"type": "array"}}}, {}),
+        ({"type": ["object", "null"], "required": ["a"], "properties": {"a": {"type": "array"}}}, None),
+        ({"type": "string"}, None),
+    ],
+)
+def test_a_document_of_which_no_part_states_anything_is_empty(definition: Any, expected: Any) -> None:
+    schema = OutputSchema(definition)
+    assert merged(schema, None, None).value == expected
+    assert schema.is_valid(expected) == (definition["type"] != "string" and "minItems" not in definition)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "kept"),
+    [
+        ([False, None, True], True, (20, 30)),
+        ([None, False, False], False, None),
+        ([True, False], True, (0, 10)),
+        ([None, None], None, None),
+    ],
+)
+def test_yes_in_one_part_counts_more_than_no_in_another(values: list[Any], expected: Any, kept: Any) -> None:
+    """A model that does not see a clause in its part answers false for it. The contradiction is kept all the same."""
+    schema = schema_of({"x": {"type": ["boolean", "null"]}})
+    found = merged(schema, *({"x": value} for value in values))
+    assert found.value == {"x": expected}
+    assert [(one.kept, one.kept_span) for one in found.conflicts] == ([] if kept is None else [(True, kept)])
+    first = merged(schema_of({"x": {"type": "boolean", "x-merge": "first"}}), *({"x": value} for value in values))
+    assert first.value == {"x": next((value for value in values if value is not None), None)}
+
+
 def test_an_item_that_was_read_in_the_context_is_left_out_but_a_repeated_row_is_not() -> None:
     schema = schema_of({"items": {"type": "array", "items": {"type": "object"}}})
     before, own = "Bolt  2  4.00\nNut  1  1.50", "Nut  1  1.50\nScrew  9  9.00"
@@ -159,7 +196,7 @@ JSONS = st.recursive(
 def test_whatever_parts_answer_is_merged_without_an_error_and_one_part_alone_is_unchanged(values: list[Any]) -> None:
     schema = schema_of({"a": {"type": "array"}, "b": {"type": ["number", "null"], "x-merge": "sum"}})
     json.dumps(merged(schema, *values).value)
-    assert merged(schema, values[0]).value == (values[0] if values[0] is not None else None)
+    assert merged(schema, values[0]).value == (values[0] if values[0] is not None else {})
 
 
 def test_many_conflicts_are_bounded() -> None:
