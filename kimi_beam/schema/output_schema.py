@@ -217,8 +217,7 @@ class OutputSchema:
     @cached_property
     def for_parts(self) -> OutputSchema:
         """The schema for a part of a document, in which nothing is required."""
-        draft = self.draft or draft_of(self.json_schema)
-        schema, documents = for_parts(self.json_schema, self._documents, draft)
+        schema, documents = for_parts(self.json_schema, self._documents, self.draft or draft_of(self.json_schema))
         state = {**self.__getstate__(), "json_schema": schema, "_documents": documents, "_own": None}
         other = OutputSchema.__new__(OutputSchema)
         other.__setstate__(state)
