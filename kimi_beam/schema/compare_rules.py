@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
-from kimi_beam.schema.find_shapes import Shapes
-from kimi_beam.schema.shapes import Shape, Term
+from kimi_beam.schema.places import Places
+from kimi_beam.schema.shapes import Shape
 
 CompareRule: TypeAlias = Literal["exact", "space", "case", "alphanumeric", "number", "ordered", "ignore"]
 """What a property may say in ``x-compare``.
@@ -26,23 +26,8 @@ TYPES_OF: Mapping[str, tuple[str, ...]] = {
 """The types of which a property has to be for each rule; empty if it may be of any."""
 
 
-class CompareRules:
-    """What a schema says about the comparison of values, place by place.
-
-    Args:
-        shapes: The shapes of the schema.
-        root: The place of the whole instance.
-
-    Attributes:
-        root: The place of the whole instance.
-    """
-
-    def __init__(self, shapes: Shapes, root: Term) -> None:
-        self._shapes, self.root = shapes, root
-
-    def shape(self, place: Term) -> Shape:
-        """What the schema says about the values at a place."""
-        return self._shapes.of(place)
+class CompareRules(Places):
+    """What a schema says about the comparison of values, place by place."""
 
     def rule(self, shape: Shape) -> CompareRule | None:
         """The rule of a shape; None if it has none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
-from kimi_beam.schema.find_shapes import Shapes
+from kimi_beam.schema.places import Places
 from kimi_beam.schema.shapes import Term
 
 How: TypeAlias = Literal["first", "last", "majority", "longest", "any", "all", "max", "min", "sum", "union"]
@@ -22,19 +22,8 @@ TYPES_OF: Mapping[str, tuple[str, ...]] = {
 """The types of which a property has to be for each rule; empty if it may be of any."""
 
 
-class MergeRules:
-    """The rules of a schema's places.
-
-    Args:
-        shapes: The shapes of the schema.
-        root: The place of the whole instance.
-
-    Attributes:
-        root: The place of the whole instance.
-    """
-
-    def __init__(self, shapes: Shapes, root: Term) -> None:
-        self._shapes, self.root = shapes, root
+class MergeRules(Places):
+    """The rules of a schema's places."""
 
     def how(self, place: Term | None) -> How | None:
         """The rule of a place; None if the schema has none for it, and its kind decides.
@@ -47,18 +36,6 @@ class MergeRules:
         if (how := facets.get("x-merge")) in get_args(How):
             return how
         return "union" if facets.get("uniqueItems") is True else None
-
-    def member(self, place: Term | None, name: str) -> Term | None:
-        """The place of an object's member; None if the schema does not describe it."""
-        if place is None:
-            return None
-        shape = self._shapes.of(place)
-        found = shape.members.get(name, shape.rest)
-        return found if isinstance(found, Term) else None
-
-    def item(self, place: Term | None) -> Term | None:
-        """The place of an array's items; None if the schema does not describe them."""
-        return None if place is None else self._shapes.of(place).items
 
     def has_all_rows(self, place: Term | None, count: int) -> bool:
         """Whether an array is to have each row that the text shows.

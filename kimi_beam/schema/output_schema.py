@@ -26,6 +26,7 @@ from kimi_beam.schema.nullable import with_nulls
 from kimi_beam.schema.own_keywords import check_own_keywords
 from kimi_beam.schema.own_validators import OwnValidators, RefusedError
 from kimi_beam.schema.part_schema import for_parts
+from kimi_beam.schema.places import Places
 from kimi_beam.schema.referenced_files import BASE
 from kimi_beam.schema.references import Draft, RegistrySource, Scope, draft_name, draft_of
 from kimi_beam.schema.shapes import Term, schema_term
@@ -172,8 +173,6 @@ class OutputSchema:
     def _root(self) -> Term:
         return schema_term(self._scope.root)
 
-    # -------------------------------------------------------------------------------------------- request
-
     @cached_property
     def name(self) -> str:
         """The name of the schema in requests: its title, reduced to the characters that the service allows."""
@@ -224,6 +223,11 @@ class OutputSchema:
         return other
 
     @cached_property
+    def places(self) -> Places:
+        """What the schema says of the places in its instances."""
+        return Places(self._shapes, self._root)
+
+    @cached_property
     def merge_rules(self) -> MergeRules:
         """How the values of a document's parts become one."""
         return MergeRules(self._shapes, self._root)
@@ -232,8 +236,6 @@ class OutputSchema:
     def compare_rules(self) -> CompareRules:
         """How values are compared where answers are scored."""
         return CompareRules(self._shapes, self._root)
-
-    # -------------------------------------------------------------------------------------------- validation
 
     @property
     def has_class(self) -> bool:
@@ -300,8 +302,6 @@ class OutputSchema:
         return Explainer(
             self._validator, self._meant, self._meant_documents, lambda: self._scope, self.draft, formats=self.formats
         )
-
-    # -------------------------------------------------------------------------------------------- Arrow
 
     @cached_property
     def _plan(self) -> arrow.Plan:
