@@ -376,6 +376,42 @@ class Ticket:
     attempts: int = 0
 
 
+RepairKind = Literal[
+    # of the text
+    "byte_order_mark",
+    "fence",
+    "prose",
+    "trailing_comma",
+    "python_literal",
+    "control_character",
+    "nan",
+    "wrapping",
+    # of a value, by the schema (``coerce``)
+    "number",
+    "integer",
+    "array_of_one",
+    "enum",
+    "date",
+]
+"""What is done to an answer so that it can be read: a closed set. A repair loses nothing that the model has written
+inside its answer, and nothing is repaired that has two readings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One repair of an answer.
+
+    Attributes:
+        kind: What was done.
+        path: The JSON Pointer of the value that was changed; None if the text was, or what stands around the answer.
+        count: How often it was done.
+    """
+
+    kind: RepairKind
+    path: str | None = None
+    count: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerReport:
     """What is known of an answer beside its values.
@@ -386,11 +422,13 @@ class AnswerReport:
             that was kept, the other one, and the characters of the text at which each part begins and ends.
         incomplete: Why the answer may lack something, one line each: rows that the text shows and the answer has not,
             or an equation of the schema (``x-check``) that is not fulfilled.
+        repairs: What was done to the answer so that it could be read.
     """
 
     parts: int | None = None
     conflicts: tuple[Mapping[str, Any], ...] = ()
     incomplete: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,5 +162,7 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--thinking", action="store_true", help="let the model think first; its thoughts are billed as answer tokens")
     bound = "the most tokens of an answer (default: estimated from the schema)"
     add("--max-completion-tokens", type=option_values.at_least_one, metavar="N", help=bound)
+    coerce = "change values of invalid answers to what the schema wants, where there is one way only (docs: repairs)"
+    add("--coerce", action="store_true", help=coerce)
     chunk = "ask for longer documents in parts of so many tokens and merge the answers (default: only if they must be)"
     add("--chunk-tokens", type=option_values.at_least_one, metavar="N", help=chunk)

@@ -269,6 +269,7 @@ def _settings(
         max_submits_at_once=args.max_submits_at_once,
         stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
         chunk_tokens=args.chunk_tokens,
+        coerce=args.coerce,
     )
     settings = RunSettings(
         inputs=inputs,

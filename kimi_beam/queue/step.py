@@ -78,6 +78,7 @@ class Step:
         run_instead: Asks for a batch synchronously if the model has no queue, or its queue refuses pictures. None: a
             missing queue ends the run.
         max_in_flight: The most jobs of a shard at the same time.
+        coerce: Whether values of answers are changed to what the schema wants (`kimi_beam.results.judging.judge`).
         submits_at_once: The most submits that are sent together.
         rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all
             workers are in this process.
@@ -105,6 +106,7 @@ class Step:
     may_repeat: bool
     grace: float
     is_bounded: bool
+    coerce: bool = False
     admitted: set[str] = field(default_factory=set)
 
     @property

@@ -51,6 +51,8 @@ PARTS = "parts"
 """Parts of long documents that were put in line, those that were put there once more included."""
 REPAIRS = "repairs"
 """Documents and parts that were asked for once more because rows were missing or sums did not add up."""
+FREE_REPAIRS = "free_repairs"
+"""Repairs of answers that needed no second request, in the rows: the column ``_provenance.repairs`` names each."""
 NULLS_AS_ABSENT = "nulls_as_absent"
 """Nulls in answers that were read as absent: the schema that is sent asks for null if an optional property has no
 value."""
@@ -86,6 +88,7 @@ ALL = (  # in the order in which a table of them reads best
     ACCOUNT_TROUBLE,
     PARTS,
     REPAIRS,
+    FREE_REPAIRS,
     NULLS_AS_ABSENT,
     ROWS_WITH_UNNAMED_KEYS,
     SKIPPED_FILES,

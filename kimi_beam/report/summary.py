@@ -31,6 +31,7 @@ COUNTERS = (
     metrics.MISMATCHED_ITEMS,
     metrics.PARTS,
     metrics.REPAIRS,
+    metrics.FREE_REPAIRS,
     metrics.ROWS_WITH_UNNAMED_KEYS,
     metrics.SKIPPED_FILES,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import reduce
@@ -11,8 +12,8 @@ from kimi_beam.request.batches import Spent
 from kimi_beam.request.splitting import joined
 from kimi_beam.results.answer_codes import has_answer
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
+from kimi_beam.results.judging import judge
 from kimi_beam.results.merging import PartAnswer, merge, with_lists_of
-from kimi_beam.results.settle_replies import judge
 from kimi_beam.results.shown_rows import tables
 from kimi_beam.results.whole_answers import lack
 from kimi_beam.schema import OutputSchema, jsontext
@@ -24,6 +25,8 @@ from kimi_beam.types import (
     EarlierPart,
     Failure,
     Part,
+    Repair,
+    RepairKind,
     Reply,
     Ticket,
     Usage,
@@ -31,12 +34,13 @@ from kimi_beam.types import (
 from kimi_beam.wire import data_uris
 
 
-def usable(reply: Reply, schema: OutputSchema) -> Reply:
+def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
     """The reply of a part with its answer as plain JSON, or with the failure of an answer that cannot be merged.
 
     Args:
         reply: The reply as it came.
         schema: The schema for parts.
+        coerce: `kimi_beam.results.judging.judge`.
     """
     answer = reply.result
     if not isinstance(answer, Completion):
@@ -44,10 +48,11 @@ def usable(reply: Reply, schema: OutputSchema) -> Reply:
     text = answer.text
     if data_uris.may_be_masked(text):
         text = data_uris.unmask(text, f"{reply.document.text} {reply.document.metadata}")
-    verdict = judge(text, schema)
+    verdict = judge(text, schema, coerce=coerce)
     if isinstance(verdict, Failure):
         return replace(reply, result=verdict)
-    return replace(reply, result=replace(answer, text=jsontext.dumps(verdict.value).decode()))
+    report = AnswerReport(repairs=verdict.repairs) if verdict.repairs else None
+    return replace(reply, result=replace(answer, text=jsontext.dumps(verdict.value).decode()), report=report)
 
 
 def short_parts(replies: Sequence[Reply], schema: OutputSchema) -> list[Shortfall]:
@@ -141,8 +146,17 @@ def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: Outpu
     merged = merge(answers, schema.merge_rules)
     incomplete = [_described(short, replies[short.part].document) for short in short_parts(replies, schema)]
     incomplete += unmet_sums(schema.sum_checks, merged.value)
-    report = AnswerReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete))
+    report = AnswerReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete), _repairs(replies))
     return Reply(document, _completion(replies, merged.value), usage, ticket, report=report)
+
+
+def _repairs(replies: Sequence[Reply]) -> tuple[Repair, ...]:
+    """The repairs of the answers of all parts, without places, as these are others in the whole answer."""
+    counts = Counter[RepairKind]()
+    for reply in replies:
+        for repair in reply.report.repairs if reply.report else ():
+            counts[repair.kind] += repair.count
+    return tuple(Repair(kind, None, count) for kind, count in counts.items())
 
 
 def _completion(replies: Sequence[Reply], value: object) -> Completion:

@@ -100,12 +100,18 @@ class PartCollector:
         store: Where they are kept.
         parts: Makes parts, also of documents whose answers were cut off.
         read_again: Reads the files of documents that travel as references.
+        coerce: Whether values are changed to what the schema wants (`kimi_beam.results.judging.judge`).
     """
 
     def __init__(
-        self, store: Store, parts: DocumentParts, read_again: Callable[[Sequence[Document]], list[Document]]
+        self,
+        store: Store,
+        parts: DocumentParts,
+        read_again: Callable[[Sequence[Document]], list[Document]],
+        *,
+        coerce: bool = False,
     ) -> None:
-        self._store, self._parts, self._read_again = store, parts, read_again
+        self._store, self._parts, self._read_again, self._coerce = store, parts, read_again, coerce
         self._schema = parts.prompt.schema
         self._may_lack = bool(self._schema.sum_checks) or parts.prompt.split_rule.item_tokens is not None
 
@@ -165,7 +171,7 @@ class PartCollector:
         part, arrival = reply.document.part, reply.document.arrival
         assert part is not None
         if kind == "answer":
-            reply = usable(reply, self._schema.for_parts)
+            reply = usable(reply, self._schema.for_parts, coerce=self._coerce)
         identity = f"{part.document_id}\0{part.text_hash}\0{arrival.delivery if arrival else ''}"
         document = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
         name = _Name(document, kind, part.start, part.end, part.length, 0)

@@ -10,7 +10,7 @@ import orjson
 from kimi_beam.errors import StateError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
-from kimi_beam.types import Completion, Failure, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types import AnswerReport, Completion, Failure, OpenRequest, Repair, Reply, Ticket, Usage
 
 _VERSION = 1
 """The version of the bytes. A change that an earlier kimi_beam would misread gets a new one; other versions are
@@ -27,6 +27,7 @@ def encode(reply: Reply) -> bytes:
             "usage": asdict(reply.usage),
             "ticket": asdict(reply.ticket),
             "open": reply.open and asdict(reply.open),
+            **({"repairs": list(map(asdict, reply.report.repairs))} if reply.report else {}),
         }
     )
     return _PREFIX.pack(_VERSION, len(beside)) + beside + batches.encode([Item(reply.document, 0)])
@@ -46,10 +47,12 @@ def decode(stored: bytes) -> Reply:
     (document,) = batches.decode(stored[start:])
     result = Completion(**beside["answer"]) if "answer" in beside else Failure(**beside["failure"])
     is_open = beside["open"]
+    repairs = tuple(Repair(**one) for one in beside.get("repairs", ()))
     return Reply(
         document,
         result,
         Usage(**beside["usage"]),
         Ticket(**beside["ticket"]),
         OpenRequest(**is_open) if is_open else None,
+        AnswerReport(repairs=repairs) if repairs else None,
     )

@@ -1,19 +1,26 @@
 """Finds the JSON value in the text of an answer, which may have fences, prose or tagged reasoning around it.
 
 The whole text is tried first. Only if it is no JSON is it searched for values, and nothing is guessed then: the text is
-refused if its values disagree, if a value is broken off, or if its reasoning does not end.
+refused if its values disagree, if a value is broken off, or if its reasoning does not end. A value with one of the
+faults that `kimi_beam.results.mended_json` knows is mended. Whatever was done is listed beside the value.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kimi_beam.results.mended_json import BrokenOffError, Path, read_mended
 from kimi_beam.schema import jsontext
+from kimi_beam.types import Repair
 
 # The limit of values and of texts that begin like one: to look at each may take as long as the rest of the text.
 _MAX_VALUES = 100
+_MAX_UNMENDED = 3
+"""How often a piece may turn out not to be mended: each time may take as long as the rest of the text."""
 _NAMES = (
     "think|thought|reason|reflect|analys|analyz|scratch|draft|monolog|rationale|deliberat|brainstorm|ponder|"
     "chain_of|cot\\b|plan(?:ning)?\\b|思考|推理"
@@ -39,31 +46,50 @@ _QUOTED = re.compile(r"\[[^\[\]{}]{0,300}\]")
 # An object that was closed too early is followed by further members.
 _GOES_ON = re.compile(r'\s{0,99},\s{0,99}"[^"\n]{0,200}"\s{0,99}:')
 _VALUE = json.JSONDecoder()
+_WORD = re.compile(r"True|False|None|NaN")
 
 
-def parse(text: str) -> Any:
+class AnswerValue(NamedTuple):
+    """The value of an answer."""
+
+    value: Any
+    repairs: tuple[Repair, ...] = ()
+    """What was mended, and what was left out around the value."""
+    nans: tuple[Path, ...] = ()
+    """Where NaN stood, which was read as null."""
+
+
+def parse(text: str, is_echo: Callable[[Any], bool] | None = None) -> AnswerValue:
     r"""Reads the JSON value of an answer.
 
     Args:
         text: The text that the model wrote. A byte order mark, fences, prose and reasoning between tags may surround
             the value. The same value several times counts as one.
+        is_echo: Tells the schema, which a model may repeat before its answer. None: no value is one.
 
     Raises:
+        BrokenOffError: The text ends inside a value.
         ValueError: There is no value, the values disagree, one is broken off, or the text ends inside its reasoning.
         jsontext.RepeatedKeyError: An object has a key twice.
 
     Example:
         >>> parse('Here is the JSON:\n```json\n{"total": 24.8}\n```')
-        {'total': 24.8}
+        AnswerValue(value={'total': 24.8}, repairs=(Repair(kind='fence', path=None, count=1), Repair(kind='prose', \
+path=None, count=1)), nans=())
     """
-    text = text.strip().removeprefix("\ufeff").strip()
+    plain = text.strip()
+    bare = plain.removeprefix("\ufeff").strip()
+    mark = (Repair("byte_order_mark"),) if len(bare) < len(plain) else ()
     try:
-        return jsontext.loads_unique(text)
+        return AnswerValue(jsontext.loads_unique(bare), mark)
     except jsontext.RepeatedKeyError:
         raise
     except ValueError as e:
+        if _WORD.fullmatch(bare):
+            word = read_mended(bare)
+            return AnswerValue(word.value, (*mark, *_repairs(word.faults)), word.nans)
         try:
-            found = _Search(text)
+            found = _Search(bare)
         except _TooManyError as many:
             raise ValueError(str(many)) from None
         if found.depth:
@@ -72,7 +98,12 @@ def parse(text: str) -> Any:
             raise found.broken from None
         if not found.values:
             raise e
-    return _agreed(found.values)
+    chosen = _agreed(found.values, is_echo or (lambda _: False))
+    return AnswerValue(chosen.value, (*mark, *found.around(chosen), *_repairs(chosen.faults)), chosen.nans)
+
+
+def _repairs(faults: Counter[Any]) -> list[Repair]:
+    return [Repair(kind, None, count) for kind, count in faults.items()]
 
 
 class _TooManyError(Exception):
@@ -81,8 +112,15 @@ class _TooManyError(Exception):
 
 class _Value(NamedTuple):
     value: Any
-    may_be_prose: bool
-    """Whether it is an array without objects. If the text also holds an object, such an array is prose, like "[1]"."""
+    start: int
+    end: int
+    faults: Counter[Any]
+    nans: tuple[Path, ...]
+
+    @property
+    def may_be_prose(self) -> bool:
+        """Whether it is an array without objects. Beside an object in the text, such an array is prose, like "[1]"."""
+        return isinstance(self.value, list) and not any(isinstance(item, (dict, list)) for item in self.value)
 
 
 class _Search:
@@ -97,7 +135,7 @@ class _Search:
     def __init__(self, text: str) -> None:
         self._text = text
         self._forget()
-        self.depth = self._candidates = 0
+        self.depth = self._candidates = self._unmended = 0
         position = 0
         while mark := (_TAG if self.depth or self.broken else _MARK).search(text, position):
             position = self._after(mark)
@@ -105,11 +143,26 @@ class _Search:
     def _forget(self) -> None:
         self.values: list[_Value] = []
         self.broken: ValueError | None = None
+        self._fences: list[tuple[int, int]] = []
+
+    def around(self, chosen: _Value) -> list[Repair]:
+        """What stands around the value that counts: fences and other words."""
+        rest, position = "", 0
+        for start, end in sorted([*self._fences, (chosen.start, chosen.end)]):
+            rest += self._text[position : max(start, position)]
+            position = max(end, position)
+        words = f"{rest}{self._text[position:]}".strip()
+        has_words = bool(words.strip("\ufeff"))
+        found = [Repair("fence")] if self._fences else []
+        if words:
+            found.append(Repair("prose" if has_words else "byte_order_mark"))
+        return found
 
     def _after(self, mark: re.Match[str]) -> int:
         """Handles one mark, and returns the position from which to search on."""
         kind = mark.lastgroup
         if kind == "fence":
+            self._fences.append(mark.span())
             return self._fence(mark.end())
         if kind == "open":
             return self._bracket(mark.start())
@@ -139,64 +192,83 @@ class _Search:
         if self._text[start : start + 1] in ("", "{", "[", "`", "<", "◁"):
             return position
         try:
-            end = self._end_of_value(start)
+            found = self._value(start)
         except ValueError:
             return position
-        closed = _FENCE_END.match(self._text, end)
+        closed = _FENCE_END.match(self._text, found.end)
         if closed is None:
             return position
-        self._add(start, end)
+        self._fences.append((found.end, closed.end()))
+        self._add(found)
         return closed.end()
 
     def _bracket(self, start: int) -> int:
         short = _SHORT.match(self._text, start)
         if short is not None:
             try:
-                json.loads(short[0])
+                mended = read_mended(short[0])
             except ValueError:
                 return short.end()
-            self._add(start, short.end())
+            self._add(_Value(mended.value, start, short.end(), mended.faults, mended.nans))
             return short.end()
         try:
-            end = self._end_of_value(start)
+            found = self._value(start)
         except ValueError as e:
             quoted = _QUOTED.match(self._text, start)
             if quoted is not None:
                 return quoted.end()
             self.broken = e
             return start + 1
-        self._add(start, end)
-        if self._text[start] == "{" and _GOES_ON.match(self._text, end):
-            self.broken = ValueError(f"the object that ends at character {end} goes on after its end")
-        return end
+        self._add(found)
+        if self._text[start] == "{" and _GOES_ON.match(self._text, found.end):
+            self.broken = ValueError(f"the object that ends at character {found.end} goes on after its end")
+        return found.end
 
-    def _end_of_value(self, start: int) -> int:
+    def _value(self, start: int) -> _Value:
+        """Reads the value that begins at an index.
+
+        Raises:
+            ValueError: There is none. One with a key twice is a value, which is noted as broken.
+        """
         self._count_candidate()
+        end = start
         try:
-            return _VALUE.raw_decode(self._text, start)[1]
+            end = _VALUE.raw_decode(self._text, start)[1]
+            return _Value(jsontext.loads_unique(self._text[start:end]), start, end, Counter(), ())
+        except jsontext.RepeatedKeyError as e:
+            self.broken = e
+            return _Value(None, start, end, Counter(), ())
         except (ValueError, RecursionError) as e:
-            raise ValueError(f"what begins at character {start} is no JSON: {e}") from None
+            reason = e
+        try:
+            if self._unmended < _MAX_UNMENDED:
+                mended = read_mended(self._text, start)
+                return _Value(mended.value, start, mended.end, mended.faults, mended.nans)
+        except BrokenOffError as e:
+            self._unmended += 1
+            raise BrokenOffError(f"what begins at character {start} breaks off: {e}") from None
+        except jsontext.RepeatedKeyError:
+            raise
+        except (ValueError, RecursionError):
+            self._unmended += 1
+        raise ValueError(f"what begins at character {start} is no JSON: {reason}")
 
     def _count_candidate(self) -> None:
         self._candidates += 1
         if self._candidates > 2 * _MAX_VALUES:
             raise _TooManyError(f"more than {_MAX_VALUES} places in it look like JSON")
 
-    def _add(self, start: int, end: int) -> None:
+    def _add(self, found: _Value) -> None:
         self._count_candidate()
-        try:
-            value = jsontext.loads_unique(self._text[start:end])
-        except ValueError as e:
-            self.broken = e
-            return
-        may_be_prose = isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value)
-        self.values.append(_Value(value, may_be_prose))
+        self.values.append(found)
 
 
-def _agreed(values: list[_Value]) -> Any:
+def _agreed(values: list[_Value], is_echo: Callable[[Any], bool]) -> _Value:
     if any(isinstance(one.value, (dict, list)) and not one.may_be_prose for one in values):
         values = [one for one in values if not one.may_be_prose]
-    first = values[0].value
-    if not all(jsontext.same(first, other.value) for other in values[1:]):
+    if len(values) > 1:
+        values = [one for one in values if not is_echo(one.value)] or values
+    first = values[0]
+    if not all(jsontext.same(first.value, other.value) for other in values[1:]):
         raise ValueError(f"it holds {len(values)} JSON values that disagree")
     return first

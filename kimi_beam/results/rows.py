@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ PROVENANCE = pa.struct(
         ("parts", pa.int32()),
         ("conflicts", pa.string()),
         ("incomplete", pa.string()),
+        ("repairs", pa.list_(pa.struct([("kind", pa.string()), ("path", pa.string()), ("count", pa.int32())]))),
         ("prompt", pa.string()),
     ]
 )
@@ -124,9 +126,9 @@ def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[An
 
 
 def report_columns(optional_reports: Sequence[AnswerReport | None]) -> list[list[Any]]:
-    """The three columns of `PROVENANCE` that are null for most documents."""
+    """The four columns of `PROVENANCE` that are null for most documents."""
     if not any(optional_reports):
-        return [[None] * len(optional_reports)] * 3
+        return [[None] * len(optional_reports)] * 4
     return [
         [report and report.parts for report in optional_reports],
         [
@@ -134,4 +136,5 @@ def report_columns(optional_reports: Sequence[AnswerReport | None]) -> list[list
             for report in optional_reports
         ],
         ["; ".join(report.incomplete) if report and report.incomplete else None for report in optional_reports],
+        [list(map(asdict, report.repairs)) if report and report.repairs else None for report in optional_reports],
     ]

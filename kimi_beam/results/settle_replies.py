@@ -5,7 +5,6 @@ No Beam and no I/O. The conversion to Arrow types happens here as well, so that 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -14,10 +13,9 @@ import pyarrow as pa
 
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.results import rows
-from kimi_beam.results.answer_text import parse
 from kimi_beam.results.completeness import unmet_sums
-from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
-from kimi_beam.schema.own_validators import RefusedError
+from kimi_beam.results.judging import Judged, judge_all
+from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.types import (
     AnswerReport,
@@ -32,7 +30,6 @@ from kimi_beam.types import (
     Ticket,
     Usage,
 )
-from kimi_beam.wire import data_uris
 from kimi_beam.wire.completions import decode_items
 from kimi_beam.wire.matching import Matched, match, number_of, references
 from kimi_beam.wire.usage import share_usage
@@ -120,11 +117,19 @@ def _replaced(results: Results, failures: Mapping[int, Failure]) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the requests of a run have in common: schema, model, and the version of the prompt."""
+    """What the requests of a run have in common, and how their answers are read.
+
+    Attributes:
+        schema: The schema of the answers.
+        model: The model that was asked for.
+        prompt: The version of the prompt; None if it is not known.
+        coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
+    """
 
     schema: OutputSchema
     model: str
     prompt: str | None = None
+    coerce: bool = False
 
 
 class Settled(NamedTuple):
@@ -153,28 +158,13 @@ def settle(
         count_nulls: Called with the number of nulls that were removed from an answer because they mean absent.
     """
     columns = Replies.of(all_replies)
-    reply_indices: list[int] = []
-    instances: list[Any] = []
-    dead: list[DeadLetter] = []
-    is_valid, has_class = question.schema.is_valid, question.schema.has_class
-    for index, text in enumerate(columns.results.texts):
-        if text is not None and data_uris.may_be_masked(text):
-            document = columns.documents[index]
-            text = data_uris.unmask(text, f"{document.text} {document.metadata}")
-        if text is not None and not has_class and (value := jsontext.loads_fast(text)) is not None and is_valid(value):
-            reply_indices.append(index)
-            instances.append(value)
-            continue
-        verdict = columns.results.failures[index] if text is None else judge(text, question.schema)
-        if isinstance(verdict, Failure):
-            dead.append(dead_letter(columns[index], verdict, question, now))
-        else:
-            reply_indices.append(index)
-            instances.append(verdict.value)
-            if verdict.nulls:
-                count_nulls(verdict.nulls)
-    if question.schema.sum_checks:
-        _report_sums(columns, reply_indices, instances, question.schema)
+    judged = judge_all(columns, question.schema, coerce=question.coerce)
+    reply_indices, instances = list(judged.instances), list(judged.instances.values())
+    dead = [dead_letter(columns[index], failure, question, now) for index, failure in judged.failures.items()]
+    if judged.nulls:
+        count_nulls(judged.nulls)
+    if judged.repairs or question.schema.sum_checks:
+        _report(columns, judged, question.schema)
     batch, bad = rows.convert(
         question.schema,
         _select(columns.documents.ids, reply_indices),
@@ -193,19 +183,33 @@ def settle(
     return Settled(batch, columns, reply_indices, instances, dead)
 
 
-def _report_sums(columns: Replies, indices: Sequence[int], instances: Sequence[Any], schema: OutputSchema) -> None:
-    """Reports the equations (``x-check``) that answers do not fulfil. Those of parts have been checked already."""
-    unmet = {
-        index: AnswerReport(incomplete=tuple(problems))
-        for index, instance in zip(indices, instances, strict=True)
-        if index not in columns.reports and (problems := unmet_sums(schema.sum_checks, instance))
-    }
-    if unmet:
-        columns.reports = {**columns.reports, **unmet}
+def _report(columns: Replies, judged: Judged, schema: OutputSchema) -> None:
+    """Reports repairs of answers, and the equations (``x-check``) that they do not fulfil.
+
+    Those of documents in parts have been reported already.
+    """
+    found = dict(columns.reports)
+    for index, instance in judged.instances.items():
+        repairs, report = judged.repairs.get(index, ()), columns.reports.get(index)
+        problems = unmet_sums(schema.sum_checks, instance) if report is None else ()
+        if repairs or problems:
+            report = report or AnswerReport()
+            incomplete = (*report.incomplete, *problems)
+            found[index] = replace(report, incomplete=incomplete, repairs=(*report.repairs, *repairs))
+    columns.reports = found
 
 
 def _select(column: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
     return column if len(indices) == len(column) else [column[index] for index in indices]
+
+
+def free_repairs(settled: Settled) -> int:
+    """How many repairs the rows needed that cost nothing."""
+    reports = settled.replies.reports
+    if not reports:  # true of nearly every job
+        return 0
+    some = (reports[index].repairs for index in settled.reply_indices if index in reports)
+    return sum(repair.count for repairs in some for repair in repairs)
 
 
 def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:
@@ -229,36 +233,6 @@ def extractions(settled: Settled, question: Question) -> Iterator[Extraction]:
         assert isinstance(completion, Completion)
         extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, question))
         yield extraction.with_row(ArrowRow(settled.rows, row))
-
-
-class Instance(NamedTuple):
-    """A valid answer as the row holds it."""
-
-    value: Any
-    """The answer, or the value that the schema's class makes of it."""
-    nulls: int
-    """How many nulls were removed because they mean absent (`OutputSchema.without_sent_nulls`)."""
-
-
-def judge(text: str, schema: OutputSchema) -> Instance | Failure:
-    """Parses and validates one answer, and returns its value or the failure."""
-    try:
-        instance = parse(text)
-    except ValueError as e:
-        return Failure("parse", "not_json", f"the answer is not JSON: {e}", retryable=True, raw=text)
-    try:
-        with contextlib.suppress(RefusedError):
-            return Instance(schema.row_value(instance), 0)
-        instance, nulls = schema.without_sent_nulls(instance)
-        if nulls:
-            with contextlib.suppress(RefusedError):
-                return Instance(schema.row_value(instance), nulls)
-        reason = schema.explain(instance)
-    except jsontext.NoJsonError as e:
-        return Failure("type", "type_mismatch", str(e), raw=text)
-    except (ValueError, RecursionError, MemoryError) as e:
-        reason = f"cannot be validated: {e}"
-    return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
 
 
 def dead_letter(reply: Reply, failure: Failure, question: Question, now: float) -> DeadLetter:

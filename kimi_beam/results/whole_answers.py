@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kimi_beam.columnar import Replies, Texts
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
-from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.judging import judge
 from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, tables
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document, Failure

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
+
+from kimi_beam.schema import jsontext
 
 Place: TypeAlias = Callable[[int], "tuple[int, str]"]
 """A function that gives the row and the JSON Pointer of a column's n-th value."""
@@ -75,6 +77,14 @@ class Additional:
         self.rest.setdefault(row, {})[at] = value
         if suspect:
             self.suspects.add(row)
+
+    def without_text(self) -> Iterator[tuple[int, str]]:
+        """The rows whose values cannot be written as JSON, each with the reason."""
+        for row, values in self.rest.items():
+            try:
+                jsontext.dumps(values)
+            except (TypeError, ValueError, RecursionError) as e:
+                yield row, f"has no JSON text: {e}"
 
     def add(self, other: Additional) -> None:
         """Adds the values of another batch part."""

@@ -16,6 +16,7 @@ from kimi_beam.schema import arrow, jsontext, sent, violations
 from kimi_beam.schema.additional import Additional, at_root, put_back
 from kimi_beam.schema.arrow import ADDITIONAL, RESERVED, VALUE
 from kimi_beam.schema.cells import JSON, Array, Json
+from kimi_beam.schema.coercion import Coercion
 from kimi_beam.schema.compare_rules import CompareRules
 from kimi_beam.schema.explaining import Explainer
 from kimi_beam.schema.find_shapes import Shapes
@@ -87,8 +88,7 @@ class OutputSchema:
             return
         if not isinstance(formats, bool) and formats != "local":
             raise SchemaError(f"formats is {formats!r}: True, False or 'local'")
-        self.keep_nulls = keep_nulls
-        self.closed, self.formats, self.draft = closed, formats, draft_name(draft)
+        self.closed, self.formats, self.keep_nulls, self.draft = closed, formats, keep_nulls, draft_name(draft)
         found, model = definition(schema)
         self.json_schema: Definition = copied(found)  # a later change by the caller would change the columns alone
         self.json_schema, files = with_files(schema, self.json_schema, has_registry=registry is not None)
@@ -157,8 +157,7 @@ class OutputSchema:
 
         One such reason is a required property that the schema does not describe: `response_format` cannot ask for it.
         """
-        found = next((one for one in self._contradictions if one.is_certain), None)
-        return None if found is None else str(found)
+        return next((str(one) for one in self._contradictions if one.is_certain), None)
 
     @cached_property
     def _contradictions(self) -> list[Contradiction]:
@@ -236,6 +235,11 @@ class OutputSchema:
     def compare_rules(self) -> CompareRules:
         """How values are compared where answers are scored."""
         return CompareRules(self._shapes, self._root)
+
+    @cached_property
+    def coercion(self) -> Coercion:
+        """Changes values of invalid answers to what the schema wants."""
+        return Coercion(self._shapes, self._root, whole_floats=(self.draft or draft_of(self.json_schema)) != "4")
 
     @property
     def has_class(self) -> bool:
@@ -364,11 +368,7 @@ class OutputSchema:
                 first = violations.violation((), "type", str(e))
             if first is not None:
                 bad[row] = first
-        for row, rest in additional.rest.items():
-            try:
-                jsontext.dumps(rest)
-            except (TypeError, ValueError, RecursionError) as e:
-                bad[row] = violations.violation((), "type", f"has no JSON text: {e}")
+        bad |= {row: violations.violation((), "type", reason) for row, reason in additional.without_text()}
         return bad
 
     def from_arrow(self, table: pa.Table | pa.RecordBatch) -> list[Any]:

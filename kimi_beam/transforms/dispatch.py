@@ -93,6 +93,7 @@ class _Dispatch(beam.DoFn):
             may_repeat=settings.may_repeat,
             grace=settings.journaling.grace if settings.journaling else 0.0,
             is_bounded=self._is_bounded,
+            coerce=settings.coerce,
         )
 
     def teardown(self) -> None:

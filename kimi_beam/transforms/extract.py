@@ -134,6 +134,8 @@ class Extract(TypedTransform):
             documents in flight as that takes, in whole batches. For bounded input. None: sending never stops.
         chunk_tokens: The most tokens of text that the model is shown at once, estimated. A longer document is asked for
             in parts, whose answers are merged into one (docs/howto/long-documents.md). None: only where it has to be.
+        coerce: Whether values of invalid answers are changed to what the schema wants, where that can be done in one
+            way only: ``"12.50"`` to a number, a scalar to an array of one (docs/howto/repairs.md).
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -171,6 +173,7 @@ class Extract(TypedTransform):
         max_submits_at_once: int = SUBMITS_AT_ONCE,
         stop_after: int | str | StopAfter | None = None,
         chunk_tokens: int | None = None,
+        coerce: bool = False,
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -194,6 +197,7 @@ class Extract(TypedTransform):
             max_submits_at_once=max_submits_at_once,
             stop_after=None if stop_after is None else StopAfter.of(stop_after),
             chunk_tokens=chunk_tokens,
+            coerce=coerce,
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:

@@ -102,7 +102,7 @@ class Request(beam.DoFn):
             outcomes=self._outcomes_handle.outcomes,
         )
         self._waiting = deque[bytes]()
-        self._collector = PartCollector(InMemory(), self._parts, read_again)
+        self._collector = PartCollector(InMemory(), self._parts, read_again, coerce=self._settings.coerce)
 
     def process(self, element: bytes) -> Iterator[Any]:
         sendable, failed = separate([element], compare=False)

@@ -49,6 +49,7 @@ class ExtractSettings:
         max_submits_at_once: The most submits of a worker process at the same time.
         stop_after: How many documents have to fail before no more are sent. None: sending never stops.
         chunk_tokens: The most tokens of a part. None: documents are asked for in parts only where they must be.
+        coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another.
@@ -75,6 +76,7 @@ class ExtractSettings:
     max_submits_at_once: int = SUBMITS_AT_ONCE
     stop_after: StopAfter | None = None
     chunk_tokens: int | None = None
+    coerce: bool = False
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before

@@ -14,7 +14,14 @@ from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
-from kimi_beam.results.settle_replies import Question, Settled, extractions, rows_with_unnamed_keys, settle
+from kimi_beam.results.settle_replies import (
+    Question,
+    Settled,
+    extractions,
+    free_repairs,
+    rows_with_unnamed_keys,
+    settle,
+)
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import DeadLetter, Reply
@@ -34,7 +41,9 @@ class Settle(beam.DoFn):
 
     def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, *, counts: bool = False) -> None:
         self._settings, self._outcomes_handle, self._counts = settings, outcomes_handle, counts
-        self._question = Question(settings.schema, settings.service.model, settings.prompt.version)
+        version = settings.prompt.version
+        self._question = Question(settings.schema, settings.service.model, version, settings.coerce)
+        self._repairs = Metrics.counter(metrics.NAMESPACE, metrics.FREE_REPAIRS)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
         self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
@@ -63,6 +72,7 @@ class Settle(beam.DoFn):
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
         self._extractions.inc(len(settled.reply_indices))
+        self._repairs.inc(free_repairs(settled))
         self._unnamed.inc(rows_with_unnamed_keys(settled, self._question.schema))
         self._dead_letters.inc(len(settled.dead_letters))
         if self._counts:

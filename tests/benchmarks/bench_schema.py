@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kimi_beam.results import settle_replies
+from kimi_beam.results import judging
 from kimi_beam.schema import OutputSchema
 
 COUNT = 10_000
@@ -139,8 +139,8 @@ def test_from_text_to_parquet_at_least_20_000_invoices_a_second() -> None:
     def run() -> None:
         good = []
         for text in texts:
-            verdict = settle_replies.judge(text, schema)
-            assert isinstance(verdict, settle_replies.Instance)
+            verdict = judging.judge(text, schema)
+            assert isinstance(verdict, judging.Instance)
             good.append(verdict.value)
         batch, bad = schema.to_arrow(good)
         assert not bad

@@ -57,7 +57,7 @@ def test_a_run_writes_the_dataset_and_says_what_it_came_to(
         "documents", "extractions", "dead_letters", "usage", "cost_usd", "cache_saved_usd", "model", "schema_hash",
         "emulated", "would_have_cost_usd", "model_answered", "documents_maybe_paid_twice", "rows_with_unnamed_keys",
         "batches", "submits", "polls", "event_pulls", "requests", "unknown_submits", "resubmits", "wall_s",
-        "journal", "run", "mismatched_items", "parts", "repairs", "pictures", "pictures_sent",
+        "journal", "run", "mismatched_items", "parts", "repairs", "free_repairs", "pictures", "pictures_sent",
         "skipped_files", "skipped_names",
     }  # fmt: skip
     assert set(outcome.summary) == expected

@@ -22,7 +22,7 @@ from kimi_beam.request import batches
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.results.answer_text import parse
-from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.judging import judge
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.credentials import TokenSource, read_token
 from kimi_beam.service.polling import Polling
@@ -42,7 +42,7 @@ def bounded(answer: str, schema: str) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 
     code = f"""
-from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.judging import judge
 from kimi_beam.schema import OutputSchema
 judge({answer}, OutputSchema({schema}))
 """
@@ -335,12 +335,12 @@ def test_a_token_given_in_place_of_its_place_is_not_echoed() -> None:
 
 
 def test_reasoning_between_tags_is_not_read_as_the_answer() -> None:
-    assert parse('<think>{"total": 1}</think>\n{"total": 2}') == {"total": 2}
+    assert parse('<think>{"total": 1}</think>\n{"total": 2}').value == {"total": 2}
 
 
 def test_brackets_of_the_prose_do_not_hide_the_answer_and_a_torn_one_is_none() -> None:
-    assert parse('The items [1] are: {"total": 5}') == {"total": 5}
-    assert parse('All of them: [{"a": 1}, {"a": 2}] as asked') == [{"a": 1}, {"a": 2}]
+    assert parse('The items [1] are: {"total": 5}').value == {"total": 5}
+    assert parse('All of them: [{"a": 1}, {"a": 2}] as asked').value == [{"a": 1}, {"a": 2}]
     with pytest.raises(ValueError):
         parse('[{"a":1},{"b"')
 

@@ -138,6 +138,7 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "mismatched_items": None,
         "parts": None,
         "repairs": None,
+        "free_repairs": None,
         "rows_with_unnamed_keys": None,
         "skipped_files": None,
         "skipped_names": None,

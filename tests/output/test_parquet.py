@@ -115,6 +115,7 @@ def row(i: int) -> dict[str, Any]:
             "parts": None,
             "conflicts": None,
             "incomplete": None,
+            "repairs": None,
             "prompt": None,
         },
     }
@@ -182,6 +183,7 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
         ("parts", pa.int32()),
         ("conflicts", pa.string()),
         ("incomplete", pa.string()),
+        ("repairs", pa.list_(pa.struct([("kind", pa.string()), ("path", pa.string()), ("count", pa.int32())]))),
         ("prompt", pa.string()),
     ]
     expected = pa.schema(

@@ -84,6 +84,7 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "mismatched_items": None,
         "parts": None,
         "repairs": None,
+        "free_repairs": None,
         "rows_with_unnamed_keys": None,
         "skipped_files": None,
         "skipped_names": None,

@@ -21,7 +21,18 @@ from kimi_beam.request.part_collector import InMemory, PartCollector
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.stored_replies import decode, encode
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types import (
+    AnswerReport,
+    Arrival,
+    Completion,
+    Document,
+    Failure,
+    OpenRequest,
+    Repair,
+    Reply,
+    Ticket,
+    Usage,
+)
 
 PROMPT = Prompt(OutputSchema(INVOICE), chunk_tokens=250)
 PARTS = DocumentParts(PROMPT, lambda _shown, _round: b"k" * 16, Batching(max_items=3))
@@ -136,6 +147,10 @@ def test_a_part_waits_in_state_as_it_came() -> None:
     for one in (
         reply(part, Completion("{}", None, None, None)),
         replace(reply(arrived, FAILED), open=OpenRequest("r", "k", "n", 3, 1)),
+        replace(
+            reply(part, Completion("{}", "stop", 5, "m")),
+            report=AnswerReport(repairs=(Repair("fence"), Repair("number", "/total", 2))),
+        ),
     ):
         assert decode(encode(one)) == one
 
@@ -146,3 +161,24 @@ def test_a_short_text_whose_answer_is_cut_off_is_given_up() -> None:
     collector = PartCollector(InMemory(), PARTS, whole)
     found, again, _ = collector.collect([reply(document, CUT_OFF)])
     assert (list(found), again) == ([reply(document, CUT_OFF)], [])
+
+
+def test_repairs_of_parts_that_nobody_adds_up_would_be_unseen() -> None:
+    document = replace(MADE[1].document, layout=None)
+    rest, blobs, _ = PARTS.divide(batches.encode([prepare(document, PROMPT, lambda _shown, _round: NO_KEY)]), whole)
+    parts = [part for blob in blobs for part in batches.decode(blob)]
+    assert rest is None
+    assert len(parts) > 2
+
+    def text(part: Document) -> str:
+        return json.dumps(read(part.text))
+
+    answers = [f"```json\n{text(part)[:-1]},}}\n```" for part in parts[:2]]
+    answers += [text(part) for part in parts[2:]]
+    replies = [reply(part, Completion(answer, "stop", 5, "m")) for part, answer in zip(parts, answers, strict=True)]
+    (found,), again, _ = PartCollector(InMemory(), PARTS, whole).collect(replies)
+    assert again == []
+    assert found.report is not None
+    assert found.report.repairs == (Repair("fence", None, 2), Repair("trailing_comma", None, 2))
+    assert isinstance(found.result, Completion)
+    assert json.loads(found.result.text) == MADE[1].gold

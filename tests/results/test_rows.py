@@ -73,6 +73,7 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
             "parts": None,
             "conflicts": None,
             "incomplete": None,
+            "repairs": None,
             "prompt": None,
         },
     }
@@ -88,6 +89,7 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
         "parts",
         "conflicts",
         "incomplete",
+        "repairs",
         "prompt",
     ]
 

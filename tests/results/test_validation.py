@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 
 from kimi_beam.results import rows
 from kimi_beam.results.answer_text import parse
-from kimi_beam.results.settle_replies import (
-    Question,
-    dead_letter,
-    extractions,
-    judge,
-    replies_of_batch,
-    settle,
-)
+from kimi_beam.results.judging import Instance, judge
+from kimi_beam.results.settle_replies import Question, dead_letter, extractions, replies_of_batch, settle
 from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.types import (
     Arrival,
@@ -280,7 +274,7 @@ def test_an_answer_with_a_key_twice_says_two_things_and_is_none(text: str) -> No
     ],
 )
 def test_a_key_that_stands_once_in_each_object_is_not_taken_for_a_double(text: str) -> None:
-    assert parse(text) == json.loads(text)
+    assert parse(text).value == json.loads(text)
 
 
 NULLS = OutputSchema(
@@ -321,8 +315,8 @@ def test_a_null_for_what_may_only_be_absent_is_taken_as_absent_and_counted(
     answer: Any, instance: Any, nulls: int
 ) -> None:
     result = judge(json.dumps(answer), NULLS)
-    assert isinstance(result, tuple)
-    assert result == (instance, nulls)
+    assert isinstance(result, Instance)
+    assert (result.value, result.nulls, result.repairs) == (instance, nulls, ())
     counted: list[int] = []
     settled = settle([reply(json.dumps(answer))], Question(NULLS, "m"), NOW, counted.append)
     assert sum(counted) == nulls
@@ -376,7 +370,7 @@ def test_exotic_schemas_settle_too(root: Any) -> None:
     ],
 )
 def test_the_habits_of_models_do_not_hide_their_answer(text: str) -> None:
-    assert parse(text) == {"company": "A", "total": 1.5}
+    assert parse(text).value == {"company": "A", "total": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -396,7 +390,7 @@ def test_the_habits_of_models_do_not_hide_their_answer(text: str) -> None:
 def test_what_looks_like_a_fence_or_a_bracket_inside_the_answer_is_part_of_it(text: str) -> None:
     expected = text.removeprefix("```json\n").removesuffix("\n```") if text.startswith("```") else text
     expected = expected.removeprefix("Sure: ").removeprefix("The list: ").removesuffix(".")
-    assert parse(text) == json.loads(expected)
+    assert parse(text).value == json.loads(expected)
 
 
 @pytest.mark.parametrize(
@@ -407,18 +401,17 @@ def test_what_looks_like_a_fence_or_a_bracket_inside_the_answer_is_part_of_it(te
         "no",
         "```json\n```",
         "```",
-        "{",
         "}{",
         "][",
-        '{"company":"A"',
         '{"company":"A"}{"company":"B"}',  # which of the two?
         '{"company":"A"}\n{"company":"B"}',
-        '{"company":"A",}',
+        '{"company":"A",,}',
+        "{,}",
         "{'company':'A'}",
-        '{"total":NaN}',
+        '{"total":-NaN}',
+        '{"total":Infinity}',
         '{"total":1e9999}',
         '{"total":01}',
-        "[" * 5_000,
         "{" * 5_000 + "}" * 5_000,
         '{"a":' * 5_000 + "1" + "}" * 5_000,
     ],
@@ -432,13 +425,22 @@ def test_what_is_no_answer_is_not_mended_into_one(text: str) -> None:
     assert len(result.message) < 300
 
 
+@pytest.mark.parametrize(
+    "text", ["{", '{"company":"A"', '{"company":"A', '{"company":"A",', "[" * 5_000, '```json\n{"company":"A"\n```']
+)
+def test_what_is_open_at_its_end_is_cut_off_and_never_closed(text: str) -> None:
+    result = judge(text, SCHEMA)
+    assert isinstance(result, Failure)
+    assert (result.stage, result.code, result.retryable, result.raw) == ("parse", "truncated", True, text)
+
+
 @settings(derandomize=True, max_examples=500)
 @given(st.one_of(st.text(max_size=40), st.text(alphabet='{}[]":,`json\\u0e \n\r\t1-.', max_size=40)))
 def test_no_answer_does_more_than_fail(text: str) -> None:
     result = judge(text, OutputSchema({"type": "object"}))
     assert isinstance(result, (Failure, tuple))
     if isinstance(result, Failure):
-        assert result.code in ("not_json", "schema_violation")
+        assert result.code in ("not_json", "truncated", "schema_violation")
         assert result.raw == text
 
 
@@ -449,7 +451,7 @@ def test_no_answer_does_more_than_fail(text: str) -> None:
 )
 def test_an_object_is_found_whatever_was_said_around_it(value: dict[str, Any], before: str) -> None:
     text = json.dumps(value)
-    assert parse(before + text + ("\n```" if before.startswith("```") else "")) == json.loads(text)
+    assert parse(before + text + ("\n```" if before.startswith("```") else "")).value == json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -473,7 +475,7 @@ def test_an_object_is_found_whatever_was_said_around_it(value: dict[str, Any], b
 def test_a_megabyte_of_nonsense_does_not_take_minutes(text: str) -> None:
     result = judge(text, SCHEMA)
     assert isinstance(result, Failure)
-    assert result.code == "not_json"
+    assert result.code in ("not_json", "truncated")
     assert len(result.message) < 300
 
 

@@ -16,7 +16,8 @@ import pytest
 import strict_models as models
 from pydantic import AfterValidator, BaseModel, TypeAdapter
 
-from kimi_beam.results.settle_replies import Question, extractions, judge, settle
+from kimi_beam.results.judging import judge
+from kimi_beam.results.settle_replies import Question, extractions, settle
 from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.judging import judge
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Failure
 

@@ -17,7 +17,7 @@ import typed_models
 from pydantic import BaseModel, field_validator
 
 from kimi_beam.errors import SchemaError
-from kimi_beam.results.settle_replies import judge
+from kimi_beam.results.judging import judge
 from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.types import Failure
 

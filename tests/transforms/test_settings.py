@@ -50,6 +50,7 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "max_submits_at_once": (6, 6),
     "stop_after": ("40%", StopAfter(40, is_share=True)),
     "chunk_tokens": (4_000, 4_000),
+    "coerce": (True, True),
 }
 """Of each keyword of `Extract`: a value that is not its default, and what the steps are to see."""
 

@@ -10,7 +10,8 @@ from exchanges import NOW, WIRE, assert_answer, bodies, damaged, exchanges, json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.results.settle_replies import Question, extractions, judge, replies_of_batch, settle
+from kimi_beam.results.judging import judge
+from kimi_beam.results.settle_replies import Question, extractions, replies_of_batch, settle
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
 from kimi_beam.wire.completions import (
