@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from kimi_beam.journal.records import Journaling
     from kimi_beam.output.dataset import WriteDataset
     from kimi_beam.output.dead_letters import WriteDeadLetters
+    from kimi_beam.output.evaluate import evaluate
     from kimi_beam.output.parquet import WriteParquet
     from kimi_beam.output.partitions import Rolling
     from kimi_beam.queue.event_inbox import Events
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from kimi_beam.request.guidance import Example
     from kimi_beam.request.packing import Batching
     from kimi_beam.schema import OutputSchema
+    from kimi_beam.scoring.document_scores import AnswerAndGold
+    from kimi_beam.scoring.evaluation import Evaluation
     from kimi_beam.service.gateway import Gateway
     from kimi_beam.service.polling import Polling
     from kimi_beam.service.prices import Price
@@ -73,16 +76,20 @@ if TYPE_CHECKING:
     from kimi_beam.stream.read_files import ReadContinuously
     from kimi_beam.stream.write_stream import WriteStream
     from kimi_beam.transforms import Extract
+    from kimi_beam.transforms.combine_scores import CombineScores
     from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Layout, Usage
 
 _HOME = {
     "AccountError": "kimi_beam.errors",
+    "AnswerAndGold": "kimi_beam.scoring.document_scores",
     "Batching": "kimi_beam.request.packing",
+    "CombineScores": "kimi_beam.transforms.combine_scores",
     "ConfigError": "kimi_beam.errors",
     "ConservationError": "kimi_beam.errors",
     "DeadLetter": "kimi_beam.types",
     "Document": "kimi_beam.types",
     "ElementTypeError": "kimi_beam.beam_extensions.element_types",
+    "Evaluation": "kimi_beam.scoring.evaluation",
     "Events": "kimi_beam.queue.event_inbox",
     "Example": "kimi_beam.request.guidance",
     "Extract": "kimi_beam.transforms",
@@ -113,16 +120,20 @@ _HOME = {
     "WriteDeadLetters": "kimi_beam.output.dead_letters",
     "WriteParquet": "kimi_beam.output.parquet",
     "WriteStream": "kimi_beam.stream.write_stream",
+    "evaluate": "kimi_beam.output.evaluate",
 }
 
 __all__ = [
     "AccountError",
+    "AnswerAndGold",
     "Batching",
+    "CombineScores",
     "ConfigError",
     "ConservationError",
     "DeadLetter",
     "Document",
     "ElementTypeError",
+    "Evaluation",
     "Events",
     "Example",
     "Extract",
@@ -153,6 +164,7 @@ __all__ = [
     "WriteDeadLetters",
     "WriteParquet",
     "WriteStream",
+    "evaluate",
 ]
 __version__ = "0.1.0"
 

@@ -86,7 +86,40 @@ Examples:
 """
 
 
-_TAKES_BEAMS_OPTIONS = ("extract", "read", "redrive", "journal", "audit")
+_EVALUATE_USAGE = "kimi-beam evaluate OUTPUT GOLD.jsonl [options] [Beam options]"
+_EVALUATE_HELP = """\
+Scores what extract has written against gold: precision, recall, F1 and whole documents, field by field, with the kinds
+of errors. Each document of the gold counts: one with a dead letter, or with nothing, as one without any value.
+
+OUTPUT is the directory of extract's --output. GOLD.jsonl has a line of JSON for each document, with its id and what is
+right for it, in the form of an answer. {"$any": ["9.00", "9"]} in the place of a value accepts any of these.
+"""
+_EVALUATE_EPILOG = """\
+Exit codes: 0 it was scored, whatever the score · 1 it cannot be · 2 a mistake of yours
+
+Examples:
+  kimi-beam evaluate out gold.jsonl
+  kimi-beam evaluate out invoices.jsonl --by language --json
+  kimi-beam evaluate out-k2 gold.jsonl --compare out-k3
+"""
+_DIFF_USAGE = "kimi-beam diff OUTPUT1 OUTPUT2 [options] [Beam options]"
+_DIFF_HELP = """\
+Compares what two runs of extract have answered, without gold: another prompt, another model, another day.
+
+Prints a line for each value that differs (id, JSON Pointer, changed|gone|new, the first value, the second), or for each
+document that became a row in one run alone (id and both outcomes), separated by tabs; then the sums by field.
+"""
+_DIFF_EPILOG = """\
+Exit codes, as diff has them: 0 the same answers · 1 they differ · 2 trouble
+
+Examples:
+  kimi-beam diff out-monday out-friday
+  kimi-beam diff out-k2 out-k3 --brief
+  kimi-beam diff out-k2 out-k3 | cut -f2 | sort | uniq -c
+"""
+
+_SCHEMA_OF_ROWS = "the schema of the rows, perhaps with other x-compare (default: the one that the rows' files have)"
+_TAKES_BEAMS_OPTIONS = ("extract", "read", "redrive", "journal", "audit", "evaluate", "diff")
 _STORES = "Options of Beam's say how a filesystem is reached, as with extract: --s3_endpoint_url, --no_auth, …"
 
 
@@ -140,6 +173,14 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             with _importing():
                 from kimi_beam.commands import run_read as read_command
             return read_command.run(args, rest)
+        if args.command == "evaluate":
+            with _importing():
+                from kimi_beam.commands import run_evaluate as evaluate_command
+            return evaluate_command.run(args, rest)
+        if args.command == "diff":
+            with _importing():
+                from kimi_beam.commands import run_diff as diff_command
+            return diff_command.run(args, rest)
         with _importing():
             from kimi_beam.commands import run_extract as extract_command
         return extract_command.run(args, rest)
@@ -207,6 +248,10 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("--code", action="append", default=[], metavar="CODE", help=named.format("code"))
     chosen.add_argument("--stage", action="append", default=[], metavar="STAGE", help=named.format("stage"))
     add_extract_options(redrive, reads_documents=False)
+    _add_evaluate_arguments(
+        add_run("evaluate", "score an output against gold", _EVALUATE_USAGE, _EVALUATE_HELP, _EVALUATE_EPILOG)
+    )
+    _add_diff_arguments(add_run("diff", "compare the answers of two runs", _DIFF_USAGE, _DIFF_HELP, _DIFF_EPILOG))
     emulator = commands.add_parser(
         "emulate",
         help="run an emulator of the service on this machine",
@@ -243,6 +288,30 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("schema", help="show or compare the columns of schemas", allow_abbrev=False)
     )
     return parser
+
+
+def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    in_gold = parser.add_argument_group("the gold")
+    in_gold.add_argument("--gold-field", default="gold", metavar="KEY", help="the key of what is right (default: gold)")
+    in_gold.add_argument("--id-field", default="id", metavar="KEY", help="the key of the document's id (default: id)")
+    scored = parser.add_argument_group("what is scored")
+    other = "another output, scored against the same gold; the difference has an interval by the paired bootstrap"
+    scored.add_argument("--compare", metavar="OUTPUT2", help=other)
+    slices = "score the documents of each value of this key by themselves too; the gold's lines or the metadata have it"
+    scored.add_argument("--by", metavar="METADATA", help=slices)
+    scored.add_argument("--schema", metavar="FILE|module:Class", help=_SCHEMA_OF_ROWS)
+    scored.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the bootstrap (default: 0)")
+    lines = (
+        "first print a line for each wrong value, with tabs: id, JSON Pointer, error, the gold's value, the answer's"
+    )
+    parser.add_argument("--wrong", action="store_true", help=lines)
+    parser.add_argument("--json", action="store_true", help="print the score as one JSON object")
+
+
+def _add_diff_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--brief", action="store_true", help="print the sums alone")
+    parser.add_argument("--schema", metavar="FILE|module:Class", help=_SCHEMA_OF_ROWS)
+    parser.add_argument("--json", action="store_true", help="print JSON, a line for each document and one for the sums")
 
 
 def _add_schema_commands(parser: argparse.ArgumentParser) -> None:

@@ -16,10 +16,12 @@ from apache_beam.typehints.decorators import TypeCheckError
 from apache_beam.typehints.typehints import is_consistent_with
 
 from kimi_beam.errors import ConfigError
+from kimi_beam.scoring.document_scores import AnswerAndGold
 from kimi_beam.types import DeadLetter, Document, Extraction
 
 _REMEDIES: dict[Any, str] = {
     Document: "make a document of each element first, as in beam.Map(lambda text: kimi_beam.Document(name, text))",
+    AnswerAndGold: "pair each answer with its gold first: kimi_beam.AnswerAndGold(id, gold, answer)",
     DeadLetter: "give it the dead_letters of Extract or the left of ReadDeadLetters",
 }
 _OTHER_REMEDY = "give it the extractions of Extract"
@@ -95,7 +97,7 @@ def _name(hint: Any) -> str:
     parts = getattr(hint, "union_types", None)
     if parts:
         return " or ".join(sorted(_name(part) for part in parts))
-    if hint in (Document, Extraction, DeadLetter):
+    if hint in (AnswerAndGold, Document, Extraction, DeadLetter):
         return f"kimi_beam.{hint.__name__}"
     if hint is pa.RecordBatch:
         return "pyarrow.RecordBatch"

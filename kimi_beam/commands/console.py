@@ -40,6 +40,11 @@ def put(line: str) -> None:
     print(printable(line))
 
 
+def put_words(*words: str) -> None:
+    """Writes one line of a result to stdout, its words separated by tabs."""
+    print("\t".join(map(printable, words)))
+
+
 def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Writes a traceback to stderr, as Python itself does, but without characters that could control a terminal."""
     for line in "".join(traceback.format_exception(kind, error, trace)).rstrip("\n").split("\n"):

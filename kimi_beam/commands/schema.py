@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kimi_beam.commands import console, search_path
+from kimi_beam.commands.text_tables import text_table
 from kimi_beam.errors import SchemaError, UserError
 from kimi_beam.schema import Formats, OutputSchema, arrow, jsontext
 from kimi_beam.schema.diff import Verdict, diff, verdict
@@ -69,9 +70,8 @@ def _type(kind: Any) -> str:
 
 
 def _table(rows: list[tuple[str, str, str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for row in rows:
-        console.put(f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}".rstrip())
+    for row in text_table(rows, indent=2):
+        print(row)
 
 
 def _diff(old: str, new: str) -> int:

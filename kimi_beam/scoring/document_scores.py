@@ -26,6 +26,12 @@ KindCounts: TypeAlias = "list[int]"
 class AnswerAndGold:
     """One document to be scored.
 
+    Example:
+        >>> kb.AnswerAndGold("receipt-1", {"total": 24.8}, {"total": 24.8}).outcome
+        'row'
+        >>> kb.AnswerAndGold("receipt-2", {"total": {"$any": [3, 3.1]}}, outcome="schema_violation").answer is None
+        True
+
     Attributes:
         document_id: Its id.
         gold: What is right, as a JSON value. Where several values are right, ``{"$any": [...]}`` lists them.

@@ -73,6 +73,13 @@ class Comparison:
 class Evaluation:
     """The score of an output against gold.
 
+    Example:
+        >>> scores = kb.CombineScores({"properties": {"total": {"type": "number"}}})
+        >>> tally = scores.add_input(scores.create_accumulator(), kb.AnswerAndGold("a", {"total": 9}, {"total": 8}))
+        >>> found = scores.extract_output(tally)
+        >>> found.documents, found.overall.precision, found.fields["/total"].errors["misread"]
+        (1, 0.0, 1)
+
     Attributes:
         documents: How many documents the gold has: all are scored, answered or not.
         outcomes: How many of them became rows (``row``), dead letters (by their codes), or nothing (``missing``).
