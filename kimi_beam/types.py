@@ -309,6 +309,11 @@ class Document:
         other = replace(self, arrival=arrival)
         return other if self.file is None else other.with_file(self.file)
 
+    def with_earlier(self, earlier: Earlier) -> Document:
+        """A copy with this past, which keeps the fingerprint of its file."""
+        other = replace(self, earlier=earlier)
+        return other if self.file is None else other.with_file(self.file)
+
     def as_reference(self, key: str) -> Document:
         """A copy without text, images and layout, which are read from the file again when they are needed.
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request.batches import Item, Spent
@@ -97,4 +97,4 @@ def with_open_request(document: Document, request_id: str | None = None) -> Docu
     if earlier.open is None:
         return document
     is_abandoned = earlier.open.request_id != request_id
-    return replace(document, earlier=Earlier(earlier.round, earlier.attempts + is_abandoned))
+    return document.with_earlier(Earlier(earlier.round, earlier.attempts + is_abandoned))

@@ -14,9 +14,10 @@ from kimi_beam.queue.jobs import Job
 from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
 from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
+from kimi_beam.request.part_references import ReadAgain
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
-from kimi_beam.types import Document, Failure, OpenRequest, Reply
+from kimi_beam.types import Failure, OpenRequest, Reply
 from kimi_beam.wire.envelopes import Exchange
 
 
@@ -74,7 +75,7 @@ class Step:
         listener: Receives events of jobs that have ended.
         outcomes: The outcomes of this `Extract` so far.
         count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
-        read_again: Reads the files of documents that travel as references.
+        read_again: Reads the files of documents and parts that travel as references.
         run_instead: Asks for a batch synchronously if the model has no queue, or its queue refuses pictures. None: a
             missing queue ends the run.
         max_in_flight: The most jobs of a shard at the same time.
@@ -98,7 +99,7 @@ class Step:
     listener: Listener
     outcomes: Outcomes
     count: Callable[[str, int], None]
-    read_again: Callable[[Sequence[Document]], list[Document]]
+    read_again: ReadAgain
     run_instead: Callable[[bytes], Iterator[Sequence[Reply]]] | None
     max_in_flight: int
     submits_at_once: int

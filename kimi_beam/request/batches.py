@@ -3,7 +3,7 @@
 Pickled objects would cost several times as much at every boundary between stages, and Beam's state cache would walk
 through all of them to learn their size. The bytes begin with what packing, the search for duplicates and the journal
 need (sizes, digests and keys), so that these need not decompress the documents. A document with a file of its own is
-stored as a reference to the file (`Document.is_reference`).
+stored as a reference to the file (`Document.is_reference`), and so are its parts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,9 +11,10 @@ from kimi_beam.request.batches import IN_PARTS, Item
 from kimi_beam.request.checks import KeyOf, prepare
 from kimi_beam.request.context_window import about_tokens
 from kimi_beam.request.packing import Batching, Packer
+from kimi_beam.request.part_references import ReadAgain, part_reference
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.splitting import Limits, length_of, split
-from kimi_beam.types import Completion, Document, Earlier, EarlierPart, Reply
+from kimi_beam.types import Completion, Document, Earlier, EarlierPart, FileContent, Reply
 
 _LEAST_TOKENS = 50
 """A part of fewer tokens whose answer is cut off is not split further: its length is not to blame."""
@@ -44,7 +45,7 @@ class DocumentParts:
     key_of: KeyOf
     batching: Batching
 
-    def divide(self, blob: bytes, read_again: Callable[[Sequence[Document]], list[Document]]) -> Divided:
+    def divide(self, blob: bytes, read_again: ReadAgain) -> Divided:
         """Divides the documents of a batch that are asked for in parts.
 
         Args:
@@ -62,7 +63,8 @@ class DocumentParts:
             if document.failure is not None:
                 replies.append(Reply(replace(document, failure=None), document.failure))
                 continue
-            for part, answer in self._parts(document):
+            for bare, answer in self._parts(document):
+                part = _of_file(bare, documents[index].file)
                 if answer is None:
                     asked.append(part)
                 else:
@@ -71,11 +73,12 @@ class DocumentParts:
         rest = batches.select(blob, others) if others else None
         return Divided(rest, packed, [*replies, *unsendable])
 
-    def split_further(self, document: Document) -> list[Document]:
+    def split_further(self, document: Document, file: FileContent | None = None) -> list[Document]:
         """Splits a document, or a part of one, whose answer was cut off; empty if it cannot be split.
 
         Args:
             document: The document with its text.
+            file: The fingerprint of its file, if it travels as a reference; None if it holds its text.
         """
         tokens = about_tokens(document.text)
         if tokens < _LEAST_TOKENS and len(document.images) < 2:
@@ -84,10 +87,10 @@ class DocumentParts:
         if len(document.images) > 1:
             size = min(size, (len(document.text.encode()) + sum(map(len, document.images))) // 2 + 1)
         parts = split(document, Limits(tokens // 2 + 1, size))
-        return parts if len(parts) > 1 else []
+        return [_of_file(part, file) for part in parts] if len(parts) > 1 else []
 
     def packed(self, parts: Sequence[Document]) -> tuple[list[bytes], list[Reply]]:
-        """Parts as batches, and the replies of those that cannot be sent."""
+        """Parts as batches, and the replies of those that cannot be sent. Parts of files are references in them."""
         packer: Packer[Item] = Packer(self.batching)
         closed: list[list[Item]] = []
         unsendable: list[Reply] = []
@@ -96,6 +99,8 @@ class DocumentParts:
             if item.document.failure is not None:
                 unsendable.append(Reply(replace(item.document, failure=None), item.document.failure))
             else:
+                if part.file is not None:
+                    item = item._replace(document=part_reference(item.document, part.file, item.key.hex()))
                 closed.append(packer.add(item, item.size))
         return [batches.encode(items) for items in (*closed, packer.flush()) if items], unsendable
 
@@ -117,6 +122,11 @@ class DocumentParts:
 
 
 _ALL = Limits(1 << 62, 1 << 62)
+
+
+def _of_file(part: Document, file: FileContent | None) -> Document:
+    """The part with the fingerprint of its document's file, which is lost where a document is split or changed."""
+    return part if file is None else part.with_file(file)
 
 
 def _are_usable(parts: Sequence[EarlierPart], length: int) -> bool:

@@ -46,13 +46,18 @@ def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
     if not isinstance(answer, Completion):
         return reply
     text = answer.text
-    if data_uris.may_be_masked(text):
+    if may_need_text(reply):
         text = data_uris.unmask(text, f"{reply.document.text} {reply.document.metadata}")
     verdict = judge(text, schema, coerce=coerce)
     if isinstance(verdict, Failure):
         return replace(reply, result=verdict)
     report = AnswerReport(repairs=verdict.repairs) if verdict.repairs else None
     return replace(reply, result=replace(answer, text=jsontext.dumps(verdict.value).decode()), report=report)
+
+
+def may_need_text(reply: Reply) -> bool:
+    """Whether the text of a part is looked into to make its reply usable."""
+    return isinstance(reply.result, Completion) and data_uris.may_be_masked(reply.result.text)
 
 
 def short_parts(replies: Sequence[Reply], schema: OutputSchema) -> list[Shortfall]:
@@ -73,7 +78,9 @@ def better(one: Reply, other: Reply, schema: OutputSchema) -> Reply:
     """Of two answers for one part, the one that has more of the rows that the text shows; the latter of equal ones."""
     if isinstance(other.result, Failure):
         return one
-    lacking = [sum(short.shown - short.answered for short in short_parts([reply], schema)) for reply in (one, other)]
+    # Together, because an answer without any row does not show what a row is: the other one does.
+    short = {found.part: found.shown - found.answered for found in short_parts([one, other], schema)}
+    lacking = [short.get(index, 0) for index in (0, 1)]
     size = [len(_text(reply)) for reply in (one, other)]
     return other if (lacking[1], -size[1]) <= (lacking[0], -size[0]) else one
 
@@ -95,7 +102,7 @@ def better_whole(joined: Reply, whole: Reply, schema: OutputSchema) -> Reply:
     lacking = lack(text, verdict.value, schema)
     assert lacking is not None
     report = AnswerReport(incomplete=lacking.figures)
-    kept = replace(joined, document=replace(joined.document, earlier=earlier), result=whole.result, report=report)
+    kept = replace(joined, document=joined.document.with_earlier(earlier), result=whole.result, report=report)
     if not isinstance(joined.result, Completion):
         return kept
     least = lacking.measure
@@ -112,15 +119,32 @@ def better_whole(joined: Reply, whole: Reply, schema: OutputSchema) -> Reply:
     return kept
 
 
-def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: OutputSchema) -> Reply:
+def whole_after_all(joined: Reply, whole: Reply, unreadable: Failure) -> Reply:
+    """The first answer for a whole document, because its parts cannot be joined any more.
+
+    Args:
+        joined: The reply for the document in parts, which has failed.
+        whole: The first reply, whose answer is valid but lacks something.
+        unreadable: Why the texts of the parts cannot be read again.
+    """
+    lacking = f"what the answer lacks was asked for once more, and cannot be joined with it: {unreadable.message}"
+    earlier, report = replace(joined.document.earlier, parts=()), AnswerReport(incomplete=(lacking,))
+    return replace(joined, document=joined.document.with_earlier(earlier), result=whole.result, report=report)
+
+
+def joined_reply(
+    replies: Sequence[Reply], spent: Sequence[Spent], schema: OutputSchema, unreadable: Failure | None = None
+) -> Reply:
     """The reply for a document, of which these are all parts.
 
     If a part has failed, so has the document; it keeps the answers of the other parts (`Earlier.parts`).
 
     Args:
-        replies: The usable replies of its parts, in the order of the document.
+        replies: The usable replies of its parts, in the order of the document. They have their texts, unless the
+            document has failed.
         spent: What was spent on answers that do not count: those that were cut off, or lacked rows.
         schema: The schema of the whole document.
+        unreadable: Why the texts of the parts cannot be read again; None if they can.
     """
     document = joined([reply.document for reply in replies])
     rounds = [reply.document.earlier.round for reply in replies]
@@ -128,11 +152,11 @@ def joined_reply(replies: Sequence[Reply], spent: Sequence[Spent], schema: Outpu
     request_ids = [reply.ticket.request_id for reply in replies if reply.ticket.request_id is not None]
     attempts = max(reply.ticket.attempts for reply in replies) + max((before.attempts for before in spent), default=0)
     ticket = Ticket(request_ids[-1] if request_ids else None, attempts)
-    failure = _failure(replies)
+    failure = unreadable or _failure(replies)
     if failure is not None:
         earlier = Earlier(max(rounds), document.earlier.attempts, None, tuple(map(_earlier_part, replies)))
-        return Reply(replace(document, earlier=earlier), failure, usage, ticket)
-    document = replace(document, earlier=replace(document.earlier, round=max(rounds)))
+        return Reply(document.with_earlier(earlier), failure, usage, ticket)
+    document = document.with_earlier(replace(document.earlier, round=max(rounds)))
     answers = [
         PartAnswer(
             _part(reply.document).start,

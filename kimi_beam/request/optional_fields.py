@@ -21,6 +21,9 @@ from kimi_beam.types import (
 )
 
 _NOTHING_EARLIER = Earlier()
+_FILE_OF_PART = "file_of_part"
+"""The name of the file of a part's document. An earlier kimi_beam, which would read all of the file as the part, does
+not know it."""
 
 
 def encode(document: Document) -> dict[str, Any] | None:
@@ -34,7 +37,7 @@ def encode(document: Document) -> dict[str, Any] | None:
         rest["failure"] = failure.stage, failure.code, failure.message, failure.retryable, failure.raw
     if document.file is not None and document.is_reference:
         file = document.file
-        rest["file"] = file.size, file.checksum, file.key
+        rest["file" if document.part is None else _FILE_OF_PART] = file.size, file.checksum, file.key
         if file.pictures or file.reading or file.shows_rows:
             rest["read_again"] = file.pictures, file.reading, file.shows_rows
     if document.earlier is not _NOTHING_EARLIER and document.earlier != _NOTHING_EARLIER:
@@ -56,7 +59,10 @@ def encode(document: Document) -> dict[str, Any] | None:
 
 
 NAMES = frozenset(
-    {"metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part", "read_again"}
+    {
+        *("metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part"),
+        *("read_again", _FILE_OF_PART),
+    }
 )
 """The names that `encode` gives. Any other is a later kimi_beam's."""
 
@@ -80,7 +86,8 @@ def decode(document_id: str, text: str, source: str, rest: dict[str, Any]) -> Do
         _layout(*rest["layout"]) if "layout" in rest else None,
         _part(*rest["part"]) if "part" in rest else None,
     )
-    return document.with_file(FileContent(*rest["file"], *rest.get("read_again", ()))) if "file" in rest else document
+    file = rest.get("file") or rest.get(_FILE_OF_PART)
+    return document.with_file(FileContent(*file, *rest.get("read_again", ()))) if file else document
 
 
 def has_open_request(rest: dict[str, Any]) -> bool:

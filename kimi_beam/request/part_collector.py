@@ -9,14 +9,23 @@ that it can be run again for that part alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol, cast
 
 from kimi_beam.columnar import Replies
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.document_parts import DocumentParts
-from kimi_beam.request.joined_replies import better, better_whole, joined_reply, short_parts, usable
+from kimi_beam.request.joined_replies import (
+    better,
+    better_whole,
+    joined_reply,
+    may_need_text,
+    short_parts,
+    usable,
+    whole_after_all,
+)
+from kimi_beam.request.part_references import ReadAgain, part_reference
 from kimi_beam.request.stored_replies import decode, encode
 from kimi_beam.results.whole_answers import Lack, lacks
 from kimi_beam.types import AnswerReport, Completion, Document, Failure, Reply
@@ -103,14 +112,7 @@ class PartCollector:
         coerce: Whether values are changed to what the schema wants (`kimi_beam.results.judging.judge`).
     """
 
-    def __init__(
-        self,
-        store: Store,
-        parts: DocumentParts,
-        read_again: Callable[[Sequence[Document]], list[Document]],
-        *,
-        coerce: bool = False,
-    ) -> None:
+    def __init__(self, store: Store, parts: DocumentParts, read_again: ReadAgain, *, coerce: bool = False) -> None:
         self._store, self._parts, self._read_again, self._coerce = store, parts, read_again, coerce
         self._schema = parts.prompt.schema
         self._may_lack = bool(self._schema.sum_checks) or parts.prompt.split_rule.item_tokens is not None
@@ -164,14 +166,14 @@ class PartCollector:
         elif lack is None or not lack.is_worth_asking:
             return []
         (document,) = self._read_again([reply.document])
-        return [] if document.failure is not None else self._parts.split_further(document)
+        return [] if document.failure is not None else self._parts.split_further(document, reply.document.file)
 
     def _keep(self, reply: Reply, kind: _Kind) -> str:
         """Stores the reply of a part, and returns the name of its document."""
         part, arrival = reply.document.part, reply.document.arrival
         assert part is not None
         if kind == "answer":
-            reply = usable(reply, self._schema.for_parts, coerce=self._coerce)
+            reply = self._usable(reply)
         identity = f"{part.document_id}\0{part.text_hash}\0{arrival.delivery if arrival else ''}"
         document = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
         name = _Name(document, kind, part.start, part.end, part.length, 0)
@@ -179,8 +181,16 @@ class PartCollector:
         taken = set(self._store.names(f"{_PREFIX}{document}:"))
         while str(name) in taken:
             name = name._replace(number=name.number + 1)
-        self._store[str(name)] = encode(reply)
+        self._store[str(name)] = encode(_without_text(reply))
         return document
+
+    def _usable(self, reply: Reply) -> Reply:
+        """The reply of a part with its answer as plain JSON, for which the text is looked into in few cases."""
+        shown = reply
+        if reply.document.is_reference and may_need_text(reply):
+            (document,) = self._read_again([reply.document])
+            shown = replace(reply, document=document)
+        return replace(usable(shown, self._schema.for_parts, coerce=self._coerce), document=reply.document)
 
     def _complete(self, document: str, asked: list[Document]) -> Iterable[Reply]:
         """The reply of a document if all its parts are there. Parts that lack rows are added to those to ask for."""
@@ -193,7 +203,11 @@ class PartCollector:
         earlier = {(name.start, name.end): reply for name, reply in others if name.kind == "earlier"}
         has_failed = any(isinstance(reply.result, Failure) for reply in replies)
         whole = next((reply for name, reply in others if name.kind == "whole"), None)
-        short = [] if earlier or has_failed or whole is not None else short_parts(replies, self._schema)
+        unreadable = None
+        if not has_failed or whole is not None:
+            replies, unreadable = self._with_texts(replies)
+        may_ask = not (earlier or has_failed or unreadable or whole)
+        short = short_parts(replies, self._schema) if may_ask else []
         if short:
             lacking = {one.part for one in short}
             for index, reply in enumerate(replies):
@@ -206,15 +220,29 @@ class PartCollector:
         spent = [Spent(reply.usage, reply.ticket.attempts) for _, reply in others]
         spans = [(name.start, name.end) for name in tiles]
         counting = [self._counted(reply, earlier.get(span)) for span, reply in zip(spans, replies, strict=True)]
-        joined = joined_reply(counting, spent, self._schema)
-        return (joined if whole is None else better_whole(joined, whole, self._schema),)
+        joined = joined_reply(counting, spent, self._schema, unreadable)
+        if whole is None:
+            return (joined,)
+        return (
+            whole_after_all(joined, whole, unreadable) if unreadable else better_whole(joined, whole, self._schema),
+        )
 
     def _counted(self, reply: Reply, earlier: Reply | None) -> Reply:
         """The reply that counts, of one that a part was asked for once more. The tokens are those of the second."""
         if earlier is None:
             return reply
+        # The earlier one is stored without the text, which is that of the second.
+        earlier = replace(earlier, document=reply.document.with_earlier(earlier.document.earlier))
         chosen = better(earlier, reply, self._schema)
         return chosen if chosen is reply else replace(chosen, usage=reply.usage, ticket=reply.ticket)
+
+    def _with_texts(self, replies: list[Reply]) -> tuple[list[Reply], Failure | None]:
+        """Replies with the texts of their parts. If these cannot be read again: the replies as they are, and why."""
+        read = self._read_again([reply.document for reply in replies])
+        failure = next((document.failure for document in read if document.failure is not None), None)
+        if failure is not None:
+            return replies, failure
+        return [replace(reply, document=document) for reply, document in zip(replies, read, strict=True)], None
 
     def _take(self, name: _Name) -> Reply:
         return decode(self._store.take(str(name)))
@@ -227,7 +255,15 @@ def _is_too_long(failure: Failure) -> bool:
 
 def _in_next_round(document: Document) -> Document:
     earlier = document.earlier
-    return replace(document, earlier=replace(earlier, round=earlier.round + 1, open=None))
+    return document.with_earlier(replace(earlier, round=earlier.round + 1, open=None))
+
+
+def _without_text(reply: Reply) -> Reply:
+    """The reply as it is stored: with a reference to its part, if the part can be read again."""
+    document = reply.document
+    if document.file is None or document.is_reference:
+        return reply
+    return replace(reply, document=part_reference(document, document.file, document.file.key))
 
 
 def _tiles(names: Sequence[_Name]) -> list[_Name]:

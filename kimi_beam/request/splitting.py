@@ -80,14 +80,33 @@ def split(document: Document, limits: Limits, start: int = 0, end: int | None = 
     ]
 
 
+def stretch(whole: Document, start: int, end: int) -> tuple[str, tuple[str, ...], Layout | None]:
+    """The text, the pictures and the layout of a part.
+
+    Args:
+        whole: Its document.
+        start: Its first place.
+        end: The place behind its last one.
+    """
+    places = _Places(whole)
+    images, layout = _pictures_and_layout(whole, places, start, end)
+    return whole.text[places.in_text(start) : places.in_text(end)], images, layout
+
+
 def joined(parts: Sequence[Document]) -> Document:
     """The document that parts were split from.
 
     Args:
-        parts: All of its parts, in their order.
+        parts: All of its parts, in their order. If they are references, so is the document.
     """
     first = parts[0]
     assert first.part is not None
+    if first.is_reference:
+        assert first.file is not None
+        pictures = sum(one.picture_count for one in parts)
+        earlier = Earlier(first.earlier.round, first.earlier.attempts)
+        whole = Document(first.part.document_id, "", (), first.metadata, first.source, None, first.arrival, earlier)
+        return whole.with_file(replace(first.file, key="", pictures=pictures))
     pages, positions, images = list[int](), list[int](), list[str]()
     length = 0
     for one in parts:

@@ -27,7 +27,6 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.file_references import read_again
 from kimi_beam.journal.recorder import Recorder
 from kimi_beam.network.shared_clients import connect, disconnect
 from kimi_beam.queue.due_jobs import DueJobs
@@ -40,6 +39,7 @@ from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request.checks import separate
 from kimi_beam.service import clock
+from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.state import INBOX, in_memory, with_state

@@ -22,7 +22,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.columnar import Replies
 from kimi_beam.errors import AccountError, UnmetSchemaError
-from kimi_beam.input.file_references import READ_AT_ONCE, read_again, split_unreadable
+from kimi_beam.input.file_references import READ_AT_ONCE, split_unreadable
 from kimi_beam.journal.recorder import Recorder
 from kimi_beam.network.shared_clients import connect, disconnect
 from kimi_beam.queue.earlier import Recalled, with_open_request
@@ -33,6 +33,7 @@ from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
 from kimi_beam.request.part_collector import InMemory, PartCollector
 from kimi_beam.synchronous.runs import DocumentsInFlight
+from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types import Document, Failure, Reply
 

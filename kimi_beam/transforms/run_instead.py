@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kimi_beam.columnar import Replies
-from kimi_beam.input.file_references import READ_AT_ONCE, read_again, split_unreadable
+from kimi_beam.input.file_references import READ_AT_ONCE, split_unreadable
 from kimi_beam.journal.recorder import Recorder
 from kimi_beam.network.client import Client
 from kimi_beam.report.outcomes import Outcomes
@@ -15,6 +15,7 @@ from kimi_beam.request import batches
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
 from kimi_beam.synchronous.runs import DocumentsInFlight
+from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.types import Reply
 
 T = TypeVar("T")

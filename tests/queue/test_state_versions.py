@@ -27,7 +27,7 @@ from kimi_beam.queue.jobs import Job, Shard
 from kimi_beam.queue.state_layout import Layout
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY, Item, Spent
-from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Usage
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Part, Usage
 from pipelines import stream
 
 BATCH_5 = bytes.fromhex(
@@ -47,12 +47,23 @@ BATCH_5_OF_A_STREAM = bytes.fromhex(
     "000000000000000128b52ffd206f2d020052440e1490b9c512560dcf80179fedbb8b8dff8698b1db4b4b75e943d9f484c02e"
     "ed80c48d929c94caca2e133707daedf1354442d06eba39f12dce2a030039a1813323002828b52ffd200109000074"
 )
+BATCH_5_WITH_A_PART_OF_A_FILE = bytes.fromhex(
+    "05000000000100000000000001301e00000000000000a2eb0ecffd671e8270707070707070707070707070707070000000c6"
+    "000000000000000028b52ffd603000e50500f20d2a21406b9c3182d52e74314a0f22a1461a69a9066344eef98b756c180dbf"
+    "9955517437536b537b57e17c1b07261cc7b312c2d98ebb07e7f181bb30cba1aec1a9905432c97f9f6de3425f3ebd304850e2"
+    "e5c8035b331c5528e374e1d97e4fa9f3b7ae49a852802048060490833a95520ac1d612d4887910b30be79d4fc87a89abd0e8"
+    "a5f15a25752aed73231563eb7da078fe5c04f00218ceebb80d6c80e2d96eca4ad89bada3736e04050005f3c3c1321660b8b0"
+    "63b61e649e0128b52ffd2000010000"
+)
 INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
 FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
 ELSEWHERE = Document("in/c.png", "", source="in/c.png")
 AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
 ARRIVED = Document("e", "t", arrival=Arrival(1_000_000, (0, 3_600_000_000), "ab" * 16))
 FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
+TERMS = Part("f", "0123456789abcdef", 5, 9, 20, "Dear", ("Terms", "Fees"), "Item  Price", "See")
+FILE_OF_PART = FileContent(70_000, FILE.checksum, FILE.key, 1, '{"pages": "both"}')
+PART = Document("f[5:9]", "", metadata={"pages": 2}, source="in/f.pdf", part=TERMS)
 ITEMS = [
     Item(INLINE, 120, b"k" * 16),
     Item(FAILED, 0),
@@ -93,6 +104,8 @@ def test_a_batch_of_version_5_is_read() -> None:
     assert list(head.digests) == [batches.digest(document.id) for document in (INLINE, FAILED, ELSEWHERE, AGAIN)]
     assert head.keys == [b"k" * 16, NO_KEY, bytes.fromhex(FILE.key), bytes(range(16))]
     assert batches.decode(BATCH_5_OF_A_STREAM) == [ARRIVED]
+    assert batches.decode(BATCH_5_WITH_A_PART_OF_A_FILE) == [PART]
+    assert batches.decode(BATCH_5_WITH_A_PART_OF_A_FILE)[0].file == FILE_OF_PART
     assert not batches.head(BATCH_5_OF_A_STREAM).has_open
 
 
@@ -106,6 +119,9 @@ def test_a_batch_is_written_as_version_5_has_it() -> None:
         return blob[: at - 12], *(pa.Codec("zstd").decompress(part, size, asbytes=True) for part, size in parts)  # type: ignore[return-value]
 
     assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_5_OF_A_STREAM)
+    of_a_part = batches.encode([Item(PART.with_file(FILE_OF_PART), 30, b"p" * 16)])
+    assert plain(of_a_part) == plain(BATCH_5_WITH_A_PART_OF_A_FILE)
+    assert b'"file_of_part":' in plain(of_a_part)[1], "a name that earlier ones refuse: they would send the whole file"
     assert plain(batches.encode(ITEMS, form=1, spent=SPENT)) == plain(BATCH_5), "another format: another version"
     assert plain(BATCH_5)[2] == b"Text \xc3\xa9\nbad\n\nt"
 
