@@ -89,7 +89,11 @@ class DueJobs:
         if not outcomes.has_unmet:
             return
         first = min(outcomes.first_form(forms), forms - 1)
-        unsent = [job for job in turn.shard.jobs if job.request_id is None and not job.unknown]
+        unsent = [
+            job
+            for job in turn.shard.jobs
+            if job.request_id is None and not job.unknown and not batches.head(turn.held[job.batch_id]).has_undivided
+        ]
         if not unsent:
             return
         forms_now = turn.form_claims(without(turn.shard, unsent).jobs)
@@ -179,6 +183,10 @@ class DueJobs:
                 del whole[job.batch_id]
                 turn.shard, more = state_machine.unreadable(turn.shard, job, lost, clock.now(), self._step.polling)
                 effects += more
+            elif batches.head(turn.held[job.batch_id]).has_undivided:  # its file can be read now, and it be divided
+                del whole[job.batch_id]
+                turn.shard = without(turn.shard, [job])
+                turn.wait_again(turn.held.take(job.batch_id))
         return whole, effects
 
     def _body(self, job: Job, blob: bytes, documents: Documents) -> bytes:

@@ -66,11 +66,13 @@ class Refill:
             next_blob = None if forms.is_closed(first_form) else next(waiting.take(), None)
             if next_blob is not None:
                 if batches.head(next_blob).has_undivided:
-                    rest, parts, replies = step.parts.divide(next_blob, step.read_again)
+                    rest, parts, replies, unread = step.parts.divide(next_blob, step.read_again)
                     step.count(metrics.PARTS, sum(len(batches.head(part).sizes) for part in parts))
                     waiting.put_at_front([*([rest] if rest is not None else []), *parts])
                     if replies:
                         yield Replies.of(replies)
+                    for undivided, _ in unread:
+                        self._read_later(undivided)
                     continue
                 next_blob = in_form_from(next_blob, first_form)
                 if forms.is_closed(batches.head(next_blob).form):
@@ -108,6 +110,13 @@ class Refill:
         head = batches.head(blob)
         packer = self._packers.setdefault(head.form, Packer(self._step.batching))
         return packer.add(blob, head.whole_bytes, len(head.sizes))
+
+    def _read_later(self, undivided: bytes) -> None:
+        """Makes a job of a document whose file cannot be read now: a job that is due reads it again, for a while."""
+        if batches.head(undivided).batch_id in self._turn.held:
+            self._postponed.append(undivided)
+        else:
+            self._turn.admit(undivided)
 
     def _recalled(self, recalled: Recalled, form: int) -> Iterator[Sequence[Reply]]:
         """Handles the documents of a batch that the journal knows: answers and earlier submissions."""

@@ -303,5 +303,6 @@ class ShardTurn:
 
 
 def by_form(jobs: Iterable[Job], held: BatchStore) -> Counter[int]:
-    """How many jobs there are of each form."""
-    return Counter(batches.head(held[job.batch_id]).form for job in jobs)
+    """How many jobs there are of each form, without those that wait to be divided, which are never sent as they are."""
+    heads = (batches.head(held[job.batch_id]) for job in jobs)
+    return Counter(head.form for head in heads if not head.has_undivided)

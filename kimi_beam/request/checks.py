@@ -139,7 +139,8 @@ def _is_in_parts(document: Document, size: int, prompt: Prompt) -> bool:
     """Whether a document that can be sent is asked for in parts."""
     if document.part is not None or any(len(uri) > size_limits.HARD_MAX_BYTES for uri in document.images):
         return False
-    return bool(document.earlier.parts) or prompt.split_rule.limits(document.text, size) is not None
+    limits = prompt.split_rule.limits(document.text, size, document.picture_count)
+    return bool(document.earlier.parts) or limits is not None
 
 
 def _unsendable(document: Document) -> Failure | None:

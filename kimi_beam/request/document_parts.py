@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kimi_beam.request import batches
 from kimi_beam.request.batches import IN_PARTS, Item
 from kimi_beam.request.checks import KeyOf, prepare
-from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.packing import Batching, Packer
 from kimi_beam.request.part_references import ReadAgain, part_reference
 from kimi_beam.request.prompt import Prompt
@@ -28,7 +28,9 @@ class Divided(NamedTuple):
     parts: list[bytes]
     """Batches of the parts that are asked for."""
     replies: list[Reply]
-    """Parts that earlier runs have answered, and documents whose files cannot be read."""
+    """Parts that earlier runs have answered, and documents whose files have changed."""
+    unread: list[tuple[bytes, Reply]]
+    """Documents whose files cannot be read at the moment: a batch of each alone, and its reply if it is given up."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,15 @@ class DocumentParts:
         documents = batches.decode(blob)
         asked: list[Document] = []
         replies: list[Reply] = []
+        unread: list[tuple[bytes, Reply]] = []
         for index in whole:
             (document,) = read_again([documents[index]])
             if document.failure is not None:
-                replies.append(Reply(replace(document, failure=None), document.failure))
+                reply = Reply(replace(document, failure=None), document.failure)
+                if document.failure.code == "unreadable":
+                    unread.append((batches.select(blob, [index]), reply))
+                else:
+                    replies.append(reply)
                 continue
             for bare, answer in self._parts(document):
                 part = _of_file(bare, documents[index].file)
@@ -71,7 +78,7 @@ class DocumentParts:
                     replies.append(Reply(part, answer))
         packed, unsendable = self.packed(asked)
         rest = batches.select(blob, others) if others else None
-        return Divided(rest, packed, [*replies, *unsendable])
+        return Divided(rest, packed, [*replies, *unsendable], unread)
 
     def split_further(self, document: Document, file: FileContent | None = None) -> list[Document]:
         """Splits a document, or a part of one, whose answer was cut off; empty if it cannot be split.
@@ -86,7 +93,7 @@ class DocumentParts:
         size = self.prompt.split_rule.widest.size
         if len(document.images) > 1:
             size = min(size, (len(document.text.encode()) + sum(map(len, document.images))) // 2 + 1)
-        parts = split(document, Limits(tokens // 2 + 1, size))
+        parts = split(document, Limits((tokens + PICTURE_TOKENS * len(document.images)) // 2 + 1, size))
         return [_of_file(part, file) for part in parts] if len(parts) > 1 else []
 
     def packed(self, parts: Sequence[Document]) -> tuple[list[bytes], list[Reply]]:
@@ -107,7 +114,8 @@ class DocumentParts:
     def _parts(self, document: Document) -> Iterator[tuple[Document, Completion | None]]:
         """The parts of a document, each with the answer that an earlier run has got for it."""
         rule = self.prompt.split_rule
-        limits = rule.limits(document.text, self.prompt.overhead + self.prompt.shown(document).size) or rule.widest
+        size = self.prompt.overhead + self.prompt.shown(document).size
+        limits = rule.limits(document.text, size, len(document.images)) or rule.widest
         known = document.earlier.parts
         if not _are_usable(known, length_of(document)):
             yield from ((part, None) for part in split(document, limits))

@@ -6,13 +6,13 @@ bytes of a batch, or what an answer may hold, by the rows that its text shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.request.context_window import about_tokens, least_tokens
-from kimi_beam.request.splitting import Limits
+from kimi_beam.request.splitting import Limits, picture_tokens
 from kimi_beam.results.shown_rows import is_row
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
@@ -70,19 +70,20 @@ class SplitRule:
         least = self.least_rows
         return least is not None and len(inner) >= least * _LEAST_ROW and inner.count(b"\\n") + 1 >= least
 
-    def limits(self, text: str, size: int) -> Limits | None:
+    def limits(self, text: str, size: int, pictures: int = 0) -> Limits | None:
         """The most that a part of a document may hold; None if the document is asked for whole.
 
         Args:
             text: The text of the document.
             size: The bytes of its request.
+            pictures: How many pictures it has.
         """
         chunk, room, answer = self.chunk_tokens, self.room, self._answer_tokens(text)
         is_beyond = (
             size > HARD_MAX_BYTES
             or answer > self.answer_limit
-            or (chunk is not None and len(text) > chunk // 2 and about_tokens(text) > chunk)
-            or (room is not None and len(text) > room and least_tokens(text) > room)
+            or (chunk is not None and self._is_above(chunk, text, pictures, about_tokens))
+            or (room is not None and self._is_above(room, text, pictures, least_tokens))
         )
         if not is_beyond:
             return None
@@ -91,6 +92,11 @@ class SplitRule:
             return limits
         most = int(about_tokens(text) * _SHARE_OF_ANSWER * self.answer_limit / answer)
         return limits._replace(tokens=max(1, min(limits.tokens, most)))
+
+    def _is_above(self, most: int, text: str, pictures: int, count: Callable[[str], int]) -> bool:
+        """Whether text and pictures are more than so many tokens; a text has at most two for each of its characters."""
+        of_pictures = pictures * picture_tokens(most)
+        return of_pictures > most or (len(text) * 2 + of_pictures > most and count(text) + of_pictures > most)
 
     @property
     def widest(self) -> Limits:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
-from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.heading_paths import headings, path_at
 from kimi_beam.results.shown_rows import TableReader, is_header, is_row
 from kimi_beam.types import Document, Earlier, Layout, Part
@@ -39,9 +39,14 @@ class Limits(NamedTuple):
     """The most that one part may hold."""
 
     tokens: int
-    """Tokens of its own text, estimated (`about_tokens`)."""
+    """Tokens of its own text (`about_tokens`) and its pictures (`picture_tokens`), estimated."""
     size: int
     """Bytes of its own text and its pictures as JSON."""
+
+
+def picture_tokens(most: int) -> int:
+    """The tokens that a picture counts for in a part of at most so many: the text of its page has room beside it."""
+    return min(PICTURE_TOKENS, most * 3 // 5)
 
 
 class _Piece(NamedTuple):
@@ -175,7 +180,8 @@ def _pieces(document: Document, places: _Places, limits: Limits, start: int, end
     def shown_at(position: int, columns: str) -> Iterator[_Piece]:
         for number in pictures.get(position, ()):
             if start <= places.pictures[number] < end:
-                yield _Piece(places.pictures[number], _PAGE, len(document.images[number]) / limits.size, columns)
+                fill = max(len(document.images[number]) / limits.size, picture_tokens(limits.tokens) / limits.tokens)
+                yield _Piece(places.pictures[number], _PAGE, fill, columns)
 
     begin, behind = places.in_text(start), places.in_text(end)
     table = TableReader(document.part.columns if document.part is not None else "")

@@ -135,11 +135,11 @@ class Request(beam.DoFn):
         while self._waiting:
             blob = self._waiting.popleft()
             if batches.head(blob).has_undivided:
-                rest, parts, replies = self._parts.divide(blob, read_again)
+                rest, parts, replies, unread = self._parts.divide(blob, read_again)
                 self._count_parts(parts)
                 self._waiting.extendleft(reversed([*([rest] if rest is not None else []), *parts]))
-                if replies:
-                    yield self._unread(replies)
+                if replies or unread:
+                    yield self._unread([*replies, *(reply for _, reply in unread)])
                 continue
             self._counters[metrics.BATCHES].inc()
             recalled = self._recorder.recall(blob)

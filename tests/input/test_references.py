@@ -409,6 +409,33 @@ def test_a_reference_whose_file_stays_unreadable_is_given_up_and_the_others_are_
     assert "the bucket is away" in letter["message"]
 
 
+def test_a_long_document_whose_file_is_unreadable_for_a_moment_is_divided_later(
+    source: Path, tmp_path: Path, flaky: type[Flaky]
+) -> None:
+    paths = write(source, 6)
+    flaky.refuses.update({"03.txt": 3, "05.txt": 1})
+    patient = replace(QUICK, deadline=600.0)
+    with Emulator() as emulator:
+        outcome = extract(emulator, tmp_path, pattern=f"flaky:/{source}/*.txt", polling=patient, chunk_tokens=3_000)
+        items = emulator.stats()["items"]
+    assert outcome.ids == Counter(f"flaky:/{path}" for path in paths)
+    assert len(outcome.rows) == 6
+    assert items == sum(row["_provenance"]["parts"] for row in outcome.rows) >= 12
+    assert +flaky.refuses == Counter()
+
+
+def test_a_long_document_whose_file_stays_unreadable_is_given_up_and_the_others_are_divided(
+    source: Path, tmp_path: Path, flaky: type[Flaky]
+) -> None:
+    paths = write(source, 6)
+    flaky.refuses["03.txt"] = 1_000_000
+    with Emulator() as emulator:
+        outcome = extract(emulator, tmp_path, pattern=f"flaky:/{source}/*.txt", polling=HASTY, chunk_tokens=3_000)
+    assert outcome.ids == Counter(f"flaky:/{path}" for path in paths)
+    assert (len(outcome.rows), outcome.codes) == (5, {"unreadable": 1})
+    assert flaky.opened["03.txt"] > 3, "it is tried again, for a while"
+
+
 def test_a_synchronous_run_whose_files_are_away_fails_and_gives_nothing_up(
     source: Path, tmp_path: Path, flaky: type[Flaky]
 ) -> None:

@@ -79,8 +79,8 @@ def run(documents: list[Document], model: Model, seed: int) -> list[Reply]:
     while line:
         blob = line.pop(made.randrange(len(line)))
         if batches.head(blob).has_undivided:
-            rest, parts, kept = PARTS.divide(blob, whole)
-            assert rest is None
+            rest, parts, kept, unread = PARTS.divide(blob, whole)
+            assert (rest, unread) == (None, [])
             line += parts
             replies = kept
         else:

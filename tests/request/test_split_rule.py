@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pictures
@@ -15,6 +16,7 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import IN_PARTS
 from kimi_beam.request.checks import prepare, prepare_texts
+from kimi_beam.request.context_window import PICTURE_TOKENS
 from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
@@ -97,3 +99,26 @@ def test_a_picture_that_no_request_can_hold_is_refused_and_its_neighbours_with_i
     item = prepare(Document("a", "t", (large, large)), Prompt(OutputSchema(RECEIPT)))
     assert item.document.failure is not None
     assert item.document.failure.code == "too_large"
+
+
+def test_pictures_count_against_the_window_and_the_size_of_parts() -> None:
+    by_window, by_chunk = Prompt(OutputSchema(RECEIPT)), Prompt(OutputSchema(RECEIPT), chunk_tokens=4_000)
+    assert by_window.room is not None
+    few, many = by_window.room // PICTURE_TOKENS, by_window.room // PICTURE_TOKENS + 1
+    assert by_window.split_rule.limits("", 1_000, few) is None
+    assert by_window.split_rule.limits("word " * PICTURE_TOKENS, 1_000, few) is not None
+    assert by_window.split_rule.limits("", 1_000, many) is not None
+    assert by_chunk.split_rule.limits("", 1_000, 1) is None, "a picture alone cannot be divided"
+    assert by_chunk.split_rule.limits("word " * 100, 1_000, 1) is None
+    assert by_chunk.split_rule.limits("", 1_000, 2) is not None
+
+
+@pytest.mark.parametrize("pages", [2, 10])
+def test_a_scan_whose_answer_was_cut_off_is_divided_in_two(pages: int) -> None:
+    parts = DocumentParts(Prompt(OutputSchema(RECEIPT)), lambda _shown, _round: b"k" * 16, Batching())
+    scan = Document(
+        "scan", "", tuple(f"data:image/png;base64,AAAA{n}" for n in range(pages)), layout=Layout((0,) * pages)
+    )
+    assert sorted(len(part.images) for part in parts.split_further(scan)) == [pages // 2, -(-pages // 2)]
+    (alone,) = parts.split_further(scan)[:1]
+    assert parts.split_further(replace(alone, images=alone.images[:1], part=None)) == []

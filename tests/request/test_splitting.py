@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimi_beam.request.context_window import about_tokens
+from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.heading_paths import headings, path_at
 from kimi_beam.request.splitting import Limits, joined, split
 from kimi_beam.results.shown_rows import tables
@@ -122,6 +122,24 @@ def test_a_scan_is_split_by_its_pages() -> None:
     parts = split(Document("a", text, pictures, layout=Layout(starts, starts)), Limits(WIDE, 2_200))
     assert [part.images for part in parts] == [pictures[:2], pictures[2:]]
     assert [part.text for part in parts] == ["one\ntwo\n", "three\nfour\n"]
+
+
+def test_the_pictures_of_a_scan_count_as_tokens() -> None:
+    pictures = tuple(f"data:image/png;base64,AAAA{n}" for n in range(6))
+    scan = Document("a", "", pictures, layout=Layout((0,) * 6))
+    for tokens, a_part in ((4_000, 1), (10_000, 2), (PICTURE_TOKENS * 3, 3), (WIDE, 6)):
+        parts = split(scan, Limits(tokens, WIDE))
+        assert {len(part.images) for part in parts} == {a_part}, tokens
+
+
+def test_a_picture_and_the_text_of_its_page_stay_together_however_small_parts_are() -> None:
+    pictures = tuple(f"data:image/png;base64,AAAA{n}" for n in range(3))
+    pages = [f"Page {n}\nA few words of the page, as it was read.\n" for n in range(3)]
+    starts = tuple(len(pages[0]) * n for n in range(3))
+    parts = split(Document("a", "".join(pages), pictures, layout=Layout(starts, starts)), Limits(200, WIDE))
+    assert [(part.text, part.images) for part in parts] == [
+        (page, (picture,)) for page, picture in zip(pages, pictures, strict=True)
+    ]
 
 
 def test_a_scan_without_a_text_is_split_by_its_pages_too() -> None:
