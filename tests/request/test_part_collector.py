@@ -165,7 +165,7 @@ def test_a_short_text_whose_answer_is_cut_off_is_given_up() -> None:
 
 def test_repairs_of_parts_that_nobody_adds_up_would_be_unseen() -> None:
     document = replace(MADE[1].document, layout=None)
-    rest, blobs, _ = PARTS.divide(batches.encode([prepare(document, PROMPT, lambda _shown, _round: NO_KEY)]), whole)
+    rest, blobs, *_ = PARTS.divide(batches.encode([prepare(document, PROMPT, lambda _shown, _round: NO_KEY)]), whole)
     parts = [part for blob in blobs for part in batches.decode(blob)]
     assert rest is None
     assert len(parts) > 2
