@@ -24,7 +24,7 @@ needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest coverage check fix docs bench bench-check bench-flink test-prism test-flink test-azure clean
+.PHONY: help demo test test-fast test-lowest coverage check fix docs score bench bench-check bench-flink test-prism test-flink test-azure clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -66,6 +66,10 @@ coverage: $(READY) ## which lines the tests reach: TESTS='tests/queue' for some 
 	$(BIN)/coverage run -m pytest --quiet --numprocesses $(TEST_PROCESSES) --dist worksteal $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty --sort cover
+
+# What it needs of a token, of documents and of money: tests/benchmarks/score_table.py.
+score: $(READY) ## score the answers for real documents, and write it down (asks Kimi if there is a token)
+	$(BIN)/python -m tests.benchmarks.score_table $(SCORE)
 
 # Both take what they shall measure in BENCH, as in: make bench BENCH='--only cost,start'
 bench: $(READY) $(PRISM) ## measure what a document costs, and write it down (BENCH='--only cost,start')
