@@ -24,9 +24,7 @@ from kimi_beam.service.credentials import ACCOUNT_VARIABLE, TOKEN_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "scores.md"
-_HEAD = (
-    "| | documents | rows | precision | recall | F1 | exact documents | mean accuracy | the same, right nulls counted |"
-)
+_HEAD = "| | documents | rows | precision | recall | F1 | exact | mean accuracy | with right nulls |"
 _RULE = "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
 
 
