@@ -8,10 +8,10 @@ from setuptools import find_packages, setup
 _EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
 _DOCUMENTS = ["lxml>=5.3", "Pillow>=12.1.1", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
+_REDACTION = ["phonenumbers>=8.13"]
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "kimi_beam" / "__init__.py").read_text(encoding="utf-8"), re.M)
 assert VERSION, "kimi_beam/__init__.py names no version"
-
 setup(
     name="kimi-beam",
     version=VERSION[1],
@@ -48,10 +48,12 @@ setup(
         "docs": _DOCS,
         "documents": _DOCUMENTS,  # office files, HTML, mails, and pictures that are made or converted
         "heic": ["pillow-heif>=0.20"],
+        "redaction": _REDACTION,  # the rule for phone numbers
         "dev": [
             *_DOCS,
             *_DOCUMENTS,
             *_EMULATOR,
+            *_REDACTION,
             "apache-beam[gcp]",  # Dataflow's own translation
             "boto3>=1.35,<2",
             "cloudflare>=5.9",

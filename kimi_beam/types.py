@@ -28,7 +28,7 @@ Code = Literal[
     "nested_too_deep", "hidden_text", "unknown_kind", "reader_crashed", "reader_timeout", "reader_memory",
     "reader_failed",
     # prompt
-    "empty_document", "too_large", "duplicate_id", "bad_image",
+    "empty_document", "too_large", "duplicate_id", "bad_image", "unredactable",
     # submit
     "refused", "unknown_submit", "unreachable", "quota_exhausted", "stopped",
     # poll
@@ -37,7 +37,7 @@ Code = Literal[
     "item_failed", "missing_item", "malformed_item", "truncated", "empty_answer", "refusal", "content_filter",
     "tool_call", "too_many_turns", "json_mode_unmet", "json_mode_unsupported",
     # validate, type
-    "schema_violation", "type_mismatch",
+    "schema_violation", "redacted_value", "type_mismatch",
 ]
 # fmt: on
 """Why a document failed: a closed set. The comments name the stage in which most failures with a code happen.
@@ -235,6 +235,36 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Redaction:
+    """A value that the model is not shown.
+
+    Attributes:
+        kind: What it is, such as ``iban``.
+        original: The value.
+        stand_in: What the model is shown in its place.
+        start: Where the stand-in begins in the redacted text; -1 for a value in the metadata.
+    """
+
+    kind: str
+    original: str = field(repr=False)
+    stand_in: str
+    start: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """What was redacted in a document, so that its row gets the values back. It is written to no file.
+
+    Attributes:
+        redactions: The values, those of the text first, in its order.
+        metadata: The document's metadata as it came in.
+    """
+
+    redactions: tuple[Redaction, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document to extract from.
 
@@ -256,6 +286,7 @@ class Document:
         earlier: What earlier runs have done with it: set by `ReadDeadLetters`, and never sent to the model.
         layout: Where pages and pictures stand in the text; None if it was read from no file with pages.
         part: Which part of a document it is; None for a whole document, as users have them.
+        redacted: What stands in it in the place of redacted values; None if nothing does, as in users' documents.
         file: The fingerprint of the file `source`, set by `ReadDocuments` if the file holds this document alone and is
             worth reading twice. An optimisation only: it is not compared, and `dataclasses.replace` drops it.
     """
@@ -270,6 +301,7 @@ class Document:
     earlier: Earlier = _NOTHING_EARLIER
     layout: Layout | None = None
     part: Part | None = None
+    redacted: Redacted | None = None
     file: FileContent | None = field(init=False, default=None, compare=False, repr=False)
 
     @property
@@ -293,6 +325,7 @@ class Document:
             and self.arrival is None
             and self.layout is None
             and self.part is None
+            and self.redacted is None
             and self.file is None
             # Identity is quick and true of most documents. One that was pickled holds an equal copy.
             and (earlier is _NOTHING_EARLIER or earlier == _NOTHING_EARLIER)
@@ -600,7 +633,8 @@ class DeadLetter:
         failed_at: Unix seconds.
         round: `Earlier.round` of the document.
         open: The request whose answer may still be fetched, None if there is none.
-        truncated: Whether `document` holds only the beginning of the text, so that it cannot be run again.
+        truncated: Whether `document` holds only the beginning of the text, or stand-ins for redacted values, so that it
+            cannot be run again.
     """
 
     document: Document

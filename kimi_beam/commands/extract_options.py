@@ -146,6 +146,13 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--glossary", metavar="FILE.json", help="a JSON object with the meaning of each term, which the model is told")
     spoken = "the documents' language, such as German or de-CH (default: nothing is said of it)"
     add("--language", metavar="LANGUAGE", help=spoken)
+    hidden = (
+        "replace such values in what is sent, and put them back into the rows: iban, card, email, phone (phone:DE: in "
+        "national form too), or a function of a text that gives (start, end, kind)"
+    )
+    add("--redact", type=option_values.keys, default=[], metavar="RULE|module:function,…", help=hidden)
+    pictures = "documents with pictures, which cannot be redacted, with --redact: dead letters (default), or sent"
+    add("--redact-images", choices=("refuse", "allow"), help=pictures)
     closed = (
         "make answers with keys that the schema does not name dead letters (default: keep such keys in _additional)"
     )

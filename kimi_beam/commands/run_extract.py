@@ -25,6 +25,7 @@ from kimi_beam.commands.own_reader import reader_of
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.prompt_files import examples_of, glossary_of, instructions_of
 from kimi_beam.commands.reading_options import reading_of
+from kimi_beam.commands.redact_option import functions_of, redactor_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     """
     try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(search_path.for_references(*filter(None, (args.schema, getattr(args, "reader", None)))))
+            named = filter(None, (args.schema, getattr(args, "reader", None), *functions_of(args.redact)))
+            stack.enter_context(search_path.for_references(*named))
             stack.enter_context(_rare_garbage_collection())
             inputs, options = take_options(rest, args.command)
             remote = _on_dataflow(options)
@@ -251,6 +253,7 @@ def _settings(
             glossary_of(args.glossary) if args.glossary else None,
             args.language,
         ),
+        redactor=redactor_of(args.redact, args.redact_images),
         polling=Polling(
             first=first,
             ceiling=ceiling,

@@ -65,7 +65,9 @@ def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _
     failure = replace(failure, message=jsontext.escape_surrogates(failure.message))
     metadata, arrival, earlier = document.metadata, document.arrival, document.earlier
     layout = document.layout if text == document.text else None
-    return Item(Document(i, text, pictures, metadata, source, failure, arrival, earlier, layout, document.part), 0)
+    part, redacted = document.part, document.redacted
+    failed = Document(i, text, pictures, metadata, source, failure, arrival, earlier, layout, part, redacted)
+    return Item(failed, 0)
 
 
 def prepare_texts(documents: Documents, prompt: Prompt, key_of: KeyOf) -> list[Row | None]:

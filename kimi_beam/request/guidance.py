@@ -38,11 +38,13 @@ class Guidance:
         examples: Documents with their right answers.
         glossary: Terms with their meanings.
         language: The language of the documents, as a name or a tag (``de-CH``). None: nothing is said of it.
+        has_stand_ins: Whether documents hold stand-ins in the places of redacted values.
     """
 
     examples: tuple[Example, ...] = ()
     glossary: tuple[tuple[str, str], ...] = ()
     language: str | None = None
+    has_stand_ins: bool = False
 
     @classmethod
     def of(

@@ -18,6 +18,8 @@ from kimi_beam.types import (
     Layout,
     OpenRequest,
     Part,
+    Redacted,
+    Redaction,
 )
 
 _NOTHING_EARLIER = Earlier()
@@ -55,13 +57,16 @@ def encode(document: Document) -> dict[str, Any] | None:
         rest["layout"] = layout.page_starts, layout.image_positions, boxes
     if document.part is not None:
         rest["part"] = _values(document.part)
+    if document.redacted is not None:
+        values = [(one.kind, one.original, one.stand_in, one.start) for one in document.redacted.redactions]
+        rest["redacted"] = values, jsontext.dumps_any(document.redacted.metadata).decode()
     return rest or None
 
 
 NAMES = frozenset(
     {
         *("metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part"),
-        *("read_again", _FILE_OF_PART),
+        *("read_again", "redacted", _FILE_OF_PART),
     }
 )
 """The names that `encode` gives. Any other is a later kimi_beam's."""
@@ -85,6 +90,7 @@ def decode(document_id: str, text: str, source: str, rest: dict[str, Any]) -> Do
         earlier,
         _layout(*rest["layout"]) if "layout" in rest else None,
         _part(*rest["part"]) if "part" in rest else None,
+        _redacted(*rest["redacted"]) if "redacted" in rest else None,
     )
     file = rest.get("file") or rest.get(_FILE_OF_PART)
     return document.with_file(FileContent(*file, *rest.get("read_again", ()))) if file else document
@@ -114,6 +120,10 @@ def _arrival(event_time: int | None, window: list[int] | None, delivery: str) ->
 
 def _layout(page_starts: list[int], image_positions: list[int], boxes: str | None) -> Layout:
     return Layout(tuple(page_starts), tuple(image_positions), None if boxes is None else base64.b64decode(boxes))
+
+
+def _redacted(redactions: list[list[Any]], metadata: str) -> Redacted:
+    return Redacted(tuple(Redaction(*one) for one in redactions), jsontext.loads(metadata))
 
 
 def _values(value: Any) -> list[Any]:

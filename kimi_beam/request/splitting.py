@@ -131,6 +131,7 @@ def joined(parts: Sequence[Document]) -> Document:
         first.source,
         arrival=first.arrival,
         earlier=Earlier(first.earlier.round, first.earlier.attempts),
+        redacted=first.redacted,
     )
     if first.layout is None:
         return whole
@@ -309,6 +310,7 @@ def _part(document: Document, places: _Places, start: int, end: int, path: tuple
         earlier=Earlier(round_, 0 if offset + start else document.earlier.attempts),
         layout=layout,
         part=part,
+        redacted=document.redacted,
     )
 
 

@@ -34,6 +34,10 @@ VALUES = (
 )
 LANGUAGE = "The documents are written in {language}: read their words, numbers and dates as is usual there."
 GLOSSARY = "What some terms mean here:"
+STAND_INS = (
+    "Some values of the documents are replaced by others, such as <PERSON_1> or an address at redacted.invalid. Copy "
+    "such a value whole, as it stands."
+)
 EXAMPLES = (
     "Examples of other documents and their right answers. They show how to answer; none of their values belongs to the "
     "document of the user's message."
@@ -63,6 +67,8 @@ def system_message(
     if guidance.glossary:
         terms = "\n".join(f"{term}: {' '.join(meaning.split())}" for term, meaning in guidance.glossary)
         blocks.append(f"{GLOSSARY}\n{fenced(terms, 'glossary')}")
+    if guidance.has_stand_ins:
+        blocks.append(STAND_INS)
     if guidance.examples:
         shown = [
             f"{fenced(one.text, f'example-{number}')}\n{fenced(_answer(one.answer, schema), f'answer-{number}')}"

@@ -49,7 +49,7 @@ def encode(dead_letter: DeadLetter) -> bytes:
             "images": content.images,
             "metadata": orjson.Fragment(content.metadata),
             "layout": content.layout and _written(content.layout),
-            "truncated": content.truncated or dead_letter.truncated or _was_cut_by_reading(failure),
+            "truncated": _lacks_something(dead_letter, content),
         },
         "source": document.source,
         "stage": failure.stage,
@@ -114,8 +114,12 @@ def _written(layout: Layout) -> dict[str, Any]:
     return {"page_starts": layout.page_starts, "image_positions": layout.image_positions, "boxes": boxes}
 
 
-def _was_cut_by_reading(failure: Failure) -> bool:
-    return failure.stage == "read" and failure.code == "too_large"
+def _lacks_something(letter: DeadLetter, content: _Content) -> bool:
+    """Whether the line holds less than the document did: it was too large, or has stand-ins for redacted values."""
+    failure = letter.failure
+    was_cut_by_reading = failure.stage == "read" and failure.code == "too_large"
+    is_redacted = letter.document.redacted is not None or failure.code == "unredactable"
+    return content.truncated or letter.truncated or was_cut_by_reading or is_redacted
 
 
 def _iso(micros: int | None) -> str | None:

@@ -14,7 +14,8 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.results import rows
 from kimi_beam.results.completeness import unmet_sums
-from kimi_beam.results.judging import Judged, judge_all
+from kimi_beam.results.judging import Judged, judge, judge_all
+from kimi_beam.results.restored_replies import restored_replies
 from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.types import (
@@ -124,12 +125,14 @@ class Question:
         model: The model that was asked for.
         prompt: The version of the prompt; None if it is not known.
         coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
+        redacts: Whether documents hold stand-ins in the places of redacted values.
     """
 
     schema: OutputSchema
     model: str
     prompt: str | None = None
     coerce: bool = False
+    redacts: bool = False
 
 
 class Settled(NamedTuple):
@@ -157,10 +160,11 @@ def settle(
         now: The time in Unix seconds, for `DeadLetter.failed_at`.
         count_nulls: Called with the number of nulls that were removed from an answer because they mean absent.
     """
-    columns = Replies.of(all_replies)
+    asked = Replies.of(all_replies)
+    columns = restored_replies(asked) if question.redacts else asked
     judged = judge_all(columns, question.schema, coerce=question.coerce)
     reply_indices, instances = list(judged.instances), list(judged.instances.values())
-    dead = [dead_letter(columns[index], failure, question, now) for index, failure in judged.failures.items()]
+    dead = list(judged.failures.items())
     if judged.nulls:
         count_nulls(judged.nulls)
     if judged.repairs or question.schema.sum_checks:
@@ -177,10 +181,25 @@ def settle(
         for row, reason in bad:
             index = reply_indices[row]
             failure = Failure("type", "type_mismatch", str(reason), raw=columns.results.texts[index])
-            dead.append(dead_letter(columns[index], failure, question, now))
+            dead.append((index, failure))
         instances = [instance for row, instance in enumerate(instances) if row not in reasons]
         reply_indices = [index for row, index in enumerate(reply_indices) if row not in reasons]
-    return Settled(batch, columns, reply_indices, instances, dead)
+    if columns is not asked:  # dead letters hold what the model was shown
+        dead = [(index, _as_asked(asked, index, failure, question)) for index, failure in dead]
+    letters = [dead_letter(asked[index], failure, question, now) for index, failure in dead]
+    return Settled(batch, columns, reply_indices, instances, letters)
+
+
+def _as_asked(asked: Replies, index: int, failure: Failure, question: Question) -> Failure:
+    """The failure of an answer with its stand-ins: one that was found in the restored answer may quote its values."""
+    answer = asked.results.texts[index]
+    document = asked.documents[index]
+    if answer is None or document.redacted is None or failure.code == "redacted_value":
+        return failure
+    verdict = judge(answer, question.schema, coerce=question.coerce)
+    if isinstance(verdict, Failure):
+        return verdict
+    return replace(failure, message="with its redacted values put back, the answer does not fit the schema", raw=answer)
 
 
 def _report(columns: Replies, judged: Judged, schema: OutputSchema) -> None:

@@ -34,6 +34,7 @@ from kimi_beam.report.outcomes import OutcomesHandle, StopAfter
 from kimi_beam.request.answer_forms import StructuredOutput
 from kimi_beam.request.guidance import Example, Guidance
 from kimi_beam.request.packing import Batching
+from kimi_beam.request.redact_document import Finder, RedactImages, Redactor
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.models import MODELS
@@ -45,6 +46,7 @@ from kimi_beam.synchronous.tools import declared
 from kimi_beam.transforms.conservation import COUNTS, CheckConservation, Counts
 from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
+from kimi_beam.transforms.redact import Redact
 from kimi_beam.transforms.request import Request, Separate, Values
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
@@ -108,6 +110,11 @@ class Extract(TypedTransform):
         examples: Documents with their right answers, which the model is shown before every document.
         glossary: Terms of the documents or the schema with their meanings, which the model is told.
         language: The language of the documents, as a name or a tag (``de-CH``). None: nothing is said of it.
+        redact: What the model is not shown: the rules ``iban``, ``card``, ``email`` and ``phone``, functions that take
+            a text and give ``(start, end, kind)``, or a list of both. The values come back in rows; dead letters hold
+            stand-ins. None: the model is shown all.
+        redact_images: Whether documents with pictures, which cannot be redacted, are sent (``allow``) or become dead
+            letters.
         batching: How documents are packed into batches.
         polling: When jobs are polled, and when they are given up.
         max_in_flight: The most jobs of one shard at the same time.
@@ -158,6 +165,8 @@ class Extract(TypedTransform):
         examples: Sequence[Example] = (),
         glossary: Mapping[str, str] | None = None,
         language: str | None = None,
+        redact: str | Finder | Sequence[str | Finder] | None = None,
+        redact_images: RedactImages = "refuse",
         batching: Batching | None = None,
         polling: Polling | None = None,
         max_in_flight: int = 128,
@@ -182,6 +191,7 @@ class Extract(TypedTransform):
             instructions=instructions,
             prompt_metadata=tuple(prompt_metadata),
             guidance=Guidance.of(examples, glossary, language),
+            redactor=None if redact is None else Redactor.of(redact, redact_images),
             batching=batching or Batching(),
             polling=polling or Polling(),
             max_in_flight=max_in_flight,
@@ -246,6 +256,8 @@ class Extract(TypedTransform):
         shards = settings.shards or default_shards(
             documents.pipeline.options, holds_jobs=is_bounded and settings.service.api == "batch"
         )
+        if settings.redactor is not None:
+            documents = documents | "Redact" >> beam.ParDo(Redact(settings.redactor)).with_output_types(Document)
         if not is_bounded or is_windowed:
             # Results of bounded input are put back into these windows, not into those that an earlier Extract has kept.
             keep = KeepArrival(anew=restores_windows)

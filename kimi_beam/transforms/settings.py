@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.journal.recorder import Keys
@@ -15,6 +15,7 @@ from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.guidance import NO_GUIDANCE, Guidance
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
+from kimi_beam.request.redact_document import Redactor
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.polling import Polling
@@ -34,6 +35,7 @@ class ExtractSettings:
         instructions: The user's own words to the model.
         prompt_metadata: Keys of `Document.metadata` that the model may see.
         guidance: What the model is told beside the instructions: examples, the meanings of terms, and a language.
+        redactor: What the model is not shown of documents. None: it is shown all.
         batching: How documents are packed into batches.
         polling: When jobs are polled, and when they are given up.
         max_in_flight: The most jobs of one shard at the same time.
@@ -61,6 +63,7 @@ class ExtractSettings:
     instructions: str = DEFAULT_INSTRUCTIONS
     prompt_metadata: tuple[str, ...] = ()
     guidance: Guidance = NO_GUIDANCE
+    redactor: Redactor | None = None
     batching: Batching = field(default_factory=Batching)
     polling: Polling = field(default_factory=Polling)
     max_in_flight: int = 128
@@ -109,7 +112,7 @@ class ExtractSettings:
             is_elsewhere=self.service.is_elsewhere,
             tools=tuple(tool.declaration for tool in self.tools),
             chunk_tokens=self.chunk_tokens,
-            guidance=self.guidance,
+            guidance=replace(self.guidance, has_stand_ins=self.redactor is not None),
         )
         object.__setattr__(self, "prompt", prompt)
         if self.events is not None:

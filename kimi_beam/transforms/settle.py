@@ -42,7 +42,8 @@ class Settle(beam.DoFn):
     def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, *, counts: bool = False) -> None:
         self._settings, self._outcomes_handle, self._counts = settings, outcomes_handle, counts
         version = settings.prompt.version
-        self._question = Question(settings.schema, settings.service.model, version, settings.coerce)
+        redacts = settings.redactor is not None
+        self._question = Question(settings.schema, settings.service.model, version, settings.coerce, redacts)
         self._repairs = Metrics.counter(metrics.NAMESPACE, metrics.FREE_REPAIRS)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
