@@ -46,6 +46,11 @@ _IS_SPACE[
 ] = True
 _THIN = 0.01
 """What is thinner than this share of a font's size has no shape, or is a thin line."""
+_ABOVE, _BELOW = 0.9, 0.22
+"""How far letters reach above and below their base line, in font sizes, where their font does not say it."""
+_UNEVEN, _MOVED = 0.04, 0.5
+"""The lower edges of letters of one text differ by more than the first number of font sizes where their font does not
+say how high they are, and by more than the second where they are set at different heights."""
 _SAMPLE = 128
 """How many characters of a page are asked whether their letters are known."""
 
@@ -172,6 +177,13 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
     sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
     sizes *= heights
+    angles = np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64)
+    uneven = letters[_stand_unevenly(boxes[letters], boxes[first], angles, sizes, objects[letters])]
+    if len(uneven):
+        bases = np.zeros((len(uneven), 2))
+        run_all(map(_origin, repeat(page), uneven.tolist(), addresses(bases), addresses(bases, 8)))
+        drawing = objects[uneven]
+        boxes[uneven] = _as_high_as_letters(boxes[uneven], bases, angles[drawing], sizes[drawing])
     return Characters(
         codes=codes,
         boxes=boxes,
@@ -182,10 +194,62 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         origins=origins,
         sizes=sizes,
         widths=np.hypot(matrices[:, 0], matrices[:, 1]) / heights,
-        angles=np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64),
+        angles=angles,
         fonts=np.fromiter(map(_font, [handle or None for handle in handles.tolist()]), np.int64, len(handles)),
         is_blank=thickness < _THIN * sizes,
     )
+
+
+def _stand_unevenly(boxes: Floats, of_first: Floats, angles: Floats, sizes: Floats, objects: Integers) -> Flags:
+    """Which letters are in a text whose font does not say how high it is: PDFium gives the boxes of their shapes.
+
+    Args:
+        boxes: Left, bottom, right and top of each letter.
+        of_first: The same of the first letter of each text object.
+        angles: In which direction each text object runs, in radians.
+        sizes: The size of the font of each.
+        objects: The index of the text object of each letter.
+    """
+    is_level = not np.any(angles)
+    low, first_low = (edges[:, 1] for edges in (boxes, of_first))
+    if not is_level:
+        low, first_low = _lower_edges(boxes, angles[objects]), _lower_edges(of_first, angles)
+    apart = np.abs(low - first_low[objects])
+    size = sizes[objects]
+    is_uneven = apart > _UNEVEN * size
+    if not is_uneven.any():
+        return is_uneven
+    uneven, moved = np.zeros(len(sizes), np.bool_), np.zeros(len(sizes), np.bool_)
+    uneven[objects[is_uneven]] = True
+    moved[objects[apart > _MOVED * size]] = True
+    is_straight = np.abs(np.sin(2 * angles)) < 0.01  # the box around a slanting letter is higher than the letter
+    return (uneven & ~moved & is_straight)[objects]
+
+
+def _lower_edges(boxes: Floats, angles: Floats) -> Floats:
+    """Where boxes end below, along the direction from the base lines of texts to their tops."""
+    sine, cosine = np.sin(angles), np.cos(angles)
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    lower: Floats = y * cosine - x * sine - (width * np.abs(sine) + height * np.abs(cosine)) / 2
+    return lower
+
+
+def _as_high_as_letters(boxes: Floats, bases: Floats, angles: Floats, sizes: Floats) -> Floats:
+    """Boxes of the shapes of letters, made as high as letters usually are: a ``y`` stands on the line of an ``o``.
+
+    Args:
+        boxes: Left, bottom, right and top of each.
+        bases: x and y of a point on the base line of each.
+        angles: In which direction it runs, in radians.
+        sizes: The size of its font.
+    """
+    upward = np.stack([-np.sin(angles), np.cos(angles)], axis=1)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    above_base = ((middles - bases) * upward).sum(axis=1)
+    middles += upward * ((_ABOVE - _BELOW) / 2 * sizes - above_base)[:, None]
+    halves = np.where(np.abs(upward) > 0.5, ((_ABOVE + _BELOW) / 2 * sizes)[:, None], (boxes[:, 2:] - boxes[:, :2]) / 2)
+    return np.concatenate([middles - halves, middles + halves], axis=1)
 
 
 def _name_controls(page: int | None, codes: npt.NDArray[np.uint32]) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import io
 import logging
 import random
+import re
 from pathlib import Path
 
+import numpy as np
 import pypdf
 import pytest
+import reportlab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_items import figures, invoices, total
 from made_invoices import made_invoice
 from made_pdfs import lines_page, made_pdf
 from reportlab.lib.pagesizes import A4
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from kimi_beam.input.readers.content import ReadOptions
 from kimi_beam.input.readers.pdf import pdf
+from kimi_beam.input.readers.pdf.layout.boxes import decode_boxes
 
 SENTENCE = [
     "the",
@@ -312,7 +318,39 @@ def test_a_raised_letter_is_on_the_line_of_its_word() -> None:
         canvas.setFont("Helvetica", 6)
         canvas.drawString(60 + canvas.stringWidth("and CO", "Helvetica", 11), 684, "2")
 
-    assert [line.replace(" ", "") for line in _text(made_pdf(draw)).split("\n")] == ["Anareaof12m2", "andCO2"]
+    assert _text(made_pdf(draw)).split("\n") == ["An area of 12 m2", "and CO2"]
+
+
+def test_a_raised_mark_behind_an_amount_makes_no_other_amount_of_it() -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.drawString(60, 700, "Total 1,234.50")
+        canvas.setFont("Helvetica", 6)
+        canvas.drawString(60 + canvas.stringWidth("Total 1,234.50", "Helvetica", 11), 704, "1")
+
+    assert _text(made_pdf(draw)) == "Total 1,234.50 1"
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+def test_words_in_a_font_that_does_not_say_how_high_it_is_are_not_torn_apart(turned: int) -> None:
+    """LibreOffice writes such fonts: a box that ends where the letter ends puts the ``y`` below the line."""
+    pdfmetrics.registerFont(TTFont("Vera", Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"))
+    text = "Body of a copy, happily typed by us"
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Vera", 11)
+        canvas.drawString(60, 700, text)
+
+    content, count = re.subn(rb"(?<=/Descent )-240\.2344", b"0        ", made_pdf(draw))
+    assert count == 1
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(content))
+    writer.pages[0].rotate(turned)
+    file = io.BytesIO()
+    writer.write(file)
+    found = pdf.read(file.getvalue(), ReadOptions(keeps_boxes=True)).pages[0]
+    assert found.text == text
+    assert found.boxes is not None
+    boxes = decode_boxes(found.boxes).places[[index for index, letter in enumerate(text) if letter != " "]]
+    assert np.ptp(boxes, axis=0)[0 if turned % 180 else 1] < 0.2  # all letters stand on one line
 
 
 def test_a_text_that_is_drawn_twice_to_make_it_bold_is_read_once() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
+from kimi_beam.input.readers.pdf.layout.both_directions import has_leftward_letters, in_both_directions
 from kimi_beam.input.readers.pdf.layout.page_words import Word
 
 _SAME_LINE = 0.3
@@ -24,8 +25,8 @@ _NUMBER = re.compile(
 _AMOUNT = re.compile(r"\d[.,]\d{2,4}(?!\d)")
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
 _IDENTIFIER = re.compile(r"\d{7,}")
-_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
-
+_LONGEST_INDEX = 3
+"""The most characters of an index (the 2 of m²)."""
 
 _left, _height, _base = attrgetter("x0"), attrgetter("size"), attrgetter("base")
 
@@ -149,6 +150,8 @@ def _with_raised(rows: list[list[Word]]) -> list[list[Word]]:
 
 def _line(words: list[Word]) -> Line:
     words.sort(key=_left)
+    if len({word.size for word in words}) > 1:
+        words = _with_indices(words)
     largest = max(words, key=_height)
     size, base = largest.size, largest.base
     cells, start = [], 0
@@ -160,12 +163,47 @@ def _line(words: list[Word]) -> Line:
             start = index
     cells.append(Cell(words[start:]))
     for index, cell in enumerate(cells):
-        if not cell.text.isascii() and _RIGHT_TO_LEFT.search(cell.text) and _runs_leftward(cell.text):
-            cells[index] = Cell(cell.words[::-1])
+        if has_leftward_letters(cell.text):
+            cells[index] = Cell(in_both_directions(cell.words))
     return Line(base, size, cells, base)
 
 
-def _runs_leftward(text: str) -> bool:
-    """Whether most letters of a text are of a script that is read from right to left."""
-    letters = sum(map(str.isalpha, text))
-    return len(_RIGHT_TO_LEFT.findall(text)) * 2 > letters
+def _with_indices(words: list[Word]) -> list[Word]:
+    """The words of a line, in which letters, the index that is set behind them and what follows are one: H₂O, m².
+
+    An index behind a number stays apart, for it would make another number of it.
+    """
+    joined: list[Word] = []
+    ends_with_index = False
+    for word in words:
+        before = joined[-1] if joined else None
+        is_index = before is not None and _is_index(word, before)
+        follows = before is not None and ends_with_index and word.size == before.size and _touches(word, before)
+        if before is not None and (is_index or follows):
+            joined[-1] = Word(
+                before.text + word.text,
+                before.x0,
+                max(before.x1, word.x1),
+                before.base,
+                before.size,
+                before.font,
+                [*before.sources, *word.sources],
+            )
+        else:
+            joined.append(word)
+        ends_with_index = is_index
+    return joined
+
+
+def _is_index(word: Word, before: Word) -> bool:
+    return (
+        word.size < 0.8 * before.size
+        and abs(word.base - before.base) > 0.08 * before.size
+        and len(word.text) <= _LONGEST_INDEX
+        and before.text[-1].isalpha()
+        and _touches(word, before)
+    )
+
+
+def _touches(word: Word, before: Word) -> bool:
+    return -0.1 * before.size < word.x0 - before.x1 < 0.15 * before.size
