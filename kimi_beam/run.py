@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -180,6 +180,7 @@ def build(pipeline: beam.Pipeline, settings: RunSettings) -> WriteDataset:
         documents=documents,
         left=not_rerun,
         emulated=settings.emulated,
+        ground=settings.extract.ground,
     )
     results = documents | "Extract" >> Extract.from_settings(settings.extract)
     (results.extractions, results.dead_letters) | "Write" >> write
@@ -190,7 +191,8 @@ def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollect
     """Reads the documents and, in a redrive, the dead letters that are not run again."""
     choice = settings.redrive
     if choice is None:
-        read = ReadDocuments.from_reading(settings.inputs, settings.reading, limit=settings.limit)
+        reading = replace(settings.reading, keep_boxes=settings.extract.ground)
+        read = ReadDocuments.from_reading(settings.inputs, reading, limit=settings.limit)
         return pipeline | "Read" >> read, None
     letters = pipeline | "Read" >> ReadDeadLetters(
         settings.inputs, codes=tuple(choice.codes), stages=tuple(choice.stages), limit=settings.limit

@@ -183,7 +183,7 @@ class Layout:
         page_starts: For each page, the index of its first character in `Document.text`.
         image_positions: For each of `Document.images`, the index in the text at which the model is shown it. Empty: all
             of them before the text, as also where their number is not that of the images.
-        boxes: The place of each character on its page (`kimi_beam.input.readers.pdf.layout.boxes`); None unless it was
+        boxes: The place of each character on its page (`kimi_beam.grounding.character_boxes`); None unless it was
             asked for.
 
     Raises:
@@ -522,7 +522,7 @@ class Provenance:
 
 
 GroundingMatch = Literal[
-    "exact", "normalised", "number", "date", "derived", "metadata", "hidden", "near", "none", "unverified"
+    "exact", "normalised", "number", "date", "derived", "metadata", "hidden", "example", "near", "none", "unverified"
 ]
 """How a value of an answer stands in its document.
 
@@ -533,6 +533,7 @@ GroundingMatch = Literal[
 - ``derived``: nowhere, and it need not: true and false, and what the schema lets choose from a list.
 - ``metadata``: nowhere in the text, but in the metadata that the model was shown.
 - ``hidden``: only in text that a person does not see.
+- ``example``: nowhere in the document, but in an example that the model was shown beside it.
 - ``near``: nowhere; the place is one that resembles it, for a reviewer.
 - ``none``: nowhere.
 - ``unverified``: it was not found, but the model was shown pictures, in which nobody has looked.
@@ -589,6 +590,8 @@ class Extraction:
         fields: The answer, an instance of the schema (an object for all but exotic schemas).
         metadata: `Document.metadata`.
         provenance: The document, model, job and schema that the row comes from.
+        grounding: Where each value of the answer that is not null stands in the document, in the answer's order; None
+            without ``Extract(ground=True)``.
         row: The row in its final types, so that writing does not convert it again. An optimisation only: it is not
             compared, and it does not survive pickling.
     """
@@ -597,17 +600,18 @@ class Extraction:
     fields: Any
     metadata: Mapping[str, Any]
     provenance: Provenance
+    grounding: tuple[Grounding, ...] | None = None
     row: ArrowRow | None = field(init=False, default=None, compare=False, repr=False)
 
     def with_row(self, row: ArrowRow) -> Extraction:
         """A copy with its typed row, which `dataclasses.replace` drops so that changed fields are converted anew."""
-        other = Extraction(self.document_id, self.fields, self.metadata, self.provenance)
+        other = Extraction(self.document_id, self.fields, self.metadata, self.provenance, self.grounding)
         object.__setattr__(other, "row", row)
         return other
 
     def __reduce__(self) -> tuple[type[Extraction], tuple[Any, ...]]:
         """Pickles the values without the Arrow row, as that would pickle its whole record batch."""
-        return Extraction, (self.document_id, self.fields, self.metadata, self.provenance)
+        return Extraction, (self.document_id, self.fields, self.metadata, self.provenance, self.grounding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,8 @@ def _cost(summary: Mapping[str, Any]) -> str:
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints rows as a table: the id and the schema's own columns."""
-    names = [name for name in (rows[0] if rows else ()) if name not in ("_additional", "_metadata", "_provenance")]
+    beside = ("_additional", "_metadata", "_provenance", "_grounding")
+    names = [name for name in (rows[0] if rows else ()) if name not in beside]
     lines = [[*map(printable, names)], *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     print()

@@ -173,3 +173,5 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--coerce", action="store_true", help=coerce)
     chunk = "ask for longer documents in parts of so many tokens and merge the answers (default: only if they must be)"
     add("--chunk-tokens", type=option_values.at_least_one, metavar="N", help=chunk)
+    ground = "say in a column of each row, _grounding, where its values stand in the document"
+    add("--ground", action="store_true", help=ground)

@@ -273,6 +273,7 @@ def _settings(
         stop_after=StopAfter(*args.stop_after) if args.stop_after is not None else None,
         chunk_tokens=args.chunk_tokens,
         coerce=args.coerce,
+        ground=args.ground,
     )
     settings = RunSettings(
         inputs=inputs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,6 +12,7 @@ from kimi_beam.grounding.ladder import Found, look_up
 from kimi_beam.grounding.leaves import Leaf, leaves_of
 from kimi_beam.grounding.near import near
 from kimi_beam.grounding.number_spellings import Span
+from kimi_beam.grounding.page_places import PagePlaces
 from kimi_beam.grounding.shown_text import has_unread_pictures, shown_text
 from kimi_beam.grounding.text_index import TextIndex
 from kimi_beam.schema import jsontext
@@ -20,7 +20,13 @@ from kimi_beam.schema.places import Places
 from kimi_beam.types import Document, Grounding, GroundingMatch
 
 
-def ground(answer: Any, document: Document, places: Places, metadata_keys: Sequence[str] = ()) -> tuple[Grounding, ...]:
+def ground(
+    answer: Any,
+    document: Document,
+    places: Places,
+    metadata_keys: Sequence[str] = (),
+    examples: TextIndex | None = None,
+) -> tuple[Grounding, ...]:
     """Where the values of an answer stand in its document: an entry for each that is not null, in the answer's order.
 
     Args:
@@ -28,17 +34,19 @@ def ground(answer: Any, document: Document, places: Places, metadata_keys: Seque
         document: The document with its text. If it carries a failure, its text is not what the model was shown.
         places: The places of the schema.
         metadata_keys: The keys of the metadata that the model was shown.
+        examples: The examples that the model was shown with every document; None if there were none.
     """
-    return _Grounding(document, metadata_keys).of(answer, places)
+    return _Grounding(document, metadata_keys, examples).of(answer, places)
 
 
 class _Grounding:
     """The grounding of one answer."""
 
-    def __init__(self, document: Document, metadata_keys: Sequence[str]) -> None:
-        self._document = document
+    def __init__(self, document: Document, metadata_keys: Sequence[str], examples: TextIndex | None) -> None:
+        self._document, self._examples = document, examples
         self._shown = shown_text(document)
         self._index = TextIndex(self._shown.seen)
+        self._pages = PagePlaces(document.layout, len(document.text))
         shown = {key: document.metadata[key] for key in metadata_keys if key in document.metadata}
         self._known: dict[tuple[type, Any], Found] = {}
         self._metadata = TextIndex(_as_text(shown))
@@ -87,16 +95,14 @@ class _Grounding:
             return Grounding(leaf.path, "derived")
         if self._is_unverified:
             return Grounding(leaf.path, "unverified")
+        if self._examples is not None and look_up(leaf.value, self._examples).spans:
+            return Grounding(leaf.path, "example")
         place = near(leaf.value, self._index)
         return Grounding(leaf.path, "none") if place is None else self._at(leaf.path, "near", place, 0)
 
     def _at(self, path: str, match: GroundingMatch, span: Span, candidates: int) -> Grounding:
-        return Grounding(path, match, span.start, span.end, self._page(span), None, candidates)
-
-    def _page(self, span: Span) -> int | None:
-        """The number of the page on which a stretch begins; None if the document has no pages."""
-        starts = self._document.layout.page_starts if self._document.layout is not None else ()
-        return bisect_right(starts, span.start) or None if starts else None
+        page, box = self._pages.page(span), self._pages.box(span)
+        return Grounding(path, match, span.start, span.end, page, box, candidates)
 
 
 def _as_text(metadata: Mapping[str, Any]) -> str:

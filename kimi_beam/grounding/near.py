@@ -10,6 +10,8 @@ from kimi_beam.grounding.text_index import TextIndex
 
 _MOST_PLACES = 50
 """So many places of a word are looked around."""
+_LEAST_DIGITS = 3
+"""Numbers of fewer digits resemble too many others."""
 _LEAST_SHARE = 0.5
 """The share of a value's words that have to stand at a place that is proposed."""
 
@@ -32,12 +34,16 @@ def _near_number(number: str, index: TextIndex) -> Span | None:
     other_sign = number[1:] if number[0] == "-" else f"-{number}"
     if other_sign in index.numbers:
         return index.numbers[other_sign][0]
-    digits, length = number.replace(".", ""), len(number)
-    if len(digits) < 3:
+    if sum(map(str.isdecimal, number)) < _LEAST_DIGITS:
         return None
+    whole, _, fraction = number.partition(".")
     for other, spans in index.numbers.items():
-        if len(other) == length and sum(one != two for one, two in zip(number, other, strict=True)) == 1:
-            return spans[0]
+        other_whole, _, other_fraction = other.partition(".")
+        if len(other_whole) == len(whole):
+            length = max(len(fraction), len(other_fraction))
+            one, two = whole + fraction.ljust(length, "0"), other_whole + other_fraction.ljust(length, "0")
+            if sum(digit != against for digit, against in zip(one, two, strict=True)) == 1:
+                return spans[0]
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kimi_beam.grounding.shown_text import HIDDEN_TEXT_HEADING, HIDDEN_TEXT_KEY
 from kimi_beam.input.readers.content import Content, HiddenText, HiddenTextPolicy, Page
 from kimi_beam.input.readers.hidden.invisible_characters import without_invisible_characters
 from kimi_beam.types import Document, Failure, Layout
@@ -14,8 +15,6 @@ from kimi_beam.wire import images
 
 BETWEEN_PAGES = "\n\n"
 """What stands between the texts of two pages: a blank line, as between two paragraphs."""
-HIDDEN_TEXT_HEADING = "Text that a person does not see:"
-"""The line above the hidden texts where they are kept. They stand at the end of the document's text."""
 MOST_HIDDEN_CHARACTERS = 20_000
 """How many characters of hidden texts the metadata hold. What is beyond them is cut."""
 
@@ -38,7 +37,7 @@ def document_of(
     content = without_invisible_characters(content)
     metadata = {**told, "pages": len(content.pages), **content.metadata}
     if content.hidden:
-        metadata["hidden_text"] = _named(content.hidden)
+        metadata[HIDDEN_TEXT_KEY] = _named(content.hidden)
     if content.hidden and policy == "dead-letter":
         failure = _refusal(document_id, content.hidden)
         return Document(document_id, "", metadata=metadata, source=source, failure=failure)
@@ -87,21 +86,6 @@ def _joined(pages: Sequence[Page]) -> tuple[str, Layout]:
 def _shown_as(page: Page, number: int) -> str:
     """What the text holds of a page: its own text, or a line that stands for its picture."""
     return page.text if page.text or page.picture is None else f"[page {number}: a picture]"
-
-
-def boxes_of_pages(layout: Layout) -> list[bytes | None]:
-    """The boxes of each page (`kimi_beam.input.readers.pdf.layout.boxes`), as a document's layout holds them.
-
-    Args:
-        layout: The layout.
-
-    Returns:
-        None for a page without boxes; empty if the layout holds none.
-    """
-    return [] if layout.boxes is None else _BOXES.decode(layout.boxes)
-
-
-_BOXES = msgspec.msgpack.Decoder(list[bytes | None])
 
 
 # ------------------------------------------------------------------------------------------------ hidden text

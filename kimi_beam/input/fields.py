@@ -49,6 +49,7 @@ class Reading:
             are dead letters.
         skip_unknown: Whether files of unknown kinds are passed over and counted. If not, they are dead letters.
         reader: The user's own reader of whole files (`kimi_beam.input.own_reader`); None if there is none.
+        keep_boxes: Whether the place of each character on its page is kept, for grounding.
 
     Raises:
         ConfigError: A setting is wrong; the message names it.
@@ -63,6 +64,7 @@ class Reading:
     password_from: str | None = None
     skip_unknown: bool = False
     reader: Reader | None = None
+    keep_boxes: bool = False
 
     def __post_init__(self) -> None:
         names = (self.id_field, self.text_field)
@@ -92,7 +94,7 @@ class Reading:
             ConfigError: The password cannot be read.
         """
         password = None if self.password_from is None else read_password(self.password_from)
-        return ReadOptions(pages=self.pages, encoding=self.encoding, password=password)
+        return ReadOptions(self.pages, self.encoding, password, self.keep_boxes)
 
     def too_large(self, subject: str, beginning: bytes) -> Failure:
         """The failure of a document that is larger than `max_document_bytes`.

@@ -34,7 +34,7 @@ _PICTURE_WEIGHT = 4
 """A byte of a picture counts for so many of text, which compresses."""
 
 READ_AT_ONCE = 32
-_SETTINGS = ("pages", "hidden_text", "encoding", "password_from")
+_SETTINGS = ("pages", "hidden_text", "encoding", "password_from", "keep_boxes")
 """The settings of a `Reading` that decide how a file becomes a document. The password itself is not among them."""
 
 

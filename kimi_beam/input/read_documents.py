@@ -60,6 +60,8 @@ class ReadDocuments(beam.PTransform):
         reader: A function of a file's bytes and its path that reads whole files before this package does, such as one
             that recognises handwriting. It gives the `Document` or its text, or None for a file that is not its own.
             It runs on the workers and must be safe to repeat. An exception costs its file alone (``reader_failed``).
+        keep_boxes: Whether the place of each character on the pages of a PDF is kept, so that ``Extract(ground=True)``
+            says where on its page a value stands.
 
     Raises:
         InputError: When the pipeline is built: a pattern matches nothing, or a file of a kind that cannot be read.
@@ -80,6 +82,7 @@ class ReadDocuments(beam.PTransform):
         password_from: str | None = None,
         skip_unknown: bool = False,
         reader: Reader | None = None,
+        keep_boxes: bool = False,
     ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
@@ -93,6 +96,7 @@ class ReadDocuments(beam.PTransform):
             password_from=password_from,
             skip_unknown=skip_unknown,
             reader=reader,
+            keep_boxes=keep_boxes,
         )
         self._limit = limit
         if limit is not None and limit < 0:

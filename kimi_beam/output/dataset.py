@@ -68,6 +68,8 @@ class WriteDataset(TypedTransform):
             code. None: this is not a redrive.
         emulated: Whether the emulator is known to answer, so that nothing is paid. If one of the rows says that the
             emulator answered, the summary says so in any case.
+        ground: Whether the extractions have the column ``_grounding`` even if there is no row. Rows of
+            ``Extract(ground=True)`` bring it with them.
 
     Raises:
         OutputError: When the pipeline is built: the directory cannot be written, holds a finished run, or is to be
@@ -86,11 +88,12 @@ class WriteDataset(TypedTransform):
         documents: beam.PCollection | None = None,
         left: beam.PCollection | None = None,
         emulated: bool = False,
+        ground: bool = False,
     ) -> None:
         super().__init__()
         self._directory = check_output(directory, overwrite=overwrite)
         self._schema = OutputSchema(schema)
-        check_columns(self._directory, self._schema)
+        check_columns(self._directory, self._schema, ground=ground)
         self._documents, self._not_rerun = documents, left
         self.staging = whole_files.new_staging(self._directory)
         self._commit = DatasetCommit(
@@ -102,6 +105,7 @@ class WriteDataset(TypedTransform):
             price=price,
             overwrite=overwrite,
             emulated=emulated,
+            ground=ground,
         )
 
     def expand(self, results: Any) -> beam.PCollection:
@@ -109,7 +113,7 @@ class WriteDataset(TypedTransform):
         check_type(f"{self.label}(left=…)", self._not_rerun, DeadLetter)
         if not (extractions.is_bounded and failed.is_bounded):
             raise ConfigError("WriteDataset is for bounded input: use WriteParquet and WriteDeadLetters")
-        stage_rows = Steps(lambda rows: parquet.stage_parquet(rows, self._commit.rows, self._schema, None))
+        stage_rows = Steps(self._stage_rows)
         stage_letters = Steps(lambda letters: dead_letters.stage_dead_letters(letters, self._commit.letters))
         staged_rows = extractions | "Extractions" >> stage_rows.with_output_types(Staged)
         staged_letters = failed | "DeadLetters" >> stage_letters.with_output_types(Staged)
@@ -119,6 +123,9 @@ class WriteDataset(TypedTransform):
             | "Gather" >> staging.Gather()
             | "Commit" >> beam.Map(self._commit.name_all).with_output_types(Summary)
         )
+
+    def _stage_rows(self, extractions: beam.PCollection) -> beam.PCollection:
+        return parquet.stage_parquet(extractions, self._commit.rows, self._schema, None, ground=self._commit.ground)
 
     def clear_unfinished(self) -> None:
         """Removes files of a run that died while it named its files. Without a summary they are no result."""
@@ -192,6 +199,7 @@ class DatasetCommit:
         price: The model's price. None: the known one, if there is one.
         overwrite: Whether a finished run in the directory is replaced.
         emulated: Whether the emulator is known to have answered.
+        ground: Whether the extractions have the column ``_grounding`` even if there is no row.
     """
 
     rows: Target
@@ -202,6 +210,7 @@ class DatasetCommit:
     price: Price | None
     overwrite: bool
     emulated: bool
+    ground: bool = False
 
     def name_all(self, gathered: dict[str, list[Any]]) -> Summary:
         """Names the files and writes the summary.
@@ -224,7 +233,7 @@ class DatasetCommit:
                 f"{came_in} documents came in and {summary.documents} left: the runner lost or doubled results, "
                 "and nothing was written"
             )
-        rows = rows or [staging.stage((), self.rows, parquet.writer(self.schema))]
+        rows = rows or [staging.stage((), self.rows, parquet.writer(self.schema, ground=self.ground))]
         letters = letters or [staging.stage((), self.letters, dead_letters.write)]
         if not self._is_named([*rows, *letters]):
             staging.name_all(rows, self.rows)
@@ -324,7 +333,7 @@ def check_output(directory: str, *, overwrite: bool) -> str:
     return path
 
 
-def check_columns(directory: str, schema: OutputSchema) -> None:
+def check_columns(directory: str, schema: OutputSchema, *, ground: bool) -> None:
     """Refuses to replace a dataset by one with other columns, if that would break readers of the dataset.
 
     Raises:
@@ -338,7 +347,7 @@ def check_columns(directory: str, schema: OutputSchema) -> None:
                 found = pq.read_schema(f)
         except (OSError, BeamIOError, pa.ArrowException):
             continue  # replacing a file that nobody can read breaks no reader
-        changes = diff(found, file_schema(schema))
+        changes = diff(found, file_schema(schema, ground=ground))
         breaking = [f"{change.path}: {change.description}" for change in changes if change.verdict is Verdict.BREAKING]
         if breaking:
             more = f", and {len(breaking) - 3} more" if len(breaking) > 3 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO
 
 import apache_beam as beam
@@ -63,6 +64,8 @@ class WriteParquet(TypedTransform):
         schema: The schema that the extractions were made with.
         files: For bounded input: the most files that are written. None: one for each of the runner's workers.
         rolling: For unbounded input: when files are closed, and whether a directory holds an hour or a day.
+        ground: Whether a file has the column ``_grounding`` even if it has no row. Rows of ``Extract(ground=True)``
+            bring it with them.
 
     Raises:
         OutputError: When the pipeline is built: the prefix cannot be written to.
@@ -70,24 +73,30 @@ class WriteParquet(TypedTransform):
     """
 
     def __init__(
-        self, prefix: str, schema: SchemaSource, *, files: int | None = None, rolling: Rolling = DEFAULT_ROLLING
+        self,
+        prefix: str,
+        schema: SchemaSource,
+        *,
+        files: int | None = None,
+        rolling: Rolling = DEFAULT_ROLLING,
+        ground: bool = False,
     ) -> None:
         super().__init__()
         self._target = Target.of(prefix, SUFFIX)
         check_writable(FileSystems.split(self._target.prefix)[0] or ".")
         self._schema = OutputSchema(schema)
-        self._files, self._rolling = files, rolling
+        self._files, self._rolling, self._ground = files, rolling, ground
 
     def expand(self, extractions: beam.PCollection) -> beam.PCollection:
         if not extractions.is_bounded:
             written = write_partitions(extractions, self._target, self._schema, self._rolling)
             return written | "Paths" >> beam.FlatMap(written_paths).with_output_types(str)
-        staged = stage_parquet(extractions, self._target, self._schema, self._files)
-        return staged | "Commit" >> Commit(self._target, writer(self._schema))
+        staged = stage_parquet(extractions, self._target, self._schema, self._files, ground=self._ground)
+        return staged | "Commit" >> Commit(self._target, writer(self._schema, ground=self._ground))
 
 
 def stage_parquet(
-    extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None
+    extractions: beam.PCollection, target: Target, schema: OutputSchema, files: int | None, *, ground: bool
 ) -> beam.PCollection:
     """``PCollection[Extraction | RecordBatch] -> PCollection[Staged]``: complete files without their names yet."""
     encode_all = _EncodeBatches(schema) if extractions.element_type is pa.RecordBatch else _Encode(schema)
@@ -95,7 +104,7 @@ def stage_parquet(
         extractions
         | "Window" >> Window()
         | "Encode" >> beam.ParDo(encode_all).with_output_types(bytes)
-        | "Files" >> Stage(target, writer(schema), _files(extractions) if files is None else files)
+        | "Files" >> Stage(target, writer(schema, ground=ground), _files(extractions) if files is None else files)
     )
 
 
@@ -141,7 +150,10 @@ class _EncodeBatches(BundlePieces[pa.RecordBatch]):
 
 
 def _encode_batches(batches: list[pa.RecordBatch], schema: OutputSchema) -> bytes:
-    return as_stream(pa.Table.from_batches(batches, rows.file_schema(schema)).combine_chunks())
+    ground = any(rows.GROUNDING in batch.schema.names for batch in batches)
+    if ground:
+        batches = list(map(rows.with_grounding, batches))
+    return as_stream(pa.Table.from_batches(batches, rows.file_schema(schema, ground=ground)).combine_chunks())
 
 
 class EncodePartitions(beam.DoFn):
@@ -187,9 +199,9 @@ def encode(extractions: list[Extraction], schema: OutputSchema) -> bytes:
     Raises:
         ValueError: A row that a user's own transform changed does not fit the schema's columns.
     """
-    return as_stream(
-        pa.Table.from_batches(list(_batches(extractions, schema)), rows.file_schema(schema)).combine_chunks()
-    )
+    ground = any(extraction.grounding is not None for extraction in extractions)
+    batches = list(_batches(extractions, schema, ground=ground))
+    return as_stream(pa.Table.from_batches(batches, rows.file_schema(schema, ground=ground)).combine_chunks())
 
 
 # Threads are off because handing columns of a few hundred rows over to them took half of the time (measured).
@@ -205,15 +217,15 @@ def as_stream(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _batches(extractions: list[Extraction], schema: OutputSchema) -> Iterator[pa.RecordBatch]:
+def _batches(extractions: list[Extraction], schema: OutputSchema, *, ground: bool) -> Iterator[pa.RecordBatch]:
     run: list[Extraction] = []
     for extraction in extractions:
         if run and not _same_batch(run[0], extraction):
-            yield _batch(run, schema)
+            yield _batch(run, schema, ground=ground)
             run = []
         run.append(extraction)
     if run:
-        yield _batch(run, schema)
+        yield _batch(run, schema, ground=ground)
 
 
 def _same_batch(one: Extraction, other: Extraction) -> bool:
@@ -222,10 +234,10 @@ def _same_batch(one: Extraction, other: Extraction) -> bool:
     return one.row.batch is other.row.batch
 
 
-def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
+def _batch(run: list[Extraction], schema: OutputSchema, *, ground: bool) -> pa.RecordBatch:
     """One record batch of extractions whose rows are all of the same batch, or that all have none yet."""
     indices = [extraction.row.index for extraction in run if extraction.row is not None]
-    if run[0].row is not None and run[0].row.batch.schema.equals(rows.file_schema(schema)):
+    if run[0].row is not None and run[0].row.batch.schema.equals(rows.file_schema(schema, ground=ground)):
         whole = run[0].row.batch
         return whole if indices == list(range(whole.num_rows)) else whole.take(pa.array(indices))
     batch, bad = rows.convert(
@@ -234,6 +246,7 @@ def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
         [extraction.fields for extraction in run],
         [extraction.metadata for extraction in run],
         rows.provenance_columns([extraction.provenance for extraction in run]),
+        [extraction.grounding for extraction in run] if ground else None,
     )
     if bad:
         index, violation = bad[0]
@@ -244,30 +257,39 @@ def _batch(run: list[Extraction], schema: OutputSchema) -> pa.RecordBatch:
 class _Writer:
     """A `WriteFile` for Parquet, from pieces that are Arrow IPC streams."""
 
-    def __init__(self, schema: OutputSchema) -> None:
-        self._schema = schema
+    def __init__(self, schema: OutputSchema, *, ground: bool) -> None:
+        self._schema, self._ground = schema, ground
 
     def __call__(self, f: BinaryIO, pieces: Iterable[bytes]) -> Summary:
         group: list[pa.RecordBatch] = []
         summary = Summary()
-        with pq.ParquetWriter(f, rows.file_schema(self._schema), compression="zstd") as parquet:
-            for piece in pieces:
-                group += pa.ipc.open_stream(piece, options=_UNPACKED)
+        streams = (pa.ipc.open_stream(piece, options=_UNPACKED) for piece in pieces)
+        first = next(streams, None)
+        ground = self._ground or (first is not None and rows.GROUNDING in first.schema.names)
+        columns = rows.file_schema(self._schema, ground=ground)
+        with pq.ParquetWriter(f, columns, compression="zstd") as parquet:
+            for stream in chain(() if first is None else (first,), streams):
+                group += map(rows.with_grounding, stream) if ground else stream
                 if sum(b.num_rows for b in group) >= _GROUP_ROWS or sum(b.nbytes for b in group) >= _GROUP_BYTES:
-                    summary += self._write(parquet, group)
+                    summary += self._write(parquet, group, columns)
                     group = []
-            return summary + self._write(parquet, group)
+            return summary + self._write(parquet, group, columns)
 
-    def _write(self, parquet: pq.ParquetWriter, group: list[pa.RecordBatch]) -> Summary:
-        table = pa.Table.from_batches(group, rows.file_schema(self._schema))
+    def _write(self, parquet: pq.ParquetWriter, group: list[pa.RecordBatch], columns: pa.Schema) -> Summary:
+        table = pa.Table.from_batches(group, columns)
         if table.num_rows:
             parquet.write_table(table, row_group_size=max(1, table.num_rows))
         return _summary(table)
 
 
-def writer(schema: OutputSchema) -> WriteFile:
-    """Makes the function that writes one Parquet file from pieces that `encode` made."""
-    return _Writer(schema)
+def writer(schema: OutputSchema, *, ground: bool = False) -> WriteFile:
+    """Makes the function that writes one Parquet file from pieces that `encode` made.
+
+    Args:
+        schema: The schema of the answers.
+        ground: Whether the file has the column ``_grounding`` even if none of its rows has.
+    """
+    return _Writer(schema, ground=ground)
 
 
 def stream_format(schema: OutputSchema) -> FileFormat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow as pa
 from kimi_beam.columnar import arrow_column
 from kimi_beam.schema import OutputSchema, Violation, jsontext
 from kimi_beam.schema.cells import JSON
-from kimi_beam.types import AnswerReport, Arrival, Provenance
+from kimi_beam.types import AnswerReport, Arrival, Grounding, Provenance
 
 PROVENANCE = pa.struct(
     [
@@ -37,16 +38,35 @@ PROVENANCE = pa.struct(
     ]
 )
 _NO_ARRIVAL = Arrival()
+GROUNDING = "_grounding"
+"""The column that says where the values of a row stand in the document."""
+_GROUNDING = pa.struct(
+    [
+        ("path", pa.string()),
+        ("match", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("page", pa.int32()),
+        ("box", pa.list_(pa.float32())),
+        ("candidates", pa.int32()),
+    ]
+)
 
 
-def file_schema(schema: OutputSchema) -> pa.Schema:
-    """The Arrow schema of a Parquet file. Its metadata, written to the footer, holds the JSON Schema and its hash."""
+def file_schema(schema: OutputSchema, *, ground: bool = False) -> pa.Schema:
+    """The Arrow schema of a Parquet file. Its metadata, written to the footer, holds the JSON Schema and its hash.
+
+    Args:
+        schema: The schema of the answers.
+        ground: Whether there is a column that says where the values stand in the document.
+    """
     return pa.schema(
         [
             pa.field("_document_id", pa.string(), nullable=False),
             *schema.arrow_schema,
             pa.field("_metadata", JSON),
             pa.field("_provenance", PROVENANCE, nullable=False),
+            *([pa.field(GROUNDING, pa.list_(_GROUNDING))] if ground else ()),
         ],
         metadata={
             "kimi_beam.json_schema": jsontext.dumps_any(schema.json_schema),
@@ -61,6 +81,7 @@ def convert(
     fields: Sequence[Any],
     metadata: Sequence[Mapping[str, Any]],
     provenance: Sequence[Sequence[Any]],
+    groundings: Sequence[Sequence[Grounding] | None] | None = None,
 ) -> tuple[pa.RecordBatch, list[tuple[int, Violation]]]:
     """Converts extractions, which are given column by column, to a record batch.
 
@@ -70,7 +91,7 @@ def convert(
         fields: The answers, one for each document.
         metadata: The metadata of the documents.
         provenance: A column for each field of `PROVENANCE`; times are in microseconds since 1970.
-
+        groundings: Where the values of each answer stand in its document; None if there is no such column.
 
     Returns:
         A record batch of `file_schema` with a row for each extraction that could be converted, in order; and the index
@@ -82,14 +103,36 @@ def convert(
         keep = [index for index in range(len(ids)) if index not in skip]
         ids, metadata = [ids[i] for i in keep], [metadata[i] for i in keep]
         provenance = [[column[i] for i in keep] for column in provenance]
+        groundings = None if groundings is None else [groundings[i] for i in keep]
     origins = [arrow_column(column, field.type) for column, field in zip(provenance, PROVENANCE, strict=True)]
     arrays = [
         pa.array(ids, pa.string()),
         *typed.columns,
         arrow_column([jsontext.dumps_any(one).decode() if one else None for one in metadata], pa.string()).cast(JSON),
         pa.StructArray.from_arrays(origins, fields=list(PROVENANCE)),
+        *([] if groundings is None else [_grounding_column(groundings)]),
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=file_schema(schema)), bad
+    return pa.RecordBatch.from_arrays(arrays, schema=file_schema(schema, ground=groundings is not None)), bad
+
+
+def _grounding_column(groundings: Sequence[Sequence[Grounding] | None]) -> Any:
+    """The column `GROUNDING`, made from columns of its own, as one value after the other would take several times."""
+    each = [one for some in groundings for one in some or ()]
+    ends = list(accumulate((len(some or ()) for some in groundings), initial=0))
+    offsets = [None if some is None else start for some, start in zip(groundings, ends, strict=False)]
+    columns = [pa.array([getattr(one, field.name) for one in each], field.type) for field in _GROUNDING]
+    return pa.ListArray.from_arrays(
+        pa.array([*offsets, ends[-1]], pa.int32()), pa.StructArray.from_arrays(columns, fields=list(_GROUNDING))
+    )
+
+
+def with_grounding(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with the column `GROUNDING`, which is null if the batch has none."""
+    if GROUNDING in batch.schema.names:
+        return batch
+    data_type = pa.list_(_GROUNDING)
+    nulls: Any = pa.nulls
+    return batch.append_column(pa.field(GROUNDING, data_type), nulls(batch.num_rows, data_type))
 
 
 def provenance_columns(rows: Sequence[Provenance]) -> list[list[Any]]:

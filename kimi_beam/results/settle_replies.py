@@ -14,6 +14,7 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.results import rows
 from kimi_beam.results.completeness import unmet_sums
+from kimi_beam.results.ground_rows import GroundRules, ground_rows
 from kimi_beam.results.judging import Judged, judge, judge_all
 from kimi_beam.results.restored_replies import restored_replies
 from kimi_beam.schema import ADDITIONAL, OutputSchema
@@ -26,6 +27,7 @@ from kimi_beam.types import (
     Document,
     Extraction,
     Failure,
+    Grounding,
     Provenance,
     Reply,
     Ticket,
@@ -133,6 +135,8 @@ class Question:
     prompt: str | None = None
     coerce: bool = False
     redacts: bool = False
+    ground: GroundRules | None = None
+    """How answers are grounded; None if they are not."""
 
 
 class Settled(NamedTuple):
@@ -147,10 +151,16 @@ class Settled(NamedTuple):
     instances: list[Any]
     """For each row, the answer as a JSON value."""
     dead_letters: list[DeadLetter]
+    groundings: list[tuple[Grounding, ...]] | None = None
+    """For each row, where its values stand in its document; None if they were not grounded."""
 
 
 def settle(
-    all_replies: Iterable[Reply], question: Question, now: float, count_nulls: Callable[[int], None] = lambda _: None
+    all_replies: Iterable[Reply],
+    question: Question,
+    now: float,
+    count_nulls: Callable[[int], None] = lambda _: None,
+    read_again: Callable[[Sequence[Document]], list[Document]] = list,
 ) -> Settled:
     """Turns each reply into exactly one typed row or dead letter.
 
@@ -159,6 +169,7 @@ def settle(
         question: The schema and model of the requests.
         now: The time in Unix seconds, for `DeadLetter.failed_at`.
         count_nulls: Called with the number of nulls that were removed from an answer because they mean absent.
+        read_again: Reads the files of documents that travel as references, which grounding needs.
     """
     asked = Replies.of(all_replies)
     columns = restored_replies(asked) if question.redacts else asked
@@ -169,12 +180,17 @@ def settle(
         count_nulls(judged.nulls)
     if judged.repairs or question.schema.sum_checks:
         _report(columns, judged, question.schema)
+    groundings = None
+    if question.ground is not None:
+        answered = _select(columns.documents, reply_indices)
+        groundings = ground_rows(answered, instances, question.schema, question.ground, read_again)
     batch, bad = rows.convert(
         question.schema,
         _select(columns.documents.ids, reply_indices),
         instances,
         _select(columns.documents.metadata(), reply_indices),
         [_select(column, reply_indices) for column in _provenance_columns(columns, question)],
+        groundings,
     )
     if bad:
         reasons = dict(bad)
@@ -184,10 +200,12 @@ def settle(
             dead.append((index, failure))
         instances = [instance for row, instance in enumerate(instances) if row not in reasons]
         reply_indices = [index for row, index in enumerate(reply_indices) if row not in reasons]
+        if groundings is not None:
+            groundings = [one for row, one in enumerate(groundings) if row not in reasons]
     if columns is not asked:  # dead letters hold what the model was shown
         dead = [(index, _as_asked(asked, index, failure, question)) for index, failure in dead]
     letters = [dead_letter(asked[index], failure, question, now) for index, failure in dead]
-    return Settled(batch, columns, reply_indices, instances, letters)
+    return Settled(batch, columns, reply_indices, instances, letters, groundings)
 
 
 def _as_asked(asked: Replies, index: int, failure: Failure, question: Question) -> Failure:
@@ -250,7 +268,9 @@ def extractions(settled: Settled, question: Question) -> Iterator[Extraction]:
         reply = settled.replies[index]
         document, completion = reply.document, reply.result
         assert isinstance(completion, Completion)
-        extraction = Extraction(document.id, instance, document.metadata, _provenance(reply, completion, question))
+        provenance = _provenance(reply, completion, question)
+        grounding = None if settled.groundings is None else settled.groundings[row]
+        extraction = Extraction(document.id, instance, document.metadata, provenance, grounding)
         yield extraction.with_row(ArrowRow(settled.rows, row))
 
 

@@ -26,7 +26,7 @@ from kimi_beam.schema.temporal import Date, DateTime, LocalDateTime, LocalTime
 ADDITIONAL = "_additional"
 VALUE = "_value"
 """The name of the only column of a schema whose instances are not objects with named members."""
-RESERVED = frozenset({"_document_id", ADDITIONAL, "_metadata", "_provenance"})
+RESERVED = frozenset({"_document_id", ADDITIONAL, "_metadata", "_provenance", "_grounding"})
 """The columns that kimi_beam adds to the schema's own. A property of such a name gets a column of another name."""
 
 PROPERTY = "json_property"

@@ -69,6 +69,7 @@ class ReadContinuously(beam.PTransform):
         encoding: See `ReadDocuments`.
         password_from: See `ReadDocuments`.
         reader: See `ReadDocuments`. It is asked about files of the known kinds alone.
+        keep_boxes: See `ReadDocuments`.
 
     Raises:
         InputError: When the pipeline is built: a pattern names files that cannot be read.
@@ -90,6 +91,7 @@ class ReadContinuously(beam.PTransform):
         encoding: str | None = None,
         password_from: str | None = None,
         reader: Reader | None = None,
+        keep_boxes: bool = False,
     ) -> None:
         super().__init__()
         self._patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
@@ -104,6 +106,7 @@ class ReadContinuously(beam.PTransform):
             encoding=encoding,
             password_from=password_from,
             reader=reader,
+            keep_boxes=keep_boxes,
         )
         if not (0 < interval < math.inf and 0 <= quiet < math.inf):
             raise ConfigError("ReadContinuously: interval must be positive, quiet not negative, and both finite")

@@ -143,6 +143,7 @@ class Extract(TypedTransform):
             in parts, whose answers are merged into one (docs/howto/long-documents.md). None: only where it has to be.
         coerce: Whether values of invalid answers are changed to what the schema wants, where that can be done in one
             way only: ``"12.50"`` to a number, a scalar to an array of one (docs/howto/repairs.md).
+        ground: Whether each row says where its values stand in the document (docs/howto/grounding.md).
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -183,6 +184,7 @@ class Extract(TypedTransform):
         stop_after: int | str | StopAfter | None = None,
         chunk_tokens: int | None = None,
         coerce: bool = False,
+        ground: bool = False,
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -208,6 +210,7 @@ class Extract(TypedTransform):
             stop_after=None if stop_after is None else StopAfter.of(stop_after),
             chunk_tokens=chunk_tokens,
             coerce=coerce,
+            ground=ground,
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:

@@ -17,7 +17,8 @@ from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.redact_document import Redactor
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
-from kimi_beam.schema import OutputSchema
+from kimi_beam.results.ground_rows import GroundRules
+from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.synchronous.tools import Tool
@@ -52,6 +53,7 @@ class ExtractSettings:
         stop_after: How many documents have to fail before no more are sent. None: sending never stops.
         chunk_tokens: The most tokens of a part. None: documents are asked for in parts only where they must be.
         coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
+        ground: Whether each row says where its values stand in the document.
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another.
@@ -80,6 +82,7 @@ class ExtractSettings:
     stop_after: StopAfter | None = None
     chunk_tokens: int | None = None
     coerce: bool = False
+    ground: bool = False
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
@@ -123,6 +126,14 @@ class ExtractSettings:
         """Divides the documents that are asked for in parts."""
         keys = Keys(self.prompt, self.service)
         return DocumentParts(self.prompt, lambda shown, round_: keys.for_parts.of_shown(shown, round_), self.batching)
+
+    @property
+    def ground_rules(self) -> GroundRules | None:
+        """How answers are grounded; None if they are not."""
+        if not self.ground:
+            return None
+        shown = (f"{example.text}\n{jsontext.dumps_any(example.answer).decode()}" for example in self.guidance.examples)
+        return GroundRules(self.prompt_metadata, tuple(shown))
 
     @property
     def may_repeat(self) -> bool:

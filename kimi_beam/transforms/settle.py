@@ -41,9 +41,14 @@ class Settle(beam.DoFn):
 
     def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, *, counts: bool = False) -> None:
         self._settings, self._outcomes_handle, self._counts = settings, outcomes_handle, counts
-        version = settings.prompt.version
-        redacts = settings.redactor is not None
-        self._question = Question(settings.schema, settings.service.model, version, settings.coerce, redacts)
+        self._question = Question(
+            settings.schema,
+            settings.service.model,
+            settings.prompt.version,
+            coerce=settings.coerce,
+            redacts=settings.redactor is not None,
+            ground=settings.ground_rules,
+        )
         self._repairs = Metrics.counter(metrics.NAMESPACE, metrics.FREE_REPAIRS)
         self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
         self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
@@ -54,7 +59,7 @@ class Settle(beam.DoFn):
         self._left = self._digests = 0
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
-        settled = settle(element, self._question, time.time(), self._nulls.inc)
+        settled = settle(element, self._question, time.time(), self._nulls.inc, read_again)
         self._outcomes_handle.outcomes.count_settled(
             len(settled.reply_indices), [letter.failure for letter in settled.dead_letters]
         )

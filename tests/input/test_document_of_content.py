@@ -8,11 +8,11 @@ import pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kimi_beam.grounding.character_boxes import boxes_of_pages
+from kimi_beam.grounding.shown_text import HIDDEN_TEXT_HEADING
 from kimi_beam.input.document_of_content import (
     BETWEEN_PAGES,
-    HIDDEN_TEXT_HEADING,
     MOST_HIDDEN_CHARACTERS,
-    boxes_of_pages,
     document_of,
 )
 from kimi_beam.input.readers.content import Content, HiddenText, Page, Picture

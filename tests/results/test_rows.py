@@ -109,10 +109,11 @@ def test_a_batch_without_any_value_has_the_declared_types(count: int) -> None:
     batch.validate(full=True)
 
 
-def test_the_four_columns_of_our_own_are_always_there() -> None:
+def test_the_columns_of_our_own_are_always_there_and_that_of_grounding_where_it_is_wanted() -> None:
     for definition in (True, {"type": "object"}, SCHEMA):
         names = rows.file_schema(OutputSchema(definition)).names
-        assert set(names) >= RESERVED
+        assert set(names) >= RESERVED - {rows.GROUNDING}
+        assert rows.file_schema(OutputSchema(definition), ground=True).names == [*names, rows.GROUNDING]
         assert len(set(names)) == len(names)
     assert not rows.file_schema(SCHEMA).field("_document_id").nullable
     assert not rows.file_schema(SCHEMA).field("_provenance").nullable

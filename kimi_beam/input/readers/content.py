@@ -74,7 +74,7 @@ class Page:
     Attributes:
         text: What a person sees of its text, with the layout kept; empty if only its picture is to be sent.
         picture: The page as a picture, or the picture that is the page; None if only its text is to be sent.
-        boxes: The place of each character of `text` on the page (`kimi_beam.input.readers.pdf.layout.boxes`); None if
+        boxes: The place of each character of `text` on the page (`kimi_beam.grounding.character_boxes`); None if
             not wanted.
     """
 

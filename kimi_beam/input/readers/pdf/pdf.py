@@ -14,9 +14,9 @@ import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
+from kimi_beam.grounding.character_boxes import encode_boxes
 from kimi_beam.input.readers.content import Content, HiddenText, Page, Picture, ReadOptions, UnreadableError
 from kimi_beam.input.readers.pdf.characters import Characters, characters, unmapped_share
-from kimi_beam.input.readers.pdf.layout.boxes import encode_boxes
 from kimi_beam.input.readers.pdf.layout.page_text import TextLine, page_text
 from kimi_beam.input.readers.pdf.layout.page_words import by_direction
 from kimi_beam.input.readers.pdf.layout.running_lines import without_repeated_lines

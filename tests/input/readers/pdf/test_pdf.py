@@ -30,9 +30,9 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
+from kimi_beam.grounding.character_boxes import decode_boxes
 from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.pdf import pdf
-from kimi_beam.input.readers.pdf.layout.boxes import decode_boxes
 
 
 def _read(content: bytes, options: ReadOptions | None = None) -> Content:
@@ -207,7 +207,7 @@ def test_each_character_has_its_place_on_the_page_as_it_is_shown() -> None:
     draw = lines_page([(60, 700, "Total due"), (400, 700, "12.00"), (60, 680, "Thank you")])
     (page,) = _read(made_pdf(draw), ReadOptions(keeps_boxes=True)).pages
     assert page.boxes is not None
-    boxes = decode_boxes(page.boxes)
+    boxes = decode_boxes(page.boxes, len(page.text))
     assert len(boxes.places) == len(page.text)
     assert (boxes.width, boxes.height) == pytest.approx(A4, abs=0.1)
     start = page.text.index("12.00")
@@ -234,7 +234,10 @@ def test_the_box_of_a_text_holds_its_ink_and_nothing_beside_it_does() -> None:
         (page,) = _read(made_pdf(draw), ReadOptions(keeps_boxes=True, pages="both")).pages
         assert page.boxes is not None
         assert page.picture is not None
-        boxes, image = decode_boxes(page.boxes), Image.open(io.BytesIO(page.picture.content)).convert("L")
+        boxes, image = (
+            decode_boxes(page.boxes, len(page.text)),
+            Image.open(io.BytesIO(page.picture.content)).convert("L"),
+        )
         ink = np.asarray(image) < 128
         scale = image.width / boxes.width
         for _, _, text in rows:
@@ -261,7 +264,7 @@ def test_boxes_fit_the_text_where_headers_are_left_out() -> None:
     assert [page.text.count("ACME") for page in pages] == [1, 0, 0, 0, 0]
     for page in pages:
         assert page.boxes is not None
-        boxes = decode_boxes(page.boxes)
+        boxes = decode_boxes(page.boxes, len(page.text))
         assert len(boxes.places) == len(page.text)
         box = boxes.around(page.text.index("itself"), len(page.text))
         assert box is not None
@@ -333,7 +336,10 @@ def test_a_damaged_file_is_read_or_refused_with_a_code() -> None:
         read += 1
         for page in found.pages:
             page.text.encode()
-            assert page.boxes is None or len(decode_boxes(page.boxes).places) == len(page.text), (seed, round_)
+            assert page.boxes is None or len(decode_boxes(page.boxes, len(page.text)).places) == len(page.text), (
+                seed,
+                round_,
+            )
     assert 0 < read < 60, seed
     assert codes <= {"damaged", "encrypted", "too_many_pages"}, seed
 

@@ -22,9 +22,9 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
+from kimi_beam.grounding.character_boxes import decode_boxes
 from kimi_beam.input.readers.content import ReadOptions
 from kimi_beam.input.readers.pdf import pdf
-from kimi_beam.input.readers.pdf.layout.boxes import decode_boxes
 
 SENTENCE = [
     "the",
@@ -349,7 +349,7 @@ def test_words_in_a_font_that_does_not_say_how_high_it_is_are_not_torn_apart(tur
     found = pdf.read(file.getvalue(), ReadOptions(keeps_boxes=True)).pages[0]
     assert found.text == text
     assert found.boxes is not None
-    boxes = decode_boxes(found.boxes).places[[index for index, letter in enumerate(text) if letter != " "]]
+    boxes = decode_boxes(found.boxes, len(text)).places[[index for index, letter in enumerate(text) if letter != " "]]
     assert np.ptp(boxes, axis=0)[0 if turned % 180 else 1] < 0.2  # all letters stand on one line
 
 

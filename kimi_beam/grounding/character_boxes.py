@@ -13,8 +13,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from kimi_beam.types import Layout
 
 _UNITS = 10
 _COMPRESSION = 4
@@ -22,6 +25,8 @@ _COMPRESSION = 4
 _FARTHEST = 100_000.0
 """The most points that a place is told to be away from the corner."""
 _HEADER = struct.Struct("<II")
+_ROW_BYTES = 16
+"""Of four numbers of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +72,38 @@ def encode_boxes(places: npt.NDArray[np.floating[Any]], width: float, height: fl
     )
 
 
-def decode_boxes(boxes: bytes) -> PageBoxes:
+def decode_boxes(boxes: bytes, most: int) -> PageBoxes:
     """What `encode_boxes` made.
 
     Args:
-        boxes: The bytes.
+        boxes: The bytes, which anybody may have written.
+        most: The most characters that the text may have.
+
+    Raises:
+        struct.error: They are too few.
+        zlib.error: They are damaged.
+        ValueError: They are of a longer text, or are no table.
     """
     width, height = _HEADER.unpack_from(boxes)
-    differences = np.frombuffer(zlib.decompress(boxes[_HEADER.size :]), "<i4").reshape(4, -1).T
+    table = zlib.decompressobj().decompress(boxes[_HEADER.size :], _ROW_BYTES * most + 1)
+    if len(table) > _ROW_BYTES * most:
+        raise ValueError("the boxes are those of a longer text")
+    differences = np.frombuffer(table, "<i4").reshape(4, -1).T
     rows = np.cumsum(differences, axis=0)
     places = np.where((rows == 0).all(axis=1)[:, None], np.nan, rows / _UNITS)
     return PageBoxes(width / _UNITS, height / _UNITS, places)
+
+
+def boxes_of_pages(layout: Layout) -> list[bytes | None]:
+    """The boxes of each page, as a document's layout holds them.
+
+    Args:
+        layout: The layout.
+
+    Returns:
+        None for a page without boxes; empty if the layout holds none.
+    """
+    return [] if layout.boxes is None else _BOXES.decode(layout.boxes)
+
+
+_BOXES = msgspec.msgpack.Decoder(list[bytes | None])
