@@ -31,7 +31,7 @@ from kimi_beam.types import (
     Ticket,
     Usage,
 )
-from kimi_beam.wire import data_uris
+from kimi_beam.wire import sent_text
 
 
 def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
@@ -47,7 +47,7 @@ def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
         return reply
     text = answer.text
     if may_need_text(reply):
-        text = data_uris.unmask(text, f"{reply.document.text} {reply.document.metadata}")
+        text = sent_text.restored(text, f"{reply.document.text} {reply.document.metadata}")
     verdict = judge(text, schema, coerce=coerce)
     if isinstance(verdict, Failure):
         return replace(reply, result=verdict)
@@ -57,7 +57,7 @@ def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
 
 def may_need_text(reply: Reply) -> bool:
     """Whether the text of a part is looked into to make its reply usable."""
-    return isinstance(reply.result, Completion) and data_uris.may_be_masked(reply.result.text)
+    return isinstance(reply.result, Completion) and sent_text.may_be_altered(reply.result.text)
 
 
 def short_parts(replies: Sequence[Reply], schema: OutputSchema) -> list[Shortfall]:

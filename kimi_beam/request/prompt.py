@@ -27,7 +27,7 @@ from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS, system_messag
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
 from kimi_beam.types import Document
-from kimi_beam.wire.data_uris import mask
+from kimi_beam.wire.sent_text import sent_elsewhere, sent_to_workers_ai
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 _MARKER = "\0"
@@ -316,12 +316,8 @@ class Prompt:
 
     @property
     def _sendable(self) -> Callable[[bytes], bytes]:
-        """Masks data URIs in a text, which Workers AI would read as pictures; other servers get the text unchanged."""
-        return _unchanged if self.is_elsewhere else mask
-
-
-def _unchanged(text: bytes) -> bytes:
-    return text
+        """Alters what the server would not read as text, without changing any length."""
+        return sent_elsewhere if self.is_elsewhere else sent_to_workers_ai
 
 
 def _positions(document: Document, start: int) -> list[int]:

@@ -19,7 +19,7 @@ from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.own_validators import RefusedError
 from kimi_beam.types import Failure, Repair
-from kimi_beam.wire import data_uris
+from kimi_beam.wire import sent_text
 
 
 class Instance(NamedTuple):
@@ -55,9 +55,9 @@ def judge_all(replies: Replies, schema: OutputSchema, *, coerce: bool = False) -
         if text is None:
             failures[index] = replies.results.failures[index]
             continue
-        if data_uris.may_be_masked(text):
+        if sent_text.may_be_altered(text):
             document = replies.documents[index]
-            text = data_uris.unmask(text, f"{document.text} {document.metadata}")
+            text = sent_text.restored(text, f"{document.text} {document.metadata}")
         if not has_class and (value := jsontext.loads_fast(text)) is not None and is_valid(value):
             instances[index] = value
             continue
