@@ -17,12 +17,13 @@ _SENT_TOKEN = re.compile(r"<!(?=[^|<>\s\"\\]{1,60}\|>)")
 
 def mask(text: bytes) -> bytes:
     """Replaces the first bar of each control token, in a text or in JSON."""
-    return _TOKEN.sub(b"<!", text) if b"|>" in text else text
+    # To search for one character takes a tenth of the time of a search for two, and few texts hold both of them.
+    return _TOKEN.sub(b"<!", text) if b">" in text and b"|" in text and b"|>" in text else text
 
 
 def may_be_masked(answer: str) -> bool:
     """Whether an answer may hold an altered token."""
-    return "|>" in answer
+    return ">" in answer and "|>" in answer
 
 
 def unmask(answer: str, document: str) -> str:

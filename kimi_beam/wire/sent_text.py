@@ -7,7 +7,7 @@ from kimi_beam.wire import control_tokens, data_uris
 
 def sent_to_workers_ai(text: bytes) -> bytes:
     """A text, or JSON, as Workers AI gets it. Its length and all offsets stay the same."""
-    return control_tokens.mask(data_uris.mask(text))
+    return data_uris.mask(control_tokens.mask(text) if b">" in text else text)
 
 
 def sent_elsewhere(text: bytes) -> bytes:
@@ -17,7 +17,7 @@ def sent_elsewhere(text: bytes) -> bytes:
 
 def may_be_altered(answer: str) -> bool:
     """Whether an answer may hold something that was altered."""
-    return control_tokens.may_be_masked(answer) or data_uris.may_be_masked(answer)
+    return data_uris.may_be_masked(answer) or control_tokens.may_be_masked(answer)
 
 
 def restored(answer: str, document: str) -> str:
