@@ -10,10 +10,9 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from door import Door
 from harness import read_dataset, run_extract, service
+from overheard import Overheard
 from running_cli import mistake, run
-from scripted import Asked, Reply
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -61,18 +60,6 @@ def documents() -> list[kb.Document]:
     ]
 
 
-class Overheard(Door):
-    """Hands requests on to a service, and keeps what they said."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__(base_url)
-        self.bodies: list[bytes] = []
-
-    async def _hand_on(self, asked: Asked) -> Reply:
-        self.bodies.append(asked.body + str(asked.headers).encode())
-        return await super()._hand_on(asked)
-
-
 @pytest.fixture
 def overheard() -> Iterator[Overheard]:
     with Emulator() as emulator, Overheard(emulator.base_url) as door:
@@ -117,7 +104,7 @@ def test_no_secret_is_in_a_request_the_journal_a_dead_letter_or_a_log(
         "scan": "unredactable",
         "unread": "not_json",
     }
-    asked = b"\n".join(overheard.bodies)
+    asked = b"\n".join([*overheard.bodies, *(head.encode() for head in overheard.heads)])
     assert b"paid by person" in asked, "the metadata that the user lets the model see"
     assert asked.count(b"redacted.invalid") > 3
     letters = b"\n".join(path.read_bytes() for path in (tmp_path / "out").glob("dead-letters-*"))
