@@ -37,7 +37,7 @@ Code = Literal[
     "item_failed", "missing_item", "malformed_item", "truncated", "empty_answer", "refusal", "content_filter",
     "tool_call", "too_many_turns", "json_mode_unmet", "json_mode_unsupported",
     # validate, type
-    "schema_violation", "redacted_value", "type_mismatch",
+    "schema_violation", "redacted_value", "ungrounded", "type_mismatch",
 ]
 # fmt: on
 """Why a document failed: a closed set. The comments name the stage in which most failures with a code happen.

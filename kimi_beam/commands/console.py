@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.report.progress import PROGRESS
+from kimi_beam.types import GROUNDED
 from kimi_beam.wire.printable import printable
 
 
@@ -190,10 +191,35 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         *((("maybe paid twice", f"{twice} documents (docs/howto/money.md says when that happens)"),) if twice else ()),
         *((("unnamed keys", f"in {unnamed} rows, kept in _additional (--closed refuses them)"),) if unnamed else ()),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
+        *_grounding(summary.get("grounding") or {}),
         *(("written", path) for path in files),
     ]
     for name, value in lines:
         put(f"{name:<20}{value}")
+
+
+_MOST_FIELDS = 20
+"""So many fields are printed of those whose values do not all stand in their documents."""
+
+
+def _grounding(fields: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, str]]:
+    """The share of values that stand in their documents, then the fields with the least of them."""
+    if not fields:
+        return
+    found = {
+        name: (sum(counts[kind] for kind in GROUNDED & counts.keys()), sum(counts.values()))
+        for name, counts in fields.items()
+    }
+    all_found, count = (sum(column) for column in zip(*found.values(), strict=True))
+    yield "grounded", f"{all_found} of {count} values ({all_found / count:.1%})"
+    lacking = [name for name, (there, total) in found.items() if there < total]
+    lacking.sort(key=lambda name: found[name][0] / found[name][1])
+    for name in lacking[:_MOST_FIELDS]:
+        total = found[name][1]
+        kinds = sorted(fields[name].items(), key=lambda pair: -pair[1])
+        yield f"  {printable(name)}", ", ".join(f"{kind} {number / total:.1%}" for kind, number in kinds)
+    if len(lacking) > _MOST_FIELDS:
+        yield "  others", f"{len(lacking) - _MOST_FIELDS} fields (summary.json names them)"
 
 
 def _cost(summary: Mapping[str, Any]) -> str:

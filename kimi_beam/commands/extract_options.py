@@ -175,3 +175,8 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--chunk-tokens", type=option_values.at_least_one, metavar="N", help=chunk)
     ground = "say in a column of each row, _grounding, where its values stand in the document"
     add("--ground", action="store_true", help=ground)
+    demanded = (
+        "fields whose values have to stand in the document, or all: a document with one that does not is an ungrounded "
+        "dead letter; with :null behind the field, such as total:null, the value becomes null instead (sets --ground)"
+    )
+    add("--require-grounding", type=option_values.keys, default=[], metavar="FIELD,…|all", help=demanded)

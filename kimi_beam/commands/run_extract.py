@@ -274,6 +274,7 @@ def _settings(
         chunk_tokens=args.chunk_tokens,
         coerce=args.coerce,
         ground=args.ground,
+        require_grounding=tuple(args.require_grounding),
     )
     settings = RunSettings(
         inputs=inputs,

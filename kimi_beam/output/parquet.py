@@ -327,7 +327,23 @@ def _deliveries(table: pa.Table) -> list[str | None]:
 def _summary(table: pa.Table) -> Summary:
     counted = pc.value_counts(pc.struct_field(table.column("_provenance"), "model_answered")).to_pylist()
     answered_by = {model["values"] or "": model["counts"] for model in counted}
-    return Summary(table.num_rows, {}, _usage(table), answered_by=answered_by)
+    return Summary(table.num_rows, {}, _usage(table), answered_by=answered_by, grounding=_grounding(table))
+
+
+def _grounding(table: pa.Table) -> dict[str, dict[str, int]]:
+    """For each field, with ``*`` for any item of a list, how many of its values have each kind of match."""
+    if rows.GROUNDING not in table.column_names:
+        return {}
+    entries = pc.list_flatten(table.column(rows.GROUNDING))
+    paths = pc.struct_field(entries, "path")
+    for _ in range(2):  # of two items one after the other, the first takes the slash between them
+        paths = pc.replace_substring_regex(paths, r"/\d+(/|$)", r"/*\1")
+    matches = pc.struct_field(entries, "match")
+    counted = pa.table([paths, matches], ["path", "match"]).group_by(["path", "match"]).aggregate([([], "count_all")])
+    found: dict[str, dict[str, int]] = {}
+    for one in counted.to_pylist():
+        found.setdefault(one["path"], {})[one["match"]] = one["count_all"]
+    return found
 
 
 def _usage(table: pa.Table) -> Usage:

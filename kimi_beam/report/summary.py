@@ -52,6 +52,8 @@ class Summary:
         usage: The tokens of all of them.
         came_in: Documents that a stream has read, if the stream records that; else 0.
         answered_by: How many rows each model answered, by the name that the service gave; empty if it gave none.
+        grounding: For each field of the answers, as a JSON Pointer with ``*`` for any item, how many of its values
+            stand in their documents in which way; empty if they were not grounded.
     """
 
     extractions: int = 0
@@ -59,6 +61,7 @@ class Summary:
     usage: Usage = field(default_factory=Usage)
     came_in: int = 0
     answered_by: Mapping[str, int] = field(default_factory=dict)
+    grounding: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __add__(self, other: Summary) -> Summary:
         """The sum."""
@@ -68,6 +71,7 @@ class Summary:
             self.usage + other.usage,
             self.came_in + other.came_in,
             _added(self.answered_by, other.answered_by),
+            _added_by_field(self.grounding, other.grounding),
         )
 
     @property
@@ -83,6 +87,22 @@ class Summary:
 
 def _added(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
     return {name: some.get(name, 0) + others.get(name, 0) for name in sorted(some.keys() | others.keys())}
+
+
+_MAX_FIELDS = 500
+"""How many fields a summary counts: where keys are data, such as names of people, each document may have others."""
+OTHER_FIELDS = "others"
+"""What stands for the fields that are not counted one by one."""
+
+
+def _added_by_field(
+    some: Mapping[str, Mapping[str, int]], others: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    total: dict[str, dict[str, int]] = {}
+    for field_name, counts in (*some.items(), *others.items()):
+        name = field_name if field_name in total or len(total) < _MAX_FIELDS else OTHER_FIELDS
+        total[name] = _added(total.get(name, {}), counts)
+    return total
 
 
 _MAX_MODELS = 50
@@ -125,6 +145,11 @@ def to_json(
         "documents": summary.documents,
         "extractions": summary.extractions,
         "dead_letters": dict(summary.dead_letters),
+        **(
+            {"grounding": {name: dict(counts) for name, counts in summary.grounding.items()}}
+            if summary.grounding
+            else {}
+        ),
         **({"left": dict(sorted(not_rerun.items()))} if not_rerun is not None else {}),
         "usage": {
             "prompt_tokens": usage.prompt_tokens,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Replies, Results
 from kimi_beam.results import rows
 from kimi_beam.results.completeness import unmet_sums
-from kimi_beam.results.ground_rows import GroundRules, ground_rows
+from kimi_beam.results.ground_rows import GroundedAnswer, GroundRules, ground_rows
 from kimi_beam.results.judging import Judged, judge, judge_all
 from kimi_beam.results.restored_replies import restored_replies
 from kimi_beam.schema import ADDITIONAL, OutputSchema
@@ -183,7 +183,12 @@ def settle(
     groundings = None
     if question.ground is not None:
         answered = _select(columns.documents, reply_indices)
-        groundings = ground_rows(answered, instances, question.schema, question.ground, read_again)
+        grounded = ground_rows(answered, instances, question.schema, question.ground, read_again)
+        dead += _refused(columns, reply_indices, grounded)
+        kept = [row for row, answer in enumerate(grounded) if answer.failure is None]
+        reply_indices, grounded = [reply_indices[row] for row in kept], [grounded[row] for row in kept]
+        instances, groundings = [answer.value for answer in grounded], [answer.grounding for answer in grounded]
+        _report_nulls(columns, reply_indices, grounded)
     batch, bad = rows.convert(
         question.schema,
         _select(columns.documents.ids, reply_indices),
@@ -214,6 +219,8 @@ def _as_asked(asked: Replies, index: int, failure: Failure, question: Question) 
     document = asked.documents[index]
     if answer is None or document.redacted is None or failure.code == "redacted_value":
         return failure
+    if failure.code == "ungrounded":
+        return replace(failure, raw=answer)
     verdict = judge(answer, question.schema, coerce=question.coerce)
     if isinstance(verdict, Failure):
         return verdict
@@ -233,6 +240,25 @@ def _report(columns: Replies, judged: Judged, schema: OutputSchema) -> None:
             report = report or AnswerReport()
             incomplete = (*report.incomplete, *problems)
             found[index] = replace(report, incomplete=incomplete, repairs=(*report.repairs, *repairs))
+    columns.reports = found
+
+
+def _refused(
+    columns: Replies, indices: Sequence[int], grounded: Sequence[GroundedAnswer]
+) -> Iterator[tuple[int, Failure]]:
+    """The failures of answers with values that had to stand in the document and do not."""
+    for index, answer in zip(indices, grounded, strict=True):
+        if answer.failure is not None:
+            yield index, replace(answer.failure, raw=columns.results.texts[index])
+
+
+def _report_nulls(columns: Replies, indices: Sequence[int], grounded: Sequence[GroundedAnswer]) -> None:
+    """Reports the values that became null because they stand nowhere in the document."""
+    found = dict(columns.reports)
+    for index, answer in zip(indices, grounded, strict=True):
+        if answer.nulls:
+            report = found.get(index) or AnswerReport()
+            found[index] = replace(report, incomplete=(*report.incomplete, *answer.nulls))
     columns.reports = found
 
 

@@ -144,6 +144,9 @@ class Extract(TypedTransform):
         coerce: Whether values of invalid answers are changed to what the schema wants, where that can be done in one
             way only: ``"12.50"`` to a number, a scalar to an array of one (docs/howto/repairs.md).
         ground: Whether each row says where its values stand in the document (docs/howto/grounding.md).
+        require_grounding: Fields whose values have to stand in the document, which is then `ground`-ed: ``total``,
+            ``items.amount``, or ``all``. A document with one that does not is an ``ungrounded`` dead letter; with
+            ``:null`` behind the field, as ``total:null``, the value becomes null instead.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -185,6 +188,7 @@ class Extract(TypedTransform):
         chunk_tokens: int | None = None,
         coerce: bool = False,
         ground: bool = False,
+        require_grounding: str | Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -211,6 +215,7 @@ class Extract(TypedTransform):
             chunk_tokens=chunk_tokens,
             coerce=coerce,
             ground=ground,
+            require_grounding=_listed(require_grounding),
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:
@@ -331,6 +336,11 @@ class Extract(TypedTransform):
         sendable.element_type = bytes
         # Failed documents go the same way: a Flatten would end the stage, and all answers would be pickled on the way.
         return sendable | beam.Reshuffle() | "Request" >> _giving_replies(request)
+
+
+def _listed(fields: str | Sequence[str]) -> tuple[str, ...]:
+    """Names that may be written in one text, with commas between them."""
+    return tuple(filter(None, fields.split(",")) if isinstance(fields, str) else fields)
 
 
 def _label(batches: beam.PCollection) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from kimi_beam.errors import ConfigError
+from kimi_beam.grounding.demands import demands_of
 from kimi_beam.journal.recorder import Keys
 from kimi_beam.journal.records import Journaling
 from kimi_beam.network.client import SUBMITS_AT_ONCE
@@ -53,7 +54,8 @@ class ExtractSettings:
         stop_after: How many documents have to fail before no more are sent. None: sending never stops.
         chunk_tokens: The most tokens of a part. None: documents are asked for in parts only where they must be.
         coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
-        ground: Whether each row says where its values stand in the document.
+        ground: Whether each row says where its values stand in the document. `require_grounding` sets it too.
+        require_grounding: The fields whose values have to stand in the document (`kimi_beam.grounding.demands`).
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another.
@@ -83,6 +85,7 @@ class ExtractSettings:
     chunk_tokens: int | None = None
     coerce: bool = False
     ground: bool = False
+    require_grounding: tuple[str, ...] = ()
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
@@ -103,6 +106,9 @@ class ExtractSettings:
             raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
         if self.tools and self.service.api == "batch":
             raise ConfigError("Extract: tools need turns, which the queue has not: WorkersAI(api='run') or 'chat'")
+        if self.require_grounding:
+            demands_of(self.require_grounding, self.schema.places)
+            object.__setattr__(self, "ground", True)
         prompt = Prompt(
             schema=self.schema,
             instructions=self.instructions,
@@ -132,8 +138,9 @@ class ExtractSettings:
         """How answers are grounded; None if they are not."""
         if not self.ground:
             return None
+        demands = demands_of(self.require_grounding, self.schema.places)
         shown = (f"{example.text}\n{jsontext.dumps_any(example.answer).decode()}" for example in self.guidance.examples)
-        return GroundRules(self.prompt_metadata, tuple(shown))
+        return GroundRules(self.prompt_metadata, tuple(shown), demands)
 
     @property
     def may_repeat(self) -> bool:
