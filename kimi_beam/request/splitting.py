@@ -18,7 +18,8 @@ import orjson
 
 from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.heading_paths import headings, path_at
-from kimi_beam.results.shown_rows import TableReader, is_header, is_row
+from kimi_beam.request.row_lines import TextLine, lines_inside_rows, text_lines
+from kimi_beam.results.shown_rows import TableReader
 from kimi_beam.types import Document, Earlier, Layout, Part
 
 BEGINNING = 1_000
@@ -27,6 +28,8 @@ BEFORE = 500
 """The most characters that a part is shown of the text before it."""
 _LEAST_FILLED = 0.6
 """A part is filled so far at least before a place is chosen to cut at, so that parts do not become many."""
+_HARDLY_FILLED = 0.2
+"""A part is filled less where its end would otherwise stand inside a row, a sentence or a word."""
 
 _PAGE, _HEADING, _PARAGRAPH, _LINE, _INSIDE_ROW, _SENTENCE, _WORD, _CHARACTER = range(8, 0, -1)
 """How good a place is to cut at."""
@@ -185,16 +188,18 @@ def _pieces(document: Document, places: _Places, limits: Limits, start: int, end
                 yield _Piece(places.pictures[number], _PAGE, fill, columns)
 
     begin, behind = places.in_text(start), places.in_text(end)
-    table = TableReader(document.part.columns if document.part is not None else "")
-    before, is_blank, position = _Line("", has_row=False, has_names=False), False, 0
-    for written in text.splitlines(keepends=True):
+    columns = document.part.columns if document.part is not None else ""
+    table, lines = TableReader(columns), text_lines(text, columns, page_starts)
+    inside_rows = lines_inside_rows(lines)
+    before, is_blank, position = TextLine(""), False, 0
+    for index, line in enumerate(lines):
         if position > behind:
             break
-        has_row = is_row(written)
-        line = _Line(written, has_row, not has_row and is_header(written))
-        at = position in titles, position in page_starts
-        quality = _quality(before, line, is_blank=is_blank, is_title=at[0], is_page=at[1])
-        inside = [index for index in pictures if position < index < position + len(written)]
+        written = line.text
+        quality = _quality(before, line, is_blank=is_blank, is_title=position in titles)
+        if index in inside_rows:
+            quality = _INSIDE_ROW
+        inside = [place for place in pictures if position < place < position + len(written)]
         for a, b in pairwise([position, *sorted(inside), position + len(written)]):
             # What stands beside a picture belongs to it.
             fitting = _INSIDE_ROW if a in pictures else quality
@@ -211,31 +216,18 @@ def _pieces(document: Document, places: _Places, limits: Limits, start: int, end
         yield from shown_at(position, "")
 
 
-class _Line(NamedTuple):
-    """A line, and what it may be of a table."""
-
-    text: str
-    has_row: bool
-    has_names: bool
-
-
-def _quality(before: _Line, line: _Line, *, is_blank: bool, is_title: bool, is_page: bool) -> int:
-    """How good it is to cut between two lines.
-
-    A page's end may stand inside a sentence, or inside a row of a table, whose first line has no numbers yet.
+def _quality(before: TextLine, line: TextLine, *, is_blank: bool, is_title: bool) -> int:
+    """How good it is to cut between two lines, if they are not of one row.
 
     Args:
         before: The last line that is not blank.
         line: The next line.
         is_blank: Whether a blank line stands between them.
         is_title: Whether `line` is a heading.
-        is_page: Whether a page begins with it.
     """
-    is_unended = _UNENDED.search(before.text) is not None or line.text[:1].islower()
-    has_begun = line.has_row and bool(before.text) and not before.has_row
-    if before.has_names or is_unended or (has_begun and not is_blank):
+    if before.has_names or _UNENDED.search(before.text) is not None or line.text[:1].islower():
         return _INSIDE_ROW
-    if is_page:
+    if line.is_page:
         return _PAGE
     if is_title:
         return _HEADING
@@ -276,8 +268,12 @@ def _cuts(pieces: Sequence[_Piece]) -> Iterator[int]:
         if beyond >= len(pieces):
             return
         least = max(first + 1, bisect_left(filled, filled[first] + _LEAST_FILLED))
-        candidates = range(min(least, beyond), beyond + 1)
-        first = max(candidates, key=lambda index: (pieces[index].quality, index))
+        last = first
+        first = max(range(min(least, beyond), beyond + 1), key=lambda index: (pieces[index].quality, index))
+        if pieces[first].quality < _LINE:
+            # Rather a small part than one that ends inside a row, unless it is hardly filled.
+            fewest = max(last + 1, bisect_left(filled, filled[last] + _HARDLY_FILLED))
+            first = max(range(min(fewest, first), first + 1), key=lambda index: (pieces[index].quality >= _LINE, index))
         yield pieces[first].start
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -45,17 +45,23 @@ class GroundedText:
         # Most values stand nowhere, which is quickly seen.
         if not wanted or not self._whole.may_have(wanted):
             return 0
-        if alone := sum(line.has(wanted) for line in self._lines):
-            return alone
         found, first = 0, 0
         while first < len(self._lines):
-            together = self._lines[first : first + _WRAPPED]
-            # Of two rows together, one may have the name and the other one the amount.
-            has_rows = sum(line.is_row for line in together) > 1
-            is_there = not has_rows and _Line("\n".join(line.text for line in together)).has(wanted)
-            found += is_there
-            first += _WRAPPED if is_there else 1
+            taken = 1 if self._lines[first].has(wanted) else self._lines_together(first, wanted)
+            found += taken > 0
+            first += taken or 1
         return found
+
+    def _lines_together(self, first: int, wanted: list[Any]) -> int:
+        """How many lines from one on have all of some values together; 0 if no few lines have."""
+        for count in range(2, _WRAPPED + 1):
+            together = self._lines[first : first + count]
+            # Of two rows together, one may have the name and the other one the amount.
+            if len(together) < count or sum(line.is_row for line in together) > 1:
+                return 0
+            if _have_together(together, wanted):
+                return count
+        return 0
 
     def has(self, leaf: Any) -> bool:
         """Whether a text or a number stands anywhere."""
@@ -75,9 +81,9 @@ class _Line:
 
     def may_have(self, wanted: list[Any]) -> bool:
         """Whether `has` may be true."""
-        texts = (_SPACES.sub(" ", leaf).strip().casefold() for leaf in wanted if isinstance(leaf, str))
+        words = (word for leaf in wanted if isinstance(leaf, str) for word in leaf.casefold().split())
         numbers = (leaf for leaf in wanted if not isinstance(leaf, str))
-        return all(text in self._plain for text in texts) and all(map(self._has_number, numbers))
+        return all(word in self._plain for word in words) and all(map(self._has_number, numbers))
 
     @cached_property
     def _plain(self) -> str:
@@ -90,6 +96,10 @@ class _Line:
     def has(self, wanted: list[Any]) -> bool:
         """Whether all these texts and numbers stand in it."""
         return all(self._has_text(leaf) if isinstance(leaf, str) else self._has_number(leaf) for leaf in wanted)
+
+    def first_words(self, words: Sequence[str]) -> int:
+        """How many of some words, from the first on, stand in it one after the other."""
+        return next((count for count in range(len(words), 0, -1) if self._has_text(" ".join(words[:count]))), 0)
 
     def _has_number(self, number: Any) -> bool:
         return abs(Decimal(repr(number) if isinstance(number, float) else number)) in self._numbers
@@ -107,6 +117,20 @@ class _Line:
                 return True
             begin = self._plain.find(plain, begin + 1)
         return False
+
+
+def _have_together(lines: Sequence[_Line], wanted: list[Any]) -> bool:
+    """Whether lines have all these values together: a text may begin in one of them and go on in the next one."""
+    return all(
+        _have_text(lines, leaf.split()) if isinstance(leaf, str) else any(line.has([leaf]) for line in lines)
+        for leaf in wanted
+    )
+
+
+def _have_text(lines: Sequence[_Line], words: Sequence[str]) -> bool:
+    for line in lines:
+        words = words[line.first_words(words) :]
+    return not words
 
 
 def leaves(value: Any) -> Iterator[Any]:
