@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from kimi_beam.request.splitting import stretch, text_hash
 from kimi_beam.types import Document, Failure, FileContent
@@ -37,7 +37,7 @@ def reading_parts(read_again: ReadAgain) -> ReadAgain:
     """
 
     def read(documents: Sequence[Document]) -> list[Document]:
-        wholes: dict[tuple[str, str, str, str], Document] = {}
+        wholes: dict[_WholeName, Document] = {}
         for document in documents:
             if document.part is not None and document.is_reference:
                 wholes.setdefault(_whole_name(document), _whole_reference(document))
@@ -45,7 +45,7 @@ def reading_parts(read_again: ReadAgain) -> ReadAgain:
             return read_again(documents)
         others = [document for document in documents if document.part is None or not document.is_reference]
         found = read_again([*others, *wholes.values()])
-        read_wholes = dict(zip(wholes, found[len(others) :], strict=True))
+        read_wholes = {name: _checked(whole, name) for name, whole in zip(wholes, found[len(others) :], strict=True)}
         read_others = iter(found)
         return [
             _cut(document, read_wholes[_whole_name(document)])
@@ -57,12 +57,20 @@ def reading_parts(read_again: ReadAgain) -> ReadAgain:
     return read
 
 
-def _whole_name(reference: Document) -> tuple[str, str, str, str]:
+class _WholeName(NamedTuple):
     """What tells the document of a part from others: two of one id differ in their text."""
+
+    document_id: str
+    text_hash: str
+    source: str
+    checksum: str
+
+
+def _whole_name(reference: Document) -> _WholeName:
     part, file = reference.part, reference.file
     assert part is not None
     assert file is not None
-    return part.document_id, part.text_hash, reference.source, file.checksum
+    return _WholeName(part.document_id, part.text_hash, reference.source, file.checksum)
 
 
 def _whole_reference(reference: Document) -> Document:
@@ -74,15 +82,19 @@ def _whole_reference(reference: Document) -> Document:
     return whole.with_file(replace(file, key=""))
 
 
+def _checked(whole: Document, name: _WholeName) -> Document:
+    """The document, with a failure if another text was read of its unchanged file than before it was divided."""
+    if whole.failure is not None or text_hash(whole) == name.text_hash:
+        return whole
+    message = f"{whole.source} is unchanged, but another text was read of it now than before"
+    return replace(whole, failure=Failure("read", "file_changed", message, retryable=True))
+
+
 def _cut(reference: Document, whole: Document) -> Document:
     """A part with its text, or with the failure of its document."""
     part = reference.part
     assert part is not None
     text, images, layout = stretch(whole, part.start, part.end)
-    failure = whole.failure
-    if failure is None and text_hash(whole) != part.text_hash:
-        message = f"{reference.source} is unchanged, but another text was read of it now than before"
-        failure = Failure("read", "file_changed", message, retryable=True)
-    found = replace(reference, text=text, images=images, layout=layout, failure=failure)
+    found = replace(reference, text=text, images=images, layout=layout, failure=whole.failure)
     # With the fingerprint, its reply can be kept without its text.
-    return found if failure is not None or reference.file is None else found.with_file(reference.file)
+    return found if found.failure is not None or reference.file is None else found.with_file(reference.file)

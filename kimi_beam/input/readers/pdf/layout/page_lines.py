@@ -12,6 +12,8 @@ from kimi_beam.input.readers.pdf.layout.page_words import Word
 
 _SAME_LINE = 0.3
 """Base lines that differ by less than this many font sizes are one line."""
+_SMALL = 0.8
+"""An index is smaller than this share of the word that it stands at."""
 _CELL_GAP = 1.0
 """A gap of this many font sizes begins another cell."""
 _NUMBER_GAP = 0.7
@@ -101,24 +103,27 @@ def lines(words: Iterable[Word]) -> list[Line]:
     """
     rows: list[list[Word]] = []
     base = size = 0.0
-    for word in sorted(words, key=_base):
+    from_above = sorted(words, key=_base)
+    sizes = [word.size for word in from_above]
+    has_small = bool(sizes) and min(sizes) < _SMALL * max(sizes)
+    for word in from_above:
         if rows and word.base - base <= _SAME_LINE * min(size, word.size):
             rows[-1].append(word)
             if word.size > size:
                 base, size = word.base, word.size
-        elif rows and _is_raised(word, rows[-1]):
+        elif has_small and rows and _is_raised(word, rows[-1]):
             rows[-1].append(word)
         else:
             rows.append([word])
             base, size = word.base, word.size
-    return [_line(row) for row in _with_raised(rows)]
+    return list(map(_line, _with_raised(rows) if has_small else rows))
 
 
 def _is_raised(word: Word, row: list[Word]) -> bool:
     """Whether a word is a small index below the words of a line: the 2 of CO₂."""
     largest = max(other.size for other in row)
-    return word.size < 0.8 * largest and any(
-        word.size < 0.8 * other.size
+    return word.size < _SMALL * largest and any(
+        word.size < _SMALL * other.size
         and word.base - other.base < 0.5 * other.size
         and -0.1 * other.size < word.x0 - other.x1 < 0.15 * other.size
         for other in row
@@ -130,14 +135,14 @@ def _with_raised(rows: list[list[Word]]) -> list[list[Word]]:
     kept: list[list[Word]] = []
     for index, row in enumerate(rows):
         following = rows[index + 1] if index + 1 < len(rows) else []
-        large = 0.8 * max((other.size for other in following), default=0.0)
+        large = _SMALL * max((other.size for other in following), default=0.0)
         if all(word.size >= large for word in row):
             kept.append(row)
             continue
         stays: list[Word] = []
         for word in row:
             carrier = following and any(
-                word.size < 0.8 * other.size
+                word.size < _SMALL * other.size
                 and other.base - word.base < 0.6 * other.size
                 and -0.1 * other.size < word.x0 - other.x1 < 0.15 * other.size
                 for other in following
@@ -157,8 +162,10 @@ def _line(words: list[Word]) -> Line:
     cells, start = [], 0
     for index in range(1, len(words)):
         before, after = words[index - 1], words[index]
-        is_between_numbers = before.text[-1] in _ENDS_NUMBER and after.text[0] in _BEGINS_NUMBER
-        if after.x0 - before.x1 > (_NUMBER_GAP if is_between_numbers else _CELL_GAP) * min(before.size, after.size):
+        gap, smaller = after.x0 - before.x1, before.size if before.size < after.size else after.size
+        if gap > _NUMBER_GAP * smaller and (
+            gap > _CELL_GAP * smaller or (before.text[-1] in _ENDS_NUMBER and after.text[0] in _BEGINS_NUMBER)
+        ):
             cells.append(Cell(words[start:index]))
             start = index
     cells.append(Cell(words[start:]))

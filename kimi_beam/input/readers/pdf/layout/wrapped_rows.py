@@ -112,14 +112,19 @@ def _size(upper: _Group, lower: _Group) -> float:
 
 def _with_cells_at_other_heights(groups: list[_Group]) -> list[_Group]:
     """Lines that overlap, and lines that both have numbers, as one row; the nearest first."""
+    apart: set[tuple[_Group, _Group]] = set()
     changed = True
     while changed:
         changed = False
         for _, index in sorted(_near(groups)):
-            if (row := _row_of(groups[index], groups[index + 1])) is not None:
+            pair = groups[index], groups[index + 1]
+            if pair in apart:
+                continue
+            if (row := _row_of(*pair)) is not None:
                 groups = [*groups[:index], row, *groups[index + 2 :]]
                 changed = True
                 break
+            apart.add(pair)
     return groups
 
 
