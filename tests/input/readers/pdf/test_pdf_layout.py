@@ -237,6 +237,51 @@ def test_columns_are_read_one_after_the_other(columns: int, is_even: bool) -> No
     ]
 
 
+@pytest.mark.parametrize("columns", [2, 3])
+@pytest.mark.parametrize("is_even", [True, False])
+def test_columns_less_than_a_letter_apart_are_read_one_after_the_other(columns: int, is_even: bool) -> None:
+    """Lines are justified, so that the gaps between words are often as wide as those between the columns."""
+    words = [_words_of_column(index, columns) for index in range(columns)]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.drawCentredString(A4[0] / 2, 800, "A title over all columns")
+        canvas.setFont("Helvetica", 9)
+        width = 500 / columns
+        for index, column in enumerate(words):
+            for number, line in enumerate(_wrapped(canvas, column, width - 7)):
+                x, y = 50 + width * index, 770 - 12 * number - (0 if is_even else 4 * index)
+                _draw_justified(canvas, line, x, y, width - 7)
+
+    text = _text(made_pdf(draw)).split()
+    assert text == ["A", "title", "over", "all", "columns", *(word for column in words for word in column)]
+
+
+def _draw_justified(canvas: Canvas, line: str, x: float, y: float, width: float) -> None:
+    words = line.split()
+    free = width - sum(canvas.stringWidth(word, "Helvetica", 9) for word in words)
+    gap = min(free / max(len(words) - 1, 1), 12.0)
+    for word in words:
+        canvas.drawString(x, y, word)
+        x += canvas.stringWidth(word, "Helvetica", 9) + gap
+
+
+def test_a_table_whose_columns_are_less_than_a_letter_apart_keeps_its_rows() -> None:
+    """Its second column begins at one edge in every line, as that of a text does."""
+    names = ["Garden chair of oak", "Table with two drawers", "Bench for the hall", "Lamp of green glass"] * 3
+    units = ["piece", "set of four", "piece", "box"] * 3
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 9)
+        widest = max(canvas.stringWidth(name, "Helvetica", 9) for name in names)
+        for row, (name, unit) in enumerate(zip(names, units, strict=True)):
+            canvas.drawString(50, 700 - 12 * row, name)
+            canvas.drawString(50 + widest + 6, 700 - 12 * row, unit)
+            canvas.drawRightString(300, 700 - 12 * row, f"{row + 1}.50")
+
+    rows = [" ".join(line.split()) for line in _text(made_pdf(draw)).split("\n")]
+    assert rows == [f"{name} {unit} {row + 1}.50" for row, (name, unit) in enumerate(zip(names, units, strict=True))]
+
+
 def test_a_table_between_two_columns_of_text_keeps_its_rows() -> None:
     left, right = (_words_of_column(index, 2) for index in range(2))
 

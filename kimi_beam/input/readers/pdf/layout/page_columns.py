@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from kimi_beam.input.readers.pdf.layout.column_edges import Edge, column_edges, words_between
 from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line, lines
 from kimi_beam.input.readers.pdf.layout.page_words import Word
 
@@ -96,7 +97,7 @@ def regions(words: list[Word]) -> list[list[Line]]:
         words: The words of the page.
     """
     whole = lines(words)
-    bands = _bands(whole)
+    whole, bands = _bands(whole)
     if not bands:
         return [whole] if whole else []
     found: list[list[Line]] = []
@@ -111,15 +112,15 @@ def regions(words: list[Word]) -> list[list[Line]]:
     return [region for region in found if region]
 
 
-def _bands(whole: list[Line]) -> list[_Band]:
-    """The stretches of a page that are set in columns, from above."""
+def _bands(whole: list[Line]) -> tuple[list[Line], list[_Band]]:
+    """The stretches of a page that are set in columns, from above, and its lines, which end at narrow gaps too."""
     if sum([len(cell.words) >= _FEWEST_WORDS for line in whole for cell in line.cells]) < 2 * _FEWEST_LINES:
-        return []
+        return whole, []
+    bands = _bands_of_edges(whole)
+    if bands:
+        whole = _split(whole, bands)
     blocks = [block for block in _blocks(whole) if block.is_running_text()]
-    if len(blocks) < 2:
-        return []
     edges = [block.x0 for block in blocks]
-    bands: list[_Band] = []
     for left in blocks:
         for right in blocks:
             top, bottom = max(left.bases[0], right.bases[0]), min(left.bases[-1], right.bases[-1])
@@ -133,7 +134,41 @@ def _bands(whole: list[Line]) -> list[_Band]:
             band = _reaching(whole, _Band(inside[0], inside[-1], [gutter]), edges)
             if band is not None:
                 bands.append(band)
-    return _together(whole, bands, edges)
+    return whole, _together(whole, bands, edges)
+
+
+def _bands_of_edges(whole: list[Line]) -> list[_Band]:
+    """Columns that are told by the edges at which their lines begin, one gap each."""
+    edges = column_edges(whole)
+    bands: list[_Band] = []
+    for edge in edges:
+        beside = [other.x for other in edges if other.first <= edge.last and other.last >= edge.first]
+        left = max((x for x in beside if x < edge.x), default=float("-inf"))
+        right = min((x for x in beside if x > edge.x), default=float("inf"))
+        if _is_running(whole, edge, left, edge.x) and _is_running(whole, edge, edge.x, right):
+            bands.append(_Band(edge.first, edge.last, [edge.x]))
+    return bands
+
+
+def _is_running(whole: list[Line], edge: Edge, left: float, right: float) -> bool:
+    """Whether what stands between two places along an edge is running text."""
+    found = [
+        (cell, line.base) for line in whole[edge.first : edge.last + 1] if (cell := words_between(line, left, right))
+    ]
+    return bool(found) and _Block([cell for cell, _ in found], [base for _, base in found]).is_running_text()
+
+
+def _split(whole: list[Line], bands: list[_Band]) -> list[Line]:
+    """The lines of a page, in which no cell reaches over the gaps of columns."""
+    result = list(whole)
+    for band in bands:
+        for index in range(band.first, band.last + 1):
+            line = result[index]
+            if _crosses(line, band.gutters):
+                edges = [float("-inf"), *band.gutters, float("inf")]
+                cells = [words_between(Line(0, 0, [cell], 0), *pair) for cell in line.cells for pair in pairwise(edges)]
+                result[index] = Line(line.base, line.size, [cell for cell in cells if cell], line.last)
+    return result
 
 
 def _blocks(whole: list[Line]) -> list[_Block]:
