@@ -7,6 +7,7 @@ members, members that overlap, damage) ends its reading.
 
 from __future__ import annotations
 
+import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _HEADER_BYTES = 1 << 20
 _MEDIA_TYPE_BYTES = 200
 """The most bytes of the member that says the media type of an OpenDocument file."""
 _BLOCK = 1 << 16
+_UNIX = 3
+"""The system of a zip's member whose attributes are those of Unix (APPNOTE 6.3.10, 4.4.2)."""
 _AES = 99
 """The method of compression by which a zip says that a member is encrypted by AES (APPNOTE 6.3.10, 4.4.5)."""
 DAMAGED = (*DAMAGED_ZIP, tarfile.TarError)
@@ -280,6 +283,8 @@ def _entries(f: BinaryIO, size: int) -> int:
 
 def _not_read(info: zipfile.ZipInfo, password: str | None) -> UnreadableError | None:
     """Why a member is not read, by what the directory says of it."""
+    if info.create_system == _UNIX and stat.S_ISLNK(info.external_attr >> 16):
+        return UnreadableError("unreadable", "is a link to another file, read only under its own name")
     if info.compress_type == _AES:
         return UnreadableError("encrypted", "is encrypted by AES, which is not read: unpack the archive yourself")
     if info.flag_bits & 1 and password is None:

@@ -273,7 +273,9 @@ class _Process:
             return _ProcessEndedError("reader_timeout", f"took more than {self._limits.seconds:g} s of CPU time")
         if largest >= _NEARLY_ALL * self._limits.memory_bytes:  # a library that gets no more memory may well abort
             limit = f"{self._limits.memory_bytes >> 20} MB"
-            return _ProcessEndedError("reader_memory", f"takes more memory to read than {limit}")
+            return _ProcessEndedError(
+                "reader_memory", f"takes more memory to read than {limit}: make it smaller, or split it"
+            )
         how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
         said = self._last_error()
         reason = f"{how}: {said}" if said else how

@@ -340,14 +340,20 @@ def test_a_member_beyond_the_bound_is_a_dead_letter(tmp_path: Path) -> None:
     assert found == {"!/a.txt": "too_large", "!/b.zip": "too_large", "a": "b"}
 
 
-def test_a_member_that_is_a_fifo_or_link_by_its_attributes_is_read_as_the_bytes_that_it_has(tmp_path: Path) -> None:
+def test_a_link_in_a_zip_is_a_dead_letter_and_no_text_that_says_where_it_leads(tmp_path: Path) -> None:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
-        info = zipfile.ZipInfo("link.txt")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(info, "/etc/passwd")
+        for name, kind, system in (
+            ("link.txt", stat.S_IFLNK, 3),
+            ("fifo.txt", stat.S_IFIFO, 3),
+            ("dos.txt", stat.S_IFLNK, 0),
+        ):
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = system, (kind | 0o777) << 16
+            archive.writestr(info, "/etc/passwd")
     (tmp_path / "a.zip").write_bytes(written.getvalue())
-    assert outcome_of(tmp_path / "a.zip") == {"!/link.txt": "/etc/passwd"}
+    found = outcome_of(tmp_path / "a.zip")
+    assert found == {"!/link.txt": "unreadable", "!/fifo.txt": "/etc/passwd", "!/dos.txt": "/etc/passwd"}
 
 
 @pytest.mark.parametrize("seed", range(6))

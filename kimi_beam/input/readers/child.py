@@ -29,7 +29,11 @@ from kimi_beam.input.readers.reader_messages import (
 )
 
 _LONGEST_MESSAGE = 300
-_NO_MEMORY = encode(Unreadable("reader_memory", "takes more memory than the process that reads files may have"))
+_NO_MEMORY = encode(
+    Unreadable(
+        "reader_memory", "takes more memory than the process that reads files may have: make it smaller, or split it"
+    )
+)
 
 
 def serve(memory_bytes: int) -> None:

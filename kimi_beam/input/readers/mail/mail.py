@@ -37,6 +37,8 @@ _MOST_OF_A_HEADER = 50_000
 """The letters of a header that are read, because decoding takes time with the square of them."""
 _SHOWN = re.compile(r"\bcid:([^\s\"'()<>]+)", re.I)
 _SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
+_TEXTS = frozenset({"text/plain", "text/html", "text/calendar"})
+"""What is text of a mail where it has no name. An invitation beside another form of the text gives way to that."""
 _ENVELOPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "multipart/encrypted"})
 _KNOWN_BY = frozenset({"from", "to", "subject", "date", "received", "message-id", "mime-version", "content-type"})
 """A mail has at least one of these headers."""
@@ -124,9 +126,9 @@ class _Parts:
         name = attachment_name(_file_name(part))
         disposition = str(part.get("Content-Disposition") or "").strip().lower()
         content = _bytes(part)
-        if kind in ("text/plain", "text/html") and not name and not disposition.startswith("attachment"):
+        if kind in _TEXTS and not name and not disposition.startswith("attachment"):
             text = self._text(part, content)
-            if kind == "text/plain":
+            if kind != "text/html":
                 return [plain_body(text)]
             self._shown |= set(_SHOWN.findall(text))
             return [html_body(text)]

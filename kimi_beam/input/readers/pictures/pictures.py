@@ -148,7 +148,7 @@ def _open(content: bytes, kind: str) -> Iterator[Image.Image]:
         UnreadableError: It is damaged, or the library is missing.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise missing_extra("documents") from None
     if kind == "HEIF":
@@ -164,6 +164,8 @@ def _open(content: bytes, kind: str) -> Iterator[Image.Image]:
                 yield image
     except (UnreadableError, MemoryError):
         raise
+    except UnidentifiedImageError:  # whose message names an object in memory
+        raise UnreadableError("damaged", f"is damaged: it begins as a {kind} picture and is none") from None
     except Image.DecompressionBombError as error:
         raise UnreadableError("too_many_pixels", f"has too many pixels: {error}") from None
     except Exception as error:  # Pillow's decoders raise whatever they stumble over

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable
 
 from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.input.readers.content import UnreadableError
 
-_WEB_NAMES = {"ascii": "cp1252", "us-ascii": "cp1252", "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252"}
+_WEB_NAMES = {"iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252"}
 """What browsers read these names as: each is a part of cp1252, in which such texts nearly always are."""
 _NO_ENCODINGS = frozenset(
     {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 )
 """Codecs of Python that are no encodings of files, and UTF-7, in which a text can pass as another."""
+_MANY_BYTES = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+"""A letter of several bytes in UTF-8."""
 
 
 def decode_declared(content: bytes, declared: Iterable[str | None], fallback: str | None) -> str:
@@ -40,8 +43,9 @@ def decode_declared(content: bytes, declared: Iterable[str | None], fallback: st
                 return content.decode(name)
             except (UnicodeError, ValueError):
                 continue
-    last = "utf-8" if "utf-8" in names else _codec(fallback or "") or "cp1252"
-    return content.decode(last, "replace")
+    if "utf-8" in names and _MANY_BYTES.search(content):
+        return content.decode("utf-8", "replace")  # it is in UTF-8 but for some bytes
+    return content.decode(_codec(fallback or "") or "cp1252", "replace")
 
 
 def _codec(name: str) -> str | None:

@@ -112,11 +112,29 @@ def test_a_logo_in_the_text_is_no_attachment_and_a_scan_in_it_is() -> None:
     assert [attachment.name for attachment in read(made).attachments] == ["scan.png", "attached.png"]
 
 
+@pytest.mark.parametrize("named", [b"", b"; charset=utf-8; method=REQUEST"])
+def test_an_invitation_that_is_all_of_a_mail_is_its_text(named: bytes) -> None:
+    found = read(HEAD + b"Content-Type: text/calendar" + named + b"\n\nBEGIN:VCALENDAR\nSUMMARY:Audit at noon\n")
+    assert "SUMMARY:Audit at noon" in found.pages[0].text
+    assert not found.attachments
+
+
+def test_an_invitation_beside_a_text_that_says_the_same_is_left_out() -> None:
+    made = message("Audit at noon", "<p>Audit at noon</p>")
+    made.add_alternative("BEGIN:VCALENDAR\nSUMMARY:Audit at noon\n", subtype="calendar")
+    found = read(made)
+    assert body_of(found) == "Audit at noon"
+    assert not found.attachments
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "options"),
     [
         (b"Content-Type: text/plain; charset=iso-8859-1", "Müller 5 €".encode("cp1252"), DEFAULT_OPTIONS),
         (b"Content-Type: text/plain; charset=nonsense", "Müller 5 €".encode(), DEFAULT_OPTIONS),
+        (b"Content-Type: text/plain; charset=us-ascii", "Müller 5 €".encode(), DEFAULT_OPTIONS),
+        (b"Content-Type: text/plain; charset=us-ascii", "Müller 5 €".encode("cp1252"), DEFAULT_OPTIONS),
+        (b"Content-Type: text/plain; charset=utf-8", "Müller 5 €".encode("cp1252"), DEFAULT_OPTIONS),
         (b"X: y", "Müller 5 €".encode("cp1252"), DEFAULT_OPTIONS),
         (b"X: y", "Müller 5 €".encode(), DEFAULT_OPTIONS),
         (b"X: y", "Müller 5 €".encode("iso8859-15"), ReadOptions(encoding="iso8859-15")),

@@ -26,7 +26,7 @@ _AT_THE_EDGE = 0.75
 """The share of the lines behind an edge that begin at it; the others are indented."""
 _NEAR = 0.8
 """Points by which the places of one edge differ."""
-_BEFORE_WORDS = frozenset("(\"'„“‚‘«»[")
+_BEFORE_WORDS = frozenset("(\"'\u201e\u201c\u201a\u2018«»[")
 _NEXT_LINE = 3.0
 """The most font sizes from one line of a column to the next."""
 
