@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Weights: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-"""Rows by columns. The sum of a row's and a column's greatest weight has to fit into 62 bits."""
-_FAR = np.iinfo(np.int64).max // 2
+"""Rows by columns. The sum of a row's and a column's greatest weight has to fit into 60 bits."""
+_FAR = np.iinfo(np.int64).max // 4
 
 
 def best_assignment(weights: Weights) -> list[int]:
@@ -61,9 +61,9 @@ def _augment(
         is_nearer = (through < distance) & ~is_done
         distance[is_nearer] = through[is_nearer]
         before[is_nearer] = row
-        open_distance = np.where(is_done, _FAR, distance)
-        column = int(open_distance.argmin())
-        least = int(open_distance[column])
+        # Of equally near columns a free one is taken, where the way ends.
+        column = int(np.where(is_done, _FAR, 2 * distance + (row_of >= 0)).argmin())
+        least = int(distance[column])
         is_done[column] = True
         if row_of[column] < 0:
             break

@@ -13,6 +13,9 @@ from kimi_beam.scoring.compared_places import Place
 ANY_OF = "$any"
 """The key of an object in a gold that lists accepted values: ``{"$any": ["9.00", "9"]}``."""
 
+_DEEPEST = 20
+"""Items of lists that are this deep in others are compared position by position, so that the way down stays short."""
+
 Address: TypeAlias = "Place | tuple[str, Place]"
 """Where a value stands in its row: its place; with the keys and positions on the way where the place does not say them
 all, as in a map."""
@@ -42,16 +45,17 @@ class Row:
     Args:
         place: Where it stands.
         at: Its JSON Pointer in the answer.
+        depth: In how many lists, one in another, it stands.
 
     Attributes:
         named: What each single value is compared by, by address. Of a gold it may be `Accepted`.
         lists: The items of each list.
-        size: How many single values the row has, those of its lists included.
         has_choice: Whether a value is `Accepted`, here or in a list.
     """
 
-    def __init__(self, place: Place, at: str) -> None:
+    def __init__(self, place: Place, at: str, depth: int = 0) -> None:
         self.place, self.at = place, at
+        self.depth = depth
         self.named: dict[Address, Hashable] = {}
         self.lists: dict[Address, list[Row]] = {}
         self.has_choice = False
@@ -60,6 +64,11 @@ class Row:
     def size(self) -> int:
         """How many single values the row has, those of its lists included."""
         return len(self.named) + sum(item.size for items in self.lists.values() for item in items)
+
+    @cached_property
+    def rows(self) -> int:
+        """How many rows this is, with those of its lists."""
+        return 1 + sum(item.rows for items in self.lists.values() for item in items)
 
     @cached_property
     def pairs(self) -> frozenset[tuple[Address, Hashable]]:
@@ -161,10 +170,10 @@ class _Reader:
             position = place.position(index)
             if position is not None:
                 self.read(item, position, way if way is None else at)
-            elif place.is_ordered:
+            elif place.is_ordered or self._row.depth >= _DEEPEST:
                 self.read(item, place.items, at)
             elif item is not None:
-                row = Row(place.items, self._row.at + at)
+                row = Row(place.items, self._row.at + at, self._row.depth + 1)
                 _Reader(row, is_gold=self._is_gold).read(item, place.items, None)
                 self._row.has_choice |= row.has_choice
                 if row.named or row.lists:  # an item without any value says nothing

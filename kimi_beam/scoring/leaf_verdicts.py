@@ -76,7 +76,7 @@ def verdicts(gold: Row, answered: Row | None) -> Iterator[Verdict]:
         if not found.is_exact:
             place = address[1] if isinstance(address, tuple) else address
             yield Verdict(Kind.NEARLY_PAIRED, place, address, gold, answered)
-        partner = dict(found.pairs)
+        partner = {one.gold: one.answered for one in found.pairs}
         for index, row in enumerate(golds):
             yield from verdicts(row, others[partner[index]] if index in partner else None)
         paired = set(partner.values())

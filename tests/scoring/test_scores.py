@@ -267,3 +267,43 @@ def test_the_bootstraps_interval_is_as_wide_as_theory_says() -> None:
     (found,) = paired_bootstrap(_counts(first), _counts(second), seed=5, resamples=4_000)
     expected = 2 * 1.96 * np.std((second - first) / 10) / np.sqrt(40)
     assert found.high - found.low == pytest.approx(expected, rel=0.1)
+
+
+def _nested(depth: int, last: int) -> Any:
+    value: Any = [1, last]
+    for _ in range(depth):
+        value = [{"a": value}]
+    return value
+
+
+@pytest.mark.parametrize("depth", [3, 95])
+def test_lists_in_lists_as_deep_as_json_may_be_are_compared(depth: int) -> None:
+    schema = {"type": "object", "properties": {"x": {}}}
+    found = _evaluation(AnswerAndGold("a", {"x": _nested(depth, 2)}, {"x": _nested(depth, 3)}), schema=schema)
+    assert (found.overall.right, found.overall.support, found.overall.predicted) == (1, 2, 2)
+
+
+def test_very_many_single_values_that_differ_are_not_paired_with_one_another() -> None:
+    schema = {"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}}}}
+    right = {"tags": [f"a{index}" for index in range(1_500)] + ["same"]}
+    answered = {"tags": ["same"] + [f"b{index}" for index in range(1_500)]}
+    found = _evaluation(AnswerAndGold("a", right, answered), schema=schema)
+    assert found.overall.right == 1
+    assert (found.overall.errors["unfound"], found.overall.errors["invented_item"]) == (1_500, 1_500)
+    assert found.overall.errors["misread"] == 0
+
+
+def test_10_000_rows_with_errors_in_one_of_a_hundred_values_are_paired_exactly() -> None:
+    chance = random.Random(8)
+    rows = [{"name": f"item {index}", "total": float(index % 100)} for index in range(10_000)]
+    answered = [dict(row) for row in rows]
+    chance.shuffle(answered)
+    wrong = 0
+    for row in answered:
+        for name, value in (("name", "?"), ("total", -1.0)):
+            if chance.random() < 0.01:
+                row[name], wrong = value, wrong + 1
+    found = _of({"lines": answered}, {"lines": rows})
+    assert found.nearly_paired == 0
+    assert wrong > 300
+    assert 20_000 - found.overall.right <= wrong  # fewer where a wrong row has another one's values
