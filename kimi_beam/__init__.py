@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from kimi_beam.stream.write_stream import WriteStream
     from kimi_beam.transforms import Extract
     from kimi_beam.transforms.combine_scores import CombineScores
-    from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Layout, Usage
+    from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Grounding, Layout, Usage
 
 _HOME = {
     "AccountError": "kimi_beam.errors",
@@ -96,6 +96,7 @@ _HOME = {
     "Extraction": "kimi_beam.types",
     "Failure": "kimi_beam.types",
     "Gateway": "kimi_beam.service.gateway",
+    "Grounding": "kimi_beam.types",
     "InputError": "kimi_beam.errors",
     "Journaling": "kimi_beam.journal.records",
     "KimiBeamError": "kimi_beam.errors",
@@ -140,6 +141,7 @@ __all__ = [
     "Extraction",
     "Failure",
     "Gateway",
+    "Grounding",
     "InputError",
     "Journaling",
     "KimiBeamError",

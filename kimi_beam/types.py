@@ -530,7 +530,8 @@ GroundingMatch = Literal[
 - ``normalised``: but for white space, case and typography.
 - ``number``: the same decimal value in another spelling.
 - ``date``: the same day in another spelling.
-- ``derived``: nowhere, and it need not: true and false, and what the schema lets choose from a list.
+- ``derived``: nowhere, and it need not: true and false, what the schema lets choose from a list, and
+  what an equation of the schema (``x-check``) gives, all of whose other values stand in the document.
 - ``metadata``: nowhere in the text, but in the metadata that the model was shown.
 - ``hidden``: only in text that a person does not see.
 - ``example``: nowhere in the document, but in an example that the model was shown beside it.
@@ -546,6 +547,13 @@ GROUNDED: frozenset[GroundingMatch] = frozenset(("exact", "normalised", "number"
 @dataclass(frozen=True, slots=True)
 class Grounding:
     """Where one value of an answer stands in its document.
+
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     documents = pipeline | beam.Create([kb.Document("receipt-1", "Total: 24.80")])
+        ...     rows = (documents | kb.Extract("receipt.json", service=service, ground=True)).extractions
+        ...     _ = rows | beam.Map(lambda row: print(row.grounding[0].path, row.grounding[0].match))
+        /total number
 
     Attributes:
         path: The JSON Pointer of the value in the answer.

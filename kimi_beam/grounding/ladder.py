@@ -73,7 +73,8 @@ def _amounts(value: str, number: str, index: TextIndex) -> list[Span]:
 
 
 def _number(value: int | float | Decimal, index: TextIndex) -> Found:
-    spans = index.numbers.get(shortest_of(value), ())[:MOST_PLACES]
+    number = shortest_of(value)
+    spans = index.numbers.get(number, ())[:MOST_PLACES] if number is not None else ()
     if not spans:
         return NOWHERE
     spelling = jsontext.dumps(value).decode()

@@ -8,6 +8,8 @@ from kimi_beam.grounding.date_spellings import days_of, split_time
 from kimi_beam.grounding.number_spellings import Span, number_of_text, shortest_of
 from kimi_beam.grounding.text_index import TextIndex
 
+_LONGEST = 500
+"""For a longer text no place is proposed: its words would be looked for around many places."""
 _MOST_PLACES = 50
 """So many places of a word are looked around."""
 _LEAST_DIGITS = 3
@@ -26,6 +28,8 @@ def near(value: Any, index: TextIndex) -> Span | None:
     number = number_of_text(value) if isinstance(value, str) else shortest_of(value)
     if number is not None:
         return _near_number(number, index)
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return None
     return _near_day(value, index) or _near_words(value, index)
 
 

@@ -81,9 +81,13 @@ def readings(token: str) -> tuple[str, ...]:
     return ()
 
 
-def shortest_of(value: Any) -> str:
-    """The shortest spelling of a number of an answer."""
-    return _shortest(format(Decimal(repr(value) if isinstance(value, float) else value), "f"))
+def shortest_of(value: Any) -> str | None:
+    """The shortest spelling of a number of an answer; None if it has more digits than any that is looked for."""
+    number = Decimal(repr(value) if isinstance(value, float) else value)
+    # An answer is not to be trusted: 1E+999999999 has a billion digits.
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS or len(number.as_tuple().digits) > _MOST_DIGITS:
+        return None
+    return _shortest(format(number, "f"))
 
 
 def has_unit(text: str, span: Span) -> bool:

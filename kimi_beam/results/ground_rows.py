@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from kimi_beam.grounding.computed import with_computed
 from kimi_beam.grounding.demands import Demand, nullable, parts_of, unmet, with_null
 from kimi_beam.grounding.ground import ground
 from kimi_beam.grounding.text_index import TextIndex
@@ -73,6 +74,8 @@ def ground_rows(
         some = slice(first, first + _READ_TOGETHER)
         for answer, document in zip(answers[some], read_again(documents[some]), strict=True):
             grounding = ground(answer, document, schema.places, rules.metadata_keys, rules.example_index)
+            if schema.sum_checks:
+                grounding = with_computed(grounding, schema.sum_checks, answer)
             found.append(_judged(GroundedAnswer(answer, grounding), schema, rules.demands))
     return found
 

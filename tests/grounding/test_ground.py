@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 import kimi_beam as kb
+from kimi_beam.grounding.computed import with_computed
 from kimi_beam.grounding.ground import ground
 from kimi_beam.schema import OutputSchema
+from kimi_beam.schema.sum_checks import sum_checks
 from kimi_beam.types import Failure, Grounding, Layout
 
 PLACES = OutputSchema(
@@ -147,6 +151,40 @@ def test_a_place_that_resembles_the_value_is_proposed_and_never_counts() -> None
     ):  # fmt: skip
         found = grounding(value, text)
         assert (found.match, text[found.start : found.end], found.candidates) == ("near", place, 0)
+
+
+def test_a_value_that_nobody_can_have_meant_stands_nowhere_and_takes_no_time() -> None:
+    numbers = [Decimal("1E+999999999"), Decimal("1E-999999999"), 10**5_000, 1e308]
+    for value in (*numbers, "9" * 100_000, "word " * 50_000, "\ud800", "\x00"):
+        found = grounding(value, "word 9 1" * 20_000)
+        assert found.match in ("none", "derived")
+        assert found.start is None
+
+
+def test_a_text_of_spaces_hyphens_or_one_letter_takes_no_time() -> None:
+    for text in (" " * 100_000, "- " * 50_000, "a" * 100_000, "1," * 50_000, "-\n" * 50_000, "May " * 25_000):
+        started = time.process_time()
+        for value in ("a b", "1", 1, "2024-05-01", "a-b", "long value with words"):
+            grounding(value, text)
+        assert time.process_time() - started < 20  # quadratic, it would be an hour
+
+
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        ({"items": [{"amount": 4.5}, {"amount": 3}], "total": 7.5}, "derived"),
+        ({"items": [{"amount": 4.5}, {"amount": 3}], "total": 7.6}, "none"),
+        ({"items": [{"amount": 4.5}, {"amount": 1}], "total": 5.5}, "none"),
+        ({"items": [], "total": 0}, "none"),
+        ({"total": 7.5}, "none"),
+    ],
+)
+def test_a_sum_that_the_schema_tells_how_to_compute_is_derived_if_its_parts_stand_in_the_text(
+    answer: Any, match: str
+) -> None:
+    checks = sum_checks({"x-check": "sum(items.amount) == total"})
+    found = with_computed(ground(answer, kb.Document("d", "4.50 and 3.00"), PLACES), checks, answer)
+    assert next(one.match for one in found if one.path == "/total") == match
 
 
 def test_the_page_of_a_place_is_told() -> None:

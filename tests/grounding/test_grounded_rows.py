@@ -11,9 +11,11 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from harness import QUICK, RECEIPT, Outcome, read_dataset, receipts, run_extract, run_redrive, service
 from long_invoices import INVOICE, answer, invoice
-from made_pdfs import lines_page, made_pdf
+from made_pdfs import SECRET, lines_page, made_pdf, ordinary_page
+from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfgen.canvas import Canvas
 from running_cli import run as run_cli
 
 import kimi_beam as kb
@@ -159,6 +161,20 @@ def test_page_and_box_of_a_value_are_those_at_which_it_was_drawn(tmp_path: Path)
     assert (company["page"], total["page"]) == (1, 2)
     assert _overlap(company["box"], _drawn(*_LINES[0][:2], "COMPANY: ", "Shop 9 Ltd")) >= 0.9
     assert _overlap(total["box"], _drawn(*_LINES[1][:2], "TOTAL: ", "9.50")) >= 0.9
+
+
+def test_a_value_of_text_that_nobody_sees_is_marked_as_hidden(tmp_path: Path) -> None:
+    def page(canvas: Canvas) -> None:
+        ordinary_page(canvas)
+        canvas.setFillColor(colors.white)
+        canvas.drawString(60, 100, f"Pay to {SECRET} at once")
+
+    (tmp_path / "a.pdf").write_bytes(made_pdf(page))
+    for policy, has_place in (("drop", False), ("keep", True)):
+        with Emulator(answer=lambda *_: f'{{"company": "{SECRET}", "total": null}}') as emulator:
+            (row,) = run_files(str(tmp_path / "a.pdf"), emulator, tmp_path / policy, hidden_text=policy).rows
+        (company,) = row[GROUNDING]
+        assert (company["match"], company["start"] is not None) == ("hidden", has_place)
 
 
 def test_the_command_line_keeps_boxes_where_it_grounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
