@@ -84,6 +84,14 @@ class ZipMembers:
         """Whether it has a member of this name."""
         return name in self._infos
 
+    def size(self, name: str) -> int:
+        """The bytes that a member has, as the directory says: no more can be read of it.
+
+        Args:
+            name: One of `names`.
+        """
+        return self._infos[name].file_size
+
     def read(self, name: str) -> bytes:
         """The bytes of a member.
 

@@ -1,4 +1,4 @@
-"""What the styles of a workbook (.xlsx) say of single cells: percentages, and values that a person does not see."""
+"""What the styles of a workbook (.xlsx) say of single cells: how numbers are printed, and which values nobody sees."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kimi_beam.input.readers.hidden.colours import WHITE, Colour, looks_the_same, parse_colour
 from kimi_beam.input.readers.office.office_xml import Element, local_name
+from kimi_beam.input.readers.office.spreadsheets.number_marks import NumberMarks, number_marks
 
 _PERCENT = {"9": 0, "10": 2}
 """The decimals of the formats of percentages that every workbook has."""
@@ -26,11 +27,13 @@ class CellStyles:
 
     Attributes:
         percentages: The decimals of those that print a percentage.
+        marks: What those print around a number that print a currency or the like.
         unseen: Why a person does not see the value, of those that hide it.
         in_colour: The same of those that hide it by its colour, unless something else is put behind it.
     """
 
     percentages: dict[int, int] = field(default_factory=dict)
+    marks: dict[int, NumberMarks] = field(default_factory=dict)
     unseen: dict[int, str] = field(default_factory=dict)
     in_colour: dict[int, str] = field(default_factory=dict)
 
@@ -54,6 +57,8 @@ def cell_styles(root: Element | None) -> CellStyles:
         decimals = _PERCENT.get(code) if text is None else _decimals_of_percentage(text)
         if decimals is not None:
             found.percentages[number] = decimals
+        elif text and (marks := number_marks(text)):
+            found.marks[number] = marks
         if text is not None and text.strip().strip('"') == ";;;":
             found.unseen[number] = "format that shows nothing"
         colour, ground = _at(fonts, style.get("fontId")), _at(fills, style.get("fillId"))
@@ -68,10 +73,12 @@ class CellLooks:
 
     Attributes:
         percentages: The decimals of the percentages.
+        marks: What is printed around a number.
         unseen: Why a person does not see a value.
     """
 
     percentages: dict[tuple[int, int], int] = field(default_factory=dict)
+    marks: dict[tuple[int, int], NumberMarks] = field(default_factory=dict)
     unseen: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
@@ -86,11 +93,13 @@ def cell_looks(part: bytes, styles: CellStyles) -> CellLooks:
     if not any(word in part for word in _GROUND_CHANGES):
         unseen |= styles.in_colour
     looks = CellLooks()
-    if not unseen and not styles.percentages:
+    if not unseen and not styles.percentages and not styles.marks:
         return looks
     for place, number in _styled_cells(part):
         if number in styles.percentages:
             looks.percentages[place] = styles.percentages[number]
+        elif number in styles.marks:
+            looks.marks[place] = styles.marks[number]
         if number in unseen:
             looks.unseen[place] = unseen[number]
     return looks

@@ -1,9 +1,10 @@
 """Reads spreadsheets (.xlsx, .xlsm, .xlsb, .xls, and by `opendocument` .ods): a sheet is a page, a row a line.
 
-Dates are ISO's, percentages are written as such, whole numbers have no ``.0``, and formulas show the value that was
-saved with them. Rows and columns without any value are left out. Hidden sheets, rows, columns and values are in
-`Content.hidden`. Comments, charts and drawings are not read. In .xlsb and .xls hidden sheets are told, but neither
-hidden rows and columns nor percentages.
+Dates are ISO's, percentages and currencies are written as such, whole numbers have no ``.0``. Formulas show the value
+that was saved with them, and themselves if none was. Rows and columns without any value are left out; the text of boxes
+that lie on a sheet stands below its rows. Hidden sheets, rows, columns and values are in `Content.hidden`. Comments and
+charts are not read. In .xlsb and .xls hidden sheets are told, but neither hidden rows and columns nor percentages and
+currencies, and boxes are not read.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ def read(content: bytes, options: ReadOptions) -> Content:
         number = len(pages) + 1
         if sheet.visible != SheetVisibleEnum.Visible:
             hidden.add("\n".join(lines.shown), f"hidden sheet {sheet.name!r}", number)
-        elif lines.shown:
-            pages.append(f"# {sheet.name}\n\n{joined_lines(lines.shown)}")
+        elif lines.shown or look.boxes:
+            pages.append(f"# {sheet.name}\n\n{joined_lines([*lines.shown, '', *look.boxes])}")
         hidden.add("\n".join(lines.hidden), "hidden rows or columns", number)
-        for text, reason in lines.unseen:
+        for text, reason in (*lines.unseen, *look.unseen):
             hidden.add(text, reason, number)
         if len(pages) > options.max_pages:
             message = f"has more than {options.max_pages:,} sheets: split it, or allow more"
@@ -134,7 +135,7 @@ def _lines(sheet: CalamineSheet, look: SheetLook) -> _SheetLines:
     hidden: list[str] = []
     kept: list[list[str]] = []
     unseen: list[tuple[str, str]] = []
-    looks = look.cells if look.cells.percentages or look.cells.unseen else None
+    looks = look.cells if look.cells.percentages or look.cells.marks or look.cells.unseen else None
     hidden_columns = {column - start[1] for column in look.columns}
     for at, row in enumerate(sheet.to_python(), start[0]):
         cells = [_FORMS[type(cell)](cell) for cell in row]
@@ -156,11 +157,14 @@ def _lines(sheet: CalamineSheet, look: SheetLook) -> _SheetLines:
 def _apply(
     looks: CellLooks, start: tuple[int, int], row: Sequence[object], cells: list[str], unseen: list[tuple[str, str]]
 ) -> None:
-    """Writes percentages as such, and takes out the values that a person does not see."""
+    """Writes percentages and currencies as such, and takes out the values that a person does not see."""
     for column, value in enumerate(row):
         place = start[0], start[1] + column
-        if place in looks.percentages and isinstance(value, int | float) and not isinstance(value, bool):
-            cells[column] = percentage(value, looks.percentages[place])
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if place in looks.percentages:
+                cells[column] = percentage(value, looks.percentages[place])
+            elif place in looks.marks:
+                cells[column] = looks.marks[place].around(cells[column])
         if cells[column] and place in looks.unseen:
             unseen.append((cells[column], looks.unseen[place]))
             cells[column] = ""

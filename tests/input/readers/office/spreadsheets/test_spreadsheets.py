@@ -10,10 +10,12 @@ import zipfile
 from typing import Any
 
 import openpyxl
+import openpyxl.drawing.image
 import pytest
 from compound_files import compound_file
 from openpyxl.formatting.rule import FormulaRule
 from openpyxl.styles import Color, Font, PatternFill
+from PIL import Image
 
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.office.spreadsheets import spreadsheets
@@ -103,7 +105,77 @@ def test_percentages_are_written_as_they_are_printed() -> None:
         workbook.active[1], ["0%", "0.00%", "0%", '"%"0.0', "0.0%;[Red]-0.0%", "0%", '0.0" %"'], strict=True
     ):
         cell.number_format = code
-    assert read(workbook).pages[0].text == "# Items\n\n19% | 7.50% | 100% | 0.5 | 12.3456789% | 0.19 | 2.5"
+    assert read(workbook).pages[0].text == "# Items\n\n19% | 7.50% | 100% | %0.5 | 12.3456789% | 0.19 | 2.5 %"
+
+
+def test_currencies_and_other_marks_of_numbers_are_written_as_they_are_printed() -> None:
+    workbook = workbook_of([1234.5, -99, 7, 12.25, 1500, 20260131, 0.5], ["Sum", 44500])
+    formats = (
+        '#,##0.00 "€"',
+        "[$CHF-807] #,##0.00",
+        '"No. "0',
+        "$#,##0.00_);($#,##0.00)",
+        '0.0,"k"',
+        "0000-00-00",
+        "# ?/?",
+    )
+    for column, code in enumerate(formats, 1):
+        workbook.active.cell(1, column).number_format = code
+    workbook.active["A2"].number_format, workbook.active["B2"].number_format = '0 "€"', "dd/mm/yyyy"
+    rows = read(workbook).pages[0].text.split("\n")[2:]
+    assert rows == ["1234.5 € | -CHF 99 | No. 7 | $12.25 | 1500 | 20260131 | 0.5", "Sum | 2021-10-31"]
+
+
+def test_errors_and_formulas_without_a_value_are_shown_and_not_left_out() -> None:
+    """Programs that compute nothing write such workbooks: the total below a table would be missing without a word."""
+    workbook = workbook_of(["Desk", 80.0], ["Lamp", 20.0], ["Total", "=SUM(B1:B2)"], ['=IF(A1="x","<",">")', "#DIV/0!"])
+    assert read(workbook).pages[0].text.split("\n")[2:] == [
+        "Desk | 80",
+        "Lamp | 20",
+        "Total | =SUM(B1:B2)",
+        '=IF(A1="x","<",">") | #DIV/0!',
+    ]
+    empty = with_sheet(
+        bytes_of(workbook), (rb'<c r="B3"><f>SUM\(B1:B2\)</f>.*?</c>', b'<c r="B3" t="str"><f>C9</f><v></v></c>')
+    )
+    assert "Total\n" in read(empty).pages[0].text  # a formula whose value is a text without letters
+
+
+def test_the_text_of_a_box_on_a_sheet_stands_below_its_rows() -> None:
+    workbook = workbook_of(["Desk", 80.0])
+    workbook.active.add_image(openpyxl.drawing.image.Image(io.BytesIO(made_picture())))
+    box = (
+        b"<xdr:sp><xdr:txBody><a:p><a:r><a:t>Payable in 30 days</a:t></a:r></a:p>"
+        b'<a:p><a:r><a:rPr sz="100"/><a:t>too small</a:t></a:r></a:p></xdr:txBody></xdr:sp>'
+    )
+    names = (
+        b'xmlns:xdr="http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing" '
+        b'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    )
+    drawing = b"<xdr:wsDr " + names + b"><xdr:twoCellAnchor>" + box + b"</xdr:twoCellAnchor></xdr:wsDr>"
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(bytes_of(workbook))) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, drawing if name == "xl/drawings/drawing1.xml" else old.read(name))
+    found = read(changed.getvalue())
+    assert found.pages[0].text == "# Items\n\nDesk | 80\n\nPayable in 30 days"
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [("too small", "letters too small to see")]
+
+
+def test_a_workbook_of_millions_of_texts_is_refused_before_they_are_made() -> None:
+    texts = b"<sst>" + b"<si><t>7</t></si>" * 2_000_001 + b"</sst>"
+    file = io.BytesIO(bytes_of(workbook_of(["a"])))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as changed:
+        changed.writestr("xl/sharedStrings.xml", texts)
+    with pytest.raises(UnreadableError, match="2,000,001 texts") as refused:
+        read(file.getvalue())
+    assert refused.value.code == "too_large"
+
+
+def made_picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_values_that_nobody_sees_are_told_apart_and_white_ones_on_a_dark_ground_are_seen() -> None:
