@@ -21,7 +21,7 @@ from kimi_beam import emulator
 from kimi_beam.commands import console, run_redrive, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
-from kimi_beam.commands.own_reader import reader_of
+from kimi_beam.commands.own_reader import TO_MARKDOWN, reader_of
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.prompt_files import examples_of, glossary_of, instructions_of
 from kimi_beam.commands.reading_options import reading_of
@@ -233,6 +233,8 @@ def _settings(
     service = functools.cache(lambda: _service(args, stack))
     reading = DEFAULT_READING
     if args.command == "extract":
+        if args.redact and args.reader == TO_MARKDOWN:
+            raise ConfigError(f"--redact: --reader {TO_MARKDOWN} sends whole files before anything is redacted")
         reading = replace(reading_of(args), reader=reader_of(args.reader, service))
         if STDIN in inputs and remote:
             raise ConfigError(

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from kimi_beam.types import Redaction
 
-_SEPARATORS = r"[ .\-/()\u00a0\u2009\u202f]{0,3}"
+_SPACED = re.compile(r"\w(?:[ .\-/()\u00a0\u2009\u202f]{0,3}\w)*")
+_NAMED = re.compile(
+    r"(?:<|\\u003c)([a-z][a-z0-9_]*_\d+)(?:>|\\u003e)|(?<![\w.])(person\d+\.[0-9a-f]{4}@redacted\.invalid)",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"[a-z][a-z0-9_]*_\d+|person\d+\.[0-9a-f]{4}")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _OTHERS = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"\d(?:[ .\-/\u00a0\u2009\u202f]?\d)+")
@@ -42,25 +48,42 @@ class StandIns:
     def __init__(self, words: str) -> None:
         self._words, self._compact = words.casefold(), compact(words)
         self._made: dict[tuple[str, str], str] = {}
-        self._used: set[str] = set()
+        self._numbers: Counter[str] = Counter()
+        self._heads: set[str] = set()
+        self._pieces: set[str] = set()
 
     def of(self, kind: str, value: str) -> str:
         """The stand-in of a value, spaced as the value is."""
         key = kind, compact(value)
         made = self._made.get(key)
         if made is None:
-            number = 1 + sum(other == kind for other, _ in self._made)
+            self._numbers[kind] += 1
+            number = self._numbers[kind]
             made = next(one for attempt in count() if self._is_free(one := _made(kind, value, number, attempt)))
             self._made[key] = made
-            if not made.startswith("<"):
-                self._used.add(compact(made))
-        return _spaced(made, value) if _has_form(kind, value) and kind != "email" else made
+            if made.isalnum():
+                self._heads.add(_head(made))
+                self._pieces |= _pieces(made)
+        return _spaced(made, value) if made.isalnum() else made
 
     def _is_free(self, stand_in: str) -> bool:
+        """Whether a stand-in is in no text, and neither in another stand-in nor around one."""
         if stand_in.startswith("<"):
             return stand_in[1:-1].casefold() not in self._words
-        plain = compact(stand_in)
-        return plain not in self._compact and not any(plain in other or other in plain for other in self._used)
+        if compact(stand_in) in self._compact:
+            return False
+        is_mail = not stand_in.isalnum()  # these have numbers of their own
+        return is_mail or (_head(stand_in) not in self._pieces and self._heads.isdisjoint(_pieces(stand_in)))
+
+
+def _head(written: str) -> str:
+    """The beginning by which a stand-in is found."""
+    return compact(written)[:_LEAST_FORMED]
+
+
+def _pieces(written: str) -> set[str]:
+    plain = compact(written)
+    return {plain[start : start + _LEAST_FORMED] for start in range(len(plain) - _LEAST_FORMED + 1)}
 
 
 def _has_form(kind: str, value: str) -> bool:
@@ -117,12 +140,19 @@ class Restorer:
     """
 
     def __init__(self, redactions: Sequence[Redaction]) -> None:
-        self._originals: dict[str, list[Redaction]] = {}
-        for redaction in redactions:
-            self._originals.setdefault(compact(redaction.stand_in), []).append(redaction)
-        patterns = {plain: _pattern(some[0]) for plain, some in self._originals.items()}
-        longest_first = sorted(patterns.values(), key=len, reverse=True)
-        self._pattern = re.compile("|".join(longest_first), re.IGNORECASE) if longest_first else None
+        self._named: dict[str, str] = {}
+        """The values by the name between the brackets, and by the address, of a stand-in that is one."""
+        self._formed: dict[str, dict[str, list[Redaction]]] = {}
+        """The redactions whose stand-ins are digits: by their beginnings, and by all of their letters and digits."""
+        for one in redactions:
+            if "<" in one.stand_in or "@" in one.stand_in:
+                self._named.setdefault(one.stand_in.strip("<>").casefold(), one.original)
+            else:
+                alike = self._formed.setdefault(_head(one.stand_in), {})
+                alike.setdefault(compact(one.stand_in), []).append(one)
+        self._names = {name.partition("@")[0] for name in self._named}
+        names = [compact(name) for name in self._named]
+        self._stand_ins = "\n".join([*names, *(plain for alike in self._formed.values() for plain in alike)])
 
     def restored(self, text: str, written: Callable[[str], str] = lambda value: value) -> str:
         """A text with the values in the places of their stand-ins.
@@ -131,20 +161,40 @@ class Restorer:
             text: The text.
             written: How a value is written into it, such as with the escapes of JSON.
         """
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(lambda match: written(self._original(match.group())), text)
+        return "".join(written(piece) if is_value else piece for piece, is_value in self._divided(text))
 
-    def _original(self, found: str) -> str:
-        known = self._originals.get(compact(found)) or self._originals[compact(_unescaped(found))]
-        for redaction in known:
-            if redaction.stand_in == found:
-                return redaction.original
-        first = known[0]
-        if not _has_form(first.kind, first.original) or first.kind == "email":
-            return first.original
-        spaced = _spaced("".join(filter(str.isalnum, first.original)), found)
-        return spaced.lower() if found.islower() else spaced
+    def _divided(self, text: str) -> Iterator[tuple[str, bool]]:
+        """The text in pieces: what stays as it is, and the values that take the places of stand-ins."""
+        position = 0
+        for start, end, value in sorted([*self._named_places(text), *self._formed_places(text)]):
+            if start >= position:
+                yield text[position:start], False
+                yield value, True
+                position = end
+        yield text[position:], False
+
+    def _named_places(self, text: str) -> Iterator[tuple[int, int, str]]:
+        for found in _NAMED.finditer(text) if self._named else ():
+            if (value := self._named.get((found[1] or found[2]).casefold())) is not None:
+                yield *found.span(), value
+
+    def _formed_places(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """The places of stand-ins that have a form, in any spacing, in time that grows with the text alone."""
+        if not self._formed:
+            return
+        places = [index for index, character in enumerate(text) if character.isalnum()]
+        plain = "".join(text[index].lower()[:1] for index in places)
+        behind = 0
+        for start in range(len(plain) - _LEAST_FORMED + 1):
+            alike = self._formed.get(plain[start : start + _LEAST_FORMED]) if start >= behind else None
+            for stand_in, redactions in (alike or {}).items():
+                if plain.startswith(stand_in, start):
+                    stop = start + len(stand_in)
+                    found = text[places[start] : places[stop - 1] + 1]
+                    if _SPACED.fullmatch(found):
+                        yield places[start], places[stop - 1] + 1, _original(found, redactions)
+                        behind = stop
+                        break
 
     def has_pieces(self, answer: str, words: str) -> bool:
         """Whether an answer holds a piece of a stand-in and not the whole, which cannot be restored.
@@ -153,36 +203,22 @@ class Restorer:
             answer: The answer as it came.
             words: All of the document that the values stand in, before it was redacted.
         """
-        rest = self._pattern.sub("\n", answer).casefold() if self._pattern is not None else ""
-        if any(name in rest for name in (DOMAIN, *self._names())):
+        rest = "\n".join(piece for piece, is_value in self._divided(answer) if not is_value)
+        rest = _ESCAPE.sub("", rest.casefold())
+        if any(name in self._names for name in _NAME.findall(rest)) or (DOMAIN in rest and DOMAIN not in words):
             return True
-        digits = ["".join(filter(str.isdigit, plain)) for plain in self._originals]
-        known, rest = compact(words), _ESCAPE.sub("", rest)
-        numbers = {plain for one in _NUMBER.findall(rest) if len(plain := compact(one)) >= _LEAST_PIECE}
-        values = {plain for one in _STRING.findall(rest) if len(plain := compact(one)) >= _LEAST_PIECE}
-        return any(
-            piece not in known and any(piece in one for one in made)
-            for pieces, made in ((numbers, digits), (values, self._originals))
-            for piece in pieces
-        )
-
-    def _names(self) -> list[str]:
-        """What tells a stand-in that has no form of a value, or is an e-mail's."""
-        return [
-            some[0].stand_in.strip("<>").partition("@")[0].casefold()
-            for some in self._originals.values()
-            if "<" in some[0].stand_in or "@" in some[0].stand_in
-        ]
+        plain = set(map(compact, (*_NUMBER.findall(rest), *_STRING.findall(rest))))
+        pieces = {one for one in plain if len(one) >= _LEAST_PIECE and one in self._stand_ins}
+        if not pieces:
+            return False
+        known = compact(words)
+        return any(piece not in known for piece in pieces)
 
 
-def _pattern(redaction: Redaction) -> str:
-    stand_in = redaction.stand_in
-    if stand_in.startswith("<"):  # a model may escape the brackets in JSON
-        return rf"(?:<|\\u003c){re.escape(stand_in[1:-1])}(?:>|\\u003e)"
-    if redaction.kind == "email":
-        return rf"(?<![\w.]){re.escape(stand_in)}"
-    return _SEPARATORS.join(filter(str.isalnum, stand_in))
-
-
-def _unescaped(found: str) -> str:
-    return re.sub(r"\\u003[ce]", "", found, flags=re.IGNORECASE)
+def _original(found: str, redactions: Sequence[Redaction]) -> str:
+    """The value of a stand-in in the spacing in which it was found."""
+    for one in redactions:
+        if one.stand_in == found:
+            return one.original
+    spaced = _spaced("".join(filter(str.isalnum, redactions[0].original)), found)
+    return spaced.lower() if found.islower() else spaced

@@ -109,6 +109,10 @@ class ExtractSettings:
         if self.require_grounding:
             demands_of(self.require_grounding, self.schema.places)
             object.__setattr__(self, "ground", True)
+        if self.tools and self.redactor is not None:
+            raise ConfigError(
+                "Extract: tools would get stand-ins for redacted values, and what they answer is sent as it is"
+            )
         prompt = Prompt(
             schema=self.schema,
             instructions=self.instructions,

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import RECEIPT, receipts, run_extract
+from harness import RECEIPT, receipts, run_extract, service
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import Scripted, answered
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -259,3 +260,17 @@ def test_a_row_says_by_which_prompt_it_was_asked(tmp_path: Path) -> None:
     guided = Prompt(OutputSchema(RECEIPT), guidance=Guidance.of([example], {"Tot.": "total"}))
     assert set(plain) == {Prompt(OutputSchema(RECEIPT)).version}
     assert set(shown) == {guided.version}
+
+
+def test_a_value_that_stands_only_in_an_example_is_marked(tmp_path: Path) -> None:
+    example = kb.Example("ACME GMBH\nTotal 31.75", {"company": "ACME GMBH", "total": 31.75})
+    documents = [kb.Document("a", "Shop 1 Ltd\nTotal 2.50"), kb.Document("b", "ACME GMBH, Bonn\nnothing was bought")]
+    said = answered(json.dumps({"company": "ACME GMBH", "total": 31.75}))  # a model that gives the example's answer
+    with Scripted(lambda _: said) as server:
+        where = service(f"{server.url}/client/v4", api="run")
+        outcome = run_extract(documents, "", tmp_path, where=where, examples=[example], ground=True)
+    rows = {row["_document_id"]: {one["path"]: one["match"] for one in row["_grounding"]} for row in outcome.rows}
+    assert rows == {
+        "a": {"/company": "example", "/total": "example"},
+        "b": {"/company": "exact", "/total": "example"},
+    }
