@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from kimi_beam.input.readers.hidden.colours import Colour, looks_the_same, parse_colour
 from kimi_beam.input.readers.office.office_xml import Element
@@ -11,20 +12,25 @@ from kimi_beam.input.readers.text.table_rows import table_row
 from kimi_beam.input.readers.text.text_flow import TableFlow
 
 _P, _R, _T, _BR, _FLD = f"{A}p", f"{A}r", f"{A}t", f"{A}br", f"{A}fld"
-_R_PR, _P_PR, _SOLID, _RGB, _NO_FILL = f"{A}rPr", f"{A}pPr", f"{A}solidFill", f"{A}srgbClr", f"{A}noFill"
+_R_PR, _P_PR, _SOLID, _NO_FILL = f"{A}rPr", f"{A}pPr", f"{A}solidFill", f"{A}noFill"
+_RGB, _NAMED = f"{A}srgbClr", f"{A}schemeClr"
+_NO_THEME: Mapping[str, Colour] = MappingProxyType({})
 _TINY = 150
 """The size in hundredths of a point up to which letters are too small to be seen."""
 OnHidden = Callable[[str, str], None]
 """Takes a text that a person does not see, and the reason."""
 
 
-def paragraphs(body: Element, ground: Colour | None, on_hidden: OnHidden) -> list[str]:
+def paragraphs(
+    body: Element, ground: Colour | None, on_hidden: OnHidden, theme: Mapping[str, Colour] = _NO_THEME
+) -> list[str]:
     """The lines of a text body.
 
     Args:
         body: The element that holds the paragraphs.
         ground: The colour behind them; None if it is not known.
         on_hidden: Takes what is hidden.
+        theme: The colours that have a name.
     """
     lines = []
     for paragraph in body.iter(_P):
@@ -34,7 +40,7 @@ def paragraphs(body: Element, ground: Colour | None, on_hidden: OnHidden) -> lis
             tag = child.tag
             if tag == _R or (tag == _FLD and child.get("type") != "slidenum"):
                 text = child.findtext(_T) or ""
-                reason = _why_hidden(child.find(_R_PR), ground)
+                reason = _why_hidden(child.find(_R_PR), ground, theme)
                 if reason:
                     on_hidden(text, reason)
                 else:
@@ -51,20 +57,24 @@ def paragraphs(body: Element, ground: Colour | None, on_hidden: OnHidden) -> lis
     return lines
 
 
-def solid_fill(properties: Element | None) -> Colour | None:
+def solid_fill(properties: Element | None, theme: Mapping[str, Colour] = _NO_THEME) -> Colour | None:
     """The colour of a filling; None if there is none, or if it is not a plain colour.
 
     Args:
         properties: The element that holds it.
+        theme: The colours that have a name.
     """
-    colour = None if properties is None else properties.find(f"{_SOLID}/{_RGB}")
-    if colour is None or len(colour):
+    filling = None if properties is None else properties.find(_SOLID)
+    if filling is None or len(filling) != 1 or len(filling[0]):  # within a colour stands how it is changed
         return None
-    found = parse_colour(colour.get("val", ""))
+    value = filling[0].get("val", "")
+    if filling[0].tag == _NAMED:
+        return theme.get(value)
+    found = parse_colour(value) if filling[0].tag == _RGB else None
     return found if isinstance(found, Colour) else None
 
 
-def _why_hidden(properties: Element | None, ground: Colour | None) -> str:
+def _why_hidden(properties: Element | None, ground: Colour | None, theme: Mapping[str, Colour]) -> str:
     if properties is None:
         return ""
     size = properties.get("sz", "")
@@ -73,7 +83,7 @@ def _why_hidden(properties: Element | None, ground: Colour | None) -> str:
     if properties.find(_NO_FILL) is not None:
         return "transparent letters"
     if ground is not None and len(properties):
-        colour = solid_fill(properties)
+        colour = solid_fill(properties, theme)
         if colour and looks_the_same(colour, ground):
             return "white on white" if min(ground) > 240 else "the colour of its background"
     return ""

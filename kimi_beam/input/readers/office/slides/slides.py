@@ -15,6 +15,7 @@ from kimi_beam.input.readers.hidden.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office.drawing_text import graphic_lines, paragraphs, solid_fill, table_lines
 from kimi_beam.input.readers.office.office_xml import Element, OfficeFile, int_of
 from kimi_beam.input.readers.office.openxml_names import ALTERNATE, BLIP, CHOICE, FALLBACK, GRAPHICS, A, R
+from kimi_beam.input.readers.office.slides.backgrounds import Drawn, background, box_of, covers, theme_colours
 from kimi_beam.input.readers.office.slides.reading_order import Box, reading_order
 from kimi_beam.input.readers.pictures.embedded_pictures import pages_with_pictures
 from kimi_beam.input.readers.text.table_rows import joined_lines
@@ -74,6 +75,11 @@ class _Presentation:
         self._layouts: dict[str, Element | None] = {}
         self._read_layouts: set[str] = set()
         self._relations: dict[str, tuple[str, str]] = {}
+        self._theme: dict[str, Colour] = {}
+        """The colours of the theme of the slide that is read."""
+        self._themes: dict[str, dict[str, Colour]] = {}
+        self._drawn = Drawn()
+        """What is behind the text of the slide that is read."""
         self._reason = ""
         """Why nothing of the slide that is read is shown; empty if it is."""
 
@@ -88,8 +94,7 @@ class _Presentation:
         self._reason = "hidden slide" if root.get("show") in ("0", "false") else ""
         layout_name = parts.get("slideLayout", "")
         layout = self._layout(layout_name)
-        background = root.find(f"{P}cSld/{P}bg/{P}bgPr")
-        lines = self._lines(root, layout, solid_fill(background))
+        lines = self._lines(root, layout, self._ground(root, layout_name, layout))
         notes = self._file.optional_part(parts["notesSlide"]) if "notesSlide" in parts else None
         spoken = [] if notes is None else self._notes(notes)
         if spoken:
@@ -106,6 +111,24 @@ class _Presentation:
         if name not in self._layouts:
             self._layouts[name] = self._file.optional_part(name) if name else None
         return self._layouts[name]
+
+    def _ground(self, root: Element, layout_name: str, layout: Element | None) -> Colour | None:
+        """The colour of a slide's background; what its layout and master draw on it is noted."""
+        self._drawn = Drawn()
+        if layout is None:
+            return None
+        master_name = dict(self._file.relationships(layout_name).values()).get("slideMaster", "")
+        master = self._layout(master_name)
+        if master_name not in self._themes:
+            theme_name = dict(self._file.relationships(master_name).values()).get("theme", "") if master_name else ""
+            self._themes[master_name] = theme_colours(self._layout(theme_name), master)
+        is_own = root.find(f"{P}clrMapOvr/{A}overrideClrMapping") is not None
+        self._theme = {} if is_own else self._themes[master_name]
+        if root.get("showMasterSp") not in ("0", "false"):
+            self._drawn.add_all(layout)
+            if layout.get("showMasterSp") not in ("0", "false"):
+                self._drawn.add_all(master)
+        return background([part for part in (root, layout, master) if part is not None], self._theme)
 
     def _fixed(self, name: str, layout: Element | None) -> list[str]:
         """What a layout and its master show on all their slides, the first time."""
@@ -148,14 +171,16 @@ class _Presentation:
                 if chosen is not None:
                     yield from self._shapes(chosen, places, ground, is_fixed)
                 continue
-            if element.tag == f"{P}pic" and not is_fixed and not self._reason:
-                self._add_picture(element)
+            if element.tag == f"{P}pic" and not is_fixed:
+                self._drawn.add(box_of(element))
+                if not self._reason:
+                    self._add_picture(element)
             if element.tag not in (f"{P}sp", f"{P}graphicFrame", f"{P}grpSp", f"{P}cxnSp"):
                 continue
             placeholder = element.find(f"*/{P}nvPr/{P}ph")
             if is_fixed and placeholder is not None:
                 continue
-            box = _box(element) or places.get(_key(placeholder)) or (self._slide if placeholder is not None else None)
+            box = box_of(element) or places.get(_key(placeholder)) or (self._slide if placeholder is not None else None)
             reason = self._why_not_drawn(element, box, tree.tag == f"{P}grpSp")
             on_hidden = (
                 self._add_hidden if not reason else (lambda text, _, reason=reason: self._add_hidden(text, reason))
@@ -168,10 +193,12 @@ class _Presentation:
                 lines = self._graphic(element)
             else:
                 body = element.find(f"{P}txBody")
-                fill = solid_fill(element.find(f"{P}spPr"))
-                has_fill = element.find(f"{P}spPr/{A}noFill") is None and element.find(f"{P}style") is not None
-                around = fill or (None if has_fill else ground)
-                lines = [] if body is None else paragraphs(body, around, on_hidden)
+                fill = solid_fill(element.find(f"{P}spPr"), self._theme)
+                is_covered = covers(element) or tree.tag == f"{P}grpSp" or self._drawn.is_behind(box)
+                around = fill or (None if is_covered else ground)
+                lines = [] if body is None else paragraphs(body, around, on_hidden, self._theme)
+            if not is_fixed and covers(element):
+                self._drawn.add(box)
             if reason:
                 self._add_hidden("\n".join(lines), reason)
             elif lines:
@@ -234,18 +261,7 @@ def _places(layout: Element | None) -> dict[tuple[str, str], Box]:
     """Where a layout puts what has no place of its own."""
     places: dict[tuple[str, str], Box] = {}
     for shape in () if layout is None else layout.iter(f"{P}sp"):
-        placeholder, box = shape.find(f"*/{P}nvPr/{P}ph"), _box(shape)
+        placeholder, box = shape.find(f"*/{P}nvPr/{P}ph"), box_of(shape)
         if placeholder is not None and box is not None:
             places[_key(placeholder)] = box
     return places
-
-
-def _box(element: Element) -> Box | None:
-    """Where a shape itself says that it is."""
-    transform = element.find(f"{P}xfrm") if element.tag == f"{P}graphicFrame" else element.find(f"*/{A}xfrm")
-    offset = None if transform is None else transform.find(f"{A}off")
-    extent = None if transform is None else transform.find(f"{A}ext")
-    if offset is None or extent is None:
-        return None
-    left, top = int_of(offset.get("x")), int_of(offset.get("y"))
-    return Box(left, top, left + int_of(extent.get("cx")), top + int_of(extent.get("cy")))

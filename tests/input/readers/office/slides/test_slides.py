@@ -7,13 +7,25 @@ from typing import Any
 
 import pptx
 import pytest
+from PIL import Image
 from pptx.chart.data import CategoryChartData
 from pptx.dml.color import RGBColor
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.enum.dml import MSO_THEME_COLOR
+from pptx.enum.shapes import MSO_SHAPE
 from pptx.util import Inches, Pt
 
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.office.slides import slides
+
+
+def _picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), "navy").save(file, "PNG")
+    return file.getvalue()
+
+
+PICTURE = _picture()
 
 
 def read(presentation: Any, options: ReadOptions = DEFAULT_OPTIONS) -> Content:
@@ -107,11 +119,58 @@ def test_white_letters_in_a_dark_shape_or_on_an_unknown_ground_are_seen() -> Non
     dark = box(slide, "on dark")
     dark.fill.solid()
     dark.fill.fore_color.rgb = RGBColor(0, 0, 80)
-    unknown = box(slide, "on a picture", top=2)
-    for shape in (dark, unknown):
+    panel = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, Inches(1), Inches(3), Inches(3), Inches(1))
+    panel.fill.solid()
+    panel.fill.fore_color.rgb = RGBColor(0, 0, 80)
+    slide.shapes.add_picture(io.BytesIO(PICTURE), Inches(1), Inches(2), Inches(3), Inches(0.5))
+    on_picture, on_panel = box(slide, "on a picture", top=2), box(slide, "on a panel", top=3.2)
+    for shape in (dark, on_picture, on_panel):
         shape.text_frame.paragraphs[0].runs[0].font.color.rgb = RGBColor(255, 255, 255)
     found = read(presentation)
-    assert (found.pages[0].text, found.hidden) == ("on dark\non a picture", ())
+    assert (found.pages[0].text, found.hidden) == ("on dark\non a picture\non a panel", ())
+
+
+def test_letters_in_the_theme_s_colour_of_their_ground_are_hidden() -> None:
+    """The background of a slide is that of its master, and colours are named by the theme."""
+    presentation = pptx.Presentation()
+    slide = blank(presentation)
+    for top, (text, colour, fill) in enumerate(
+        (
+            ("SECRET ground", MSO_THEME_COLOR.BACKGROUND_1, None),
+            ("SECRET fill", MSO_THEME_COLOR.ACCENT_1, MSO_THEME_COLOR.ACCENT_1),
+            ("seen on a fill", MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_1),
+            ("seen", MSO_THEME_COLOR.TEXT_1, None),
+        )
+    ):
+        shape = box(slide, text, top=1 + top)
+        shape.text_frame.paragraphs[0].runs[0].font.color.theme_color = colour
+        if fill is not None:
+            shape.fill.solid()
+            shape.fill.fore_color.theme_color = fill
+    dark = blank(presentation)
+    dark.background.fill.solid()
+    dark.background.fill.fore_color.theme_color = MSO_THEME_COLOR.TEXT_1
+    for top, (text, colour) in enumerate(
+        (("SECRET on dark", MSO_THEME_COLOR.TEXT_1), ("seen on dark", MSO_THEME_COLOR.BACKGROUND_1))
+    ):
+        box(dark, text, top=1 + top).text_frame.paragraphs[0].runs[0].font.color.theme_color = colour
+    found = read(presentation)
+    assert [page.text for page in found.pages] == ["seen on a fill\nseen", "seen on dark"]
+    assert [(text.text, text.reason) for text in found.hidden] == [
+        ("SECRET ground", "white on white"),
+        ("SECRET fill", "the colour of its background"),
+        ("SECRET on dark", "the colour of its background"),
+    ]
+
+
+def test_white_letters_on_what_a_layout_draws_are_seen() -> None:
+    presentation = pptx.Presentation()
+    slide = blank(presentation)
+    band = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, Inches(0), Inches(1), Inches(9), Inches(1))
+    presentation.slide_layouts[6].shapes._spTree.append(band._element)
+    box(slide, "on the band").text_frame.paragraphs[0].runs[0].font.color.rgb = RGBColor(255, 255, 255)
+    found = read(presentation)
+    assert (found.pages[0].text, found.hidden) == ("on the band", ())
 
 
 def test_what_a_layout_shows_on_all_its_slides_is_read_once() -> None:
