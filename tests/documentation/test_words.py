@@ -20,7 +20,7 @@ OTHERS = {
     *("--source", "--model-name", "--events"),  # wrangler's
     *("--file", "--tag", "--image", "--sdk-language", "--metadata-file"),  # docker's and gcloud's
     *("--template-file-gcs-location", "--parameters", "--update"),
-    *("--only", "--gil"),  # of the benchmarks and of py-spy
+    *("--only", "--all-files", "--gil"),  # of the benchmarks and of py-spy
 }
 """Options of other programs."""
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
