@@ -20,6 +20,19 @@ class TextFlow:
         self._lines: list[str] = []
         self._line: list[str] = []
         self._wants_space = False
+        self._has_only_mark = False
+        """Whether the line has the mark of an item, and nothing of the item yet."""
+
+    def begin_item(self, mark: str) -> None:
+        """Begins an item of a list: its mark stands on one line with what comes next, which may be a block itself."""
+        self.end_item()
+        self._line = [mark]
+        self._has_only_mark = True
+
+    def end_item(self) -> None:
+        """Ends the line, also if it has only the mark of an item."""
+        self._has_only_mark = False
+        self.begin_line()
 
     def add(self, text: str) -> None:
         """Adds words, with each run of white space as one space."""
@@ -27,6 +40,9 @@ class TextFlow:
         if not words:
             self._wants_space = self._wants_space or bool(text)
             return
+        if self._has_only_mark:
+            self._has_only_mark, self._wants_space = False, False
+            text = text.lstrip()
         if self._line and (self._wants_space or text[0].isspace()):
             self._line.append(" ")
         self._line.append(" ".join(words))
@@ -34,9 +50,9 @@ class TextFlow:
 
     def add_verbatim(self, text: str) -> None:
         """Adds a text with its white space; its line feeds begin lines."""
-        if self._wants_space and self._line:
+        if self._wants_space and self._line and not self._has_only_mark:
             self._line.append(" ")
-        self._wants_space = False
+        self._wants_space = self._has_only_mark = False
         first, *others = text.split("\n")
         self._line.append(first)
         for line in others:
@@ -44,8 +60,8 @@ class TextFlow:
             self._line = [line]
 
     def begin_line(self) -> None:
-        """Ends the line, unless it is empty."""
-        if self._line:
+        """Ends the line, unless it is empty or has only the mark of an item."""
+        if self._line and not self._has_only_mark:
             self._lines.append("".join(self._line))
             self._line = []
         self._wants_space = False
@@ -53,25 +69,26 @@ class TextFlow:
     def begin_paragraph(self) -> None:
         """Ends the line, and leaves an empty one before what follows."""
         self.begin_line()
-        if self._lines and self._lines[-1]:
+        if self._lines and self._lines[-1] and not self._has_only_mark:
             self._lines.append("")
 
     def break_line(self) -> None:
         """Ends the line, also if it is empty."""
+        self._has_only_mark = False
         self._lines.append("".join(self._line))
         self._line = []
         self._wants_space = False
 
     def add_lines(self, lines: Iterable[str]) -> None:
         """Adds whole lines."""
-        self.begin_line()
+        self.end_item()
         self._lines.extend(lines)
 
     def text(self) -> str:
         """All of it, without empty lines at its ends."""
         if not self._lines and "\n" not in self._line:
             return "".join(self._line).strip()
-        self.begin_line()
+        self.end_item()
         return joined_lines(self._lines)
 
 

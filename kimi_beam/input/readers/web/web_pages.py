@@ -264,7 +264,7 @@ class _Walk:
             number = _number(attributes.get("value"), self._lists[-1])
             self._lists[-1] = number + 1
             mark = f"{number}. "
-        self._flow.add_verbatim("  " * min(len(self._lists) - 1, _MOST_INDENTS) + mark)
+        self._flow.begin_item("  " * min(len(self._lists) - 1, _MOST_INDENTS) + mark)
 
     def _add_replaced(self, node: LexborNode, tag: str, attributes: Mapping[str, str | None]) -> None:
         """Adds what an element shows in place of the text in it."""
@@ -305,6 +305,8 @@ class _Walk:
             elif tag == "pre":
                 self._verbatim -= 1
             self._flow.begin_paragraph()
+        elif tag == "li":
+            self._flow.end_item()
         elif tag in _LINES:
             self._flow.begin_line()
 

@@ -194,3 +194,16 @@ def test_no_word_of_a_malformed_page_is_lost(pieces: list[str]) -> None:
     html = "".join(piece.replace("w", f"w{n}w") for n, piece in enumerate(pieces))
     words = [f"w{n}w" for n, piece in enumerate(pieces) if "w" in piece]
     assert sorted(word for word in text(html).split() if "w" in word) == sorted(words)
+
+
+def test_the_mark_of_an_item_is_on_the_line_of_what_it_holds() -> None:
+    """Word and LibreOffice put a paragraph into each item."""
+    html = (
+        "<ul><li>\n <p>one</p></li><li><div>two</div> more</li><li></li><li><b>three</b><p>below</p></li></ul>"
+        "<ol start=4><li><h3>four</h3></li><li><ul><li><p>inner</p></li></ul></li>"
+        "<li><table><tr><td>a<td>b</table></li></ol>"
+    )
+    lines = [line for line in read(html.encode()).pages[0].text.split("\n") if line]
+    assert lines == [
+        "- one", "- two", "more", "-", "- three", "below", "4. ### four", "5.", "  - inner", "6.", "a | b",
+    ]  # fmt: skip

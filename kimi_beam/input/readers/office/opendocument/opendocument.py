@@ -2,7 +2,7 @@
 
 A page of a text is what the program last laid out, headers and footers are read once, and notes stand below their page.
 A sheet or a slide is a page. Cells show what is printed in them. Deleted text and comments are no text. Hidden text,
-sections, rows, columns and sheets are in `Content.hidden`.
+sections, shapes, rows, columns, sheets and slides are in `Content.hidden`.
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ def _pages(
     for child in body:
         if child.tag == f"{DRAW}page":
             begin_page()
+        if child.tag == f"{DRAW}page" and not styles.style("drawing-page", child.get(f"{DRAW}style-name")).is_shown:
+            hidden.add("\n".join(text.inner_lines(child)), "hidden slide", len(pages))
+            continue
         for line in text.lines((child,)):
             first, *others = line.split(PAGE_BREAK)
             pages[-1].append(first)

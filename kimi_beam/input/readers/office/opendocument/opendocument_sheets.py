@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from kimi_beam.input.readers.content import UnreadableError
+from kimi_beam.input.readers.hidden.colours import WHITE
 from kimi_beam.input.readers.hidden.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office.office_xml import Element, int_of
-from kimi_beam.input.readers.office.opendocument.opendocument_styles import OFFICE, TABLE, TEXT, OpenStyles
+from kimi_beam.input.readers.office.opendocument.opendocument_styles import NO_STYLE, OFFICE, TABLE, TEXT, OpenStyles
 from kimi_beam.input.readers.text.table_rows import table_row
 
 _MOST_CELLS = 4_000_000
 """The most cells with a value in all sheets, repeats included."""
 _MOST_CHARACTERS = 64_000_000
 """The most characters of these values."""
+_WHITE_SHEET = replace(NO_STYLE, background=WHITE)
 _HIDDEN = ("collapse", "filter")
 _ROW_GROUPS = frozenset(f"{TABLE}{name}" for name in ("table-header-rows", "table-rows", "table-row-group"))
 _COLUMN_GROUPS = frozenset(f"{TABLE}{name}" for name in ("table-header-columns", "table-columns", "table-column-group"))
@@ -27,7 +30,7 @@ def sheet_lines(
     Args:
         body: The element that holds the sheets.
         styles: The file's styles.
-        hidden: Takes hidden rows and columns.
+        hidden: Takes hidden rows and columns, and values that nobody sees.
         page: Gives the number of the page that the sheet will be, from 1.
 
     Raises:
@@ -39,7 +42,9 @@ def sheet_lines(
         rows: list[dict[int, str]] = []
         secrets: list[str] = []
         for row in _elements(table, f"{TABLE}table-row", _ROW_GROUPS):
-            cells = _cells(row, left)
+            cells, unseen = _cells(row, left, styles)
+            for text, reason in unseen:
+                hidden.add(text, reason, page())
             times = _repeats(row, "rows") if cells else 1
             left -= len(cells) * times
             characters -= sum(map(len, cells.values())) * times
@@ -59,21 +64,26 @@ def sheet_lines(
         yield table.get(f"{TABLE}name", ""), lines if any(lines) else [], is_shown
 
 
-def _cells(row: Element, most: int) -> dict[int, str]:
-    """The values of a row by their columns."""
+def _cells(row: Element, most: int, styles: OpenStyles) -> tuple[dict[int, str], list[tuple[str, str]]]:
+    """The values of a row by their columns, and those that a person does not see, with the reason."""
     cells: dict[int, str] = {}
+    unseen: list[tuple[str, str]] = []
     column = 0
     for cell in row:
         if cell.tag not in (f"{TABLE}table-cell", f"{TABLE}covered-table-cell"):
             continue
         times = _repeats(cell, "columns")
         text = _text(cell)
+        name = cell.get(f"{TABLE}style-name")
+        if text and name and (reason := styles.style("table-cell", name).within(_WHITE_SHEET).why_hidden()):
+            unseen.append((text, reason))
+            text = ""
         if text:
             if times > most:
                 raise _too_large()
             cells |= dict.fromkeys(range(column, column + times), text)
         column += times
-    return cells
+    return cells, unseen
 
 
 def _text(cell: Element) -> str:

@@ -13,6 +13,7 @@ TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 FO = "{urn:oasis:names:tc:opendocument:xmlns:xsl-fo-compatible:1.0}"
+PRESENTATION = "{urn:oasis:names:tc:opendocument:xmlns:presentation:1.0}"
 SVG = "{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 _TINY = 1.5
@@ -29,7 +30,7 @@ class OpenStyle:
         size: Their size in points; None if nothing is said.
         background: The colour behind it; `TRANSPARENT` if nothing is said, None if it cannot be told.
         begins_page: Whether a page begins before its paragraphs.
-        is_shown: Whether the sheet is shown.
+        is_shown: Whether the sheet or slide is shown.
     """
 
     is_hidden: bool = False
@@ -80,7 +81,7 @@ class OpenStyles:
         """What a style says. One that is not known says nothing.
 
         Args:
-            family: What it is for: ``text``, ``paragraph``, ``table-cell``, ``table``, ``graphic``.
+            family: What it is for: ``text``, ``paragraph``, ``table-cell``, ``table``, ``graphic``, ``drawing-page``.
             name: Its name.
         """
         key = family, name or ""
@@ -105,6 +106,10 @@ class OpenStyles:
                     style = replace(style, begins_page=True)
             elif properties.tag == f"{STYLE}table-properties":
                 style = replace(style, is_shown=properties.get(f"{TABLE}display") != "false")
+            elif properties.tag == f"{STYLE}drawing-page-properties":
+                style = replace(style, is_shown=properties.get(f"{PRESENTATION}visibility") != "hidden")
+            elif properties.tag == f"{STYLE}map":  # it may look otherwise where a condition holds
+                style = replace(style, background=None)
             elif properties.tag == f"{STYLE}graphic-properties":
                 style = replace(style, background=_filling(properties, style.background))
         return style

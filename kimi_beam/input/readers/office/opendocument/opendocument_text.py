@@ -25,6 +25,7 @@ PAGE_BREAK = "\f"
 """Stands in a text for the end of a page. No XML text holds it."""
 _GONE = frozenset((f"{TEXT}tracked-changes", f"{OFFICE}annotation", f"{OFFICE}annotation-end", f"{OFFICE}forms"))
 _FRAME_TEXTS = frozenset((f"{DRAW}text-box", f"{DRAW}custom-shape", f"{DRAW}rect", f"{DRAW}ellipse"))
+_DRAW_OF_LIBREOFFICE = "{http://openoffice.org/2010/draw}"
 _MOST_REPEATS = 1_000
 
 
@@ -194,6 +195,10 @@ class OpenText:
         """The lines of a text box or a shape. Of several contents of a frame, the first is the one that is shown."""
         style = self._styles.style("graphic", frame.get(f"{DRAW}style-name"))
         inner = style.within(look)
+        if any(frame.get(f"{names}display") == "none" for names in (DRAW, _DRAW_OF_LIBREOFFICE)):
+            shown = [line for child in frame for line in self.inner_lines((child,), inner)]
+            self._hidden.add("\n".join(shown), "hidden shape", self._page())
+            return []
         if frame.tag != f"{DRAW}frame":
             return self.inner_lines(frame, inner)
         for child in frame:

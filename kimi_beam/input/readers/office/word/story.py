@@ -245,7 +245,10 @@ class Story:
                 state = box.find(f"{n.W}checked")
                 state = box.find(f"{n.W}default") if state is None else state
                 shown.append("☒" if state is not None and is_on(state) else "☐")
-            self._fields.append(box is not None)
+            choice = mark.find(f"{n.W}ffData/{n.W}ddList")
+            if choice is not None:
+                shown.append(_chosen(choice))
+            self._fields.append(box is not None or choice is not None)
         elif kind == "separate" and self._fields:
             self._fields[-1] = all(self._fields[:-1])
         elif kind == "end" and self._fields:
@@ -343,3 +346,12 @@ def _formula(element: Element) -> str:
         elif len(child):
             pieces.append(marks.get(child.tag, "") + _formula(child))
     return "".join(pieces)
+
+
+def _chosen(choice: Element) -> str:
+    """What a list of an older form shows: the entry that was chosen, else the one that is so at first."""
+    entries = [entry.get(n.VAL, "") for entry in choice.iterfind(f"{n.W}listEntry")]
+    chosen = choice.find(f"{n.W}result")
+    chosen = choice.find(f"{n.W}default") if chosen is None else chosen
+    index = 0 if chosen is None else int_of(chosen.get(n.VAL))
+    return entries[index] if 0 <= index < len(entries) else ""

@@ -23,6 +23,7 @@ NAMESPACES = " ".join(
         "style": "style",
         "fo": "xsl-fo-compatible",
         "svg": "svg-compatible",
+        "presentation": "presentation",
         "manifest": "manifest",
         "meta": "meta",
     }.items()
@@ -179,6 +180,43 @@ def test_hidden_rows_columns_and_sheets_are_told_apart() -> None:
     assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [
         ("SECRET 1 SECRET 2", "hidden rows or columns"),
         ("SECRET 3", "hidden sheet 'Lists'"),
+    ]
+
+
+def test_values_in_the_colour_of_their_cell_are_told_apart() -> None:
+    white = '<style:text-properties fo:color="#ffffff"/>'
+    looks = (
+        style("w", "table-cell", white)
+        + style("d", "table-cell", f'<style:table-cell-properties fo:background-color="#000000"/>{white}')
+        + style("c", "table-cell", f'{white}<style:map style:condition="value()&gt;1" style:apply-style-name="d"/>')
+    )
+    cells = "".join(
+        f'<table:table-cell table:style-name="{name}"><text:p>{text}</text:p></table:table-cell>'
+        for name, text in (("w", "SECRET"), ("d", "on black"), ("c", "perhaps on black"))
+    )
+    found = read(
+        file_of(
+            f"<office:spreadsheet>{sheet(f'<table:table-row>{cells}</table:table-row>')}</office:spreadsheet>", looks
+        )
+    )
+    assert [page.text for page in found.pages] == ["# Items\n\non black | perhaps on black"]
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [("SECRET", "white on white")]
+
+
+def test_hidden_slides_and_shapes_are_told_apart() -> None:
+    look = style("h", "drawing-page", '<style:drawing-page-properties presentation:visibility="hidden"/>')
+    shape = "<draw:custom-shape {}><text:p>{}</text:p></draw:custom-shape>"
+    hidden = shape.format('draw:display="none"', "SECRET shape")
+    body = (
+        f"<draw:page>{shape.format('', 'one')}{hidden}</draw:page>"
+        f'<draw:page draw:style-name="h">{shape.format("", "SECRET slide")}</draw:page>'
+        f"<draw:page>{shape.format('', 'two')}</draw:page>"
+    )
+    found = read(file_of(f"<office:presentation>{body}</office:presentation>", look))
+    assert [page.text for page in found.pages] == ["one", "two"]
+    assert [(hidden.text, hidden.reason) for hidden in found.hidden] == [
+        ("SECRET shape", "hidden shape"),
+        ("SECRET slide", "hidden slide"),
     ]
 
 

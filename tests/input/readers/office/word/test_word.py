@@ -218,8 +218,10 @@ def test_a_field_shows_its_result_and_not_its_code() -> None:
         f"<w:fldSimple w:instr='NUMPAGES'>{run('9')}</w:fldSimple></w:p>"
         '<w:p><w:r><w:fldChar w:fldCharType="begin"><w:ffData><w:checkBox><w:checked/></w:checkBox></w:ffData>'
         f"</w:fldChar></w:r>{mark('end')}{run(' yes')}</w:p>"
+        '<w:p><w:r><w:fldChar w:fldCharType="begin"><w:ffData><w:ddList><w:result w:val="1"/><w:listEntry w:val="Red"/>'
+        f"<w:listEntry w:val='Blue'/></w:ddList></w:ffData></w:fldChar></w:r>{mark('end')}{run(' car')}</w:p>"
     )
-    assert text(of_body(body)) == "7 of 9\n☒ yes"
+    assert text(of_body(body)) == "7 of 9\n☒ yes\nBlue car"
 
 
 def test_a_text_box_with_a_fallback_is_read_once() -> None:
