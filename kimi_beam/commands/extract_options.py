@@ -153,6 +153,8 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--redact", type=option_values.keys, default=[], metavar="RULE|module:function,…", help=hidden)
     pictures = "documents with pictures, which cannot be redacted, with --redact: dead letters (default), or sent"
     add("--redact-images", choices=("refuse", "allow"), help=pictures)
+    kept = "dead letters hold redacted documents as they came in, for a redrive (default: without the values)"
+    add("--keep-originals", action="store_true", help=kept)
     closed = (
         "make answers with keys that the schema does not name dead letters (default: keep such keys in _additional)"
     )

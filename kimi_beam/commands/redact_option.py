@@ -15,19 +15,21 @@ def functions_of(names: Sequence[str]) -> list[str]:
     return [name for name in names if ":" in name and name.partition(":")[0] not in KINDS]
 
 
-def redactor_of(names: Sequence[str], images: RedactImages | None) -> Redactor | None:
+def redactor_of(names: Sequence[str], images: RedactImages | None, *, keeps_originals: bool) -> Redactor | None:
     """What redacts the documents; None if nothing is named.
 
     Args:
         names: ``iban``, ``card``, ``email``, ``phone``, ``phone:REGION`` or ``module:function``.
         images: Whether documents with pictures are sent all the same. None: the user has not said.
+        keeps_originals: Whether dead letters hold documents as they came in.
 
     Raises:
-        ConfigError: There is no such rule or function, or `images` is said without a rule.
+        ConfigError: There is no such rule or function, or the others are said without a rule.
     """
     if not names:
-        if images is not None:
-            raise ConfigError("--redact-images: say what is redacted too (--redact)")
+        if images is not None or keeps_originals:
+            option = "--redact-images" if images is not None else "--keep-originals"
+            raise ConfigError(f"{option}: say what is redacted too (--redact)")
         return None
     functions = functions_of(names)
     finders: list[str | Finder] = []
@@ -38,4 +40,4 @@ def redactor_of(names: Sequence[str], images: RedactImages | None) -> Redactor |
             finders.append(finder)
         else:
             finders.append(name)
-    return Redactor.of(finders, images or "refuse")
+    return Redactor.of(finders, images or "refuse", keeps_originals=keeps_originals)

@@ -255,7 +255,7 @@ def _settings(
             glossary_of(args.glossary) if args.glossary else None,
             args.language,
         ),
-        redactor=redactor_of(args.redact, args.redact_images),
+        redactor=redactor_of(args.redact, args.redact_images, keeps_originals=args.keep_originals),
         polling=Polling(
             first=first,
             ceiling=ceiling,

@@ -36,6 +36,7 @@ class Redactor:
     Attributes:
         finders: What finds sensitive values. Where two find the same characters, the first goes first.
         images: Whether documents with pictures, which cannot be redacted, are sent all the same.
+        keeps_originals: Whether dead letters hold documents as they came in, so that they can be run again.
 
     Raises:
         ConfigError: There is no finder, or `images` is something else.
@@ -43,6 +44,7 @@ class Redactor:
 
     finders: tuple[Finder, ...]
     images: RedactImages = "refuse"
+    keeps_originals: bool = False
 
     def __post_init__(self) -> None:
         if not self.finders or not all(map(callable, self.finders)):
@@ -51,7 +53,13 @@ class Redactor:
             raise ConfigError(f"redact_images: {self.images!r:.40} is neither refuse nor allow")
 
     @classmethod
-    def of(cls, redact: str | Finder | Sequence[str | Finder], images: RedactImages = "refuse") -> Redactor:
+    def of(
+        cls,
+        redact: str | Finder | Sequence[str | Finder],
+        images: RedactImages = "refuse",
+        *,
+        keeps_originals: bool = False,
+    ) -> Redactor:
         """Takes what a user gives: the names of rules, a function, or a list of both.
 
         Raises:
@@ -61,21 +69,23 @@ class Redactor:
         finders = [_rule(one.strip()) if isinstance(one, str) else one for one in listed]
         rules = [one for one in finders if isinstance(one, SensitiveRule)]
         rules.sort(key=lambda rule: KINDS.index(rule.kind))
-        return cls((*(one for one in finders if one not in rules), *rules), images)
+        return cls((*(one for one in finders if one not in rules), *rules), images, keeps_originals)
 
     def redact(self, document: Document) -> Document:
         """The document with stand-ins in the places of sensitive values; itself if it has none.
 
-        A document that cannot be redacted has a failure instead, and nothing of what it held.
+        A document that cannot be redacted has a failure instead, and nothing of what it held unless that is kept.
         """
         if document.redacted is not None:  # of a dead letter that goes round in the same pipeline
+            return document
+        if document.failure is not None and self.keeps_originals:  # it is not sent
             return document
         if document.failure is not None and document.failure.raw is not None:
             # The raw bytes of what could not be read are evidence that nobody can redact.
             document = replace(document, failure=replace(document.failure, raw=None))
         if document.images and self.images == "refuse":
             pictures = "it has pictures, which cannot be redacted; --redact-images allow sends them as they are"
-            return _emptied(document, pictures)
+            return self._refused(document, pictures)
         if not isinstance(document.text, str):
             return document  # it is refused before it is sent
         message = document.failure.message if document.failure is not None else ""
@@ -85,7 +95,7 @@ class Redactor:
             metadata, beside = self._metadata(document.metadata, stand_ins)
             told = self._redacted(message, stand_ins)
         except _FinderError as e:
-            return _emptied(document, str(e))
+            return self._refused(document, str(e))
         found = (*text.redactions, *beside, *(replace(one, start=-1) for one in told.redactions))
         if not found:
             return document
@@ -98,6 +108,13 @@ class Redactor:
             layout=document.layout and shifted_layout(document.layout, text.redactions),
             redacted=Redacted(found, document.metadata),
         )
+
+    def _refused(self, document: Document, reason: str) -> Document:
+        """A document that cannot be redacted: with its failure, and without what it held unless that is kept."""
+        if self.keeps_originals:
+            return replace(document, failure=Failure("prompt", "unredactable", reason))
+        failure = Failure("prompt", "unredactable", f"{reason}; what it held is left out here")
+        return replace(document, text="", images=(), metadata={}, layout=None, failure=failure)
 
     def _redacted(self, text: str, stand_ins: StandIns) -> _Text:
         pieces: list[str] = []
@@ -191,9 +208,3 @@ def _joined(taken: list[Span], found: Iterable[Span]) -> list[Span]:
         for span in beside:
             insort(joined, span)
     return joined
-
-
-def _emptied(document: Document, reason: str) -> Document:
-    """The failure of a document that cannot be redacted, without anything that it held."""
-    failure = Failure("prompt", "unredactable", f"{reason}; what it held is left out here")
-    return replace(document, text="", images=(), metadata={}, layout=None, failure=failure)

@@ -118,7 +118,9 @@ def _lacks_something(letter: DeadLetter, content: _Content) -> bool:
     """Whether the line holds less than the document did: it was too large, or has stand-ins for redacted values."""
     failure = letter.failure
     was_cut_by_reading = failure.stage == "read" and failure.code == "too_large"
-    is_redacted = letter.document.redacted is not None or failure.code == "unredactable"
+    document = letter.document
+    is_emptied = failure.code == "unredactable" and not document.text and not document.images
+    is_redacted = document.redacted is not None or is_emptied
     return content.truncated or letter.truncated or was_cut_by_reading or is_redacted
 
 

@@ -66,6 +66,16 @@ def restored_document(document: Document) -> Document:
     return replace(document, text=text, metadata=redacted.metadata, layout=layout, redacted=None)
 
 
+def original_of(document: Document) -> Document:
+    """A document of a dead letter, as it came in. It has no parts: their answers hold stand-ins, and are asked again.
+
+    With a journal they are not paid for again, because the same text gets the same stand-ins.
+    """
+    if document.redacted is None:
+        return document
+    return replace(restored_document(document), earlier=replace(document.earlier, parts=()))
+
+
 def shifted_layout(layout: Layout, redactions: Sequence[Redaction], *, back: bool = False) -> Layout:
     """The layout of a text after its values were redacted, or `back` after they were put back.
 

@@ -16,7 +16,7 @@ from kimi_beam.results import rows
 from kimi_beam.results.completeness import unmet_sums
 from kimi_beam.results.ground_rows import GroundedAnswer, GroundRules, ground_rows
 from kimi_beam.results.judging import Judged, judge, judge_all
-from kimi_beam.results.restored_replies import restored_replies
+from kimi_beam.results.restored_replies import original_of, restored_replies
 from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.service.polling import OnMismatch
 from kimi_beam.types import (
@@ -128,6 +128,7 @@ class Question:
         prompt: The version of the prompt; None if it is not known.
         coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
         redacts: Whether documents hold stand-ins in the places of redacted values.
+        keeps_originals: Whether dead letters hold redacted documents as they came in.
     """
 
     schema: OutputSchema
@@ -135,6 +136,7 @@ class Question:
     prompt: str | None = None
     coerce: bool = False
     redacts: bool = False
+    keeps_originals: bool = False
     ground: GroundRules | None = None
     """How answers are grounded; None if they are not."""
 
@@ -210,6 +212,8 @@ def settle(
     if columns is not asked:  # dead letters hold what the model was shown
         dead = [(index, _as_asked(asked, index, failure, question)) for index, failure in dead]
     letters = [dead_letter(asked[index], failure, question, now) for index, failure in dead]
+    if question.keeps_originals:
+        letters = [replace(letter, document=original_of(letter.document)) for letter in letters]
     return Settled(batch, columns, reply_indices, instances, letters, groundings)
 
 

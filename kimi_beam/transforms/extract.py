@@ -115,6 +115,7 @@ class Extract(TypedTransform):
             stand-ins. None: the model is shown all.
         redact_images: Whether documents with pictures, which cannot be redacted, are sent (``allow``) or become dead
             letters.
+        keep_originals: Whether dead letters hold redacted documents as they came in, so that they can be run again.
         batching: How documents are packed into batches.
         polling: When jobs are polled, and when they are given up.
         max_in_flight: The most jobs of one shard at the same time.
@@ -171,6 +172,7 @@ class Extract(TypedTransform):
         language: str | None = None,
         redact: str | Finder | Sequence[str | Finder] | None = None,
         redact_images: RedactImages = "refuse",
+        keep_originals: bool = False,
         batching: Batching | None = None,
         polling: Polling | None = None,
         max_in_flight: int = 128,
@@ -197,7 +199,7 @@ class Extract(TypedTransform):
             instructions=instructions,
             prompt_metadata=tuple(prompt_metadata),
             guidance=Guidance.of(examples, glossary, language),
-            redactor=None if redact is None else Redactor.of(redact, redact_images),
+            redactor=None if redact is None else Redactor.of(redact, redact_images, keeps_originals=keep_originals),
             batching=batching or Batching(),
             polling=polling or Polling(),
             max_in_flight=max_in_flight,

@@ -47,6 +47,7 @@ class Settle(beam.DoFn):
             settings.prompt.version,
             coerce=settings.coerce,
             redacts=settings.redactor is not None,
+            keeps_originals=settings.redactor is not None and settings.redactor.keeps_originals,
             ground=settings.ground_rules,
         )
         self._repairs = Metrics.counter(metrics.NAMESPACE, metrics.FREE_REPAIRS)

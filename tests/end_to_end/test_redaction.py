@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from harness import read_dataset, run_extract, service
+from harness import read_dataset, run_extract, run_redrive, service
 from overheard import Overheard
 from running_cli import mistake, run
 
@@ -173,6 +173,32 @@ def test_values_are_grounded_where_they_stand_in_the_document_as_it_came(overhea
     assert secrets_in(b"".join(overheard.bodies)) == []
 
 
+def test_a_dead_letter_that_keeps_its_original_is_run_again_and_pays_for_nothing_twice(tmp_path: Path) -> None:
+    rules, journal = "iban,email,phone,card", str(tmp_path / "journal")
+    given = [documents()[0], documents()[4], documents()[6], documents()[7]]
+    with Emulator(faults="invalid=1") as emulator, Overheard(emulator.base_url) as door:
+        first = run_extract(
+            given, door.base_url, tmp_path / "out", schema=SCHEMA, redact=rules, keep_originals=True, journal=journal,
+        )  # fmt: skip
+        assert secrets_in(b"".join(door.bodies)) == []
+    letters = {letter["document_id"]: letter for letter in first.letters}
+    assert letters.keys() == {"whole", "violating", "scan", "unread"}
+    assert letters["whole"]["document"]["text"] == given[0].text
+    assert letters["whole"]["document"]["metadata"] == given[0].metadata
+    assert letters["scan"]["document"]["images"] == list(given[2].images)
+    assert {letter["document"]["truncated"] for letter in first.letters} == {False}
+    assert secrets_in(json.dumps([letters[name]["raw"] for name in ("whole", "violating")]).encode()) == []
+    assert secrets_in(json.dumps([letters[name]["message"] for name in ("whole", "violating")]).encode()) == []
+    with Emulator() as emulator, Overheard(emulator.base_url) as door:
+        again = run_redrive(
+            tmp_path / "out", service(door.base_url), tmp_path / "again", schema=SCHEMA, redact=rules, journal=journal
+        )
+        assert secrets_in(b"".join(door.bodies)) == []
+    (row,) = again.rows
+    assert (row["_document_id"], row["iban"], row["email"]) == ("whole", IBAN, MAIL)
+    assert json.loads(row["_metadata"]) == given[0].metadata
+
+
 MODULE = """
 import re
 
@@ -206,6 +232,7 @@ def test_the_command_line_redacts_by_rules_and_by_functions(
         (("--redact", "names_of_this_test:nobody"), "--redact: cannot import names_of_this_test:nobody"),
         (("--redact", "ibans"), "ibans is none of iban, card, email, phone"),
         (("--redact-images", "allow"), "--redact-images: say what is redacted too"),
+        (("--keep-originals",), "--keep-originals: say what is redacted too"),
         (("--redact", "iban", "--reader", "tomarkdown"), "sends whole files before anything is redacted"),
     ):
         assert reason in mistake(*words[:4], "--output", "other", *words[6:], *options, capsys=capsys)
