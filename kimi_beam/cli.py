@@ -86,12 +86,13 @@ Examples:
 """
 
 
-_EVALUATE_USAGE = "kimi-beam evaluate OUTPUT GOLD.jsonl [options] [Beam options]"
+_EVALUATE_USAGE = "kimi-beam evaluate OUTPUT… GOLD.jsonl [options] [Beam options]"
 _EVALUATE_HELP = """\
 Scores what extract has written against gold: precision, recall, F1 and whole documents, field by field, with the kinds
 of errors. Each document of the gold counts: one with a dead letter, or with nothing, as one without any value.
 
-OUTPUT is the directory of extract's --output. GOLD.jsonl has a line of JSON for each document, with its id and what is
+OUTPUT is the directory of extract's --output; several are those of a run and of its redrives, in the order of time.
+GOLD.jsonl has a line of JSON for each document, with its id and what is
 right for it, in the form of an answer. {"$any": ["9.00", "9"]} in the place of a value accepts any of these.
 """
 _EVALUATE_EPILOG = """\
@@ -99,6 +100,7 @@ Exit codes: 0 it was scored, whatever the score · 1 it cannot be · 2 a mistake
 
 Examples:
   kimi-beam evaluate out gold.jsonl
+  kimi-beam evaluate out out-redriven gold.jsonl
   kimi-beam evaluate out invoices.jsonl --by language --json
   kimi-beam evaluate out-k2 gold.jsonl --compare out-k3
 """

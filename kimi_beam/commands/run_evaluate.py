@@ -40,12 +40,13 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     try:
         with search_path.for_references(*filter(None, [args.schema])):
             inputs, _ = take_options(rest, "evaluate")
-            if len(inputs) != 2:
+            if len(inputs) < 2:
                 raise ConfigError("name an OUTPUT and a GOLD.jsonl (kimi-beam evaluate --help)")
+            *outputs, gold = inputs
             read = {"gold_field": args.gold_field, "id_field": args.id_field, "schema": args.schema}
-            found = evaluate(*inputs, **read, by=args.by, compare=args.compare, seed=args.seed)
+            found = evaluate(outputs, gold, **read, by=args.by, compare=args.compare, seed=args.seed)
             if args.wrong:
-                _print_wrong_values(*each_document(*inputs, **read))
+                _print_wrong_values(*each_document(outputs, gold, **read))
     except BrokenPipeError:
         raise  # the reader of the pipe has seen enough
     except (KimiBeamError, OSError) as e:

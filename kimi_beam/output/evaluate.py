@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.input.gold_records import GoldRecord, group_name, read_gold
-from kimi_beam.output.written_answers import WrittenRun
+from kimi_beam.output.written_answers import WrittenRun, answers_of
 from kimi_beam.schema import SchemaSource
 from kimi_beam.scoring.compared_places import Place, places_of
 from kimi_beam.scoring.document_scores import MISSING, AnswerAndGold, DocumentScore, score
@@ -19,19 +20,21 @@ from kimi_beam.scoring.field_scores import FieldScore
 from kimi_beam.scoring.intervals import Counts, paired_bootstrap
 from kimi_beam.scoring.tallies import Tally
 
+Output: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+"""The directory of a run; or those of a run and of the redrives of what failed in it, in the order of time."""
 RESAMPLES = 2_000
 """How often the documents are drawn for the difference of two outputs, unless the user says otherwise."""
 
 
 def evaluate(
-    output: str | os.PathLike[str],
+    output: Output,
     gold: str | os.PathLike[str],
     *,
     gold_field: str = "gold",
     id_field: str = "id",
     by: str | None = None,
     schema: SchemaSource | None = None,
-    compare: str | os.PathLike[str] | None = None,
+    compare: Output | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
@@ -49,7 +52,8 @@ def evaluate(
         (1, 1.0, 1)
 
     Args:
-        output: The directory that ``kimi-beam extract``, or `WriteDataset`, has written.
+        output: The directory that ``kimi-beam extract``, or `WriteDataset`, has written. Several are those of a run and
+            of the redrives of what failed in it, in the order of time: a row counts wherever it is.
         gold: A file of JSON lines, each with a document's id and what is right for it.
         gold_field: The key of what is right. A value ``{"$any": ["9.00", "9"]}`` in it accepts any of these.
         id_field: The key of the id.
@@ -67,14 +71,14 @@ def evaluate(
     """
     if resamples < 1:
         raise ConfigError(f"resamples is {resamples}: at least 1")
-    first = WrittenRun.at(os.fspath(output), schema)
-    second = None if compare is None else WrittenRun.at(os.fspath(compare), schema)
+    first = _runs(output, schema)
+    second = None if compare is None else _runs(compare, schema)
     records = read_gold(os.fspath(gold), gold_field=gold_field, id_field=id_field, by=by)
-    root = places_of(first.schema)
+    root = places_of(first[0].schema)
     scored = _Scored(root, keeps_counts=second is not None)
     without_gold = scored.add_all(first, records, by)
     found = replace(scored.tally.evaluation(root), without_gold=without_gold)
-    _check_fields(found, root, first, os.fspath(gold))
+    _check_fields(found, root, first[0], os.fspath(gold))
     if second is None:
         return found
     others = _Scored(root, keeps_counts=True)
@@ -84,7 +88,7 @@ def evaluate(
 
 
 def each_document(
-    output: str,
+    output: Output,
     gold: str,
     *,
     gold_field: str,
@@ -103,9 +107,16 @@ def each_document(
     Raises:
         InputError: The output or the gold cannot be read.
     """
-    run = WrittenRun.at(output, schema)
+    runs = _runs(output, schema)
     records = read_gold(gold, gold_field=gold_field, id_field=id_field)
-    return places_of(run.schema), _documents(run, records, None, [])
+    return places_of(runs[0].schema), _documents(runs, records, None, [])
+
+
+def _runs(output: Output, schema: SchemaSource | None) -> list[WrittenRun]:
+    directories = [output] if isinstance(output, (str, os.PathLike)) else list(output)
+    if not directories:
+        raise ConfigError("no output: name at least one directory")
+    return [WrittenRun.at(os.fspath(one), schema) for one in directories]
 
 
 @dataclass
@@ -124,14 +135,14 @@ class _Scored:
     tally: Tally = field(default_factory=Tally)
     counts: dict[str, dict[str, tuple[int, int, int]]] = field(default_factory=dict)
 
-    def add_all(self, run: WrittenRun, records: Mapping[str, GoldRecord], by: str | None) -> tuple[str, ...]:
+    def add_all(self, runs: Sequence[WrittenRun], records: Mapping[str, GoldRecord], by: str | None) -> tuple[str, ...]:
         """Scores all documents of the gold.
 
         Returns:
             The ids of the documents of the output that have no gold.
         """
         without_gold: list[str] = []
-        for document in _documents(run, records, by, without_gold):
+        for document in _documents(runs, records, by, without_gold):
             found = score(document, self.root)
             self.tally.add(found)
             if self.keeps_counts:
@@ -140,18 +151,18 @@ class _Scored:
 
 
 def _documents(
-    run: WrittenRun, records: Mapping[str, GoldRecord], by: str | None, without_gold: list[str]
+    runs: Sequence[WrittenRun], records: Mapping[str, GoldRecord], by: str | None, without_gold: list[str]
 ) -> Iterator[AnswerAndGold]:
     """The documents of the gold with their answers.
 
     Args:
-        run: The output.
+        runs: The output.
         records: The gold by id.
         by: The key of the slices.
         without_gold: Receives the ids of documents of the output that have no gold.
     """
     open_records = dict(records)
-    for one in run.answers():
+    for one in answers_of(runs):
         record = open_records.pop(one.document_id, None)
         if record is None:
             without_gold.append(one.document_id)

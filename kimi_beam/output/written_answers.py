@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -107,6 +107,29 @@ class WrittenRun:
                         yield WrittenAnswer(one, ROW, answer, orjson.loads(beside) if beside else {})
         except (*_TROUBLE, ValueError) as e:
             raise InputError(f"cannot read {path}: {in_one_line(path, e)}") from None
+
+
+def answers_of(runs: Sequence[WrittenRun]) -> Iterator[WrittenAnswer]:
+    """Each document of several runs once, such as a run and the redrives of what failed in it.
+
+    A row counts before a dead letter, and of two rows or two dead letters that of the later run.
+
+    Args:
+        runs: The runs, the earliest first.
+
+    Raises:
+        InputError: A file cannot be read, or two rows of one run have one id.
+    """
+    answered: set[str] = set()
+    failed: dict[str, WrittenAnswer] = {}
+    for run in reversed(runs):
+        for one in run.answers():
+            if one.outcome != ROW:
+                failed.setdefault(one.document_id, one)
+            elif one.document_id not in answered:
+                answered.add(one.document_id)
+                yield one
+    yield from (one for name, one in failed.items() if name not in answered)
 
 
 def _named(files: Mapping[str, str], pattern: str) -> tuple[str, ...]:

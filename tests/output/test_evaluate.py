@@ -151,6 +151,21 @@ def test_two_outputs_are_compared_over_the_same_documents(tmp_path: Path) -> Non
     assert same.overall == (0.0, 0.0, 0.0, 1.0)
 
 
+def test_a_row_counts_in_whichever_of_a_run_and_its_redrives_it_is(tmp_path: Path) -> None:
+    right, wrong = {"shop": "A", "total": 1.0}, {"shop": "A", "total": 2.0}
+    dead = {"b": "truncated", "c": "truncated", "d": "truncated"}
+    first = write_run(tmp_path / "first", RECEIPT, {"a": right, "e": wrong}, dead)
+    second = write_run(tmp_path / "second", RECEIPT, {"b": right}, {"c": "refusal", "stray": "refusal"})
+    third = write_run(tmp_path / "third", RECEIPT, {"e": right, "stray": right}, {"a": "deadline"})
+    golds = write_gold(tmp_path / "gold.jsonl", _records(**dict.fromkeys("abcde", right)))
+    assert kb.evaluate(first, golds).outcomes == {"row": 2, "truncated": 3}
+    found = kb.evaluate([first, second, third], golds)
+    assert found.outcomes == {"refusal": 1, "row": 3, "truncated": 1}
+    assert (found.overall.exact, found.without_gold) == (3, ("stray",))
+    with pytest.raises(ConfigError, match="no output: name at least one directory"):
+        kb.evaluate([], golds)
+
+
 def test_gold_may_be_compressed_and_have_other_keys(tmp_path: Path) -> None:
     out = write_run(tmp_path / "out", RECEIPT, {"7": {"shop": "A"}})
     path = tmp_path / "gold.jsonl.gz"
