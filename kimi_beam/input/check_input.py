@@ -11,7 +11,7 @@ from kimi_beam.files.local_listing import Found
 from kimi_beam.files.paths import find, is_local, normal, open_input
 from kimi_beam.input.fields import DEFAULT_READING, Reading
 from kimi_beam.input.finding import check_links, file_pattern, find_inputs, is_broken_link
-from kimi_beam.input.kinds import IN_WORDS, kind_by_name, suffix_of
+from kimi_beam.input.kinds import IN_WORDS, instead_of, kind_by_name, suffix_of
 from kimi_beam.input.tables import fault_of_table
 from kimi_beam.input.told_by_content import HEAD_BYTES, is_told_by_all, kind_of
 
@@ -47,9 +47,8 @@ def check_input(patterns: Sequence[str], reading: Reading = DEFAULT_READING) -> 
             continue
         unknown = unknown_files(found, reading)
         if unknown and is_exact:
-            raise InputError(
-                f"{pattern} is of a kind that cannot be read, told by its name and content: {IN_WORDS} can"
-            )
+            advice = instead_of(pattern) or f"{IN_WORDS} can"
+            raise InputError(f"{pattern} is of a kind that cannot be read, told by its name and content: {advice}")
         if unknown:
             names = enumerate_paths(unknown, _NAMED_FILES)
             raise InputError(

@@ -11,7 +11,7 @@ from kimi_beam.input.encodings import NotTextError
 from kimi_beam.input.fields import Reader, Reading, b64, failed
 from kimi_beam.input.file_references import ZipMember, with_reference
 from kimi_beam.input.imported_reader import ImportedReader
-from kimi_beam.input.kinds import Kind
+from kimi_beam.input.kinds import Kind, instead_of
 from kimi_beam.input.readers.content import Attachment, Content, UnreadableError
 from kimi_beam.types import Code, Document, Failure
 
@@ -67,7 +67,10 @@ def unknown_kind(path: str, fault: str = "is of a kind that cannot be read, told
         path: The file.
         fault: What is wrong with it, in words that go on after its name.
     """
-    return Failure("read", "unknown_kind", f"{path} {fault} (--skip-unknown passes over it)")
+    advice = instead_of(path)
+    return Failure(
+        "read", "unknown_kind", f"{path} {fault}{f': {advice}' if advice else ''} (--skip-unknown passes over it)"
+    )
 
 
 def _by_own_reader(reader: Reader, document_id: str, path: str, content: bytes) -> Document | Content | None:

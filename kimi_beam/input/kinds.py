@@ -143,7 +143,7 @@ PDF = Kind(
     reader=f"{_READERS}.pdf.pdf",
     pages="each as text, or as a picture (`--pages`)",
     pictures="a page without a text that can be read is sent as a picture",
-    metadata=_OFFICE,
+    metadata="`title`, `author`; `attached_files`, by name",
 )
 HTML = Kind(
     "a web page",
@@ -259,3 +259,30 @@ def suffix_of(name: str) -> str | None:
     """The suffix of a name that says of what kind a file is, such as ``.log``; None if it has none."""
     found = _SUFFIX.search(name.lower())
     return f".{found[1]}" if found else None
+
+
+_INSTEAD = {
+    **dict.fromkeys((".doc", ".dot", ".rtf", ".pages", ".wpd", ".wps"), "save it as .docx or .pdf"),
+    **dict.fromkeys((".ppt", ".pps"), "save it as .pptx or .pdf"),
+    **dict.fromkeys((".numbers", ".wks"), "save it as .xlsx or .csv"),
+    **dict.fromkeys((".fodt", ".fods", ".fodp"), "save it without flat XML, as .odt, .ods or .odp"),
+    **dict.fromkeys(
+        (".odg", ".vsd", ".vsdx", ".pub", ".xps", ".oxps", ".ps", ".eps", ".djvu", ".epub"), "save it as .pdf"
+    ),
+    **dict.fromkeys((".7z", ".rar", ".cab", ".arj", ".lzh"), "unpack it, or pack it as .zip"),
+    **dict.fromkeys(
+        (".jp2", ".jpx", ".jxl", ".ico", ".ppm", ".pgm", ".tga", ".psd", ".svg", ".emf", ".wmf"), "save it as .png"
+    ),
+    **dict.fromkeys((".mht", ".mhtml"), "save it as .html or .pdf"),
+    **dict.fromkeys((".pst", ".ost", ".mbox"), "export its mails as .eml"),
+}
+"""What a user can do with files of kinds that are not read, by suffix."""
+
+
+def instead_of(path: str) -> str | None:
+    """What to do with a file of a kind that cannot be read; None if nothing is known for it.
+
+    Args:
+        path: The file.
+    """
+    return _INSTEAD.get("." + uncompressed_name(path).lower().rpartition(".")[2])

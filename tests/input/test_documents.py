@@ -278,6 +278,8 @@ def test_a_file_of_another_kind_is_refused_by_name(source: Path) -> None:
             check_input([str(pattern)])
     with pytest.raises(InputError, match=r"in/d\.json is of a kind that cannot be read, .*: \.txt, .*\.tar, .* can$"):
         check_input([str(source / "d.json")])
+    with pytest.raises(InputError, match=r"in/c\.doc is of a kind .* content: save it as \.docx or \.pdf$"):
+        check_input([str(source / "c.doc")])
 
 
 def test_a_kind_within_a_name_is_no_kind(source: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kimi_beam.input.kinds import IN_WORDS, KINDS, PARQUET, kind_by_name, suffix_of
+from kimi_beam.input.kinds import IN_WORDS, KINDS, PARQUET, instead_of, kind_by_name, suffix_of
 
 ROOT = Path(__file__).parents[2]
 SETUP = (ROOT / "setup.py").read_text()
@@ -47,6 +47,16 @@ def test_a_name_without_a_suffix_says_no_kind(name: str) -> None:
 def test_another_suffix_says_that_the_name_tells_of_something_else(name: str) -> None:
     assert suffix_of(name) is not None
     assert kind_by_name(name) is None
+
+
+@pytest.mark.parametrize("name", ["a.doc", "A.RTF", "b.ppt", "c.7z", "d.doc.gz", "e.svg"])
+def test_a_kind_that_is_not_read_but_known_has_advice(name: str) -> None:
+    assert kind_by_name(name) is None
+    assert instead_of(name)
+
+
+def test_no_kind_that_is_read_has_advice_to_make_another_of_it() -> None:
+    assert [suffix for kind in KINDS for suffix in kind.suffixes if instead_of(f"a{suffix}")] == []
 
 
 def test_each_extra_is_one_of_this_packages() -> None:

@@ -1,6 +1,7 @@
 """Reads PDFs: the text of each page as the eye sees it, or a picture of it, and what a person cannot see.
 
-Files that are embedded in a PDF, such as the XML of an electronic invoice, are not read: nobody sees them on its pages.
+Files that are embedded in a PDF, such as the XML of an electronic invoice, are not read, but named in its metadata:
+nobody sees them on its pages.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from kimi_beam.input.readers.pdf.page_view import PageView, page_view
 from kimi_beam.input.readers.pdf.page_visibility import UNDER_ALL, Visibility, hidden_texts, visibility
 from kimi_beam.input.readers.pictures.page_pictures import page_picture
 
+_MOST_ATTACHED = 100
+"""The most embedded files that are named."""
 _METADATA = ("Title", "Author")
 _GARBLED = 0.1
 """The share of characters whose letters nobody knows from which a text layer is of no use."""
@@ -96,6 +99,10 @@ def _opened(content: bytes, options: ReadOptions) -> Iterator[pdfium.PdfDocument
     try:
         if _is_cut_off(content):
             raise UnreadableError("damaged", "is cut off: its end is missing, fetch it again")
+        if pdf.get_formtype() == pdfium_raw.FORMTYPE_XFA_FULL:
+            raise UnreadableError(
+                "unreadable", "is an XFA form, whose pages Adobe's programs alone make: print it to a PDF there"
+            )
         pdf.init_forms()
         yield pdf
     except pdfium.PdfiumError as error:
@@ -126,7 +133,17 @@ def _is_cut_off(content: bytes) -> bool:
 
 
 def _metadata(pdf: pdfium.PdfDocument) -> dict[str, Any]:
-    return {name.lower(): value for name in _METADATA if (value := pdf.get_metadata_value(name).strip())}
+    found: dict[str, Any] = {
+        name.lower(): value for name in _METADATA if (value := pdf.get_metadata_value(name).strip())
+    }
+    if count := pdf.count_attachments():
+        found["attached_files"] = [_attached_name(pdf, index) for index in range(min(count, _MOST_ATTACHED))]
+    return found
+
+
+def _attached_name(pdf: pdfium.PdfDocument, index: int) -> str:
+    name = str(pdf.get_attachment(index).get_name())
+    return "".join(letter for letter in name if letter.isprintable())[:200]
 
 
 def _page(pdf: pdfium.PdfDocument, index: int, options: ReadOptions) -> _Reading:

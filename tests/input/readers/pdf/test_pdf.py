@@ -24,6 +24,7 @@ from made_pdfs import (
 )
 from PIL import Image
 from pypdf.annotations import FreeText
+from pypdf.generic import ArrayObject, BooleanObject, DictionaryObject, NameObject, StreamObject
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
@@ -342,6 +343,32 @@ def test_a_damaged_file_is_read_or_refused_with_a_code() -> None:
             )
     assert 0 < read < 60, seed
     assert codes <= {"damaged", "encrypted", "too_many_pages"}, seed
+
+
+def test_files_that_are_embedded_in_a_pdf_are_named() -> None:
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(made_pdf(ordinary_page)))
+    writer.add_attachment("factur-x.xml", b"<x/>")
+    writer.add_attachment("terms.pdf", made_pdf(ordinary_page))
+    found = _read(_written(writer))
+    assert found.metadata["attached_files"] == ["factur-x.xml", "terms.pdf"]
+    assert not found.attachments
+
+
+def test_a_form_whose_pages_only_adobe_makes_is_refused_and_one_with_pages_is_read() -> None:
+    """The page of such a file asks to wait, and would be extracted as if it were all."""
+    forms = {}
+    for is_dynamic in (True, False):
+        writer = pypdf.PdfWriter(clone_from=io.BytesIO(made_pdf(ordinary_page)))
+        data = StreamObject()
+        data.set_data(b"<xdp/>")
+        form = DictionaryObject({NameObject("/Fields"): ArrayObject(), NameObject("/XFA"): writer._add_object(data)})
+        writer.root_object[NameObject("/AcroForm")] = form
+        writer.root_object[NameObject("/NeedsRendering")] = BooleanObject(is_dynamic)
+        forms[is_dynamic] = _written(writer)
+    assert _read(forms[False]).pages[0].text
+    with pytest.raises(UnreadableError, match="is an XFA form") as refused:
+        _read(forms[True])
+    assert refused.value.code == "unreadable"
 
 
 def _encrypted(password: str) -> bytes:
