@@ -92,8 +92,8 @@ Scores what extract has written against gold: precision, recall, F1 and whole do
 of errors. Each document of the gold counts: one with a dead letter, or with nothing, as one without any value.
 
 OUTPUT is the directory of extract's --output; several are those of a run and of its redrives, in the order of time.
-GOLD.jsonl has a line of JSON for each document, with its id and what is
-right for it, in the form of an answer. {"$any": ["9.00", "9"]} in the place of a value accepts any of these.
+GOLD.jsonl has a line of JSON for each document, with its id and what is right for it, in the form of an answer.
+{"$any": ["9.00", "9"]} in the place of a value accepts any of these.
 """
 _EVALUATE_EPILOG = """\
 Exit codes: 0 it was scored, whatever the score · 1 it cannot be · 2 a mistake of yours
@@ -303,9 +303,7 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     scored.add_argument("--by", metavar="METADATA", help=slices)
     scored.add_argument("--schema", metavar="FILE|module:Class", help=_SCHEMA_OF_ROWS)
     scored.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the bootstrap (default: 0)")
-    lines = (
-        "first print a line for each wrong value, with tabs: id, JSON Pointer, error, the gold's value, the answer's"
-    )
+    lines = "first a line for each wrong value, with tabs: id, JSON Pointer, error, the gold's value, the answer's"
     parser.add_argument("--wrong", action="store_true", help=lines)
     parser.add_argument("--json", action="store_true", help="print the score as one JSON object")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -44,6 +45,11 @@ def put(line: str) -> None:
 def put_words(*words: str) -> None:
     """Writes one line of a result to stdout, its words separated by tabs."""
     print("\t".join(map(printable, words)))
+
+
+def put_json(encoded: bytes) -> None:
+    """Writes one line of JSON to stdout, its unprintable characters escaped as JSON escapes them."""
+    print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in encoded.decode()))
 
 
 def show_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

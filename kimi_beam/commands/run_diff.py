@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
 from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.text_tables import text_table
@@ -48,16 +46,20 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     except (KimiBeamError, OSError) as e:
         console.fail(e)
         return _TROUBLE
-    for line in [orjson.dumps(_json_sums(sums)).decode()] if args.json else _table(sums):
-        console.put(line)
+    if args.json:
+        console.put_json(jsontext.dumps_any(_json_sums(sums)))
+    else:
+        for line in _table(sums):
+            console.put(line)
     return 0 if sums.same == sums.documents else 1
 
 
 def _print_document(one: DocumentDifference, *, as_json: bool) -> None:
     if as_json:
         values = [value._asdict() for value in one.values]
-        line = {"id": one.document_id, "first": one.first, "second": one.second, "values": values}
-        print(jsontext.dumps_any(line).decode())
+        console.put_json(
+            jsontext.dumps_any({"id": one.document_id, "first": one.first, "second": one.second, "values": values})
+        )
         return
     if one.first != one.second:
         console.put_words(one.document_id, one.first, one.second)

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.text_tables import text_table
@@ -45,31 +43,35 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             *outputs, gold = inputs
             read = {"gold_field": args.gold_field, "id_field": args.id_field, "schema": args.schema}
             found = evaluate(outputs, gold, **read, by=args.by, compare=args.compare, seed=args.seed)
-            if args.wrong:
-                _print_wrong_values(*each_document(outputs, gold, **read))
+            wrong = _wrong_values(*each_document(outputs, gold, **read)) if args.wrong else iter(())
+            if args.json:
+                console.put_json(
+                    jsontext.dumps_any({**found.to_json(), **({"wrong": list(wrong)} if args.wrong else {})})
+                )
+                return 0
+            for one in wrong:
+                console.put_words(one["id"], one["pointer"], one["error"], *map(_shown, (one["gold"], one["answer"])))
     except BrokenPipeError:
         raise  # the reader of the pipe has seen enough
     except (KimiBeamError, OSError) as e:
         return console.fail(e)
-    if args.json:
-        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
-    else:
-        for line in _lines(found):
-            console.put(line)
+    for line in _lines(found):
+        console.put(line)
     return 0
 
 
-def _print_wrong_values(root: Place, documents: Iterator[AnswerAndGold]) -> None:
-    """Prints a line for each error of a document that became a row, and one for each other document."""
+def _wrong_values(root: Place, documents: Iterator[AnswerAndGold]) -> Iterator[dict[str, Any]]:
+    """Each error of the documents that became rows; of another document its outcome, in the place of an error."""
     for document in documents:
         if document.outcome != ROW:
-            console.put_words(document.document_id, "", document.outcome)
+            nothing = {"pointer": "", "field": "", "gold": None, "answer": None}
+            yield {"id": document.document_id, "error": document.outcome, **nothing}
             continue
         for one in wrong_values(document.gold, document.answer, root):
-            console.put_words(document.document_id, one.pointer, one.error, *map(_json, (one.gold, one.answer)))
+            yield {"id": document.document_id, **one._asdict()}
 
 
-def _json(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "" if value is None else jsontext.dumps_any(value).decode()
 
 

@@ -100,8 +100,14 @@ def test_each_wrong_value_is_printed_with_what_is_right(
         ["a", "/lines/1/total", "unfound", "1.0", ""],
         ["a", "/lines/0/name", "invented_item", "", '"pen"'],
         ["a", "/lines/0/total", "invented_item", "", "1.5"],
-        ["c", "", "truncated"],
+        ["c", "", "truncated", "", ""],
     ]
+    found = json.loads(run("evaluate", out, golds, "--wrong", "--json", capsys=capsys)[1])
+    assert len(found["wrong"]) == 8
+    assert found["wrong"][2] == {
+        "id": "a", "error": "misread", "field": "/lines/*/total", "pointer": "/lines/1/total",
+        "gold": {"$any": [2.5, 3]}, "answer": 2.0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -188,8 +194,14 @@ def test_no_control_character_of_an_answer_reaches_the_terminal(
     first = write_run(tmp_path / "first", RECEIPT, {evil: {"shop": evil}})
     second = write_run(tmp_path / "second", RECEIPT, {evil: {"shop": "A", evil: "x"}})
     golds = write_gold(tmp_path / "gold.jsonl", [{"id": evil, "gold": {"shop": "B", evil: "y"}}])
-    for words in (("diff", first, second), ("evaluate", second, golds)):
-        _, printed, err = run(*words, capsys=capsys)
+    commands = (("diff", first, second), ("evaluate", second, golds, "--wrong"))
+    for words in (*commands, *((*words, "--json") for words in commands)):
+        code, printed, err = run(*words, capsys=capsys)
+        assert code == (words[0] == "diff")
+        assert evil not in printed
+        if words[-1] == "--json":
+            first_line = json.loads(printed.splitlines()[0])
+            assert first_line.get("id", "") in (evil, "")
         assert "\x1b" not in printed + err
         assert "\u202e" not in printed + err
 
