@@ -27,8 +27,11 @@ _NUMBER = re.compile(r"\d(?:[ .\-/\u00a0\u2009\u202f]?\d)+")
 _ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
 _LEAST_FORMED = 6
 """A value of fewer letters and digits gets no stand-in of its form, which could stand in a text by chance."""
-_LEAST_PIECE = 4
-"""So many characters of a stand-in tell it: the last four digits of a card are asked for often."""
+_LEAST_PIECES = ((4, 6), (6, 8))
+"""So many characters at an edge of a stand-in tell it, as the last four digits of a card are asked for often, and so
+many inside of one: of a few stand-ins, and of many, in which any short number stands."""
+_FEW = 50
+_BETWEEN = "\n"
 DOMAIN = "redacted.invalid"
 """The domain of stand-ins of e-mails. No address below ``.invalid`` exists (RFC 2606)."""
 
@@ -151,8 +154,9 @@ class Restorer:
                 alike = self._formed.setdefault(_head(one.stand_in), {})
                 alike.setdefault(compact(one.stand_in), []).append(one)
         self._names = {name.partition("@")[0] for name in self._named}
-        names = [compact(name) for name in self._named]
-        self._stand_ins = "\n".join([*names, *(plain for alike in self._formed.values() for plain in alike)])
+        made = [plain for alike in self._formed.values() for plain in alike]
+        self._made = f"\n{_BETWEEN.join(made)}\n"
+        self._least = _LEAST_PIECES[len(made) > _FEW]
 
     def restored(self, text: str, written: Callable[[str], str] = lambda value: value) -> str:
         """A text with the values in the places of their stand-ins.
@@ -208,11 +212,18 @@ class Restorer:
         if any(name in self._names for name in _NAME.findall(rest)) or (DOMAIN in rest and DOMAIN not in words):
             return True
         plain = set(map(compact, (*_NUMBER.findall(rest), *_STRING.findall(rest))))
-        pieces = {one for one in plain if len(one) >= _LEAST_PIECE and one in self._stand_ins}
+        pieces = list(filter(self._is_piece, plain))
         if not pieces:
             return False
         known = compact(words)
         return any(piece not in known for piece in pieces)
+
+    def _is_piece(self, plain: str) -> bool:
+        """Whether letters and digits stand in a stand-in, and not by chance."""
+        at_edge, inside = self._least
+        if len(plain) >= inside:
+            return plain in self._made
+        return len(plain) >= at_edge and (f"\n{plain}" in self._made or f"{plain}\n" in self._made)
 
 
 def _original(found: str, redactions: Sequence[Redaction]) -> str:

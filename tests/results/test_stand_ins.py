@@ -152,17 +152,39 @@ def test_a_value_is_put_back_into_json_as_json_even_where_it_is_a_number() -> No
         assert json.loads(restored) == {"who": 'Jo "\\n" Löw\n', "card": 4111111111111111}
 
 
-@pytest.mark.parametrize("piece", ["{card:4}", "{iban:8}", "x@redacted.invalid", "{local}", "PERSON_1", "{card:-4}"])
+@pytest.mark.parametrize(
+    "piece", ["{card:8}", "{iban:8}", "{iban:4}", "x@redacted.invalid", "{local}", "PERSON_1", "{card:-4}"]
+)
 def test_a_piece_of_a_stand_in_is_noticed(piece: str) -> None:
     named = Redactor.of([lambda text: [(0, 3, "person")], *RULES.finders])
     document = redacted(f"Ann {TEXT}", named)
     made = stand_ins(document)
     card = made["4111-1111-1111-1111"].replace("-", "")
-    shown = {"{card:4}": card[4:8], "{card:-4}": card[-4:], "{iban:8}": made[IBAN].replace(" ", "")[4:12]}
+    shown = {
+        "{card:8}": card[4:12],
+        "{iban:4}": made[IBAN][:4],
+        "{card:-4}": card[-4:],
+        "{iban:8}": made[IBAN].replace(" ", "")[4:12],
+    }
     shown["{local}"] = made["Max@Firma.de"].partition("@")[0]
     answer = json.dumps({"a": shown.get(piece, piece)})
     assert restorer(document).has_pieces(answer, f"Ann {TEXT}")
     assert not restorer(document).has_pieces('{"a": "3704 of 2026", "n": 4711}', f"{TEXT} 2026 4711")
+
+
+def test_a_value_of_its_own_is_no_piece_of_a_stand_in() -> None:
+    named = Redactor.of([lambda text: [(0, 3, "person")], *RULES.finders])
+    few = redacted(f"Ann {TEXT}", named)
+    kinds = '{"kind": "person", "state": "invalid", "note": "redacted", "label": "IBAN", "n": 1}'
+    assert not restorer(few).has_pieces(kinds, f"Ann {TEXT}")
+    many = "".join(f"{iban_of(n)}, +49 30 9{n:06}\n" for n in range(1_000))
+    back = restorer(redacted(many, Redactor.of("iban,phone")))
+    derived = [number for number in range(1_000, 9_999, 7) if str(number) not in many]
+    noticed = sum(back.has_pieces(json.dumps({"n": number}), many) for number in derived)
+    assert len(derived) > 100
+    assert noticed == 0, "of many stand-ins any short number is a piece by chance"
+    few_noticed = sum(restorer(few).has_pieces(json.dumps({"n": number}), TEXT) for number in range(1_000, 9_999))
+    assert few_noticed <= 10, "of a few, one in a thousand"
 
 
 @pytest.mark.parametrize(
