@@ -47,8 +47,10 @@ for _number, _names in enumerate((
 # fmt: on
 _NUMERIC = re.compile(r"(?<!\d)(\d{1,4}) ?([./\-\u2013]) ?(\d{1,2}) ?\2 ?(\d{4}|\d{1,2})(?!\d)")
 _ASIAN = re.compile(r"(?<!\d)(\d{4})\s*[年년]\s*(\d{1,2})\s*[月월]\s*(\d{1,2})\s*[日일]")
+_EIGHT_DIGITS = re.compile(r"(?:19|20)\d{6}(?!\d)")
 _COMPACT = re.compile(r"(?<!\d)(\d{4})(\d{2})(\d{2})(?!\d)")
-_NAME = re.compile(r"[^\W\d_]{3,12}")
+_NAME = re.compile(r"\b[^\W\d_]{3,12}(?=\.?[\s,/\-.]*(?:[Oo][Ff]\s+|[Dd][Ee]\s+)?['\u2019]?\d)")
+"""A word with digits behind it, as those of the day or the year stand behind the name of a month."""
 _DAY_BEFORE = re.compile(
     r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|er|\.|º|ª)?[\s,/\-.]*(?:(?:day\s+)?of\s+|de\s+)?$", re.IGNORECASE
 )
@@ -136,7 +138,7 @@ def _days(text: str) -> list[tuple[date, DayPlace]]:
     for match in _NUMERIC.finditer(text):
         span = Span(match.start(), match.end())
         found += ((day, DayPlace(span, order)) for day, order in _readings(match[1], match[3], match[4]))
-    for pattern in (_ASIAN, _COMPACT):
+    for pattern in (_ASIAN, _COMPACT) if _has_others(text) else ():
         for match in pattern.finditer(text):
             if (day := _day(match[1], int(match[2]), int(match[3]))) is not None:
                 found.append((day, DayPlace(Span(match.start(), match.end()), "clear")))
@@ -145,6 +147,11 @@ def _days(text: str) -> list[tuple[date, DayPlace]]:
         if month is not None and (named := _named(text, match.start(), match.end(), month)) is not None:
             found.append(named)
     return found
+
+
+def _has_others(text: str) -> bool:
+    """Whether a text may have dates without marks between their numbers, or with those of East Asia."""
+    return _EIGHT_DIGITS.search(text) is not None or "\u5e74" in text or "\ub144" in text
 
 
 def _readings(first: str, second: str, third: str) -> list[tuple[date, Order]]:

@@ -42,6 +42,16 @@ def fold(text: str) -> Folded:
     (`without_hyphens`).
     """
     text = _BROKEN_WORD.sub(_joined, text) if "\n" in text else text
+    return _fold_ascii(text) if text.isascii() else _fold_any(text)
+
+
+def _fold_ascii(text: str) -> Folded:
+    codes = np.frombuffer(text.encode("ascii"), np.uint8)
+    kept = _KEPT[codes]
+    return Folded(_LOWER[codes][kept].tobytes().decode("ascii"), np.flatnonzero(kept))
+
+
+def _fold_any(text: str) -> Folded:
     letters = set(text)
     folded_by_letter = {letter: _folded(letter) for letter in letters}
     if any(map(unicodedata.combining, letters)):
@@ -94,3 +104,8 @@ def _folded(letter: str) -> str:
     if any(one.isdigit() for one in folded):
         return letter
     return "".join(_TYPOGRAPHY.get(one, one) for one in folded if not one.isspace())
+
+
+_ASCII = [_folded(chr(code)) for code in range(128)]
+_KEPT = np.array([bool(folded) for folded in _ASCII])
+_LOWER = np.array([ord(folded or " ") for folded in _ASCII], np.uint8)

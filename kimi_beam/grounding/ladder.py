@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from kimi_beam.grounding.text_index import MOST_PLACES, TextIndex
 from kimi_beam.schema import jsontext
 from kimi_beam.types import GroundingMatch
 
+_LONGEST_DATE = 40
+_DIGIT = re.compile(r"\d")
 _NEAR_ITS_DATE = 60
 """Characters around a date in which the time of day of a date-time stands."""
 
@@ -83,6 +86,8 @@ def _number(value: int | float | Decimal, index: TextIndex) -> Found:
 
 
 def _date(value: str, index: TextIndex) -> Found:
+    if len(value) > _LONGEST_DATE or _DIGIT.search(value) is None:
+        return NOWHERE
     if is_time(value):
         spans = time_places(value, index.text)
         return Found("normalised", spans[:MOST_PLACES]) if spans else NOWHERE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from unicodedata import combining
 
 import numpy as np
@@ -20,6 +20,8 @@ _MOST_HITS = 20_000
 """So many places are looked at of which most are inside of longer words."""
 _SHORT = 3
 """Texts of so few letters stand inside of many words, and are looked up among the words of the text."""
+_FEW = 20_000
+"""In a text of so few characters they are looked for as all others are: its words need not be listed."""
 _SURELY_TOGETHER = 8
 """A text of so many letters is known again whatever stands between them: THE  TOTAL and T H E T O T A L."""
 _SURELY_A_NUMBER = 9
@@ -78,23 +80,22 @@ class TextIndex:
         return found
 
     def _places(self, value: str) -> list[Span]:
-        wanted = fold(value)
-        if not wanted.text:
+        needle = fold(value).text
+        if not needle:
             return []
-        if len(wanted.text) <= _SHORT and wanted.text.isalnum() and wanted.text == value.casefold():
-            words = self.words.get(wanted.text, [])
+        if len(self.text) > _FEW and len(needle) <= _SHORT and needle.isalnum() and needle == value.casefold():
+            words = self.words.get(needle, [])
             found = [span for span in words[:_MOST_HITS] if _is_whole(self.text, span, value)][:MOST_PLACES]
-            if found or (wanted.text.isalpha() and ord(max(wanted.text)) < _IDEOGRAPHS):
+            if found or (needle.isalpha() and ord(max(needle)) < _IDEOGRAPHS):
                 return found
-        found = list(self._hits(value, wanted))
+        found = list(self._hits(value, needle))
         if not found and (bare := without_hyphens(value)) != value:
-            found = list(self._hits(bare, fold(bare)))
+            found = list(self._hits(bare, fold(bare).text))
         return found
 
-    def _hits(self, value: str, wanted: Folded) -> Iterator[Span]:
+    def _hits(self, value: str, needle: str) -> Iterator[Span]:
         folded, starts = self._folded
-        text, needle, length = self.text, wanted.text, len(wanted.text)
-        gaps = _gaps(value, wanted, 0, length)
+        text, length = self.text, len(needle)
         at, count, hits = folded.find(needle), 0, 0
         while at >= 0 and count < MOST_PLACES and hits < _MOST_HITS:
             hits += 1
@@ -102,18 +103,18 @@ class TextIndex:
             while end < len(text) and combining(text[end]):
                 end += 1
             span = Span(int(starts[at]), end)
-            if _is_whole(text, span, value) and self._has_same_groups(value, needle, gaps, at, span):
+            if _is_whole(text, span, value) and self._has_same_groups(value, needle, at, span):
                 count += 1
                 yield span
                 at = folded.find(needle, at + length)
             else:
                 at = folded.find(needle, at + 1)
 
-    def _has_same_groups(self, value: str, needle: str, gaps: frozenset[int], at: int, span: Span) -> bool:
+    def _has_same_groups(self, value: str, needle: str, at: int, span: Span) -> bool:
         """Whether white space stands in the text where it stands in the value, as far as it has a meaning."""
         if span.end - span.start == len(value) and self.text[span.start : span.end] == value:
             return True
-        there = _gaps(self.text, self._folded, at, at + len(needle))
+        gaps, there = _gaps_of(value), _gaps(self.text, self._folded, at, at + len(needle))
         if there == gaps:
             return True
         digits = sum(map(str.isdecimal, needle))
@@ -136,6 +137,13 @@ def _gaps(text: str, folded: Folded, start: int, end: int) -> frozenset[int]:
 
 
 _SPACE = re.compile(r"\s")
+
+
+@lru_cache(1_024)
+def _gaps_of(value: str) -> frozenset[int]:
+    """`_gaps` of a value, which may be compared with many places."""
+    folded = fold(value)
+    return _gaps(value, folded, 0, len(folded.text))
 
 
 def _is_whole(text: str, span: Span, value: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from . import document, machine, report
 from .clients import Clients
-from .measures import QUICK, Bench, Measure, Sizes, cost, files, flink, growth, start, waiting
+from .measures import QUICK, Bench, Measure, Sizes, cost, files, flink, ground, growth, start, waiting
 from .processes import CommandError
 from .report import Row
 
@@ -34,6 +34,7 @@ MEASURES: dict[str, Measure] = {
     "synchronous": waiting.synchronous,
     "crossings": growth.crossings,
     "growth": growth.more_documents,
+    "ground": ground.values,
     "pdf": files.pages_of_pdfs,
     "long": files.long_texts,
     "scans": files.scans,

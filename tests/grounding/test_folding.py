@@ -5,9 +5,11 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from both_paths import both_paths
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kimi_beam.grounding import folding
 from kimi_beam.grounding.folding import fold
 
 
@@ -51,3 +53,16 @@ def test_each_character_says_which_one_it_was_made_of(text: str) -> None:
         assert not letter.isspace()
         if letter.isascii() and letter.isalpha():
             assert letter in unicodedata.normalize("NFKC", made).casefold()
+
+
+def test_an_ascii_text_folds_at_a_glance_as_any_text_does() -> None:
+    with both_paths("ascii", "any") as taken:
+
+        @given(st.text(st.characters(max_codepoint=127), max_size=40) | st.text(max_size=40))
+        def holds(text: str) -> None:
+            taken["ascii" if text.isascii() else "any"] += 1
+            careful = folding._fold_any(text)
+            quick = folding._fold_ascii(text) if text.isascii() else careful
+            assert (quick.text, quick.starts.tolist()) == (careful.text, careful.starts.tolist())
+
+        holds()
