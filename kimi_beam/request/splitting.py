@@ -225,7 +225,10 @@ def _quality(before: TextLine, line: TextLine, *, is_blank: bool, is_title: bool
         is_blank: Whether a blank line stands between them.
         is_title: Whether `line` is a heading.
     """
-    if before.has_names or _UNENDED.search(before.text) is not None or line.text[:1].islower():
+    # In a table a name may begin with a small letter; which lines there belong together is known (`row_lines`).
+    is_known = line.is_in_table and (before.has_row or not (is_blank or line.is_page))
+    goes_on = line.text[:1].islower() and not is_known
+    if before.has_names or goes_on or _UNENDED.search(before.text) is not None:
         return _INSIDE_ROW
     if line.is_page:
         return _PAGE

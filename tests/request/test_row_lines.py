@@ -11,6 +11,7 @@ from kimi_beam.request.row_lines import lines_inside_rows, text_lines
 from kimi_beam.request.splitting import Limits, split
 from kimi_beam.results.merging import PartAnswer, merge
 from kimi_beam.schema import OutputSchema
+from kimi_beam.types import Document
 
 WIDE = 1 << 30
 RULES = OutputSchema({"type": "object", "properties": {"rows": {"type": "array"}}}).merge_rules
@@ -73,3 +74,13 @@ def test_a_row_that_a_page_cuts_belongs_together(below: bool) -> None:
     found = lines_inside_rows(text_lines(text, "", {page}))
     assert {2, 3, 4} <= found if below else {3, 4, 5} <= found
     assert (5 if below else 2) not in found
+
+
+def test_a_row_that_begins_with_a_small_letter_is_a_row_of_its_own() -> None:
+    """Between them a small document can be cut in two, and need not be cut inside a row of two lines."""
+    rows = ["licence", "Adapter", "licence Steel", "pipe", "chair", "Toner", "service"]
+    lines = [name if name in ("licence", "pipe") else f"{name:<36}    16        238.58     3,817.28" for name in rows]
+    text = "".join(f"{line}\n" for line in ["ACME Tools", "", HEADER, *lines, "", "Net total 94,853.76"])
+    for tokens in range(40, 100):
+        ends = [part.text.split()[-1] for part in split(Document("a", text), Limits(tokens, WIDE))]
+        assert not {"licence", "pipe"} & set(ends), tokens
