@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import open_input
 from kimi_beam.input.archives import read_member
 from kimi_beam.input.document_of_file import checksum_of, document_by_reader, reader_of, text_or_picture
-from kimi_beam.input.encodings import NotTextError
-from kimi_beam.input.fields import DEFAULT_READING, Reading
+from kimi_beam.input.encodings import NotTextError, utf8_line
+from kimi_beam.input.fields import DEFAULT_READING, Reading, from_line
 from kimi_beam.input.kinds import Kind
 from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.told_by_content import kind_of
@@ -36,6 +36,15 @@ _PICTURE_WEIGHT = 4
 READ_AT_ONCE = 32
 _SETTINGS = ("pages", "hidden_text", "encoding", "password_from", "keep_boxes")
 """The settings of a `Reading` that decide how a file becomes a document. The password itself is not among them."""
+
+
+class JsonLine(NamedTuple):
+    """Where a document's line is, and which of its keys make the document."""
+
+    position: int
+    """Where it begins in the file, in bytes."""
+    id_field: str
+    text_field: str
 
 
 class ZipMember(NamedTuple):
@@ -79,17 +88,41 @@ def with_reference(
     return document.with_file(file)
 
 
-def _as_text(reading: Reading, member: ZipMember | None) -> str:
-    """The settings of a reading that are not the usual ones, and the member that was read, as JSON."""
+def line_fingerprint(document: Document, line: bytes, position: int, reading: Reading) -> FileContent:
+    """The fingerprint of a line of JSON.
+
+    Args:
+        document: The document that it is.
+        line: Its bytes in the file.
+        position: Where it begins.
+        reading: How it became the document.
+    """
+    place = JsonLine(position, reading.id_field, reading.text_field)
+    return FileContent(
+        len(line),
+        checksum_of(line),
+        pictures=len(document.images),
+        reading=_as_text(reading, place),
+        shows_rows=may_show_rows(document.text),
+    )
+
+
+def _as_text(reading: Reading, place: ZipMember | JsonLine | None) -> str:
+    """The settings of a reading that are not the usual ones, and the member or line that was read, as JSON."""
     settings = {name: getattr(reading, name) for name in _SETTINGS}
     unusual = {name: value for name, value in settings.items() if value != getattr(DEFAULT_READING, name)}
-    return json.dumps({**unusual, **({} if member is None else {"member": member})})
+    named = {} if place is None else {"line" if isinstance(place, JsonLine) else "member": place}
+    return json.dumps({**unusual, **named})
 
 
-def _from_text(how: str) -> tuple[Reading, ZipMember | None]:
+def _from_text(how: str) -> tuple[Reading, ZipMember | JsonLine | None]:
     settings = json.loads(how or "{}")
-    member = settings.pop("member", None)
-    return Reading(**settings), None if member is None else ZipMember(*member)
+    member, line = settings.pop("member", None), settings.pop("line", None)
+    reading = Reading(**settings)
+    if line is not None:
+        place = JsonLine(*line)
+        return replace(reading, id_field=place.id_field, text_field=place.text_field), place
+    return reading, None if member is None else ZipMember(*member)
 
 
 def read_again(documents: Sequence[Document]) -> list[Document]:
@@ -140,12 +173,11 @@ def restored(letter: DeadLetter, document: Document) -> DeadLetter:
 def _read(document: Document) -> Document:
     path, before = document.source, document.file
     assert before is not None
-    reading, member = _from_text(before.reading)
-    most = max(before.size, MAX_DOCUMENT_BYTES) + 1  # the file may have grown beyond any size meanwhile
-    file = path if member is None else member.archive
+    reading, place = _from_text(before.reading)
+    file = place.archive if isinstance(place, ZipMember) else path
     try:
         with open_input(file) as f:
-            content = f.read(most) if member is None else read_member(f, member.position, most)
+            content = _content(f, place, before.size)
     except UnreadableError as e:
         return replace(document, failure=_file_changed(f"{file} has changed since it was first read: it {e.message}"))
     except Exception as e:  # whatever a filesystem raises
@@ -154,7 +186,7 @@ def _read(document: Document) -> Document:
     if len(content) != before.size or checksum_of(content) != before.checksum:
         failure = _file_changed(f"{path} has changed since it was first read")
     try:
-        present = _made_again(document, content, reading)
+        present = _made_again(document, content, reading, place)
     except NotTextError:
         return replace(document, failure=failure)
     except UnreadableError as e:
@@ -162,7 +194,24 @@ def _read(document: Document) -> Document:
     return replace(document, text=present.text, images=present.images, layout=present.layout, failure=failure)
 
 
-def _made_again(document: Document, content: bytes, reading: Reading) -> Document:
+def _content(f: BinaryIO, place: ZipMember | JsonLine | None, size: int) -> bytes:
+    """The bytes that a document was made of, or those that stand in their place now."""
+    if isinstance(place, JsonLine):
+        f.seek(place.position)
+        return f.read(size)
+    most = max(size, MAX_DOCUMENT_BYTES) + 1  # the file may have grown beyond any size meanwhile
+    return f.read(most) if place is None else read_member(f, place.position, most)
+
+
+def _made_again(document: Document, content: bytes, reading: Reading, place: ZipMember | JsonLine | None) -> Document:
+    if isinstance(place, JsonLine):
+        line = content if reading.encoding is None else utf8_line(content, reading.encoding)
+        found = from_line(line, document.source, reading=reading, default_id=document.id)
+        failure = found if isinstance(found, Failure) else found.failure
+        if failure is not None:
+            raise UnreadableError(failure.code, f"has another line in its place: {failure.message}")
+        assert isinstance(found, Document)
+        return found
     kind = kind_of(document.source, content, reading.encoding)
     if kind is None or reader_of(kind, content) is None:
         return text_or_picture(document.id, document.source, content, kind, reading.encoding)

@@ -11,27 +11,40 @@ from typing import Annotated, Any, BinaryIO, TypeVar
 import msgspec
 
 from kimi_beam.beam_extensions.document_coder import Documents
+from kimi_beam.files.paths import is_local
 from kimi_beam.input import lines
 from kimi_beam.input.encodings import utf8_line
 from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, failed, from_line
 from kimi_beam.input.file_parts import Part
+from kimi_beam.input.line_references import has_large_line, with_line_reference, with_line_references
 from kimi_beam.types import Document, Failure
 
 T = TypeVar("T")
 
 
-def read_line_blocks(f: BinaryIO, part: Part, reading: Reading) -> Iterator[Documents]:
-    """The documents of a part of a file, in blocks."""
+def read_line_blocks(
+    f: BinaryIO, part: Part, reading: Reading, *, may_be_read_again: bool = False
+) -> Iterator[Documents]:
+    """The documents of a part of a file, in blocks.
+
+    Args:
+        f: The opened file.
+        part: The part whose lines are read.
+        reading: How lines become documents.
+        may_be_read_again: Whether a large line may be read once more from its place in `part.path`.
+    """
     numbers = lines.LineNumbers(part, reading.max_document_bytes)
     default_id = POSITION if reading.id_field == POSITION else None
     parse = functools.partial(from_line, reading=reading, default_id=default_id)
-    for number, group in lines.groups(f, part, reading.max_document_bytes, reading.encoding):
-        if (block := texts_alone(group, part.path, reading)) is not None:
-            yield block
+    may_be_read_again = may_be_read_again and is_local(part.path)
+    for group in lines.groups(f, part, reading.max_document_bytes, reading.encoding):
+        has_large = may_be_read_again and group.position is not None and has_large_line(group.lines)
+        if (block := texts_alone(group.lines, part.path, reading)) is not None:
+            yield with_line_references(block, group, reading) if has_large else block
             continue
         parsed: list[Document] = []
         try:
-            parsed.extend(_parse_each(group, number, numbers, part, parse, reading))
+            parsed.extend(_parse_each(group, numbers, part, parse, reading, may_refer=has_large))
         finally:
             if parsed:
                 yield Documents.of(parsed)
@@ -91,6 +104,7 @@ def _decoder(id_field: str, text_field: str) -> Any:
     return msgspec.json.Decoder(list[line])  # type: ignore[valid-type]
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIRST, _BRACE = itemgetter(0), set(b"{")
 
 
@@ -106,30 +120,35 @@ def read_lines(
         parse: Makes a value or a failure of a line and the file's path.
     """
     numbers = lines.LineNumbers(part, reading.max_document_bytes)
-    for number, group in lines.groups(f, part, reading.max_document_bytes, reading.encoding):
-        yield from _parse_each(group, number, numbers, part, parse, reading)
+    for group in lines.groups(f, part, reading.max_document_bytes, reading.encoding):
+        yield from _parse_each(group, numbers, part, parse, reading)
 
 
 def _parse_each(
-    group: Sequence[bytes],
-    first: int,
+    group: lines.Group,
     numbers: lines.LineNumbers,
     part: Part,
     parse: Callable[[bytes, str], T | Failure],
     reading: Reading,
+    *,
+    may_refer: bool = False,
 ) -> Iterator[T | Document]:
-    for number, line in enumerate(group, first):
+    following = group.position or 0
+    for number, line in enumerate(group.lines, group.number):
+        position, following = following, following + len(line) + 1
         if isinstance(line, lines.CutLine):
             value: T | Failure = reading.too_large(f"the line of {line.size} bytes", line)
         else:
-            if number == 1 and part.start == 0:
-                line = line.removeprefix(b"\xef\xbb\xbf")
+            if number == 1 and part.start == 0 and line.startswith(_BYTE_ORDER_MARK):
+                line, position = line[len(_BYTE_ORDER_MARK) :], position + len(_BYTE_ORDER_MARK)
             if line.isspace() or not line:
                 continue
             value = parse(line if reading.encoding is None else utf8_line(line, reading.encoding), part.path)
         if reading.id_field == POSITION and isinstance(value, Document):
-            yield replace(value, id=f"{part.path}#{numbers.of(number)}")
-        elif isinstance(value, Failure):
+            value = replace(value, id=f"{part.path}#{numbers.of(number)}")
+        if isinstance(value, Failure):
             yield failed(f"{part.path}#{numbers.of(number)}", part.path, value)
+        elif may_refer and isinstance(value, Document):
+            yield with_line_reference(value, line, position, reading)
         else:
             yield value

@@ -7,7 +7,7 @@ that no line takes more memory than the bound, however far a compressed file exp
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from kimi_beam.files.compressed_files import is_compressed
 from kimi_beam.files.paths import open_input
@@ -58,11 +58,23 @@ class LineNumbers:
         """
         if self._before is None:
             with open_input(self._part.path) as f:
-                self._before = sum(map(len, _blocks(f, 0, self._part.start, self._longest)))
+                self._before = sum(len(block) for _, block in _blocks(f, 0, self._part.start, self._longest))
         return self._before + number
 
 
-def groups(f: BinaryIO, part: Part, longest: int, encoding: str | None = None) -> Iterator[tuple[int, list[bytes]]]:
+class Group(NamedTuple):
+    """Some lines of a file, one after the other."""
+
+    number: int
+    """The number of the first of them in its part."""
+    position: int | None
+    """Where the first of them begins in the file, in bytes; None if the bytes of the file are others than those of the
+    lines, as where it is compressed."""
+    lines: list[bytes]
+    """The lines, without their line feeds."""
+
+
+def groups(f: BinaryIO, part: Part, longest: int, encoding: str | None = None) -> Iterator[Group]:
     """The lines whose first byte is in a part of a file, in groups.
 
     A line that is longer than the bound is a group of its own, a `CutLine`. A file in UTF-16 or UTF-32 is one part, and
@@ -73,9 +85,6 @@ def groups(f: BinaryIO, part: Part, longest: int, encoding: str | None = None) -
         part: The part whose lines are read.
         longest: The most bytes of a line.
         encoding: The encoding of a file that is in neither UTF-8 nor UTF-16; None if the user named none.
-
-    Yields:
-        The number in the part of the first line of a group, and the lines without their line feeds.
     """
     number = 1
     is_other = False
@@ -83,14 +92,16 @@ def groups(f: BinaryIO, part: Part, longest: int, encoding: str | None = None) -
         f, is_other = as_utf8(f, encoding)
     reads_line_by_line = is_other or is_compressed(part.path)
     blocks = _line_by_line(f, longest) if reads_line_by_line else _blocks(f, part.start, part.stop, longest)
-    for block in blocks:
+    for position, block in blocks:
         for start in range(0, len(block), _TOGETHER):
             group = block[start : start + _TOGETHER]
-            yield number, group
+            yield Group(number, position, group)
             number += len(group)
+            if position is not None:
+                position += sum(map(len, group)) + len(group)
 
 
-def _line_by_line(f: BinaryIO, longest: int) -> Iterator[list[bytes]]:
+def _line_by_line(f: BinaryIO, longest: int) -> Iterator[tuple[None, list[bytes]]]:
     """Lines of a file whose byte positions mean nothing, because it is compressed or recoded."""
     group: list[bytes] = []
     group_bytes = 0
@@ -101,17 +112,17 @@ def _line_by_line(f: BinaryIO, longest: int) -> Iterator[list[bytes]]:
         line = line.removesuffix(b"\n")
         if len(line) > longest:
             if group:
-                yield group
+                yield None, group
                 group, group_bytes = [], 0
-            yield [CutLine.of(line, max(len(line), size - 1))]
+            yield None, [CutLine.of(line, max(len(line), size - 1))]
             continue
         group.append(line)
         group_bytes += size
         if len(group) == _TOGETHER or group_bytes > _BLOCK_BYTES:
-            yield group
+            yield None, group
             group, group_bytes = [], 0
     if group:
-        yield group
+        yield None, group
 
 
 def _skip(f: BinaryIO) -> int:
@@ -124,7 +135,8 @@ def _skip(f: BinaryIO) -> int:
     return skipped
 
 
-def _blocks(f: BinaryIO, start: int, stop: int | None, longest: int) -> Iterator[list[bytes]]:
+def _blocks(f: BinaryIO, start: int, stop: int | None, longest: int) -> Iterator[tuple[int | None, list[bytes]]]:
+    """Lines of a file, each block with its position; where a line is cut off, with none."""
     if start > 0:
         f.seek(start - 1)
         _skip(f)  # the line that crosses the start belongs to the part before
@@ -143,11 +155,11 @@ def _blocks(f: BinaryIO, start: int, stop: int | None, longest: int) -> Iterator
             lines.pop()
         if stop is not None and position + len(block) > stop:
             lines = list(_before(lines, position, stop))
-        position += len(block) + skipped
         if len(block) <= longest:
-            yield lines
+            yield position, lines
         else:
-            yield from _cut(lines, longest, skipped)
+            yield from ((None, group) for group in _cut(lines, longest, skipped))
+        position += len(block) + skipped
 
 
 def _before(lines: list[bytes], position: int, stop: int) -> Iterator[bytes]:

@@ -154,7 +154,7 @@ def _is_of_another_kind(f: BinaryIO, kind: Kind) -> bool:
 def _read_by_form(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: _Place) -> _Found:
     """Reads content that holds many documents."""
     if kind.form == "lines":
-        return read_line_blocks(f, part, reading)
+        return read_line_blocks(f, part, reading, may_be_read_again=not place.depth)
     if kind.form == "table":
         return read_table_blocks(f, part, reading)
     if place.depth and (kind.form == "parquet" or kind is ZIP):

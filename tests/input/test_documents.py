@@ -584,8 +584,12 @@ def test_a_file_of_more_than_one_part_is_read_once_as_it_really_is_cut(tmp_path:
 
 
 def lines_of(content: bytes, start: int, stop: int | None) -> list[bytes]:
-    found = groups(io.BytesIO(content), Part("a.jsonl", start, stop), 1 << 20)
-    numbered = [(number + index, one) for number, some in found for index, one in enumerate(some)]
+    found = list(groups(io.BytesIO(content), Part("a.jsonl", start, stop), 1 << 20))
+    for group in found:
+        if group.position is not None:
+            together = b"\n".join(group.lines)
+            assert content[group.position : group.position + len(together)] == together
+    numbered = [(group.number + index, one) for group in found for index, one in enumerate(group.lines)]
     assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
     return [one for _, one in numbered]
 
