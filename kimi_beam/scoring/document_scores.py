@@ -113,11 +113,10 @@ def _note_misread(verdict: Verdict, confusions: Counter[tuple[str, str, str]], s
     if place.is_closed:
         confusions[place.pointer, shown(gold.named[address]), shown(key)] += 1
         return
-    for other, value in gold.named.items():
-        if other != address and value == key:
-            swapped = other[1] if isinstance(other, tuple) else other
-            swaps[place.pointer, swapped.pointer] += 1
-            return
+    places = (other[1] if isinstance(other, tuple) else other for other, value in gold.named.items() if value == key)
+    # Of several the first by name, so that the order of an object's keys decides nothing.
+    if (swapped := min((one.pointer for one in places), default=None)) is not None:
+        swaps[place.pointer, swapped] += 1
 
 
 def shown(key: Hashable) -> str:

@@ -55,7 +55,14 @@ def test_10_000_random_pairs_score_as_by_omnis_definition() -> None:
     assert len(with_errors) == 5, with_errors
 
 
-def test_no_order_of_a_list_changes_anything() -> None:
+def _with_keys_in_another_order(value: Any, chance: random.Random) -> Any:
+    if isinstance(value, dict):
+        keys = chance.sample(list(value), len(value))
+        return {key: _with_keys_in_another_order(value[key], chance) for key in keys}
+    return [_with_keys_in_another_order(one, chance) for one in value] if isinstance(value, list) else value
+
+
+def test_no_order_of_a_list_or_of_keys_changes_anything() -> None:
     chance = random.Random(1)
     for _ in range(500):
         right = gold(chance)
@@ -67,6 +74,7 @@ def test_no_order_of_a_list_changes_anything() -> None:
             for line in value["lines"]:
                 chance.shuffle(line["parts"])
                 chance.shuffle(line["notes"])
+        right, answered = (_with_keys_in_another_order(value, chance) for value in (right, answered))
         assert _score(right, answered) == before
 
 
