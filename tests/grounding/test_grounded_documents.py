@@ -11,11 +11,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pypdfium2
 import pytest
 from independent_reading import folded, names_day, numbers
 
 import kimi_beam as kb
 from kimi_beam.grounding.ground import ground
+from kimi_beam.input.document_of_file import document_by_reader
+from kimi_beam.input.fields import Reading
+from kimi_beam.input.told_by_content import kind_of
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import GROUNDED, Grounding
 
@@ -121,6 +125,36 @@ def test_the_place_of_a_value_is_among_the_lawyers_evidence(shared_data: Path) -
                 overlap += _overlaps(one, record["text"], evidence)
     assert verbatim >= 200
     assert overlap >= 0.95 * verbatim
+
+
+def test_the_box_of_a_value_holds_the_value_and_nothing_else_in_real_invoices(shared_data: Path) -> None:
+    boxes, wrong = 0, []
+    for record in _records(shared_data, "einvoice"):
+        if record["pdf"] is None:
+            continue
+        path = shared_data / "documents" / "einvoice" / record["pdf"]
+        content = path.read_bytes()
+        kind = kind_of(str(path), content, None)
+        assert kind is not None
+        document, _ = document_by_reader("d", str(path), content, kind, Reading(keep_boxes=True))
+        pdf = pypdfium2.PdfDocument(content)
+        for one in ground(record["gold"], document, OutputSchema({}).places):
+            if one.match in GROUNDED and one.start is not None:
+                assert one.page is not None
+                assert one.box is not None
+                left, top, right, bottom = one.box
+                page = pdf[one.page - 1]
+                height = page.get_height()
+                inside = page.get_textpage().get_text_bounded(
+                    left - 0.3, height - bottom - 0.3, right + 0.3, height - top + 0.3
+                )
+                boxes += 1
+                value = document.text[one.start : one.end]
+                wrong += [] if folded(inside) == folded(value) else [(path.name, one.path, value, inside)]
+        pdf.close()
+    assert boxes > 400
+    assert len(wrong) <= 0.1 * boxes, wrong
+    assert all(folded(value) in folded(inside) for _, _, value, inside in wrong), wrong
 
 
 def test_a_day_is_the_gold_day_of_a_contract(shared_data: Path) -> None:

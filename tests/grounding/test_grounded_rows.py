@@ -9,7 +9,18 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from harness import QUICK, RECEIPT, Outcome, read_dataset, receipts, run_extract, run_redrive, service
+from apache_beam.testing import test_stream
+from harness import (
+    IN_PROCESS_RUNNERS,
+    QUICK,
+    RECEIPT,
+    Outcome,
+    read_dataset,
+    receipts,
+    run_extract,
+    run_redrive,
+    service,
+)
 from long_invoices import INVOICE, answer, invoice
 from made_pdfs import SECRET, lines_page, made_pdf, ordinary_page
 from reportlab.lib import colors
@@ -125,6 +136,32 @@ def test_what_was_a_dead_letter_is_grounded_when_it_is_run_again(tmp_path: Path)
         again = run_redrive(letters, service(emulator.base_url), tmp_path / "b", polling=QUICK, ground=True)
     (row,) = again.rows
     assert places(row, document.text)["/company"] == ("exact", "Shop 3 Ltd")
+
+
+def test_the_rows_of_a_stream_say_it_too(tmp_path: Path) -> None:
+    documents = receipts(6)
+    stream = test_stream.TestStream()
+    for document in documents:
+        stream.add_elements([document]).advance_processing_time(1e10)
+    stream.advance_watermark_to_infinity()
+    with Emulator() as emulator:
+        options = PipelineOptions(streaming=True)
+        with beam.Pipeline(runner="BundleBasedDirectRunner", options=options) as pipeline:
+            asked = kb.Extract(RECEIPT, service=service(emulator.base_url), polling=QUICK, ground=True)
+            (pipeline | stream | asked).extractions | kb.WriteParquet(str(tmp_path / "rows"), RECEIPT)
+    written = [row for path in tmp_path.rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    texts = {document.id: document.text for document in documents}
+    found = {row["_document_id"]: places(row, texts[row["_document_id"]])["/company"] for row in written}
+    assert found == {f"doc-{number}": ("exact", f"Shop {number} Ltd") for number in range(6)}
+
+
+def test_rows_that_were_handed_on_between_processes_keep_it(tmp_path: Path) -> None:
+    runner, options = IN_PROCESS_RUNNERS["2 processes"]
+    with Emulator() as emulator:
+        outcome = run_extract(
+            receipts(4), emulator.base_url, tmp_path, runner=runner, options=options, require_grounding="all"
+        )
+    assert [len(row[GROUNDING]) for row in outcome.rows] == [2] * 4
 
 
 def test_a_value_that_the_model_made_up_stands_nowhere(tmp_path: Path) -> None:
