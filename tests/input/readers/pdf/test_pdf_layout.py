@@ -282,6 +282,52 @@ def test_a_table_whose_columns_are_less_than_a_letter_apart_keeps_its_rows() -> 
     assert rows == [f"{name} {unit} {row + 1}.50" for row, (name, unit) in enumerate(zip(names, units, strict=True))]
 
 
+@pytest.mark.parametrize("lines", ["below rows", "around cells", "none"])
+def test_a_table_whose_cells_are_running_text_is_read_row_by_row(lines: str) -> None:
+    cells = [[f"left{row}", *SENTENCE[: 30 - 3 * row]] for row in range(4)]
+    others = [[f"right{row}", *SENTENCE[row : 20 + 7 * row]] for row in range(4)]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 9)
+        y = 760
+        for pair in zip(cells, others, strict=True):
+            texts = [_wrapped(canvas, words, 225) for words in pair]
+            for column, text in enumerate(texts):
+                for number, line in enumerate(text):
+                    canvas.drawString(50 + 250 * column, y - 12 * number, line)
+            end = y - 12 * max(map(len, texts))
+            if lines == "below rows":
+                canvas.line(48, end + 3, 545, end + 3)
+            elif lines == "around cells":
+                for x in (48, 298):
+                    canvas.rect(x, end + 3, 249, y + 10 - end - 3)
+            y = end - 6
+
+    read = _text(made_pdf(draw)).split()
+    assert read == [word for pair in zip(cells, others, strict=True) for words in pair for word in words]
+
+
+def test_paragraphs_of_two_columns_that_begin_at_one_height_by_chance_make_no_table() -> None:
+    """They do so once; their other paragraphs begin where they may."""
+    columns = [
+        [[f"p{column}{number}", *SENTENCE[:size]] for number, size in enumerate(sizes)]
+        for column, sizes in enumerate(((40, 30, 44, 20, 38), (40, 36, 20, 44, 30)))
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 9)
+        for column, paragraphs in enumerate(columns):
+            y = 760
+            for words in paragraphs:
+                for line in _wrapped(canvas, words, 225):
+                    canvas.drawString(50 + 250 * column, y, line)
+                    y -= 12
+                y -= 6
+
+    read = _text(made_pdf(draw)).split()
+    assert read == [word for paragraphs in columns for words in paragraphs for word in words]
+
+
 def test_a_table_between_two_columns_of_text_keeps_its_rows() -> None:
     left, right = (_words_of_column(index, 2) for index in range(2))
 

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from kimi_beam.input.readers.pdf.layout.column_edges import Edge, column_edges, words_between
 from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line, lines
-from kimi_beam.input.readers.pdf.layout.page_words import Word
+from kimi_beam.input.readers.pdf.layout.page_words import Rule, Word
+from kimi_beam.input.readers.pdf.layout.text_rows import row_starts
 
 _FEWEST_LINES = 3
 """Lines that a block of running text has at least."""
@@ -90,11 +91,12 @@ class _Band:
     gutters: list[float]
 
 
-def regions(words: list[Word]) -> list[list[Line]]:
+def regions(words: list[Word], rules: list[Rule]) -> list[list[Line]]:
     """The lines of a page, apart for each part of it that is read by itself, in reading order.
 
     Args:
         words: The words of the page.
+        rules: The lines that are drawn on the page, from above.
     """
     whole = lines(words)
     whole, bands = _bands(whole)
@@ -104,9 +106,11 @@ def regions(words: list[Word]) -> list[list[Line]]:
     start = 0
     for band in bands:
         found.append(whole[start : band.first])
-        inside = [word for line in whole[band.first : band.last + 1] for cell in line.cells for word in cell.words]
+        inside = whole[band.first : band.last + 1]
         edges = [float("-inf"), *band.gutters, float("inf")]
-        found += [lines(word for word in inside if left <= word.x0 < right) for left, right in pairwise(edges)]
+        for begin, end in pairwise([0, *row_starts(inside, band.gutters, rules), len(inside)]):
+            of_row = [word for line in inside[begin:end] for cell in line.cells for word in cell.words]
+            found += [lines(word for word in of_row if left <= word.x0 < right) for left, right in pairwise(edges)]
         start = band.last + 1
     found.append(whole[start:])
     return [region for region in found if region]

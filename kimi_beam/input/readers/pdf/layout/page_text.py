@@ -78,7 +78,7 @@ def page_text(directions: list[Direction], places: Floats | None = None) -> list
     """
     printed: list[_Printed] = []
     for direction in directions:
-        for region in regions(direction.words):
+        for region in regions(direction.words, direction.rules):
             if printed:
                 printed.append(_EMPTY)
             printed += _printed(join_wrapped_rows(region, direction.rules))
