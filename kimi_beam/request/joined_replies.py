@@ -15,6 +15,7 @@ from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
 from kimi_beam.results.judging import judge
 from kimi_beam.results.merging import PartAnswer, merge, with_lists_of
 from kimi_beam.results.shown_rows import tables
+from kimi_beam.results.unanswered_lists import unanswered_lists
 from kimi_beam.results.whole_answers import lack
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.types import (
@@ -112,7 +113,7 @@ def better_whole(joined: Reply, whole: Reply, schema: OutputSchema) -> Reply:
         if isinstance(judge(answer, schema), Failure):
             continue
         lacking = lack(text, value, schema)
-        if (measure := (0, 0) if lacking is None else lacking.measure) < least:
+        if (measure := (0, 0, 0) if lacking is None else lacking.measure) < least:
             assert joined.report is not None
             report = replace(joined.report, incomplete=() if lacking is None else lacking.figures)
             kept, least = replace(joined, result=replace(joined.result, text=answer), report=report), measure
@@ -169,6 +170,8 @@ def joined_reply(
     ]
     merged = merge(answers, schema.merge_rules)
     incomplete = [_described(short, replies[short.part].document) for short in short_parts(replies, schema)]
+    shown = [table for reply in replies for table in tables(reply.document.text, _part(reply.document).columns)]
+    incomplete += unanswered_lists(shown, merged.value, schema.merge_rules)
     incomplete += unmet_sums(schema.sum_checks, merged.value)
     report = AnswerReport(len(replies), tuple(map(asdict, merged.conflicts)), tuple(incomplete), _repairs(replies))
     return Reply(document, _completion(replies, merged.value), usage, ticket, report=report)

@@ -12,6 +12,7 @@ from kimi_beam.columnar import Replies, Texts
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
 from kimi_beam.results.judging import judge
 from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, tables
+from kimi_beam.results.unanswered_lists import unanswered_lists
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import Document, Failure
 
@@ -26,6 +27,8 @@ class Lack(NamedTuple):
     """The rows that the text shows and the answer has not; None if nothing is known to be missing."""
     sums: tuple[str, ...]
     """The equations of the schema (``x-check``) that are not fulfilled, one line each."""
+    lists: tuple[str, ...] = ()
+    """The lists that are empty although the text shows a table with their columns, one line each."""
 
     @property
     def is_worth_asking(self) -> bool:
@@ -36,12 +39,13 @@ class Lack(NamedTuple):
     def figures(self) -> tuple[str, ...]:
         """What is missing, one line each."""
         rows = () if self.rows is None else (self.rows.figures,)
-        return (*rows, *self.sums)
+        return (*rows, *self.lists, *self.sums)
 
     @property
-    def measure(self) -> tuple[int, int]:
+    def measure(self) -> tuple[int, int, int]:
         """How much is missing: of two answers the one with the smaller measure is the better one."""
-        return (0 if self.rows is None else self.rows.shown - self.rows.answered), len(self.sums)
+        rows = 0 if self.rows is None else self.rows.shown - self.rows.answered
+        return rows, len(self.lists), len(self.sums)
 
 
 def lack(text: str, answer: Any, schema: OutputSchema) -> Lack | None:
@@ -53,9 +57,12 @@ def lack(text: str, answer: Any, schema: OutputSchema) -> Lack | None:
         schema: The schema of the answer.
     """
     shown = tables(text) if may_show_rows(text) else []
-    rows = shortfalls([shown], [answer], schema.merge_rules) if _are_enough(shown) else []
+    rows, lists = list[Shortfall](), list[str]()
+    if any(len(table.rows) >= _LEAST_ROWS for table in shown):
+        rows = shortfalls([shown], [answer], schema.merge_rules)
+        lists = unanswered_lists(shown, answer, schema.merge_rules)
     sums = unmet_sums(schema.sum_checks, answer)
-    return Lack(rows[0] if rows else None, tuple(sums)) if rows or sums else None
+    return Lack(rows[0] if rows else None, tuple(sums), tuple(lists)) if rows or sums or lists else None
 
 
 def lacks(
@@ -98,7 +105,3 @@ def _with_rows(replies: Replies) -> Iterator[int]:
     for index, document in others.items():
         if document.is_reference and document.file is not None and document.file.shows_rows:
             yield index
-
-
-def _are_enough(shown: Sequence[Any]) -> bool:
-    return any(len(table.rows) >= _LEAST_ROWS for table in shown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kimi_beam.schema.find_shapes import Shapes
 from kimi_beam.schema.shapes import Shape, Term
 
@@ -31,6 +33,10 @@ class Places:
         shape = self._shapes.of(place)
         found = shape.members.get(name, shape.rest)
         return found if isinstance(found, Term) else None
+
+    def members(self, place: Term | None) -> Mapping[str, Term]:
+        """The places of an object's named members; none if the schema does not describe any."""
+        return {} if place is None else self._shapes.of(place).members
 
     def item(self, place: Term | None, index: int | None = None) -> Term | None:
         """The place of an array's items; None if the schema does not describe them.

@@ -243,8 +243,30 @@ def test_an_unmet_sum_and_a_missing_row_are_both_told() -> None:
     made = invoice(5)
     found = lack(made.document.text, without(made.gold, 4), OutputSchema(INVOICE))
     assert isinstance(found, Lack)
-    assert found.measure == (1, 1)
+    assert found.measure == (1, 0, 1)
     assert [line.split(":")[0].split(",")[0] for line in found.figures] == [
         "the text shows 5 rows",
         "sum(lines.total) == net",
     ]
+
+
+def _invoice_schema(**more: Any) -> OutputSchema:
+    members = {"name": {"type": "string"}, "quantity": {"type": "number"}, "unitPrice": {"type": "number"}}
+    lines = {"type": ["array", "null"], "items": {"type": "object", "properties": members}, **more}
+    return OutputSchema({"type": "object", "properties": {"of": {"type": "object", "properties": {"lines": lines}}}})
+
+
+@pytest.mark.parametrize("answer", [{"of": {"lines": []}}, {"of": {"lines": None}}, {"of": {"a": 1}}])
+def test_a_list_that_is_empty_under_a_table_with_its_columns_is_told_and_not_asked_for_again(answer: Any) -> None:
+    text = "\n".join(["Name         Quantity  Price   Total", *ROWS])
+    found = lack(text, answer, _invoice_schema())
+    assert found is not None
+    assert found.figures == ("/of/lines: the text shows 4 rows with these columns, and the answer has none",)
+    assert not found.is_worth_asking
+    for nothing_missing in (
+        lack(text, {"of": {"lines": ITEMS}}, _invoice_schema()),
+        lack(text, answer, _invoice_schema(**{"x-complete": False})),
+        lack("\n".join(["Rate         Net     Tax", *ROWS]), answer, _invoice_schema()),
+        lack("\n".join(["Name         Quantity  Price   Total", ROWS[0]]), answer, _invoice_schema()),
+    ):
+        assert nothing_missing is None
