@@ -10,7 +10,8 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from harness import read_dataset, run_extract, run_redrive, service
+from apache_beam.options.pipeline_options import PipelineOptions
+from harness import QUICK, read_dataset, run_extract, run_redrive, service
 from overheard import Overheard
 from running_cli import mistake, run
 
@@ -143,7 +144,7 @@ def test_a_redacted_dead_letter_is_not_run_again_and_others_are(overheard: Overh
         [documents()[3], documents()[4]], overheard.base_url, tmp_path / "out", schema=SCHEMA, redact="iban,email"
     )
     overheard.bodies.clear()
-    with beam.Pipeline(runner="FnApiRunner", options=beam.options.pipeline_options.PipelineOptions([])) as pipeline:
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
         letters = pipeline | kb.ReadDeadLetters(str(tmp_path / "out"))
         results = letters.documents | kb.Extract(SCHEMA, service=service(overheard.base_url), redact="iban,email")
         (results.extractions, results.dead_letters) | kb.WriteDataset(
@@ -197,6 +198,36 @@ def test_a_dead_letter_that_keeps_its_original_is_run_again_and_pays_for_nothing
     (row,) = again.rows
     assert (row["_document_id"], row["iban"], row["email"]) == ("whole", IBAN, MAIL)
     assert json.loads(row["_metadata"]) == given[0].metadata
+
+
+@pytest.mark.parametrize("chunk_tokens", [None, 20_000])
+def test_a_file_that_would_be_read_again_is_not_read_past_its_redaction(
+    chunk_tokens: int | None, overheard: Overheard, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    filler = "The goods were delivered in time.\n" * 6_000  # large files travel as references to themselves
+    text = f"{documents()[0].text}{filler}again {MAIL}\n"
+    (tmp_path / "in" / "large.txt").write_text(text)
+    (tmp_path / "in" / "plain.txt").write_text(f"E-Mail\n{filler}")
+    (tmp_path / "in" / "lines.jsonl").write_text(json.dumps({"id": "line", "text": text, "who": MAIL}) + "\n")
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as pipeline:
+        read = pipeline | kb.ReadDocuments(str(tmp_path / "in"))
+        results = read | kb.Extract(
+            SCHEMA, service=service(overheard.base_url), polling=QUICK, redact="iban,email,phone,card",
+            chunk_tokens=chunk_tokens, journal=str(tmp_path / "journal"), ground=True,
+        )  # fmt: skip
+        write = kb.WriteDataset(str(tmp_path / "out"), SCHEMA, model="m", documents=read, ground=True)
+        (results.extractions, results.dead_letters) | write
+    outcome = read_dataset(tmp_path / "out")
+    assert {(row["iban"], row["email"]) for row in outcome.rows} == {(IBAN, MAIL)}
+    assert len(outcome.rows) == 2
+    assert [letter["code"] for letter in outcome.letters] == ["schema_violation"]
+    for row in outcome.rows:
+        places = {one["path"]: text[one["start"] : one["end"]] for one in row["_grounding"]}
+        assert (places["/iban"], places["/phone"]) == (IBAN, PHONE)
+    asked = b"".join(overheard.bodies)
+    assert asked.count(b"redacted.invalid") >= 4
+    assert secrets_in(asked) == []
 
 
 MODULE = """
