@@ -182,3 +182,26 @@ def test_repairs_of_parts_that_nobody_adds_up_would_be_unseen() -> None:
     assert found.report.repairs == (Repair("fence", None, 2), Repair("trailing_comma", None, 2))
     assert isinstance(found.result, Completion)
     assert json.loads(found.result.text) == MADE[1].gold
+
+
+def test_a_first_answer_that_lacks_rows_is_kept_if_a_part_that_is_asked_for_instead_fails() -> None:
+    """A valid row never becomes a dead letter because more was wanted. What was spent on the parts is counted."""
+    document = replace(MADE[0].document, layout=None)
+    parts = DocumentParts(Prompt(OutputSchema(INVOICE)), lambda _shown, _round: b"k" * 16, Batching(max_items=3))
+    collector = PartCollector(InMemory(), parts, whole, coerce=False)
+    gold = MADE[0].gold
+    lacking = {**gold, "lines": gold["lines"][:-3]}
+    first = reply(document, Completion(json.dumps(lacking), "stop", 5, "m"))
+    left, again, repairs = collector.collect([first])
+    assert (list(left), repairs) == ([], 1)
+    asked = [part for blob in again for part in batches.decode(blob)]
+    assert len(asked) >= 2
+    left, again, repairs = collector.collect([reply(asked[0], FAILED), *map(answered, asked[1:])])
+    assert (again, repairs) == ([], 0)
+    (one,) = left
+    assert isinstance(one.result, Completion)
+    assert json.loads(one.result.text) == lacking
+    assert one.report is not None
+    assert one.report.incomplete[0] == "the text shows 30 rows, and 27 of them are in the answer"
+    assert one.document == document
+    assert one.usage == Usage(10 * (1 + len(asked)), 2 * (1 + len(asked)), 3 * (1 + len(asked)))
