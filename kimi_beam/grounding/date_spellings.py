@@ -11,6 +11,7 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from kimi_beam.grounding.number_spellings import Span
+from kimi_beam.schema.month_names import MONTHS
 
 Order = Literal["day first", "month first", "clear"]
 """How a date has to be read to be a certain day. ``clear``: it can be read in one way alone."""
@@ -26,25 +27,6 @@ class DayPlace(NamedTuple):
     """Whether the date can be read in no other way, or another date of the text tells the order."""
 
 
-# fmt: off
-_MONTHS: dict[str, int] = {}
-for _number, _names in enumerate((
-    "january jan januar jän jänner janvier janv enero ene gennaio gen januari janeiro styczeń stycznia",
-    "february feb februar februari février févr fév febrero febbraio fevereiro fev luty lutego",
-    "march mar märz mär mrz mars marzo maart mrt março marzec marca",
-    "april apr avril avr abril abr aprile kwiecień kwietnia",
-    "may mai mayo maggio mag mei maio maj maja",
-    "june jun juni juin junio giugno giu junho czerwiec czerwca",
-    "july jul juli juillet juil julio luglio lug julho lipiec lipca",
-    "august aug août aou agosto ago augustus augusti sierpień sierpnia",
-    "september sep sept septembre septiembre settembre set setembro wrzesień września",
-    "october oct oktober okt octobre octubre ottobre ott outubro out październik października",
-    "november nov novembre noviembre novembro listopad listopada",
-    "december dec dezember dez décembre déc diciembre dic dicembre desember dezembro grudzień grudnia",
-), 1):
-    for _name in _names.split():
-        _MONTHS[_name] = _number
-# fmt: on
 _NUMERIC = re.compile(r"(?<!\d)(\d{1,4}) ?([./\-\u2013]) ?(\d{1,2}) ?\2 ?(\d{4}|\d{1,2})(?!\d)")
 _ASIAN = re.compile(r"(?<!\d)(\d{4})\s*[年년]\s*(\d{1,2})\s*[月월]\s*(\d{1,2})\s*[日일]")
 _EIGHT_DIGITS = re.compile(r"(?:19|20)\d{6}(?!\d)")
@@ -143,7 +125,7 @@ def _days(text: str) -> list[tuple[date, DayPlace]]:
             if (day := _day(match[1], int(match[2]), int(match[3]))) is not None:
                 found.append((day, DayPlace(Span(match.start(), match.end()), "clear")))
     for match in _NAME.finditer(text):
-        month = _MONTHS.get(match[0].casefold())
+        month = MONTHS.get(match[0].casefold())
         if month is not None and (named := _named(text, match.start(), match.end(), month)) is not None:
             found.append(named)
     return found

@@ -10,6 +10,8 @@ import re
 from datetime import date
 from decimal import Decimal
 
+from kimi_beam.schema.month_names import MONTHS
+
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _GROUPS = r"(?:0|[1-9]\d*|[1-9]\d{0,2}(?:(?P<group>%s)\d{3})(?:(?P=group)\d{3})*)"
 _SPELLINGS = tuple(
@@ -21,19 +23,6 @@ or a space."""
 _MOST = 100
 """Characters of the longest text that is looked at, and digits of the largest number."""
 
-_MONTH_NAMES = (
-    # English, German, French, Spanish, Italian, Dutch and Portuguese, each in the order of the year
-    "january february march april may june july august september october november december",
-    "januar februar märz april mai juni juli august september oktober november dezember",
-    "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
-    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
-    "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
-    "januari februari maart april mei juni juli augustus september oktober november december",
-    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
-    "jan feb mar apr may jun jul aug sep oct nov dec",
-    "jän - mrz - - - - - sept okt - dez",
-)
-_MONTHS = {name: number for names in _MONTH_NAMES for number, name in enumerate(names.split(), 1) if name != "-"}
 _YEAR_FIRST = re.compile(
     r"(?P<y>\d{4})(?P<mark>[-/. ])(?P<m>\d{1,2})(?P=mark)(?P<d>\d{1,2})\.?|(\d{4})(\d{2})(\d{2})", re.ASCII
 )
@@ -81,9 +70,9 @@ def one_day(text: str) -> str | None:
         one, other, year = match.group(1, 3, 4)
         found = {_day(year, one, other), _day(year, other, one)}
     elif match := _DAY_NAMED.fullmatch(text):
-        found = {_day(match[3], _MONTHS.get(match[2].casefold(), 0), match[1])}
+        found = {_day(match[3], MONTHS.get(match[2].casefold(), 0), match[1])}
     elif match := _NAMED_DAY.fullmatch(text):
-        found = {_day(match[3], _MONTHS.get(match[1].casefold(), 0), match[2])}
+        found = {_day(match[3], MONTHS.get(match[1].casefold(), 0), match[2])}
     found.discard(None)
     return found.pop() if len(found) == 1 else None
 
