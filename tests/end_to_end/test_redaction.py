@@ -11,9 +11,11 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing import test_stream
 from harness import QUICK, read_dataset, run_extract, run_redrive, service
 from overheard import Overheard
 from running_cli import mistake, run
+from streams_through_beam import _arrived, stream_through
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
@@ -227,6 +229,19 @@ def test_a_file_that_would_be_read_again_is_not_read_past_its_redaction(
         assert (places["/iban"], places["/phone"]) == (IBAN, PHONE)
     asked = b"".join(overheard.bodies)
     assert asked.count(b"redacted.invalid") >= 4
+    assert secrets_in(asked) == []
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+def test_a_stream_is_redacted_too(windowed: bool, overheard: Overheard) -> None:
+    given = [kb.Document(f"d{n}", f"COMPANY: Shop {n} Ltd\nMail {MAIL}\nTOTAL: {n}.50") for n in range(3)]
+    stream = test_stream.TestStream().add_elements(given).advance_watermark_to_infinity()
+    stream_through(stream, service(overheard.base_url), windowed=windowed, redact="email")
+    assert sorted((kind, row.document_id, row.fields["total"]) for kind, row in _arrived) == [
+        ("row", f"d{n}", n + 0.5) for n in range(3)
+    ]
+    asked = b"".join(overheard.bodies)
+    assert b"redacted.invalid" in asked
     assert secrets_in(asked) == []
 
 
