@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from kimi_beam.results.answered_rows import AnsweredRows
 from kimi_beam.results.grounded_values import leaves
-from kimi_beam.results.shown_rows import Table, pattern
+from kimi_beam.results.shown_rows import Table, may_be_sum, pattern
 from kimi_beam.schema.merge_rules import MergeRules
 from kimi_beam.schema.shapes import Term
 from kimi_beam.schema.sum_checks import SumCheck
@@ -76,7 +76,7 @@ def shortfalls(
     found = []
     for part, (tables, unknown) in enumerate(read):
         missing = [(table.columns, row) for table in tables if table.columns in asked for row in table.missing]
-        missing = [(columns, row) for columns, row in missing if (columns, pattern(row)) in kinds]
+        missing = [one for one in missing if (one[0], pattern(one[1])) in kinds and not may_be_sum(one[1])]
         if len(missing) <= unknown:  # an item that no line is known to show may be any of them
             continue
         answered = sum(len(table.answered) for table in tables if table.answered)

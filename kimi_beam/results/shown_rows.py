@@ -14,6 +14,12 @@ _SUM = re.compile(
     r"zwischensumme|summe|gesamt|netto|brutto|mwst|ust|montant|somme|report)\b",
     re.I,
 )
+_WORD_OF_SUM = re.compile(
+    r"\b(?:(?:sub-?\s?|sous-)?(?:total|totals|totaal|totale)|subtotaal|subtotale|sum|balance|carried|brought|[cb]/f(?:wd)?"
+    r"|übertrag|vortrag|(?:zwischen|gesamt|seiten)?summe|gesamt\w*|saldo|riporto|report(?:er)?|transporte|suma|soma"
+    r"|vat|tax|mwst|ust|tva|iva|btw|moms|discount|rabatt|skonto|remise|sconto|korting|descuento)\b",
+    re.I,
+)
 _KIND = re.compile(
     r"(?<![\w.,:/])(?P<date>\d{1,4}(?:[./-]\d{1,2}){2}\d{0,2}|\d{1,2}:\d\d(?::\d\d)?|\d{1,2}\.\d{1,2}\.)(?!\w)"
     r"|(?<![\w.,])[-+(]?(?P<money>[$€£¥]\s?)?(?P<digits>\d[\d.,'\u2019]*)(?P<mark>\s?[%€$£¥](?!\s?\d))?"
@@ -36,6 +42,12 @@ class Table(NamedTuple):
 def is_sum(line: str) -> bool:
     """Whether a line begins like a sum below a table."""
     return _SUM.match(line) is not None
+
+
+def may_be_sum(row: str) -> bool:
+    """Whether a row has a word of a sum, a tax or a discount before its first number: "Page total", "Your discount"."""
+    number = _NUMBER.search(row)
+    return _WORD_OF_SUM.search(row[: number.start()] if number else row) is not None
 
 
 def is_row(line: str) -> bool:

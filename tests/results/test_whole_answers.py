@@ -121,6 +121,11 @@ ITEMS = [{"name": f"Widget {n:03d}", "quantity": 2, "total": 9.0 + n} for n in r
         "Period 01.10.2018 to 31.10.2018",
         "Serial numbers 4711 and 4712",
         "Subtotal     2     4.50    9.00",
+        "Page total   2     4.50    9.00",
+        "Running total of all items   2     4.50    9.00",
+        "Gesamtbetrag netto   2     4.50    9.00",
+        "Your discount   2     4.50    -9.00",
+        "À reporter   2     4.50    9.00",
         "Page 2 of 3",
     ],
 )
