@@ -17,11 +17,12 @@ from kimi_beam.files.paths import open_input
 from kimi_beam.input.archives import read_member
 from kimi_beam.input.document_of_file import checksum_of, document_by_reader, reader_of, text_or_picture
 from kimi_beam.input.encodings import NotTextError, utf8_line
-from kimi_beam.input.fields import DEFAULT_READING, Reading, from_line
+from kimi_beam.input.fields import DEFAULT_READING, Reading, from_fields
 from kimi_beam.input.kinds import Kind
 from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.told_by_content import kind_of
 from kimi_beam.results.shown_rows import may_show_rows
+from kimi_beam.schema import jsontext
 from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
@@ -206,16 +207,27 @@ def _content(f: BinaryIO, place: ZipMember | JsonLine | None, size: int) -> byte
 def _made_again(document: Document, content: bytes, reading: Reading, place: ZipMember | JsonLine | None) -> Document:
     if isinstance(place, JsonLine):
         line = content if reading.encoding is None else utf8_line(content, reading.encoding)
-        found = from_line(line, document.source, reading=reading, default_id=document.id)
-        failure = found if isinstance(found, Failure) else found.failure
-        if failure is not None:
-            raise UnreadableError(failure.code, f"has another line in its place: {failure.message}")
-        assert isinstance(found, Document)
-        return found
+        return _of_line(line, document, reading)
     kind = kind_of(document.source, content, reading.encoding)
     if kind is None or reader_of(kind, content) is None:
         return text_or_picture(document.id, document.source, content, kind, reading.encoding)
     return document_by_reader(document.id, document.source, content, kind, reading)[0]
+
+
+def _of_line(line: bytes, document: Document, reading: Reading) -> Document:
+    """The document of a line of JSON. That no key is repeated was seen when it was first read, if it is unchanged."""
+    try:
+        fields = jsontext.loads(line)
+    except ValueError as e:
+        raise UnreadableError("not_json", f"has another line in its place: {e}") from None
+    found = from_fields(
+        fields if isinstance(fields, dict) else {}, document.source, line, reading, default_id=document.id
+    )
+    failure = found if isinstance(found, Failure) else found.failure
+    if failure is not None:
+        raise UnreadableError(failure.code, f"has another line in its place: {failure.message}")
+    assert isinstance(found, Document)
+    return found
 
 
 def _failure(path: str, error: Exception) -> Failure:

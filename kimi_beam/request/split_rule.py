@@ -82,8 +82,8 @@ class SplitRule:
         is_beyond = (
             size > HARD_MAX_BYTES
             or answer > self.answer_limit
-            or (chunk is not None and self._is_above(chunk, text, pictures, about_tokens))
-            or (room is not None and self._is_above(room, text, pictures, least_tokens))
+            or (chunk is not None and self._is_above(chunk, text, pictures, about_tokens, len(text) * 4 // 3 + 1))
+            or (room is not None and self._is_above(room, text, pictures, least_tokens, len(text)))
         )
         if not is_beyond:
             return None
@@ -93,10 +93,18 @@ class SplitRule:
         most = int(about_tokens(text) * _SHARE_OF_ANSWER * self.answer_limit / answer)
         return limits._replace(tokens=max(1, min(limits.tokens, most)))
 
-    def _is_above(self, most: int, text: str, pictures: int, count: Callable[[str], int]) -> bool:
-        """Whether text and pictures are more than so many tokens; a text has at most two for each of its characters."""
+    def _is_above(self, most: int, text: str, pictures: int, count: Callable[[str], int], bound: int) -> bool:
+        """Whether text and pictures are more than so many tokens.
+
+        Args:
+            most: So many tokens.
+            text: The text.
+            pictures: How many pictures there are.
+            count: Counts the tokens of the text, which takes milliseconds for a long one.
+            bound: A number that the count does not exceed, by which most texts are told.
+        """
         of_pictures = pictures * picture_tokens(most)
-        return of_pictures > most or (len(text) * 2 + of_pictures > most and count(text) + of_pictures > most)
+        return of_pictures > most or (bound + of_pictures > most and count(text) + of_pictures > most)
 
     @property
     def widest(self) -> Limits:
