@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,44 @@ def test_a_text_that_travels_as_a_reference_is_grounded_in_its_file(tmp_path: Pa
     with Emulator() as emulator:
         (row,) = run_files(str(tmp_path / "in" / "*.txt"), emulator, tmp_path / "out").rows
     assert places(row, text) == {"/company": ("exact", "Shop 7 Ltd"), "/total": ("number", "7.50")}
+
+
+def test_a_file_that_is_read_again_and_asked_for_in_parts_has_its_places_in_the_whole_text(tmp_path: Path) -> None:
+    made = invoice(300)
+    (tmp_path / "a.txt").write_text(made.document.text)
+    assert len(made.document.text) > WORTH_READING_TWICE
+    with Emulator(answer=answer) as emulator, beam.Pipeline("FnApiRunner", options=PipelineOptions([])) as pipeline:
+        documents = pipeline | kb.ReadDocuments(str(tmp_path / "a.txt"))
+        asked = kb.Extract(INVOICE, service=service(emulator.base_url), polling=QUICK, ground=True, chunk_tokens=1_000)
+        documents | asked | kb.WriteDataset(str(tmp_path / "out"), INVOICE, model="m", documents=documents)
+    (row,) = read_dataset(tmp_path / "out").rows
+    assert row["_provenance"]["parts"] > 2
+    found = places(row, made.document.text)
+    assert [found[f"/lines/{number}/name"][1] for number in range(300)] == [line["name"] for line in row["lines"]]
+
+
+def test_a_redacted_value_has_its_place_in_the_text_as_it_was_read(tmp_path: Path) -> None:
+    text = "From: max@example.com\nIBAN: DE89 3704 0044 0532 0130 00\nTOTAL: 1.50"
+    schema = {"type": "object", "properties": {"iban": {"type": "string"}}}
+
+    def read(messages: Any, _: Any) -> str:
+        shown = re.search(r"IBAN: ([^\\\n]*)", str(messages[-1]["content"]))
+        assert shown is not None
+        assert "DE89" not in shown[1]
+        return json.dumps({"iban": shown[1]})
+
+    with Emulator(answer=read) as emulator:
+        document = kb.Document("a", text)
+        outcome = run_extract([document], emulator.base_url, tmp_path, schema=schema, ground=True, redact="iban")
+    (row,) = outcome.rows
+    assert places(row, text) == {"/iban": ("exact", "DE89 3704 0044 0532 0130 00")}
+
+
+def test_a_value_that_was_copied_from_an_example_is_told(tmp_path: Path) -> None:
+    examples = [kb.Example("COMPANY: Model Shop\nTOTAL: 77.70", {"company": "Model Shop", "total": 77.7})]
+    with Emulator(answer=lambda *_: '{"company": "Model Shop", "total": 1.5}') as emulator:
+        outcome = run_extract(receipts(1, 1), emulator.base_url, tmp_path, ground=True, examples=examples)
+    assert [one["match"] for one in outcome.rows[0][GROUNDING]] == ["example", "number"]
 
 
 def test_what_was_a_dead_letter_is_grounded_when_it_is_run_again(tmp_path: Path) -> None:
