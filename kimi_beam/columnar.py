@@ -145,6 +145,22 @@ class Documents(_Values[Document]):
         digests = _join(known) if len(known) == len(parts) else None
         return cls(ids, texts, sources, _join_sparse([(len(one), one.others) for one in parts]), digests)
 
+    def select(self, indices: Sequence[int]) -> Documents:
+        """The documents at these indices, in this order."""
+        texts = self.texts
+        chosen: Sequence[str]
+        if isinstance(texts, Texts):
+            chosen = Texts([texts.inner[index] for index in indices], len(indices))
+        else:
+            chosen = [texts[index] for index in indices]
+        return Documents(
+            [self.ids[index] for index in indices],
+            chosen,
+            [self.sources[index] for index in indices],
+            {new: self.others[old] for new, old in enumerate(indices) if old in self.others},
+            None if self.digests is None else [self.digests[index] for index in indices],
+        )
+
     def metadata(self) -> list[Mapping[str, Any]]:
         """`Document.metadata` of each document."""
         return self._column(_NO_METADATA, lambda document: document.metadata)
@@ -293,9 +309,13 @@ class Replies(_Values[Reply]):
         tickets: `Reply.ticket` of each reply.
         open_requests: `Reply.open` by index, for the replies whose request the service may still answer.
         reports: `Reply.report` by index, for the answers that have one.
+
+    Attributes:
+        judged: What `kimi_beam.results.judging.judge_all` has found of them, so that it is not looked for twice in one
+            process. An optimisation only: it is not pickled.
     """
 
-    __slots__ = ("documents", "open_requests", "reports", "results", "tickets", "tokens")
+    __slots__ = ("documents", "judged", "open_requests", "reports", "results", "tickets", "tokens")
 
     def __init__(
         self,
@@ -309,6 +329,12 @@ class Replies(_Values[Reply]):
         self.documents, self.results, self.tokens, self.tickets = documents, results, tokens, tickets
         self.open_requests = open_requests or {}
         self.reports = reports or {}
+        self.judged: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the columns without `judged`."""
+        columns = (self.documents, self.results, self.tokens, self.tickets, self.open_requests, self.reports)
+        return Replies, columns
 
     @classmethod
     def of(cls, replies: Iterable[Reply]) -> Replies:
@@ -338,6 +364,20 @@ class Replies(_Values[Reply]):
             _join_sparse([(len(one), one.open_requests) for one in parts]),
             _join_sparse([(len(one), one.reports) for one in parts]),
         )
+
+    def select(self, indices: Sequence[int]) -> Replies:
+        """The replies at these indices, in ascending order."""
+        new = {old: position for position, old in enumerate(indices)}
+        chosen = Replies(
+            self.documents.select(indices),
+            self.results.select(indices),
+            self.tokens.select(indices),
+            [self.tickets[index] for index in indices],
+            {new[old]: one for old, one in self.open_requests.items() if old in new},
+            {new[old]: one for old, one in self.reports.items() if old in new},
+        )
+        chosen.judged = None if self.judged is None else self.judged.select(new)
+        return chosen
 
     def __len__(self) -> int:
         return len(self.documents)

@@ -34,7 +34,8 @@ Code = Literal[
     # poll
     "deadline", "expired", "job_failed", "no_results",
     # infer
-    "item_failed", "missing_item", "malformed_item", "truncated", "empty_answer", "refusal", "content_filter",
+    "item_failed", "missing_item", "malformed_item", "truncated", "empty_answer", "answer_in_reasoning", "refusal",
+    "content_filter",
     "tool_call", "too_many_turns", "json_mode_unmet", "json_mode_unsupported",
     # validate, type
     "schema_violation", "redacted_value", "ungrounded", "type_mismatch",
@@ -110,6 +111,33 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as billed.
+
+    Example:
+        >>> kb.Usage(prompt_tokens=900, completion_tokens=40) + kb.Usage(prompt_tokens=100, cached_tokens=80)
+        Usage(prompt_tokens=1000, cached_tokens=80, completion_tokens=40)
+
+    Attributes:
+        prompt_tokens: Tokens read, cached ones included.
+        cached_tokens: The part of `prompt_tokens` that was served from the prefix cache.
+        completion_tokens: Tokens written, thinking included.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Adds field by field; `Usage()` is the zero."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRequest:
     """A request that the service has accepted and whose answer has not been fetched.
 
@@ -150,6 +178,25 @@ class EarlierPart:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedAnswer:
+    """The last answer for a document, which goes back to the model with what is wrong with it.
+
+    Attributes:
+        failure: Why it was refused; its ``raw`` is the answer.
+        problems: What is wrong, each with the JSON Pointer of the value; the empty pointer is the whole answer.
+        times: How often the document was asked for again in this run, this time included.
+        usage: The tokens of its answers so far.
+        attempts: The submits that the service saw for these.
+    """
+
+    failure: Failure
+    problems: tuple[tuple[str, str], ...]
+    times: int
+    usage: Usage
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """What earlier runs have done with a document.
 
@@ -158,12 +205,14 @@ class Earlier:
         attempts: Submits that the service saw for it, without that of `open`, which counts once its answer is fetched.
         open: The request whose answer is still to be fetched, None if there is none.
         parts: Its parts, in the order of the text, if it was asked for in parts and one of them failed; else empty.
+        refused: The answer of this run that goes back to the model; None for a document that is asked for as it is.
     """
 
     round: int = 0
     attempts: int = 0
     open: OpenRequest | None = None
     parts: tuple[EarlierPart, ...] = ()
+    refused: RefusedAnswer | None = None
 
 
 _NOTHING_EARLIER = Earlier()
@@ -358,33 +407,6 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as billed.
-
-    Example:
-        >>> kb.Usage(prompt_tokens=900, completion_tokens=40) + kb.Usage(prompt_tokens=100, cached_tokens=80)
-        Usage(prompt_tokens=1000, cached_tokens=80, completion_tokens=40)
-
-    Attributes:
-        prompt_tokens: Tokens read, cached ones included.
-        cached_tokens: The part of `prompt_tokens` that was served from the prefix cache.
-        completion_tokens: Tokens written, thinking included.
-    """
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        """Adds field by field; `Usage()` is the zero."""
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Completion:
     """The model's answer to one request.
 
@@ -424,6 +446,8 @@ RepairKind = Literal[
     "control_character",
     "nan",
     "wrapping",
+    # by another request
+    "asked_again",
     # of a value, by the schema (``coerce``)
     "number",
     "integer",

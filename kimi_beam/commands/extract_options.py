@@ -173,6 +173,8 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--max-completion-tokens", type=option_values.at_least_one, metavar="N", help=bound)
     coerce = "change values of invalid answers to what the schema wants, where there is one way only (docs: repairs)"
     add("--coerce", action="store_true", help=coerce)
+    repairs = "ask so many times again where an answer is refused, with what is wrong with it (1); each time is billed"
+    add("--repairs", type=option_values.count, default=1, metavar="N", help=repairs)
     chunk = "ask for longer documents in parts of so many tokens and merge the answers (default: only if they must be)"
     add("--chunk-tokens", type=option_values.at_least_one, metavar="N", help=chunk)
     ground = "say in a column of each row, _grounding, where its values stand in the document"

@@ -277,6 +277,7 @@ def _settings(
         coerce=args.coerce,
         ground=args.ground,
         require_grounding=tuple(args.require_grounding),
+        repairs=args.repairs,
     )
     settings = RunSettings(
         inputs=inputs,

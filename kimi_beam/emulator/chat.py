@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 _FENCE = re.compile(r"^(`{3,})(?!.*`)")
 _SCHEMA_KEYS: Final = frozenset({"properties", "$defs", "definitions", "$ref", "allOf", "anyOf", "oneOf", "items"})
@@ -42,19 +42,46 @@ def last_user_content(messages: Sequence[object]) -> object:
     return chat[-1].get("content") if chat else None
 
 
-def document_in(text: str) -> str:
-    """Return the content of the only fence of three or more backticks, or of the only one that is named ``part``.
+def question(messages: Sequence[object]) -> object:
+    """Return `last_user_content` without a refused answer and its problems, where it shows any behind the document."""
+    content = last_user_content(messages)
+    if isinstance(content, str):
+        return _without_correction(content)
+    if isinstance(content, list) and content and isinstance(content[-1], Mapping):
+        text = content[-1].get("text")
+        if isinstance(text, str):
+            return [*content[:-1], {**content[-1], "text": _without_correction(text)}]
+    return content
 
-    Without such a fence it is the whole text. A client that asks for a document in parts shows its context beside it,
-    of which the names of columns (``columns``) are read, as rows are not understood without them.
+
+def is_correction(messages: Sequence[object]) -> bool:
+    """Whether the model is shown an answer that was refused, or what is wrong with it."""
+    return question(messages) != last_user_content(messages)
+
+
+def _without_correction(text: str) -> str:
+    end = None
+    for fence in _fences(lines := text.split("\n")):
+        if fence.name in ("answer", "problems") and end is not None:
+            return "\n".join(lines[: end + 1])
+        end = fence.last
+    return text
+
+
+class _Fence(NamedTuple):
+    name: str
+    first: int
+    """The line that opens it."""
+    last: int
+    """The line that closes it; -1 if none does."""
+
+
+def _fences(lines: Sequence[str]) -> Iterator[_Fence]:
+    """Yield the fences of a text, which are not inside one another.
 
     A fence is closed by a line of at least as many backticks, so that a document with fences in it is put into a longer
     fence.
     """
-    lines = text.split("\n")
-    found: list[str] = []
-    parts: list[str] = []
-    columns = ""
     opened: tuple[int, int] | None = None  # line, number of backticks
     for number, line in enumerate(lines):
         if not line.startswith("```"):
@@ -63,15 +90,30 @@ def document_in(text: str) -> str:
             match = _FENCE.match(line)
             opened = (number, len(match[1])) if match else None
         elif line.rstrip().strip("`") == "" and len(line.rstrip()) >= opened[1]:
-            found.append("\n".join(lines[opened[0] + 1 : number]))
-            name = lines[opened[0]].strip("`")
-            if name == "part":
-                parts.append(found[-1])
-            elif name == "columns":
-                columns = f"{found[-1]}\n"
+            yield _Fence(lines[opened[0]].strip("`"), opened[0], number)
             opened = None
     if opened is not None:
-        return text
+        yield _Fence(lines[opened[0]].strip("`"), opened[0], -1)
+
+
+def document_in(text: str) -> str:
+    """Return the content of the only fence of three or more backticks, or of the only one that is named ``part``.
+
+    Without such a fence it is the whole text. A client that asks for a document in parts shows its context beside it,
+    of which the names of columns (``columns``) are read, as rows are not understood without them.
+    """
+    lines = text.split("\n")
+    found: list[str] = []
+    parts: list[str] = []
+    columns = ""
+    for fence in _fences(lines):
+        if fence.last < 0:
+            return text
+        found.append("\n".join(lines[fence.first + 1 : fence.last]))
+        if fence.name == "part":
+            parts.append(found[-1])
+        elif fence.name == "columns":
+            columns = f"{found[-1]}\n"
     return columns + parts[0] if len(parts) == 1 else found[0] if len(found) == 1 else text
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -26,11 +27,23 @@ def spoil(completion: Completion, fault: str | None, schema: object) -> Completi
         return _with_content(completion, f"```json\n{content}\n```")
     if fault == "prose":
         return _with_content(completion, f"Here is the extracted data:\n\n{content}\n\nLet me know if you need more.")
+    if fault == "wrapped":
+        return _with_content(completion, f'{{"result": {content}}}')
+    if fault == "python":
+        return _with_content(completion, _in_python(content))
+    if fault == "number_texts":
+        return _with_content(completion, _with_number_texts(content))
+    if fault == "parsed":
+        return replace(completion, is_parsed=True)
+    if fault == "in_reasoning":
+        return replace(completion, content=None, reasoning=content)
+    if fault == "broken_off":
+        return _with_content(completion, content[: max(1, len(content) // 2)])
     if fault == "truncated":
         return replace(_with_content(completion, content[: max(1, len(content) // 2)]), finish_reason="length")
     if fault == "empty":
         return replace(completion, content=None, finish_reason="length", reasoning=completion.reasoning or NOTE)
-    if fault == "invalid":
+    if fault in ("invalid", "stubborn"):
         return _with_content(completion, violate(content, schema))
     return completion
 
@@ -64,6 +77,32 @@ def violate(content: str, schema: object) -> str:
             if key in value and (wrong := _wrong_value(rule)) is not None:
                 return orjson.dumps({**value, key: wrong}).decode()
     return "{}" if isinstance(value, list) else "[]"
+
+
+_WORDS: Final = {"true": "True", "false": "False", "null": "None"}
+
+
+def _in_python(content: str) -> str:
+    """Return JSON with the words of Python, and with a comma behind the last member or item."""
+    words = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"|\b(?:true|false|null)\b', lambda m: _WORDS.get(m[0], m[0]), content)
+    is_filled = len(words) > 2 and words[-1] in "]}" and words[-2] not in "[{"
+    return f"{words[:-1]},{words[-1]}" if is_filled else words
+
+
+def _with_number_texts(content: str) -> str:
+    """Return JSON whose numbers are strings."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: changed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [changed(item) for item in value]
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    try:
+        return orjson.dumps(changed(orjson.loads(content))).decode()
+    except orjson.JSONDecodeError:
+        return content
 
 
 def _wrong_value(rule: object) -> Any:

@@ -42,18 +42,28 @@ _READ: Final = {
     "partial_reply": "a poll of a finished job lacks every second of its items; the next one may have them",
     "null_results": "a poll of a finished job has null where its results should stand",
 }
+_TEXT: Final = {
+    "fenced": "the JSON in a ```json fence",
+    "prose": "text around the JSON",
+    "wrapped": 'the JSON inside {"result": …}',
+    "python": "True, False and None as Python writes them, and a comma behind the last member",
+    "number_texts": "numbers as texts",
+    "parsed": "content is the parsed value, not a string",
+    "in_reasoning": "the JSON in the reasoning, and content null",
+    "truncated": "the JSON is cut and finish_reason is length",
+    "broken_off": "the JSON is cut and finish_reason is stop",
+    "empty": "content null, with reasoning_content and finish_reason length",
+    "invalid": "JSON that violates the schema",
+}
 _ITEM: Final = {
     "missing_item": "the item is billed, but is not in the finished job",
     "failed_item": "success: false for this item; it is not billed",
     "doubled_item": "the item stands twice in the finished job",
     "unknown_reference": "an extra item with an external_reference that nobody sent",
-    "fenced": "the JSON in a ```json fence",
-    "prose": "text around the JSON",
-    "truncated": "the JSON is cut and finish_reason is length",
-    "empty": "content null, with reasoning_content and finish_reason length",
-    "invalid": "JSON that violates the schema",
+    **_TEXT,
     "json_mode": "5024, JSON mode could not be met, where a json_schema was asked for; it is not billed",
 }
+_CORRECTION: Final = {"stubborn": "shown its answer and what is wrong with it, the model answers with JSON as wrong"}
 _STREAM: Final = {
     "stream_error": "an error 3040 is the first event of a stream, under HTTP 200; it is not billed",
     "stream_cut": "the connection is closed in the middle of a stream",
@@ -66,7 +76,9 @@ _EVENT: Final = {
 _BESIDE_THE_MODEL: Final = ("drop_before_accept", "rate_limit", "error_500", "error_502_bare", "drop_after_accept")
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
-FAULTS: Final[Mapping[str, str]] = MappingProxyType({**_REQUEST, **_JOB, **_READ, **_ITEM, **_STREAM, **_EVENT})
+FAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {**_REQUEST, **_JOB, **_READ, **_ITEM, **_CORRECTION, **_STREAM, **_EVENT}
+)
 """The names of all faults, each with a description."""
 
 WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code", "late_event"})
@@ -181,16 +193,21 @@ class Injector:
         """Draw for one reading of a finished job; the key is that of `job`."""
         return self.count(self._draw(_READ, f"read:{key}"))
 
-    def item(self, key: str, *, is_synchronous: bool = False, structured: bool = True) -> str | None:
-        """Draw for an item.
+    def item(
+        self, key: str, *, is_synchronous: bool = False, structured: bool = True, is_correction: bool = False
+    ) -> str | None:
+        """Draw for an item. A model that is shown what is wrong with its answer gives a good one, unless stubborn.
 
         Args:
             key: The key of its document.
             is_synchronous: Whether it is a synchronous run, which has no array that could lack or double an item.
             structured: Whether it asks for a ``json_schema``.
+            is_correction: Whether it shows the model an answer with what is wrong with it.
         """
-        names = [name for name in _ITEM if not is_synchronous or name not in _PLACED]
-        return self.count(self._draw(names if structured else [n for n in names if n != "json_mode"], f"item:{key}"))
+        passed = {*(_PLACED if is_synchronous else ()), *(() if structured else ("json_mode",))}
+        passed |= _TEXT.keys() if is_correction else _CORRECTION.keys()
+        names = [name for name in (*_ITEM, *_CORRECTION) if name not in passed]
+        return self.count(self._draw(names, f"item:{key}"))
 
     def stream(self, key: str) -> str | None:
         """Draw for a stream that answers the document ``key``."""

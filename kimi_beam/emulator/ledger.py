@@ -42,7 +42,7 @@ class Ledger:
         if task.refusal is not None:
             return task
         if fault != "failed_item":
-            self.statistics.bill((task.key,), task.prompt_tokens)
+            self.statistics.bill((task.correction or task.key,), task.prompt_tokens)
         cached = self.prefixes.cached(instance, task.blocks, task.prompt_tokens)
         return replace(task, fault=fault, cached_tokens=cached, blocks=())
 

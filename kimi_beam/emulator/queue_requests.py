@@ -90,7 +90,11 @@ class Jobs:
             session = call.session if self._behaviour.batch_affinity else None
             instance = self._ledger.prefixes.instance(owner, session)
             tasks = [
-                self._ledger.accept(task, injector.item(task.key, structured=task.structured), instance)
+                self._ledger.accept(
+                    task,
+                    injector.item(task.key, structured=task.structured, is_correction=bool(task.correction)),
+                    instance,
+                )
                 for task in tasks
             ]
         failure = (5001, "Internal error: the batch could not be processed") if fault == "failed_job" else None

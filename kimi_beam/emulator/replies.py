@@ -76,6 +76,7 @@ class Completion:
         cached_tokens: Part of ``prompt_tokens`` that came from the prefix cache.
         reasoning: The reasoning; None if thinking was off.
         tool_calls: The functions to call.
+        is_parsed: Whether the content is sent as the JSON value that it is [observed: in one job beside strings].
     """
 
     id: str
@@ -86,6 +87,7 @@ class Completion:
     cached_tokens: int = 0
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    is_parsed: bool = False
 
 
 def success(result: Any, **more: Any) -> Reply:
@@ -220,6 +222,13 @@ def tool_call(call: ToolCall) -> Json:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
+def _parsed(content: str | None) -> Any:
+    try:
+        return orjson.loads(content or "null")
+    except orjson.JSONDecodeError:
+        return content
+
+
 def _completion(
     completion: Completion, model: str, created: int, details: Json | None, reasoning_field: ReasoningField
 ) -> Json:
@@ -235,7 +244,7 @@ def _completion(
                 "logprobs": None,
                 "message": {
                     "role": "assistant",
-                    "content": completion.content,
+                    "content": _parsed(completion.content) if completion.is_parsed else completion.content,
                     **thought(completion.reasoning, reasoning_field),
                     "tool_calls": [tool_call(call) for call in completion.tool_calls] or None,
                 },

@@ -20,7 +20,8 @@ class Statistics:
         throttled: Requests of any kind that were refused with 429.
         prompt_tokens: Estimated tokens of all billed prompts.
         completion_tokens: Estimated tokens of the answers written so far; a job is written when it is first read.
-        payments: How often each document was billed, by the document's key.
+        payments: How often each question was billed, by the document's key; the correction of an answer is another
+            question.
     """
 
     submits: int = 0

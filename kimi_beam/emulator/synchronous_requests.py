@@ -80,7 +80,9 @@ class Runs:
         broken = injector.stream(task.key) if streams else None
         if broken == "stream_error":
             return _stream((stream.event(_first_error()),), 0.0)
-        fault = injector.item(task.key, is_synchronous=True, structured=task.structured)
+        fault = injector.item(
+            task.key, is_synchronous=True, structured=task.structured, is_correction=bool(task.correction)
+        )
         instance = self._ledger.prefixes.instance((call.account, model), call.session)
         task = self._ledger.accept(task, fault, instance)
         self._ledger.statistics.runs += 1

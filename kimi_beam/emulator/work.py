@@ -12,7 +12,7 @@ import orjson
 from kimi_beam.emulator import jsonmode, prefixes, thinking, tokens, tool_calls, vision
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.catalogue import MODELS
-from kimi_beam.emulator.chat import Wanted, last_user_content, text_of, wanted
+from kimi_beam.emulator.chat import Wanted, is_correction, question, text_of, wanted
 from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.damage import shorten, spoil
 from kimi_beam.emulator.refusals import BadInput, Refused
@@ -39,7 +39,8 @@ class Task:
     Attributes:
         body: The request as sent; compressed JSON while it waits in the queue.
         reference: ``external_reference``, None when none was sent.
-        key: The key of the document: the hash of the last user message's content.
+        key: The key of the document: the hash of the last user message's content, without a correction.
+        correction: The hash of the whole chat, if it shows the model an answer that was refused; else empty.
         prompt_tokens: Estimated tokens of all messages, images and tools.
         blocks: The names of the prompt's blocks in the prefix cache; dropped after the lookup.
         structured: Whether a ``json_schema`` was asked for.
@@ -51,6 +52,7 @@ class Task:
     body: Mapping[str, Any] | bytes
     reference: str | None
     key: str
+    correction: str = ""
     prompt_tokens: int = 0
     blocks: tuple[int, ...] = ()
     structured: bool = False
@@ -99,7 +101,8 @@ def read(body: Mapping[str, Any], model: str, behaviour: Behaviour, *, is_synchr
     _check_ranges(body)
     thinking.check(body)
     _encoded(body.get("response_format"))
-    key = _digest(last_user_content(messages))
+    key = _digest(question(messages))
+    correction = _digest(messages) if is_correction(messages) else ""
     try:
         if not is_synchronous:
             vision.check_queued(messages, behaviour.queue_images)
@@ -111,9 +114,9 @@ def read(body: Mapping[str, Any], model: str, behaviour: Behaviour, *, is_synchr
     except Refused as refusal:
         if is_synchronous:
             raise
-        return Task(body, reference, key, refusal=(refusal.code, refusal.message))
+        return Task(body, reference, key, correction, refusal=(refusal.code, refusal.message))
     structured = jsonmode.form(body.get("response_format")) is not None
-    return Task(body, reference, key, count, names, structured)
+    return Task(body, reference, key, correction, count, names, structured)
 
 
 def write(task: Task, *, completion_id: str, model: str, behaviour: Behaviour, answer: Answer | None) -> Completion:

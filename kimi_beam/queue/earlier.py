@@ -97,4 +97,4 @@ def with_open_request(document: Document, request_id: str | None = None) -> Docu
     if earlier.open is None:
         return document
     is_abandoned = earlier.open.request_id != request_id
-    return document.with_earlier(Earlier(earlier.round, earlier.attempts + is_abandoned))
+    return document.with_earlier(Earlier(earlier.round, earlier.attempts + is_abandoned, refused=earlier.refused))

@@ -64,7 +64,9 @@ class ShardTurn:
         self.halts: list[Halt] = []
         self.has_waiting_again = False
         self._state = state
-        self._collector = PartCollector(self.held, step.parts, step.read_again, coerce=step.coerce)
+        self._collector = PartCollector(
+            self.held, step.parts, step.read_again, coerce=step.coerce, repairs=step.repairs
+        )
 
     def leaving(self, replies: Iterable[Sequence[Reply]]) -> Iterator[Sequence[Reply]]:
         """The replies that leave the shard: those of parts are kept until their documents are complete.

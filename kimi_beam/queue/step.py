@@ -80,6 +80,7 @@ class Step:
             missing queue ends the run.
         max_in_flight: The most jobs of a shard at the same time.
         coerce: Whether values of answers are changed to what the schema wants (`kimi_beam.results.judging.judge`).
+        repairs: How often a document or a part is asked for again, at most, because its answer is refused.
         submits_at_once: The most submits that are sent together.
         rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all
             workers are in this process.
@@ -108,6 +109,7 @@ class Step:
     grace: float
     is_bounded: bool
     coerce: bool = False
+    repairs: int = 1
     admitted: set[str] = field(default_factory=set)
 
     @property

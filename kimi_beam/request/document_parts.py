@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from kimi_beam.request import batches
-from kimi_beam.request.batches import IN_PARTS, Item
+from kimi_beam.request.batches import IN_PARTS, NO_KEY, Item
 from kimi_beam.request.checks import KeyOf, prepare
 from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.packing import Batching, Packer
@@ -41,11 +41,13 @@ class DocumentParts:
         prompt: How whole documents are asked for.
         key_of: Gives the journal's key of a part.
         batching: How parts are packed.
+        key_of_whole: Gives the journal's key of a whole document.
     """
 
     prompt: Prompt
     key_of: KeyOf
     batching: Batching
+    key_of_whole: KeyOf = lambda _shown, _round: NO_KEY
 
     def divide(self, blob: bytes, read_again: ReadAgain) -> Divided:
         """Divides the documents of a batch that are asked for in parts.
@@ -97,19 +99,31 @@ class DocumentParts:
         return [_of_file(part, file) for part in parts] if len(parts) > 1 else []
 
     def packed(self, parts: Sequence[Document]) -> tuple[list[bytes], list[Reply]]:
-        """Parts as batches, and the replies of those that cannot be sent. Parts of files are references in them."""
+        """Parts, and documents that are asked for again, as batches; and the replies of those that cannot be sent.
+
+        Parts and documents of files are references in them.
+        """
         packer: Packer[Item] = Packer(self.batching)
         closed: list[list[Item]] = []
         unsendable: list[Reply] = []
         for part in parts:
-            item = prepare(part, self.prompt.for_parts, self.key_of)
+            item = self._prepared(part)
             if item.document.failure is not None:
                 unsendable.append(Reply(replace(item.document, failure=None), item.document.failure))
             else:
-                if part.file is not None:
+                if part.file is not None and part.part is not None:
                     item = item._replace(document=part_reference(item.document, part.file, item.key.hex()))
+                elif part.file is not None:
+                    item = item._replace(document=item.document.with_file(part.file).as_reference(item.key.hex()))
                 closed.append(packer.add(item, item.size))
         return [batches.encode(items) for items in (*closed, packer.flush()) if items], unsendable
+
+    def _prepared(self, document: Document) -> Item:
+        if document.part is not None:
+            item = prepare(document, self.prompt.for_parts, self.key_of)
+        else:
+            item = prepare(document, self.prompt, self.key_of_whole)
+        return item._replace(size=item.size and item.size + 2 * len(self.prompt.correction(document).encode()))
 
     def _parts(self, document: Document) -> Iterator[tuple[Document, Completion | None]]:
         """The parts of a document, each with the answer that an earlier run has got for it."""

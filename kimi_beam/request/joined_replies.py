@@ -12,7 +12,7 @@ from kimi_beam.request.batches import Spent
 from kimi_beam.request.splitting import joined
 from kimi_beam.results.answer_codes import has_answer
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
-from kimi_beam.results.judging import judge
+from kimi_beam.results.judging import judge, unmasked
 from kimi_beam.results.merging import PartAnswer, merge, with_lists_of
 from kimi_beam.results.shown_rows import tables
 from kimi_beam.results.unanswered_lists import unanswered_lists
@@ -46,13 +46,11 @@ def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
     answer = reply.result
     if not isinstance(answer, Completion):
         return reply
-    text = answer.text
-    if may_need_text(reply):
-        text = sent_text.restored(text, f"{reply.document.text} {reply.document.metadata}")
-    verdict = judge(text, schema, coerce=coerce)
+    verdict = judge(unmasked(answer.text, reply.document), schema, coerce=coerce)
     if isinstance(verdict, Failure):
         return replace(reply, result=verdict)
-    report = AnswerReport(repairs=verdict.repairs) if verdict.repairs else None
+    repairs = (*(reply.report.repairs if reply.report else ()), *verdict.repairs)
+    report = AnswerReport(repairs=repairs) if repairs else None
     return replace(reply, result=replace(answer, text=jsontext.dumps(verdict.value).decode()), report=report)
 
 

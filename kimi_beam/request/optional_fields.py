@@ -20,6 +20,8 @@ from kimi_beam.types import (
     Part,
     Redacted,
     Redaction,
+    RefusedAnswer,
+    Usage,
 )
 
 _NOTHING_EARLIER = Earlier()
@@ -46,6 +48,10 @@ def encode(document: Document) -> dict[str, Any] | None:
         earlier, is_open = document.earlier, document.earlier.open
         row = is_open and (is_open.request_id, is_open.key, is_open.name, is_open.count, is_open.position, is_open.form)
         rest["earlier"] = earlier.round, earlier.attempts, row
+        if (refused := earlier.refused) is not None:
+            failure, usage = refused.failure, refused.usage
+            reasons = failure.stage, failure.code, failure.message, failure.retryable, failure.raw
+            rest["refused"] = reasons, refused.problems, refused.times, _values(usage), refused.attempts
         if earlier.parts:
             rest["earlier_parts"] = [_values(part) for part in earlier.parts]
     if document.arrival is not None:
@@ -66,7 +72,7 @@ def encode(document: Document) -> dict[str, Any] | None:
 NAMES = frozenset(
     {
         *("metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part"),
-        *("read_again", "redacted", _FILE_OF_PART),
+        *("read_again", "redacted", "refused", _FILE_OF_PART),
     }
 )
 """The names that `encode` gives. Any other is a later kimi_beam's."""
@@ -78,7 +84,8 @@ def decode(document_id: str, text: str, source: str, rest: dict[str, Any]) -> Do
     if "earlier" in rest:
         round_, attempts, is_open = rest["earlier"]
         parts = tuple(_earlier_part(*values) for values in rest.get("earlier_parts", ()))
-        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None, parts)
+        refused = _refused(*rest["refused"]) if "refused" in rest else None
+        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None, parts, refused)
     document = Document(
         document_id,
         text,
@@ -110,8 +117,15 @@ def bytes_beside(rest: dict[str, Any]) -> int:
 
 def bytes_in_memory(rest: dict[str, Any]) -> int:
     """About the memory that they take: pictures, metadata and boxes, and the raw text of a failure."""
-    raw = rest["failure"][4] if "failure" in rest else None
-    return sum(map(len, rest.get("images", ()))) + len(raw or "") + bytes_beside(rest)
+    raws = [reasons[4] for reasons in (rest.get("failure"), rest.get("refused", (None,))[0]) if reasons]
+    return sum(map(len, rest.get("images", ()))) + sum(len(raw or "") for raw in raws) + bytes_beside(rest)
+
+
+def _refused(
+    reasons: list[Any], problems: list[list[str]], times: int, usage: list[int], attempts: int
+) -> RefusedAnswer:
+    pairs = tuple((at, message) for at, message in problems)
+    return RefusedAnswer(Failure(*reasons), pairs, times, Usage(*usage), attempts)
 
 
 def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:

@@ -9,11 +9,12 @@ that it can be run again for that part alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from kimi_beam.columnar import Replies
+from kimi_beam.request.asking_again import AskingAgain
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.joined_replies import (
@@ -27,6 +28,7 @@ from kimi_beam.request.joined_replies import (
 )
 from kimi_beam.request.part_references import ReadAgain, part_reference
 from kimi_beam.request.stored_replies import decode, encode
+from kimi_beam.results.judging import Judged, judge_all
 from kimi_beam.results.whole_answers import Lack, lacks
 from kimi_beam.types import AnswerReport, Completion, Document, Failure, Reply
 
@@ -79,7 +81,7 @@ class Collected(NamedTuple):
     again: list[bytes]
     """Batches of parts that are asked for now."""
     repairs: int = 0
-    """How many documents and parts are asked for once more because something was missing."""
+    """How many documents and parts are asked for again because their answers were refused, or lacked something."""
 
 
 class _Name(NamedTuple):
@@ -110,11 +112,17 @@ class PartCollector:
         parts: Makes parts, also of documents whose answers were cut off.
         read_again: Reads the files of documents that travel as references.
         coerce: Whether values are changed to what the schema wants (`kimi_beam.results.judging.judge`).
+        repairs: How often a document or a part is asked for again, at most, because its answer is refused. With 0 none
+            is asked for again because something is missing either.
     """
 
-    def __init__(self, store: Store, parts: DocumentParts, read_again: ReadAgain, *, coerce: bool = False) -> None:
-        self._store, self._parts, self._read_again, self._coerce = store, parts, read_again, coerce
+    def __init__(
+        self, store: Store, parts: DocumentParts, read_again: ReadAgain, *, coerce: bool = False, repairs: int = 1
+    ) -> None:
+        self._store, self._parts, self._read_again = store, parts, read_again
+        self._coerce, self._may_repair = coerce, repairs > 0
         self._schema = parts.prompt.schema
+        self._again = AskingAgain(parts.prompt, repairs, coerce=coerce)
         self._may_lack = bool(self._schema.sum_checks) or parts.prompt.split_rule.item_tokens is not None
 
     def collect(self, replies: Sequence[Reply]) -> Collected:
@@ -123,47 +131,78 @@ class PartCollector:
         Returns:
             The replies of documents that are complete, and the parts that are asked for now.
         """
-        columns = Replies.of(replies)
-        lacking = lacks(columns, self._schema, self._read_again) if self._may_lack else {}
+        columns, asked, final = self._again.sorted(Replies.of(replies))
+        others = columns.documents.others.values()
+        has_parts = any(document.part is not None for document in others)
+        if has_parts or any(document.redacted is not None for document in others):
+            judged = self._judged(columns)
+        else:
+            judged = columns.judged = judge_all(columns, self._schema, coerce=self._coerce)
+        lacking = lacks(columns, judged.instances, self._schema, self._read_again) if self._may_lack else {}
         if lacking:
-            reports = {index: AnswerReport(incomplete=one.figures) for index, one in lacking.items()}
-            columns.reports = {**columns.reports, **reports}
-        has_parts = any(document.part is not None for document in columns.documents.others.values())
-        is_usual = not has_parts and not any(map(_is_too_long, columns.results.failures.values()))
+            columns.reports = {**columns.reports, **_with_figures(columns.reports, lacking)}
+        refused = {i: why for i, why in judged.failures.items() if i not in final and self._again.may_help(why)}
+        is_usual = not (has_parts or asked or refused or any(map(_is_too_long, columns.results.failures.values())))
         if is_usual and not any(one.is_worth_asking for one in lacking.values()):
             return Collected(columns, [])
-        whole, again, repairs = list[Reply](), list[bytes](), 0
-        waiting = [(reply, lacking.get(index)) for index, reply in enumerate(columns)]
-        while waiting:
-            touched, asked = dict[str, None](), list[Document]()
-            for reply, lack in waiting:
+        kept, made, again, repairs = list[int](), list[Reply](), list[bytes](), len(asked)
+        waiting: list[tuple[int | None, Reply, Lack | None, Failure | None]] = [
+            (index, reply, lacking.get(index), refused.get(index)) for index, reply in enumerate(columns)
+        ]
+        while waiting or asked:
+            touched = dict[str, None]()
+            for index, reply, lack, why in waiting:
                 further = self._split_further(reply, lack)
-                if reply.document.part is None and not further:
-                    whole.append(reply)
-                    continue
-                asked += further
-                if not further:
+                question = None if further or why is None else self._question(reply, why)
+                if question is not None:
+                    asked.append(question)
+                    repairs += 1
+                elif further:
+                    asked += further
+                    kind: _Kind = "whole" if isinstance(reply.result, Completion) else "spent"
+                    touched[self._keep(replace(reply, document=further[0]), kind)] = None
+                    repairs += kind == "whole"
+                elif reply.document.part is not None:
                     touched[self._keep(reply, "answer")] = None
-                    continue
-                kind: _Kind = "whole" if isinstance(reply.result, Completion) else "spent"
-                touched[self._keep(replace(reply, document=further[0]), kind)] = None
-                repairs += kind == "whole"
+                elif index is not None:
+                    kept.append(index)
+                else:
+                    made.append(reply)
             short: list[Document] = []
             for document in touched:
-                whole += self._complete(document, short)
-            asked += short
+                made += self._complete(document, short)
             repairs += len(short)
-            packed, unsendable = self._parts.packed(asked)
+            packed, unsendable = self._parts.packed([*asked, *short])
             again += packed
-            waiting = [(reply, None) for reply in unsendable]
-        return Collected(whole, again, repairs)
+            waiting, asked = [(None, self._again.final(reply), None, None) for reply in unsendable], []
+        whole = columns if len(kept) == len(columns) else columns.select(kept)
+        return Collected([*whole, *made] if made else whole, again, repairs)
+
+    def _judged(self, columns: Replies) -> Judged:
+        """What is known of replies some of which are those of parts. Only whole documents have instances."""
+        instances, failures = dict[int, Any](), dict[int, Failure]()
+        for index, reply in enumerate(columns):
+            verdict = self._again.judged(reply)
+            if isinstance(verdict, Failure):
+                failures[index] = verdict
+            elif reply.document.part is None:
+                instances[index] = verdict.value
+        return Judged(instances, failures, {}, {})
+
+    def _question(self, reply: Reply, failure: Failure) -> Document | None:
+        """The document with its text, as it is asked for again; None if it is not."""
+        question = self._again.question(reply, failure)
+        if question is None or not question.is_reference:
+            return question
+        (document,) = self._read_again([question])
+        return document if document.failure is None else None
 
     def _split_further(self, reply: Reply, lack: Lack | None) -> list[Document]:
         """The parts that are asked for instead of a document whose answer cannot be used, or lacks something."""
         if isinstance(reply.result, Failure):
             if not _is_too_long(reply.result):
                 return []
-        elif lack is None or not lack.is_worth_asking:
+        elif not self._may_repair or lack is None or not lack.is_worth_asking:
             return []
         (document,) = self._read_again([reply.document])
         return [] if document.failure is not None else self._parts.split_further(document, reply.document.file)
@@ -206,7 +245,7 @@ class PartCollector:
         unreadable = None
         if not has_failed or whole is not None:
             replies, unreadable = self._with_texts(replies)
-        may_ask = not (earlier or has_failed or unreadable or whole)
+        may_ask = self._may_repair and not (earlier or has_failed or unreadable or whole)
         short = short_parts(replies, self._schema) if may_ask else []
         if short:
             lacking = {one.part for one in short}
@@ -250,7 +289,14 @@ class PartCollector:
 
 def _is_too_long(failure: Failure) -> bool:
     """Whether the answer was cut off, or the service says that the text is too long for the model (observed)."""
-    return failure.code == "truncated" or "maximum context length" in failure.message
+    return (failure.stage, failure.code) == ("infer", "truncated") or "maximum context length" in failure.message
+
+
+def _with_figures(reports: Mapping[int, AnswerReport], lacking: Mapping[int, Lack]) -> dict[int, AnswerReport]:
+    """The reports on answers that lack something, with what that is."""
+    return {
+        index: replace(reports.get(index) or AnswerReport(), incomplete=one.figures) for index, one in lacking.items()
+    }
 
 
 def _in_next_round(document: Document) -> Document:

@@ -17,7 +17,7 @@ import orjson
 
 from kimi_beam.columnar import Documents, Texts
 from kimi_beam.errors import ConfigError, SchemaError
-from kimi_beam.request import answer_size, part_message
+from kimi_beam.request import answer_size, correction, part_message
 from kimi_beam.request.answer_forms import Form, StructuredOutput, answer_fields, forms_after, is_object, is_typed
 from kimi_beam.request.context_window import least_tokens
 from kimi_beam.request.document_bytes import DocumentBytes, fenced
@@ -26,7 +26,7 @@ from kimi_beam.request.split_rule import SplitRule, item_tokens
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS, system_message, version_of
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
-from kimi_beam.types import Document
+from kimi_beam.types import Document, RefusedAnswer
 from kimi_beam.wire.sent_text import sent_elsewhere, sent_to_workers_ai
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
@@ -95,10 +95,7 @@ class Prompt:
         if not self.is_for_parts:
             self.guidance.check_examples(self.schema)
         object.__setattr__(self, "forms", forms_after(form, is_elsewhere=self.is_elsewhere, is_object=self._is_object))
-        constants = tuple(
-            self._constant(form, simple=number > 0 and not self.is_elsewhere) for number, form in enumerate(self.forms)
-        )
-        object.__setattr__(self, "_constants", constants)
+        object.__setattr__(self, "_constants", self._made_constants())
         self._check_room()
         self.split_rule  # noqa: B018 - it may refuse the size of parts
 
@@ -137,8 +134,12 @@ class Prompt:
         width = item_tokens(self._sent["schema"])
         return SplitRule(self.chunk_tokens, self.room, self.answer_limit, width)
 
-    def shown(self, document: Document) -> DocumentBytes:
+    def shown(self, document: Document, correction: str = "") -> DocumentBytes:
         """The bytes that the model is shown of a document. With `overhead` they are the size of its request.
+
+        Args:
+            document: The document.
+            correction: The words that follow it (`correction`).
 
         Raises:
             TypeError: The text is not valid Unicode (it holds lone surrogates).
@@ -152,7 +153,7 @@ class Prompt:
             visible = {key: document.metadata[key] for key in self.metadata_keys if key in document.metadata}
             metadata = f"{fenced(jsontext.dumps_any(visible).decode(), 'metadata')}\n"
             text, start = metadata + text, start + len(metadata)
-        return DocumentBytes.of(text, document.images, _positions(document, start))
+        return DocumentBytes.of(text + correction, document.images, _positions(document, start))
 
     @cached_property
     def overhead(self) -> int:
@@ -221,10 +222,20 @@ class Prompt:
         """
         if document.part is not None and not self.is_for_parts:
             return self.for_parts.request(document, reference, form=form, turns=turns)
+        again = document.earlier.refused
         messages = b"".join(b"," + self._sendable(turn) for turn in turns)
-        before, after, end = self._around(form, messages, has_reference=reference is not None)
-        shown = self.shown(document).pieces(self._sendable)
+        before, after, end = self._around(form, messages, again, has_reference=reference is not None)
+        shown = self.shown(document, self.correction(document)).pieces(self._sendable)
         return b"".join((before, *shown, after, (reference or "").encode(), end))
+
+    def correction(self, document: Document) -> str:
+        """The words behind a document whose answer was refused; empty for any other document."""
+        if document.earlier.refused is None:
+            return ""
+        prompt = self.for_parts if document.part is not None else self
+        shown = prompt.shown(replace(document, images=()))
+        first = len(prompt._system(prompt.forms[0]).encode()) + shown.size
+        return correction.words(document.earlier.refused, first)
 
     def requests(self, documents: Documents, references: Sequence[str], form: int) -> Iterator[tuple[bytes, ...]]:
         """The requests of a job. Each is in pieces, which joined are what `request` returns."""
@@ -235,6 +246,8 @@ class Prompt:
             if index in others and others[index].part is not None and not self.is_for_parts:
                 part = Documents.of([others[index]])
                 yield from self.for_parts.requests(part, [reference], form)
+            elif index in others and others[index].earlier.refused is not None:
+                yield (self.request(others[index], reference, form=form),)
             elif shows_metadata or index in others:
                 yield before, *self.shown(documents[index]).pieces(sendable), after, reference.encode(), end
             else:  # a document that is only a text: no `Document` is made of it
@@ -243,9 +256,11 @@ class Prompt:
                 opening, text, closing, _ = of_inner(inner)
                 yield before, opening, sendable(text), closing, after, reference.encode(), end
 
-    def _around(self, form: int, messages: bytes = b"", *, has_reference: bool) -> tuple[bytes, bytes, bytes]:
+    def _around(
+        self, form: int, messages: bytes = b"", again: RefusedAnswer | None = None, *, has_reference: bool
+    ) -> tuple[bytes, bytes, bytes]:
         """The bytes before a document, between it and the reference, and at the end of its request."""
-        before, after = self._constants[form]
+        before, after = self._constants_for(again)[form]
         after = b"}" + messages + after
         return (before, after + b',"external_reference":"', b'"}') if has_reference else (before, after, b"}")
 
@@ -270,13 +285,41 @@ class Prompt:
     def _thinks(self) -> bool:
         return self.thinking or not thinking_off(self.model)
 
-    def _constant(self, form: Form, *, simple: bool) -> tuple[bytes, bytes]:
+    def _constants_for(self, refused: RefusedAnswer | None) -> Sequence[tuple[bytes, bytes]]:
+        """`_constants` for a document: what was cut off gets more room, what was lost in reasoning is asked without."""
+        code = None if refused is None else refused.failure.code
+        return {"truncated": self._roomier, "answer_in_reasoning": self._unthinking}.get(code or "", self._constants)
+
+    @cached_property
+    def _roomier(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._made_constants(limit=self._roomier_limit())
+
+    @cached_property
+    def _unthinking(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._made_constants(thinks=False)
+
+    def _made_constants(self, **changes: Any) -> tuple[tuple[bytes, bytes], ...]:
+        return tuple(
+            self._constant(form, simple=number > 0 and not self.is_elsewhere, **changes)
+            for number, form in enumerate(self.forms)
+        )
+
+    def _roomier_limit(self) -> int:
+        """Twice the tokens for an answer, unless the user has named a limit, or a document would have no room."""
+        limit = self.answer_limit
+        if self.max_completion_tokens is not None:
+            return limit
+        return 2 * limit if self.room is None else limit + min(limit, self.room // 2)
+
+    def _constant(
+        self, form: Form, *, simple: bool, limit: int | None = None, thinks: bool | None = None
+    ) -> tuple[bytes, bytes]:
         """The bytes before and after a document. All that is constant comes first, as the cache works by prefix."""
         response_format = self._simpler if simple else self.schema.response_format
         request = {
             **({"model": self.model} if self.api == "chat" else {}),
-            **self._limit(),
-            **self._sampling(),
+            **self._limit(limit),
+            **self._sampling(thinks=self._thinks if thinks is None else thinks),
             **answer_fields(form, response_format, self.tools, is_object=self._is_object),
             **self._streaming(form),
             "messages": [
@@ -287,8 +330,8 @@ class Prompt:
         before, _, after = jsontext.dumps(request).rpartition(orjson.dumps(_MARKER))
         return self._sendable(before), self._sendable(after.removeprefix(b"}").removesuffix(b"}"))
 
-    def _limit(self) -> dict[str, Any]:
-        limit = self.max_completion_tokens
+    def _limit(self, limit: int | None = None) -> dict[str, Any]:
+        limit = limit or self.max_completion_tokens
         if limit is None:
             limit = answer_size.answer_tokens(self._sent["schema"])
             if self._thinks:
@@ -296,9 +339,9 @@ class Prompt:
         # Ollama and LM Studio support only the older name.
         return {"max_completion_tokens": limit, **({"max_tokens": limit} if self.is_elsewhere else {})}
 
-    def _sampling(self) -> dict[str, Any]:
+    def _sampling(self, *, thinks: bool) -> dict[str, Any]:
         """Temperature 0 and no thinking: copying fields needs neither. A thinking model has its own temperature."""
-        if self._thinks:
+        if thinks:
             return {}
         return {"temperature": 0, "chat_template_kwargs": dict(thinking_off(self.model))}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from kimi_beam.types import Failure
 
-ANSWERS = frozenset({"truncated", "empty_answer", "refusal", "content_filter", "tool_call", "too_many_turns"})
+ANSWERS = frozenset(
+    {"truncated", "empty_answer", "answer_in_reasoning", "refusal", "content_filter", "tool_call", "too_many_turns"}
+)
 """Failures that are an answer of the model. They were paid for, and the same request would give the same again."""
 
 

@@ -73,9 +73,8 @@ def parse(text: str, is_echo: Callable[[Any], bool] | None = None) -> AnswerValu
         jsontext.RepeatedKeyError: An object has a key twice.
 
     Example:
-        >>> parse('Here is the JSON:\n```json\n{"total": 24.8}\n```')
-        AnswerValue(value={'total': 24.8}, repairs=(Repair(kind='fence', path=None, count=1), Repair(kind='prose', \
-path=None, count=1)), nans=())
+        >>> parse('Here is the JSON:\n```json\n{"total": 24.8}\n```').value
+        {'total': 24.8}
     """
     plain = text.strip()
     bare = plain.removeprefix("\ufeff").strip()

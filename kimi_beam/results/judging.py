@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kimi_beam.columnar import Replies
 from kimi_beam.results.answer_text import parse
@@ -18,8 +18,10 @@ from kimi_beam.results.wrappings import Unwrapped, Wrappings
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.own_validators import RefusedError
-from kimi_beam.types import Failure, Repair
+from kimi_beam.types import Document, Failure, Repair
 from kimi_beam.wire import sent_text
+
+T = TypeVar("T")
 
 
 class Instance(NamedTuple):
@@ -40,24 +42,35 @@ class Judged(NamedTuple):
     """By index, the values of the valid answers, in the order of the replies."""
     failures: Mapping[int, Failure]
     """By index, why there is no valid answer."""
-    nulls: int
-    """How many nulls were removed because they mean absent."""
+    nulls: Mapping[int, int]
+    """By index, how many nulls were removed because they mean absent."""
     repairs: Mapping[int, tuple[Repair, ...]]
     """By index, the repairs of the answers that needed some."""
+
+    def select(self, new: Mapping[int, int]) -> Judged:
+        """What is known of some of the replies.
+
+        Args:
+            new: For each of these the index that it has now, by the one that it had.
+        """
+
+        def chosen(column: Mapping[int, T]) -> dict[int, T]:
+            return {new[old]: one for old, one in column.items() if old in new}
+
+        return Judged(chosen(self.instances), chosen(self.failures), chosen(self.nulls), chosen(self.repairs))
 
 
 def judge_all(replies: Replies, schema: OutputSchema, *, coerce: bool = False) -> Judged:
     """Parses and validates the answers of replies: at a glance where an answer is valid as it stands."""
     instances, failures, repairs = dict[int, Any](), dict[int, Failure](), dict[int, tuple[Repair, ...]]()
-    nulls = 0
+    nulls = dict[int, int]()
     is_valid, has_class = schema.is_valid, schema.has_class
     for index, text in enumerate(replies.results.texts):
         if text is None:
             failures[index] = replies.results.failures[index]
             continue
         if sent_text.may_be_altered(text):
-            document = replies.documents[index]
-            text = sent_text.restored(text, f"{document.text} {document.metadata}")
+            text = unmasked(text, replies.documents[index])
         if not has_class and (value := jsontext.loads_fast(text)) is not None and is_valid(value):
             instances[index] = value
             continue
@@ -66,10 +79,16 @@ def judge_all(replies: Replies, schema: OutputSchema, *, coerce: bool = False) -
             failures[index] = verdict
             continue
         instances[index] = verdict.value
-        nulls += verdict.nulls
+        if verdict.nulls:
+            nulls[index] = verdict.nulls
         if verdict.repairs:
             repairs[index] = verdict.repairs
     return Judged(instances, failures, nulls, repairs)
+
+
+def unmasked(text: str, document: Document) -> str:
+    """The text of an answer, with all that was altered in the document's request as the document has it."""
+    return sent_text.restored(text, f"{document.text} {document.metadata}") if sent_text.may_be_altered(text) else text
 
 
 def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance | Failure:
@@ -102,7 +121,7 @@ def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance 
             several = [one for one in tried if one is not None]
             if len(several) == 1:
                 return several[0]._replace(repairs=(*found.repairs, *several[0].repairs))
-        reason = schema.explain(found.value)
+        reason = schema.explain(schema.without_sent_nulls(found.value)[0])
         if not reason:
             reason = f"NaN stands at {_pointer(found.nans[0])}, where the schema does not allow null"
     except jsontext.NoJsonError as e:

@@ -175,11 +175,11 @@ def settle(
     """
     asked = Replies.of(all_replies)
     columns = restored_replies(asked) if question.redacts else asked
-    judged = judge_all(columns, question.schema, coerce=question.coerce)
+    judged = columns.judged or judge_all(columns, question.schema, coerce=question.coerce)
     reply_indices, instances = list(judged.instances), list(judged.instances.values())
     dead = list(judged.failures.items())
     if judged.nulls:
-        count_nulls(judged.nulls)
+        count_nulls(sum(judged.nulls.values()))
     if judged.repairs or question.schema.sum_checks:
         _report(columns, judged, question.schema)
     groundings = None
@@ -276,7 +276,7 @@ def free_repairs(settled: Settled) -> int:
     if not reports:  # true of nearly every job
         return 0
     some = (reports[index].repairs for index in settled.reply_indices if index in reports)
-    return sum(repair.count for repairs in some for repair in repairs)
+    return sum(repair.count for repairs in some for repair in repairs if repair.kind != "asked_again")
 
 
 def rows_with_unnamed_keys(settled: Settled, schema: OutputSchema) -> int:

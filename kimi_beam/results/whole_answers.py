@@ -5,16 +5,15 @@ Most documents show no table, which is seen at a glance (`shown_rows.may_show_ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kimi_beam.columnar import Replies, Texts
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
-from kimi_beam.results.judging import judge
 from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, tables
 from kimi_beam.results.unanswered_lists import unanswered_lists
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document, Failure
+from kimi_beam.types import Document
 
 _LEAST_ROWS = 2
 """A table of fewer rows cannot lack one: the others tell what a row of the list is."""
@@ -66,23 +65,25 @@ def lack(text: str, answer: Any, schema: OutputSchema) -> Lack | None:
 
 
 def lacks(
-    replies: Replies, schema: OutputSchema, read_again: Callable[[Sequence[Document]], list[Document]]
+    replies: Replies,
+    instances: Mapping[int, Any],
+    schema: OutputSchema,
+    read_again: Callable[[Sequence[Document]], list[Document]],
 ) -> dict[int, Lack]:
     """The answers for whole documents that lack something, by index.
 
     Args:
         replies: Some replies, also such for parts, which are passed over.
+        instances: By index, the values of the answers that are valid.
         schema: The schema of the answers.
         read_again: Reads the files of documents that travel as references.
     """
-    documents, answers, checks = replies.documents, replies.results.texts, schema.sum_checks
+    documents = replies.documents
     found: dict[int, Lack] = {}
-    for index in range(len(answers)) if checks else _with_rows(replies):
-        text, document = answers[index], documents.others.get(index)
-        if text is None or index in replies.reports or (document is not None and document.part is not None):
-            continue
-        verdict = judge(text, schema)
-        if isinstance(verdict, Failure):
+    for index in instances if schema.sum_checks else _with_rows(replies):
+        document, report = documents.others.get(index), replies.reports.get(index)
+        is_part = document is not None and document.part is not None
+        if index not in instances or is_part or (report is not None and report.parts is not None):
             continue
         shown = ""
         if document is None or not document.is_reference:
@@ -90,7 +91,7 @@ def lacks(
         elif document.file is not None and document.file.shows_rows:
             (present,) = read_again([document])
             shown = present.text if present.failure is None else ""
-        if (missing := lack(shown, verdict.value, schema)) is not None:
+        if (missing := lack(shown, instances[index], schema)) is not None:
             found[index] = missing
     return found
 

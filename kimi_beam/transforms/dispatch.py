@@ -94,6 +94,7 @@ class _Dispatch(beam.DoFn):
             grace=settings.journaling.grace if settings.journaling else 0.0,
             is_bounded=self._is_bounded,
             coerce=settings.coerce,
+            repairs=settings.repairs,
         )
 
     def teardown(self) -> None:

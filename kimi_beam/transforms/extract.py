@@ -144,6 +144,8 @@ class Extract(TypedTransform):
             in parts, whose answers are merged into one (docs/howto/long-documents.md). None: only where it has to be.
         coerce: Whether values of invalid answers are changed to what the schema wants, where that can be done in one
             way only: ``"12.50"`` to a number, a scalar to an array of one (docs/howto/repairs.md).
+        repairs: How often the model is asked again, at most, for a document or a part whose answer cannot be read, is
+            invalid, empty or cut off. It is shown its last answer and what is wrong with it (docs/howto/repairs.md).
         ground: Whether each row says where its values stand in the document (docs/howto/grounding.md).
         require_grounding: Fields whose values have to stand in the document, which is then `ground`-ed: ``total``,
             ``items.amount``, or ``all``. A document with one that does not is an ``ungrounded`` dead letter; with
@@ -191,6 +193,7 @@ class Extract(TypedTransform):
         coerce: bool = False,
         ground: bool = False,
         require_grounding: str | Sequence[str] = (),
+        repairs: int = 1,
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -218,6 +221,7 @@ class Extract(TypedTransform):
             coerce=coerce,
             ground=ground,
             require_grounding=_listed(require_grounding),
+            repairs=repairs,
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:

@@ -103,7 +103,8 @@ class Request(beam.DoFn):
             outcomes=self._outcomes_handle.outcomes,
         )
         self._waiting = deque[bytes]()
-        self._collector = PartCollector(InMemory(), self._parts, read_again, coerce=self._settings.coerce)
+        coerce, repairs = self._settings.coerce, self._settings.repairs
+        self._collector = PartCollector(InMemory(), self._parts, read_again, coerce=coerce, repairs=repairs)
 
     def process(self, element: bytes) -> Iterator[Any]:
         sendable, failed = separate([element], compare=False)

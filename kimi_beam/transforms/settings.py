@@ -56,6 +56,7 @@ class ExtractSettings:
         coerce: Whether values of invalid answers are changed to what the schema wants where there is one way only.
         ground: Whether each row says where its values stand in the document. `require_grounding` sets it too.
         require_grounding: The fields whose values have to stand in the document (`kimi_beam.grounding.demands`).
+        repairs: How often a document or a part is asked for again, at most, because its answer is refused.
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another.
@@ -86,6 +87,7 @@ class ExtractSettings:
     coerce: bool = False
     ground: bool = False
     require_grounding: tuple[str, ...] = ()
+    repairs: int = 1
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
@@ -102,6 +104,8 @@ class ExtractSettings:
         if any(number is not None and number < 1 for number in numbers):
             names = "max_in_flight, max_concurrency, max_submits_at_once, max_completion_tokens and shards"
             raise ConfigError(f"Extract: {names} must be at least 1")
+        if self.repairs < 0:
+            raise ConfigError("Extract: repairs is a number of times, from 0 on")
         if not isinstance(self.service, WorkersAI):
             raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
         if self.tools and self.service.api == "batch":
@@ -135,7 +139,9 @@ class ExtractSettings:
     def parts(self) -> DocumentParts:
         """Divides the documents that are asked for in parts."""
         keys = Keys(self.prompt, self.service)
-        return DocumentParts(self.prompt, lambda shown, round_: keys.for_parts.of_shown(shown, round_), self.batching)
+        return DocumentParts(
+            self.prompt, lambda shown, round_: keys.for_parts.of_shown(shown, round_), self.batching, keys.of_shown
+        )
 
     @property
     def ground_rules(self) -> GroundRules | None:

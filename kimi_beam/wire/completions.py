@@ -278,8 +278,10 @@ def decode_completion(
             return called
         return _unexpected_call(called, message.get("tool_calls") or message.get("function_call"))
     if not (raw or "").strip():
-        why = "the answer is empty; all that the model wrote is reasoning" if reasoning else "the answer is empty"
-        return Failure("infer", "empty_answer", why, retryable=True, raw=reasoning or _unread(message) or raw)
+        if reasoning.strip():
+            why = "the answer is empty: all that the model wrote stands in its reasoning"
+            return Failure("infer", "answer_in_reasoning", why, retryable=True, raw=reasoning)
+        return Failure("infer", "empty_answer", "the answer is empty", retryable=True, raw=_unread(message) or raw)
     model = result.get("model")
     return Completion(
         raw or "",

@@ -64,7 +64,7 @@ def first(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def options(emulator: Emulator, tmp_path: Path, name: str) -> list[str]:
     return [
         *("--schema", str(tmp_path / "schema.json"), "--output", str(tmp_path / name)),
-        *("--base-url", emulator.base_url, "--poll-interval", "0.05:0.2"),
+        *("--base-url", emulator.base_url, "--poll-interval", "0.05:0.2", "--repairs", "0"),
     ]
 
 

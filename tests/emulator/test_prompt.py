@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kimi_beam.emulator.chat import document_in, last_user_content, text_of, wanted
+from kimi_beam.emulator.chat import document_in, is_correction, last_user_content, question, text_of, wanted
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "string"}}}
 
@@ -70,3 +70,18 @@ def test_json_object_takes_the_schema_from_the_messages_but_not_from_the_documen
 @pytest.mark.parametrize("response_format", [None, {"type": "text"}, "json", 3, {"type": 3}])
 def test_anything_else_asks_for_prose(response_format: Any) -> None:
     assert wanted(user("x"), response_format).kind == "prose"
+
+
+def test_a_correction_that_is_taken_for_the_document_would_be_read_as_one() -> None:
+    first = [{"role": "user", "content": "```document\nTotal: 5\n```"}]
+    shown = f"{first[0]['content']}\n```answer\n{{}}\n```\nAnswer 1 is refused:\n```problems\n/total: none\n```\nAgain."
+    bare = f"{first[0]['content']}\nAnswer 1 is refused:\n```problems\nnone\n```\nAgain."
+    for text in (shown, bare):
+        again = [{"role": "user", "content": text}]
+        assert (is_correction(again), question(again)) == (True, question(first))
+        assert document_in(text_of(question(again))) == "Total: 5"
+        picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+        parts = [[picture, {"type": "text", "text": one}] for one in (first[0]["content"], text)]
+        assert question([{"role": "user", "content": parts[1]}]) == parts[0]
+    for text in (first[0]["content"], f"````document\n{shown}\n````", "```problems\nx\n```"):
+        assert not is_correction([{"role": "user", "content": text}]), text

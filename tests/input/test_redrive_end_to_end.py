@@ -29,12 +29,12 @@ PNG = base64.b64decode(
 
 
 def extract(emulator: Emulator, documents: Sequence[kb.Document], directory: Path, **more: Any) -> Outcome:
-    more = {"journal": str(directory.parent / "journal"), "polling": PATIENT, **more}
+    more = {"journal": str(directory.parent / "journal"), "polling": PATIENT, "repairs": 0, **more}
     return run_extract(documents, emulator.base_url, directory, **more)
 
 
 def redrive(emulator: Emulator, letters: Path | str, directory: Path, *, api: Any = "batch", **more: Any) -> Outcome:
-    more = {"journal": str(directory.parent / "journal"), "polling": PATIENT, **more}
+    more = {"journal": str(directory.parent / "journal"), "polling": PATIENT, "repairs": 0, **more}
     return run_redrive(letters, service(emulator.base_url, api=api), directory, **more)
 
 

@@ -27,7 +27,7 @@ from kimi_beam.queue.jobs import Job, Shard
 from kimi_beam.queue.state_layout import Layout
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY, Item, Spent
-from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Part, Usage
+from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Part, RefusedAnswer, Usage
 from pipelines import stream
 
 BATCH_5 = bytes.fromhex(
@@ -55,11 +55,24 @@ BATCH_5_WITH_A_PART_OF_A_FILE = bytes.fromhex(
     "a5f15a25752aed73231563eb7da078fe5c04f00218ceebb80d6c80e2d96eca4ad89bada3736e04050005f3c3c1321660b8b0"
     "63b61e649e0128b52ffd2000010000"
 )
+BATCH_5_OF_A_REFUSED_ANSWER = bytes.fromhex(
+    "05000000000100000000000000b10900000000000000db8e39b68f0c962e7272727272727272727272727272727200000098"
+    "000000000000000128b52ffd20b17d040012cb22229027cd01fffbdd9d6e9dcb76af3dd96c9131b99ba093b83b1a7bf49b97"
+    "1ba798797a8beaa20557820fdcc81b5775c022244000c2ed91444634463ce59b0938f3eac54761c1c7f8301fc5dfe8e09dd0"
+    "e19b3505d16aea6080923d409eef8528a9850ece344efba2619daf6b45f6e2461abb55cba1b5f222d37893f67cdbf82de262"
+    "7bbedae0347e4959090028b52ffd200109000074"
+)
 INLINE = Document("a", "Text é", ("data:image/png;base64,AA==",), {"n": 0.1}, "in/a.jsonl")
 FAILED = Document("b", "bad", failure=Failure("read", "not_utf8", "at byte 0", raw="/w=="))
 ELSEWHERE = Document("in/c.png", "", source="in/c.png")
 AGAIN = Document("d", "t", earlier=Earlier(2, 3, OpenRequest("r-2", "0f" * 16, "fedcba9876543210", 4, 1, 2)))
 ARRIVED = Document("e", "t", arrival=Arrival(1_000_000, (0, 3_600_000_000), "ab" * 16))
+REFUSED_ANSWER = RefusedAnswer(
+    Failure("validate", "schema_violation", "bad", retryable=True, raw='{"n":"é"}'),
+    (("/n", "is no number (type)"),),
+    *(1, Usage(1, 2, 3), 4),
+)
+REFUSED = Document("f", "t", earlier=Earlier(1, 0, refused=REFUSED_ANSWER))
 FILE = FileContent(70_000, "0123456789abcdef" * 2, "00ff" * 8)
 TERMS = Part("f", "0123456789abcdef", 5, 9, 20, "Dear", ("Terms", "Fees"), "Item  Price", "See")
 FILE_OF_PART = FileContent(70_000, FILE.checksum, FILE.key, 1, '{"pages": "both"}')
@@ -104,6 +117,7 @@ def test_a_batch_of_version_5_is_read() -> None:
     assert list(head.digests) == [batches.digest(document.id) for document in (INLINE, FAILED, ELSEWHERE, AGAIN)]
     assert head.keys == [b"k" * 16, NO_KEY, bytes.fromhex(FILE.key), bytes(range(16))]
     assert batches.decode(BATCH_5_OF_A_STREAM) == [ARRIVED]
+    assert batches.decode(BATCH_5_OF_A_REFUSED_ANSWER) == [REFUSED]
     assert batches.decode(BATCH_5_WITH_A_PART_OF_A_FILE) == [PART]
     assert batches.decode(BATCH_5_WITH_A_PART_OF_A_FILE)[0].file == FILE_OF_PART
     assert not batches.head(BATCH_5_OF_A_STREAM).has_open
@@ -119,6 +133,7 @@ def test_a_batch_is_written_as_version_5_has_it() -> None:
         return blob[: at - 12], *(pa.Codec("zstd").decompress(part, size, asbytes=True) for part, size in parts)  # type: ignore[return-value]
 
     assert plain(batches.encode([Item(ARRIVED, 9, b"s" * 16)])) == plain(BATCH_5_OF_A_STREAM)
+    assert plain(batches.encode([Item(REFUSED, 9, b"r" * 16)])) == plain(BATCH_5_OF_A_REFUSED_ANSWER)
     of_a_part = batches.encode([Item(PART.with_file(FILE_OF_PART), 30, b"p" * 16)])
     assert plain(of_a_part) == plain(BATCH_5_WITH_A_PART_OF_A_FILE)
     assert b'"file_of_part":' in plain(of_a_part)[1], "a name that earlier ones refuse: they would send the whole file"

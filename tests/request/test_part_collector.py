@@ -158,7 +158,7 @@ def test_a_part_waits_in_state_as_it_came() -> None:
 def test_a_short_text_whose_answer_is_cut_off_is_given_up() -> None:
     """The model repeats itself: it would never end."""
     document = Document("a", "A short text.")
-    collector = PartCollector(InMemory(), PARTS, whole)
+    collector = PartCollector(InMemory(), PARTS, whole, repairs=0)
     found, again, _ = collector.collect([reply(document, CUT_OFF)])
     assert (list(found), again) == ([reply(document, CUT_OFF)], [])
 

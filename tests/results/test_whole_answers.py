@@ -22,6 +22,7 @@ from kimi_beam.columnar import Documents, Replies, Texts
 from kimi_beam.input.document_of_file import document_by_reader
 from kimi_beam.input.fields import DEFAULT_READING
 from kimi_beam.input.told_by_content import kind_of
+from kimi_beam.results.judging import judge_all
 from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, pattern
 from kimi_beam.results.whole_answers import Lack, lack, lacks
 from kimi_beam.schema import OutputSchema
@@ -221,12 +222,14 @@ def test_only_answers_for_whole_documents_are_looked_at() -> None:
         Reply(made.document, Completion(short, "stop", None, None), report=AnswerReport(2)),
         answered(Document("b", "Some words."), {"number": "1", "seller": None, "lines": [], "net": None}),
     ]
-    assert list(lacks(Replies.of(replies), ROWS_ALONE, list)) == [1]
+    columns = Replies.of(replies)
+    assert list(lacks(columns, judge_all(columns, ROWS_ALONE).instances, ROWS_ALONE, list)) == [1]
     plain = [replace(reply.document, layout=None) for reply in replies[:2]]
     columns = Replies.of([replace(reply, document=one) for reply, one in zip(replies, plain, strict=False)])
     documents = columns.documents
     columns.documents = Documents(documents.ids, Texts.of(documents.texts), documents.sources, {})
-    assert list(lacks(columns, ROWS_ALONE, list)) == [1], "also where texts are kept as JSON"
+    found = lacks(columns, judge_all(columns, ROWS_ALONE).instances, ROWS_ALONE, list)
+    assert list(found) == [1], "also where texts are kept as JSON"
 
 
 @pytest.mark.parametrize("shows_rows", [True, False])
@@ -240,7 +243,8 @@ def test_a_reference_is_read_again_only_if_its_text_may_show_rows(shows_rows: bo
         read.extend(one.id for one in documents)
         return [made.document for _ in documents]
 
-    found = lacks(Replies.of([answered(reference, without(made.gold, 3))]), ROWS_ALONE, read_again)
+    columns = Replies.of([answered(reference, without(made.gold, 3))])
+    found = lacks(columns, judge_all(columns, ROWS_ALONE).instances, ROWS_ALONE, read_again)
     assert (len(read), len(found)) == ((1, 1) if shows_rows else (0, 0))
 
 

@@ -51,6 +51,7 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "stop_after": ("40%", StopAfter(40, is_share=True)),
     "chunk_tokens": (4_000, 4_000),
     "coerce": (True, True),
+    "repairs": (3, 3),
 }
 """Of each keyword of `Extract`: a value that is not its default, and what the steps are to see."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from kimi_beam.emulator.chat import Wanted, document_in, last_user_content, text_of
+from kimi_beam.emulator.chat import Wanted, document_in, question, text_of
 from kimi_beam.emulator.rules import letterhead, typed_text
 from kimi_beam.emulator.rules.choices import chosen, occurrence, truth
 from kimi_beam.emulator.rules.clauses import parties
@@ -40,7 +40,7 @@ def answer(messages: Sequence[object], want: Wanted, more: str = "") -> str:
         want: What shape the answer is to have.
         more: What else is known beside the document, such as the answers of tools.
     """
-    text = document_in(text_of(last_user_content(messages)))
+    text = document_in(text_of(question(messages)))
     text = f"{text}\n{more}" if more else text
     if want.kind == "prose":
         first = next((line.strip() for line in text[:2_000].splitlines() if line.strip()), "nothing")
