@@ -103,12 +103,20 @@ class TextIndex:
             while end < len(text) and combining(text[end]):
                 end += 1
             span = Span(int(starts[at]), end)
-            if _is_whole(text, span, value) and self._has_same_groups(value, needle, at, span):
+            is_whole = self._is_at_edges(at, at + length) and _is_whole(text, span, value)
+            if is_whole and self._has_same_groups(value, needle, at, span):
                 count += 1
                 yield span
                 at = folded.find(needle, at + length)
             else:
                 at = folded.find(needle, at + 1)
+
+    def _is_at_edges(self, start: int, end: int) -> bool:
+        """Whether a stretch of the folded text begins and ends with whole characters of the text, and not amid a ß."""
+        starts = self._folded.starts
+        return (start == 0 or starts[start - 1] != starts[start]) and (
+            end == len(starts) or starts[end - 1] != starts[end]
+        )
 
     def _has_same_groups(self, value: str, needle: str, at: int, span: Span) -> bool:
         """Whether white space stands in the text where it stands in the value, as far as it has a meaning."""

@@ -78,6 +78,7 @@ def test_a_value_is_found_in_another_spelling_and_the_place_is_told(
         ("2018-12-25", "12/2018"),
         ("2018-12-25T20:49:59Z", "25/12/2018 8:49:59 AM"),
         ("M\u00fcller", "Muller"),
+        ("\u0301.", "e\u0301."),
         ("DE89370400440532013000", "IBAN DE89 3704 0044 0532 0130 01"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_value_with_one_digit_changed_is_never_found_where_it_does_not_stand()
             continue
         tried[_ground(value, text).match in GROUNDED] += 1
         assert _ground(other, text).match not in GROUNDED, (text, value, other)
-    assert tried[True] > 200, tried
+    assert tried[True] > 100, tried
 
 
 def _stands(value: str, text: str) -> bool:
