@@ -134,7 +134,10 @@ def _runs(lines: Sequence[TextLine], kinds: Sequence[str]) -> Iterator[_Run]:
         if kinds[index] == "words":
             while end < len(lines) and kinds[end] == "words" and not lines[end].is_page:
                 end += 1
-            before = "page" if lines[index].is_page else kinds[index - 1] if index else ""
+            previous = index - 1
+            while previous > 0 and kinds[previous] == "running" and not lines[previous].is_page:
+                previous -= 1  # such as the line of dashes below the names of columns
+            before = "page" if lines[index].is_page else kinds[previous] if index else ""
             behind = "" if end == len(lines) else "page" if lines[end].is_page else kinds[end]
             yield _Run(index, end, before, behind)
         index = end

@@ -50,6 +50,7 @@ ROW = "Widget {}     2     4.50"
         # The last row shows that names go on below, the first one that they begin above.
         ([HEADER, "R", "with a lid", "R", "with a box", "", "Net total 9.00"], {2, 4}),
         ([HEADER, "Large and", "R", "Small and", "R", "Net total 9.00"], {2, 4}),
+        ([HEADER, "-----------", "Large and", "R", "Small and", "R", "Net total 9.00"], {3, 5}),
         # Nothing shows it, so that the words are cut off from neither.
         ([HEADER, "R", "with a lid", "R", "Net total 9.00"], {2, 3}),
         # A line without words says nothing.
