@@ -10,6 +10,7 @@ from __future__ import annotations
 from kimi_beam.input.readers.content import Content, Page, ReadOptions, UnreadableError
 from kimi_beam.input.readers.hidden.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office.office_xml import Element, OfficeFile, local_name
+from kimi_beam.input.readers.office.opendocument.opendocument_lists import ListMarks
 from kimi_beam.input.readers.office.opendocument.opendocument_sheets import sheet_lines
 from kimi_beam.input.readers.office.opendocument.opendocument_styles import DRAW, OFFICE, STYLE, OpenStyles
 from kimi_beam.input.readers.office.opendocument.opendocument_text import PAGE_BREAK, OpenText
@@ -40,7 +41,8 @@ def read(content: bytes, options: ReadOptions) -> Content:
         raise UnreadableError("encrypted", "is encrypted with a password: save it without one")
     root = file.part("content.xml")
     look = file.optional_part("styles.xml")
-    styles = OpenStyles([part for part in (look, root) if part is not None])
+    parts = [part for part in (look, root) if part is not None]
+    styles = OpenStyles(parts)
     hidden = HiddenTexts()
     body = root.find(f"{OFFICE}body")
     kinds = [] if body is None else [child for child in body if len(child)]
@@ -51,7 +53,7 @@ def read(content: bytes, options: ReadOptions) -> Content:
     if kind == "spreadsheet":
         pages = _sheets(kinds[0], styles, hidden)
     else:
-        pages = _pages(kinds[0], look, styles, hidden, options.max_pages, shown)
+        pages = _pages(kinds[0], look, styles, ListMarks(parts), hidden, options.max_pages, shown)
     if len(pages) > options.max_pages:
         message = f"has more than {options.max_pages:,} pages: split it, or allow more"
         raise UnreadableError("too_many_pages", message)
@@ -73,6 +75,7 @@ def _pages(
     body: Element,
     look: Element | None,
     styles: OpenStyles,
+    marks: ListMarks,
     hidden: HiddenTexts,
     most: int,
     shown: dict[int, list[str]],
@@ -85,7 +88,7 @@ def _pages(
         if not any(name in names for names in shown.values()):
             shown.setdefault(len(pages) - 1, []).append(name)
 
-    text = OpenText(styles, hidden, lambda: len(pages), lambda note: notes[-1].append(note), on_picture)
+    text = OpenText(styles, hidden, lambda: len(pages), lambda note: notes[-1].append(note), on_picture, marks)
     heads, feet = _heads_and_feet(look, text)
     shown.clear()  # the pictures of headers are logos
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kimi_beam.input.readers.hidden.colours import WHITE
 from kimi_beam.input.readers.hidden.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office.office_xml import Element, int_of
+from kimi_beam.input.readers.office.opendocument.opendocument_lists import ListMarks
 from kimi_beam.input.readers.office.opendocument.opendocument_styles import (
     DRAW,
     NO_STYLE,
@@ -38,6 +39,7 @@ class OpenText:
         page: Gives the number of the page that is being read, from 1.
         on_note: Takes the lines of a note.
         on_picture: Takes the name of the part of each picture outside of headers and footers.
+        marks: Gives the marks of the items of lists.
     """
 
     def __init__(
@@ -47,8 +49,12 @@ class OpenText:
         page: Callable[[], int],
         on_note: Callable[[str], None],
         on_picture: Callable[[str], None],
+        marks: ListMarks,
     ) -> None:
         self._styles = styles
+        self._marks = marks
+        self._list_styles = [""]
+        """The names of the styles of the lists around, the outermost first."""
         self._hidden = hidden
         self._page = page
         self._on_note = on_note
@@ -165,10 +171,17 @@ class OpenText:
         return f"[{citation}]"
 
     def _list(self, element: Element, look: OpenStyle, level: int) -> Iterator[str]:
+        style = element.get(f"{TEXT}style-name") or self._list_styles[-1]
+        self._list_styles.append(style)
+        self._marks.begin(style, element, level)
+        yield from self._items(element, style, look, level)
+        self._list_styles.pop()
+
+    def _items(self, element: Element, style: str, look: OpenStyle, level: int) -> Iterator[str]:
         for item in element:
             if item.tag not in (f"{TEXT}list-item", f"{TEXT}list-header"):
                 continue
-            mark = "  " * level + "- " if item.tag == f"{TEXT}list-item" else ""
+            mark = "  " * level + self._marks.mark(style, item, level) if item.tag == f"{TEXT}list-item" else ""
             for child in item:
                 for line in self.lines((child,), look, level + 1):
                     is_first = child.tag != f"{TEXT}list" and bool(mark) and bool(line.strip(PAGE_BREAK))

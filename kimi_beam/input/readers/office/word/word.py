@@ -14,9 +14,10 @@ from kimi_beam.input.readers.content import Content, ReadOptions, UnreadableErro
 from kimi_beam.input.readers.hidden.hidden_texts import HiddenTexts
 from kimi_beam.input.readers.office import openxml_names as n
 from kimi_beam.input.readers.office.drawing_text import graphic_lines
+from kimi_beam.input.readers.office.list_numbers import format_number
 from kimi_beam.input.readers.office.office_xml import Element, OfficeFile, parse_part
 from kimi_beam.input.readers.office.word.drawings import page_ground
-from kimi_beam.input.readers.office.word.numbering import WordNumbering, format_number
+from kimi_beam.input.readers.office.word.numbering import WordNumbering
 from kimi_beam.input.readers.office.word.story import PAGE_BREAK, RENDERED_BREAK, Story
 from kimi_beam.input.readers.office.word.word_styles import WordStyles, is_on
 from kimi_beam.input.readers.pictures.embedded_pictures import pages_with_pictures

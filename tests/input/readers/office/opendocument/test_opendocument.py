@@ -123,6 +123,34 @@ def test_what_is_rare_in_a_text_is_read() -> None:
     assert [page.text for page in found.pages] == ["in a section\n漢", " onshown\n\n1 | 2\nshape\nhead"]
 
 
+def test_numbered_items_have_the_numbers_that_their_list_gives_them() -> None:
+    levels = (
+        '<text:list-level-style-number text:level="1" style:num-format="1" style:num-suffix="."/>'
+        '<text:list-level-style-number text:level="2" style:num-format="1" text:display-levels="2"/>'
+        '<text:list-level-style-number text:level="3" style:num-format="a" style:num-prefix="(" style:num-suffix=")"/>'
+        '<text:list-level-style-bullet text:level="4" text:bullet-char="*"/>'
+    )
+    styles = f'<text:list-style style:name="L">{levels}</text:list-style>'
+
+    def items(*contents: str, more: str = "") -> str:
+        inner = "".join(f"<text:list-item>{content}</text:list-item>" for content in contents)
+        return f"<text:list {more}>{inner}</text:list>"
+
+    def p(text: str) -> str:
+        return f"<text:p>{text}</text:p>"
+
+    deepest = p("third") + items(p("letter"), p("letter") + items(p("bullet")))
+    first = items(p("one"), p("two") + items(p("sub"), deepest), p("three"), more='text:style-name="L"')
+    second = items(p("four"), more='text:style-name="L" text:continue-numbering="true"')
+    third = items(p("anew"), "<text:p/>", more='text:style-name="L"')
+    jump = third.replace("<text:list-item><text:p/>", '<text:list-item text:start-value="9"><text:p>jump</text:p>')
+    found = text_of(first + second + jump + items(p("bullet")), styles).pages[0].text.split("\n")
+    assert found == [
+        "1. one", "2. two", "  2.1 sub", "  2.2 third", "    (a) letter", "    (b) letter", "      - bullet",
+        "3. three", "4. four", "1. anew", "9. jump", "- bullet",
+    ]  # fmt: skip
+
+
 def test_hidden_sections_and_fields_are_told_apart() -> None:
     found = text_of(
         '<text:section text:display="none"><text:p>SECRET 1</text:p></text:section><text:p>seen'
