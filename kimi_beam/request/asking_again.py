@@ -15,7 +15,7 @@ from kimi_beam.columnar import Replies
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.results.answer_codes import has_answer
 from kimi_beam.results.answer_text import parse
-from kimi_beam.results.judging import Instance, judge, unmasked
+from kimi_beam.results.judging import Instance, judge, judge_part, unmasked
 from kimi_beam.results.repaired_values import differences, with_refused_from
 from kimi_beam.results.restored_replies import restored_replies
 from kimi_beam.schema import OutputSchema, Violation, jsontext
@@ -88,7 +88,7 @@ class AskingAgain:
         if isinstance(reply.result, Failure):
             return reply.result
         text, schema = unmasked(reply.result.text, reply.document), self.schema_of(reply.document)
-        shown = judge(text, schema, coerce=self._coerce)
+        shown = (judge if reply.document.part is None else judge_part)(text, schema, coerce=self._coerce)
         if reply.document.redacted is None:
             return shown
         # Whether it is valid is seen with the redacted values; what the model is told is seen without them.

@@ -12,7 +12,7 @@ from kimi_beam.request.batches import Spent
 from kimi_beam.request.splitting import joined
 from kimi_beam.results.answer_codes import has_answer
 from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
-from kimi_beam.results.judging import judge, unmasked
+from kimi_beam.results.judging import judge, judge_part, unmasked
 from kimi_beam.results.merging import PartAnswer, merge, with_lists_of
 from kimi_beam.results.shown_rows import tables
 from kimi_beam.results.unanswered_lists import unanswered_lists
@@ -46,7 +46,7 @@ def usable(reply: Reply, schema: OutputSchema, *, coerce: bool) -> Reply:
     answer = reply.result
     if not isinstance(answer, Completion):
         return reply
-    verdict = judge(unmasked(answer.text, reply.document), schema, coerce=coerce)
+    verdict = judge_part(unmasked(answer.text, reply.document), schema, coerce=coerce)
     if isinstance(verdict, Failure):
         return replace(reply, result=verdict)
     repairs = (*(reply.report.repairs if reply.report else ()), *verdict.repairs)

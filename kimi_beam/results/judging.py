@@ -131,6 +131,17 @@ def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance 
     return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
 
 
+def judge_part(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance | Failure:
+    """Parses and validates the answer for a part of a document: null says that the part states nothing.
+
+    Args:
+        text: The text that the model wrote.
+        schema: The schema for parts.
+        coerce: The same as for `judge`.
+    """
+    return Instance(None, 0) if text.strip() == "null" else judge(text, schema, coerce=coerce)
+
+
 def _valid(one: Unwrapped, nans: Sequence[Path], schema: OutputSchema, *, coerce: bool = False) -> Instance | None:
     """A value as an instance; None if it is invalid, or if NaN stands in it where null is not allowed."""
     depth = len(one.path)

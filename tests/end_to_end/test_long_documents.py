@@ -364,6 +364,17 @@ def test_a_large_file_of_which_rows_are_missing_is_read_again_and_asked_for_once
     assert (row["_provenance"]["parts"], row["_provenance"]["incomplete"]) == (2, None)
 
 
+@pytest.mark.parametrize("said", ["null", "[]"])
+def test_a_document_of_which_no_part_states_anything_is_an_empty_list(said: str, tmp_path: Path) -> None:
+    schema = {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}}
+    document = kb.Document("a", "Some words of a text without any row.\n\n" * 60)
+    with Emulator(answer=lambda messages, schema: said) as emulator:
+        where = service(emulator.base_url)
+        outcome = run_extract([document], "", tmp_path, schema=schema, where=where, chunk_tokens=300)
+        assert emulator.stats()["items"] == outcome.rows[0]["_provenance"]["parts"] > 1
+    assert (outcome.letters, [row["_value"] for row in outcome.rows]) == ([], [[]])
+
+
 def test_two_long_documents_with_one_id_are_both_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
     one, other = invoice(50, seed=1).document, invoice(60, seed=2).document
     documents = [kb.Document("same", text) for text in (one.text, other.text, "A short one")]
