@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from kimi_beam.schema import OutputSchema
 from kimi_beam.types import GROUNDED, Grounding
 
 
-def _records(shared_data: Path, name: str) -> Iterator[dict[str, Any]]:
+def _records(shared_data: Path, name: str, every: int = 1) -> Iterator[dict[str, Any]]:
     with (shared_data / "documents" / name / f"{name}.jsonl").open() as lines:
-        yield from map(json.loads, lines)
+        yield from map(json.loads, islice(lines, 0, None, every))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -70,11 +71,11 @@ class _Stated:
         return False
 
 
-@pytest.mark.parametrize(("name", "least"), [("sroie", 700), ("einvoice", 1_200), ("cuad", 200)])
+@pytest.mark.parametrize(("name", "least"), [("sroie", 700), ("einvoice", 1_200), ("cuad", 60)])
 def test_no_gold_value_with_one_digit_changed_is_found(shared_data: Path, name: str, least: int) -> None:
     rng, tried, wrong = random.Random(name), 0, []
     places = OutputSchema({}).places
-    for record in _records(shared_data, name):
+    for record in _records(shared_data, name, every=3 if name == "cuad" else 1):
         stated, answer = _Stated(record["text"]), _altered(record["gold"], rng)
         values = dict(_leaves(answer))
         for one in ground(answer, kb.Document(record["id"], record["text"]), places):
@@ -159,7 +160,7 @@ def test_the_box_of_a_value_holds_the_value_and_nothing_else_in_real_invoices(sh
 
 def test_a_day_is_the_gold_day_of_a_contract(shared_data: Path) -> None:
     found, wrong = 0, []
-    for record in _records(shared_data, "cuad"):
+    for record in _records(shared_data, "cuad", every=3):
         days = {key: day for key, day in record["gold"].items() if key.endswith("_iso") and day}
         for one in ground(days, kb.Document("d", record["text"]), OutputSchema({}).places):
             if one.match == "date" and one.start is not None and one.end is not None:
@@ -168,4 +169,4 @@ def test_a_day_is_the_gold_day_of_a_contract(shared_data: Path) -> None:
                 found += 1
                 wrong += [] if names_day(place, day.year, day.month, day.day) else [(day, place)]
     assert not wrong, wrong
-    assert found > 100
+    assert found > 30
