@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kimi_beam.grounding.computed import with_computed
 from kimi_beam.grounding.demands import Demand, nullable, parts_of, unmet, with_null
-from kimi_beam.grounding.ground import ground
-from kimi_beam.grounding.text_index import TextIndex
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types import GROUNDED, Document, Failure, Grounding
+
+if TYPE_CHECKING:
+    from kimi_beam.grounding.text_index import TextIndex
 
 _READ_TOGETHER = 32
 """So many documents that travel as references are read again together, and are in memory at once."""
@@ -37,6 +38,8 @@ class GroundRules:
     @cached_property
     def example_index(self) -> TextIndex | None:
         """The examples; None if there were none."""
+        from kimi_beam.grounding.text_index import TextIndex  # late, as in `ground_rows`
+
         return TextIndex("\n".join(self.examples)) if self.examples else None
 
 
@@ -69,6 +72,8 @@ def ground_rows(
         rules: How they are grounded.
         read_again: Reads the files of documents that travel as references.
     """
+    from kimi_beam.grounding.ground import ground  # late: a run that does not ground does not wait for its patterns
+
     found: list[GroundedAnswer] = []
     for first in range(0, len(documents), _READ_TOGETHER):
         some = slice(first, first + _READ_TOGETHER)
