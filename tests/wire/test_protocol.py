@@ -370,7 +370,7 @@ def test_reasoning_is_never_read_as_the_answer() -> None:
             choice = {"message": {"content": content, field: '{"total":1}'}, "finish_reason": "stop"}
             result = decode_completion({"choices": [choice]})
             assert isinstance(result, Failure)
-            assert result.code == "empty_answer"
+            assert result.code == "answer_in_reasoning"
 
 
 # ------------------------------------------------------------------------------------------------ what is no answer
