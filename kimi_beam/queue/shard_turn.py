@@ -71,15 +71,17 @@ class ShardTurn:
     def leaving(self, replies: Iterable[Sequence[Reply]]) -> Iterator[Sequence[Reply]]:
         """The replies that leave the shard: those of parts are kept until their documents are complete.
 
-        Parts that are asked for instead of an answer that was cut off are put in line.
+        Documents and parts that are asked for again come before those that are not sent yet: whether these are worth
+        sending shows in the first ones.
         """
         for some in replies:
             whole, again, repairs = self._collector.collect(some)
             if repairs:
                 self.step.count(metrics.REPAIRS, repairs)
-            for blob in again:
-                self.step.count(metrics.PARTS, len(batches.head(blob).sizes))
-                self.wait_again(blob)
+            if again:
+                self.step.count(metrics.PARTS, sum(map(batches.count_parts, again)))
+                self.waiting.put_at_front(again)
+                self.has_waiting_again = True
             if whole:
                 yield whole
 

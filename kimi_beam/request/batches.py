@@ -206,6 +206,11 @@ def decode(blob: bytes) -> Documents:
     return Documents(ids, texts, all_sources, others, head(blob).digests)
 
 
+def count_parts(blob: bytes) -> int:
+    """How many of the documents of a batch are parts."""
+    return sum(document.part is not None for document in decode(blob).others.values())
+
+
 def items(blob: bytes) -> list[Item]:
     """The documents of a batch, each with its size and key."""
     beginning = head(blob)

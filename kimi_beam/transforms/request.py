@@ -170,7 +170,7 @@ class Request(beam.DoFn):
             whole, again, repairs = self._collector.collect(some)
             self._counters[metrics.REPAIRS].inc(repairs)
             self._count_parts(again)
-            self._waiting.extend(again)
+            self._waiting.extendleft(reversed(again))
             if whole:
                 yield whole
 
@@ -209,7 +209,7 @@ class Request(beam.DoFn):
         return columns if self._bounded else TimestampedValue[Replies](columns, Timestamp.of(time.time()))
 
     def _count_parts(self, blobs: Iterable[bytes]) -> None:
-        self._counters[metrics.PARTS].inc(sum(len(batches.head(blob).sizes) for blob in blobs))
+        self._counters[metrics.PARTS].inc(sum(map(batches.count_parts, blobs)))
 
     def _count(self) -> None:
         for name, number in self._in_flight.counts().items():
