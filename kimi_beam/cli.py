@@ -120,8 +120,25 @@ Examples:
   kimi-beam diff out-k2 out-k3 | cut -f2 | sort | uniq -c
 """
 
+_REVIEW_USAGE = "kimi-beam review OUTPUT… [--output FILE.jsonl] [options] [Beam options]"
+_REVIEW_HELP = """\
+Writes what a person should look at first: a line of JSON for each value of the rows, those first that are most likely
+wrong, by where they stand in the document (extract --ground), conflicts, checks and repairs. No model is asked.
+
+With --corrections it writes gold for evaluate instead. Put the key "correct" into lines of the queue: what is right, or
+null if nothing is. Lines without it are undecided, and their values stand in the gold as they stand in the row.
+"""
+_REVIEW_EPILOG = """\
+Exit codes: 0 it is written · 1 it cannot be · 2 a mistake of yours
+
+Examples:
+  kimi-beam review out --top 200 --output queue.jsonl
+  kimi-beam review out --corrections queue.jsonl --output gold.jsonl
+  kimi-beam evaluate out gold.jsonl
+"""
+
 _SCHEMA_OF_ROWS = "the schema of the rows, perhaps with other x-compare (default: the one that the rows' files have)"
-_TAKES_BEAMS_OPTIONS = ("extract", "read", "redrive", "journal", "audit", "evaluate", "diff")
+_TAKES_BEAMS_OPTIONS = ("extract", "read", "redrive", "journal", "audit", "evaluate", "review", "diff")
 _STORES = "Options of Beam's say how a filesystem is reached, as with extract: --s3_endpoint_url, --no_auth, …"
 
 
@@ -179,6 +196,10 @@ def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             with _importing():
                 from kimi_beam.commands import run_evaluate as evaluate_command
             return evaluate_command.run(args, rest)
+        if args.command == "review":
+            with _importing():
+                from kimi_beam.commands import run_review as review_command
+            return review_command.run(args, rest)
         if args.command == "diff":
             with _importing():
                 from kimi_beam.commands import run_diff as diff_command
@@ -253,6 +274,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate_arguments(
         add_run("evaluate", "score an output against gold", _EVALUATE_USAGE, _EVALUATE_HELP, _EVALUATE_EPILOG)
     )
+    _add_review_arguments(
+        add_run("review", "list the values that are most likely wrong", _REVIEW_USAGE, _REVIEW_HELP, _REVIEW_EPILOG)
+    )
     _add_diff_arguments(add_run("diff", "compare the answers of two runs", _DIFF_USAGE, _DIFF_HELP, _DIFF_EPILOG))
     emulator = commands.add_parser(
         "emulate",
@@ -306,6 +330,14 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     lines = "first a line for each wrong value, with tabs: id, JSON Pointer, error, the gold's value, the answer's"
     parser.add_argument("--wrong", action="store_true", help=lines)
     parser.add_argument("--json", action="store_true", help="print the score as one JSON object")
+
+
+def _add_review_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", metavar="FILE.jsonl", help="where to (default: standard output)")
+    parser.add_argument("--top", type=option_values.at_least_one, metavar="N", help="the first N lines (default: all)")
+    corrected = "lines of the queue with the key correct: write gold for evaluate instead of a queue"
+    parser.add_argument("--corrections", metavar="FILE.jsonl", help=corrected)
+    parser.add_argument("--schema", metavar="FILE|module:Class", help=_SCHEMA_OF_ROWS)
 
 
 def _add_diff_arguments(parser: argparse.ArgumentParser) -> None:

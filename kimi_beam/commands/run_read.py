@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +14,11 @@ from typing import Any
 from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
+from kimi_beam.commands.output_lines import output_lines
 from kimi_beam.commands.own_reader import reader_of
 from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import KimiBeamError
-from kimi_beam.files.filesystems import FileSystems
-from kimi_beam.files.paths import output
-from kimi_beam.files.whole_files import check_writable, create_whole, file_size, new_staging, rename
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
@@ -51,7 +48,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             reading = replace(reading_of(args), reader=reader_of(args.reader, WorkersAI.from_env))
             inputs = checked_inputs([from_stdin(stack) if name == STDIN else name for name in named], reading)
             reading.options()  # a password that cannot be read is the user's mistake
-            write = stack.enter_context(_output(args.output))
+            write = stack.enter_context(output_lines(args.output))
             for document in _reported(islice(_documents(inputs, reading), args.limit), counts):
                 write(line_of(document, with_images=args.images))
     except BrokenPipeError:
@@ -111,39 +108,3 @@ def _summary(counts: Counter[str]) -> str:
     read, failed = counts[""], sum(count for code, count in counts.items() if code)
     codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()) if code)
     return f"{read} documents read" + (f", {failed} that cannot be read ({codes})" if failed else "")
-
-
-# ------------------------------------------------------------------------------------------------ where to
-
-
-@contextlib.contextmanager
-def _output(path: str | None) -> Iterator[Any]:
-    """A function that writes a line, to a file that appears whole or not at all, or to standard output."""
-    if path is None:
-        yield _print
-        return
-    final = output(path)
-    directory = FileSystems.split(final)[0] or "."
-    check_writable(directory)
-    if FileSystems.writes_whole(final):
-        with create_whole(final) as f:
-            yield f.write
-        return
-    staged = new_staging(directory)
-    with create_whole(staged) as f:
-        yield f.write
-    rename(staged, final, file_size(staged) or 0)
-
-
-def _print(line: bytes) -> None:
-    """Writes a line to standard output, with escapes for characters that could control a terminal."""
-    text = line.decode()[:-1]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
-    sys.stdout.write(f"{text}\n")
-
-
-def _escaped(character: str) -> str:
-    """A character as JSON's escapes."""
-    units = character.encode("utf-16-be")
-    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))

@@ -37,11 +37,7 @@ def read_gold(path: str, *, gold_field: str, id_field: str, by: str | None = Non
         InputError: The file or a line of it cannot be read, lacks an id or the gold, or repeats an id.
     """
     found: dict[str, GoldRecord] = {}
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        record = _object(line, where)
+    for where, record in objects_of(path, "gold"):
         if (document_id := id_text(record.get(id_field))) is None:
             raise InputError(f"{where}: no id at the key {id_field!r} ({_keys(record)}; --id-field names another)")
         if document_id in found:
@@ -56,6 +52,22 @@ def read_gold(path: str, *, gold_field: str, id_field: str, by: str | None = Non
     return found
 
 
+def objects_of(path: str, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a file of JSON objects with ids, each with the words that name its place in messages.
+
+    Args:
+        path: A file of JSON lines on any filesystem that Beam knows, perhaps compressed.
+        what: What the file holds, for messages.
+
+    Raises:
+        InputError: The file or a line of it cannot be read.
+    """
+    for number, line in enumerate(_lines(path, what), 1):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield where, _object(line, where, what)
+
+
 def group_name(value: Any) -> str | None:
     """The name of a slice: a string is its own name, other values are named by their JSON; None for null."""
     if value is None or isinstance(value, str):
@@ -68,24 +80,24 @@ def _keys(record: dict[str, Any]) -> str:
     return f"it has {', '.join(list(record)[:8])}{more}" if record else "it has none"
 
 
-def _object(line: bytes, where: str) -> dict[str, Any]:
+def _object(line: bytes, where: str, what: str) -> dict[str, Any]:
     try:
         record = jsontext.loads_unique(line.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as e:
         raise InputError(f"{where}: not JSON: {' '.join(str(e).split())[:200]}") from None
     if not isinstance(record, dict):
-        raise InputError(f"{where}: a JSON {type(record).__name__}, where an object with id and gold is needed")
+        raise InputError(f"{where}: a JSON {type(record).__name__}, where an object with id and {what} is needed")
     return record
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _lines(path: str, what: str) -> Iterator[bytes]:
     """The lines of a file.
 
     Raises:
         InputError: It cannot be read, or there is none.
     """
     if not find(path):
-        raise InputError(f"there is no gold at {path}")
+        raise InputError(f"there is no {what} at {path}")
     try:
         with open_input(path) as f:
             yield from f

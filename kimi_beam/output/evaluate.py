@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 import numpy as np
 
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.input.gold_records import GoldRecord, group_name, read_gold
-from kimi_beam.output.written_answers import WrittenRun, answers_of
+from kimi_beam.output.written_answers import Output, WrittenRun, answers_of, written_runs
 from kimi_beam.schema import SchemaSource
 from kimi_beam.scoring.compared_places import Place, places_of
 from kimi_beam.scoring.document_scores import MISSING, AnswerAndGold, DocumentScore, score
@@ -20,8 +19,6 @@ from kimi_beam.scoring.field_scores import FieldScore
 from kimi_beam.scoring.intervals import Counts, paired_bootstrap
 from kimi_beam.scoring.tallies import Tally
 
-Output: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
-"""The directory of a run; or those of a run and of the redrives of what failed in it, in the order of time."""
 RESAMPLES = 2_000
 """How often the documents are drawn for the difference of two outputs, unless the user says otherwise."""
 
@@ -71,8 +68,8 @@ def evaluate(
     """
     if resamples < 1:
         raise ConfigError(f"resamples is {resamples}: at least 1")
-    first = _runs(output, schema)
-    second = None if compare is None else _runs(compare, schema)
+    first = written_runs(output, schema)
+    second = None if compare is None else written_runs(compare, schema)
     records = read_gold(os.fspath(gold), gold_field=gold_field, id_field=id_field, by=by)
     root = places_of(first[0].schema)
     scored = _Scored(root, keeps_counts=second is not None)
@@ -107,16 +104,9 @@ def each_document(
     Raises:
         InputError: The output or the gold cannot be read.
     """
-    runs = _runs(output, schema)
+    runs = written_runs(output, schema)
     records = read_gold(gold, gold_field=gold_field, id_field=id_field)
     return places_of(runs[0].schema), _documents(runs, records, None, [])
-
-
-def _runs(output: Output, schema: SchemaSource | None) -> list[WrittenRun]:
-    directories = [output] if isinstance(output, (str, os.PathLike)) else list(output)
-    if not directories:
-        raise ConfigError("no output: name at least one directory")
-    return [WrittenRun.at(os.fspath(one), schema) for one in directories]
 
 
 @dataclass

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
-from kimi_beam.errors import InputError, SchemaError
+from kimi_beam.errors import ConfigError, InputError, SchemaError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import listing, normal
 from kimi_beam.files.store_errors import in_one_line
@@ -20,6 +22,8 @@ from kimi_beam.report.summary import FILE_NAME
 from kimi_beam.schema import Formats, OutputSchema, SchemaSource
 from kimi_beam.scoring.document_scores import ROW
 
+Output: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+"""The directory of a run; or those of a run and of the redrives of what failed in it, in the order of time."""
 _ROWS = 1_000
 """So many rows are read at once."""
 _FORMATS: tuple[Formats, ...] = (True, "local", False)
@@ -36,6 +40,8 @@ class WrittenAnswer(NamedTuple):
     answer: Any
     """The answer of a row, None of a dead letter."""
     metadata: Mapping[str, Any]
+    beside: Mapping[str, Any] = MappingProxyType({})
+    """Of a row, the further columns that were asked for, as far as its file has them, by name."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,18 @@ class WrittenRun:
             raise InputError(f"{path} is no output of a run, for it has no {lacks}: name the directory of --output")
         return cls(path, _schema_of(rows[0], schema), rows, letters)
 
-    def answers(self) -> Iterator[WrittenAnswer]:
+    def answers(self, columns: Sequence[str] = ()) -> Iterator[WrittenAnswer]:
         """Each document once: those with rows, then those with dead letters. Of letters with one id the first counts.
+
+        Args:
+            columns: Further columns of the rows, such as ``_provenance``. A file that has no such column gives none.
 
         Raises:
             InputError: A file cannot be read, or two rows have one id.
         """
         seen: set[str] = set()
         for path in self._rows:
-            for found in self._rows_of(path):
+            for found in self._rows_of(path, columns):
                 if found.document_id in seen:
                     raise InputError(f"{path} has a second row of {found.document_id!r}: answers are told apart by ids")
                 seen.add(found.document_id)
@@ -94,28 +103,50 @@ class WrittenRun:
                     seen.add(found.document_id)
                     yield found
 
-    def _rows_of(self, path: str) -> Iterator[WrittenAnswer]:
+    def _rows_of(self, path: str, columns: Sequence[str]) -> Iterator[WrittenAnswer]:
         names = ["_document_id", *self.schema.arrow_schema.names, "_metadata"]
         try:
             with FileSystems.open(path) as f:
                 file = pq.ParquetFile(f)
                 _check_columns(path, file.schema_arrow, self.schema)
-                for batch in file.iter_batches(batch_size=_ROWS, columns=names):
+                further = [name for name in columns if name in file.schema_arrow.names]
+                for batch in file.iter_batches(batch_size=_ROWS, columns=[*names, *further]):
                     ids: list[Any] = batch.column("_document_id").to_pylist()
                     metadata: list[Any] = batch.column("_metadata").to_pylist()
-                    for one, answer, beside in zip(ids, self.schema.from_arrow(batch), metadata, strict=True):
-                        yield WrittenAnswer(one, ROW, answer, orjson.loads(beside) if beside else {})
+                    others = batch.select(further).to_pylist() if further else [{}] * len(ids)
+                    answers = self.schema.from_arrow(batch)
+                    for one, answer, known, beside in zip(ids, answers, metadata, others, strict=True):
+                        yield WrittenAnswer(one, ROW, answer, orjson.loads(known) if known else {}, beside)
         except (*_TROUBLE, ValueError) as e:
             raise InputError(f"cannot read {path}: {in_one_line(path, e)}") from None
 
 
-def answers_of(runs: Sequence[WrittenRun]) -> Iterator[WrittenAnswer]:
+def written_runs(output: Output, schema: SchemaSource | None) -> list[WrittenRun]:
+    """The runs of an output, the earliest first.
+
+    Args:
+        output: The directories.
+        schema: As for `WrittenRun.at`.
+
+    Raises:
+        ConfigError: No directory is named.
+        InputError: One is no output of a run.
+        SchemaError: The schema that is written in its files cannot be used by itself.
+    """
+    directories = [output] if isinstance(output, (str, os.PathLike)) else list(output)
+    if not directories:
+        raise ConfigError("no output: name at least one directory")
+    return [WrittenRun.at(os.fspath(one), schema) for one in directories]
+
+
+def answers_of(runs: Sequence[WrittenRun], columns: Sequence[str] = ()) -> Iterator[WrittenAnswer]:
     """Each document of several runs once, such as a run and the redrives of what failed in it.
 
     A row counts before a dead letter, and of two rows or two dead letters that of the later run.
 
     Args:
         runs: The runs, the earliest first.
+        columns: Further columns of the rows, as for `WrittenRun.answers`.
 
     Raises:
         InputError: A file cannot be read, or two rows of one run have one id.
@@ -123,7 +154,7 @@ def answers_of(runs: Sequence[WrittenRun]) -> Iterator[WrittenAnswer]:
     answered: set[str] = set()
     failed: dict[str, WrittenAnswer] = {}
     for run in reversed(runs):
-        for one in run.answers():
+        for one in run.answers(columns):
             if one.outcome != ROW:
                 failed.setdefault(one.document_id, one)
             elif one.document_id not in answered:

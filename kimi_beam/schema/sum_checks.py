@@ -37,6 +37,12 @@ class SumCheck:
     _right: _Value
     _sign: str
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths that it names, such as ``line_items.total``."""
+        ahead = zip(found := list(_TOKEN.finditer(self.text)), [*found[1:], None], strict=True)
+        return frozenset(one["path"] for one, after in ahead if one["path"] and not (after and after["mark"] == "("))
+
     def problem(self, instance: Any) -> str | None:
         """Why an answer does not fulfil the equation, in one line; None if it does, or if a value is missing."""
         with localcontext() as context:

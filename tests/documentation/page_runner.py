@@ -158,7 +158,7 @@ class PageRunner:
             return self._start(rest)
         if command is not None and first == "kimi-beam":
             code = self._call(cli.main, [*rest, *self._service(command, rest)])
-            if code == 0 and "--output" in rest and command != "kimi-beam read":
+            if code == 0 and "--output" in rest and command not in ("kimi-beam read", "kimi-beam review"):
                 self._check_conserved(self.directory / rest[rest.index("--output") + 1])
             return code
         if command is not None:

@@ -1,0 +1,183 @@
+"""`review_queue`: the values of an output, those first that are most likely wrong, for a person to look at."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kimi_beam.errors import ConfigError
+from kimi_beam.output.written_answers import Output, WrittenAnswer, WrittenRun, answers_of, written_runs
+from kimi_beam.results.rows import GROUNDING
+from kimi_beam.schema import OutputSchema, SchemaSource, jsontext
+from kimi_beam.scoring.answer_leaves import answer_leaves
+from kimi_beam.scoring.compared_places import places_of
+from kimi_beam.scoring.document_scores import ROW
+from kimi_beam.scoring.review_signals import INCOMPLETE, FieldHabits, RowEvidence, as_places, risk, row_signals
+
+_PROVENANCE = "_provenance"
+_COLUMNS = (_PROVENANCE, GROUNDING)
+_OF_THE_SCHEMA = frozenset(("number", "integer", "array_of_one", "enum", "date"))
+"""The repairs that changed one value so that it fits the schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewLine:
+    """One value of an output, or one place without a value.
+
+    Attributes:
+        document_id: The id of its document.
+        pointer: Its JSON Pointer in the answer; empty for the answer as a whole, which may lack rows.
+        field: The JSON Pointer of its field, with ``*`` for any index.
+        value: The value; None if there is none.
+        expected_errors: How likely it is wrong, from 0 to 1.
+        signals: What that comes from: the share of each signal by its name.
+        place: Its entry of the column ``_grounding`` without its path; None if it has none.
+        note: What a person should know beside it; empty for most.
+    """
+
+    document_id: str
+    pointer: str
+    field: str
+    value: Any
+    expected_errors: float
+    signals: Mapping[str, float]
+    place: Mapping[str, Any] | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The line as a JSON object."""
+        found = {
+            "id": self.document_id,
+            "pointer": self.pointer,
+            "field": self.field,
+            "value": self.value,
+            "expected_errors": self.expected_errors,
+            "signals": self.signals,
+            "place": self.place,
+        }
+        return {**found, "note": self.note} if self.note else found
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewQueue:
+    """The values of an output in the order in which a person should look at them.
+
+    Attributes:
+        lines: The lines, the greatest `ReviewLine.expected_errors` first; equal ones in the order of the output.
+        left_off: How many more there are.
+        expected_errors: The sum over all of them, those that were left off included.
+        not_grounded: In how many rows nobody has looked where the values stand.
+        failed: How many documents have no row, by the code of their dead letter. They are not in the queue.
+    """
+
+    lines: tuple[ReviewLine, ...]
+    left_off: int
+    expected_errors: float
+    not_grounded: int
+    failed: Mapping[str, int]
+
+
+def review_queue(output: Output, *, top: int | None = None, schema: SchemaSource | None = None) -> ReviewQueue:
+    """The values of an output, those first that are most likely wrong.
+
+    Args:
+        output: The directory that ``kimi-beam extract``, or `WriteDataset`, has written; or those of a run and of the
+            redrives of what failed in it, in the order of time. It is read twice.
+        top: How many lines. None: all, which are in memory together.
+        schema: The schema of the rows. None: the one that is written in the output.
+
+    Raises:
+        InputError: The output cannot be read.
+        SchemaError: The output's schema cannot be used.
+        ConfigError: `top` is less than 1.
+    """
+    if top is not None and top < 1:
+        raise ConfigError(f"top is {top}: at least 1")
+    runs = written_runs(output, schema)
+    seen = _Seen(runs[0].schema)
+    habits = seen.habits(runs)
+    found = seen.lines(runs, habits)
+    lines = sorted(found, key=_expected, reverse=True) if top is None else heapq.nlargest(top, found, key=_expected)
+    return ReviewQueue(tuple(lines), seen.count - len(lines), round(seen.total, 2), seen.not_grounded, seen.failed)
+
+
+def _expected(line: ReviewLine) -> float:
+    return line.expected_errors
+
+
+@dataclass
+class _Seen:
+    """What was seen of an output while it was read.
+
+    Attributes:
+        schema: The schema of its rows.
+        count: How many lines there are.
+        total: The sum of their expected errors.
+        not_grounded: As in `ReviewQueue`.
+        failed: As in `ReviewQueue`.
+    """
+
+    schema: OutputSchema
+    count: int = 0
+    total: float = 0.0
+    not_grounded: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._root = places_of(self.schema)
+
+    def habits(self, runs: Sequence[WrittenRun]) -> Mapping[str, FieldHabits]:
+        """How the values of each field are in the whole output."""
+        found: defaultdict[str, FieldHabits] = defaultdict(FieldHabits)
+        for one in answers_of(runs, _COLUMNS):
+            if one.outcome != ROW:
+                self.failed[one.outcome] += 1
+                continue
+            places = as_places(one.beside.get(GROUNDING))
+            self.not_grounded += places is None
+            for leaf in answer_leaves(one.answer, self._root):
+                found[leaf.field].add(leaf, None if places is None else places.get(leaf.pointer))
+        return found
+
+    def lines(self, runs: Sequence[WrittenRun], habits: Mapping[str, FieldHabits]) -> Iterator[ReviewLine]:
+        """The lines of all rows, in the order of the output."""
+        for one in answers_of(runs, _COLUMNS):
+            if one.outcome == ROW:
+                for line in self._of_row(one, habits):
+                    self.count += 1
+                    self.total += line.expected_errors
+                    yield line
+
+    def _of_row(self, row: WrittenAnswer, habits: Mapping[str, FieldHabits]) -> Iterator[ReviewLine]:
+        provenance = row.beside.get(_PROVENANCE) or {}
+        grounding = row.beside.get(GROUNDING)
+        unmet = [check for check in self.schema.sum_checks if check.problem(row.answer) is not None]
+        lacking = _without(provenance.get("incomplete") or "", [check.text for check in unmet])
+        if lacking:
+            yield ReviewLine(row.document_id, "", "", None, INCOMPLETE, {"incomplete": INCOMPLETE}, note=lacking)
+        repairs = provenance.get("repairs") or ()
+        evidence = RowEvidence(
+            places=as_places(grounding),
+            conflicts=[one["at"] for one in jsontext.loads(provenance.get("conflicts") or "[]")],
+            coerced=_paths(repairs, _OF_THE_SCHEMA),
+            asked_again=_paths(repairs, frozenset(("asked_again",))),
+            failed=frozenset(path for check in unmet for path in check.paths),
+        )
+        entries = {one["path"]: one for one in grounding or ()}
+        for leaf, signals in row_signals(list(answer_leaves(row.answer, self._root)), evidence, habits):
+            entry = entries.get(leaf.pointer)
+            place = None if entry is None else {name: one for name, one in entry.items() if name != "path"}
+            yield ReviewLine(row.document_id, *leaf[:3], risk(signals), signals, place)
+
+
+def _paths(repairs: Iterable[Mapping[str, Any]], kinds: frozenset[str]) -> list[str]:
+    return [one["path"] for one in repairs if one["path"] is not None and one["kind"] in kinds]
+
+
+def _without(incomplete: str, equations: Sequence[str]) -> str:
+    """Why an answer may lack something, without the equations, whose values have a signal of their own."""
+    reasons = (reason for reason in incomplete.split("; ") if reason)
+    return "; ".join(reason for reason in reasons if not any(reason.startswith(f"{one}: ") for one in equations))
