@@ -134,7 +134,6 @@ Exit codes: 0 it is written · 1 it cannot be · 2 a mistake of yours
 Examples:
   kimi-beam review out --top 200 --output queue.jsonl
   kimi-beam review out --corrections queue.jsonl --output gold.jsonl
-  kimi-beam evaluate out gold.jsonl
 """
 
 _SCHEMA_OF_ROWS = "the schema of the rows, perhaps with other x-compare (default: the one that the rows' files have)"
@@ -329,6 +328,8 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     scored.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of the bootstrap (default: 0)")
     lines = "first a line for each wrong value, with tabs: id, JSON Pointer, error, the gold's value, the answer's"
     parser.add_argument("--wrong", action="store_true", help=lines)
+    fitted = "write how likely values are wrong by their signals, for review --calibration"
+    parser.add_argument("--calibrate", metavar="FILE.json", help=fitted)
     parser.add_argument("--json", action="store_true", help="print the score as one JSON object")
 
 
@@ -337,6 +338,8 @@ def _add_review_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=option_values.at_least_one, metavar="N", help="the first N lines (default: all)")
     corrected = "lines of the queue with the key correct: write gold for evaluate instead of a queue"
     parser.add_argument("--corrections", metavar="FILE.jsonl", help=corrected)
+    fitted = "what evaluate --calibrate has written: expected errors are probabilities"
+    parser.add_argument("--calibration", metavar="FILE.json", help=fitted)
     parser.add_argument("--schema", metavar="FILE|module:Class", help=_SCHEMA_OF_ROWS)
 
 

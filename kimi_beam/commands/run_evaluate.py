@@ -9,8 +9,10 @@ from typing import Any
 
 from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
+from kimi_beam.commands.output_lines import output_lines
 from kimi_beam.commands.text_tables import text_table
 from kimi_beam.errors import ConfigError, KimiBeamError
+from kimi_beam.output.calibrate import calibrate, encode_calibration
 from kimi_beam.output.evaluate import each_document, evaluate
 from kimi_beam.schema import jsontext
 from kimi_beam.scoring.answer_differences import wrong_values
@@ -44,6 +46,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             read = {"gold_field": args.gold_field, "id_field": args.id_field, "schema": args.schema}
             found = evaluate(outputs, gold, **read, by=args.by, compare=args.compare, seed=args.seed)
             wrong = _wrong_values(*each_document(outputs, gold, **read)) if args.wrong else iter(())
+            if args.calibrate is not None:
+                _calibrate(outputs, gold, args.calibrate, read)
             if args.json:
                 console.put_json(
                     jsontext.dumps_any({**found.to_json(), **({"wrong": list(wrong)} if args.wrong else {})})
@@ -58,6 +62,16 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     for line in _lines(found):
         console.put(line)
     return 0
+
+
+def _calibrate(outputs: Sequence[str], gold: str, path: str, read: Mapping[str, Any]) -> None:
+    """Writes the probabilities of the review queue, and says how good they are."""
+    found = calibrate(outputs, gold, **read)
+    with output_lines(path) as write:
+        write(encode_calibration(found.calibration))
+    error = found.held_out_error
+    told = "too few documents to say how good it is" if error is None else f"on held-out documents off by {error:.3f}"
+    console.say(f"calibrated by {found.values} values of {found.documents} documents: {told}")
 
 
 def _wrong_values(root: Place, documents: Iterator[AnswerAndGold]) -> Iterator[dict[str, Any]]:

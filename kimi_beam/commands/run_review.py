@@ -9,6 +9,7 @@ from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.output_lines import output_lines
 from kimi_beam.errors import ConfigError, KimiBeamError
+from kimi_beam.output.calibrate import read_calibration
 from kimi_beam.output.corrected_gold import corrected_gold
 from kimi_beam.output.review_queue import ReviewQueue, review_queue
 from kimi_beam.schema import jsontext
@@ -29,8 +30,9 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             outputs, _ = take_options(rest, "review")
             if not outputs:
                 raise ConfigError("name an OUTPUT (kimi-beam review --help)")
+            known = None if args.calibration is None else read_calibration(args.calibration)
             if args.corrections is None:
-                _write_queue(review_queue(outputs, top=args.top, schema=args.schema), args.output)
+                _write_queue(review_queue(outputs, top=args.top, schema=args.schema, calibration=known), args.output)
             else:
                 _write_gold(outputs, args)
     except BrokenPipeError:

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kimi_beam.errors import ConfigError
+from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.output.written_answers import Output, WrittenAnswer, WrittenRun, answers_of, written_runs
 from kimi_beam.results.rows import GROUNDING
 from kimi_beam.schema import OutputSchema, SchemaSource, jsontext
-from kimi_beam.scoring.answer_leaves import answer_leaves
+from kimi_beam.scoring.answer_leaves import answer_leaves, wrong_leaves
+from kimi_beam.scoring.calibration import Calibration, JudgedLeaf
 from kimi_beam.scoring.compared_places import places_of
 from kimi_beam.scoring.document_scores import ROW
+from kimi_beam.scoring.flat_rows import GoldError
 from kimi_beam.scoring.review_signals import INCOMPLETE, FieldHabits, RowEvidence, as_places, risk, row_signals
 
 _PROVENANCE = "_provenance"
@@ -80,7 +82,13 @@ class ReviewQueue:
     failed: Mapping[str, int]
 
 
-def review_queue(output: Output, *, top: int | None = None, schema: SchemaSource | None = None) -> ReviewQueue:
+def review_queue(
+    output: Output,
+    *,
+    top: int | None = None,
+    schema: SchemaSource | None = None,
+    calibration: Calibration | None = None,
+) -> ReviewQueue:
     """The values of an output, those first that are most likely wrong.
 
     Args:
@@ -88,6 +96,7 @@ def review_queue(output: Output, *, top: int | None = None, schema: SchemaSource
             redrives of what failed in it, in the order of time. It is read twice.
         top: How many lines. None: all, which are in memory together.
         schema: The schema of the rows. None: the one that is written in the output.
+        calibration: Makes probabilities of the shares. None: they are the shares of the signals.
 
     Raises:
         InputError: The output cannot be read.
@@ -97,15 +106,37 @@ def review_queue(output: Output, *, top: int | None = None, schema: SchemaSource
     if top is not None and top < 1:
         raise ConfigError(f"top is {top}: at least 1")
     runs = written_runs(output, schema)
-    seen = _Seen(runs[0].schema)
+    seen = _Seen(runs[0].schema, calibration)
     habits = seen.habits(runs)
     found = seen.lines(runs, habits)
     lines = sorted(found, key=_expected, reverse=True) if top is None else heapq.nlargest(top, found, key=_expected)
     return ReviewQueue(tuple(lines), seen.count - len(lines), round(seen.total, 2), seen.not_grounded, seen.failed)
 
 
-def _expected(line: ReviewLine) -> float:
-    return line.expected_errors
+def _expected(line: ReviewLine) -> tuple[float, float]:
+    return line.expected_errors, risk(line.signals)
+
+
+def judged_lines(output: Output, golds: Mapping[str, Any], schema: SchemaSource | None) -> Iterator[JudgedLeaf]:
+    """Each value of the rows that have gold, with what the queue says of it and whether it is wrong.
+
+    Args:
+        output: As for `review_queue`.
+        golds: What is right, by id.
+        schema: As for `review_queue`.
+
+    Raises:
+        InputError: The output or a gold cannot be read.
+    """
+    runs = written_runs(output, schema)
+    seen = _Seen(runs[0].schema)
+    habits = seen.habits(runs)
+    for row in answers_of(runs, _COLUMNS):
+        if row.outcome == ROW and row.document_id in golds:
+            wrong = seen.wrong(row, golds[row.document_id])
+            for line in seen.lines_of(row, habits):
+                if line.field or line.pointer:
+                    yield JudgedLeaf(row.document_id, line.expected_errors, line.pointer in wrong)
 
 
 @dataclass
@@ -114,6 +145,7 @@ class _Seen:
 
     Attributes:
         schema: The schema of its rows.
+        calibration: As for `review_queue`.
         count: How many lines there are.
         total: The sum of their expected errors.
         not_grounded: As in `ReviewQueue`.
@@ -121,6 +153,7 @@ class _Seen:
     """
 
     schema: OutputSchema
+    calibration: Calibration | None = None
     count: int = 0
     total: float = 0.0
     not_grounded: int = 0
@@ -146,12 +179,20 @@ class _Seen:
         """The lines of all rows, in the order of the output."""
         for one in answers_of(runs, _COLUMNS):
             if one.outcome == ROW:
-                for line in self._of_row(one, habits):
+                for line in self.lines_of(one, habits):
                     self.count += 1
                     self.total += line.expected_errors
                     yield line
 
-    def _of_row(self, row: WrittenAnswer, habits: Mapping[str, FieldHabits]) -> Iterator[ReviewLine]:
+    def wrong(self, row: WrittenAnswer, gold: Any) -> frozenset[str]:
+        """The pointers of what is wrong in a row."""
+        try:
+            return wrong_leaves(gold, row.answer, self._root)
+        except GoldError as e:
+            raise InputError(f"the gold of {row.document_id!r}: {e}") from None
+
+    def lines_of(self, row: WrittenAnswer, habits: Mapping[str, FieldHabits]) -> Iterator[ReviewLine]:
+        """The lines of one row."""
         provenance = row.beside.get(_PROVENANCE) or {}
         grounding = row.beside.get(GROUNDING)
         unmet = [check for check in self.schema.sum_checks if check.problem(row.answer) is not None]
@@ -170,7 +211,10 @@ class _Seen:
         for leaf, signals in row_signals(list(answer_leaves(row.answer, self._root)), evidence, habits):
             entry = entries.get(leaf.pointer)
             place = None if entry is None else {name: one for name, one in entry.items() if name != "path"}
-            yield ReviewLine(row.document_id, *leaf[:3], risk(signals), signals, place)
+            expected = risk(signals)
+            if self.calibration is not None:
+                expected = self.calibration.probability(expected)
+            yield ReviewLine(row.document_id, *leaf[:3], expected, signals, place)
 
 
 def _paths(repairs: Iterable[Mapping[str, Any]], kinds: frozenset[str]) -> list[str]:

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kimi_beam.scoring.compared_places import Place
-from kimi_beam.scoring.flat_rows import Row, row_of, value_at
+from kimi_beam.scoring.flat_rows import Row, gold_row_of, row_of, value_at
+from kimi_beam.scoring.leaf_verdicts import ERRORS, verdicts
+
+_WRONG = frozenset(kind for kinds in ERRORS.values() for kind in kinds)
 
 
 class AnswerLeaf(NamedTuple):
@@ -43,3 +46,20 @@ def _leaves(answer: Any, row: Row) -> Iterator[AnswerLeaf]:
     for items in row.lists.values():
         for item in items:
             yield from _leaves(answer, item)
+
+
+def wrong_leaves(gold: Any, answer: Any, root: Place) -> frozenset[str]:
+    """The pointers of the leaves of an answer that are wrong, those included that lack a value of the gold.
+
+    Args:
+        gold: What is right.
+        answer: The answer.
+        root: The places of the schema.
+
+    Raises:
+        GoldError: The gold cannot be read.
+    """
+    found = verdicts(gold_row_of(gold, root), row_of(answer, root))
+    return frozenset(
+        one.answered.pointer_to(one.address) for one in found if one.kind in _WRONG and one.answered is not None
+    )

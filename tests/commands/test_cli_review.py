@@ -120,3 +120,37 @@ def test_mistakes_are_told_in_one_line(
     words: list[str], told: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert told in mistake(*(word.format(out=out) for word in words), capsys=capsys)
+
+
+def test_evaluate_writes_what_review_takes_as_probabilities(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold, fitted = tmp_path / "gold.jsonl", tmp_path / "calibration.json"
+    write_gold(gold, [{"id": "a", "gold": {"company": "A", "total": 9.0}}, {"id": "b", "gold": ANSWERS["b"]}])
+    code, printed, err = run("evaluate", out, gold, "--calibrate", fitted, capsys=capsys)
+    assert code == 0
+    assert printed.startswith("2 documents with gold")
+    assert err == "kimi-beam: calibrated by 4 values of 2 documents: too few documents to say how good it is\n"
+    printed = run("review", out, "--calibration", fitted, capsys=capsys)[1]
+    found = {(one["id"], one["pointer"]): one["expected_errors"] for one in map(json.loads, printed.splitlines())}
+    assert found["b", "/company"] == 0.125, "none of one, and a quarter for the mean"
+    assert found["a", "/total"] == found["b", "/total"] == 0.3125, "one of three, and a quarter for the mean"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "not JSON",
+        '{"risks": [], "probabilities": []}',
+        '{"risks": [0.1], "probabilities": []}',
+        '{"risks": [0.2, 0.1], "probabilities": [0.1, 0.2]}',
+        '{"risks": [0.1, 0.2], "probabilities": [0.2, 0.1]}',
+    ],
+)
+def test_a_file_that_is_no_calibration_is_refused(
+    text: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "calibration.json").write_text(text)
+    told = mistake("review", out, "--calibration", tmp_path / "calibration.json", capsys=capsys)
+    assert "calibration.json is no calibration" in told

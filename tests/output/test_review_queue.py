@@ -14,10 +14,12 @@ from written_runs import write_gold
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
+from kimi_beam.output.calibrate import calibrate
 from kimi_beam.output.corrected_gold import corrected_gold
 from kimi_beam.output.evaluate import each_document
 from kimi_beam.output.review_queue import review_queue
 from kimi_beam.scoring.answer_differences import wrong_values
+from kimi_beam.scoring.calibration import JudgedLeaf, calibration_error, fit
 
 WRONG = 0.05
 
@@ -127,3 +129,32 @@ def test_what_was_corrected_comes_back_as_the_gold(made: list[Invoice], out: Pat
     assert sum(one.reviewed for one in found.values()) == len(wrong)
     again = write_gold(tmp_path / "gold.jsonl", [one.to_json() for one in found.values()])
     assert wrong_places(out, again) == wrong
+
+
+def test_fitted_probabilities_are_those_of_documents_that_were_not_fitted(
+    made: list[Invoice], out: Path, golds: Path, tmp_path: Path
+) -> None:
+    known = write_gold(tmp_path / "known.jsonl", [{"id": one.document.id, "gold": one.gold} for one in made[::2]])
+    found = calibrate(str(out), str(known))
+    assert (found.documents, found.values) == (15, 15 * 83)
+    assert found.held_out_error is not None
+    assert found.held_out_error <= 0.03
+    wrong, others = wrong_places(out, golds), {one.document.id for one in made[1::2]}
+    queue = review_queue(str(out), calibration=found.calibration)
+    lines = [one for one in queue.lines if one.document_id in others and one.pointer]
+    assert calibration_error((one.expected_errors, (one.document_id, one.pointer) in wrong) for one in lines) <= 0.03
+    shares = [(one.expected_errors, (one.document_id, one.pointer) in wrong) for one in review_queue(str(out)).lines]
+    assert calibration_error(shares) > found.held_out_error
+    expected = [one.expected_errors for one in queue.lines]
+    assert expected == sorted(expected, reverse=True)
+
+
+def test_a_fit_never_turns_the_order_around_and_is_never_certain() -> None:
+    rng = random.Random(3)
+    for _ in range(50):
+        risks = [round(rng.random(), 1) for _ in range(rng.randrange(1, 40))]
+        found = fit([JudgedLeaf("a", one, rng.random() < 0.3) for one in risks] + [JudgedLeaf("a", 0.5, True)])
+        by_risk = [found.probability(step / 20) for step in range(21)]
+        assert by_risk == sorted(by_risk)
+        assert len(found.risks) == len(found.probabilities)
+        assert by_risk[0] > 0
