@@ -15,6 +15,8 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.journal.records import Journaling
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.outcomes import OutcomesHandle, StopAfter
+from kimi_beam.request.guidance import Guidance
+from kimi_beam.request.redact_document import Redactor
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.tools import Tool
 from kimi_beam.transforms.dispatch import DispatchBounded
@@ -32,6 +34,7 @@ def lookup(name: str) -> str:
     return name
 
 
+EXAMPLE = kb.Example("Total: 1.00", {"company": None, "total": 1.0})
 UNUSUAL: dict[str, tuple[Any, Any]] = {
     "instructions": ("Read it.", "Read it."),
     "prompt_metadata": (["source"], ("source",)),
@@ -52,26 +55,45 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "chunk_tokens": (4_000, 4_000),
     "coerce": (True, True),
     "repairs": (3, 3),
+    "examples": ([EXAMPLE], Guidance.of([EXAMPLE], None, None)),
+    "glossary": ({"Net": "without tax"}, Guidance.of([], {"Net": "without tax"}, None)),
+    "language": ("de-CH", Guidance.of([], None, "de-CH")),
+    "redact": ("iban", Redactor.of("iban", "refuse", keeps_originals=False)),
+    "redact_images": ("allow", Redactor.of("iban", "allow", keeps_originals=False)),
+    "keep_originals": (True, Redactor.of("iban", "refuse", keeps_originals=True)),
+    "ground": (True, True),
+    "require_grounding": ("total", ("total",)),
 }
 """Of each keyword of `Extract`: a value that is not its default, and what the steps are to see."""
+SETTING_OF = {
+    "journal": "journaling",
+    **dict.fromkeys(("examples", "glossary", "language"), "guidance"),
+    **dict.fromkeys(("redact", "redact_images", "keep_originals"), "redactor"),
+}
+"""The names of the settings that are not called as their keywords are."""
+GIVEN_WITH = {name: {"redact": "iban"} for name in ("redact_images", "keep_originals")}
+"""What has to be given beside a keyword that says something about another one."""
+CHANGED_WITH = {"require_grounding": {"ground"}}
+"""The other settings that a keyword changes."""
 
 
 def test_each_keyword_has_a_test() -> None:
     keywords = set(inspect.signature(kb.Extract).parameters) - {"schema", "service"}
     assert keywords == set(UNUSUAL)
     settings = {field.name for field in fields(ExtractSettings)} - {"schema", "service", "prompt"}
-    assert settings == {"journaling" if name == "journal" else name for name in keywords}
+    assert settings == {SETTING_OF.get(name, name) for name in keywords}
 
 
 @pytest.mark.parametrize("keyword", UNUSUAL)
 def test_the_settings_of_extract_reach_its_steps_and_nothing_else_changes(keyword: str) -> None:
     where = SYNCHRONOUS if keyword == "tools" else WHERE
     given, expected = UNUSUAL[keyword]
-    settings = kb.Extract(RECEIPT, service=where, **{keyword: given})._settings
+    settings = kb.Extract(RECEIPT, service=where, **GIVEN_WITH.get(keyword, {}), **{keyword: given})._settings
     usual = ExtractSettings(schema=OutputSchema(RECEIPT), service=where)
-    name = "journaling" if keyword == "journal" else keyword
+    name = SETTING_OF.get(keyword, keyword)
     assert getattr(settings, name) == expected != getattr(usual, name)
     others = {field.name for field in fields(ExtractSettings) if field.init} - {name, "schema"}
+    others -= CHANGED_WITH.get(keyword, set())
     assert {other: getattr(settings, other) for other in others} == {other: getattr(usual, other) for other in others}
 
 
