@@ -30,7 +30,7 @@ MATCH_SIGNALS: Final[Mapping[str, float]] = {
 SIGNALS: Final[Mapping[str, float]] = {
     "conflict": 0.5,
     "asked_again": 0.3,
-    "failed_check": 0.3,
+    "failed_check": 0.9,
     "same_place": 0.4,
     "apart": 0.3,
     "usually_found": 0.6,
@@ -128,6 +128,7 @@ def row_signals(
         habits: How the values of each field are in the whole output.
     """
     around = None if evidence.places is None else _Around(leaves, evidence.places)
+    in_failed = sum(_dotted(leaf.field) in evidence.failed for leaf in leaves) if evidence.failed else 0
     for leaf in leaves:
         found = dict[str, float]()
         habit = habits.get(leaf.field, FieldHabits())
@@ -140,6 +141,9 @@ def row_signals(
             found |= _signals_of_place(leaf, place, habit)
             found |= around.signals(leaf, place)
         found |= {name: SIGNALS[name] for name in _marks(leaf, evidence)}
+        if _dotted(leaf.field) in evidence.failed:
+            # At least one value of the equation is wrong, and nobody knows which.
+            found["failed_check"] = SIGNALS["failed_check"] / in_failed
         yield leaf, {name: round(share, 4) for name, share in found.items() if share > 0}
 
 
@@ -207,8 +211,6 @@ def _marks(leaf: AnswerLeaf, evidence: RowEvidence) -> Iterator[str]:
         yield "asked_again"
     if _is_in(leaf.pointer, evidence.coerced):
         yield "coerced"
-    if evidence.failed and _dotted(leaf.field) in evidence.failed:
-        yield "failed_check"
 
 
 def _is_in(pointer: str, others: Sequence[str]) -> bool:
