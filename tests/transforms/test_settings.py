@@ -71,7 +71,7 @@ SETTING_OF = {
     **dict.fromkeys(("redact", "redact_images", "keep_originals"), "redactor"),
 }
 """The names of the settings that are not called as their keywords are."""
-GIVEN_WITH = {name: {"redact": "iban"} for name in ("redact_images", "keep_originals")}
+GIVEN_WITH: dict[str, dict[str, Any]] = {name: {"redact": "iban"} for name in ("redact_images", "keep_originals")}
 """What has to be given beside a keyword that says something about another one."""
 CHANGED_WITH = {"require_grounding": {"ground"}}
 """The other settings that a keyword changes."""
