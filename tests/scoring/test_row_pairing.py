@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from both_paths import both_paths
 from random_answers import SCHEMA, WORDS
 
 from kimi_beam.schema import OutputSchema
@@ -42,18 +43,16 @@ def _pair_of_lists(chance: random.Random, *, choice: float) -> tuple[list[Row], 
 @pytest.mark.parametrize("choice", [0.0, 0.3])
 def test_pairing_equal_rows_first_loses_no_right_value_against_assigning_all(choice: float) -> None:
     chance = random.Random(31)
-    with_equal = with_both = 0
-    for _ in range(400):
-        golds, answered = _pair_of_lists(chance, choice=choice)
-        found = pair(golds, answered)
-        every = row_pairing._assigned(golds, range(len(golds)), answered, range(len(answered)))
-        assert found.is_exact
-        assert sum(one.common.right for one in found.pairs) == sum(one.common.right for one in every)
-        equal = sum(golds[one.gold].content == answered[one.answered].content for one in found.pairs)
-        with_equal += equal > 0
-        with_both += 0 < equal < len(found.pairs)
-    assert with_equal > 150, with_equal
-    assert with_both > 150, with_both
+    with both_paths("rows that are equal", "equal rows beside others", at_least=150) as taken:
+        for _ in range(400):
+            golds, answered = _pair_of_lists(chance, choice=choice)
+            found = pair(golds, answered)
+            every = row_pairing._assigned(golds, range(len(golds)), answered, range(len(answered)))
+            assert found.is_exact
+            assert sum(one.common.right for one in found.pairs) == sum(one.common.right for one in every)
+            equal = sum(golds[one.gold].content == answered[one.answered].content for one in found.pairs)
+            taken["rows that are equal"] += equal > 0
+            taken["equal rows beside others"] += 0 < equal < len(found.pairs)
 
 
 def test_what_a_pair_is_said_to_have_in_common_is_what_it_has() -> None:
