@@ -67,13 +67,19 @@ SETS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Asks, scores, and writes the tables."""
+def main(argv: Sequence[str] | None = None, data: Path | None = None) -> int:
+    """Asks, scores, and writes the tables.
+
+    Args:
+        argv: The options; None for those of the command line.
+        data: The directory that holds the documents; None for the one that KIMI_BEAM_SHARED names.
+    """
     parser = argparse.ArgumentParser(prog="make score", description=__doc__)
     parser.add_argument("--emulator", action="store_true", help="ask the emulator although there is a token")
     args, more = parser.parse_known_args(argv)
     is_kimi = not args.emulator and ACCOUNT_VARIABLE in os.environ and TOKEN_VARIABLE in os.environ
-    documents = Path(os.environ.get("KIMI_BEAM_SHARED", ROOT.parent / "shared")) / "data" / "documents"
+    data = data or Path(os.environ.get("KIMI_BEAM_SHARED", ROOT.parent / "shared")) / "data"
+    documents = data / "documents"
     if not documents.is_dir():
         parser.error(f"the documents are not at {documents}: set KIMI_BEAM_SHARED to the directory that holds data/")
     sys.stderr.write(f"{'Kimi, for money' if is_kimi else 'the emulator'}, over {len(SETS)} sets of documents\n")

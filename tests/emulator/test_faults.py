@@ -53,16 +53,18 @@ def test_the_same_document_sent_again_draws_anew() -> None:
     assert again == [repeat.item("document") for _ in range(50)]
 
 
-def drawn_by(injector: Any) -> Any:
-    kinds = (injector.job, injector.read, injector.item, injector.stream, injector.event)
-    return [injector.request("submit"), *(kind("k") for kind in kinds)]
+def drawn_by(injector: Any, name: str = "") -> Any:
+    """One of each that a fault may strike. A fault of corrections strikes no other item."""
+    kinds = (injector.job, injector.read, injector.stream, injector.event)
+    item = injector.item("k", is_correction=name == "stubborn")
+    return [injector.request("submit"), item, *(kind("k") for kind in kinds)]
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_strikes_at_probability_one_and_never_at_zero(name: Any) -> None:
     always, never = Injector(Faults.parse(f"{name}=1"), 0), Injector(Faults.parse(f"{name}=0"), 0)
-    assert name in drawn_by(always)
-    assert {*drawn_by(never)} == {None}
+    assert name in drawn_by(always, name)
+    assert {*drawn_by(never, name)} == {None}
     if name != "drop_after_accept":  # counted once something was accepted
         assert always.injected[name] == 1
 

@@ -555,6 +555,8 @@ def test_under_all_faults_every_one_is_seen_and_a_run_can_be_repeated() -> Any:
             for n in range(500):
                 with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
                     peer.post({"prompt": f"Shop {n}", "stream": True}, query="")
+                with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
+                    peer.post(item(f"```document\nShop {n}\n```\n```problems\nno total\n```"), query="")
                 try:
                     reply = peer.post({"requests": [item(f"Shop {n}\nTotal: {n}.00"), item(f"Stall {n}")]})
                     if reply.status_code == 200:

@@ -23,7 +23,10 @@ def test_without_the_data_a_test_fails_where_ci_is_set(tmp_path: Path, monkeypat
 
 
 def test_no_test_looks_for_the_data_by_itself() -> None:
-    own = {ROOT / "tests" / name for name in ("conftest.py", "end_to_end/test_shared_data.py")}
+    # `make score` is a command, and asks for its documents itself.
+    own = {
+        ROOT / "tests" / name for name in ("conftest.py", "end_to_end/test_shared_data.py", "benchmarks/score_table.py")
+    }
     others = [path for path in (ROOT / "tests").rglob("*.py") if path not in own]
     assert len(others) > 50
     found = [path.name for path in others if any(w in path.read_text() for w in ("KIMI_BEAM_SHARED", "../shared"))]

@@ -74,7 +74,7 @@ def test_a_scan_of_one_page_is_asked_about_as_a_picture_of_a_users_own_is() -> N
 def test_a_scan_of_many_pages_can_be_split_between_any_two_of_them() -> None:
     scan = document_of("a", "in/a.tiff", Content((Page(picture=PICTURE),) * 5), {})
     size = len(scan.images[0])
-    parts = split(scan, Limits(tokens=10_000, size=2 * size + 100))
+    parts = split(scan, Limits(tokens=100_000, size=2 * size + 100))
     assert [len(part.images) for part in parts] == [2, 2, 1]
     assert "".join(part.text for part in parts) == scan.text
 

@@ -256,7 +256,7 @@ def test_dead_letters_hold_the_whole_document(source: Path, tmp_path: Path, api:
     paths = write(source, 12)
     picture = source / "scan.png"
     picture.write_bytes(pictures.png(bytes(100_000)))
-    with Emulator(faults="invalid=1") as emulator:
+    with Emulator(faults="invalid=1,stubborn=1") as emulator:
         outcome = extract(emulator, tmp_path, api=api)
     assert outcome.codes == {"schema_violation": 13}
     texts = {letter["document_id"]: letter["document"]["text"] for letter in outcome.letters}

@@ -29,13 +29,12 @@ def test_whoever_has_a_token_scores_the_service_by_the_same_command(
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ACCOUNT)
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "a-token")
-    monkeypatch.setenv("KIMI_BEAM_SHARED", str(tmp_path))
-    _copy_first(shared_data / "documents", tmp_path / "data" / "documents", 4)
+    _copy_first(shared_data / "documents", tmp_path / "documents", 4)
     page, before = tmp_path / "scores.md", "<!-- rules -->\nkept\n<!-- end of rules -->\n<!-- kimi -->\n"
     page.write_text(before + "no figures yet\n<!-- end of kimi -->\nafter\n")
     monkeypatch.setattr(score_table, "PAGE", page)
     with Emulator() as emulator:
-        assert score_table.main(["--base-url", emulator.base_url]) == 0
+        assert score_table.main(["--base-url", emulator.base_url, "--repairs", "0"], tmp_path) == 0
         assert emulator.stats()["documents"] == 12
     assert "Kimi, for money" in capsys.readouterr().err
     text = page.read_text()

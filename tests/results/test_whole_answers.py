@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from both_paths import both_paths
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_items import invoices
 from long_invoices import INVOICE, invoice
@@ -200,6 +200,7 @@ _LINES = st.lists(
 def test_what_the_text_shows_is_seen_at_a_glance_in_json_too() -> None:
     with both_paths("rows", "none") as taken:
 
+        @settings(max_examples=400)
         @given(_LINES.map("\n".join))
         def law(text: str) -> None:
             shows = may_show_rows(text)
