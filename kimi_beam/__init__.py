@@ -77,7 +77,12 @@ if TYPE_CHECKING:
     from kimi_beam.stream.write_stream import WriteStream
     from kimi_beam.transforms import Extract
     from kimi_beam.transforms.combine_scores import CombineScores
-    from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Grounding, Layout, Usage
+    from kimi_beam.types.answer import Usage
+    from kimi_beam.types.dead_letter import DeadLetter
+    from kimi_beam.types.document import Document, Layout
+    from kimi_beam.types.extraction import Extraction
+    from kimi_beam.types.failure import Failure
+    from kimi_beam.types.grounding import Grounding
 
 _HOME = {
     "AccountError": "kimi_beam.errors",
@@ -86,21 +91,21 @@ _HOME = {
     "CombineScores": "kimi_beam.transforms.combine_scores",
     "ConfigError": "kimi_beam.errors",
     "ConservationError": "kimi_beam.errors",
-    "DeadLetter": "kimi_beam.types",
-    "Document": "kimi_beam.types",
+    "DeadLetter": "kimi_beam.types.dead_letter",
+    "Document": "kimi_beam.types.document",
     "ElementTypeError": "kimi_beam.beam_extensions.element_types",
     "Evaluation": "kimi_beam.scoring.evaluation",
     "Events": "kimi_beam.queue.event_inbox",
     "Example": "kimi_beam.request.guidance",
     "Extract": "kimi_beam.transforms",
-    "Extraction": "kimi_beam.types",
-    "Failure": "kimi_beam.types",
+    "Extraction": "kimi_beam.types.extraction",
+    "Failure": "kimi_beam.types.failure",
     "Gateway": "kimi_beam.service.gateway",
-    "Grounding": "kimi_beam.types",
+    "Grounding": "kimi_beam.types.grounding",
     "InputError": "kimi_beam.errors",
     "Journaling": "kimi_beam.journal.records",
     "KimiBeamError": "kimi_beam.errors",
-    "Layout": "kimi_beam.types",
+    "Layout": "kimi_beam.types.document",
     "OutputError": "kimi_beam.errors",
     "OutputSchema": "kimi_beam.schema",
     "Polling": "kimi_beam.service.polling",
@@ -114,7 +119,7 @@ _HOME = {
     "StopAfter": "kimi_beam.report.outcomes",
     "ToMarkdown": "kimi_beam.transforms.to_markdown",
     "UnmetSchemaError": "kimi_beam.errors",
-    "Usage": "kimi_beam.types",
+    "Usage": "kimi_beam.types.answer",
     "UserError": "kimi_beam.errors",
     "WorkersAI": "kimi_beam.service.workers_ai",
     "WriteDataset": "kimi_beam.output.dataset",

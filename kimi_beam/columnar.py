@@ -14,7 +14,11 @@ from typing import Any, NamedTuple, TypeVar, overload
 import orjson
 import pyarrow as pa
 
-from kimi_beam.types import AnswerReport, Arrival, Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types.answer import AnswerReport, Completion, Usage
+from kimi_beam.types.document import Arrival, Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 T = TypeVar("T")
 

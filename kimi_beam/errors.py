@@ -19,8 +19,8 @@
 
 The four that name a module are defined there.
 
-An exception concerns the whole pipeline. Trouble with a single document is a `kimi_beam.types.Failure`, which is a
-value. No message holds a token.
+An exception concerns the whole pipeline. Trouble with a single document is a `kimi_beam.types.failure.Failure`, which
+is a value. No message holds a token.
 """
 
 from __future__ import annotations

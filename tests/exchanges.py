@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from kimi_beam.types import Completion, Failure, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.envelopes import HttpReply
 
 NOW = 1_784_180_523.0

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from kimi_beam.types import Document, Layout
+from kimi_beam.types.document import Document, Layout
 
 INVOICE = {
     "title": "Invoice",

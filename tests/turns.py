@@ -27,7 +27,10 @@ from kimi_beam.schema import OutputSchema
 from kimi_beam.service import clock
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.workers_ai import WorkersAI
-from kimi_beam.types import Document, Failure, OpenRequest, Reply
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest
 from kimi_beam.wire.envelopes import Exchange, HttpReply
 
 PROMPT = Prompt(OutputSchema({"type": "object"}))

@@ -6,7 +6,7 @@ import random
 import re
 from typing import Any
 
-from kimi_beam.types import Document, Layout
+from kimi_beam.types.document import Document, Layout
 
 _WORDS = ("Bolt", "Nut", "Washer", "Hinge", "Copper", "pipe", "Office", "chair", "Steel", "cable", "Adapter", "Toner")
 _HEADERS = {

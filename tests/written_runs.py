@@ -11,7 +11,11 @@ from kimi_beam.output import parquet
 from kimi_beam.report.summary import FILE_NAME, to_json
 from kimi_beam.results import dead_letter_lines
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Provenance, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction, Provenance
+from kimi_beam.types.failure import Failure
 
 MODEL = "@cf/moonshotai/kimi-k2.6"
 

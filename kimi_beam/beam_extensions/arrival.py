@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Arrival, Document
+from kimi_beam.types.document import Arrival, Document
 
 Partition = Literal["hour", "day"]
 """The span of event time for which a stream's output has a directory."""

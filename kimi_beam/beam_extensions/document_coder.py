@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import TypeOptions
 from apache_beam.typehints.batch import BatchConverter
 
 from kimi_beam.columnar import Documents
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 __all__ = ["GATHERED_DOCUMENTS", "Documents"]
 

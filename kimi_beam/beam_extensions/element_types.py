@@ -17,7 +17,9 @@ from apache_beam.typehints.typehints import is_consistent_with
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.scoring.document_scores import AnswerAndGold
-from kimi_beam.types import DeadLetter, Document, Extraction
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction
 
 _REMEDIES: dict[Any, str] = {
     Document: "make a document of each element first, as in beam.Map(lambda text: kimi_beam.Document(name, text))",

@@ -9,7 +9,7 @@ from typing import Any
 from apache_beam import coders
 
 from kimi_beam.columnar import Replies
-from kimi_beam.types import Reply
+from kimi_beam.types.reply import Reply
 
 __all__ = ["Replies"]
 

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.report.progress import PROGRESS
-from kimi_beam.types import GROUNDED
+from kimi_beam.types.grounding import GROUNDED
 from kimi_beam.wire.printable import printable
 
 

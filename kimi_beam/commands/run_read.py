@@ -24,7 +24,7 @@ from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.schema import jsontext
 from kimi_beam.service.workers_ai import WorkersAI
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 _REPORT_EVERY = 5.0
 """Seconds between two lines of progress."""

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kimi_beam.types import Layout
+from kimi_beam.types.document import Layout
 
 _UNITS = 10
 _COMPRESSION = 4

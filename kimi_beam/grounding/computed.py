@@ -8,7 +8,7 @@ from typing import Any
 
 from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.sum_checks import SumCheck
-from kimi_beam.types import GROUNDED, Grounding
+from kimi_beam.types.grounding import GROUNDED, Grounding
 
 _NAME = re.compile(r"[^\W\d][\w.]*")
 _FUNCTIONS = frozenset(("sum", "count"))

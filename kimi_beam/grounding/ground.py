@@ -17,7 +17,8 @@ from kimi_beam.grounding.shown_text import has_unread_pictures, shown_text
 from kimi_beam.grounding.text_index import TextIndex
 from kimi_beam.schema import jsontext
 from kimi_beam.schema.places import Places
-from kimi_beam.types import Document, Grounding, GroundingMatch
+from kimi_beam.types.document import Document
+from kimi_beam.types.grounding import Grounding, GroundingMatch
 
 
 def ground(

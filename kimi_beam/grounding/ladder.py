@@ -11,7 +11,7 @@ from kimi_beam.grounding.date_spellings import Order, days_of, is_midnight, is_t
 from kimi_beam.grounding.number_spellings import Span, has_unit, number_of_text, shortest_of
 from kimi_beam.grounding.text_index import MOST_PLACES, TextIndex
 from kimi_beam.schema import jsontext
-from kimi_beam.types import GroundingMatch
+from kimi_beam.types.grounding import GroundingMatch
 
 _LONGEST_DATE = 40
 _DIGIT = re.compile(r"\d")

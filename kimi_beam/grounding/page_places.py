@@ -11,7 +11,7 @@ import msgspec
 
 from kimi_beam.grounding.character_boxes import PageBoxes, boxes_of_pages, decode_boxes
 from kimi_beam.grounding.number_spellings import Span
-from kimi_beam.types import Layout
+from kimi_beam.types.document import Layout
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in points from the upper left corner of a page."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 HIDDEN_TEXT_HEADING = "Text that a person does not see:"
 """The line above the hidden texts where they are kept. They stand at the end of the document's text."""

@@ -10,7 +10,8 @@ import msgspec
 from kimi_beam.grounding.shown_text import HIDDEN_TEXT_HEADING, HIDDEN_TEXT_KEY
 from kimi_beam.input.readers.content import Content, HiddenText, HiddenTextPolicy, Page
 from kimi_beam.input.readers.hidden.invisible_characters import without_invisible_characters
-from kimi_beam.types import Document, Failure, Layout
+from kimi_beam.types.document import Document, Layout
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire import images
 
 BETWEEN_PAGES = "\n\n"

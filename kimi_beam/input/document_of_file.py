@@ -12,7 +12,7 @@ from kimi_beam.input.kinds import PICTURES, Kind
 from kimi_beam.input.picture_headers import is_sent_as_it_is
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Attachment
 from kimi_beam.input.reading_process import read_in_child
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 from kimi_beam.wire import images
 
 

@@ -13,7 +13,8 @@ from kimi_beam.input.encodings import is_encoding
 from kimi_beam.input.passwords import check_place, read_password
 from kimi_beam.input.readers.content import Content, HiddenTextPolicy, PageChoice, ReadOptions
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Code, Document, Failure
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Code, Failure
 from kimi_beam.wire.size_limits import BEGINNING, MAX_DOCUMENT_BYTES
 
 _WHOLE_EVIDENCE = 1 << 20

@@ -13,7 +13,8 @@ from kimi_beam.input.file_references import ZipMember, with_reference
 from kimi_beam.input.imported_reader import ImportedReader
 from kimi_beam.input.kinds import Kind, instead_of
 from kimi_beam.input.readers.content import Attachment, Content, UnreadableError
-from kimi_beam.types import Code, Document, Failure
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Code, Failure
 
 
 def document_of_file(

@@ -23,7 +23,10 @@ from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.told_by_content import kind_of
 from kimi_beam.results.shown_rows import may_show_rows
 from kimi_beam.schema import jsontext
-from kimi_beam.types import DeadLetter, Document, Failure, FileContent, Reply
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document, FileContent
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 WORTH_READING_TWICE = 16 << 10

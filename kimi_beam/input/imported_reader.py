@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kimi_beam.errors import ConfigError
 from kimi_beam.input.readers.content import Content
 from kimi_beam.schema.source import import_object
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 from kimi_beam.wire.printable import printable
 
 

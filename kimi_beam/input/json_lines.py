@@ -17,7 +17,8 @@ from kimi_beam.input.encodings import utf8_line
 from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, failed, from_line
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.line_references import has_large_line, with_line_reference, with_line_references
-from kimi_beam.types import Document, Failure
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from kimi_beam.columnar import Documents
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_references import WORTH_READING_TWICE, line_fingerprint
 from kimi_beam.input.lines import Group
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def has_large_line(lines: Sequence[bytes]) -> bool:

@@ -19,7 +19,8 @@ from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, enumerate_keys, failed, from_fields
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.row_sizes import column_bytes, plan, row_bytes
-from kimi_beam.types import Code, Document, Failure
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Code, Failure
 from kimi_beam.wire.size_limits import BEGINNING
 
 Row: TypeAlias = "dict[str, Any] | Failure"

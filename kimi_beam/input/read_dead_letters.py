@@ -18,7 +18,9 @@ from kimi_beam.input.json_lines import read_lines
 from kimi_beam.input.read_parts import read_as
 from kimi_beam.input.redrive import Choice, document_of
 from kimi_beam.results.dead_letter_lines import SUFFIX, DeadLetterError, decode
-from kimi_beam.types import DeadLetter, Document, Failure
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 
 LEFT = "left"
 _LETTERS = Reading(max_document_bytes=256 << 20)

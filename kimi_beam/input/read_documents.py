@@ -16,7 +16,7 @@ from kimi_beam.input.fields import Reader, Reading
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.read_parts import read_blocks, read_part
 from kimi_beam.input.readers.content import HiddenTextPolicy, PageChoice
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 

@@ -27,7 +27,8 @@ from kimi_beam.input.readers.content import Attachment, UnreadableError
 from kimi_beam.input.skipped_files import pass_over
 from kimi_beam.input.tables import read_table_blocks
 from kimi_beam.input.told_by_content import HEAD_BYTES, binary_kind, is_told_by_all, kind_of
-from kimi_beam.types import Document, Failure
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 
 T = TypeVar("T")
 _DEEPEST = 3

@@ -8,7 +8,10 @@ from typing import get_args
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.results.answer_codes import has_answer
-from kimi_beam.types import Code, DeadLetter, Document, Earlier, Stage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Code, Stage
 
 
 @dataclass(frozen=True, slots=True)

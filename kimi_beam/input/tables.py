@@ -18,7 +18,8 @@ from kimi_beam.input.fields import ALL_FIELDS, POSITION, Reading, b64, enumerate
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.kinds import TSV, kind_by_name
 from kimi_beam.input.quoted_rows import QuotedRow, quoted_rows, with_line_feeds
-from kimi_beam.types import Code, Document, Failure
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Code, Failure
 
 _DELIMITERS = ",;\t|"
 """What may stand between the values of a CSV. It is what stands most often in the first row; of several the first."""

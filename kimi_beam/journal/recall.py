@@ -16,7 +16,9 @@ from kimi_beam.queue.earlier import EarlierSubmission, Recalled, with_open_reque
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.types import OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 
 class JournalReader(Protocol):

@@ -21,7 +21,10 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.results import answer_codes
 from kimi_beam.service import clock
 from kimi_beam.service.workers_ai import WorkersAI
-from kimi_beam.types import Document, Failure, OpenRequest, Reply, Ticket
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 from kimi_beam.wire.envelopes import Exchange, Unknown
 from kimi_beam.wire.protocol import Accepted, decode_submit
 

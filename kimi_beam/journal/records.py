@@ -27,7 +27,9 @@ from kimi_beam.columnar import Results, Tokens, arrow_column
 from kimi_beam.errors import ConfigError, KimiBeamError
 from kimi_beam.request.batches import KEY_BYTES, split_keys
 from kimi_beam.results.answer_codes import ANSWERS
-from kimi_beam.types import Completion, Failure, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import Ticket
 
 VERSION = 1
 

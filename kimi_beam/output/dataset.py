@@ -32,7 +32,9 @@ from kimi_beam.results.rows import file_schema
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.schema.diff import Verdict, diff
 from kimi_beam.service.prices import Price
-from kimi_beam.types import DeadLetter, Document, Extraction
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction
 
 JOURNAL = "_journal"
 """The subdirectory of a dataset that the journal is in, unless the user names another directory."""

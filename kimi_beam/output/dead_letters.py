@@ -19,7 +19,8 @@ from kimi_beam.output.partitions import DEFAULT_ROLLING, FileFormat, Piece, Roll
 from kimi_beam.output.staging import Commit, Stage, Target, Window
 from kimi_beam.report.summary import Summary
 from kimi_beam.results.dead_letter_lines import SUFFIX, encode
-from kimi_beam.types import DeadLetter, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
 
 _PIECE_BYTES = 1 << 20
 

@@ -26,7 +26,9 @@ from kimi_beam.output.staging import Commit, Stage, Target, Window, WriteFile
 from kimi_beam.report.summary import Summary
 from kimi_beam.results import rows
 from kimi_beam.schema import OutputSchema, SchemaSource
-from kimi_beam.types import Arrival, Extraction, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.document import Arrival
+from kimi_beam.types.extraction import Extraction
 
 SUFFIX = ".parquet"
 _PIECE_ROWS = 5_000

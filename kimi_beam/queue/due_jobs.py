@@ -18,7 +18,7 @@ from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.request import batches
 from kimi_beam.service import clock
 from kimi_beam.service.remedies import RULES, Reach
-from kimi_beam.types import Reply
+from kimi_beam.types.reply import Reply
 from kimi_beam.wire.envelopes import Refused
 from kimi_beam.wire.matching import references
 from kimi_beam.wire.protocol import decode_poll, decode_submit, encode_submit

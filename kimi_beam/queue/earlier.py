@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.types import Document, Earlier, Failure, Reply
+from kimi_beam.types.document import Document
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 
 DOUBTFUL = Failure(
     "submit",

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kimi_beam.queue.jobs import Job
-from kimi_beam.types import Failure, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.service_errors import ServiceError
 
 

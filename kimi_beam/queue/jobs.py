@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from kimi_beam.errors import StateError
-from kimi_beam.types import Ticket
+from kimi_beam.types.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True)

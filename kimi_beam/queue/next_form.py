@@ -11,7 +11,9 @@ from dataclasses import replace
 from kimi_beam.columnar import Replies
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.types import Failure, OpenRequest, Reply, Ticket
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
 

@@ -15,7 +15,8 @@ from kimi_beam.report import metrics
 from kimi_beam.request import batches
 from kimi_beam.request.packing import Packer
 from kimi_beam.service import clock, retry_limits
-from kimi_beam.types import Reply, Ticket
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 
 
 class Refill:

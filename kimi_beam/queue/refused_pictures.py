@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from kimi_beam.columnar import Replies
 from kimi_beam.request import batches
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 _ADVICE = (
     "it has pictures, which the batch queue of this model may not take: --fallback-api run asks for such documents "

@@ -28,7 +28,8 @@ from kimi_beam.request import batches
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.part_collector import PartCollector
 from kimi_beam.service import clock
-from kimi_beam.types import Failure, Reply
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 from kimi_beam.wire.completions import FAILURES
 from kimi_beam.wire.service_errors import UNMET
 

@@ -45,7 +45,7 @@ from kimi_beam.report import metrics
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.remedies import RULES, Halving, Reach, Repeat
 from kimi_beam.service.retry_limits import MAX_ACCOUNT_TROUBLE, MAX_UNKNOWN, OUTAGE, outlasted, quota_failure
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire import matching
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.matching import Matched

@@ -17,7 +17,9 @@ from kimi_beam.request.packing import Batching
 from kimi_beam.request.part_references import ReadAgain
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
-from kimi_beam.types import Failure, OpenRequest, Reply
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest
 from kimi_beam.wire.envelopes import Exchange
 
 

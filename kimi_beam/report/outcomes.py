@@ -16,7 +16,7 @@ from uuid import uuid4
 from kimi_beam.errors import ConfigError, UnmetSchemaError
 from kimi_beam.report.trials import Trials
 from kimi_beam.service.per_process import PerProcess
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 FIRST = 200
 """How many documents have to be settled before their share of failures is compared with a bound."""

@@ -13,7 +13,7 @@ import orjson
 from kimi_beam.report import metrics
 from kimi_beam.service.models import is_stand_in
 from kimi_beam.service.prices import Price, bill
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 
 FILE_NAME = "summary.json"
 """The file's name in the output directory."""

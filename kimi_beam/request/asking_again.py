@@ -19,16 +19,11 @@ from kimi_beam.results.judging import Instance, judge, judge_part, unmasked
 from kimi_beam.results.repaired_values import differences, with_refused_from
 from kimi_beam.results.restored_replies import restored_replies
 from kimi_beam.schema import OutputSchema, Violation, jsontext
-from kimi_beam.types import (
-    AnswerReport,
-    Completion,
-    Document,
-    Failure,
-    RefusedAnswer,
-    Repair,
-    Reply,
-    Usage,
-)
+from kimi_beam.types.answer import AnswerReport, Completion, Repair, Usage
+from kimi_beam.types.document import Document
+from kimi_beam.types.earlier_runs import RefusedAnswer
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 
 _CODES = frozenset({"not_json", "truncated", "schema_violation", "empty_answer", "answer_in_reasoning"})
 """Answers that the model may give better. It has declined the others, or the service has."""

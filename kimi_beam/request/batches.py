@@ -21,7 +21,8 @@ import pyarrow as pa
 from kimi_beam.columnar import Documents, Texts, transposed
 from kimi_beam.errors import StateError
 from kimi_beam.request import optional_fields
-from kimi_beam.types import Document, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.document import Document
 
 KEY_BYTES = 16
 """The length of a document's key in the journal."""

@@ -16,7 +16,9 @@ from kimi_beam.request.batches import IN_PARTS, NO_KEY, Item, Row
 from kimi_beam.request.document_bytes import AROUND, DocumentBytes
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 from kimi_beam.wire import images, size_limits
 
 KeyOf: TypeAlias = "Callable[[DocumentBytes, int], bytes]"

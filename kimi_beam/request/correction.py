@@ -13,7 +13,7 @@ from typing import Any
 from kimi_beam.request.document_bytes import fenced
 from kimi_beam.results.repaired_values import value_at
 from kimi_beam.schema import jsontext
-from kimi_beam.types import RefusedAnswer
+from kimi_beam.types.earlier_runs import RefusedAnswer
 
 SHARE = 0.15
 """How much of the first request's words they may add. JSON has up to a third more tokens a byte than prose, so that

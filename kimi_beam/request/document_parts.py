@@ -14,7 +14,10 @@ from kimi_beam.request.packing import Batching, Packer
 from kimi_beam.request.part_references import ReadAgain, part_reference
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.splitting import Limits, length_of, split
-from kimi_beam.types import Completion, Document, Earlier, EarlierPart, FileContent, Reply
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.document import Document, FileContent
+from kimi_beam.types.earlier_runs import Earlier, EarlierPart
+from kimi_beam.types.reply import Reply
 
 _LEAST_TOKENS = 50
 """A part of fewer tokens whose answer is cut off is not split further: its length is not to blame."""

@@ -18,20 +18,12 @@ from kimi_beam.results.shown_rows import tables
 from kimi_beam.results.unanswered_lists import unanswered_lists
 from kimi_beam.results.whole_answers import lack
 from kimi_beam.schema import OutputSchema, jsontext
-from kimi_beam.types import (
-    AnswerReport,
-    Completion,
-    Document,
-    Earlier,
-    EarlierPart,
-    Failure,
-    Part,
-    Repair,
-    RepairKind,
-    Reply,
-    Ticket,
-    Usage,
-)
+from kimi_beam.types.answer import AnswerReport, Completion, Repair, RepairKind, Usage
+from kimi_beam.types.document import Document, Part
+from kimi_beam.types.earlier_runs import Earlier, EarlierPart
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire import sent_text
 
 

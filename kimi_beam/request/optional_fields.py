@@ -7,22 +7,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from kimi_beam.schema import jsontext
-from kimi_beam.types import (
-    Arrival,
-    Completion,
-    Document,
-    Earlier,
-    EarlierPart,
-    Failure,
-    FileContent,
-    Layout,
-    OpenRequest,
-    Part,
-    Redacted,
-    Redaction,
-    RefusedAnswer,
-    Usage,
-)
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.document import Arrival, Document, FileContent, Layout, Part, Redacted, Redaction
+from kimi_beam.types.earlier_runs import Earlier, EarlierPart, RefusedAnswer
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import OpenRequest
 
 _NOTHING_EARLIER = Earlier()
 _FILE_OF_PART = "file_of_part"

@@ -30,7 +30,10 @@ from kimi_beam.request.part_references import ReadAgain, part_reference
 from kimi_beam.request.stored_replies import decode, encode
 from kimi_beam.results.judging import Judged, judge_all
 from kimi_beam.results.whole_answers import Lack, lacks
-from kimi_beam.types import AnswerReport, Completion, Document, Failure, Reply
+from kimi_beam.types.answer import AnswerReport, Completion
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 
 _PREFIX = "p:"
 """What the names of stored replies begin with, so that they are told apart from those of batches."""

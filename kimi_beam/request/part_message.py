@@ -7,7 +7,7 @@ a fence of its own name, because a part alone does not say what its columns mean
 from __future__ import annotations
 
 from kimi_beam.request.document_bytes import fenced
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 DATA = (
     "The user's message holds one part of a longer document: the text between the lines of backticks with the name "

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from kimi_beam.request.splitting import stretch, text_hash
-from kimi_beam.types import Document, Failure, FileContent
+from kimi_beam.types.document import Document, FileContent
+from kimi_beam.types.failure import Failure
 
 ReadAgain: TypeAlias = "Callable[[Sequence[Document]], list[Document]]"
 """Reads the files of references, and passes on documents that hold their content. What cannot be read, or has changed,

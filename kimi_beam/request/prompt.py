@@ -26,7 +26,8 @@ from kimi_beam.request.split_rule import SplitRule, item_tokens
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS, system_message, version_of
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
-from kimi_beam.types import Document, RefusedAnswer
+from kimi_beam.types.document import Document
+from kimi_beam.types.earlier_runs import RefusedAnswer
 from kimi_beam.wire.sent_text import sent_elsewhere, sent_to_workers_ai
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 

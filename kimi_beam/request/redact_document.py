@@ -17,7 +17,8 @@ from kimi_beam.request.sensitive_rules import KINDS, SensitiveRule, Span
 from kimi_beam.results.restored_replies import shifted_layout
 from kimi_beam.results.stand_ins import StandIns
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Document, Failure, Redacted, Redaction
+from kimi_beam.types.document import Document, Redacted, Redaction
+from kimi_beam.types.failure import Failure
 
 Finder: TypeAlias = "Callable[[str], Iterable[Span]]"
 """Gives the places of sensitive values in a text: first character, the one behind the last, and a name of the kind."""

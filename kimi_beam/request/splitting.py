@@ -20,7 +20,8 @@ from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.heading_paths import headings, path_at
 from kimi_beam.request.row_lines import TextLine, lines_inside_rows, text_lines
 from kimi_beam.results.shown_rows import TableReader
-from kimi_beam.types import Document, Earlier, Layout, Part
+from kimi_beam.types.document import Document, Layout, Part
+from kimi_beam.types.earlier_runs import Earlier
 
 BEGINNING = 1_000
 """The most characters of a document's beginning that each other part is shown."""

@@ -10,7 +10,10 @@ import orjson
 from kimi_beam.errors import StateError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
-from kimi_beam.types import AnswerReport, Completion, Failure, OpenRequest, Repair, Reply, Ticket, Usage
+from kimi_beam.types.answer import AnswerReport, Completion, Repair, Usage
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 _VERSION = 1
 """The version of the bytes. A change that an earlier kimi_beam would misread gets a new one; other versions are

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 ANSWERS = frozenset(
     {"truncated", "empty_answer", "answer_in_reasoning", "refusal", "content_filter", "tool_call", "too_many_turns"}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from kimi_beam.results.mended_json import BrokenOffError, Path, read_mended
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Repair
+from kimi_beam.types.answer import Repair
 
 # The limit of values and of texts that begin like one: to look at each may take as long as the rest of the text.
 _MAX_VALUES = 100

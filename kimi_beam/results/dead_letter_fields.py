@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
-from kimi_beam.types import Code, Stage
+from kimi_beam.types.failure import Code, Stage
 
 _Tokens = Annotated[int, Field(ge=0, lt=1 << 63)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 30)]
@@ -17,7 +17,7 @@ _InBatch = Annotated[int, Field(ge=0, lt=1 << 20)]
 
 
 class LayoutLine(TypedDict):
-    """The layout of a document: `kimi_beam.types.Layout`, its boxes in base64."""
+    """The layout of a document: `kimi_beam.types.document.Layout`, its boxes in base64."""
 
     page_starts: list[_Count]
     image_positions: list[_Count]

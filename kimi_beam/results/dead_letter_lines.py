@@ -12,18 +12,12 @@ import orjson
 from kimi_beam.beam_extensions.arrival import micros, to_datetime
 from kimi_beam.errors import KimiBeamError
 from kimi_beam.schema import jsontext
-from kimi_beam.types import (
-    Arrival,
-    Completion,
-    DeadLetter,
-    Document,
-    Earlier,
-    EarlierPart,
-    Failure,
-    Layout,
-    OpenRequest,
-    Usage,
-)
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Arrival, Document, Layout
+from kimi_beam.types.earlier_runs import Earlier, EarlierPart
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import OpenRequest
 from kimi_beam.wire.size_limits import BEGINNING, HARD_MAX_BYTES, MAX_DOCUMENT_BYTES
 
 SUFFIX = ".jsonl"

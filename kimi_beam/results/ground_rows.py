@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kimi_beam.grounding.computed import with_computed
 from kimi_beam.grounding.demands import Demand, nullable, parts_of, unmet, with_null
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import GROUNDED, Document, Failure, Grounding
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.grounding import GROUNDED, Grounding
 
 if TYPE_CHECKING:
     from kimi_beam.grounding.text_index import TextIndex

@@ -18,7 +18,9 @@ from kimi_beam.results.wrappings import Unwrapped, Wrappings
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.own_validators import RefusedError
-from kimi_beam.types import Document, Failure, Repair
+from kimi_beam.types.answer import Repair
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire import sent_text
 
 T = TypeVar("T")

@@ -13,7 +13,9 @@ import orjson
 from kimi_beam.columnar import Documents, Replies
 from kimi_beam.results.stand_ins import Restorer
 from kimi_beam.schema import jsontext
-from kimi_beam.types import AnswerReport, Document, Failure, Layout, Redaction
+from kimi_beam.types.answer import AnswerReport
+from kimi_beam.types.document import Document, Layout, Redaction
+from kimi_beam.types.failure import Failure
 
 _PIECE = "the answer holds a piece of a redacted value, which cannot be put back: ask for the whole value"
 

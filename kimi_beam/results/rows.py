@@ -12,7 +12,10 @@ import pyarrow as pa
 from kimi_beam.columnar import arrow_column
 from kimi_beam.schema import OutputSchema, Violation, jsontext
 from kimi_beam.schema.cells import JSON
-from kimi_beam.types import AnswerReport, Arrival, Grounding, Provenance
+from kimi_beam.types.answer import AnswerReport
+from kimi_beam.types.document import Arrival
+from kimi_beam.types.extraction import Provenance
+from kimi_beam.types.grounding import Grounding
 
 PROVENANCE = pa.struct(
     [

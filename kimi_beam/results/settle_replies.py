@@ -19,20 +19,14 @@ from kimi_beam.results.judging import Judged, judge, judge_all
 from kimi_beam.results.restored_replies import original_of, restored_replies
 from kimi_beam.schema import ADDITIONAL, OutputSchema
 from kimi_beam.service.polling import OnMismatch
-from kimi_beam.types import (
-    AnswerReport,
-    ArrowRow,
-    Completion,
-    DeadLetter,
-    Document,
-    Extraction,
-    Failure,
-    Grounding,
-    Provenance,
-    Reply,
-    Ticket,
-    Usage,
-)
+from kimi_beam.types.answer import AnswerReport, Completion, Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import ArrowRow, Extraction, Provenance
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.grounding import Grounding
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire.completions import decode_items
 from kimi_beam.wire.matching import Matched, match, number_of, references
 from kimi_beam.wire.usage import share_usage

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
-from kimi_beam.types import Redaction
+from kimi_beam.types.document import Redaction
 
 _SPACED = re.compile(r"\w(?:[ .\-/()\u00a0\u2009\u202f]{0,3}\w)*")
 _NAMED = re.compile(

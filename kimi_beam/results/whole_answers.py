@@ -13,7 +13,7 @@ from kimi_beam.results.completeness import Shortfall, shortfalls, unmet_sums
 from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, tables
 from kimi_beam.results.unanswered_lists import unanswered_lists
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 _LEAST_ROWS = 2
 """A table of fewer rows cannot lack one: the others tell what a row of the list is."""

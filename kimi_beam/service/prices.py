@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 
 
 @dataclass(frozen=True, slots=True)

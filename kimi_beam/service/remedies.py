@@ -13,7 +13,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from kimi_beam.service.retry_limits import MAX_REFUSALS, OUTAGE
-from kimi_beam.types import Code, Failure, Stage
+from kimi_beam.types.failure import Code, Failure, Stage
 from kimi_beam.wire.service_errors import ERRORS, Remedy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kimi_beam.service.polling import Polling
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 MAX_REFUSALS = 5
 """How often the service may refuse a request because of trouble of its own (5xx) before `outlasted` gives it up."""

@@ -17,7 +17,7 @@ from kimi_beam.output.staging import Target, Window
 from kimi_beam.report.summary import Summary
 from kimi_beam.stream.keep_arrival import KeepArrival
 from kimi_beam.stream.reconciliation import DELIVERIES
-from kimi_beam.types import Arrival, Document
+from kimi_beam.types.document import Arrival, Document
 
 
 class _Delivery(NamedTuple):

@@ -10,7 +10,7 @@ from apache_beam.transforms.window import IntervalWindow
 
 from kimi_beam.beam_extensions.arrival import with_arrival
 from kimi_beam.beam_extensions.element_types import wrong_element
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 class KeepArrival(beam.DoFn):

@@ -28,7 +28,8 @@ from kimi_beam.input.finding import broken_link_message, file_pattern, find_inpu
 from kimi_beam.input.kinds import IN_WORDS, kind_by_name
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.input.readers.content import HiddenTextPolicy, PageChoice
-from kimi_beam.types import Arrival, Document, Failure
+from kimi_beam.types.document import Arrival, Document
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.size_limits import MAX_DOCUMENT_BYTES
 
 _LOG = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from kimi_beam.beam_extensions.arrival import delivery_name
 from kimi_beam.errors import ConfigError
 from kimi_beam.input.encodings import NotTextError, text_of
 from kimi_beam.input.fields import Reading, b64, failed, from_line
-from kimi_beam.types import Arrival, Code, Document, Failure
+from kimi_beam.types.document import Arrival, Document
+from kimi_beam.types.failure import Code, Failure
 
 
 @dataclass(frozen=True)

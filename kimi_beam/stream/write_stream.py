@@ -25,7 +25,10 @@ from kimi_beam.report.summary import FILE_NAME, Summary, to_json
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.prices import Price
 from kimi_beam.stream import deliveries
-from kimi_beam.types import DeadLetter, Document, Extraction, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction
 
 EXTRACTIONS, DEAD_LETTERS, DOCUMENTS = "extractions", "dead-letters", "documents"
 """The directories in a stream's output: of rows, of dead letters, and of the deliveries that came in."""

@@ -25,7 +25,8 @@ from typing import TypeAlias
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.remedies import RULES, Reach, Repeat
 from kimi_beam.service.retry_limits import MAX_REFUSALS, MAX_UNKNOWN, outlasted, quota_failure
-from kimi_beam.types import Code, Completion, Failure, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Code, Failure
 from kimi_beam.wire.completions import FAILURES, Answered, RunResult, ToolCalls, failure_of
 from kimi_beam.wire.envelopes import Refused, Unknown
 from kimi_beam.wire.service_errors import ERRORS, Remedy, ServiceError, renewal

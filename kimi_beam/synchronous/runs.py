@@ -41,7 +41,11 @@ from kimi_beam.synchronous.after_reply import (
 )
 from kimi_beam.synchronous.server_form import server_form_of
 from kimi_beam.synchronous.tools import Tool
-from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire.completions import Answered, RunResult, decode_run
 from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, Unknown, bare_error, spent_for
 from kimi_beam.wire.form_refusals import refused_field, refused_request

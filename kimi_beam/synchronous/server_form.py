@@ -15,7 +15,7 @@ from kimi_beam.request.answer_forms import FORM_NAMES
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.synchronous.after_reply import AskAgain, Call, Halt, Settle
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.form_refusals import RefusedRequest
 from kimi_beam.wire.service_errors import ServiceError
 

@@ -43,7 +43,7 @@ from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.state import INBOX, in_memory, with_state
-from kimi_beam.types import Reply
+from kimi_beam.types.reply import Reply
 
 _LOOK_AGAIN = 0.25
 """Seconds that a shard waits for the trial of another one in a turn: few, as the other may need the same thread."""

@@ -51,7 +51,9 @@ from kimi_beam.transforms.request import Request, Separate, Values
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.transforms.windows import RestoreWindows, check_restorable, check_windows
-from kimi_beam.types import DeadLetter, Document, Extraction
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction
 
 EXTRACTIONS = "extractions"
 _BATCHES = "batches"

@@ -24,7 +24,7 @@ from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.packing import Packer
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 _MAX_HELD = 64 << 20
 """The most bytes of documents that a bundle keeps in memory over all shards. `Dispatch` packs small batches

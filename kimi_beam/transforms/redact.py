@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from kimi_beam.beam_extensions.element_types import wrong_element
 from kimi_beam.request.redact_document import Redactor
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 class Redact(beam.DoFn):

@@ -35,7 +35,9 @@ from kimi_beam.request.part_collector import InMemory, PartCollector
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.settings import ExtractSettings
-from kimi_beam.types import Document, Failure, Reply
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 
 
 @beam.typehints.with_output_types(bytes)

@@ -16,7 +16,7 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.reading_again import read_again
-from kimi_beam.types import Reply
+from kimi_beam.types.reply import Reply
 
 T = TypeVar("T")
 

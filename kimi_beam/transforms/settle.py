@@ -24,7 +24,8 @@ from kimi_beam.results.settle_replies import (
 )
 from kimi_beam.transforms.conservation import counted
 from kimi_beam.transforms.settings import ExtractSettings
-from kimi_beam.types import DeadLetter, Reply
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.reply import Reply
 
 DEAD_LETTERS = "dead_letters"
 """The tag of the output with the dead letters."""

@@ -16,7 +16,8 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.errors import ConfigError
-from kimi_beam.types import DeadLetter, Extraction
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.extraction import Extraction
 
 
 def check_windows(windowing: Windowing) -> None:

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from kimi_beam.columnar import Results, Tokens, transposed
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Code, Completion, Failure, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Code, Failure
 from kimi_beam.wire.envelopes import (
     Exchange,
     HttpReply,

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 from kimi_beam.wire.parsed_values import with_texts
 from kimi_beam.wire.service_errors import ServiceError
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 from kimi_beam.wire.envelopes import (
     Exchange,
     NoReply,

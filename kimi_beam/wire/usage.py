@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from kimi_beam.columnar import Tokens
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 
 COUNT_LIMIT = 1 << 40
 """A count of tokens or seconds from here on is certainly wrong and is read as 0."""

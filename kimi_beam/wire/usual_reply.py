@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kimi_beam.columnar import Results, Tokens
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 from kimi_beam.wire.envelopes import HttpReply, read_json, result_of
 from kimi_beam.wire.usage import COUNT_LIMIT, END_OF_TIME, Stated, decode_usage
 

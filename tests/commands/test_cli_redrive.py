@@ -21,7 +21,7 @@ from kimi_beam import cli
 from kimi_beam.emulator import Emulator
 from kimi_beam.journal.files import contents
 from kimi_beam.results.dead_letter_lines import encode
-from kimi_beam.types import DeadLetter
+from kimi_beam.types.dead_letter import DeadLetter
 
 
 class Answers:

@@ -13,7 +13,7 @@ from conftest import ROOT
 from fenced_blocks import PAGES, blocks, prose
 
 import kimi_beam as kb
-from kimi_beam.types import Code, Stage
+from kimi_beam.types.failure import Code, Stage
 
 DESIGN = ROOT / "kimi_beam" / "DESIGN.md"
 OTHERS = {

@@ -30,7 +30,11 @@ from kimi_beam.request.batches import Item
 from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.columns import Record, Tuple
 from kimi_beam.transforms import make_batches
-from kimi_beam.types import Completion, Earlier, Failure, Layout, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.document import Layout
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire import matching
 
 # ------------------------------------------------------------------------------------------------ the list of them

@@ -26,7 +26,9 @@ from kimi_beam.results.judging import judge
 from kimi_beam.schema import OutputSchema
 from kimi_beam.service.credentials import TokenSource, read_token
 from kimi_beam.service.polling import Polling
-from kimi_beam.types import Completion, Document, Failure
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.completions import decode_item
 from kimi_beam.wire.envelopes import HttpReply, Refused, Unknown
 from kimi_beam.wire.matching import Matched, match

@@ -22,7 +22,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 OPEN = {"document", "metadata", "part", "beginning", "headings", "columns", "before"}
 """The names of the blocks that a user's message may have."""

@@ -15,7 +15,7 @@ import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConfigError, UnmetSchemaError
 from kimi_beam.report.outcomes import FIRST, Outcomes, OutcomesHandle, StopAfter
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 BAD = Failure("validate", "schema_violation", "x")
 UNREAD = Failure("read", "not_json", "x")

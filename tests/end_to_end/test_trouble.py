@@ -30,7 +30,7 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.request import Request
-from kimi_beam.types import Reply
+from kimi_beam.types.reply import Reply
 
 PROMPT = Prompt(OutputSchema(RECEIPT), api="run")
 ACCOUNT_TROUBLE = [(10000, 401), (9106, 400), (5035, 403), (3042, 404), (5007, 400), (3041, 403), (3023, 403)]

@@ -10,7 +10,7 @@ import pytest
 import kimi_beam as kb
 from kimi_beam.grounding.ground import ground
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Grounding
+from kimi_beam.types.grounding import Grounding
 
 _ITEM = {"name": {"type": "string"}, "quantity": {"type": "integer"}, "price": {"type": "number"},
          "amount": {"type": "number"}}  # fmt: skip

@@ -13,7 +13,9 @@ from kimi_beam.grounding.computed import with_computed
 from kimi_beam.grounding.ground import ground
 from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.sum_checks import sum_checks
-from kimi_beam.types import Failure, Grounding, Layout
+from kimi_beam.types.document import Layout
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.grounding import Grounding
 
 PLACES = OutputSchema(
     {

@@ -22,7 +22,7 @@ from kimi_beam.input.document_of_file import document_by_reader
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.told_by_content import kind_of
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import GROUNDED, Grounding
+from kimi_beam.types.grounding import GROUNDED, Grounding
 
 
 def _records(shared_data: Path, name: str, every: int = 1) -> Iterator[dict[str, Any]]:

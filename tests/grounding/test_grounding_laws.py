@@ -15,7 +15,7 @@ from independent_reading import folded, names_day, numbers
 import kimi_beam as kb
 from kimi_beam.grounding.ground import ground
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import GROUNDED, Grounding
+from kimi_beam.types.grounding import GROUNDED, Grounding
 
 ANY = OutputSchema({}).places
 _PLAIN = (

@@ -26,7 +26,7 @@ from kimi_beam.input import archives
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import Part, find_parts
 from kimi_beam.input.read_parts import read_part
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def zipped(members: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:

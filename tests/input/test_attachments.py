@@ -13,7 +13,7 @@ from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.input.readers.content import Attachment, Content, Page
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def zipped(**members: bytes) -> bytes:

@@ -19,7 +19,7 @@ from kimi_beam.input.readers.content import Content, HiddenText, Page, Picture
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.splitting import Limits, split
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Layout
+from kimi_beam.types.document import Layout
 
 PICTURE = Picture(pictures.png(), "image/png")
 _shown = st.characters(max_codepoint=0xDFFFF, exclude_categories=["Cs"])

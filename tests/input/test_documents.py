@@ -40,7 +40,7 @@ from kimi_beam.input.lines import groups
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.schema import jsontext
 from kimi_beam.stream.read_files import look
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def _save(document: Document, directory: str) -> None:

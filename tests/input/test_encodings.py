@@ -20,7 +20,7 @@ from kimi_beam.input.read_parts import read_part
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 MARKED = {
     "utf-8": codecs.BOM_UTF8,

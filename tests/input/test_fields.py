@@ -21,7 +21,7 @@ from kimi_beam.input.read_parts import read_part
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 ONE = uuid.UUID("0f0e0d0c-0b0a-0908-0706-050403020100")
 OTHER = uuid.UUID(int=(1 << 127) + 200)

@@ -24,7 +24,7 @@ from kimi_beam.input.file_parts import Part
 from kimi_beam.input.file_references import read_again
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.journal.recorder import Keys
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 KEY = "00" * 16
 

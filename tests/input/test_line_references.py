@@ -19,7 +19,7 @@ from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.file_references import WORTH_READING_TWICE, read_again
 from kimi_beam.input.read_parts import read_part
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 LONG = 'Größe: 3 µm; "a\\b"\t'
 

@@ -27,7 +27,10 @@ from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.input.row_sizes import _dictionary_bytes, row_bytes
 from kimi_beam.results.dead_letter_lines import decode, encode
-from kimi_beam.types import DeadLetter, Document, Failure, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 
 SMALL = Reading(max_document_bytes=1_000)
 

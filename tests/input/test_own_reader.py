@@ -19,7 +19,7 @@ from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.input.readers.content import Content, HiddenText, Page
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def read_ledger(content: bytes, path: str) -> kb.Document | Content | str | None:

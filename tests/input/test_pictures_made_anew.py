@@ -13,7 +13,7 @@ from pillow_pictures import bomb, picture
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.file_references import read_again
 from kimi_beam.input.read_parts import read_part
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def read(path: Path, content: bytes) -> Document:

@@ -24,7 +24,12 @@ import kimi_beam as kb
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.results import dead_letter_lines
 from kimi_beam.results.dead_letter_lines import DeadLetterError, decode, encode
-from kimi_beam.types import Arrival, Code, DeadLetter, Document, Earlier, Failure, Layout, OpenRequest, Stage, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Arrival, Document, Layout
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Code, Failure, Stage
+from kimi_beam.types.ticket import OpenRequest
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 _tokens = st.integers(0, 1 << 40)

@@ -21,7 +21,7 @@ from kimi_beam.input import reading_process
 from kimi_beam.input.readers.content import DEFAULT_OPTIONS, Content, ReadOptions, UnreadableError
 from kimi_beam.input.readers.reader_messages import LENGTH, MAX_ANSWER_BYTES, Found, decode_answer, encode
 from kimi_beam.input.reading_process import ReadingLimits, ReadingProcessError, read_in_child
-from kimi_beam.types import Code
+from kimi_beam.types.failure import Code
 
 READER = "misbehaving_reader"
 LIMITS = ReadingLimits(seconds=60.0)

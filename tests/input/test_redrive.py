@@ -22,19 +22,13 @@ from kimi_beam.request.batches import Item
 from kimi_beam.results.answer_codes import ANSWERS
 from kimi_beam.results.settle_replies import Question, dead_letter
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import (
-    Code,
-    Completion,
-    DeadLetter,
-    Document,
-    Earlier,
-    Failure,
-    OpenRequest,
-    Reply,
-    Stage,
-    Ticket,
-    Usage,
-)
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Code, Failure, Stage
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 KEY = b"k" * 16
 OPEN = OpenRequest("job-1", KEY.hex(), "ab12", 250, 17, 1)

@@ -19,7 +19,8 @@ from patience import HANGS
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.results.dead_letter_lines import encode
-from kimi_beam.types import Arrival, DeadLetter
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Arrival
 
 PATIENT = kb.Polling(0.05, 1.5, 0.2, deadline=HANGS)
 HASTY = kb.Polling(0.05, 1.5, 0.1, deadline=0.3)

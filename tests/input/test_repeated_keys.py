@@ -13,7 +13,7 @@ import pytest
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
 from kimi_beam.stream.read_messages import MessageFormat, from_pubsub
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def read(path: Path) -> list[Document]:

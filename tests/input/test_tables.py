@@ -18,7 +18,7 @@ from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.quoted_rows import quoted_rows
 from kimi_beam.input.tables import read_table_blocks
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def read(content: bytes | str, name: str = "a.csv", **settings: Any) -> list[Document]:

@@ -17,7 +17,9 @@ from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Inde
 from kimi_beam.journal.records import Answer, Answers, JournalError, Journaling, Submission
 from kimi_beam.request.batches import KEY_BYTES
 from kimi_beam.results.answer_codes import ANSWERS
-from kimi_beam.types import Completion, Failure, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import Ticket
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _keys = st.binary(min_size=16, max_size=16)

@@ -12,7 +12,11 @@ from kimi_beam.journal.recall import recall
 from kimi_beam.journal.records import Answers
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
-from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 
 DOCUMENTS = [Document(f"d{n}", f"text {n}", (), {"n": n} if n % 2 else {}, "in.jsonl") for n in range(6)]
 KEYS = [bytes([n]) * 16 for n in range(6)]

@@ -24,7 +24,11 @@ from kimi_beam.output.staging import Target
 from kimi_beam.report.summary import Summary
 from kimi_beam.results import dead_letter_lines
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import DeadLetter, Document, Extraction, Failure, Provenance, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction, Provenance
+from kimi_beam.types.failure import Failure
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
 MODEL = "@cf/moonshotai/kimi-k2.6"

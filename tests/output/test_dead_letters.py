@@ -22,7 +22,10 @@ import kimi_beam as kb
 from kimi_beam.output import dead_letters
 from kimi_beam.report.summary import Summary
 from kimi_beam.results import dead_letter_lines
-from kimi_beam.types import DeadLetter, Document, Failure, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
 
 KEYS = [
     "document_id",

@@ -26,7 +26,8 @@ from kimi_beam.output import parquet
 from kimi_beam.report.summary import Summary
 from kimi_beam.results import rows
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import ArrowRow, Extraction, Provenance, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.extraction import ArrowRow, Extraction, Provenance
 
 JSON_SCHEMA: dict[str, Any] = {
     "title": "Invoice",

@@ -28,7 +28,11 @@ from kimi_beam.output.partitions import PartitionWriter
 from kimi_beam.output.staging import Target
 from kimi_beam.results import dead_letter_lines, rows
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, DeadLetter, Document, Extraction, Failure, Provenance, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Arrival, Document
+from kimi_beam.types.extraction import Extraction, Provenance
+from kimi_beam.types.failure import Failure
 
 SCHEMA = OutputSchema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
 NOON = int(datetime(2026, 3, 1, 12, tzinfo=timezone.utc).timestamp())

@@ -62,6 +62,7 @@ FORBIDDEN = {
     ("kimi_beam.request.checks", "kimi_beam.run"): "def _late():\n    from kimi_beam import run",
     ("kimi_beam.ids", "kimi_beam.files.paths"): "def _late():\n    import kimi_beam.files.paths as paths",
     ("kimi_beam.errors", "kimi_beam.schema.source"): "if TYPE_CHECKING:\n    from kimi_beam.schema import source",
+    ("kimi_beam.types.document", "kimi_beam.types.reply"): "from kimi_beam.types.reply import Reply",
     ("kimi_beam.schema.cells", "kimi_beam.schema.output_schema"): "from kimi_beam.schema import output_schema",
     ("kimi_beam.wire.usage", "kimi_beam.wire.protocol"): "from kimi_beam.wire import protocol",
     ("kimi_beam.commands.console", "kimi_beam.commands.schema"): "from .schema import run",
@@ -75,7 +76,7 @@ FORBIDDEN = {
     ("kimi_beam.journal.recall", "kimi_beam.stream.reconciliation"): "from kimi_beam.stream import reconciliation",
     ("kimi_beam.network.pacing", "kimi_beam.report.summary"): "from kimi_beam.report import summary",
     ("kimi_beam.input.lines", "kimi_beam.request.prompt"): "from kimi_beam.request import prompt",
-    ("kimi_beam.types", "kimi_beam.ids"): "import kimi_beam.ids",
+    ("kimi_beam.types.failure", "kimi_beam.ids"): "import kimi_beam.ids",
     ("kimi_beam.schema.unnamed_keys", "kimi_beam.schema.arrow"): "from kimi_beam.schema import arrow",
     ("kimi_beam.wire.matching", "kimi_beam.wire.completions"): "from .completions import read",
     # The emulator, which shares no code with what it stands in for.

@@ -12,7 +12,11 @@ from kimi_beam.columnar import Replies
 from kimi_beam.queue.next_form import give_up_all, in_form_from, split_unmet
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
-from kimi_beam.types import Completion, Document, Failure, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 from kimi_beam.wire.completions import FAILURES
 
 ANSWER = Completion("{}", "stop", None, None)

@@ -13,7 +13,11 @@ from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import StopAfter
 from kimi_beam.request import batches
 from kimi_beam.request.packing import Batching
-from kimi_beam.types import Completion, Document, Failure, Reply, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from harness import QUICK, RECEIPT, receipts, run_extract, service
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
 from kimi_beam.report import metrics
-from kimi_beam.types import Layout
+from kimi_beam.types.document import Layout
 
 
 def documents(count: int) -> list[kb.Document]:

@@ -12,7 +12,10 @@ from kimi_beam.beam_extensions.reply_coder import Replies
 from kimi_beam.columnar import Documents
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
-from kimi_beam.types import Completion, Failure, OpenRequest, Reply, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 
 def test_the_size_of_replies_is_known_without_pickling_them() -> None:

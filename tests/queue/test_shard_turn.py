@@ -18,7 +18,10 @@ from kimi_beam.queue.jobs import Job
 from kimi_beam.queue.shard_turn import ShardTurn
 from kimi_beam.report import metrics
 from kimi_beam.request import batches
-from kimi_beam.types import Completion, Document, Failure, FileContent, OpenRequest
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.document import Document, FileContent
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import OpenRequest
 from kimi_beam.wire.envelopes import NoReply
 from kimi_beam.wire.service_errors import ServiceError
 

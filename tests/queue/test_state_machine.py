@@ -15,7 +15,7 @@ from kimi_beam.queue.jobs import Job, Shard, admit, decode, delay_until, due, en
 from kimi_beam.report import metrics
 from kimi_beam.service import retry_limits
 from kimi_beam.service.polling import Polling
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, NoResults, Pending, Trouble
 from kimi_beam.wire.service_errors import Remedy, ServiceError

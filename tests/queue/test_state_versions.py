@@ -27,7 +27,11 @@ from kimi_beam.queue.jobs import Job, Shard
 from kimi_beam.queue.state_layout import Layout
 from kimi_beam.request import batches
 from kimi_beam.request.batches import NO_KEY, Item, Spent
-from kimi_beam.types import Arrival, Document, Earlier, Failure, FileContent, OpenRequest, Part, RefusedAnswer, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.document import Arrival, Document, FileContent, Part
+from kimi_beam.types.earlier_runs import Earlier, RefusedAnswer
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import OpenRequest
 from pipelines import stream
 
 BATCH_5 = bytes.fromhex(

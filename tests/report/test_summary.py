@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from kimi_beam.report.summary import COUNTERS, Summary, to_json
 from kimi_beam.service.prices import Price
-from kimi_beam.types import Code, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.failure import Code
 
 K2_6 = "@cf/moonshotai/kimi-k2.6"
 _counts = st.integers(0, 10**12)

@@ -29,7 +29,7 @@ from kimi_beam.errors import UnmetSchemaError
 from kimi_beam.report.outcomes import Outcomes
 from kimi_beam.report.trials import LEASE, FormClaims, Trials
 from kimi_beam.request.batches import Spent
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 
 BATCH = 10
 A_TRIAL = BATCH + 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kimi_beam.request.answer_size import LEAST, MOST, WITH_THINKING, answer_tokens
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 KEYWORDS = [
     *("type", "properties", "items", "prefixItems", "anyOf", "oneOf", "allOf", "enum", "const", "$ref", "$defs"),

@@ -23,18 +23,12 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.results.repaired_values import differences, value_at, with_refused_from
 from kimi_beam.results.settle_replies import Question, settle
 from kimi_beam.schema import OutputSchema, jsontext
-from kimi_beam.types import (
-    Completion,
-    Document,
-    Earlier,
-    Failure,
-    OpenRequest,
-    RefusedAnswer,
-    Repair,
-    Reply,
-    Ticket,
-    Usage,
-)
+from kimi_beam.types.answer import Completion, Repair, Usage
+from kimi_beam.types.document import Document
+from kimi_beam.types.earlier_runs import Earlier, RefusedAnswer
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 INVOICE: dict[str, Any] = {
     "title": "Invoice",

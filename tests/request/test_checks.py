@@ -20,7 +20,9 @@ from kimi_beam.request.checks import prepare, prepare_texts, separate
 from kimi_beam.request.document_bytes import DocumentBytes
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, Document, Earlier, Failure, Layout
+from kimi_beam.types.document import Arrival, Document, Layout
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Failure
 
 PROMPT = Prompt(OutputSchema({"type": "object"}))
 PICTURE = pictures.uri()

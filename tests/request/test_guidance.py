@@ -23,7 +23,7 @@ from kimi_beam.request.context_window import least_tokens
 from kimi_beam.request.guidance import NO_GUIDANCE, Guidance, as_sent
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 SCHEMA = OutputSchema(
     {

@@ -19,7 +19,11 @@ from kimi_beam.errors import ConfigError
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item, Spent
 from kimi_beam.request.packing import BYTES_PER_TOKEN, Batching, Packer
-from kimi_beam.types import Document, Earlier, Failure, Layout, OpenRequest, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.document import Document, Layout
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import OpenRequest
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 # ------------------------------------------------------------------------------------------------ packing

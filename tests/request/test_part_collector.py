@@ -21,18 +21,11 @@ from kimi_beam.request.part_collector import InMemory, PartCollector
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.stored_replies import decode, encode
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import (
-    AnswerReport,
-    Arrival,
-    Completion,
-    Document,
-    Failure,
-    OpenRequest,
-    Repair,
-    Reply,
-    Ticket,
-    Usage,
-)
+from kimi_beam.types.answer import AnswerReport, Completion, Repair, Usage
+from kimi_beam.types.document import Arrival, Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import OpenRequest, Ticket
 
 PROMPT = Prompt(OutputSchema(INVOICE), chunk_tokens=250)
 PARTS = DocumentParts(PROMPT, lambda _shown, _round: b"k" * 16, Batching(max_items=3))

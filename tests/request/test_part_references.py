@@ -35,7 +35,11 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.stored_replies import decode
 from kimi_beam.schema import OutputSchema
 from kimi_beam.transforms.reading_again import read_again
-from kimi_beam.types import Completion, Document, Failure, Reply, Ticket
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 
 PROMPT = Prompt(OutputSchema(INVOICE), chunk_tokens=1_000)
 KEYS = Keys(PROMPT, service("http://127.0.0.1:9")).for_parts

@@ -27,7 +27,7 @@ from kimi_beam.request.document_bytes import AROUND, DocumentBytes, fenced
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document, Layout
+from kimi_beam.types.document import Document, Layout
 
 SCHEMA = OutputSchema(
     {

@@ -11,7 +11,7 @@ from kimi_beam.request.row_lines import lines_inside_rows, text_lines
 from kimi_beam.request.splitting import Limits, split
 from kimi_beam.results.merging import PartAnswer, merge
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 WIDE = 1 << 30
 RULES = OutputSchema({"type": "object", "properties": {"rows": {"type": "array"}}}).merge_rules

@@ -23,7 +23,8 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.split_rule import SplitRule, item_tokens
 from kimi_beam.request.splitting import split
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document, Earlier, EarlierPart, Layout
+from kimi_beam.types.document import Document, Layout
+from kimi_beam.types.earlier_runs import Earlier, EarlierPart
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 

@@ -14,7 +14,8 @@ from kimi_beam.request.context_window import PICTURE_TOKENS, about_tokens
 from kimi_beam.request.heading_paths import headings, path_at
 from kimi_beam.request.splitting import Limits, joined, split
 from kimi_beam.results.shown_rows import tables
-from kimi_beam.types import Arrival, Document, Earlier, Layout
+from kimi_beam.types.document import Arrival, Document, Layout
+from kimi_beam.types.earlier_runs import Earlier
 
 WIDE = 1_000_000
 TEXTS = st.lists(

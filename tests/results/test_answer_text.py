@@ -11,7 +11,7 @@ import pytest
 from kimi_beam.results.answer_text import parse
 from kimi_beam.results.judging import judge
 from kimi_beam.schema import OutputSchema, jsontext
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 A, B = '{"total": 1.50}', '{"total": 2}'
 

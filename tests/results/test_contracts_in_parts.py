@@ -10,7 +10,7 @@ from typing import Any
 from kimi_beam.request.splitting import Limits, split
 from kimi_beam.results.merging import PartAnswer, merge
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 _SPACES = re.compile(r"\s+")
 

@@ -12,7 +12,7 @@ from kimi_beam.errors import SchemaError
 from kimi_beam.request.splitting import Limits, split
 from kimi_beam.results.merging import Conflict, Merged, PartAnswer, merge
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 
 def schema_of(properties: dict[str, Any], **more: Any) -> OutputSchema:

@@ -15,7 +15,10 @@ import pytest
 from kimi_beam.results.judging import Instance, judge
 from kimi_beam.results.settle_replies import Question, extractions, free_repairs, settle
 from kimi_beam.schema import OutputSchema, jsontext
-from kimi_beam.types import Completion, Document, Failure, Repair, Reply
+from kimi_beam.types.answer import Completion, Repair
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 
 INVOICE: dict[str, Any] = {
     "title": "Invoice",

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from kimi_beam.results import rows
 from kimi_beam.schema import ADDITIONAL, RESERVED, OutputSchema, jsontext
-from kimi_beam.types import Provenance, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.extraction import Provenance
 
 SCHEMA = OutputSchema(
     {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kimi_beam.results.settle_replies import replies_of_batch
-from kimi_beam.types import Completion, Document, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.document import Document
+from kimi_beam.types.ticket import Ticket
 
 
 def item(number: int, index: int | None = None) -> dict[str, Any]:

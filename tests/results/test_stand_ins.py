@@ -21,7 +21,8 @@ from kimi_beam.request.sensitive_rules import SensitiveRule
 from kimi_beam.request.splitting import Limits, joined, split
 from kimi_beam.results.restored_replies import restored_document
 from kimi_beam.results.stand_ins import Restorer
-from kimi_beam.types import Document, Failure, Layout, Redacted
+from kimi_beam.types.document import Document, Layout, Redacted
+from kimi_beam.types.failure import Failure
 
 IBAN, OTHER_IBAN = "DE89 3704 0044 0532 0130 00", "DE75 5121 0800 1245 1261 99"
 RULES = Redactor.of("phone:DE,email,card,iban")

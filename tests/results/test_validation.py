@@ -17,18 +17,14 @@ from kimi_beam.results.answer_text import parse
 from kimi_beam.results.judging import Instance, judge
 from kimi_beam.results.settle_replies import Question, dead_letter, extractions, replies_of_batch, settle
 from kimi_beam.schema import ADDITIONAL, OutputSchema
-from kimi_beam.types import (
-    Arrival,
-    Completion,
-    DeadLetter,
-    Document,
-    Earlier,
-    Extraction,
-    Failure,
-    Reply,
-    Ticket,
-    Usage,
-)
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Arrival, Document
+from kimi_beam.types.earlier_runs import Earlier
+from kimi_beam.types.extraction import Extraction
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire.matching import match, references
 
 SCHEMA = OutputSchema(

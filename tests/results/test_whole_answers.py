@@ -26,7 +26,10 @@ from kimi_beam.results.judging import judge_all
 from kimi_beam.results.shown_rows import may_show_rows, may_show_rows_in_json, pattern
 from kimi_beam.results.whole_answers import Lack, lack, lacks
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import AnswerReport, Completion, Document, Failure, FileContent, Part, Reply
+from kimi_beam.types.answer import AnswerReport, Completion
+from kimi_beam.types.document import Document, FileContent, Part
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
 
 ROWS_ALONE = OutputSchema({name: value for name, value in INVOICE.items() if name != "x-check"})
 ANYTHING = OutputSchema({"type": "object"})

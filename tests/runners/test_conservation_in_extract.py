@@ -18,7 +18,7 @@ from kimi_beam.errors import ConservationError
 from kimi_beam.transforms import extract
 from kimi_beam.transforms.conservation import _compare
 from kimi_beam.transforms.settle import Settle
-from kimi_beam.types import Reply
+from kimi_beam.types.reply import Reply
 
 
 def _two_extracts(directory: Path, **settings: Any) -> None:

@@ -19,7 +19,13 @@ from pydantic import AfterValidator, BaseModel, TypeAdapter
 from kimi_beam.results.judging import judge
 from kimi_beam.results.settle_replies import Question, extractions, settle
 from kimi_beam.schema import ADDITIONAL, OutputSchema, jsontext
-from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 
 
 def given(model: Any, instance: Any) -> Any:

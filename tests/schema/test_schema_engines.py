@@ -14,7 +14,8 @@ import pytest
 
 from kimi_beam.results import rows
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Provenance, Usage
+from kimi_beam.types.answer import Usage
+from kimi_beam.types.extraction import Provenance
 
 duckdb = pytest.importorskip("duckdb")
 with warnings.catch_warnings():

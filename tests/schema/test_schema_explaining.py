@@ -10,7 +10,7 @@ import pytest
 
 from kimi_beam.results.judging import judge
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 
 def doubling(levels: int, keyword: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, field_validator
 from kimi_beam.errors import SchemaError
 from kimi_beam.results.judging import judge
 from kimi_beam.schema import ADDITIONAL, OutputSchema
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 
 # ------------------------------------------------------------------------------------------------ classes
 

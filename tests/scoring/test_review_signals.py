@@ -21,7 +21,7 @@ from kimi_beam.scoring.review_signals import (
     risk,
     row_signals,
 )
-from kimi_beam.types import GROUNDED
+from kimi_beam.types.grounding import GROUNDED
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.service.prices import PRICES, Bill, Price, bill
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 
 M = 1_000_000
 K2_6 = "@cf/moonshotai/kimi-k2.6"

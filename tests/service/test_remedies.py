@@ -13,7 +13,7 @@ from kimi_beam.service.remedies import RULES, Halving, Reach, Repeat, Rule, reme
 from kimi_beam.service.retry_limits import MAX_REFUSALS, OUTAGE, quota_failure
 from kimi_beam.synchronous import after_reply
 from kimi_beam.synchronous.after_reply import Call, next_step
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.envelopes import Refused
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 

@@ -14,7 +14,7 @@ from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Arrival, Document
+from kimi_beam.types.document import Arrival, Document
 
 NOON = int(datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc).timestamp()) * 1_000_000
 HOUR = 3_600_000_000

@@ -19,7 +19,7 @@ from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.files.local_listing import Found
 from kimi_beam.stream import read_files
 from kimi_beam.stream.read_files import look
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 NOW = 1_700_000_000.0
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.stream.read_messages import MessageFormat, from_kafka, from_pubsub
-from kimi_beam.types import Arrival, Document
+from kimi_beam.types.document import Arrival, Document
 
 TEXT, JSON = MessageFormat(), MessageFormat("json")
 

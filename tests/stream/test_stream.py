@@ -20,7 +20,8 @@ from kimi_beam.output import parquet
 from kimi_beam.output.partitions import FileFormat
 from kimi_beam.stream.audit_files import reconcile_directory
 from kimi_beam.stream.write_stream import PartitionSummaries
-from kimi_beam.types import DeadLetter, Extraction
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.extraction import Extraction
 
 
 def summed(directory: Path, file_formats: dict[str, FileFormat] = FORMS) -> dict[str, Any]:

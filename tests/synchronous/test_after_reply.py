@@ -23,7 +23,8 @@ from kimi_beam.synchronous.after_reply import (
     Settle,
     next_step,
 )
-from kimi_beam.types import Completion, Failure, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.completions import Answered, ToolCall, ToolCalls
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.service_errors import ERRORS, ServiceError

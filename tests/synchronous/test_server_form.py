@@ -20,7 +20,7 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.synchronous.after_reply import AskAgain, Call, Settle
 from kimi_beam.synchronous.server_form import ServerForm
-from kimi_beam.types import Failure
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.form_refusals import RefusedRequest
 from kimi_beam.wire.service_errors import ServiceError
 

@@ -16,7 +16,7 @@ from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.transforms.make_batches import MakeBatches
 from kimi_beam.transforms.settings import ExtractSettings
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 from kimi_beam.wire.envelopes import HttpReply
 
 

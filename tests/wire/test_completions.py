@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from kimi_beam.results.judging import judge
 from kimi_beam.results.settle_replies import Question, extractions, replies_of_batch, settle
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Completion, DeadLetter, Document, Extraction, Failure, Reply, Ticket, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.dead_letter import DeadLetter
+from kimi_beam.types.document import Document
+from kimi_beam.types.extraction import Extraction
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.reply import Reply
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire.completions import (
     Answered,
     ToolCall,

@@ -24,7 +24,7 @@ from kimi_beam.journal.recorder import Keys
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import Layout
+from kimi_beam.types.document import Layout
 from kimi_beam.wire import data_uris
 
 PICTURE = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()

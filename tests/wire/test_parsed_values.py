@@ -12,7 +12,8 @@ import pytest
 from harness import receipts, run_extract, service
 from scripted import Asked, Scripted, reply
 
-from kimi_beam.types import Completion, Failure
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.completions import Answered, decode_item, decode_run
 from kimi_beam.wire.envelopes import HttpReply, Unknown, read_json
 from kimi_beam.wire.parsed_values import with_texts

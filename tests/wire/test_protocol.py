@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from kimi_beam.columnar import Tokens
 from kimi_beam.service.workers_ai import WorkersAI
-from kimi_beam.types import Completion, Failure, Usage
+from kimi_beam.types.answer import Completion, Usage
+from kimi_beam.types.failure import Failure
 from kimi_beam.wire.completions import decode_completion, decode_item, decode_items
 from kimi_beam.wire.envelopes import HttpReply, NoReply, Refused, Unknown, Unsent
 from kimi_beam.wire.matching import match

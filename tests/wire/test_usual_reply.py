@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimi_beam.results.settle_replies import replies_of_batch
-from kimi_beam.types import Completion, Document, Failure, Ticket
+from kimi_beam.types.answer import Completion
+from kimi_beam.types.document import Document
+from kimi_beam.types.failure import Failure
+from kimi_beam.types.ticket import Ticket
 from kimi_beam.wire.envelopes import HttpReply
 from kimi_beam.wire.matching import references
 from kimi_beam.wire.protocol import Done, decode_poll

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kimi_beam.types import Code
+from kimi_beam.types.failure import Code
 
 PageChoice = Literal["auto", "text", "image", "both"]
 """What the model is shown of a page: its text, a picture of it, or both. ``auto``: the text, but a picture of a page

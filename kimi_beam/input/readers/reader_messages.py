@@ -15,7 +15,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from kimi_beam.input.readers.content import Attachment, Content, HiddenText, Page, ReadOptions
-from kimi_beam.types import Code
+from kimi_beam.types.failure import Code
 
 LENGTH = struct.Struct(">Q")
 """The beginning of a frame: how many bytes follow."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from kimi_beam.grounding.ground import ground
 from kimi_beam.schema import OutputSchema
-from kimi_beam.types import GROUNDED, Document
+from kimi_beam.types.document import Document
+from kimi_beam.types.grounding import GROUNDED
 
 from .. import documents
 from ..processes import CommandError
