@@ -13,15 +13,12 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.typehints import KV, Union
 from apache_beam.utils.windowed_value import WindowedValue
 
 from kimi_beam.beam_extensions.element_types import TypedTransform
-from kimi_beam.beam_extensions.reply_coder import Replies
-from kimi_beam.beam_extensions.timer_names import with_own_timers
 from kimi_beam.errors import ConfigError
 from kimi_beam.files.paths import is_local
 from kimi_beam.files.whole_files import check_writable
@@ -43,11 +40,11 @@ from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.stream.keep_arrival import KeepArrival
 from kimi_beam.synchronous.server_form import forget_server_forms
 from kimi_beam.synchronous.tools import declared
+from kimi_beam.transforms.ask_model import ask_model, label_of_extract
 from kimi_beam.transforms.conservation import COUNTS, CheckConservation, Counts
-from kimi_beam.transforms.dispatch import DispatchAtOnce, DispatchBounded, DispatchUnbounded
 from kimi_beam.transforms.make_batches import MakeBatches, MakeBatchesOfMany
 from kimi_beam.transforms.redact import Redact
-from kimi_beam.transforms.request import Request, Separate, Values
+from kimi_beam.transforms.runner_traits import default_shards, is_one_process
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.transforms.settle import DEAD_LETTERS, Settle
 from kimi_beam.transforms.windows import RestoreWindows, check_restorable, check_windows
@@ -57,7 +54,6 @@ from kimi_beam.types.extraction import Extraction
 
 EXTRACTIONS = "extractions"
 _BATCHES = "batches"
-_IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
 
 
 class Extracted(NamedTuple):
@@ -296,13 +292,13 @@ class Extract(TypedTransform):
         # Beam wants the types of all outputs together, both of the step and of its tagged outputs. `WindowedValue` is
         # one of them because a check of the running pipeline sees the counts as such when a bundle is finished.
         tagged = settle.with_output_types(output_types).with_outputs(DEAD_LETTERS, COUNTS, main=EXTRACTIONS)
-        replies = self._dispatch(batches, outcomes_handle, rate_shares)
+        replies = ask_model(batches, settings, outcomes_handle, rate_shares)
         settled = replies | "Settle" >> tagged.with_output_types(output_types)
         settled[EXTRACTIONS].element_type = row_type
         settled[DEAD_LETTERS].element_type = DeadLetter
         if is_bounded:
             packed[COUNTS].element_type = settled[COUNTS].element_type = Counts
-            (packed[COUNTS], settled[COUNTS]) | "CheckConservation" >> CheckConservation(_label(batches))
+            (packed[COUNTS], settled[COUNTS]) | "CheckConservation" >> CheckConservation(label_of_extract(batches))
         results = Extracted(settled[EXTRACTIONS], settled[DEAD_LETTERS])
         if restores_windows:
             results = Extracted(
@@ -314,88 +310,7 @@ class Extract(TypedTransform):
         self._handler.add_error_pcollection(results.dead_letters)
         return results.extractions
 
-    def _dispatch(
-        self, batches: beam.PCollection, outcomes_handle: OutcomesHandle, rate_shares: int
-    ) -> beam.PCollection:
-        """Adds the step that asks the model: through the queue, or by a synchronous request for each document."""
-        if self._settings.service.api != "batch":
-            return self._request(batches, outcomes_handle, rate_shares)
-        step = _label(batches)
-        if not batches.is_bounded:
-            dispatch = with_own_timers(DispatchUnbounded, step)(self._settings, outcomes_handle, rate_shares)
-            return batches | "Dispatch" >> _giving_replies(dispatch)
-        if not keeps_state(batches.pipeline):
-            at_once = DispatchAtOnce(self._settings, outcomes_handle, rate_shares)
-            return batches | beam.GroupByKey() | "Dispatch" >> _giving_replies(at_once)
-        bounded = with_own_timers(DispatchBounded, step)(self._settings, outcomes_handle, rate_shares)
-        return batches | "Dispatch" >> _giving_replies(bounded)
-
-    def _request(
-        self, batches: beam.PCollection, outcomes_handle: OutcomesHandle, rate_shares: int
-    ) -> beam.PCollection:
-        """Adds the step for a synchronous API. It needs no state: a bundle ends when its requests are answered."""
-        request = Request(self._settings, outcomes_handle, rate_shares, bounded=batches.is_bounded)
-        if not batches.is_bounded:
-            return batches | Values() | "Request" >> _giving_replies(request)
-        # Documents with the same id are in the same shard. After they are compared, batches are reshuffled so that any
-        # free worker can take one.
-        sendable = batches | beam.GroupByKey() | "Separate" >> beam.ParDo(Separate()).with_output_types(bytes)
-        # The type is set on the input of the reshuffle: Flink reads its output by the coder that wrote its input.
-        sendable.element_type = bytes
-        # Failed documents go the same way: a Flatten would end the stage, and all answers would be pickled on the way.
-        return sendable | beam.Reshuffle() | "Request" >> _giving_replies(request)
-
 
 def _listed(fields: str | Sequence[str]) -> tuple[str, ...]:
     """Names that may be written in one text, with commas between them."""
     return tuple(filter(None, fields.split(",")) if isinstance(fields, str) else fields)
-
-
-def _label(batches: beam.PCollection) -> str:
-    """The full label of this `Extract` in the user's pipeline, such as ``Invoices/Extract``."""
-    label: str = batches.producer.full_label
-    return label.rpartition("/MakeBatches")[0]
-
-
-def _giving_replies(do: beam.DoFn) -> beam.ParDo:
-    return beam.ParDo(do).with_output_types(Replies)
-
-
-def is_one_process(pipeline: beam.Pipeline) -> bool:
-    """Whether all workers are threads of this process, so that it may use all of the job's requests a minute."""
-    mode = pipeline.options.get_all_options().get("direct_running_mode")
-    return type(pipeline.runner).__name__ in (*_IN_PROCESS, "BundleBasedDirectRunner") and mode != "multi_processing"
-
-
-def keeps_state(pipeline: beam.Pipeline) -> bool:
-    """Whether the runner's keyed state and timers can be relied on.
-
-    Those of two in-process runners of Beam 2.77 cannot:
-
-    * `BundleBasedDirectRunner` lets the watermark pass timers, so that a grouping drops their output.
-    * `FnApiRunner` with several workers gives the bundles of one key to different workers, each with a cache of its
-      own: submits would be repeated and paid for twice.
-    """
-    runner = type(pipeline.runner).__name__
-    workers = int(pipeline.options.get_all_options().get("direct_num_workers") or 0)
-    return runner != "BundleBasedDirectRunner" and not (runner in _IN_PROCESS and workers != 1)
-
-
-def default_shards(options: PipelineOptions, *, holds_jobs: bool) -> int:
-    """The default number of shards: one for each worker, as more would only make batches smaller.
-
-    Two get four for each worker, which spread better. Dataflow gets four for each of the most workers that it may have.
-    Flink's streaming mode assigns keys to subtasks by a hash, and with one key for each a third of the subtasks get
-    none (of two keys both went to one). Flink's batch mode works on one key at a time on each slot, so that more keys
-    than slots would wait for each other: it gets one for each.
-
-    Args:
-        options: The options of the pipeline.
-        holds_jobs: Whether shards keep jobs: bounded input by the queue.
-    """
-    values = options.get_all_options()
-    if "dataflow" in str(values.get("runner") or "").lower():
-        return 4 * max(int(values.get("num_workers") or 1), int(values.get("max_num_workers") or 1))
-    parallelism = int(values.get("parallelism") or 1)
-    spread = 4 if holds_jobs and values.get("streaming") and parallelism > 1 else 1
-    return max(1, int(values.get("direct_num_workers") or 1), spread * parallelism)

@@ -32,8 +32,8 @@ from kimi_beam.request.checks import prepare
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.schema import OutputSchema
 from kimi_beam.transforms.dispatch import DispatchAtOnce
-from kimi_beam.transforms.extract import is_one_process
 from kimi_beam.transforms.request import Request
+from kimi_beam.transforms.runner_traits import is_one_process
 from kimi_beam.wire.service_errors import ServiceError, renewal
 
 PROMPT = Prompt(OutputSchema(RECEIPT), api="run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from kimi_beam.transforms.extract import default_shards
+from kimi_beam.transforms.runner_traits import default_shards
 
 
 @pytest.mark.parametrize(
