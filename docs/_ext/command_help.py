@@ -35,7 +35,7 @@ def kimi_beam_commands() -> list[argparse.ArgumentParser]:
     """The parser of ``kimi-beam`` and those of its commands."""
     from kimi_beam import cli
 
-    return list(commands(cli._parser()))
+    return list(commands(cli.make_parser()))
 
 
 def help_of(parser: argparse.ArgumentParser) -> str:
