@@ -22,6 +22,7 @@ from kimi_beam.errors import KimiBeamError
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
+from kimi_beam.request.checks import unsendable
 from kimi_beam.schema import jsontext
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.types.document import Document
@@ -89,8 +90,11 @@ def _type_and_size(uri: str) -> dict[str, Any]:
 
 
 def _documents(inputs: tuple[str, ...], reading: Reading) -> Iterator[Document]:
+    """The documents as they are read. What could be read and not sent has its failure as well."""
     for part in find_parts(inputs, reading.encoding):
-        yield from read_part(part, reading)
+        for document in read_part(part, reading):
+            failure = document.failure or unsendable(document)
+            yield document if failure is document.failure else replace(document, failure=failure)
 
 
 def _reported(documents: Iterable[Document], counts: Counter[str]) -> Iterator[Document]:

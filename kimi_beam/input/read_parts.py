@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,8 +28,9 @@ from kimi_beam.input.readers.content import Attachment, UnreadableError
 from kimi_beam.input.skipped_files import pass_over
 from kimi_beam.input.tables import read_table_blocks
 from kimi_beam.input.told_by_content import HEAD_BYTES, binary_kind, is_told_by_all, kind_of
+from kimi_beam.schema.jsontext import escape_surrogates, is_text
 from kimi_beam.types.document import Document
-from kimi_beam.types.failure import Failure
+from kimi_beam.types.failure import Code, Failure
 
 T = TypeVar("T")
 _DEEPEST = 3
@@ -46,10 +48,18 @@ class _Place(NamedTuple):
     """What may still be read of the outermost archive; None outside of archives."""
     member: ZipMember | None = None
     """The member of a file that it is, if it can be read once more as that."""
+    name: str = ""
+    """The file name that says its kind; empty if its path does."""
+    source: str = ""
+    """The file that it came in, if its path is no file's, as that of an attachment; else empty."""
 
 
 _OF_FILESYSTEMS = (ConnectionError, TimeoutError, BeamIOError, KimiBeamError)
 """Errors that never come from a file."""
+_OF_THE_FILE = frozenset(
+    (errno.EIO, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.ENODEV, errno.ENXIO, errno.EOVERFLOW, errno.ESTALE)
+)
+"""Numbers of errors by which this machine says that one file cannot be read, such as one on a bad block of a disk."""
 
 
 def read_part(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Document]:
@@ -62,11 +72,22 @@ def read_blocks(part: Part, reading: Reading = DEFAULT_READING) -> Iterator[Docu
     """Reads the documents of one part in blocks; see `read_part`. Files of unknown kinds are passed over, if wanted."""
     for block in read_as(part, reading, _read_file):
         if isinstance(block, Documents):
-            yield block
+            yield block if is_text(part.path) else Documents.of(map(_named_in_text, block))
         elif reading.skip_unknown and block.failure is not None and block.failure.code == "unknown_kind":
             pass_over(block.id)
         else:
-            yield Documents.of([block])
+            yield Documents.of([block if is_text(part.path) else _named_in_text(block)])
+
+
+def _named_in_text(document: Document) -> Document:
+    """A document of a file whose name is not UTF-8, which stands in it with escapes.
+
+    It travels with its content, because a worker could not find the file by that name.
+    """
+    failure, name, source = document.failure, escape_surrogates(document.id), escape_surrogates(document.source)
+    if failure is not None:
+        failure = replace(failure, message=escape_surrogates(failure.message))
+    return replace(document, id=name, source=source, failure=failure)
 
 
 def read_as(
@@ -87,6 +108,8 @@ def read_as(
                 done += len(value) if isinstance(value, Documents) else 1
     except Exception as e:  # filesystems, decompressors and damaged files raise errors of all kinds
         if _is_of_filesystem(e, part.path) and not is_broken_link(part.path):
+            if isinstance(e, OSError) and e.errno is not None and e.filename is None:
+                e.filename = part.path  # "input/output error" alone does not say of which file
             raise  # the file itself may be good: the runner reads the part again, or the job fails and says why
         yield _ended(part, e, done)
 
@@ -120,7 +143,9 @@ def _is_of_filesystem(error: Exception, path: str) -> bool:
     kind = kind_by_name(path)
     plain = not is_compressed(path) and (kind is None or kind.form not in ("parquet", "archive"))
     of_the_file = (FileNotFoundError, PermissionError, IsADirectoryError)
-    return plain and isinstance(error, OSError) and not isinstance(error, of_the_file)
+    if not plain or not isinstance(error, OSError) or isinstance(error, of_the_file):
+        return False
+    return not (is_local(path) and error.errno in _OF_THE_FILE)
 
 
 # ------------------------------------------------------------------------------------------------ by kind
@@ -134,7 +159,7 @@ def _read_file(f: BinaryIO, part: Part, reading: Reading) -> _Found:
 
 def _read(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Found:
     """Reads content by its kind."""
-    kind = kind_by_name(part.path)
+    kind = kind_by_name(place.name or part.path)
     if part.start == 0 and (kind is None or kind.form == "document" or _is_of_another_kind(f, kind)):
         return _read_whole(f, part, reading, place)
     assert kind is not None, "only a file of a kind that can be cut has a second part"
@@ -173,22 +198,23 @@ def _read_by_form(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: 
 def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Found:
     """Reads content that is one document by its name, or whose name does not say what it is."""
     path, bound = part.path, reading.max_document_bytes
+    name, source = place.name or path, place.source or path
     content = f.read(min(HEAD_BYTES, bound + 1))
-    if reading.reader is None and _is_of_no_kind(path, content, reading):
-        yield failed(path, path, unknown_kind(path))  # however large it is, no more of it is read
+    if reading.reader is None and _is_of_no_kind(name, content, reading):
+        yield failed(path, source, unknown_kind(path))  # however large it is, no more of it is read
         return
     content += f.read(bound + 1 - len(content))
-    kind = kind_of(path, content, reading.encoding)
+    kind = kind_of(name, content, reading.encoding)
     is_one = kind is None or kind.form == "document"
     if len(content) > bound:
         if is_one or place.depth or is_compressed(path):
-            yield failed(path, path, reading.too_large(path, content))
+            yield failed(path, source, reading.too_large(path, content))
             return
         f.seek(0)
     if kind is None or is_one:
         may_be_read_again = not place.depth or place.member is not None
         document, attachments = document_of_file(
-            path, path, content, kind, reading, may_be_read_again=may_be_read_again, member=place.member
+            path, source, content, kind, reading, may_be_read_again=may_be_read_again, member=place.member
         )
         yield document
         yield from _read_attachments(document, attachments, reading, place)
@@ -196,9 +222,9 @@ def _read_whole(f: BinaryIO, part: Part, reading: Reading, place: _Place) -> _Fo
     yield from _read_by_form(f if len(content) > bound else io.BytesIO(content), kind, part, reading, place)
 
 
-def _is_of_no_kind(path: str, head: bytes, reading: Reading) -> bool:
+def _is_of_no_kind(name: str, head: bytes, reading: Reading) -> bool:
     """Whether the first bytes of a file suffice to see that it is of no kind that is read."""
-    return kind_by_name(path) is None and not is_told_by_all(head) and kind_of(path, head, reading.encoding) is None
+    return kind_by_name(name) is None and not is_told_by_all(head) and kind_of(name, head, reading.encoding) is None
 
 
 # ------------------------------------------------------------------------------------------------ attachments
@@ -213,37 +239,26 @@ def _read_attachments(
     their content, because only the whole parent could be read again.
     """
     budget = place.budget or archives.budget_of(sum(len(attachment.content) for attachment in attachments))
-    inside = _Place(0, place.depth + 1, budget)
+    depth = place.depth + 1
     for number, attachment in enumerate(attachments, 1):
-        document_id = f"{parent.id}#{number}"
+        document_id, content = f"{parent.id}#{number}", attachment.content
+        inside = _Place(len(content), depth, budget, name=attachment.name, source=parent.source)
         try:
-            if inside.depth > _DEEPEST:
-                message = f"is a file in a file, {inside.depth} deep, and {_DEEPEST} are read at most"
+            if depth > _DEEPEST:
+                message = f"is a file in a file, {depth} deep, and {_DEEPEST} are read at most"
                 raise UnreadableError("nested_too_deep", message)
             budget.take_member()
-            for found in _read_attachment(document_id, parent.source, attachment, reading, inside):
+            for found in _read_member(io.BytesIO(content), document_id, reading, inside):
                 for document in found if isinstance(found, Documents) else (found,):
                     yield _attached(document, parent.id, attachment)
-        except UnreadableError as e:
+        except UnreadableError as e:  # of the whole budget too: each attachment is a document that says so
             failure = Failure("read", e.code, f"{document_id} {e.message}")
             yield _attached(failed(document_id, parent.source, failure), parent.id, attachment)
 
 
-def _read_attachment(document_id: str, source: str, attachment: Attachment, reading: Reading, place: _Place) -> _Found:
-    """The documents of one attachment: one and those attached to it, or those that it holds."""
-    content = attachment.content
-    kind = kind_of(attachment.name, content, reading.encoding)
-    if kind is not None and kind.form != "document":
-        yield from _read_by_form(io.BytesIO(content), kind, Part(document_id), reading, place)
-        return
-    document, attachments = document_of_file(document_id, source, content, kind, reading, may_be_read_again=False)
-    yield document
-    yield from _read_attachments(document, attachments, reading, place)
-
-
 def _attached(document: Document, parent: str, attachment: Attachment) -> Document:
     """A document of an attachment with the id of its parent and its own file name, unless it is of one within it."""
-    metadata = {"parent": parent, "name": attachment.name, **document.metadata}
+    metadata = {"parent": escape_surrogates(parent), "name": attachment.name, **document.metadata}
     return replace(document, metadata=metadata)
 
 
@@ -263,7 +278,7 @@ def _read_archive(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: 
     else:
         members = archives.tar_members(f, stored)
     for member in members:
-        name = member.name.removeprefix("./").lstrip("/")
+        name = escape_surrogates(member.name).removeprefix("./").lstrip("/")
         if is_hidden_name(name):
             continue
         budget.take_member()
@@ -279,27 +294,43 @@ def _read_archive(f: BinaryIO, kind: Kind, part: Part, reading: Reading, place: 
 
 
 def _read_member(content: BinaryIO, path: str, reading: Reading, place: _Place) -> _Found:
-    """Reads one member. An error becomes a last document with its failure, so that the next member is read."""
+    """Reads one file in another. An error becomes a last document with its failure, so that the next file is read."""
     assert place.budget is not None
     done = 0
-    part = Part(path)
     try:
-        if (compression := compression_of(path)) is not None:
-            own_budget = archives.budget_of_member(place.stored_bytes)
-            content = cast(BinaryIO, archives.Metered(decompressed(content, compression), own_budget))
-        for value in _read(cast(BinaryIO, archives.Metered(content, place.budget)), part, reading, place):
+        for value in _read(_opened(content, path, place), Part(path), reading, place):
             yield value
             done += len(value) if isinstance(value, Documents) else 1
     except UnreadableError as e:
         if place.budget.is_used_up:
             raise
-        yield failed(f"{path}#0-" if done else path, path, Failure("read", e.code, f"{path} {e.message}"))
+        yield _broken_off(path, place, done, e.code, e.message)
     except _OF_FILESYSTEMS:
         raise
     except Exception as e:  # damaged files raise errors of all kinds
         after = f" after {done} documents" if done else ""
-        message = f"{path} is damaged{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
-        yield failed(f"{path}#0-" if done else path, path, Failure("read", "damaged", message))
+        message = f"is damaged{after}: {' '.join(str(e).split())[:300] or type(e).__name__}"
+        yield _broken_off(path, place, done, "damaged", message)
+
+
+def _opened(content: BinaryIO, path: str, place: _Place) -> BinaryIO:
+    """The content of a file in another, decompressed if its name says that it is compressed.
+
+    An attachment is in memory already, so that only what it unpacks to is counted.
+    """
+    assert place.budget is not None
+    if (compression := compression_of(place.name or path)) is not None:
+        own_budget = archives.budget_of_member(place.stored_bytes)
+        content = cast(BinaryIO, archives.Metered(decompressed(content, compression), own_budget))
+    elif place.name:
+        return content
+    return cast(BinaryIO, archives.Metered(content, place.budget))
+
+
+def _broken_off(path: str, place: _Place, done: int, code: Code, message: str) -> Document:
+    """The document that says why the reading of a file in another has ended after so many documents."""
+    failure = Failure("read", code, f"{path} {message}")
+    return failed(f"{path}#0-" if done else path, place.source or path, failure)
 
 
 def _size_of(f: Any, path: str) -> int:

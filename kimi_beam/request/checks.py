@@ -50,10 +50,10 @@ def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _
             document.id.encode()
             document.source.encode()
         except (TypeError, UnicodeEncodeError):
-            message = "the id, text or source holds half a surrogate pair, which is no text"
+            message = "the id, text or source holds half a surrogate pair, which is no text: leave it out"
             failure = Failure("prompt", "not_utf8", message)
         else:
-            failure = _unsendable(document)
+            failure = unsendable(document)
             if failure is None and _is_in_parts(document, size, prompt):
                 return Item(document, size, IN_PARTS)
             failure = failure or _too_large(document, size, prompt)
@@ -147,7 +147,7 @@ def _is_in_parts(document: Document, size: int, prompt: Prompt) -> bool:
     return bool(document.earlier.parts) or limits is not None
 
 
-def _unsendable(document: Document) -> Failure | None:
+def unsendable(document: Document) -> Failure | None:
     """Why a document with values of the right types cannot be sent; None if it can."""
     if (not document.text or document.text.isspace()) and not document.images:
         return Failure("prompt", "empty_document", "the document has no text")

@@ -292,6 +292,15 @@ def _number_fragment(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold a string: no half of a surrogate pair is in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def escape_surrogates(text: str) -> str:
     """The text with halves of surrogate pairs, which UTF-8 cannot hold, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

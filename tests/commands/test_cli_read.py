@@ -61,6 +61,17 @@ def test_each_document_is_a_line_that_says_what_the_model_would_see(
     assert "9 documents read, 2 that cannot be read (1 damaged, 1 not_json)" in err
 
 
+def test_what_would_be_refused_before_it_is_sent_is_said_with_its_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in {"a.txt": b"", "b.png": b"", "c.webp": b"no picture", "d.txt": b"Total: 3.10"}.items():
+        (tmp_path / name).write_bytes(content)
+    lines, err = read(capsys, tmp_path)
+    codes = [line["failure"] and line["failure"]["code"] for line in lines]
+    assert codes == ["empty_document", "bad_image", "bad_image", None]
+    assert "1 documents read, 3 that cannot be read (2 bad_image, 1 empty_document)" in err
+
+
 def test_the_lines_with_images_are_input_for_extract(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

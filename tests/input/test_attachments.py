@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -21,6 +24,15 @@ def zipped(**members: bytes) -> bytes:
     with zipfile.ZipFile(f, "w") as opened:
         for name, content in members.items():
             opened.writestr(name.replace("_", "."), content)
+    return f.getvalue()
+
+
+def tarred(name: str, content: bytes) -> bytes:
+    f = io.BytesIO()
+    with tarfile.open(fileobj=f, mode="w:gz") as opened:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        opened.addfile(info, io.BytesIO(content))
     return f.getvalue()
 
 
@@ -79,3 +91,42 @@ def test_letters_within_letters_are_read_to_a_depth(tmp_path: Path) -> None:
     assert [document.id.partition("#")[2] for document in documents] == ["", "1", "1#1", "1#1#1", "1#1#1#1", "2"]
     assert [document.failure and document.failure.code for document in documents][-2:] == ["nested_too_deep", None]
     assert documents[2].metadata["parent"] == documents[1].id
+
+
+def test_a_compressed_attachment_is_unpacked_and_read_by_its_own_kind(tmp_path: Path) -> None:
+    _, invoice, note, line, member = read(
+        tmp_path,
+        (
+            Attachment("invoice.pdf.gz", gzip.compress(pdf())),
+            Attachment("note.txt.XZ", lzma.compress(b"Total: 3.10")),
+            Attachment("lines.jsonl.gz", gzip.compress(b'{"id":"7","text":"Total: 9"}\n')),
+            Attachment("more.tgz", tarred("a.txt", b"one")),
+        ),
+    )
+    assert invoice.metadata["media_type"] == "application/pdf", invoice.failure
+    assert (note.text, line.text, member.text) == ("Total: 3.10", "Total: 9", "one")
+    assert member.id.endswith("a.letter#4!/a.txt")
+
+
+def test_a_damaged_attachment_of_any_kind_costs_itself_alone(tmp_path: Path) -> None:
+    noise = bytes(range(7, 256)) * 9
+    names = ("a.parquet", "a.tar", "a.zip", "a.docx", "a.eml", "a.xlsx", "a.txt.gz", "a.jsonl.xz", "a.tgz", "a.pdf")
+    damaged = tuple(Attachment(name, noise) for name in names)
+    letter, *others, last = read(tmp_path, (*damaged, Attachment("note.txt", b"text")))
+    assert (letter.failure, last.text) == (None, "text")
+    codes = {document.id: document.failure and document.failure.code for document in others}
+    assert codes == {f"{letter.id}#{number}": "damaged" for number in range(1, len(damaged) + 1)}
+
+
+def test_an_attachment_that_unpacks_to_very_much_is_not_unpacked_and_costs_itself_alone(tmp_path: Path) -> None:
+    bomb, large = gzip.compress(bytes(60 << 20)), gzip.compress(bytes(range(256)) * 200)
+    attachments = (Attachment("a.txt.gz", bomb), Attachment("b.txt.gz", large), Attachment("note.txt", b"text"))
+    _, first, second, note = read(tmp_path, attachments, max_document_bytes=50_000)
+    assert [document.failure and document.failure.code for document in (first, second, note)] == [
+        "too_large",
+        "too_large",
+        None,
+    ]
+    _, first, *_ = read(tmp_path, attachments)
+    assert first.failure is not None
+    assert first.failure.code == "compression_bomb"

@@ -11,6 +11,7 @@ import lzma
 import os
 import pickle
 import uuid
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timezone
@@ -944,18 +945,49 @@ def test_binary_text_is_text_or_a_failure_of_its_row(source: Path) -> None:
     assert bad.failure.code == "not_utf8"
 
 
-def test_a_file_name_that_is_not_utf8_travels_to_the_dead_letters(source: Path) -> None:
-    from kimi_beam.request.checks import prepare
-    from kimi_beam.request.prompt import Prompt
+def test_files_whose_names_are_not_utf8_are_read_and_named_with_escapes(source: Path) -> None:
+    directory = os.fsencode(source / "latin")
+    Path(os.fsdecode(directory)).mkdir()
+    for name, content in {
+        b"a\xff.txt": b"x",
+        b"large\xff.txt": b"Total: 3.10\n" * 20_000,
+        b"lines\xff.jsonl": b'{"id": "line", "text": "y"}\nno JSON\n',
+        b"members\xff.zip": _zip_of({"a.txt": b"z"}),
+        b"cut\xff.pdf": b"%PDF-1.7",
+    }.items():
+        Path(os.fsdecode(directory + b"/" + name)).write_bytes(content)
+    Path(os.fsdecode(directory + b"/gone\xff.txt")).symlink_to("nowhere")
+    documents = [d for part in find_parts((str(source / "latin"),)) for d in read_part(part)]
+    outcome = {d.id.rpartition("/latin/")[2]: d.failure.code if d.failure else d.text[:1] for d in documents}
+    assert outcome == {
+        "a\\udcff.txt": "x",
+        "cut\\udcff.pdf": "damaged",
+        "gone\\udcff.txt": "unreadable",
+        "large\\udcff.txt": "T",
+        "line": "y",
+        "lines\\udcff.jsonl#2": "not_json",
+        "members\\udcff.zip!/a.txt": "z",
+    }
+    assert all(d.source.encode() for d in documents), "a source that UTF-8 cannot hold"
+    assert not any(d.file for d in documents), "a reference to a file that no worker would find"
 
-    Path(os.fsdecode(os.fsencode(source) + b"/b\xff.txt")).write_text("x")
-    (part,) = find_parts((str(source / "*.txt"),))
-    (document,) = read_part(part)
-    prepared = prepare(document, Prompt(kb.OutputSchema(True))).document
-    assert prepared.failure is not None
-    assert prepared.failure.code == "not_utf8"
-    assert prepared.id.encode().endswith(b"b\\udcff.txt")
-    assert prepared.source == prepared.id
+
+def _zip_of(members: dict[str, bytes]) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return written.getvalue()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file whose reading is an input/output error")
+def test_a_file_that_the_disk_does_not_give_back_costs_itself_alone(source: Path) -> None:
+    (source / "a.txt").symlink_to("/proc/self/mem")
+    (source / "b.txt").write_text("kept")
+    bad, good = (d for part in find_parts((str(source / "?.txt"),)) for d in read_part(part))
+    assert bad.failure is not None
+    assert (bad.id, bad.failure.code, bad.failure.retryable) == (str(source / "a.txt"), "unreadable", True)
+    assert (good.text, good.failure) == ("kept", None)
 
 
 class _Breaks(io.BytesIO):

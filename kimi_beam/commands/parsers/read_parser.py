@@ -16,7 +16,7 @@ Nothing is sent, so that it needs neither an account nor a schema.
 INPUT is what extract takes: paths, directories and globs, or - for standard input.
 
 A line holds the id; the text; the images, by type and size, and where each stands in the text; the metadata; the
-hidden_text that was found, and how it is hidden; and the failure if it cannot be read, with its code and reason.
+hidden_text that was found, and how it is hidden; and the failure if it cannot be read or sent, with its code.
 """
 _EPILOG = """\
 Exit codes: 0 it was read, whatever failed · 1 it cannot be written · 2 a mistake of yours
