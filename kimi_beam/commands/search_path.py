@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import kimi_beam
-from kimi_beam.schema.source import IMPORT_FROM, is_class_reference
+from kimi_beam.schema.imported_objects import IMPORT_FROM
+from kimi_beam.schema.source import is_class_reference
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kimi_beam.errors import ConfigError
 from kimi_beam.input.readers.content import Content
-from kimi_beam.schema.source import import_object
+from kimi_beam.schema.imported_objects import check_function, import_object
 from kimi_beam.types.document import Document
-from kimi_beam.wire.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,4 @@ class ImportedReader:
         Raises:
             ConfigError: It cannot be imported, or is no function.
         """
-        try:
-            found = import_object(self.name)
-        except Exception as e:  # a user's module may raise anything while it is imported
-            reason = printable(" ".join(str(e).split())[:200])
-            raise ConfigError(f"--reader: cannot import {self.name}: {type(e).__name__}: {reason}") from None
-        if not callable(found):
-            raise ConfigError(f"--reader: {self.name} is no function of a file's bytes and its path")
+        check_function(self.name, "--reader", "a file's bytes and its path")

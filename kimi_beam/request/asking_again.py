@@ -31,7 +31,7 @@ _MOST_PROBLEMS = 10
 _MOST_DIFFERENCES = 1_000
 
 
-class Sorted(NamedTuple):
+class SettledReplies(NamedTuple):
     """Replies, some of which are of documents that were asked for again."""
 
     replies: Replies
@@ -59,12 +59,12 @@ class AskingAgain:
         schema = self._prompt.schema
         return schema if document.part is None else schema.for_parts
 
-    def sorted(self, replies: Replies) -> Sorted:
+    def settle(self, replies: Replies) -> SettledReplies:
         """Settles the documents among replies that were asked for again, or asks for them once more."""
         others = replies.documents.others
         places = {index for index, document in others.items() if document.earlier.refused is not None}
         if not places:
-            return Sorted(replies, [], frozenset())
+            return SettledReplies(replies, [], frozenset())
         kept, asked, final = list[Reply](), list[Document](), set[int]()
         for index, reply in enumerate(replies):
             if index in places:
@@ -76,7 +76,7 @@ class AskingAgain:
                 final.add(len(kept))
                 reply = self.final(reply)
             kept.append(reply)
-        return Sorted(Replies.of(kept), asked, final)
+        return SettledReplies(Replies.of(kept), asked, final)
 
     def judged(self, reply: Reply) -> Instance | Failure:
         """The answer for a document, or for a part of one, if it is valid, or else why it is refused."""

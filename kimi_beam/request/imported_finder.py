@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kimi_beam.errors import ConfigError
 from kimi_beam.request.sensitive_rules import Span
-from kimi_beam.schema.source import import_object
-from kimi_beam.wire.printable import printable
+from kimi_beam.schema.imported_objects import check_function, import_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,4 @@ class ImportedFinder:
         Raises:
             ConfigError: It cannot be imported, or is no function.
         """
-        try:
-            found = import_object(self.name)
-        except Exception as e:  # a user's module may raise anything while it is imported
-            reason = printable(" ".join(str(e).split())[:200])
-            raise ConfigError(f"--redact: cannot import {self.name}: {type(e).__name__}: {reason}") from None
-        if not callable(found):
-            raise ConfigError(f"--redact: {self.name} is no function of a text")
+        check_function(self.name, "--redact", "a text")

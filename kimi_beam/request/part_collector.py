@@ -134,7 +134,7 @@ class PartCollector:
         Returns:
             The replies of documents that are complete, and the parts that are asked for now.
         """
-        columns, asked, final = self._again.sorted(Replies.of(replies))
+        columns, asked, final = self._again.settle(Replies.of(replies))
         others = columns.documents.others.values()
         has_parts = any(document.part is not None for document in others)
         if has_parts or any(document.redacted is not None for document in others):

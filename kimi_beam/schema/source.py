@@ -7,9 +7,7 @@ import codecs
 import copy
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias, get_origin
 
@@ -17,14 +15,12 @@ import jsonschema_rs
 
 from kimi_beam.errors import SchemaError
 from kimi_beam.schema import jsontext, lookalikes, referenced_files
+from kimi_beam.schema.imported_objects import import_object
 from kimi_beam.schema.references import RegistrySource
 
 Definition: TypeAlias = "dict[str, Any] | bool"
 
 _MODULE_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-IMPORT_FROM = "KIMI_BEAM_IMPORT_FROM"
-"""The environment variable with the directory in which a ``module:Class`` is looked for last. The command line sets it,
-and worker processes on the same machine inherit it."""
 _FETCHES = 1_000
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -132,29 +128,8 @@ def _is_there(path: str) -> bool:
         return True
 
 
-def import_object(reference: str) -> Any:
-    """Imports what a ``module:name`` names, if need be from the directory that `IMPORT_FROM` names.
-
-    Raises:
-        Exception: It cannot be imported; a user's module may raise anything.
-    """
-    module_name, _, names = reference.partition(":")
-    directory = os.environ.get(IMPORT_FROM)
-    if directory and directory not in sys.path:
-        sys.path.append(directory)  # it stays there, because a module may import its neighbours when it is used
-    module = import_module(module_name)
-    found: Any = module
-    for name in names.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            where = getattr(module, "__file__", None) or "it is built into Python"
-            raise AttributeError(f"{found.__name__} has no {name} ({where})") from None
-    return found
-
-
 def import_class(reference: str) -> type:
-    """Imports the class of a ``module:Class``, if need be from the directory that `IMPORT_FROM` names.
+    """Imports the class of a ``module:Class``, if need be from the directory that `imported_objects.IMPORT_FROM` names.
 
     Raises:
         SchemaError: It cannot be imported, or has no JSON Schema.

@@ -21,6 +21,7 @@ _BY_KIND: dict[Kind, Change] = {
     Kind.INVENTED_ITEM: "new",
     Kind.INVENTED_FIELD: "new",
 }
+_FIRST, _SECOND = 0, 1
 _ERROR_BY_KIND = {kind: name for name, kinds in ERRORS.items() for kind in kinds}
 
 
@@ -61,14 +62,12 @@ def answer_differences(first: Any, second: Any, root: Place) -> list[AnswerDiffe
         second: Another answer.
         root: The places of their schema.
     """
-    found: list[AnswerDifference] = []
-    for one in verdicts(row_of(first, root), row_of(second, root)):
-        if (change := _BY_KIND.get(one.kind)) is not None:
-            in_first, in_second = _pointers(one)
-            pointer = (in_first if in_first is not None else in_second) or ""
-            values = _value_at(first, in_first), _value_at(second, in_second)
-            found.append(AnswerDifference(change, one.place.pointer, pointer, *values))
-    return found
+    found = verdicts(row_of(first, root), row_of(second, root))
+    return [
+        AnswerDifference(_BY_KIND[one.kind], *_place_and_values(one, first, second, _FIRST))
+        for one in found
+        if one.kind in _BY_KIND
+    ]
 
 
 def wrong_values(gold: Any, answer: Any, root: Place) -> list[WrongValue]:
@@ -82,22 +81,31 @@ def wrong_values(gold: Any, answer: Any, root: Place) -> list[WrongValue]:
     Raises:
         GoldError: The gold cannot be read.
     """
-    found: list[WrongValue] = []
-    for one in verdicts(gold_row_of(gold, root), row_of(answer, root)):
-        if (error := _ERROR_BY_KIND.get(one.kind)) is not None:
-            in_gold, in_answer = _pointers(one)
-            pointer = (in_answer if in_answer is not None else in_gold) or ""
-            values = _value_at(gold, in_gold), _value_at(answer, in_answer)
-            found.append(WrongValue(error, one.place.pointer, pointer, *values))
-    return found
+    found = verdicts(gold_row_of(gold, root), row_of(answer, root))
+    return [
+        WrongValue(_ERROR_BY_KIND[one.kind], *_place_and_values(one, gold, answer, _SECOND))
+        for one in found
+        if one.kind in _ERROR_BY_KIND
+    ]
 
 
-def _pointers(verdict: Verdict) -> tuple[str | None, str | None]:
-    """Where the value of a verdict stands in the gold, and in the answer; None where there is none."""
+def _place_and_values(verdict: Verdict, first: Any, second: Any, pointer_of: int) -> tuple[str, str, Any, Any]:
+    """The pointer of the field, that of the value, and the value in both.
+
+    Args:
+        verdict: What became of the value.
+        first: The first answer, or the gold.
+        second: The second answer.
+        pointer_of: Of which of both the value's pointer is, 0 or 1, if both have one.
+    """
     change = _BY_KIND[verdict.kind]
-    in_gold = None if change == "new" or verdict.gold is None else verdict.gold.pointer_to(verdict.address)
-    in_answer = None if change == "gone" or verdict.answered is None else verdict.answered.pointer_to(verdict.address)
-    return in_gold, in_answer
+    pointers = (
+        None if change == "new" or verdict.gold is None else verdict.gold.pointer_to(verdict.address),
+        None if change == "gone" or verdict.answered is None else verdict.answered.pointer_to(verdict.address),
+    )
+    preferred = pointers[pointer_of]
+    pointer = preferred if preferred is not None else pointers[1 - pointer_of]
+    return verdict.place.pointer, pointer or "", _value_at(first, pointers[0]), _value_at(second, pointers[1])
 
 
 def _value_at(value: Any, pointer: str | None) -> Any:
