@@ -1,29 +1,23 @@
-"""The characters of a page of a PDF: what each is, where it stands, and which text object of the page it belongs to.
-
-A page has a thousand characters or more, and PDFium is asked about each. The loop over them runs in `map`, and the
-answers are written straight into arrays, which takes a tenth of the time of a loop in Python.
-"""
+"""The characters of a page of a PDF: what each is, where it stands, and which text object of the page it belongs to."""
 
 from __future__ import annotations
 
 import ctypes
 import math
-from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, address_of, addresses, function, rows, run_all
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-POINTER, INTEGER = ctypes.c_void_p, ctypes.c_int
 _HYPHEN, _UNKNOWN = 0x2D, 0xFFFD
 _HYPHEN_AT_END = 0x02
 """What PDFium puts in the place of a hyphen that ends a line."""
@@ -55,45 +49,16 @@ _SAMPLE = 128
 """How many characters of a page are asked whether their letters are known."""
 
 
-def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """A function of PDFium that takes addresses as whole numbers, as `map` hands them over.
-
-    Args:
-        name: Its name.
-        result: The type of what it returns.
-        arguments: The types of its arguments.
-    """
-    address = ctypes.cast(getattr(pdfium_raw, name), POINTER).value
-    assert address, name
-    return ctypes.PYFUNCTYPE(result, *arguments)(address)
-
-
-def run_all(calls: Iterable[Any]) -> None:
-    """Runs calls whose results are not wanted."""
-    deque(calls, maxlen=0)
-
-
-def addresses(array: npt.NDArray[Any], offset: int = 0) -> range:
-    """The address of each row of an array, for functions that write their answer there.
-
-    Args:
-        array: An array of two dimensions in the order of C.
-        offset: Bytes from the beginning of a row.
-    """
-    first, step = array.ctypes.data + offset, array.itemsize * array.shape[1]
-    return range(first, first + step * len(array), step)
-
-
-_unicode = function("FPDFText_GetUnicode", ctypes.c_uint, POINTER, INTEGER)
-_loose_box = function("FPDFText_GetLooseCharBox", INTEGER, POINTER, INTEGER, POINTER)
-_tight_box = function("FPDFText_GetCharBox", INTEGER, POINTER, INTEGER, POINTER, POINTER, POINTER, POINTER)
-_origin = function("FPDFText_GetCharOrigin", INTEGER, POINTER, INTEGER, POINTER, POINTER)
-_text_object = function("FPDFText_GetTextObject", ctypes.c_size_t, POINTER, INTEGER)
-_matrix = function("FPDFText_GetMatrix", INTEGER, POINTER, INTEGER, POINTER)
-_font_size = function("FPDFText_GetFontSize", ctypes.c_double, POINTER, INTEGER)
-_font = function("FPDFTextObj_GetFont", ctypes.c_size_t, POINTER)
-_is_hyphen = function("FPDFText_IsHyphen", INTEGER, POINTER, INTEGER)
-_map_error = function("FPDFText_HasUnicodeMapError", INTEGER, POINTER, INTEGER)
+_unicode = function("FPDFText_GetUnicode", ctypes.c_uint)
+_loose_box = function("FPDFText_GetLooseCharBox")
+_tight_box = function("FPDFText_GetCharBox")
+_origin = function("FPDFText_GetCharOrigin")
+_text_object = function("FPDFText_GetTextObject", ctypes.c_size_t)
+_matrix = function("FPDFText_GetMatrix")
+_font_size = function("FPDFText_GetFontSize", ctypes.c_double)
+_font = function("FPDFTextObj_GetFont", ctypes.c_size_t)
+_is_hyphen = function("FPDFText_IsHyphen")
+_map_error = function("FPDFText_HasUnicodeMapError")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +116,13 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     Args:
         text_page: The text of the page, as PDFium has it.
     """
-    page, count = ctypes.cast(text_page.raw, POINTER).value, text_page.count_chars()
+    page, count = address_of(text_page), text_page.count_chars()
     codes = _codes(text_page, page, count)
     _name_controls(page, codes)
     spaces = _IS_SPACE[codes & 0xFFFF] & (codes < 0x10000)
     letters = np.flatnonzero(~spaces)
     of_letters, indices = np.zeros((len(letters), 4), np.float32), letters.tolist()
-    run_all(map(_loose_box, repeat(page), indices, addresses(of_letters)))
+    run_all(map(_loose_box, repeat(page), indices, rows(of_letters)))
     boxes, drawn_by = np.zeros((count, 4)), np.zeros(count, np.int64)
     boxes[letters] = of_letters[:, [0, 3, 2, 1]]
     drawn_by[letters] = np.fromiter(map(_text_object, repeat(page), indices), np.int64, len(letters))
@@ -168,11 +133,11 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     handles, first, objects = np.unique(drawn_by, return_index=True, return_inverse=True)
     of_first = first.tolist()
     origins = np.zeros((len(handles), 2))
-    run_all(map(_origin, repeat(page), of_first, addresses(origins), addresses(origins, 8)))
+    run_all(map(_origin, repeat(page), of_first, rows(origins), rows(origins, 8)))
     matrices = np.zeros((len(handles), 6), np.float32)
-    run_all(map(_matrix, repeat(page), of_first, addresses(matrices)))
+    run_all(map(_matrix, repeat(page), of_first, rows(matrices)))
     shapes = np.zeros((len(handles), 4))
-    run_all(map(_tight_box, repeat(page), of_first, *(addresses(shapes, offset) for offset in (0, 8, 16, 24))))
+    run_all(map(_tight_box, repeat(page), of_first, *(rows(shapes, offset) for offset in (0, 8, 16, 24))))
     thickness = np.minimum(shapes[:, 1] - shapes[:, 0], shapes[:, 3] - shapes[:, 2])
     heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
     sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
@@ -181,7 +146,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     uneven = letters[_stand_unevenly(boxes[letters], boxes[first], angles, sizes, objects[letters])]
     if len(uneven):
         bases = np.zeros((len(uneven), 2))
-        run_all(map(_origin, repeat(page), uneven.tolist(), addresses(bases), addresses(bases, 8)))
+        run_all(map(_origin, repeat(page), uneven.tolist(), rows(bases), rows(bases, 8)))
         drawing = objects[uneven]
         boxes[uneven] = _as_high_as_letters(boxes[uneven], bases, angles[drawing], sizes[drawing])
     return Characters(
@@ -195,7 +160,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         sizes=sizes,
         widths=np.hypot(matrices[:, 0], matrices[:, 1]) / heights,
         angles=angles,
-        fonts=np.fromiter(map(_font, [handle or None for handle in handles.tolist()]), np.int64, len(handles)),
+        fonts=np.fromiter(map(_font, addresses(handles.tolist())), np.int64, len(handles)),
         is_blank=thickness < _THIN * sizes,
     )
 
@@ -252,7 +217,7 @@ def _as_high_as_letters(boxes: Floats, bases: Floats, angles: Floats, sizes: Flo
     return np.concatenate([middles - halves, middles + halves], axis=1)
 
 
-def _name_controls(page: int | None, codes: npt.NDArray[np.uint32]) -> None:
+def _name_controls(page: Address, codes: npt.NDArray[np.uint32]) -> None:
     """Hyphens at the end of lines become ordinary ones, and letters that a font does not name are unknown ones."""
     odd = np.flatnonzero(((codes < 0x20) & ~_IS_SPACE[codes & 0xFFFF]) | (codes == 0xFFFE))
     for index in odd.tolist():
@@ -260,7 +225,7 @@ def _name_controls(page: int | None, codes: npt.NDArray[np.uint32]) -> None:
         codes[index] = _HYPHEN if is_hyphen and codes[index] in (_HYPHEN_AT_END, 0xFFFE) else _UNKNOWN
 
 
-def _codes(text_page: pdfium.PdfTextPage, page: int | None, count: int) -> npt.NDArray[np.uint32]:
+def _codes(text_page: pdfium.PdfTextPage, page: Address, count: int) -> npt.NDArray[np.uint32]:
     """The code points: all at once where each is one unit of UTF-16, one by one otherwise."""
     units = np.zeros(count + 1, np.uint16)
     address = ctypes.cast(units.ctypes.data, ctypes.POINTER(ctypes.c_ushort))
@@ -284,7 +249,7 @@ def unmapped_share(text_page: pdfium.PdfTextPage, read: Characters) -> float:
     seen = seen[:: -(-len(seen) // _SAMPLE)]
     codes = read.codes[seen]
     unknown = (codes == _UNKNOWN) | ((codes >= 0xE000) & (codes <= 0xF8FF)) | (codes >= 0xF0000)
-    page = ctypes.cast(text_page.raw, POINTER).value
+    page = address_of(text_page)
     errors = np.fromiter(map(_map_error, repeat(page), seen.tolist()), np.int64, len(seen))
     return float(np.mean(unknown | (errors == 1)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import repeat
@@ -11,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pypdfium2 as pdfium
 
-from kimi_beam.input.readers.pdf.characters import POINTER, Characters, Flags, Integers, function, run_all
+from kimi_beam.input.readers.pdf.characters import Characters, Flags, Integers
 from kimi_beam.input.readers.pdf.page_view import PageView
+from kimi_beam.input.readers.pdf.pdfium_calls import addresses, function, run_all
 
-_set_active = function("FPDFPageObj_SetIsActive", ctypes.c_int, POINTER, ctypes.c_int)
+_set_active = function("FPDFPageObj_SetIsActive")
 
 _SEEN = 8
 """By how much of 255 a pixel must change for it to be seen."""
@@ -90,8 +90,9 @@ def _rendered(page: pdfium.PdfPage, scale: float, crop: tuple[float, float, floa
 @contextmanager
 def _left_out(handles: list[int]) -> Iterator[None]:
     """Within the block, the page is rendered without these text objects."""
-    run_all(map(_set_active, handles, repeat(False)))
+    objects = addresses(handles)
+    run_all(map(_set_active, objects, repeat(0)))
     try:
         yield
     finally:
-        run_all(map(_set_active, handles, repeat(True)))
+        run_all(map(_set_active, objects, repeat(1)))

@@ -11,35 +11,26 @@ import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
-from kimi_beam.input.readers.pdf.characters import (
-    INTEGER,
-    POINTER,
-    Characters,
-    Flags,
-    Floats,
-    Integers,
-    addresses,
-    function,
-    run_all,
-)
+from kimi_beam.input.readers.pdf.characters import Characters, Flags, Floats, Integers
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, address_of, addresses, function, rows, run_all
 
-_count_objects = function("FPDFPage_CountObjects", INTEGER, POINTER)
-_object = function("FPDFPage_GetObject", POINTER, POINTER, INTEGER)
-_type = function("FPDFPageObj_GetType", INTEGER, POINTER)
-_get_bounds = function("FPDFPageObj_GetBounds", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
-_draw_mode = function("FPDFPath_GetDrawMode", INTEGER, POINTER, POINTER, POINTER)
-_fill_color = function("FPDFPageObj_GetFillColor", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
-_stroke_color = function("FPDFPageObj_GetStrokeColor", INTEGER, POINTER, POINTER, POINTER, POINTER, POINTER)
-_render_mode = function("FPDFTextObj_GetTextRenderMode", INTEGER, POINTER)
-_has_transparency = function("FPDFPageObj_HasTransparency", INTEGER, POINTER)
-_count_marks = function("FPDFPageObj_CountMarks", INTEGER, POINTER)
-_mark = function("FPDFPageObj_GetMark", POINTER, POINTER, ctypes.c_ulong)
-_mark_name = function("FPDFPageObjMark_GetName", INTEGER, POINTER, POINTER, ctypes.c_ulong, POINTER)
-_clip_path = function("FPDFPageObj_GetClipPath", POINTER, POINTER)
-_count_paths = function("FPDFClipPath_CountPaths", INTEGER, POINTER)
-_count_segments = function("FPDFClipPath_CountPathSegments", INTEGER, POINTER, INTEGER)
-_segment = function("FPDFClipPath_GetPathSegment", POINTER, POINTER, INTEGER, INTEGER)
-_point = function("FPDFPathSegment_GetPoint", INTEGER, POINTER, POINTER, POINTER)
+_count_objects = function("FPDFPage_CountObjects")
+_object = function("FPDFPage_GetObject", ctypes.c_size_t)
+_type = function("FPDFPageObj_GetType")
+_get_bounds = function("FPDFPageObj_GetBounds")
+_draw_mode = function("FPDFPath_GetDrawMode")
+_fill_color = function("FPDFPageObj_GetFillColor")
+_stroke_color = function("FPDFPageObj_GetStrokeColor")
+_render_mode = function("FPDFTextObj_GetTextRenderMode")
+_has_transparency = function("FPDFPageObj_HasTransparency")
+_count_marks = function("FPDFPageObj_CountMarks")
+_mark = function("FPDFPageObj_GetMark", ctypes.c_size_t)
+_mark_name = function("FPDFPageObjMark_GetName")
+_clip_path = function("FPDFPageObj_GetClipPath", ctypes.c_size_t)
+_count_paths = function("FPDFClipPath_CountPaths")
+_count_segments = function("FPDFClipPath_CountPathSegments")
+_segment = function("FPDFClipPath_GetPathSegment", ctypes.c_size_t)
+_point = function("FPDFPathSegment_GetPoint")
 
 _MOST_SEGMENTS = 64
 """Clips of more segments are not looked at: their texts are suspected."""
@@ -101,21 +92,21 @@ def painted(page: pdfium.PdfPage) -> Painted:
     Args:
         page: The page.
     """
-    address = ctypes.cast(page.raw, POINTER).value
-    count = _count_objects(address)
-    handles: list[int] = list(map(_object, repeat(address), range(count)))
-    kinds = np.array(list(map(_type, handles)), np.int64)
+    whole = address_of(page)
+    count = _count_objects(whole)
+    handles: list[int] = list(map(_object, repeat(whole), range(count)))
+    kinds = np.fromiter(map(_type, map(address, handles)), np.int64, count)
     others = np.flatnonzero((kinds != pdfium_raw.FPDF_PAGEOBJ_TEXT) & (kinds != pdfium_raw.FPDF_PAGEOBJ_UNKNOWN))
     modes = np.zeros((len(others), 2), np.int32)
     chosen = [handles[index] for index in others.tolist()]
-    run_all(map(_draw_mode, chosen, addresses(modes), addresses(modes, 4)))
+    run_all(map(_draw_mode, addresses(chosen), rows(modes), rows(modes, 4)))
     is_path = kinds[others] == pdfium_raw.FPDF_PAGEOBJ_PATH
     paths = [handle for handle, drawn in zip(chosen, (is_path & modes.any(axis=1)).tolist(), strict=True) if drawn]
     fills = ~is_path | (modes[:, 0] != 0)
     others, is_path = others[fills], is_path[fills]
     chosen = [handles[index] for index in others.tolist()]
     boxes = bounds(chosen)
-    colors = _colors(_fill_color, chosen)[0]
+    colors = _colors(_fill_color, addresses(chosen))[0]
     # Without an alpha, a shape paints nothing.
     seen = ~is_path | (colors[:, 3] > 0)
     colors[~is_path] = -1
@@ -138,18 +129,19 @@ def painting(read: Characters, around: Painted) -> Painting:
         read: The characters of the page.
         around: What the page paints besides.
     """
-    handles: list[int | None] = [handle or None for handle in read.handles.tolist()]
-    modes = np.array([_render_mode(handle) if handle else 0 for handle in handles], np.int64)
+    numbers: list[int] = read.handles.tolist()
+    handles, count = addresses(numbers), len(numbers)
+    modes = np.maximum(np.fromiter(map(_render_mode, handles), np.int64, count), 0)  # white space has none
     colors, is_plain = _colors(_fill_color, handles)
     outlined = np.flatnonzero((modes == 1) | (modes == 5))
     if len(outlined):
         colors[outlined], is_plain[outlined] = _colors(_stroke_color, [handles[index] for index in outlined.tolist()])
     boxes = _text_boxes(read)
-    is_in_layer = np.array(list(map(_count_marks, handles)), np.int64) > 0
+    is_in_layer = np.fromiter(map(_count_marks, handles), np.int64, count) > 0
     for index in np.flatnonzero(is_in_layer).tolist():
         is_in_layer[index] = _is_in_layer(handles[index])
-    clips: list[int | None] = list(map(_clip_path, handles))
-    is_clipped = np.array(list(map(_count_paths, clips)), np.int64) > 0
+    clips = addresses(map(_clip_path, handles))
+    is_clipped = np.fromiter(map(_count_paths, clips), np.int64, count) > 0
     for index in np.flatnonzero(is_clipped).tolist():
         is_clipped[index] = _is_clipped(clips[index], boxes[index].tolist())
     return Painting(
@@ -157,10 +149,10 @@ def painting(read: Characters, around: Painted) -> Painting:
         modes=modes,
         colors=colors,
         is_plain_color=is_plain,
-        is_transparent=np.array(list(map(_has_transparency, handles)), np.int64) == 1,
+        is_transparent=np.fromiter(map(_has_transparency, handles), np.int64, count) == 1,
         is_in_layer=is_in_layer,
         is_clipped=is_clipped,
-        places=np.array([around.order.get(handle or 0, -1) for handle in handles], np.int64),
+        places=np.fromiter(map(around.order.get, numbers, repeat(-1)), np.int64, count),
     )
 
 
@@ -171,14 +163,15 @@ def bounds(handles: list[int]) -> Floats:
         handles: Their handles.
     """
     boxes = np.zeros((len(handles), 4), np.float32)
-    run_all(map(_get_bounds, handles, *(addresses(boxes, offset) for offset in (0, 4, 8, 12))))
+    run_all(map(_get_bounds, addresses(handles), *(rows(boxes, offset) for offset in (0, 4, 8, 12))))
     return boxes.astype(np.float64)
 
 
-def _colors(get: Callable[..., int], handles: Sequence[int | None]) -> tuple[Integers, Flags]:
+def _colors(get: Callable[..., int], handles: Sequence[Address]) -> tuple[Integers, Flags]:
     colors = np.zeros((len(handles), 4), np.uint32)
-    known = list(map(get, handles, *(addresses(colors, offset) for offset in (0, 4, 8, 12))))
-    return colors.astype(np.int64), np.array(known, np.bool_)
+    calls = map(get, handles, *(rows(colors, offset) for offset in (0, 4, 8, 12)))
+    known = np.fromiter(calls, np.bool_, len(handles))
+    return colors.astype(np.int64), known
 
 
 def _text_boxes(read: Characters) -> Floats:
@@ -190,20 +183,21 @@ def _text_boxes(read: Characters) -> Floats:
     return np.column_stack((low[:, 0], low[:, 1], high[:, 2], high[:, 3]))
 
 
-def _is_in_layer(handle: int | None) -> bool:
+def _is_in_layer(handle: Address) -> bool:
     """Whether an object is marked as optional content (ISO 32000-1, 8.11.3.2)."""
     name, length = ctypes.create_string_buffer(16), ctypes.c_ulong()
     for index in range(min(_count_marks(handle), 16)):
-        _mark_name(_mark(handle, index), ctypes.addressof(name), 16, ctypes.addressof(length))
+        mark = address(_mark(handle, ctypes.c_ulong(index)))
+        _mark_name(mark, name, ctypes.c_ulong(16), ctypes.byref(length))
         if name.raw[:6] == b"O\0C\0\0\0":
             return True
     return False
 
 
-def _is_clipped(clip: int | None, box: list[float]) -> bool:
+def _is_clipped(clip: Address, box: list[float]) -> bool:
     """Whether a clip leaves out a part of a box, or may do so."""
     corner = (ctypes.c_float * 2)()
-    x, y = ctypes.addressof(corner), ctypes.addressof(corner) + 4
+    x, y = ctypes.byref(corner), ctypes.byref(corner, 4)
     width, height = box[2] - box[0], box[3] - box[1]
     for path in range(min(_count_paths(clip), 8)):
         segments = _count_segments(clip, path)
@@ -211,7 +205,7 @@ def _is_clipped(clip: int | None, box: list[float]) -> bool:
             return True
         xs, ys = [], []
         for index in range(segments):
-            _point(_segment(clip, path, index), x, y)
+            _point(address(_segment(clip, path, index)), x, y)
             xs.append(corner[0])
             ys.append(corner[1])
         if (

@@ -7,14 +7,15 @@ import ctypes
 import numpy as np
 import pypdfium2.raw as pdfium_raw
 
-from kimi_beam.input.readers.pdf.characters import INTEGER, POINTER, Floats, addresses, function, run_all
+from kimi_beam.input.readers.pdf.characters import Floats
 from kimi_beam.input.readers.pdf.page_objects import Painted, bounds
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, addresses, function, rows, run_all
 
-_count_segments = function("FPDFPath_CountSegments", INTEGER, POINTER)
-_segment = function("FPDFPath_GetPathSegment", POINTER, POINTER, INTEGER)
-_segment_type = function("FPDFPathSegment_GetType", INTEGER, POINTER)
-_point = function("FPDFPathSegment_GetPoint", INTEGER, POINTER, POINTER, POINTER)
-_matrix = function("FPDFPageObj_GetMatrix", INTEGER, POINTER, POINTER)
+_count_segments = function("FPDFPath_CountSegments")
+_segment = function("FPDFPath_GetPathSegment", ctypes.c_size_t)
+_segment_type = function("FPDFPathSegment_GetType")
+_point = function("FPDFPathSegment_GetPoint")
+_matrix = function("FPDFPageObj_GetMatrix")
 
 _THIN = 2.0
 """The most points that a line is thick."""
@@ -40,24 +41,24 @@ def rules(around: Painted) -> Floats:
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     thin = np.minimum(width, height) <= _THIN
     found = [boxes[thin]]
-    segments = np.array(list(map(_count_segments, around.paths)), np.int64)
-    rows = boxes[~thin & (segments <= _BOX) & (np.minimum(width, height) <= _HIGHEST)]
-    left, bottom, right, top = rows.T
+    segments = np.array(list(map(_count_segments, addresses(around.paths))), np.int64)
+    boxed = boxes[~thin & (segments <= _BOX) & (np.minimum(width, height) <= _HIGHEST)]
+    left, bottom, right, top = boxed.T
     found += [np.column_stack(edge) for edge in ((left, bottom, right, bottom), (left, top, right, top))]
     found += [np.column_stack(edge) for edge in ((left, bottom, left, top), (right, bottom, right, top))]
     for index in np.flatnonzero(~thin & (segments > _BOX) & (segments <= _MOST_SEGMENTS)).tolist():
-        found.append(_strokes(around.paths[index], int(segments[index])))
+        found.append(_strokes(address(around.paths[index]), int(segments[index])))
     lines = np.vstack(found)
     return lines[np.maximum(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1]) >= _LONG]
 
 
-def _strokes(path: int, count: int) -> Floats:
+def _strokes(path: Address, count: int) -> Floats:
     """The straight strokes of a path that draws many: the grid of a table."""
-    handles = [_segment(path, index) for index in range(count)]
+    handles = addresses([_segment(path, index) for index in range(count)])
     points = np.zeros((count, 2), np.float32)
-    run_all(map(_point, handles, addresses(points), addresses(points, 4)))
+    run_all(map(_point, handles, rows(points), rows(points, 4)))
     matrix = (ctypes.c_float * 6)()
-    _matrix(path, ctypes.addressof(matrix))
+    _matrix(path, ctypes.byref(matrix))
     a, b, c, d, e, f = matrix
     x, y = points[:, 0] * a + points[:, 1] * c + e, points[:, 0] * b + points[:, 1] * d + f
     kinds = np.array(list(map(_segment_type, handles)), np.int64)
