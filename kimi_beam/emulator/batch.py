@@ -6,11 +6,14 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import orjson
 
 from kimi_beam.emulator import replies, work
 from kimi_beam.emulator.behaviour import Behaviour
+from kimi_beam.emulator.faults import Faults
+from kimi_beam.emulator.leaf_faults import WrongLeaf
 from kimi_beam.emulator.queue import Job, shuffled
 from kimi_beam.emulator.refusals import Refused
 from kimi_beam.emulator.replies import Completion, Json
@@ -23,19 +26,30 @@ class Stopped(Exception):  # noqa: N818 - not an error: the service is going awa
     """The writer was told to stop."""
 
 
+class Written(NamedTuple):
+    """A finished job."""
+
+    body: bytes
+    completion_tokens: int
+    wrong_leaves: list[WrongLeaf]
+    """The values in it that a fault has made wrong."""
+
+
 @dataclass(frozen=True)
 class Writer:
     """Writes finished jobs. It runs in a worker thread and changes nothing.
 
     Attributes:
         behaviour: The form and order of items.
-        seed: Decides the order and the ids of completions.
+        seed: Decides the order, the ids of completions and which values are made wrong.
+        faults: How often values are made wrong.
         answer: The function that replaces the rule-based model; None keeps the model.
         stopped: Checked before every item, so that a large job does not keep the process from ending.
     """
 
     behaviour: Behaviour
     seed: int
+    faults: Faults
     answer: Answer | None
     stopped: Callable[[], bool] = lambda: False
 
@@ -46,10 +60,18 @@ class Writer:
             Refused: The model refuses the task.
         """
         completion_id = blake2b(f"{self.seed}:{name}".encode(), digest_size=16).hexdigest()
-        return work.write(task, completion_id=completion_id, model=model, behaviour=self.behaviour, answer=self.answer)
+        return work.write(
+            task,
+            completion_id=completion_id,
+            model=model,
+            behaviour=self.behaviour,
+            answer=self.answer,
+            faults=self.faults,
+            seed=self.seed,
+        )
 
-    def write(self, job: Job[Task]) -> tuple[bytes, int]:
-        """Return the finished job's body, and how many completion tokens it has.
+    def write(self, job: Job[Task]) -> Written:
+        """Write a finished job.
 
         Raises:
             Stopped: The service is going away.
@@ -70,7 +92,11 @@ class Writer:
         if self.behaviour.order == "shuffled":
             parts = [parts[n] for n in shuffled(len(parts), seed=self.seed, key=job_key(job.items))]
         result = replies.finished(parts, array=self.behaviour.array, usage=replies.usage(completions))
-        return replies.success(result).body, sum(completion.completion_tokens for completion in completions)
+        return Written(
+            replies.success(result).body,
+            sum(completion.completion_tokens for completion in completions),
+            [wrong for completion in completions for wrong in completion.wrong_leaves],
+        )
 
     def _renamed(self, parts: list[Json], key: str) -> list[Json]:
         """Return the items with the numbers and references that `Behaviour` chooses."""

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--faults",
         default="",
         metavar="NAME=PROBABILITY[:ARG],…",
-        help=f"what to do wrong how often; NAME is one of all, {', '.join(FAULTS)}",
+        help=f"what to do wrong how often; NAME is one of all, wrong_leaf, {', '.join(FAULTS)}",
     )
     parser.add_argument("--token", default=None, help="the only API token to accept (default: any)")
     events = "id of a Cloudflare Queue that is told of jobs; a pull consumer gets it (default: none)"

@@ -1,7 +1,8 @@
 """Fault injection: the list of faults, their specification, and reproducible draws.
 
 A specification names each fault with its probability: ``"rate_limit=0.1:2,never_ends=0.01"``, or ``"all=0.05"`` for all
-faults; later parts override earlier ones. The number after a colon is the fault's argument, if it has one.
+faults; later parts override earlier ones. The number after a colon is the fault's argument, if it has one. Values that
+are valid and wrong (`leaf_faults`) are not among ``all``: ``"wrong_leaf=0.05"`` makes each value wrong so often.
 
 Draws use a hash instead of a random generator: a fault strikes if ``hash(seed, fault, key, occurrence)`` is below its
 probability. The key of an item is its document, and the key of a job its documents. So in any order of threads and
@@ -18,6 +19,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final, Literal
 
+from kimi_beam.emulator.leaf_faults import ANY_LEAF, LEAF_FAULTS
 from kimi_beam.emulator.refusals import CODES
 
 Endpoint = Literal["submit", "poll", "run", "pull", "ack", "convert"]
@@ -77,9 +79,14 @@ _BESIDE_THE_MODEL: Final = ("drop_before_accept", "rate_limit", "error_500", "er
 _PLACED: Final = ("missing_item", "doubled_item", "unknown_reference")  # these need a job's array to happen in
 
 FAULTS: Final[Mapping[str, str]] = MappingProxyType(
-    {**_REQUEST, **_JOB, **_READ, **_ITEM, **_CORRECTION, **_STREAM, **_EVENT}
+    {**_REQUEST, **_JOB, **_READ, **_ITEM, **_CORRECTION, **_STREAM, **_EVENT, **LEAF_FAULTS}
 )
 """The names of all faults, each with a description."""
+_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "all": tuple(name for name in FAULTS if name not in LEAF_FAULTS),
+    ANY_LEAF: tuple(LEAF_FAULTS),
+}
+"""The names for several faults: each of ``all`` has the probability, and those of values have it together."""
 
 WITH_ARGUMENT: Final = frozenset({"rate_limit", "rate_limit_date", "error_code", "late_event"})
 
@@ -89,7 +96,9 @@ class FaultsError(ValueError):
 
     def __init__(self, problem: str) -> None:
         names = ", ".join(FAULTS)
-        super().__init__(f"faults: {problem}; valid: NAME=PROBABILITY[:ARG],… with NAME one of all, {names}")
+        super().__init__(
+            f"faults: {problem}; valid: NAME=PROBABILITY[:ARG],… with NAME one of {', '.join(_GROUPS)}, {names}"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,11 @@ class Faults:
 
     probability: Mapping[str, float] = field(default_factory=dict)
     argument: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def has_wrong_leaves(self) -> bool:
+        """Whether single values of answers are made wrong."""
+        return any(self.probability.get(name) for name in LEAF_FAULTS)
 
     @classmethod
     def parse(cls, spec: str) -> Faults:
@@ -119,7 +133,7 @@ class Faults:
         for part in filter(None, (part.strip() for part in spec.split(","))):
             name, equals, value = (piece.strip() for piece in part.partition("="))
             value, colon, extra = value.partition(":")
-            if name != "all" and name not in FAULTS:
+            if name not in _GROUPS and name not in FAULTS:
                 raise FaultsError(f"there is no fault {name!r}")
             if not equals:
                 raise FaultsError(f"{part!r} has no probability")
@@ -135,7 +149,10 @@ class Faults:
                 if name == "error_code" and seconds not in CODES:
                     raise FaultsError(f"{extra!r} is not an internal code")
                 argument[name] = seconds
-            probability.update(dict.fromkeys(FAULTS if name == "all" else (name,), chance))
+            each = chance / len(LEAF_FAULTS) if name == ANY_LEAF else chance
+            probability.update(dict.fromkeys(_GROUPS.get(name, (name,)), each))
+        if sum(probability.get(name, 0.0) for name in LEAF_FAULTS) > 1:
+            raise FaultsError(f"the probabilities of {', '.join(LEAF_FAULTS)} are together above 1")
         return cls(MappingProxyType(probability), MappingProxyType(argument))
 
     def draw(self, name: str, *, seed: int, key: str, occurrence: int) -> float | None:
@@ -208,6 +225,10 @@ class Injector:
         passed |= _TEXT.keys() if is_correction else _CORRECTION.keys()
         names = [name for name in (*_ITEM, *_CORRECTION) if name not in passed]
         return self.count(self._draw(names, f"item:{key}"))
+
+    def occurrence(self, key: str) -> int:
+        """Return how often the document ``key`` was drawn for by `item` before the last time."""
+        return max(0, self._seen[f"item:{key}"] - 1)
 
     def stream(self, key: str) -> str | None:
         """Draw for a stream that answers the document ``key``."""

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from kimi_beam.emulator import replies, work
-from kimi_beam.emulator.batch import Writer, body_for_poll, job_key
+from kimi_beam.emulator.batch import Writer, Written, body_for_poll, job_key
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.events import Events
@@ -141,12 +141,12 @@ class Jobs:
         return await asyncio.shield(writing)
 
     async def _write(self, job: Job[Task]) -> bytes:
-        def write() -> tuple[bytes, bytes, int]:
-            reply, tokens = self._writer.write(job)
-            return reply, pack(reply), tokens
+        def write() -> tuple[Written, bytes]:
+            written = self._writer.write(job)
+            return written, pack(written.body)
 
         loop = asyncio.get_running_loop()
-        reply, packed, tokens = await loop.run_in_executor(self._thread, write)
-        self._ledger.statistics.completion_tokens += tokens
+        written, packed = await loop.run_in_executor(self._thread, write)
+        self._ledger.note(written.completion_tokens, written.wrong_leaves)
         job.items, job.reply = (), packed
-        return reply
+        return written.body

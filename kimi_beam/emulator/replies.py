@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from kimi_beam.emulator.leaf_faults import WrongLeaf
 from kimi_beam.emulator.refusals import Refused
 
 _OPENAI_ERRORS: Final = {
@@ -77,6 +78,7 @@ class Completion:
         reasoning: The reasoning; None if thinking was off.
         tool_calls: The functions to call.
         is_parsed: Whether the content is sent as the JSON value that it is [observed: in one job beside strings].
+        wrong_leaves: The values that a fault has made wrong.
     """
 
     id: str
@@ -88,6 +90,7 @@ class Completion:
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     is_parsed: bool = False
+    wrong_leaves: tuple[WrongLeaf, ...] = ()
 
 
 def success(result: Any, **more: Any) -> Reply:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from kimi_beam.emulator.access_log import AccessLog
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.faults import Faults
+from kimi_beam.emulator.leaf_faults import WrongLeaf
 from kimi_beam.emulator.server import BASE_PATH, application
 from kimi_beam.emulator.service import Service
 from kimi_beam.emulator.work import Answer
@@ -104,8 +105,15 @@ class Emulator:
         """
         return self._service.stats()
 
+    def wrong_leaves(self) -> list[WrongLeaf]:
+        """Return the account of what the faults of single values (``wrong_leaf``) have changed, also after it stopped.
+
+        An answer is in it once it was written, whether or not anybody has read it. ``GET /wrong_leaves`` says the same.
+        """
+        return self._service.wrong_leaves()
+
     def reset(self) -> None:
-        """Set the counters to zero; jobs stay."""
+        """Set the counters to zero, and forget the account of wrong values; jobs stay."""
         self._service.reset()
 
     def start(self) -> Emulator:

@@ -33,9 +33,9 @@ def application(service: Service) -> Starlette:
     """Make the ASGI application that offers a service.
 
     Under ``/client/v4`` it is the host of Workers AI and of Queues, under ``/v1/{account}/{gateway}`` the older one of
-    AI Gateway [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats`` and
-    ``POST /reset`` are the emulator's own and need no token. To close a connection without a reply it needs the
-    transport, which `running.Protocol` puts into the request's state.
+    AI Gateway [documented], and ``/v1`` alone is what a local OpenAI-compatible server offers. ``GET /stats``,
+    ``GET /wrong_leaves`` and ``POST /reset`` are the emulator's own and need no token. To close a connection without a
+    reply it needs the transport, which `running.Protocol` puts into the request's state.
     """
 
     def post(path: str, surface: Surface, *, wrapped: bool = False, compat: bool = False) -> Route:
@@ -84,6 +84,10 @@ def application(service: Service) -> Starlette:
     async def stats(_: Request) -> Response:
         return Response(orjson.dumps(service.stats()), media_type="application/json")
 
+    async def wrong_leaves(_: Request) -> Response:
+        found = [wrong._asdict() for wrong in service.wrong_leaves()]
+        return Response(orjson.dumps(found), media_type="application/json")
+
     async def reset(_: Request) -> Response:
         service.reset()
         return Response(orjson.dumps(service.stats()), media_type="application/json")
@@ -105,6 +109,7 @@ def application(service: Service) -> Starlette:
         post(_GATEWAY + "/workers-ai/{model:path}", "run"),
         post(_GATEWAY + "/compat/chat/completions", "chat", compat=True),
         Route("/stats", stats, methods=["GET"]),
+        Route("/wrong_leaves", wrong_leaves, methods=["GET"]),
         Route("/reset", reset, methods=["POST"]),
     ]
     return Starlette(

@@ -22,6 +22,7 @@ from kimi_beam.emulator.batch import Writer
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.events import COUNTED, Events
 from kimi_beam.emulator.faults import Endpoint, Faults
+from kimi_beam.emulator.leaf_faults import WrongLeaf
 from kimi_beam.emulator.ledger import Ledger
 from kimi_beam.emulator.limits import MinuteLimit
 from kimi_beam.emulator.queue import Queue
@@ -68,7 +69,7 @@ class Service:
         self._limit = MinuteLimit(behaviour.requests_per_minute, minute, in_headers=in_headers)
         self._batch_limit = MinuteLimit(behaviour.batch_requests_per_minute, minute, in_headers=in_headers)
         self._thread = ThreadPoolExecutor(1, "kimi-beam-emulator-model")
-        writer = Writer(behaviour, seed, answer, stopped=lambda: self._closing)
+        writer = Writer(behaviour, seed, faults, answer, stopped=lambda: self._closing)
         self._events = Events(behaviour, self._ledger.injector, seed)
         self._jobs = Jobs(
             queue=self._queue,
@@ -99,6 +100,10 @@ class Service:
             "faults": dict(self._ledger.injector.injected),
             "events": {name: self._events.counted[name] for name in COUNTED},
         }
+
+    def wrong_leaves(self) -> list[WrongLeaf]:
+        """Return the values of answers that a fault has made wrong, in the order in which they were written."""
+        return list(self._ledger.wrong_leaves)
 
     def reset(self) -> None:
         """Set the counters to zero. Jobs, caches and the memory of the faults stay."""

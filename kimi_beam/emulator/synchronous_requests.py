@@ -93,7 +93,7 @@ class Runs:
             if self._latency > self._behaviour.cut_off:
                 raise Refused(3046, f"AiError: AiError: Request timeout ({uuid4()})")
         completion = await self._completed(task, model, name)
-        self._ledger.statistics.completion_tokens += completion.completion_tokens
+        self._ledger.note(completion.completion_tokens, completion.wrong_leaves)
         signed, created = self._writer.signed(model), int(self._clock())
         field = self._behaviour.reasoning_field
         if streams:

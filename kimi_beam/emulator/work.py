@@ -12,9 +12,11 @@ import orjson
 from kimi_beam.emulator import jsonmode, prefixes, thinking, tokens, tool_calls, vision
 from kimi_beam.emulator.behaviour import Behaviour
 from kimi_beam.emulator.catalogue import MODELS
-from kimi_beam.emulator.chat import Wanted, is_correction, question, text_of, wanted
+from kimi_beam.emulator.chat import Wanted, document_in, is_correction, question, text_of, wanted
 from kimi_beam.emulator.compression import pack, unpack
 from kimi_beam.emulator.damage import shorten, spoil
+from kimi_beam.emulator.faults import Faults
+from kimi_beam.emulator.leaf_faults import LeafDraws, WrongLeaf
 from kimi_beam.emulator.refusals import BadInput, Refused
 from kimi_beam.emulator.replies import Completion, ToolCall
 
@@ -45,6 +47,7 @@ class Task:
         blocks: The names of the prompt's blocks in the prefix cache; dropped after the lookup.
         structured: Whether a ``json_schema`` was asked for.
         fault: The item's fault, None for none.
+        occurrence: How often the document was asked for before.
         cached_tokens: How much of the prompt came from the prefix cache.
         refusal: Code and message if it is refused, else None.
     """
@@ -57,6 +60,7 @@ class Task:
     blocks: tuple[int, ...] = ()
     structured: bool = False
     fault: str | None = None
+    occurrence: int = 0
     cached_tokens: int = 0
     refusal: tuple[int, str] | None = None
 
@@ -119,7 +123,16 @@ def read(body: Mapping[str, Any], model: str, behaviour: Behaviour, *, is_synchr
     return Task(body, reference, key, correction, count, names, structured)
 
 
-def write(task: Task, *, completion_id: str, model: str, behaviour: Behaviour, answer: Answer | None) -> Completion:
+def write(
+    task: Task,
+    *,
+    completion_id: str,
+    model: str,
+    behaviour: Behaviour,
+    answer: Answer | None,
+    faults: Faults,
+    seed: int,
+) -> Completion:
     """Answer a task, and spoil the answer if it has a fault.
 
     Args:
@@ -128,7 +141,8 @@ def write(task: Task, *, completion_id: str, model: str, behaviour: Behaviour, a
         model: The model that was asked for.
         behaviour: The choices where the service is not documented.
         answer: The function that replaces the rule-based model; None keeps the model.
-
+        faults: How often each value of an answer is made wrong.
+        seed: Decides which values are.
 
     Raises:
         Refused: 8006, a forced tool call does not fit into the token limit.
@@ -163,9 +177,18 @@ def write(task: Task, *, completion_id: str, model: str, behaviour: Behaviour, a
     if calls:
         want = Wanted("schema", calls[0].parameters)
     content = arguments(calls[0]) if calls else words(want)
+    wrong: tuple[WrongLeaf, ...] = ()
+    if faults.has_wrong_leaves and want.kind == "schema":
+        from kimi_beam.emulator.rules.plan import plan  # for an emulator that is told to answer wrongly alone
+        from kimi_beam.emulator.rules.wrong_values import with_wrong_values
+
+        draws = LeafDraws(faults.probability, seed, task.key, task.occurrence)
+        shown = document_in(text_of(question(messages)))
+        content, wrong = with_wrong_values(content, plan(want.schema), shown, draws.draw)
     reasoning = thinking.text(behaviour.reasoning_tokens) if thinks else None
     count = tokens.estimate(content) + tokens.estimate(reasoning or "")
     good = Completion(completion_id, content, "stop", task.prompt_tokens, count, task.cached_tokens, reasoning)
+    good = replace(good, wrong_leaves=wrong)
     spoilt = spoil(good, task.fault, want.schema)
     limit = request.get("max_completion_tokens", request.get("max_tokens"))
     done = shorten(spoilt, limit)

@@ -43,7 +43,7 @@ def job(start):
 behaviour, queue = Behaviour(), Queue(latency=1e9, retention=1e12)
 ledger = Ledger(behaviour, Faults(), 0)
 events = Events(behaviour, ledger.injector, 0)
-jobs = Jobs(queue=queue, ledger=ledger, events=events, writer=Writer(behaviour, 0, None), thread=None,
+jobs = Jobs(queue=queue, ledger=ledger, events=events, writer=Writer(behaviour, 0, Faults(), None), thread=None,
             behaviour=behaviour, clock=lambda: 0.0)
 for start in range(0, count, 500):
     body = job(start)
