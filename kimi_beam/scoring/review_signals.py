@@ -6,12 +6,12 @@ one more never makes a value look better.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from kimi_beam.scoring.answer_leaves import AnswerLeaf
+from kimi_beam.scoring.row_places import Place, RowPlaces
 
 MATCH_SIGNALS: Final[Mapping[str, float]] = {
     "none": 0.9,
@@ -31,6 +31,7 @@ SIGNALS: Final[Mapping[str, float]] = {
     "conflict": 0.5,
     "asked_again": 0.3,
     "failed_check": 0.9,
+    "other_row": 0.6,
     "same_place": 0.4,
     "apart": 0.3,
     "usually_found": 0.6,
@@ -43,26 +44,8 @@ SIGNALS: Final[Mapping[str, float]] = {
 """How much each other signal adds; of those that are a matter of degree, how much at most."""
 INCOMPLETE: Final = 0.9
 """How likely an answer lacks a row where its text shows more rows than it has."""
-_FOUND: Final = frozenset(("exact", "normalised", "number", "date"))
-_NEAR = 40
-"""A value that is no more characters away than this from the others of its item stands in the item's row."""
-_FEWEST_NEIGHBOURS = 2
 _SURE_OF_HABITS = 5
 """So many values of a field count as wrong before any is seen, so that few values make no habit."""
-
-
-class Place(NamedTuple):
-    """Where a value stands in its document: what the column `_grounding` says of it."""
-
-    match: str
-    start: int | None
-    end: int | None
-    candidates: int
-
-    @property
-    def is_found(self) -> bool:
-        """Whether the value stands in the text, as it is or in another spelling."""
-        return self.match in _FOUND and self.start is not None
 
 
 @dataclass(slots=True)
@@ -127,7 +110,7 @@ def row_signals(
         evidence: What is known of the row.
         habits: How the values of each field are in the whole output.
     """
-    around = None if evidence.places is None else _Around(leaves, evidence.places)
+    rows = None if evidence.places is None else RowPlaces(leaves, evidence.places)
     in_failed = sum(_dotted(leaf.field) in evidence.failed for leaf in leaves) if evidence.failed else 0
     for leaf in leaves:
         found = dict[str, float]()
@@ -135,11 +118,11 @@ def row_signals(
         if leaf.value is None:
             found["null"] = SIGNALS["null"]
             found["usually_there"] = SIGNALS["usually_there"] * habit.there_share**2
-        elif around is None or (place := around.places.get(leaf.pointer)) is None:
+        elif rows is None or (place := (evidence.places or {}).get(leaf.pointer)) is None:
             found["not_grounded"] = SIGNALS["not_grounded"]
         else:
             found |= _signals_of_place(leaf, place, habit)
-            found |= around.signals(leaf, place)
+            found |= {name: SIGNALS[name] * degree for name, degree in rows.signals(leaf, place)}
         found |= {name: SIGNALS[name] for name in _marks(leaf, evidence)}
         if _dotted(leaf.field) in evidence.failed:
             # At least one value of the equation is wrong, and nobody knows which.
@@ -162,46 +145,6 @@ def _signals_of_place(leaf: AnswerLeaf, place: Place, habit: FieldHabits) -> dic
     if place.candidates > 1:
         found["ambiguous"] = SIGNALS["ambiguous"] * (1 - 1 / place.candidates)
     return found
-
-
-class _Around:
-    """Where the values of a row stand beside each other.
-
-    Args:
-        leaves: The leaves of the row.
-        places: Where they stand.
-    """
-
-    def __init__(self, leaves: Sequence[AnswerLeaf], places: Mapping[str, Place]) -> None:
-        self.places = places
-        self._starts: defaultdict[str, list[int]] = defaultdict(list)
-        self._at: Counter[tuple[str, int, int | None]] = Counter()
-        for leaf in leaves:
-            place = places.get(leaf.pointer)
-            if leaf.item and place is not None and place.is_found and place.start is not None:
-                self._starts[leaf.item].append(place.start)
-                self._at[leaf.field, place.start, place.end] += 1
-        self._sums: Counter[str] = Counter()
-        self._shared: Counter[str] = Counter()
-        for (name, _, _), count in self._at.items():
-            self._sums[name] += count
-            self._shared[name] += count if count > 1 else 0
-
-    def signals(self, leaf: AnswerLeaf, place: Place) -> Iterator[tuple[str, float]]:
-        """What the places of the other values say of one value: of an item, it stands in the row of the item alone."""
-        if not leaf.item or place.start is None or not place.is_found:
-            return
-        if self._at[leaf.field, place.start, place.end] > 1:
-            # Of a column whose value is printed once for all rows, all share it.
-            share = self._shared[leaf.field] / self._sums[leaf.field]
-            yield "same_place", SIGNALS["same_place"] * (1 - share)
-        others = list(self._starts[leaf.item])
-        others.remove(place.start)
-        if len(others) >= _FEWEST_NEIGHBOURS:
-            first, last = min(others), max(others)
-            margin = max(_NEAR, last - first)
-            if not first - margin <= place.start <= last + margin:
-                yield "apart", SIGNALS["apart"]
 
 
 def _marks(leaf: AnswerLeaf, evidence: RowEvidence) -> Iterator[str]:

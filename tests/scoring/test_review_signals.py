@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,18 +10,18 @@ import pytest
 
 from kimi_beam.schema import OutputSchema
 from kimi_beam.schema.sum_checks import sum_checks
-from kimi_beam.scoring.answer_leaves import answer_leaves
+from kimi_beam.scoring.answer_leaves import AnswerLeaf, answer_leaves
 from kimi_beam.scoring.compared_places import places_of
 from kimi_beam.scoring.review_signals import (
     MATCH_SIGNALS,
     SIGNALS,
     FieldHabits,
-    Place,
     RowEvidence,
     as_places,
     risk,
     row_signals,
 )
+from kimi_beam.scoring.row_places import Place
 from kimi_beam.types.grounding import GROUNDED
 
 SCHEMA: dict[str, Any] = {
@@ -109,7 +110,59 @@ def test_a_place_that_rows_share_is_told_but_not_where_the_whole_column_shares_i
     }
     places["/lines/4/name"] = places["/lines/3/name"]
     found = {leaf.pointer: names for leaf, names in row_signals(leaves, RowEvidence(places=places), {})}
-    assert {pointer for pointer, names in found.items() if "same_place" in names} == {"/lines/3/name", "/lines/4/name"}
+    assert {pointer for pointer, names in found.items() if "same_place" in names} == {"/lines/4/name"}, (
+        "the third item has its name from its own row"
+    )
+    assert "other_row" in found["/lines/4/name"]
+    for name in ("name", "count"):
+        places[f"/lines/4/{name}"] = places[f"/lines/3/{name}"]
+    found = {leaf.pointer: names for leaf, names in row_signals(leaves, RowEvidence(places=places), {})}
+    assert {pointer for pointer, names in found.items() if "same_place" in names} == {
+        f"/lines/{row}/{name}" for row in (3, 4) for name in ("name", "count")
+    }, "a row that was read twice"
+
+
+def placed(layout: Callable[[int, int], int], rows: int = 12) -> tuple[list[AnswerLeaf], dict[str, Place]]:
+    """The leaves of an answer with many rows, and their places by a layout of row and column."""
+    lines = [{"name": f"n{row}", "count": row, "sum": row / 4} for row in range(rows)]
+    leaves = list(answer_leaves({"lines": lines}, places_of(OutputSchema(SCHEMA))))
+    places = {}
+    for leaf in leaves:
+        if leaf.item:
+            row, name = leaf.pointer.split("/")[2:]
+            at = layout(int(row), ("name", "count", "sum").index(name))
+            places[leaf.pointer] = Place("exact", at, at + 3, 1)
+    return leaves, places
+
+
+def strayed(leaves: list[AnswerLeaf], places: dict[str, Place]) -> set[str]:
+    found = row_signals(leaves, RowEvidence(places=places), {})
+    return {leaf.pointer for leaf, names in found if {"other_row", "apart"} & names.keys()}
+
+
+LAYOUTS: dict[str, Callable[[int, int], int]] = {
+    "aligned columns": lambda row, column: 80 * row + 25 * column,
+    "names of any length": lambda row, column: 60 * row + (0, 10 + row * 7 % 23, 22 + row * 7 % 23)[column],
+    "a line for each value": lambda row, column: 90 * row + 30 * column,
+    "pages between rows": lambda row, column: 70 * row + 600 * (row // 5) + 20 * column,
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_value_of_the_next_row_is_told_from_those_of_its_own(name: str) -> None:
+    leaves, places = placed(LAYOUTS[name])
+    assert strayed(leaves, places) == set()
+    for row, column in ((0, "name"), (4, "count"), (7, "sum"), (11, "count")):
+        other = places[f"/lines/{row + 1 if row < 11 else row - 1}/{column}"]
+        assert strayed(leaves, {**places, f"/lines/{row}/{column}": other}) == {f"/lines/{row}/{column}"}
+    swapped = {"/lines/2/sum": places["/lines/3/sum"], "/lines/3/sum": places["/lines/2/sum"]}
+    assert strayed(leaves, {**places, **swapped}) == set(swapped), "values that changed places share none"
+
+
+def test_where_columns_follow_each_other_no_value_is_told_to_be_of_another_row() -> None:
+    leaves, places = placed(lambda row, column: 1_000 * column + 10 * row)
+    found = row_signals(leaves, RowEvidence(places=places), {})
+    assert {name for _, names in found for name in names} <= {"exact", "null", "usually_there"}
 
 
 def test_what_a_field_usually_is_makes_what_differs_suspicious() -> None:
