@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 LeafFault = Literal["misread_leaf", "dropped_leaf", "invented_leaf", "slipped_leaf"]
-LEAF_FAULTS: Final[Mapping[LeafFault, str]] = {
+LEAF_FAULTS: Final[Mapping[str, str]] = {
     "misread_leaf": "a value of the answer has another digit or letter, or is another one of its enum",
     "dropped_leaf": "a value is null, or left out, where the schema allows that",
     "invented_leaf": "a value, also one that is null, is one that stands nowhere",

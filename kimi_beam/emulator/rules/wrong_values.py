@@ -186,9 +186,13 @@ def _is_time(text: str, form: str) -> bool:
         return True
     # Python 3.10 reads no Z.
     text = text.replace("Z", "+00:00").replace("z", "+00:00")
-    read = {"date": datetime.date, "time": datetime.time}.get(form, datetime.datetime).fromisoformat
     try:
-        read(text)
+        if form == "date":
+            datetime.date.fromisoformat(text)
+        elif form == "time":
+            datetime.time.fromisoformat(text)
+        else:
+            datetime.datetime.fromisoformat(text)
     except ValueError:
         return False
     return True
