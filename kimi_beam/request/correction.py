@@ -42,10 +42,16 @@ def words(refused: RefusedAnswer, first: int) -> str:
 
 
 def _said(problems: Sequence[tuple[str, str]], most: int) -> str:
-    """The problems, a line each: the first one, and as many others as there is room for."""
-    lines: list[str] = []
+    """The problems, a line each: the first one, and as many others as there is room for.
+
+    What concerns several values, as an equation does, is said once, behind all their pointers.
+    """
+    pointers = dict[str, list[str]]()
     for at, message in problems:
-        line = jsontext.escape_surrogates(" ".join(f"{at or '(the answer)'}: {message}".split()))
+        pointers.setdefault(message, []).append(at or "(the answer)")
+    lines: list[str] = []
+    for message, places in pointers.items():
+        line = jsontext.escape_surrogates(" ".join(f"{', '.join(places)}: {message}".split()))
         most_bytes = _PROBLEM if lines else max(_LEAST, min(_PROBLEM, most - _AROUND))
         line = line.encode()[:most_bytes].decode(errors="ignore")
         if lines and sum(len(one.encode()) + 1 for one in (*lines, line)) > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from kimi_beam.schema import jsontext
 from kimi_beam.types.answer import Completion, Usage
 from kimi_beam.types.document import Arrival, Document, FileContent, Layout, Part, Redacted, Redaction
 from kimi_beam.types.earlier_runs import Earlier, EarlierPart, RefusedAnswer
-from kimi_beam.types.failure import Failure
+from kimi_beam.types.failure import Code, Failure
 from kimi_beam.types.ticket import OpenRequest
 
 _NOTHING_EARLIER = Earlier()
@@ -41,6 +42,8 @@ def encode(document: Document) -> dict[str, Any] | None:
             failure, usage = refused.failure, refused.usage
             reasons = failure.stage, failure.code, failure.message, failure.retryable, failure.raw
             rest["refused"] = reasons, refused.problems, refused.times, _values(usage), refused.attempts
+            if refused.before or refused.kept is not None:
+                rest["refused_before"] = refused.before, refused.kept and _values(refused.kept), refused.first
         if earlier.parts:
             rest["earlier_parts"] = [_values(part) for part in earlier.parts]
     if document.arrival is not None:
@@ -61,7 +64,7 @@ def encode(document: Document) -> dict[str, Any] | None:
 NAMES = frozenset(
     {
         *("metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part"),
-        *("read_again", "redacted", "refused", _FILE_OF_PART),
+        *("read_again", "redacted", "refused", "refused_before", _FILE_OF_PART),
     }
 )
 """The names that `encode` gives. Any other is a later kimi_beam's."""
@@ -73,7 +76,7 @@ def decode(document_id: str, text: str, source: str, rest: dict[str, Any]) -> Do
     if "earlier" in rest:
         round_, attempts, is_open = rest["earlier"]
         parts = tuple(_earlier_part(*values) for values in rest.get("earlier_parts", ()))
-        refused = _refused(*rest["refused"]) if "refused" in rest else None
+        refused = _refused(*rest["refused"], *rest.get("refused_before", ())) if "refused" in rest else None
         earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None, parts, refused)
     document = Document(
         document_id,
@@ -107,14 +110,25 @@ def bytes_beside(rest: dict[str, Any]) -> int:
 def bytes_in_memory(rest: dict[str, Any]) -> int:
     """About the memory that they take: pictures, metadata and boxes, and the raw text of a failure."""
     raws = [reasons[4] for reasons in (rest.get("failure"), rest.get("refused", (None,))[0]) if reasons]
+    if "refused_before" in rest:
+        _, kept, first = rest["refused_before"]
+        raws += [kept and kept[0], first]
     return sum(map(len, rest.get("images", ()))) + sum(len(raw or "") for raw in raws) + bytes_beside(rest)
 
 
 def _refused(
-    reasons: list[Any], problems: list[list[str]], times: int, usage: list[int], attempts: int
+    reasons: list[Any],
+    problems: list[list[str]],
+    times: int,
+    usage: list[int],
+    attempts: int,
+    before: Sequence[Code] = (),
+    kept: list[Any] | None = None,
+    first: str | None = None,
 ) -> RefusedAnswer:
     pairs = tuple((at, message) for at, message in problems)
-    return RefusedAnswer(Failure(*reasons), pairs, times, Usage(*usage), attempts)
+    completion = Completion(*kept) if kept else None
+    return RefusedAnswer(Failure(*reasons), pairs, times, Usage(*usage), attempts, tuple(before), completion, first)
 
 
 def _arrival(event_time: int | None, window: list[int] | None, delivery: str) -> Arrival:

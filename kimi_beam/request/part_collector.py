@@ -134,7 +134,7 @@ class PartCollector:
         Returns:
             The replies of documents that are complete, and the parts that are asked for now.
         """
-        columns, asked, final = self._again.settle(Replies.of(replies))
+        columns, asked, final = self._again.settle(Replies.of(replies), self._with_text)
         others = columns.documents.others.values()
         has_parts = any(document.part is not None for document in others)
         if has_parts or any(document.redacted is not None for document in others):
@@ -156,7 +156,7 @@ class PartCollector:
             touched = dict[str, None]()
             for index, reply, lack, why in waiting:
                 further = self._split_further(reply, lack)
-                question = None if further or why is None else self._question(reply, why)
+                question = None if further or index in final else self._question(reply, lack, why)
                 if question is not None:
                     asked.append(question)
                     repairs += 1
@@ -192,12 +192,24 @@ class PartCollector:
                 instances[index] = verdict.value
         return Judged(instances, failures, {}, {})
 
-    def _question(self, reply: Reply, failure: Failure) -> Document | None:
-        """The document with its text, as it is asked for again; None if it is not."""
-        question = self._again.question(reply, failure)
-        if question is None or not question.is_reference:
-            return question
-        (document,) = self._read_again([question])
+    def _question(self, reply: Reply, lack: Lack | None, failure: Failure | None) -> Document | None:
+        """The document with its text, as it is asked for again; None if it is not.
+
+        Args:
+            reply: Its first reply.
+            lack: What its answer lacks, if that is valid and lacks something.
+            failure: Why its answer is refused, if the model may give a better one.
+        """
+        if failure is not None:
+            question = self._again.question(reply, failure)
+        else:
+            question = None if lack is None or not lack.sums else self._again.question_of_sums(reply)
+        return None if question is None else self._with_text(question)
+
+    def _with_text(self, document: Document) -> Document | None:
+        """The document with its text; None if its file cannot be read again."""
+        if document.is_reference:
+            (document,) = self._read_again([document])
         return document if document.failure is None else None
 
     def _split_further(self, reply: Reply, lack: Lack | None) -> list[Document]:
@@ -205,8 +217,8 @@ class PartCollector:
         if isinstance(reply.result, Failure):
             if not _is_too_long(reply.result):
                 return []
-        elif not self._may_repair or lack is None or not lack.is_worth_asking:
-            return []
+        elif not self._may_repair or lack is None or lack.rows is None or not lack.is_worth_asking:
+            return []  # where only sums do not add up, the model is told so
         (document,) = self._read_again([reply.document])
         return [] if document.failure is not None else self._parts.split_further(document, reply.document.file)
 

@@ -28,11 +28,14 @@ from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
 from kimi_beam.types.document import Document
 from kimi_beam.types.earlier_runs import RefusedAnswer
+from kimi_beam.types.failure import Code
 from kimi_beam.wire.sent_text import sent_elsewhere, sent_to_workers_ai
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 _MARKER = "\0"
 """Stands for the document while the constant part is written; no JSON text contains it unescaped."""
+_MOST_DOUBLINGS = 4
+"""How often the room for an answer is doubled that is cut off again and again."""
 
 
 @dataclass(frozen=True)
@@ -288,16 +291,19 @@ class Prompt:
 
     def _constants_for(self, refused: RefusedAnswer | None) -> Sequence[tuple[bytes, bytes]]:
         """`_constants` for a document: what was cut off gets more room, what was lost in reasoning is asked without."""
-        code = None if refused is None else refused.failure.code
-        return {"truncated": self._roomier, "answer_in_reasoning": self._unthinking}.get(code or "", self._constants)
+        codes = refused.codes if refused is not None else ()
+        limit, is_lost = self.answer_limit_after(codes), "answer_in_reasoning" in codes
+        if limit == self.answer_limit and not is_lost:
+            return self._constants
+        made = self._other_constants.get((limit, is_lost))
+        if made is None:
+            made = self._made_constants(limit=limit, **({"thinks": False} if is_lost else {}))
+            self._other_constants[limit, is_lost] = made
+        return made
 
     @cached_property
-    def _roomier(self) -> Sequence[tuple[bytes, bytes]]:
-        return self._made_constants(limit=self._roomier_limit())
-
-    @cached_property
-    def _unthinking(self) -> Sequence[tuple[bytes, bytes]]:
-        return self._made_constants(thinks=False)
+    def _other_constants(self) -> dict[tuple[int, bool], Sequence[tuple[bytes, bytes]]]:
+        return {}
 
     def _made_constants(self, **changes: Any) -> tuple[tuple[bytes, bytes], ...]:
         return tuple(
@@ -305,12 +311,16 @@ class Prompt:
             for number, form in enumerate(self.forms)
         )
 
-    def _roomier_limit(self) -> int:
-        """Twice the tokens for an answer, unless the user has named a limit, or a document would have no room."""
-        limit = self.answer_limit
-        if self.max_completion_tokens is not None:
+    def answer_limit_after(self, codes: Sequence[Code]) -> int:
+        """The most tokens of an answer, after answers that were refused for these reasons.
+
+        It is twice as much for each that was cut off, unless the user has named a limit, as far as there is room.
+        """
+        limit, cuts = self.answer_limit, codes.count("truncated")
+        if self.max_completion_tokens is not None or not cuts:
             return limit
-        return 2 * limit if self.room is None else limit + min(limit, self.room // 2)
+        most = limit << min(cuts, _MOST_DOUBLINGS)
+        return most if self.room is None else limit + min(most - limit, max(self.room, 0) // 2)
 
     def _constant(
         self, form: Form, *, simple: bool, limit: int | None = None, thinks: bool | None = None

@@ -15,7 +15,7 @@ from kimi_beam.columnar import Replies
 from kimi_beam.results.answer_text import parse
 from kimi_beam.results.mended_json import BrokenOffError, Path
 from kimi_beam.results.wrappings import Unwrapped, Wrappings
-from kimi_beam.schema import OutputSchema, jsontext
+from kimi_beam.schema import OutputSchema, Violation, jsontext
 from kimi_beam.schema.additional import pointer
 from kimi_beam.schema.own_validators import RefusedError
 from kimi_beam.types.answer import Repair
@@ -85,6 +85,13 @@ def judge_all(replies: Replies, schema: OutputSchema, *, coerce: bool = False) -
             nulls[index] = verdict.nulls
         if verdict.repairs:
             repairs[index] = verdict.repairs
+    if schema.has_column_types:
+        indices = list(instances)
+        for row, wrong in schema.to_arrow(list(instances.values()))[1]:
+            index = indices[row]
+            failures[index] = _misfitting(wrong, replies.results.texts[index])
+            for known in (instances, nulls, repairs):
+                known.pop(index, None)
     return Judged(instances, failures, nulls, repairs)
 
 
@@ -95,6 +102,8 @@ def unmasked(text: str, document: Document) -> str:
 
 def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance | Failure:
     """Parses and validates one answer, and returns its value or the failure.
+
+    That a column of the user's choice cannot hold a value is found here too, so that it can be asked for again.
 
     Args:
         text: The text that the model wrote.
@@ -114,7 +123,7 @@ def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance 
         if valid is not None and wrappings.is_schema(found.value):
             return Failure("parse", "not_json", "the answer is the schema itself", retryable=True, raw=text)
         if valid is not None:
-            return valid._replace(repairs=(*found.repairs, *valid.repairs))
+            return _fitting(valid._replace(repairs=(*found.repairs, *valid.repairs)), schema, text)
         readings = list(wrappings.inside(found.value))
         for candidates, changes in ((readings, False), ([whole, *readings], True)):
             if changes and not coerce:
@@ -122,7 +131,7 @@ def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance 
             tried = [_valid(one, found.nans, schema, coerce=changes) for one in candidates]
             several = [one for one in tried if one is not None]
             if len(several) == 1:
-                return several[0]._replace(repairs=(*found.repairs, *several[0].repairs))
+                return _fitting(several[0]._replace(repairs=(*found.repairs, *several[0].repairs)), schema, text)
         reason = schema.explain(schema.without_sent_nulls(found.value)[0])
         if not reason:
             reason = f"NaN stands at {_pointer(found.nans[0])}, where the schema does not allow null"
@@ -131,6 +140,21 @@ def judge(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance 
     except (ValueError, RecursionError, MemoryError) as e:
         reason = f"cannot be validated: {e}"
     return Failure("validate", "schema_violation", reason, retryable=True, raw=text)
+
+
+def misfit(schema: OutputSchema, value: Any) -> Violation | None:
+    """Why a column of the user's choice (``x-arrow-type``) cannot hold a value of an answer; None if all can."""
+    refused = schema.to_arrow([value])[1] if schema.has_column_types else ()
+    return refused[0][1] if refused else None
+
+
+def _fitting(valid: Instance, schema: OutputSchema, text: str) -> Instance | Failure:
+    wrong = misfit(schema, valid.value)
+    return valid if wrong is None else _misfitting(wrong, text)
+
+
+def _misfitting(wrong: Violation, text: str | None) -> Failure:
+    return Failure("type", "type_mismatch", str(wrong), raw=text)
 
 
 def judge_part(text: str, schema: OutputSchema, *, coerce: bool = False) -> Instance | Failure:

@@ -70,3 +70,23 @@ def differences(first: Any, second: Any) -> Iterator[str]:
             waiting += [(a, b, pointer(at, index)) for index, (a, b) in enumerate(zip(one, other, strict=True))]
         elif not jsontext.same(one, other):
             yield at
+
+
+def places(value: Any, other: Any, path: tuple[str, ...], at: str = "") -> Iterator[str]:
+    """The JSON Pointers of the values at a path, in an answer of which another one is to be compared.
+
+    Args:
+        value: The answer.
+        other: The other answer. A list that is none of the same length there is one place, as its items cannot be
+            compared.
+        path: The names that lead to the values (`SumCheck.paths`).
+        at: Where the answer stands.
+    """
+    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        for index, (one, another) in enumerate(zip(value, other, strict=True)):
+            yield from places(one, another, path, pointer(at, index))
+    elif path and isinstance(value, Mapping):
+        inner = other.get(path[0]) if isinstance(other, Mapping) else None
+        yield from places(value.get(path[0]), inner, path[1:], pointer(at, path[0]))
+    else:
+        yield at

@@ -107,8 +107,8 @@ class OutputSchema:
         check_own_keywords(self.json_schema)
         self.sum_checks = sum_checks(self.json_schema)
         """The equations of ``x-check``."""
-        # The columns are planned now so that a wrong x-arrow-type is refused while the pipeline is built.
-        if b'"x-arrow-type"' in jsontext.dumps_any(self.json_schema):
+        self.has_column_types = b'"x-arrow-type"' in jsontext.dumps_any(self.json_schema)
+        if self.has_column_types:  # a wrong one is refused now
             self._plan  # noqa: B018
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ The language has paths, ``sum(path)``, ``count(path)``, numbers, ``+ - *``, pare
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
@@ -54,6 +54,11 @@ class SumCheck:
         if apart <= (_TOLERANCE if _has_fraction(left) or _has_fraction(right) else 0):
             return None
         return f"{self.text}: {_spelt(left)} {'!=' if self._sign == '==' else 'against'} {_spelt(right)}"
+
+
+def unmet_checks(checks: Sequence[SumCheck], answer: Any) -> Iterator[SumCheck]:
+    """The equations that an answer does not fulfil."""
+    return (check for check in checks if check.problem(answer) is not None)
 
 
 def sum_checks(schema: Any) -> tuple[SumCheck, ...]:

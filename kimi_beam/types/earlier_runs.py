@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kimi_beam.types.answer import Completion, Usage
-from kimi_beam.types.failure import Failure
+from kimi_beam.types.failure import Code, Failure
 from kimi_beam.types.ticket import OpenRequest
 
 
@@ -38,6 +38,9 @@ class RefusedAnswer:
         times: How often the document was asked for again in this run, this time included.
         usage: The tokens of its answers so far.
         attempts: The submits that the service saw for these.
+        before: The codes of the answers that were refused before the last one, in their order.
+        kept: The answer whose right values stay: None if it is the last one, unless that is valid, with wrong sums.
+        first: The text of the first answer that was JSON, if that is neither the last one nor `kept`; else None.
     """
 
     failure: Failure
@@ -45,6 +48,14 @@ class RefusedAnswer:
     times: int
     usage: Usage
     attempts: int
+    before: tuple[Code, ...] = ()
+    kept: Completion | None = None
+    first: str | None = None
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """The codes of all answers that were refused, in their order."""
+        return (*self.before, self.failure.code)
 
 
 @dataclass(frozen=True, slots=True)

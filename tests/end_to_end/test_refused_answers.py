@@ -81,6 +81,42 @@ def test_numbers_that_are_texts_are_read_with_coerce_and_asked_for_again_without
         assert ("number" in repairs, "asked_again" in repairs) == (coerce, not coerce)
 
 
+@pytest.mark.parametrize("api", ["batch", "run", "chat"])
+def test_sums_that_do_not_add_up_go_back_to_the_model_with_their_places(api: str, tmp_path: Path) -> None:
+    """The text shows no table, so that no row is known to be missing. Half of the documents stay as they are."""
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: {"type": "number"} for name in ("net", "tax", "total", "page")},
+        "required": ["net", "tax", "total"],
+        "x-check": "net + tax == total",
+    }
+    told = list[str]()
+
+    def careless(messages: Any, _: Any) -> str:
+        text = shown_text(messages)
+        number = int(text.partition("page ")[2].split()[0])
+        is_stubborn, again = number % 2, is_correction(messages)
+        if again:
+            told.extend(line for line in messages[-1]["content"].split("\n") if line.endswith("(x-check)"))
+        total = 3 if again and not is_stubborn else 5
+        return json.dumps({"net": 1, "tax": 2, "total": total, "page": number + again})
+
+    documents = [kb.Document(f"doc-{number}", f"A bill, page {number}") for number in range(10)]
+    with Emulator(answer=careless) as emulator:
+        outcome = run(emulator, tmp_path, api, documents=documents, schema=schema)
+        stats: dict[str, Any] = emulator.stats()
+    assert (outcome.letters, len(outcome.rows)) == ([], 10)
+    assert (stats["items"] + stats["runs"], stats["paid_twice"]) == (20, 0)
+    assert set(told) == {"/net, /tax, /total: net + tax == total: 3 != 5 (x-check)"}
+    for row in outcome.rows:
+        number, provenance = int(row["_document_id"].removeprefix("doc-")), row["_provenance"]
+        changed = [repair["path"] for repair in provenance["repairs"]]
+        assert (row["total"], changed) == ((5, [None]) if number % 2 else (3, [None, "/total"]))
+        assert provenance["incomplete"] == ("net + tax == total: 3 != 5" if number % 2 else None)
+        assert row["page"] == number, "what no equation names is not in doubt, whatever the second answer says"
+    assert tokens(outcome) == stats["prompt_tokens"]
+
+
 @pytest.mark.parametrize("api", ["batch", "run"])
 def test_what_was_tried_stands_in_the_dead_letter_and_its_redrive_asks_anew(api: str, tmp_path: Path) -> None:
     where: dict[str, Any] = {"journal": str(tmp_path / "journal"), "repairs": 2}

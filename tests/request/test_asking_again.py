@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from kimi_beam.columnar import Replies
 from kimi_beam.emulator import tokens
+from kimi_beam.request import batches
 from kimi_beam.request.asking_again import AskingAgain
 from kimi_beam.request.batches import Item, decode, encode
 from kimi_beam.request.document_parts import DocumentParts
@@ -24,7 +27,7 @@ from kimi_beam.results.repaired_values import differences, value_at, with_refuse
 from kimi_beam.results.settle_replies import Question, settle
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.types.answer import Completion, Repair, Usage
-from kimi_beam.types.document import Document
+from kimi_beam.types.document import Document, FileContent
 from kimi_beam.types.earlier_runs import Earlier, RefusedAnswer
 from kimi_beam.types.failure import Failure
 from kimi_beam.types.reply import Reply
@@ -151,6 +154,41 @@ def test_nothing_is_asked_again_with_0_repairs_and_no_more_often_than_said() -> 
     assert (letter.attempts, letter.round, letter.usage) == (4, 3, Usage(400, 80, 12))
 
 
+@pytest.mark.parametrize(("bad", "code"), [(300, "type_mismatch"), ("x", "schema_violation")])
+def test_a_value_that_its_column_cannot_hold_is_asked_for_again(bad: Any, code: str) -> None:
+    narrow = OutputSchema({"type": "object", "properties": {"n": {"type": "integer", "x-arrow-type": "int8"}}})
+    asked = Asked(prompt=Prompt(narrow))
+    good = answer({"n": 1}, replace(LETTER, id="other"))
+    left, (again,) = asked.after(answer({"n": bad}), good)
+    assert left == [good]
+    refused = again.earlier.refused
+    assert refused is not None
+    assert (refused.failure.code, [at for at, _ in refused.problems]) == (code, ["/n"])
+    (reply,), _ = asked.after(answer({"n": 30}, again))
+    assert settle([reply], Question(narrow, "m"), 0.0).instances == [{"n": 30}]
+    (reply,), _ = asked.after(answer({"n": bad}, again))
+    assert [letter.failure.code for letter in settle([reply], Question(narrow, "m"), 0.0).dead_letters] == [code]
+
+
+def test_a_file_is_read_anew_each_time_it_is_asked_for_again() -> None:
+    """A reference holds no text: a request without it would be paid for in vain."""
+    file = FileContent(400, "0123456789abcdef" * 2, "00ff" * 8)
+
+    def read_again(documents: Sequence[Document]) -> list[Document]:
+        return [replace(one, text=LETTER.text).with_file(file) if one.is_reference else one for one in documents]
+
+    collector = PartCollector(InMemory(), PARTS, read_again, repairs=3)
+    reference = replace(LETTER, text="").with_file(file).as_reference("00ff" * 8)
+    sizes = []
+    for _ in range(3):
+        _, (blob,), _ = collector.collect([answer({"number": "17", "total": "many"}, reference)])
+        (reference,) = decode(blob)
+        assert reference.is_reference
+        sizes.append(batches.head(blob).sizes)
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert sizes[0][0] > len(LETTER.text)
+
+
 def test_a_limit_that_the_user_has_set_is_not_exceeded() -> None:
     cut = Failure("infer", "truncated", "cut", raw="{")
     short = replace(LETTER, text="Invoice 17")
@@ -167,6 +205,47 @@ def test_an_answer_that_was_lost_in_reasoning_is_asked_for_without_thinking() ->
     first, second = (json.loads(thinking.request(one)) for one in (LETTER, again))
     assert "chat_template_kwargs" not in first
     assert second["chat_template_kwargs"]["thinking"] is False
+
+
+def test_an_answer_that_is_lost_in_reasoning_again_is_given_up() -> None:
+    lost = Failure("infer", "answer_in_reasoning", "empty", raw="hm")
+    asked = Asked(3, replace(PROMPT, thinking=True))
+    _, (again,) = asked.after(answer(lost))
+    (reply,), nothing = asked.after(answer(lost, again))
+    assert nothing == []
+    assert isinstance(reply.result, Failure)
+    assert reply.result.code == "answer_in_reasoning"
+
+
+def test_what_was_changed_for_one_fault_stays_changed_when_another_one_follows() -> None:
+    thinking = replace(PROMPT, thinking=True)
+    asked, document = Asked(9, thinking), replace(LETTER, text="Invoice 17")
+    assert thinking.room is not None
+    cut, lost = Failure("infer", "truncated", "cut", raw="{"), Failure("infer", "answer_in_reasoning", "empty")
+    seen = []
+    for bad in (cut, lost, {"number": 1}, cut, cut):
+        left, (document,) = asked.after(answer(bad, document))
+        assert left == []
+        request = json.loads(thinking.request(document))
+        seen.append((request["max_completion_tokens"], "chat_template_kwargs" in request))
+    full = thinking.answer_limit
+    assert seen[:4] == [(2 * full, False), (2 * full, True), (2 * full, True), (4 * full, True)]
+    assert seen[4] == (full + thinking.room // 2, True), "a document keeps half of its room"
+    assert decode(encode([Item(document, 1, b"k" * 16)])) == [document]
+
+
+def test_a_limit_that_cannot_grow_any_more_is_not_tried_again() -> None:
+    asked, document, times = Asked(99), replace(LETTER, text="Invoice 17"), 0
+    cut = answer(Failure("infer", "truncated", "cut", raw="{"), document)
+    while True:
+        left, asked_for = asked.after(cut)
+        if left:
+            break
+        (document,), times = asked_for, times + 1
+        cut = replace(cut, document=document)
+    assert 2 <= times <= 5
+    assert PROMPT.room is not None
+    assert PROMPT.answer_limit_after(["truncated"] * times) < PROMPT.room
 
 
 def test_a_second_request_that_is_not_answered_leaves_the_first_answer_in_the_dead_letter() -> None:
@@ -303,6 +382,124 @@ def test_a_second_answer_that_is_taken_as_a_whole_names_all_that_differs() -> No
     assert {repair.path for repair in repairs} == {None, "/number", "/total", "/lines"}
 
 
+SUMS: dict[str, Any] = {**INVOICE, "x-check": "sum(lines.price) == total"}
+ADDING = Prompt(OutputSchema(SUMS))
+WRONG = {**GOOD, "total": 99, "note": "n"}
+
+
+def test_sums_that_do_not_add_up_go_back_and_what_they_do_not_name_stays() -> None:
+    asked, long = Asked(prompt=ADDING), replace(LETTER, text=LETTER.text * 20)
+    _, (again,) = asked.after(answer(WRONG, long))
+    refused = again.earlier.refused
+    assert refused is not None
+    assert refused.problems == tuple(
+        (at, "sum(lines.price) == total: 36 != 99 (x-check)") for at in ("/lines", "/total")
+    )
+    assert again.part is None, "nothing is known to be missing: it is asked for as a whole"
+    before, after = (_texts(ADDING.request(one)) for one in (long, again))
+    assert after[1].startswith(before[1])
+    assert "\n/lines, /total: sum(lines.price) == total: 36 != 99 (x-check)\n" in after[1]
+    (reply,), nothing = asked.after(answer({**GOOD, "number": "18", "note": "other"}, again))
+    assert nothing == []
+    assert isinstance(reply.result, Completion)
+    assert json.loads(reply.result.text) == {**WRONG, "total": 36}, "number and note were not in doubt"
+    assert reply.report is not None
+    assert reply.report.repairs == (ONCE, Repair("asked_again", "/total"))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {**WRONG, "total": 98, "number": "18"},
+        {"number": "17"},
+        "Sorry.",
+        Failure("infer", "truncated", "cut", raw="{"),
+        Failure("submit", "quota_exhausted", "spent", retryable=True),
+        Failure("poll", "deadline", "late", retryable=True),
+    ],
+)
+def test_a_valid_answer_whose_sums_do_not_add_up_stays_unless_a_better_one_comes(second: Any) -> None:
+    asked, short = Asked(prompt=ADDING), replace(LETTER, text="Invoice 17")
+    first = replace(answer(WRONG, short), result=Completion(json.dumps(WRONG), "stop", 4, "other"))
+    _, (again,) = asked.after(first)
+    assert decode(encode([Item(again, 1, b"k" * 16)])) == [again]
+    (reply,), nothing = asked.after(replace(answer(second, again), open=None))
+    assert nothing == []
+    assert reply.result == first.result
+    assert reply.document.earlier == Earlier(round=1)
+    settled = settle([reply], Question(ADDING.schema, "m"), 0.0)
+    assert (settled.instances, settled.dead_letters) == ([WRONG], [])
+    assert reply.report is not None
+    assert reply.report.repairs == (ONCE,)
+    assert reply.report.incomplete == ("sum(lines.price) == total: 36 != 99",)
+
+
+def test_with_0_repairs_wrong_sums_are_told_and_not_asked_for_again() -> None:
+    ((reply,), nothing) = Asked(0, ADDING).after(answer(WRONG))
+    assert nothing == []
+    assert reply.report is not None
+    assert reply.report.incomplete == ("sum(lines.price) == total: 36 != 99",)
+
+
+_RIGHT = st.fixed_dictionaries(
+    {"number": st.sampled_from(["17", "18"]), "total": st.integers(0, 2)},
+    optional={
+        "note": st.sampled_from(["a", "b"]),
+        "lines": st.lists(
+            st.fixed_dictionaries({"name": st.sampled_from("xy"), "price": st.integers(0, 1)}), max_size=2
+        ),
+    },
+)
+_WRONG_VALUES: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.sampled_from(["number", "total", "note"]), st.sampled_from([[], {}, None, 5.5])
+)
+_ANSWERS = st.one_of(
+    _RIGHT, st.builds(lambda right, wrong: {**right, **wrong}, _RIGHT, _WRONG_VALUES), st.sampled_from(["Sorry.", "{"])
+)
+
+
+def test_no_value_that_was_right_in_any_round_differs_in_the_row_without_a_word() -> None:
+    """Also if it was right in the first answer, and two others were refused since."""
+    rows, rounds = 0, Counter[int]()
+
+    @seed(11)
+    @settings(max_examples=200, database=None)
+    @given(st.lists(_ANSWERS, min_size=5, max_size=5))
+    def law(answers: list[Any]) -> None:
+        nonlocal rows
+        asked, document, given_values = Asked(4, ADDING), replace(LETTER, text="Invoice 17"), list[Any]()
+        for value in answers:
+            given_values += [value] if isinstance(value, dict) else []
+            left, asked_for = asked.after(answer(value, document))
+            if left:
+                break
+            (document,) = asked_for
+            assert decode(encode([Item(document, 1, b"k" * 16)])) == [document]
+        (reply,) = left
+        settled = settle([reply], Question(ADDING.schema, "m"), 0.0)
+        assert len(settled.instances) + len(settled.dead_letters) == 1, "it leaves once"
+        if not settled.instances:
+            return
+        rows += 1
+        repairs = reply.report.repairs if reply.report else ()
+        rounds[sum(one.count for one in repairs if one.path is None)] += 1
+        named = {one.path for one in repairs}
+        assert set(differences(given_values[0], settled.instances[0])) <= named | _absent(given_values[0])
+        if repairs:
+            for value in given_values:
+                assert ADDING.schema.sum_checks[0].problem(settled.instances[0]) is None or not (
+                    ADDING.schema.is_valid(value) and ADDING.schema.sum_checks[0].problem(value) is None
+                )
+
+    law()
+    assert min(rows, rounds[0], rounds[1], rounds[2], rounds[3], rounds[4]) > 0, rounds
+
+
+def _absent(value: Any) -> set[str]:
+    """The places of nulls by which an answer says that something is absent."""
+    return {f"/{name}" for name, one in value.items() if one is None and name == "note"}
+
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab/~", max_size=2),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~", max_size=2), inner, max_size=3),
@@ -318,9 +515,9 @@ def _members(value: Any, at: str) -> Any:
 
 @settings(max_examples=300)
 @given(_json, _json, st.integers(0, 99))
-def test_no_value_that_was_not_refused_differs_in_the_mixed_answer(first: Any, second: Any, seed: int) -> None:
+def test_no_value_that_was_not_refused_differs_in_the_mixed_answer(first: Any, second: Any, number: int) -> None:
     places = list(differences(first, second))
-    chosen = set(random.Random(seed).sample(places, len(places) // 2))
+    chosen = set(random.Random(number).sample(places, len(places) // 2))
     mixed = with_refused_from(first, second, {at: {"type"} for at in chosen})
     for at in differences(first, mixed):
         is_new = at.rpartition("/")[2].replace("~1", "/").replace("~0", "~") not in _members(first, at)
