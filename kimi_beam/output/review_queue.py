@@ -6,13 +6,13 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.output.written_answers import Output, WrittenAnswer, WrittenRun, answers_of, written_runs
 from kimi_beam.results.rows import GROUNDING
 from kimi_beam.schema import OutputSchema, SchemaSource, jsontext
-from kimi_beam.scoring.answer_leaves import answer_leaves, wrong_leaves
+from kimi_beam.scoring.answer_leaves import AnswerLeaf, answer_leaves, wrong_leaves
 from kimi_beam.scoring.calibration import Calibration, JudgedLeaf
 from kimi_beam.scoring.compared_places import places_of
 from kimi_beam.scoring.document_scores import ROW
@@ -23,6 +23,14 @@ _PROVENANCE = "_provenance"
 _COLUMNS = (_PROVENANCE, GROUNDING)
 _OF_THE_SCHEMA = frozenset(("number", "integer", "array_of_one", "enum", "date"))
 """The repairs that changed one value so that it fits the schema."""
+
+
+class Proof(NamedTuple):
+    """A value as it is spelt in a text, by which another text is told from it: the last one of its row."""
+
+    start: int
+    end: int
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,9 @@ class ReviewLine:
         signals: What that comes from: the share of each signal by its name.
         place: Its entry of the column ``_grounding`` without its path; None if it has none.
         note: What a person should know beside it; empty for most.
+        source: The path that its document was read from; empty if it was read from none.
+        quote: The text around its place, as `kimi_beam.output.review_quotes` gives it; None if nobody has asked.
+        proof: A value of its row that stands in the document's text as it is spelt; None if there is none.
     """
 
     document_id: str
@@ -48,6 +59,9 @@ class ReviewLine:
     signals: Mapping[str, float]
     place: Mapping[str, Any] | None = None
     note: str = ""
+    source: str = ""
+    quote: Mapping[str, str] | None = None
+    proof: Proof | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The line as a JSON object."""
@@ -59,8 +73,10 @@ class ReviewLine:
             "expected_errors": self.expected_errors,
             "signals": self.signals,
             "place": self.place,
+            "source": self.source or None,
         }
-        return {**found, "note": self.note} if self.note else found
+        quote = {} if self.quote is None else {"quote": self.quote}
+        return {**found, **quote, **({"note": self.note} if self.note else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +224,24 @@ class _Seen:
             failed=frozenset(path for check in unmet for path in check.paths),
         )
         entries = {one["path"]: one for one in grounding or ()}
-        for leaf, signals in row_signals(list(answer_leaves(row.answer, self._root)), evidence, habits):
+        leaves = list(answer_leaves(row.answer, self._root))
+        source, proof = provenance.get("source") or "", _proof(leaves, entries)
+        for leaf, signals in row_signals(leaves, evidence, habits):
             entry = entries.get(leaf.pointer)
             place = None if entry is None else {name: one for name, one in entry.items() if name != "path"}
             expected = risk(signals)
             if self.calibration is not None:
                 expected = self.calibration.probability(expected)
-            yield ReviewLine(row.document_id, *leaf[:3], expected, signals, place)
+            yield ReviewLine(row.document_id, *leaf[:3], expected, signals, place, source=source, proof=proof)
+
+
+def _proof(leaves: Iterable[AnswerLeaf], entries: Mapping[str, Mapping[str, Any]]) -> Proof | None:
+    found = (
+        Proof(entry["start"], entry["end"], leaf.value)
+        for leaf in leaves
+        if isinstance(leaf.value, str) and (entry := entries.get(leaf.pointer)) and entry["match"] == "exact"
+    )
+    return max(found, default=None)
 
 
 def _paths(repairs: Iterable[Mapping[str, Any]], kinds: frozenset[str]) -> list[str]:

@@ -149,6 +149,17 @@ class Redactor:
 
         return of(metadata), tuple(found)
 
+    def places(self, text: str) -> list[Span]:
+        """The places of a text that are redacted, in ascending order, none of which overlap.
+
+        Raises:
+            ConfigError: A function that finds values has failed. The message quotes nothing of the text.
+        """
+        try:
+            return self._spans(text)
+        except _FinderError as e:
+            raise ConfigError(f"redact: {e}") from None
+
     def _spans(self, text: str) -> list[Span]:
         """The places that are redacted, in ascending order, none of which overlap."""
         taken: list[Span] = []

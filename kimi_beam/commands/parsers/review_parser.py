@@ -7,6 +7,7 @@ import argparse
 from kimi_beam.commands import option_values
 from kimi_beam.commands.parsers.declared_command import Command, RunCommand
 from kimi_beam.commands.parsers.shared_arguments import add_schema_of_rows
+from kimi_beam.commands.reading_options import add_reading_options
 
 _USAGE = "kimi-beam review OUTPUT… [--output FILE.jsonl] [options] [Beam options]"
 _HELP = """\
@@ -33,6 +34,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     fitted = "what evaluate --calibrate has written: expected errors are probabilities"
     parser.add_argument("--calibration", metavar="FILE.json", help=fitted)
     add_schema_of_rows(parser)
+    quoted = parser.add_argument_group(
+        "quotes",
+        "The files of the documents in the lines are read again: say the options that extract had.",
+    )
+    shown = "put the text around each value into its line, so that nobody has to open the document"
+    quoted.add_argument("--quotes", action="store_true", help=shown)
+    hidden = "what nobody is to see in quotes, as extract has it: iban, card, email, phone:REGION, module:function"
+    quoted.add_argument("--redact", type=option_values.keys, default=[], metavar="RULE,…", help=hidden)
+    add_reading_options(quoted)
 
 
 def _load() -> RunCommand:
