@@ -12,7 +12,6 @@ import pytest
 from harness import ACCOUNT, RECEIPT
 from running_cli import mistake, run
 
-from kimi_beam import cli
 from kimi_beam.emulator import Emulator
 from kimi_beam.output.review_queue import ReviewLine, ReviewQueue
 from kimi_beam.output.review_quotes import with_quotes
