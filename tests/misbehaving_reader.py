@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from kimi_beam.input.readers.content import Content, HiddenText, Page, ReadOptions, UnreadableError
 
@@ -104,6 +106,16 @@ def _closes_the_pipe(_: str) -> None:
     time.sleep(60)
 
 
+def _is_killed(path: str) -> None:
+    """Ends as if someone else had killed it; with a path only the first time, at which a file of that name is made."""
+    if path:
+        try:
+            Path(path).touch(exist_ok=False)
+        except FileExistsError:
+            return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _grows(rest: str) -> Content:
     return Content((Page("x" * int(rest)),))
 
@@ -121,6 +133,7 @@ _ORDERS: Mapping[str, Callable[[str], Content | None]] = {
     "grow": _grows,
     "halves": _halves_of_pairs,
     "hang": _never_ends,
+    "kill": _is_killed,
     "memory-error": _raises_memory_error,
     "nest": _nests,
     "print": _prints,

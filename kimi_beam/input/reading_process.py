@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from kimi_beam.input.readers.reader_messages import (
     decode_answer,
     encode,
 )
+from kimi_beam.input.timed_pipes import receive, send, what_is_there
 from kimi_beam.schema import jsontext
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.wire.printable import printable
@@ -65,7 +65,8 @@ serve(int(sys.argv[2]))
 """
 _START_SECONDS = 60.0
 """How long a process may take to start, on a machine under load."""
-_BLOCK = 1 << 20
+_STARTS = 3
+"""How often a process is started that is killed before it is ready, as by a system that is short of memory."""
 _NEARLY_ALL = 0.8
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
@@ -93,6 +94,10 @@ def read_in_child(reader: str, content: bytes, options: ReadOptions, limits: Rea
     return pool.read(Question(reader, options, limits.seconds, content))
 
 
+class _KilledAtStartError(ReadingProcessError):
+    """A process has ended without a word before it was ready."""
+
+
 class _Pool:
     """The processes of a worker that read files. Safe to use from several threads."""
 
@@ -105,7 +110,8 @@ class _Pool:
         """Asks an idle process, or a new one.
 
         What ends a process that has read other files before is asked once more in a new one: an earlier file may have
-        left the process in disorder, and this one would be blamed for it.
+        left the process in disorder, and this one would be blamed for it. So is a file whose process was killed, which
+        no parser does by itself, and a system that is short of memory may do to any.
 
         Raises:
             UnreadableError: The file cannot be read.
@@ -113,15 +119,15 @@ class _Pool:
         """
         frame = encode(question)
         with self._places:
-            process = self._taken() or _Process(self._limits)
+            process = self._taken() or self._started()
             end = time.monotonic() + self._limits.seconds
             try:
                 return self._ask(process, frame, end)
             except _ProcessEndedError as e:
-                if not process.has_read or e.code not in ("reader_crashed", "reader_memory"):
+                if e.code not in ("reader_crashed", "reader_memory") or not (process.has_read or process.was_killed):
                     raise
             left = end - time.monotonic()
-            process = _Process(self._limits)  # whose start may take long on a busy machine
+            process = self._started()  # which may take long on a busy machine
             return self._ask(process, frame, time.monotonic() + left)
 
     def _taken(self) -> _Process | None:
@@ -129,6 +135,12 @@ class _Pool:
         with contextlib.suppress(IndexError):
             return self._idle.pop()
         return None
+
+    def _started(self) -> _Process:
+        for _ in range(_STARTS - 1):
+            with contextlib.suppress(_KilledAtStartError):
+                return _Process(self._limits)
+        return _Process(self._limits)
 
     def _ask(self, process: _Process, frame: bytes, end: float) -> Content:
         try:
@@ -161,6 +173,7 @@ class _Process:
     Attributes:
         is_idle: Whether it waits for a question: it lives, and has answered all that it was asked.
         has_read: Whether it has read a file before.
+        was_killed: Whether it was killed amid a file, which nothing in it does by itself.
         resident: The bytes of memory that it held after its last file; 0 if it does not know.
     """
 
@@ -189,7 +202,7 @@ class _Process:
         import resource  # which Windows lacks
 
         self._worker_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.is_idle = self.has_read = False
+        self.is_idle = self.has_read = self.was_killed = False
         self.resident = 0
         self._wait_until_it_reads()
 
@@ -199,12 +212,18 @@ class _Process:
         return self._popen.pid
 
     def _wait_until_it_reads(self) -> None:
-        with contextlib.suppress(EOFError, TimeoutError):
-            self.is_idle = self._received(len(READY), time.monotonic() + _START_SECONDS) == READY
+        has_ended = False
+        try:
+            self.is_idle = receive(self._answers, len(READY), time.monotonic() + _START_SECONDS) == READY
+        except EOFError:
+            has_ended = True
+        except TimeoutError:
+            pass
         if not self.is_idle:
             said = self._last_error()
             self.end()
-            raise ReadingProcessError(f"a process that reads files does not start: {said or 'it says nothing'}")
+            kind = _KilledAtStartError if has_ended and not said else ReadingProcessError
+            raise kind(f"a process that reads files does not start: {said or 'it says nothing'}")
 
     def ask(self, frame: bytes, end: float) -> Content:
         """What a file holds.
@@ -218,13 +237,13 @@ class _Process:
         """
         self.is_idle = False
         try:
-            self._send(LENGTH.pack(len(frame)), end)
-            self._send(frame, end)
-            (length,) = LENGTH.unpack(self._received(LENGTH.size, end))
+            send(self._questions, LENGTH.pack(len(frame)), end)
+            send(self._questions, frame, end)
+            (length,) = LENGTH.unpack(receive(self._answers, LENGTH.size, end))
             if length > MAX_ANSWER_BYTES:
                 message = f"holds more text and pictures than are read: {MAX_ANSWER_BYTES >> 20} MB"
                 raise _ProcessEndedError("too_large", message)
-            answer = decode_answer(self._received(length, end))
+            answer = decode_answer(receive(self._answers, length, end))
             if isinstance(answer, Unreadable):
                 if answer.code == "reader_memory":  # it ends now
                     raise _ProcessEndedError(answer.code, answer.message)
@@ -269,6 +288,7 @@ class _Process:
         """Why the process has died amid a file."""
         largest = self._wait()
         code = self._popen.returncode
+        self.was_killed = code == -signal.SIGKILL
         if code == -signal.SIGXCPU:
             return _ProcessEndedError("reader_timeout", f"took more than {self._limits.seconds:g} s of CPU time")
         if largest >= _NEARLY_ALL * self._limits.memory_bytes:  # a library that gets no more memory may well abort
@@ -297,52 +317,9 @@ class _Process:
 
     def _last_error(self) -> str:
         """The last line on the standard error of the process, which is read as far as it is there."""
-        said = b""
-        with contextlib.suppress(OSError):  # there is nothing, or no more
-            while block := os.read(self._errors, _BLOCK):
-                said = block
+        said = what_is_there(self._errors)
         lines = said.decode(errors="replace").strip().splitlines()
         return printable(lines[-1].strip())[:200] if lines else ""
-
-    # -------------------------------------------------------------------------------------------- the pipes
-
-    def _send(self, content: bytes, end: float) -> None:
-        """Writes all bytes.
-
-        Raises:
-            TimeoutError: The process did not take them in time.
-            OSError: The process has ended.
-        """
-        rest = memoryview(content)
-        while rest:
-            _wait_for(self._questions, select.POLLOUT, end)
-            with contextlib.suppress(BlockingIOError):
-                rest = rest[os.write(self._questions, rest[:_BLOCK]) :]
-
-    def _received(self, count: int, end: float) -> bytes:
-        """Reads so many bytes.
-
-        Raises:
-            TimeoutError: They did not come in time.
-            EOFError: The process has ended.
-        """
-        blocks: list[bytes] = []
-        while count:
-            _wait_for(self._answers, select.POLLIN, end)
-            with contextlib.suppress(BlockingIOError):
-                block = os.read(self._answers, min(count, _BLOCK))
-                if not block:
-                    raise EOFError
-                blocks.append(block)
-                count -= len(block)
-        return b"".join(blocks)
-
-
-def _wait_for(descriptor: int, event: int, end: float) -> None:
-    poll = select.poll()
-    poll.register(descriptor, event)
-    if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
-        raise TimeoutError
 
 
 def content_of(found: Found) -> Content:

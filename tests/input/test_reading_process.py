@@ -112,6 +112,28 @@ def test_a_file_is_not_blamed_for_the_disorder_that_another_one_left() -> None:
     assert not is_running(first)
 
 
+def test_a_file_is_not_blamed_for_the_end_of_a_process_that_was_killed_from_outside(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    limits = ReadingLimits(seconds=58.0)  # a process that has read nothing yet
+    assert read(f"kill {killed}", limits).pages[0].text.startswith("kill")
+    assert killed.exists(), "no process was killed"
+    assert trouble("kill", limits)[0] == "reader_crashed"
+
+
+def test_a_process_that_is_killed_while_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    path, kill = repr(str(started)), "import os; os.kill(os.getpid(), 9)"
+    once = f"import os\nif not os.path.exists({path}):\n    open({path}, 'x')\n    {kill}\n"
+    monkeypatch.setattr(reading_process, "_START", once + reading_process._START)
+    assert read("one", ReadingLimits(seconds=57.0)).pages[0].text == "one"
+    assert started.exists(), "no process was killed"
+    monkeypatch.setattr(reading_process, "_START", kill)
+    with pytest.raises(ReadingProcessError, match="it says nothing"):
+        read("one", ReadingLimits(seconds=56.0))
+
+
 @pytest.mark.parametrize(
     ("order", "expected"),
     [
