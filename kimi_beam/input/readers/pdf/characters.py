@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
-from kimi_beam.input.readers.pdf.pdfium_calls import Address, address_of, addresses, function, rows, run_all
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, address_of, addresses, cells, function, rows, run_all
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -21,23 +21,17 @@ Flags = npt.NDArray[np.bool_]
 _HYPHEN, _UNKNOWN = 0x2D, 0xFFFD
 _HYPHEN_AT_END = 0x02
 """What PDFium puts in the place of a hyphen that ends a line."""
-_IS_SPACE = np.zeros(0x10000, np.bool_)
-_IS_SPACE[
-    [
-        *range(0x09, 0x0E),
-        0x20,
-        0x85,
-        0xA0,
-        0x1680,
-        *range(0x2000, 0x200C),
-        0x2028,
-        0x2029,
-        0x202F,
-        0x205F,
-        0x3000,
-        0xFEFF,
-    ]
-] = True
+_SPACES = (
+    *range(0x09, 0x0E),
+    *(0x20, 0x85, 0xA0, 0x1680),
+    *range(0x2000, 0x200C),
+    *(0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF),
+)
+_SPACE, _CONTROL = 1, 2
+_KINDS = np.zeros(0x10000, np.uint8)
+"""Of each code point up to U+FFFF whether it is white space, or stands for a hyphen or a letter without a name."""
+_KINDS[[*range(0x20), 0xFFFE]] = _CONTROL
+_KINDS[[*_SPACES]] = _SPACE
 _THIN = 0.01
 """What is thinner than this share of a font's size has no shape, or is a thin line."""
 _ABOVE, _BELOW = 0.9, 0.22
@@ -118,8 +112,9 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     """
     page, count = address_of(text_page), text_page.count_chars()
     codes = _codes(text_page, page, count)
-    _name_controls(page, codes)
-    spaces = _IS_SPACE[codes & 0xFFFF] & (codes < 0x10000)
+    kinds = _KINDS[np.minimum(codes, 0xFFFF)]
+    _name_controls(page, codes, np.flatnonzero(kinds == _CONTROL))
+    spaces = kinds == _SPACE
     letters = np.flatnonzero(~spaces)
     of_letters, indices = np.zeros((len(letters), 4), np.float32), letters.tolist()
     run_all(map(_loose_box, repeat(page), indices, rows(of_letters)))
@@ -130,14 +125,14 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     of_ligatures = letters[drawn_by[letters] == 0]
     for index in of_ligatures[of_ligatures > 0].tolist():
         drawn_by[index], boxes[index] = drawn_by[index - 1], boxes[index - 1]
-    handles, first, objects = np.unique(drawn_by, return_index=True, return_inverse=True)
+    handles, first, objects = _objects(drawn_by)
     of_first = first.tolist()
     origins = np.zeros((len(handles), 2))
-    run_all(map(_origin, repeat(page), of_first, rows(origins), rows(origins, 8)))
+    run_all(map(_origin, repeat(page), of_first, *cells(origins)))
     matrices = np.zeros((len(handles), 6), np.float32)
     run_all(map(_matrix, repeat(page), of_first, rows(matrices)))
     shapes = np.zeros((len(handles), 4))
-    run_all(map(_tight_box, repeat(page), of_first, *(rows(shapes, offset) for offset in (0, 8, 16, 24))))
+    run_all(map(_tight_box, repeat(page), of_first, *cells(shapes)))
     thickness = np.minimum(shapes[:, 1] - shapes[:, 0], shapes[:, 3] - shapes[:, 2])
     heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
     sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
@@ -146,16 +141,16 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     uneven = letters[_stand_unevenly(boxes[letters], boxes[first], angles, sizes, objects[letters])]
     if len(uneven):
         bases = np.zeros((len(uneven), 2))
-        run_all(map(_origin, repeat(page), uneven.tolist(), rows(bases), rows(bases, 8)))
+        run_all(map(_origin, repeat(page), uneven.tolist(), *cells(bases)))
         drawing = objects[uneven]
         boxes[uneven] = _as_high_as_letters(boxes[uneven], bases, angles[drawing], sizes[drawing])
     return Characters(
         codes=codes,
         boxes=boxes,
-        objects=objects.astype(np.int64),
+        objects=objects,
         spaces=spaces | (drawn_by == 0),
         handles=handles,
-        first=first.astype(np.int64),
+        first=first,
         origins=origins,
         sizes=sizes,
         widths=np.hypot(matrices[:, 0], matrices[:, 1]) / heights,
@@ -163,6 +158,17 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         fonts=np.fromiter(map(_font, addresses(handles.tolist())), np.int64, len(handles)),
         is_blank=thickness < _THIN * sizes,
     )
+
+
+def _objects(drawn_by: Integers) -> tuple[Integers, Integers, Integers]:
+    """What `np.unique` says of the text object of each character, which is nearly always that of the one before it.
+
+    Returns:
+        The objects, the index of the first character of each, and the index of the object of each character.
+    """
+    starts = np.flatnonzero(np.diff(drawn_by, prepend=-1))
+    handles, first, runs = np.unique(drawn_by[starts], return_index=True, return_inverse=True)
+    return handles, starts[first], np.repeat(runs, np.diff(starts, append=len(drawn_by)))
 
 
 def _stand_unevenly(boxes: Floats, of_first: Floats, angles: Floats, sizes: Floats, objects: Integers) -> Flags:
@@ -217,10 +223,9 @@ def _as_high_as_letters(boxes: Floats, bases: Floats, angles: Floats, sizes: Flo
     return np.concatenate([middles - halves, middles + halves], axis=1)
 
 
-def _name_controls(page: Address, codes: npt.NDArray[np.uint32]) -> None:
+def _name_controls(page: Address, codes: npt.NDArray[np.uint32], controls: Integers) -> None:
     """Hyphens at the end of lines become ordinary ones, and letters that a font does not name are unknown ones."""
-    odd = np.flatnonzero(((codes < 0x20) & ~_IS_SPACE[codes & 0xFFFF]) | (codes == 0xFFFE))
-    for index in odd.tolist():
+    for index in controls.tolist():
         is_hyphen = codes[index] != _HYPHEN_AT_END or _is_hyphen(page, index) == 1
         codes[index] = _HYPHEN if is_hyphen and codes[index] in (_HYPHEN_AT_END, 0xFFFE) else _UNKNOWN
 

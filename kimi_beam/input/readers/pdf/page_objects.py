@@ -12,7 +12,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
 from kimi_beam.input.readers.pdf.characters import Characters, Flags, Floats, Integers
-from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, address_of, addresses, function, rows, run_all
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, address_of, addresses, cells, function, run_all
 
 _count_objects = function("FPDFPage_CountObjects")
 _object = function("FPDFPage_GetObject", ctypes.c_size_t)
@@ -99,7 +99,7 @@ def painted(page: pdfium.PdfPage) -> Painted:
     others = np.flatnonzero((kinds != pdfium_raw.FPDF_PAGEOBJ_TEXT) & (kinds != pdfium_raw.FPDF_PAGEOBJ_UNKNOWN))
     modes = np.zeros((len(others), 2), np.int32)
     chosen = [handles[index] for index in others.tolist()]
-    run_all(map(_draw_mode, addresses(chosen), rows(modes), rows(modes, 4)))
+    run_all(map(_draw_mode, addresses(chosen), *cells(modes)))
     is_path = kinds[others] == pdfium_raw.FPDF_PAGEOBJ_PATH
     paths = [handle for handle, drawn in zip(chosen, (is_path & modes.any(axis=1)).tolist(), strict=True) if drawn]
     fills = ~is_path | (modes[:, 0] != 0)
@@ -163,24 +163,32 @@ def bounds(handles: list[int]) -> Floats:
         handles: Their handles.
     """
     boxes = np.zeros((len(handles), 4), np.float32)
-    run_all(map(_get_bounds, addresses(handles), *(rows(boxes, offset) for offset in (0, 4, 8, 12))))
+    run_all(map(_get_bounds, addresses(handles), *cells(boxes)))
     return boxes.astype(np.float64)
 
 
 def _colors(get: Callable[..., int], handles: Sequence[Address]) -> tuple[Integers, Flags]:
     colors = np.zeros((len(handles), 4), np.uint32)
-    calls = map(get, handles, *(rows(colors, offset) for offset in (0, 4, 8, 12)))
+    calls = map(get, handles, *cells(colors))
     known = np.fromiter(calls, np.bool_, len(handles))
     return colors.astype(np.int64), known
 
 
 def _text_boxes(read: Characters) -> Floats:
-    """The box of each text object, around its characters."""
-    order = np.argsort(read.objects, kind="stable")
-    starts = np.searchsorted(read.objects[order], np.arange(len(read.handles)))
-    sorted_boxes = read.boxes[order]
-    low, high = np.minimum.reduceat(sorted_boxes, starts), np.maximum.reduceat(sorted_boxes, starts)
-    return np.column_stack((low[:, 0], low[:, 1], high[:, 2], high[:, 3]))
+    """The box of each text object, around its characters; white space has none."""
+    letters = np.flatnonzero(~read.spaces)
+    objects = read.objects[letters]
+    starts = np.flatnonzero(np.diff(objects, prepend=-1))
+    if np.bincount(objects[starts], minlength=1).max() > 1:  # another object's characters stand between those of one
+        order = np.argsort(objects, kind="stable")
+        letters, objects = letters[order], objects[order]
+        starts = np.flatnonzero(np.diff(objects, prepend=-1))
+    edges = read.boxes[letters].T
+    least, most = np.minimum.reduceat, np.maximum.reduceat
+    boxes = np.zeros((len(read.handles), 4))
+    for edge, around in enumerate((least, least, most, most)):
+        boxes[objects[starts], edge] = around(edges[edge], starts)
+    return boxes
 
 
 def _is_in_layer(handle: Address) -> bool:

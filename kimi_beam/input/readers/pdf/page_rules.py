@@ -9,7 +9,7 @@ import pypdfium2.raw as pdfium_raw
 
 from kimi_beam.input.readers.pdf.characters import Floats
 from kimi_beam.input.readers.pdf.page_objects import Painted, bounds
-from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, addresses, function, rows, run_all
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, addresses, cells, function, run_all
 
 _count_segments = function("FPDFPath_CountSegments")
 _segment = function("FPDFPath_GetPathSegment", ctypes.c_size_t)
@@ -56,7 +56,7 @@ def _strokes(path: Address, count: int) -> Floats:
     """The straight strokes of a path that draws many: the grid of a table."""
     handles = addresses([_segment(path, index) for index in range(count)])
     points = np.zeros((count, 2), np.float32)
-    run_all(map(_point, handles, rows(points), rows(points, 4)))
+    run_all(map(_point, handles, *cells(points)))
     matrix = (ctypes.c_float * 6)()
     _matrix(path, ctypes.byref(matrix))
     a, b, c, d, e, f = matrix

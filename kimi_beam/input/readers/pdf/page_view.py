@@ -39,9 +39,11 @@ class PageView:
             boxes: Left, bottom, right and top of each, in the coordinates of the content.
         """
         a, b, c, d, e, f = self.matrix
-        x = a * boxes[:, [0, 2]] + b * boxes[:, [1, 3]] + c
-        y = d * boxes[:, [0, 2]] + e * boxes[:, [1, 3]] + f
-        return np.column_stack((x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)))
+        left, bottom, right, top = boxes.T
+        x, y = a * left + b * bottom + c, d * left + e * bottom + f
+        other_x, other_y = a * right + b * top + c, d * right + e * top + f
+        lowest, highest = np.minimum, np.maximum
+        return np.stack((lowest(x, other_x), lowest(y, other_y), highest(x, other_x), highest(y, other_y)), axis=1)
 
     def shows(self, boxes: Floats) -> Flags:
         """Whether each box is on the page, at least half of it.

@@ -193,7 +193,10 @@ def _read_page(
 def _covered_by_pictures(view: PageView, found: Visibility) -> float:
     """The share of the page that is covered by pictures; pieces of one scan are added up."""
     around = found.around
-    places = view.places(around.boxes[around.kinds == pdfium_raw.FPDF_PAGEOBJ_IMAGE])
+    pictures = around.kinds == pdfium_raw.FPDF_PAGEOBJ_IMAGE
+    if not pictures.any():
+        return 0.0
+    places = view.places(around.boxes[pictures])
     width = np.minimum(places[:, 2], view.width) - np.maximum(places[:, 0], 0)
     height = np.minimum(places[:, 3], view.height) - np.maximum(places[:, 1], 0)
     area = float(np.sum(np.maximum(width, 0) * np.maximum(height, 0)))

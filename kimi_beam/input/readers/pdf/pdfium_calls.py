@@ -54,15 +54,25 @@ def addresses(numbers: Iterable[int]) -> list[Address]:
     return list(map(address, numbers))
 
 
-def rows(array: npt.NDArray[Any], offset: int = 0) -> Iterator[Address]:
+def rows(array: npt.NDArray[Any]) -> Iterator[Address]:
     """The address of each row of an array, for functions that write their answer there.
 
     Args:
         array: An array of two dimensions in the order of C.
-        offset: Bytes from the beginning of a row.
     """
-    first, step = array.ctypes.data + offset, array.itemsize * array.shape[1]
+    first, step = array.ctypes.data, array.itemsize * array.shape[1]
     return map(address, range(first, first + step * len(array), step))
+
+
+def cells(array: npt.NDArray[Any]) -> list[Iterator[Address]]:
+    """The addresses of each column of an array, for functions that write each number of their answer to another place.
+
+    Args:
+        array: An array of two dimensions in the order of C.
+    """
+    first, size = array.ctypes.data, array.itemsize
+    step, end = size * array.shape[1], array.nbytes
+    return [map(address, range(first + offset, first + end, step)) for offset in range(0, step, size)]
 
 
 def run_all(calls: Iterable[Any]) -> None:

@@ -7,10 +7,11 @@ together so by chance in two or three lines, not in six.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 
 from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line
@@ -46,15 +47,25 @@ class Edge:
     last: int
 
 
-def column_edges(whole: Sequence[Line]) -> list[Edge]:
-    """The edges of columns on a page, those of wide gaps included.
+def column_edges(whole: Sequence[Line], fewest_words: int) -> list[Edge]:
+    """The edges of columns on a page, those of wide gaps included; none if none of them may part two texts.
 
     Args:
         whole: The lines of the page, from above.
+        fewest_words: How many words the lines of a text have at least, on average.
     """
-    rows = [sorted([word for cell in line.cells for word in cell.words], key=_left) for line in whole]
-    places = _places(rows)
+    words = [sorted([word for cell in line.cells for word in cell.words], key=_left) for line in whole]
+    places = _places(words)
+    if not any(_may_part_texts(words, place, fewest_words) for place in places):
+        return []
+    rows = list(map(_Row, words))
     return [edge for pair in pairwise([*places, float("inf")]) for edge in _edges_at(*pair, whole, rows)]
+
+
+def _may_part_texts(rows: list[list[Word]], x: float, fewest_words: int) -> bool:
+    """Whether any line has as many words as that before a place, and any behind it: most tables have not."""
+    long = [row for row in rows if len(row) >= fewest_words]
+    return any(row[fewest_words - 1].x0 < x for row in long) and any(row[-fewest_words].x0 >= x - _NEAR for row in long)
 
 
 def words_between(row: Line, left: float, right: float) -> Cell | None:
@@ -88,13 +99,44 @@ def _places(rows: list[list[Word]]) -> list[float]:
     return found
 
 
-def _edges_at(x: float, following: float, whole: Sequence[Line], rows: list[list[Word]]) -> list[Edge]:
+class _Row:
+    """A line's words from left to right.
+
+    Attributes:
+        starts: Where each begins.
+        ends: How far each, or one before it, reaches.
+        gaps: The same, with the gap in which nothing may stand before an edge.
+    """
+
+    __slots__ = ("ends", "gaps", "starts")
+
+    def __init__(self, words: list[Word]) -> None:
+        self.starts = [word.x0 for word in words]
+        self.ends = _largest_so_far([word.x1 for word in words])
+        self.gaps = _largest_so_far([word.x1 + _GAP * word.size for word in words])
+
+    def before(self, x: float) -> int:
+        """How many words begin before a place."""
+        return bisect_left(self.starts, x - _NEAR / 2)
+
+    def crosses(self, x: float) -> bool:
+        """Whether a word stands in the gap before a place."""
+        count = self.before(x)
+        return count > 0 and self.gaps[count - 1] > x
+
+
+def _largest_so_far(numbers: list[float]) -> list[float]:
+    """Of each number the largest one up to it."""
+    return numbers if numbers == sorted(numbers) else list(accumulate(numbers, max))
+
+
+def _edges_at(x: float, following: float, whole: Sequence[Line], rows: list[_Row]) -> list[Edge]:
     """The stretches of a page along which an edge stands at a place, before the place that follows."""
     edges: list[Edge] = []
     start = 0
     for index in range(len(rows) + 1):
         is_far = 0 < index < len(rows) and whole[index].base - whole[index - 1].base > _NEXT_LINE * whole[index].size
-        crosses = index == len(rows) or _crosses(x, rows[index])
+        crosses = index == len(rows) or rows[index].crosses(x)
         if crosses or is_far:
             if (edge := _edge(x, following, start, index - 1, rows)) is not None:
                 edges.append(edge)
@@ -102,21 +144,17 @@ def _edges_at(x: float, following: float, whole: Sequence[Line], rows: list[list
     return edges
 
 
-def _crosses(x: float, row: list[Word]) -> bool:
-    """Whether a word of a line stands in the gap before a place."""
-    return any(word.x0 < x - _NEAR / 2 and word.x1 > x - _GAP * word.size for word in row)
-
-
-def _edge(x: float, following: float, first: int, last: int, rows: list[list[Word]]) -> Edge | None:
+def _edge(x: float, following: float, first: int, last: int, rows: list[_Row]) -> Edge | None:
+    if last - first + 1 < _FEWEST_LINES:
+        return None
     before = behind = at_edge = 0
     ends = float("-inf")
     for row in rows[first : last + 1]:
-        ahead = [word.x1 for word in row if word.x0 < x - _NEAR / 2]
-        after = next((word.x0 for word in row if word.x0 >= x - _NEAR / 2), None)
-        if ahead:
+        count = row.before(x)
+        if count:
             before += 1
-            ends = max(ends, *ahead)
-        if after is not None and after < following - _NEAR / 2:
+            ends = max(ends, row.ends[count - 1])
+        if count < len(row.starts) and (after := row.starts[count]) < following - _NEAR / 2:
             behind += 1
             at_edge += after - x < 2 * _NEAR
     if min(before, at_edge) < _FEWEST_LINES or at_edge < _AT_THE_EDGE * behind:

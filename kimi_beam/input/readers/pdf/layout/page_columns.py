@@ -118,11 +118,14 @@ def regions(words: list[Word], rules: list[Rule]) -> list[list[Line]]:
 
 def _bands(whole: list[Line]) -> tuple[list[Line], list[_Band]]:
     """The stretches of a page that are set in columns, from above, and its lines, which end at narrow gaps too."""
-    if sum([len(cell.words) >= _FEWEST_WORDS for line in whole for cell in line.cells]) < 2 * _FEWEST_LINES:
+    texts = [cell for line in whole for cell in line.cells if len(cell.words) >= _FEWEST_WORDS]
+    if len(texts) < 2 * _FEWEST_LINES:
         return whole, []
     bands = _bands_of_edges(whole)
     if bands:
         whole = _split(whole, bands)
+    elif min([cell.x1 for cell in texts]) >= max([cell.x0 for cell in texts]):
+        return whole, []  # each block has one of these texts, and none stands beside another
     blocks = [block for block in _blocks(whole) if block.is_running_text()]
     edges = [block.x0 for block in blocks]
     for left in blocks:
@@ -143,7 +146,7 @@ def _bands(whole: list[Line]) -> tuple[list[Line], list[_Band]]:
 
 def _bands_of_edges(whole: list[Line]) -> list[_Band]:
     """Columns that are told by the edges at which their lines begin, one gap each."""
-    edges = column_edges(whole)
+    edges = column_edges(whole, _FEWEST_WORDS)
     bands: list[_Band] = []
     for edge in edges:
         beside = [other.x for other in edges if other.first <= edge.last and other.last >= edge.first]

@@ -27,6 +27,7 @@ _NUMBER = re.compile(
 _AMOUNT = re.compile(r"\d[.,]\d{2,4}(?!\d)")
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
 _IDENTIFIER = re.compile(r"\d{7,}")
+_SHORTEST_DATE, _SHORTEST_IDENTIFIER = 6, 7
 _LONGEST_INDEX = 3
 """The most characters of an index (the 2 of m²)."""
 
@@ -62,9 +63,9 @@ class Cell:
             self._number = (
                 len(text) < 40
                 and _NUMBER.fullmatch(text) is not None
-                and not _DATE.fullmatch(text)
-                and not (text.endswith("-") and not _AMOUNT.search(text))  # a word that is divided: "4-"
-                and (not _IDENTIFIER.search(text) or bool(_AMOUNT.search(text)))
+                and (len(text) < _SHORTEST_DATE or not _DATE.fullmatch(text))
+                and (text[-1] != "-" or bool(_AMOUNT.search(text)))  # a word that is divided: "4-"
+                and (len(text) < _SHORTEST_IDENTIFIER or not _IDENTIFIER.search(text) or bool(_AMOUNT.search(text)))
             )
         return self._number
 
@@ -104,10 +105,10 @@ def lines(words: Iterable[Word]) -> list[Line]:
     rows: list[list[Word]] = []
     base = size = 0.0
     from_above = sorted(words, key=_base)
-    sizes = [word.size for word in from_above]
+    sizes = {word.size for word in from_above}
     has_small = bool(sizes) and min(sizes) < _SMALL * max(sizes)
     for word in from_above:
-        if rows and word.base - base <= _SAME_LINE * min(size, word.size):
+        if rows and (word.base == base or word.base - base <= _SAME_LINE * min(size, word.size)):
             rows[-1].append(word)
             if word.size > size:
                 base, size = word.base, word.size
@@ -116,7 +117,9 @@ def lines(words: Iterable[Word]) -> list[Line]:
         else:
             rows.append([word])
             base, size = word.base, word.size
-    return list(map(_line, _with_raised(rows) if has_small else rows))
+    if has_small:
+        rows = _with_raised(rows)
+    return [_line(row, is_of_one_size=len(sizes) == 1) for row in rows]
 
 
 def _is_raised(word: Word, row: list[Word]) -> bool:
@@ -153,11 +156,12 @@ def _with_raised(rows: list[list[Word]]) -> list[list[Word]]:
     return kept
 
 
-def _line(words: list[Word]) -> Line:
+def _line(words: list[Word], *, is_of_one_size: bool) -> Line:
     words.sort(key=_left)
-    if len({word.size for word in words}) > 1:
+    largest = words[0]
+    if not is_of_one_size and len({word.size for word in words}) > 1:
         words = _with_indices(words)
-    largest = max(words, key=_height)
+        largest = max(words, key=_height)
     size, base = largest.size, largest.base
     cells, start = [], 0
     for index in range(1, len(words)):
@@ -169,9 +173,8 @@ def _line(words: list[Word]) -> Line:
             cells.append(Cell(words[start:index]))
             start = index
     cells.append(Cell(words[start:]))
-    for index, cell in enumerate(cells):
-        if has_leftward_letters(cell.text):
-            cells[index] = Cell(in_both_directions(cell.words))
+    if not all(cell.text.isascii() for cell in cells):
+        cells = [Cell(in_both_directions(cell.words)) if has_leftward_letters(cell.text) else cell for cell in cells]
     return Line(base, size, cells, base)
 
 

@@ -7,8 +7,9 @@ more than three spaces are left, because each costs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +43,7 @@ class TextLine:
     places: npt.NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Printed:
+class _Printed(NamedTuple):
     """A line of a page.
 
     Attributes:
@@ -96,15 +96,14 @@ def _printed(region: list[Line]) -> list[_Printed]:
     printed: list[_Printed] = []
     if not region:
         return printed
-    width = _usual_width(region)
-    left = min(line.cells[0].x0 for line in region)
+    columns = _columns(region)
     start = 0
     for index in range(1, len(region) + 1):
         if index < len(region) and region[index].base - region[index - 1].last <= _STRETCH * region[index].size:
             continue
         if printed:
             printed.append(_EMPTY)
-        printed += _stretch(region[start:index], left, width)
+        printed += _stretch(region[start:index], columns[start:index])
         start = index
     return printed
 
@@ -115,24 +114,35 @@ def _usual_width(region: list[Line]) -> float:
     return max(median(widths), 0.5)
 
 
-def _stretch(lines: list[Line], left: float, width: float) -> list[_Printed]:
+def _columns(region: list[Line]) -> list[list[tuple[int, int]]]:
+    """For each cell of each line its first column, and the one behind its last, as wide as usual characters."""
+    width = _usual_width(region)
+    left = min([line.cells[0].x0 for line in region])
+    cells = [cell for line in region for cell in line.cells]
+    edges = np.array([[cell.x0 for cell in cells], [cell.x1 for cell in cells]])
+    begins, ends = np.clip((edges - left) / width + 0.5, 0, _MOST_COLUMNS).astype(np.int64)
+    of_all = zip(begins.tolist(), np.maximum(ends, begins + 1).tolist(), strict=True)
+    return [list(islice(of_all, len(line.cells))) for line in region]
+
+
+def _stretch(lines: list[Line], columns: list[list[tuple[int, int]]]) -> list[_Printed]:
     """Lines that share the places of their columns."""
-    places = [[min(int((cell.x0 - left) / width + 0.5), _MOST_COLUMNS) for cell in line.cells] for line in lines]
-    used = bytearray(min(int((max(line.cells[-1].x1 for line in lines) - left) / width) + 3, _MOST_COLUMNS + 2))
-    for line, begins in zip(lines, places, strict=True):
-        for cell, begin in zip(line.cells, begins, strict=True):
-            end = max(int((cell.x1 - left) / width + 0.5), begin + 1)
-            used[begin:end] = b"\1" * (end - begin)
-    narrowed, place, blanks = [], 0, 0
-    for column in used:
+    changes = [0] * (_MOST_COLUMNS + 2)
+    for of_line in columns:
+        for begin, end in of_line:
+            changes[begin] += 1
+            changes[end] -= 1
+    narrowed, place, blanks, used = [], 0, 0, 0
+    for change in changes[: 1 + max(map(max, columns))[0]]:
         narrowed.append(place)
-        blanks = 0 if column else blanks + 1
+        used += change
+        blanks = 0 if used else blanks + 1
         place += blanks <= _BLANKS
     printed: list[_Printed] = []
-    for index, (line, begins) in enumerate(zip(lines, places, strict=True)):
+    for index, (line, of_line) in enumerate(zip(lines, columns, strict=True)):
         if index and line.base - lines[index - 1].last > _APART * line.size:
             printed.append(_EMPTY)
-        printed.append(_line(line, [narrowed[begin] for begin in begins]))
+        printed.append(_line(line, [narrowed[begin] for begin, _ in of_line]))
     return printed
 
 
@@ -141,7 +151,9 @@ def _line(line: Line, places: list[int]) -> _Printed:
     cells: list[tuple[int, Cell]] = []
     length = 0
     for cell, place in zip(line.cells, places, strict=True):
-        blanks = max(place - length, 2) if parts else place
+        blanks = place - length
+        if parts and blanks < 2:
+            blanks = 2
         parts += (" " * blanks, cell.text)
         cells.append((blanks, cell))
         length += blanks + len(cell.text)

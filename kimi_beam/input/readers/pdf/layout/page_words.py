@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -23,9 +25,10 @@ _TWICE = 0.25
 _LIGATURES = {0xFB00: "ff", 0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "st", 0xFB06: "st"}
 
 
-@dataclass(slots=True)
-class Word:
+class Word(msgspec.Struct, frozen=True, gc=False):
     """Characters without a space between them.
+
+    A page has hundreds of them, and a struct is made in a fifth of the time that a dataclass takes.
 
     Attributes:
         text: What they say.
@@ -84,6 +87,8 @@ def by_direction(read: Characters, chosen: Flags, thin: Floats) -> list[Directio
     kept = np.flatnonzero(chosen & ~read.spaces)
     if not len(kept):
         return []
+    if (read.angles == read.angles[0]).all():
+        return [_direction(read, kept, degrees(float(read.angles[0])), thin)]
     angles, of_object = np.unique(read.angles, return_inverse=True)
     directions = [degrees(angle) for angle in angles.tolist()]
     if len(set(directions)) == 1:
@@ -131,12 +136,9 @@ def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:
     else:
         ending = stops
     of_letters = indices.tolist()
-    words, begin = [], 0
-    for index, end in enumerate(ending):
-        words.append(
-            Word(text[begin:end], x0[index], x1[index], bases[index], tall[index], fonts[index], of_letters[begin:end])
-        )
-        begin = end
+    parts = [slice(*ends) for ends in pairwise((0, *ending))]
+    texts, sources = map(text.__getitem__, parts), map(of_letters.__getitem__, parts)
+    words = list(map(Word, texts, x0, x1, bases, tall, fonts, sources))
     return _drawn_once(words, _have_neighbours(left_edges, base[starts], sizes[starts]))
 
 
