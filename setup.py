@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["kimi_beam", "kimi_beam.*"]),
-    package_data={"kimi_beam": ["py.typed"]},
+    package_data={"kimi_beam": ["py.typed"], "kimi_beam.output.page": ["assets/*"]},
     install_requires=[
         "aiohttp>=3.11,<4",
         "apache-beam>=2.77,<3",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from kimi_beam.errors import ConfigError, InputError
 from kimi_beam.output.written_answers import Output, WrittenAnswer, WrittenRun, answers_of, written_runs
@@ -153,6 +153,21 @@ def judged_lines(output: Output, golds: Mapping[str, Any], schema: SchemaSource 
             for line in seen.lines_of(row, habits):
                 if line.field or line.pointer:
                     yield JudgedLeaf(row.document_id, line.expected_errors, line.pointer in wrong)
+
+
+RowReview: TypeAlias = "Callable[[WrittenAnswer], Iterator[ReviewLine]]"
+"""Gives the lines of one row, which was read with the columns ``_provenance`` and ``_grounding``."""
+
+
+def row_review(schema: OutputSchema, habits: Mapping[str, FieldHabits]) -> RowReview:
+    """What gives the lines of single rows.
+
+    Args:
+        schema: The schema of the rows.
+        habits: How the values of each field are in the whole output.
+    """
+    seen = _Seen(schema)
+    return lambda row: seen.lines_of(row, habits)
 
 
 @dataclass

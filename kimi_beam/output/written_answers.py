@@ -103,6 +103,45 @@ class WrittenRun:
                     seen.add(found.document_id)
                     yield found
 
+    def rows(self, columns: Sequence[str] = ()) -> Iterator[WrittenAnswer]:
+        """Each row, file by file.
+
+        Args:
+            columns: Further columns, as for `answers`.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        for path in self._rows:
+            yield from self._rows_of(path, columns)
+
+    def letters(self) -> Iterator[dict[str, Any]]:
+        """The line of each dead letter, file by file, as a JSON object.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        for path in self._letters:
+            try:
+                with FileSystems.open(path) as f:
+                    yield from map(orjson.loads, f)
+            except (*_TROUBLE, ValueError) as e:
+                raise InputError(f"cannot read the dead letters in {path}: {in_one_line(path, e)}") from None
+
+    def summary(self) -> dict[str, Any]:
+        """The content of ``summary.json``.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        path = FileSystems.join(self.directory, FILE_NAME)
+        try:
+            with FileSystems.open(path) as f:
+                found: dict[str, Any] = orjson.loads(f.read())
+        except (*_TROUBLE, ValueError) as e:
+            raise InputError(f"cannot read {path}: {in_one_line(path, e)}") from None
+        return found
+
     def _rows_of(self, path: str, columns: Sequence[str]) -> Iterator[WrittenAnswer]:
         names = ["_document_id", *self.schema.arrow_schema.names, "_metadata"]
         try:

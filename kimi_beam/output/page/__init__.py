@@ -1,0 +1,1 @@
+"""The report of a run: its figures, and one page that shows them beside the documents."""
