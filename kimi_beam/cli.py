@@ -25,6 +25,7 @@ from kimi_beam.commands.parsers import (
     models_parser,
     read_parser,
     redrive_parser,
+    report_parser,
     review_parser,
     schema_parser,
 )
@@ -39,6 +40,7 @@ COMMANDS = {
         redrive_parser.COMMAND,
         evaluate_parser.COMMAND,
         review_parser.COMMAND,
+        report_parser.COMMAND,
         diff_parser.COMMAND,
         Command(
             name="emulate",

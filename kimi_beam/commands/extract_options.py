@@ -21,6 +21,7 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
     add("--overwrite", action="store_true", help="replace the finished run in DIR; the journal stays")
     add("--limit", type=option_values.count, metavar="N", help="read only the first N documents")
     add("--preview", type=option_values.count, default=0, metavar="N", help="print the first N rows as well")
+    add("--report", action="store_true", help="write report.html and report.json as well (kimi-beam report)")
     add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
     if reads_documents:
         add_reading_options(parser.add_argument_group("how documents are read"))

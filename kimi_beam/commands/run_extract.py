@@ -26,6 +26,7 @@ from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.prompt_files import examples_of, glossary_of, instructions_of
 from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.redact_option import functions_of, redactor_of
+from kimi_beam.commands.report_files import write_files
 from kimi_beam.commands.stdin import STDIN, from_stdin
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             check_stores(settings)
             settings = _after_preflight(settings, args, remote=remote)
             summary = _run_pipeline(Run(settings, options), settings, args)
+            page = _written_report(settings) if args.report else ()
     except UserError as e:
         return _fail(str(e), 2)
     except KimiBeamError as e:
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         if args.verbose:
             raise
         return _fail(console.job_failed(e), 1)
-    _report(args, summary)
+    _report(args, summary, page)
     return _exit_code(args, summary)
 
 
@@ -171,9 +173,19 @@ def _preflight(settings: RunSettings, *, ask: bool, remote: bool) -> Checked:
     return replace(checked, doubt="; ".join(doubt for doubt in doubts if doubt))
 
 
-def _report(args: argparse.Namespace, summary: dict[str, Any]) -> None:
+def _written_report(settings: RunSettings) -> tuple[str, ...]:
+    """Writes the report of the run, whose files are complete whether that succeeds or not."""
+    try:
+        return write_files(settings.output, reading=settings.reading)
+    except (KimiBeamError, OSError) as e:
+        message = " ".join(str(e).split())[:300]
+        console.say(f"the run is complete, its report is not written: {message}; kimi-beam report {settings.output}")
+        return ()
+
+
+def _report(args: argparse.Namespace, summary: dict[str, Any], page: tuple[str, ...]) -> None:
     files = [path for kind in ("extractions", "dead-letters", "summary") for path in files_of(args.output, kind)]
-    console.print_summary(summary, files)
+    console.print_summary(summary, [*files, *page])
     if args.preview:
         console.print_rows(first_rows(files_of(args.output, "extractions"), args.preview))
 

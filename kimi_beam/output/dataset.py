@@ -38,6 +38,8 @@ from kimi_beam.types.extraction import Extraction
 
 JOURNAL = "_journal"
 """The subdirectory of a dataset that the journal is in, unless the user names another directory."""
+REPORT_PAGE, REPORT_FIGURES = "report.html", "report.json"
+"""The files in a dataset with its report, which another run in the directory makes untrue."""
 
 
 @beam.typehints.with_input_types(Extraction | pa.RecordBatch, DeadLetter)
@@ -245,6 +247,10 @@ class DatasetCommit:
             whole_files.remove_abandoned(self.directory)
         return summary
 
+    def _remove_report(self) -> None:
+        paths = (FileSystems.join(self.directory, name) for name in (REPORT_PAGE, REPORT_FIGURES))
+        whole_files.remove(path for path in paths if FileSystems.exists(path))
+
     def _is_named(self, files: Sequence[Staged]) -> bool:
         """Whether an earlier attempt of this run has named everything.
 
@@ -262,6 +268,7 @@ class DatasetCommit:
             message = f"another run has finished in {self.directory} meanwhile: this one's result is not named"
             raise KimiBeamError(message)
         whole_files.remove([self._summary_path])
+        self._remove_report()
         return False
 
     def _text(self, summary: Summary, not_rerun: Sequence[tuple[str, int]] | None) -> bytes:

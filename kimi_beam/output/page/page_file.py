@@ -15,6 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import orjson
+
 from kimi_beam.schema import jsontext
 
 _SCRIPTS = ("elements.js", "charts.js", "figures.js", "texts.js", "records.js", "browser.js", "start.js")
@@ -58,7 +60,7 @@ class PageFile:
         Returns:
             How many were written.
         """
-        return self._put_blocks("documents", map(jsontext.dumps_any, documents), bytes_at_most)
+        return self._put_blocks("documents", map(_encoded, documents), bytes_at_most)
 
     def put_texts(self, texts: Iterator[list[Any]], *, bytes_at_most: int) -> int:
         """Writes texts as long as the page does not grow past a bound: ``[position, text, note, pictures]``.
@@ -66,7 +68,7 @@ class PageFile:
         Returns:
             How many were written.
         """
-        return self._put_blocks("texts", map(jsontext.dumps_any, texts), bytes_at_most)
+        return self._put_blocks("texts", map(_encoded, texts), bytes_at_most)
 
     def close(self) -> None:
         """Writes the end."""
@@ -95,6 +97,13 @@ class PageFile:
     def _put(self, content: bytes) -> None:
         self._write(content)
         self.size += len(content)
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half a surrogate pair, which `dumps_any` escapes
+        return jsontext.dumps_any(value)
 
 
 @cache

@@ -11,7 +11,7 @@ from kimi_beam.output.page.field_figures import FieldTable
 from kimi_beam.output.page.histograms import Histogram
 from kimi_beam.scoring.answer_leaves import AnswerLeaf
 from kimi_beam.scoring.compared_places import Place
-from kimi_beam.types import Usage
+from kimi_beam.types.answer import Usage
 
 _SAMPLES = 3
 """So many messages of the dead letters of a code are shown."""

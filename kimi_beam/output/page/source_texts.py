@@ -15,7 +15,7 @@ from kimi_beam.input.read_parts import read_part
 from kimi_beam.output.page.field_figures import flat
 from kimi_beam.output.page.shown_document import ShownRow
 from kimi_beam.schema import jsontext
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 _MEMBER = "!/"
 """Stands between the path of an archive and the name of a member."""
@@ -48,7 +48,7 @@ def text_of(document: Document) -> SourceText:
     if len(document.text) > _LONGEST:
         notes.append(f"The first {_LONGEST:,} of {len(document.text):,} characters.")
     if (left := len(document.images) - len(pictures[:_MOST_PICTURES])) > 0:
-        notes.append(f"{left} more pictures are not shown.")
+        notes.append(f"{left} more {'picture is' if left == 1 else 'pictures are'} not shown.")
     return SourceText(document.text[:_LONGEST], " ".join(notes), pictures[:_MOST_PICTURES])
 
 

@@ -24,7 +24,7 @@ from kimi_beam.scoring.answer_differences import wrong_values
 from kimi_beam.scoring.compared_places import places_of
 from kimi_beam.scoring.flat_rows import GoldError
 from kimi_beam.scoring.review_signals import FieldHabits, as_places
-from kimi_beam.types import Document
+from kimi_beam.types.document import Document
 
 VERSION = 1
 """The version of the form of the figures. Keys may be added in the same version."""

@@ -15,11 +15,12 @@ class Browser {
     this.fillKinds();
     byId("search").addEventListener("input", () => this.find());
     byId("kind").addEventListener("change", () => this.find());
-    byId("order").addEventListener("change", () => this.find());
+    byId("order").addEventListener("change", () => { this.sort(); this.find(); });
     this.rows.addEventListener("scroll", () => this.draw(), { passive: true });
     this.rows.addEventListener("keydown", (event) => this.moveBy(event));
     new ResizeObserver(() => this.draw()).observe(this.rows);
     byId("sample").textContent = this.sampleWords();
+    this.sort();
     this.find();
   }
 
@@ -38,16 +39,21 @@ class Browser {
     return `${count(documents)} of ${count(of)} documents are here, some of each kind: of each dead-letter code, each field without a value, each kind of grounding. The figures are of all.`;
   }
 
+  sort() {
+    const orders = {
+      doubt: (a, b) => b.doubt - a.doubt || a.position - b.position,
+      position: (a, b) => a.position - b.position,
+      id: (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.position - b.position),
+    };
+    this.documents.sort(orders[byId("order").value]);
+  }
+
   /** Finds documents anew, and looks at the first one. */
   find() {
     const began = performance.now();
     const query = byId("search").value.toLowerCase();
     const kind = byId("kind").value;
     const found = this.documents.filter((one) => (!kind || one.kinds.has(kind)) && (!query || one.searched.includes(query)));
-    const order = byId("order").value;
-    if (order === "doubt") found.sort((a, b) => b.doubt - a.doubt || a.position - b.position);
-    if (order === "position") found.sort((a, b) => a.position - b.position);
-    if (order === "id") found.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.position - b.position));
     this.found = found;
     byId("found").textContent = plural(found.length, "document");
     this.inside.style.height = `${found.length * ROW_HEIGHT}px`;
