@@ -15,7 +15,7 @@ from kimi_beam.output.page.field_figures import all_leaves
 from kimi_beam.output.page.page_file import PageFile, Write
 from kimi_beam.output.page.run_figures import RunFigures
 from kimi_beam.output.page.shown_document import Doubt, Error, ShownRow, field_kinds, letter_to_json
-from kimi_beam.output.page.source_texts import SourceText, text_of, texts_again
+from kimi_beam.output.page.texts_again import SourceText, text_of, texts_again
 from kimi_beam.output.review_queue import RowReview, row_review
 from kimi_beam.output.written_answers import WrittenAnswer, WrittenRun
 from kimi_beam.results.rows import GROUNDING

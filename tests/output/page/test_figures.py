@@ -28,7 +28,7 @@ def figures(out: Path) -> dict[str, Any]:
 
 def _query(out: Path, query: str) -> list[tuple[Any, ...]]:
     rows, letters = f"'{out}/extractions-*.parquet'", f"read_json('{out}/dead-letters-*.jsonl')"
-    return duckdb.sql(query.format(rows=rows, letters=letters)).fetchall()
+    return duckdb.execute(query.format(rows=rows, letters=letters)).fetchall()
 
 
 def _field(figures: dict[str, Any], name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from reported_runs import INVOICE, invoices, write_reported_run
 
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
-from kimi_beam.output.page.source_texts import CHANGED, UNCHECKED
+from kimi_beam.output.page.texts_again import CHANGED, UNCHECKED
 from kimi_beam.types.document import Document
 from kimi_beam.types.failure import Failure
 

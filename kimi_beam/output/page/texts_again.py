@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from apache_beam.io.filesystem import BeamIOError
+
 from kimi_beam.errors import KimiBeamError
-from kimi_beam.files.local_listing import escaped
-from kimi_beam.files.paths import is_local
 from kimi_beam.input.fields import Reading
-from kimi_beam.input.file_parts import find_parts
-from kimi_beam.input.read_parts import read_part
+from kimi_beam.input.source_texts import source_documents
 from kimi_beam.output.page.field_figures import flat
 from kimi_beam.output.page.shown_document import ShownRow
 from kimi_beam.schema import jsontext
 from kimi_beam.types.document import Document
 
-_MEMBER = "!/"
-"""Stands between the path of an archive and the name of a member."""
 _LONGEST = 200_000
 """So many characters of a text are shown."""
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+", re.IGNORECASE)
@@ -66,31 +63,16 @@ def texts_again(rows: Mapping[int, ShownRow], reading: Reading) -> Iterator[tupl
         open_ones, trouble = dict(wanted), ""
         if source:
             try:
-                for document in _documents(source, reading):
+                for document in source_documents(source, reading):
                     if (position := open_ones.pop(document.id, -1)) >= 0:
                         yield position, _compared(document, rows[position])
                     if not open_ones:
                         break
-            except (KimiBeamError, OSError) as e:
+            except (KimiBeamError, BeamIOError, OSError) as e:
                 trouble = " ".join(str(e).split())[:300]
         for position in open_ones.values():
             missing = f"Its text is not here: {trouble or 'no document at ' + source + ' has its id'}."
             yield position, SourceText(None, missing if source else NO_SOURCE)
-
-
-def _documents(source: str, reading: Reading) -> Iterator[Document]:
-    """The documents of a file, or of the archive that it is a member of."""
-    path = source
-    parts = list(find_parts((_alone(path),), reading.encoding))
-    if not parts and _MEMBER in source:
-        path = source.partition(_MEMBER)[0]
-        parts = list(find_parts((_alone(path),), reading.encoding))
-    for part in parts:
-        yield from read_part(part, reading)
-
-
-def _alone(path: str) -> str:
-    return escaped(path) if is_local(path) else path
 
 
 def _compared(document: Document, row: ShownRow) -> SourceText:
