@@ -57,7 +57,8 @@ def invoices(count: int, seed: int = 0) -> Iterator[tuple[Document, Any]]:
     for number in range(count):
         shop = " ".join(draw.sample(words, 2)).title() + f" {number} Ltd"
         amounts = [draw.randint(100, 99_999) / 100 if draw.random() < 0.9 else None for _ in range(draw.randint(0, 4))]
-        items: list[dict[str, Any]] = [{"name": " ".join(draw.sample(words, 3)), "amount": amount} for amount in amounts]
+        names = [" ".join(draw.sample(words, 3)) for _ in amounts]
+        items: list[dict[str, Any]] = [{"name": n, "amount": a} for n, a in zip(names, amounts, strict=True)]
         total = round(sum(item["amount"] or 0 for item in items), 2)
         lines = [f"{item['name']}  {'' if item['amount'] is None else format(item['amount'], '.2f')}" for item in items]
         filler = [" ".join(draw.sample(words, 9)) for _ in range(8)]
