@@ -24,7 +24,7 @@ needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest coverage check fix docs score bench bench-check bench-flink test-prism test-flink test-azure clean
+.PHONY: help demo test test-fast test-lowest coverage check fix docs score bench bench-check bench-flink test-prism test-flink test-azure test-browser clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -93,6 +93,13 @@ test-flink: $(READY) $(FLINK_JARS) $(JOB_SERVER) ## tests on a real Flink cluste
 test-azure: $(READY) $(AZURITE) ## tests of Azure's object store (needs Node.js)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[azure]'
 	KIMI_BEAM_AZURITE='$(AZURITE)/node_modules/.bin/azurite-blob' $(BIN)/python -m pytest tests/files/test_azure.py
+
+# Playwright would fetch a browser of its own, built for other systems than many that this runs on.
+test-browser: $(READY) ## tests of the report's page in Chromium (installs it on Debian and Ubuntu)
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium; } \
+	  || { echo '$@ needs Chromium: the package chromium' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	KIMI_BEAM_CHROMIUM="$$(command -v chromium)" $(BIN)/python -m pytest tests/browser
 
 # Each is made aside and renamed: what stands under its name is whole.
 $(PRISM):

@@ -42,6 +42,7 @@ setup(
     ],
     extras_require={
         "aws": ["boto3>=1.35,<2"],
+        "browser": ["axe-playwright-python>=0.1.4", "playwright>=1.49"],  # tests of the report's page, in Chromium
         "azure": ["apache-beam[azure]"],
         "emulator": _EMULATOR,  # the web server of the stand-in: no worker needs one
         "gcp": ["apache-beam[gcp]"],

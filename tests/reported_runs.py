@@ -98,6 +98,7 @@ def write_reported_run(
     directory.mkdir(parents=True)
     texts = directory.parent / f"{directory.name}.jsonl"
     draw, rows, letters = Random(1), list[Extraction](), list[DeadLetter]()
+    known: dict[tuple[str, str], tuple[Grounding, ...]] = {}  # equal documents are grounded once
     with texts.open("w") as f:
         for number, (document, answer) in enumerate(documents):
             if not document.source:
@@ -113,7 +114,10 @@ def write_reported_run(
             provenance = Provenance(
                 document.source, MODEL, MODEL, "job", 1, usage, made.hash, 1_764_600_000 + number // 3, report=report
             )
-            where: tuple[Grounding, ...] | None = ground(answer, document, made.places) if grounded else None
+            where: tuple[Grounding, ...] | None = None
+            if grounded:
+                key = document.text, json.dumps(answer)
+                where = known[key] = known.get(key) or ground(answer, document, made.places)
             rows.append(Extraction(document.id, answer, document.metadata, provenance, where))
     summary = None
     for index in range(files):

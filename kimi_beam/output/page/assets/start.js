@@ -90,6 +90,7 @@ async function start() {
     byId("tab-documents").textContent = `Documents ${count(figures.shown.documents)}`;
     browser = new Browser(await readDocuments(), figures);
   }
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
 
