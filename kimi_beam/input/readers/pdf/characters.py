@@ -116,16 +116,20 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     _name_controls(page, codes, np.flatnonzero(kinds == _CONTROL))
     spaces = kinds == _SPACE
     letters = np.flatnonzero(~spaces)
-    of_letters, indices = np.zeros((len(letters), 4), np.float32), letters.tolist()
-    run_all(map(_loose_box, repeat(page), indices, rows(of_letters)))
-    boxes, drawn_by = np.zeros((count, 4)), np.zeros(count, np.int64)
-    boxes[letters] = of_letters[:, [0, 3, 2, 1]]
-    drawn_by[letters] = np.fromiter(map(_text_object, repeat(page), indices), np.int64, len(letters))
+    edges = np.zeros((len(letters), 4), np.float32)
+    run_all(map(_loose_box, repeat(page), letters.tolist(), rows(edges)))
+    of_letters = edges[:, [0, 3, 2, 1]].astype(np.float64)
+    drawn_by = text_objects(page, letters)
     # The second letter of a ligature has no object, as little as a space that PDFium puts in: it is where the first is.
-    of_ligatures = letters[drawn_by[letters] == 0]
-    for index in of_ligatures[of_ligatures > 0].tolist():
-        drawn_by[index], boxes[index] = drawn_by[index - 1], boxes[index - 1]
-    handles, first, objects = _objects(drawn_by)
+    for index in (1 + np.flatnonzero(drawn_by[1:] == 0)).tolist():
+        if letters[index - 1] == letters[index] - 1:
+            drawn_by[index], of_letters[index] = drawn_by[index - 1], of_letters[index - 1]
+    handles, first, of_letter = _objects(drawn_by)
+    boxes, objects = np.zeros((count, 4)), np.zeros(count, np.int64)
+    boxes[letters], objects[letters] = of_letters, of_letter
+    first = np.append(0 if len(letters) == count else spaces.argmax(), letters[first])
+    if not count:
+        handles, first = handles[:0], first[:0]
     of_first = first.tolist()
     origins = np.zeros((len(handles), 2))
     run_all(map(_origin, repeat(page), of_first, *cells(origins)))
@@ -135,10 +139,9 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     run_all(map(_tight_box, repeat(page), of_first, *cells(shapes)))
     thickness = np.minimum(shapes[:, 1] - shapes[:, 0], shapes[:, 3] - shapes[:, 2])
     heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
-    sizes = np.abs(np.array(list(map(_font_size, repeat(page), of_first)), np.float64))
-    sizes *= heights
+    sizes = np.abs(np.fromiter(map(_font_size, repeat(page), of_first), np.float64, len(handles))) * heights
     angles = np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64)
-    uneven = letters[_stand_unevenly(boxes[letters], boxes[first], angles, sizes, objects[letters])]
+    uneven = letters[_stand_unevenly(of_letters, boxes[first], angles, sizes, of_letter)]
     if len(uneven):
         bases = np.zeros((len(uneven), 2))
         run_all(map(_origin, repeat(page), uneven.tolist(), *cells(bases)))
@@ -148,7 +151,7 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         codes=codes,
         boxes=boxes,
         objects=objects,
-        spaces=spaces | (drawn_by == 0),
+        spaces=objects == 0,
         handles=handles,
         first=first,
         origins=origins,
@@ -160,15 +163,49 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     )
 
 
+def text_objects(page: Address, letters: Integers) -> Integers:
+    """PDFium's handle of the text object that draws each letter; 0 for what PDFium has put in.
+
+    An object draws its letters one after the other. So PDFium is asked about the first and the last letter of a word,
+    and about those between them where these two are of different objects.
+
+    Args:
+        page: The text of the page.
+        letters: The indices of the characters that are no white space.
+    """
+    ends = np.flatnonzero(np.diff(letters, append=-1) != 1)
+    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
+    of_start, of_end = _asked(page, letters[starts]), _asked(page, letters[ends])
+    lengths = ends - starts + 1
+    found = np.repeat(of_start, lengths)
+    unsure = np.repeat((of_start != of_end) | (of_start == 0), lengths)
+    found[unsure] = _asked(page, letters[unsure])
+    return found
+
+
+def _asked(page: Address, letters: Integers) -> Integers:
+    """The text object of each letter, asked for one by one."""
+    return np.fromiter(map(_text_object, repeat(page), letters.tolist()), np.int64, len(letters))
+
+
 def _objects(drawn_by: Integers) -> tuple[Integers, Integers, Integers]:
-    """What `np.unique` says of the text object of each character, which is nearly always that of the one before it.
+    """The text objects of letters, after one that stands for none.
+
+    Args:
+        drawn_by: The handle of the object of each letter; 0 for none.
 
     Returns:
-        The objects, the index of the first character of each, and the index of the object of each character.
+        The handles, the index of the first letter of each but the first, and the index of the object of each letter.
     """
-    starts = np.flatnonzero(np.diff(drawn_by, prepend=-1))
+    if not len(drawn_by):
+        return np.zeros(1, np.int64), drawn_by, drawn_by
+    changes = drawn_by[1:] != drawn_by[:-1]
+    starts = np.append(0, np.flatnonzero(changes) + 1)
     handles, first, runs = np.unique(drawn_by[starts], return_index=True, return_inverse=True)
-    return handles, starts[first], np.repeat(runs, np.diff(starts, append=len(drawn_by)))
+    of_letters = runs[np.append(0, np.cumsum(changes))]
+    if not handles[0]:
+        return handles, starts[first[1:]], of_letters
+    return np.append(0, handles), starts[first], of_letters + 1
 
 
 def _stand_unevenly(boxes: Floats, of_first: Floats, angles: Floats, sizes: Floats, objects: Integers) -> Flags:

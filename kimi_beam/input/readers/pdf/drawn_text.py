@@ -44,10 +44,12 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
     scale = min(max(_PIXELS_PER_SIZE / size, 0.5), _MOST_SCALE)
     scale = min(scale, (_MOST_PIXELS / ((right - left) * (bottom - top))) ** 0.5)
     crop = (float(left), float(view.height - bottom), float(view.width - right), float(top))
-    complete = _rendered(page, scale, crop)
-    with _left_out([*read.handles[np.unique(read.objects[chosen])].tolist(), *doubles]):
-        without = _rendered(page, scale, crop)
-    changed = _changed(complete, without)
+    with _rendered(page, scale, crop) as complete:
+        suspects = read.handles[np.unique(read.objects[chosen])].tolist()
+        with _left_out([*suspects, *doubles]), _rendered(page, scale, crop) as without:
+            changed = _changed(complete, without)
+    if not changed.any():
+        return np.zeros(len(chosen), np.bool_)
     sums = np.zeros((changed.shape[0] + 1, changed.shape[1] + 1), np.int32)
     np.cumsum(changed, axis=0, dtype=np.int32, out=sums[1:, 1:])
     np.cumsum(sums, axis=1, out=sums)
@@ -78,11 +80,14 @@ def _by_word(read: Characters, chosen: Integers, changed: Flags) -> Flags:
     return seen
 
 
-def _rendered(page: pdfium.PdfPage, scale: float, crop: tuple[float, float, float, float]) -> npt.NDArray[np.uint8]:
+@contextmanager
+def _rendered(
+    page: pdfium.PdfPage, scale: float, crop: tuple[float, float, float, float]
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The pixels of a part of a page, which are there within the block."""
     bitmap = page.render(scale=scale, crop=crop, may_draw_forms=False, prefer_bgrx=True)
     try:
-        pixels: npt.NDArray[np.uint8] = np.ascontiguousarray(bitmap.to_numpy(), np.uint8).copy()
-        return pixels
+        yield bitmap.to_numpy()
     finally:
         bitmap.close()
 

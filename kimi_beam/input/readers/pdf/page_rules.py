@@ -23,6 +23,8 @@ _LONG = 20.0
 """The fewest points that a line between rows is long."""
 _HIGHEST = 200.0
 """Boxes that are higher than this are no rows."""
+_EDGES = ([0, 1, 2, 1], [0, 3, 2, 3], [0, 1, 0, 3], [2, 1, 2, 3])
+"""Where left, bottom, right and top of each edge of a box stand among those of the box."""
 _BOX = 5
 """A path of this many segments or fewer is a line or a box."""
 _MOST_PATHS, _MOST_SEGMENTS = 1_000, 400
@@ -43,9 +45,7 @@ def rules(around: Painted) -> Floats:
     found = [boxes[thin]]
     segments = np.array(list(map(_count_segments, addresses(around.paths))), np.int64)
     boxed = boxes[~thin & (segments <= _BOX) & (np.minimum(width, height) <= _HIGHEST)]
-    left, bottom, right, top = boxed.T
-    found += [np.column_stack(edge) for edge in ((left, bottom, right, bottom), (left, top, right, top))]
-    found += [np.column_stack(edge) for edge in ((left, bottom, left, top), (right, bottom, right, top))]
+    found += [boxed[:, edge] for edge in _EDGES]
     for index in np.flatnonzero(~thin & (segments > _BOX) & (segments <= _MOST_SEGMENTS)).tolist():
         found.append(_strokes(address(around.paths[index]), int(segments[index])))
     lines = np.vstack(found)

@@ -7,9 +7,11 @@ that makes no difference, nothing is seen. Most pages have no suspects and are n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
@@ -30,6 +32,12 @@ CLIPPED = "clipped away"
 WHITE_ON_WHITE = "white on white"
 BLANK = "in letters without a shape"
 SAME_COLOR = "in the colour of its background"
+_CAUSES = (
+    *("", SAME_COLOR, TRANSPARENT, WHITE_ON_WHITE, BLANK, CLIPPED, BEHIND_SHAPE, LAYER_OFF, BEHIND_PICTURE),
+    *(TINY, TRANSPARENT, INVISIBLE),
+)
+"""Why a text may be hidden: a later one outweighs an earlier one, and from `_FIRST_CERTAIN` on it is certain."""
+_FIRST_CERTAIN = _CAUSES.index(TINY)
 UNDER_ALL = (INVISIBLE, BEHIND_PICTURE)
 """How the text that was recognised in a scan is hidden."""
 
@@ -49,6 +57,10 @@ _AT_ONCE = 256
 """How many text objects are compared with all shapes at once."""
 _OVERLAP = 0.1
 """The share of a text's box that another object must cover to be suspected of covering it."""
+
+
+_Causes = npt.NDArray[np.uint8]
+"""Of each text object the index of a cause in `_CAUSES`; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +93,27 @@ def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibi
         return Visibility(seen, reasons, around)
     how = painting(read, around)
     certain = _certainly_hidden(read, how)
-    hidden = np.array([bool(reason) for reason in certain], np.bool_)
+    hidden = certain != 0
     if hidden.any():
         hidden &= ~_lies_on(how.boxes, bounds(_doubles(read, around)))
-        reasons = [reason if is_hidden else "" for reason, is_hidden in zip(certain, hidden.tolist(), strict=True)]
+        for index in np.flatnonzero(hidden).tolist():
+            reasons[index] = _CAUSES[certain[index]]
         seen[hidden[read.objects]] = False
     off = ~view.shows(read.boxes) & ~read.spaces
     if off.any():
         for index in np.unique(read.objects[off]).tolist():
             reasons[index] = reasons[index] or OFF_PAGE
         seen[off] = False
-    causes = _suspects(read, how, around, certain)
-    suspects = np.array([bool(cause) for cause in causes], np.bool_) & ~hidden & (read.handles != 0)
+    causes = np.maximum(_suspected(read, how, around), certain)
+    suspects = (causes != 0) & ~hidden & (read.handles != 0)
+    if not suspects.any():
+        return Visibility(seen, reasons, around)
     chosen = np.flatnonzero(suspects[read.objects] & seen & ~read.spaces)
     if len(chosen):
         unseen = chosen[~drawn(page, view, read, chosen, _doubles(read, around))]
         seen[unseen] = False
         for index in np.unique(read.objects[unseen]).tolist():
-            reasons[index] = reasons[index] or causes[index]
+            reasons[index] = reasons[index] or _CAUSES[causes[index]]
     return Visibility(seen, reasons, around)
 
 
@@ -112,7 +127,7 @@ def hidden_texts(read: Characters, found: Visibility, page: int) -> list[HiddenT
         found: Which of them are seen.
         page: The number of the page, from 1.
     """
-    hidden = np.flatnonzero(~found.seen & ~read.spaces)
+    hidden = np.flatnonzero(~(found.seen | read.spaces))
     if not len(hidden):
         return []
     visible = _without_spaces(read.text(found.seen))
@@ -163,38 +178,35 @@ def _lies_on(boxes: Floats, others: Floats) -> Flags:
     return result
 
 
-def _certainly_hidden(read: Characters, how: Painting) -> list[str]:
-    """Of each text object why nobody sees it, whatever is around it; empty if that is not so."""
-    real = read.handles != 0
-    found = np.full(len(read.handles), "", object)
-    found[real & ((read.sizes < _TINY) | (read.widths < _NARROW))] = TINY
-    found[real & how.is_plain_color & (how.colors[:, 3] == 0)] = TRANSPARENT
-    found[real & (how.modes == 3)] = INVISIBLE
-    return list(found)
+def _certainly_hidden(read: Characters, how: Painting) -> _Causes:
+    """Of each text object why nobody sees it, whatever is around it; 0 if that is not so."""
+    is_tiny = (read.sizes < _TINY) | (read.widths < _NARROW)
+    is_transparent = how.is_plain_color & (how.colors[:, 3] == 0)
+    found = _weightiest(_FIRST_CERTAIN, (is_tiny, is_transparent, how.modes == 3))
+    found[read.handles == 0] = 0
+    return found
 
 
-def _suspects(read: Characters, how: Painting, around: Painted, certain: list[str]) -> list[str]:
-    """For each text object how it would be hidden if it were; empty if nothing speaks for it."""
+def _suspected(read: Characters, how: Painting, around: Painted) -> _Causes:
+    """For each text object how it would be hidden if it were; 0 if nothing speaks for it."""
     count = len(how.modes)
     picture_above, anything_above, alike_below = np.zeros((3, count), np.bool_)
     for start in range(0, count, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         picture_above[part], anything_above[part], alike_below[part] = _overlapping(how, around, part)
     doubtful = ~how.is_plain_color | (how.modes >= 4) | (how.places < 0)
-    # A later line of these outweighs an earlier one.
-    causes = np.full(count, "", object)
-    causes[alike_below | doubtful] = SAME_COLOR
-    causes[how.is_transparent | (how.colors[:, 3] < _FAINT)] = TRANSPARENT
-    causes[how.colors[:, :3].min(axis=1) >= _NEAR_WHITE] = WHITE_ON_WHITE
-    causes[read.is_blank] = BLANK
-    causes[how.is_clipped] = CLIPPED
-    causes[anything_above] = BEHIND_SHAPE
-    causes[how.is_in_layer] = LAYER_OFF
-    causes[picture_above] = BEHIND_PICTURE
-    for index, reason in enumerate(certain):
-        if reason:
-            causes[index] = reason
-    return list(causes)
+    is_faint = how.is_transparent | (how.colors[:, 3] < _FAINT)
+    is_white = how.colors[:, :3].min(axis=1) >= _NEAR_WHITE
+    painted_over = (anything_above, how.is_in_layer, picture_above)
+    return _weightiest(1, (alike_below | doubtful, is_faint, is_white, read.is_blank, how.is_clipped, *painted_over))
+
+
+def _weightiest(first: int, holds: Sequence[Flags]) -> _Causes:
+    """The last of some causes that follow each other in `_CAUSES` that holds for each text object; 0 if none does."""
+    found = np.zeros(len(holds[0]), np.uint8)
+    for cause, of_objects in enumerate(holds, first):
+        found[of_objects] = cause
+    return found
 
 
 def _overlapping(how: Painting, around: Painted, part: slice) -> Flags:

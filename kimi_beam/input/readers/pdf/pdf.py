@@ -129,7 +129,7 @@ def _is_cut_off(content: bytes) -> bool:
     if at >= 0:
         length = head[at:].partition(b"/L ")[2].split(b"/")[0].split()[:1]
         return bool(length) and length[0].isdigit() and int(length[0]) > len(content)
-    return b"startxref" not in content
+    return content.rfind(b"startxref") < 0  # which is near the end
 
 
 def _metadata(pdf: pdfium.PdfDocument) -> dict[str, Any]:

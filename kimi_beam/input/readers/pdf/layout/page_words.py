@@ -104,8 +104,8 @@ def _direction(read: Characters, kept: Integers, direction: float, thin: Floats)
     if len(thin) and direction % 90 == 0:
         left, right, bottom = _turned(thin, np.ones(len(thin)), direction)
         along = right - left > 5
-        lines = zip(left[along].tolist(), right[along].tolist(), (-bottom[along]).tolist(), strict=True)
-        rules = sorted((Rule(*line) for line in lines), key=lambda rule: rule.y)
+        from_above = np.flatnonzero(along)[np.argsort(-bottom[along], kind="stable")]
+        rules = list(map(Rule, *(edges[from_above].tolist() for edges in (left, right, -bottom))))
     return Direction(_words(read, kept, direction), rules)
 
 

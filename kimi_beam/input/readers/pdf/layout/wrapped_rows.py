@@ -8,7 +8,7 @@ which of two rows a line belongs, it stays a line.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -72,7 +72,8 @@ def join_wrapped_rows(region: list[Line], rules: list[Rule]) -> list[Line]:
     if not any(cell.is_amount for line in region for cell in line.cells):
         return region
     groups = [_Group([line], line.cells) for line in region]
-    walls = [_is_wall(rules, upper, lower) for upper, lower in pairwise(region)]
+    heights = [rule.y for rule in rules]
+    walls = [_is_wall(rules, heights, upper, lower) for upper, lower in pairwise(region)]
     joined: list[_Group] = []
     start = 0
     for index in range(len(groups)):
@@ -84,10 +85,10 @@ def join_wrapped_rows(region: list[Line], rules: list[Rule]) -> list[Line]:
     return [group.line() for group in joined]
 
 
-def _is_wall(rules: list[Rule], upper: Line, lower: Line) -> bool:
-    """Whether a line is drawn between two lines of text, along most of the wider one."""
+def _is_wall(rules: list[Rule], heights: list[float], upper: Line, lower: Line) -> bool:
+    """Whether a line, of which the heights are known, is drawn between two lines of text, along most of the wider."""
     top, bottom = upper.base - 0.15 * upper.size, lower.base - 0.35 * lower.size
-    between = [rule for rule in rules if top < rule.y < bottom]
+    between = rules[bisect_right(heights, top) : bisect_left(heights, bottom)]
     if not between:
         return False
     wider = max((upper, lower), key=lambda line: line.cells[-1].x1 - line.cells[0].x0)
