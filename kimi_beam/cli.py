@@ -1,8 +1,8 @@
 """The command line ``kimi-beam``: turns arguments into calls of the functions in `commands`, and does nothing else.
 
 Exit codes: 0 the job ran, whatever was dead-lettered; 1 the job failed; 2 the user's mistake, nothing was sent; 3 more
-dead letters than `--max-dead-letters` allows, or stopped by `--stop-after`, after everything is written; 130
-interrupted (Ctrl-C), 143 ended by SIGTERM.
+dead letters than `--max-dead-letters` allows, or stopped by `--stop-after` or `--max-cost`, after everything is
+written; 130 interrupted (Ctrl-C), 143 ended by SIGTERM.
 """
 
 from __future__ import annotations

@@ -130,6 +130,9 @@ class Run:
         measured: dict[str, Any] = {**_counted(result), "wall_s": round(time.monotonic() - started, 3)}
         if journaling is not None:
             measured["journal"] = absolute(journaling.directory)
+        if (budget := settings.extract.budget_of("", shares=1)) is not None:
+            budget.refresh()
+            measured["budget"] = {f"{name}_usd": round(usd, 9) for name, usd in budget.spending._asdict().items()}
         return _complete(settings.output, measured)
 
     def release(self) -> None:

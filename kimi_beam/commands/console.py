@@ -99,6 +99,7 @@ def progress(every: float = 5.0) -> Iterator[None]:
         every: Seconds between two lines. If nothing has changed, it is a minute.
     """
     done = threading.Event()
+    PROGRESS.spending = None
     PROGRESS.take_notices()  # discards those of an earlier pipeline of this process
 
     def report() -> None:
@@ -111,7 +112,9 @@ def progress(every: float = 5.0) -> Iterator[None]:
                 last, quiet = now, 0.0
                 trouble = f"; the last trouble: {PROGRESS.trouble}" if PROGRESS.trouble else ""
                 counts = f"{now['documents']} documents in, {now['settled']} settled"
-                say(f"{counts}, {_plural(PROGRESS.unit)} in flight: {now['in_flight']}{trouble}")
+                spending = PROGRESS.spending
+                money = "" if spending is None else f"; {_spending(*spending)}"
+                say(f"{counts}, {_plural(PROGRESS.unit)} in flight: {now['in_flight']}{money}{trouble}")
 
     thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)
     thread.start()
@@ -180,7 +183,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
     tokens = (usage["prompt_tokens"], usage["cached_tokens"], usage["completion_tokens"])
     not_rerun: dict[str, int] | None = summary.get("left")
     pictures = summary.get("pictures")
-    skipped = summary.get("skipped_files")
+    skipped, kept = summary.get("skipped_files"), summary.get("budget")
     lines = [
         ("documents", summary["documents"]),
         ("extractions", summary["extractions"]),
@@ -194,6 +197,7 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),
         ("cost", _cost(summary)),
+        *((("budget", _spending(**{name.removesuffix("_usd"): usd for name, usd in kept.items()})),) if kept else ()),
         *((("maybe paid twice", f"{twice} documents (docs/howto/money.md says when that happens)"),) if twice else ()),
         *((("unnamed keys", f"in {unnamed} rows, kept in _additional (--closed refuses them)"),) if unnamed else ()),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
@@ -234,6 +238,10 @@ def _cost(summary: Mapping[str, Any]) -> str:
     dollars = summary["would_have_cost_usd"]
     price = "" if dollars is None else f"; {summary['model']} would have cost ${dollars:.4f}"
     return f"nothing: the emulator answered, which is not Kimi{price}"
+
+
+def _spending(max_cost: float, spent: float, reserved: float) -> str:
+    return f"${spent:.4f} of ${max_cost:.4f} spent, ${reserved:.4f} reserved"
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -55,6 +55,12 @@ def _add_journal_options(group: argparse._ArgumentGroup) -> None:
     add("--journal-ttl", type=option_values.age, metavar="N[smhd]", help=age)
     doubt = "documents whose submit got no reply, so that the service may have accepted it: submit them again "
     doubt += "(default; they may be billed twice), or make them dead letters"
+    cap = (
+        "spend no more than so many dollars: what a request may cost at most is reserved before it is sent, and what "
+        "all runs with this journal have spent counts; the other documents become budget dead letters, which redrive "
+        "takes with a higher one, and the exit code is 3"
+    )
+    add("--max-cost", type=option_values.budget, metavar="USD", help=cap)
     add("--on-unknown-submit", choices=("resubmit", "dead-letter"), default="resubmit", help=doubt)
 
 
@@ -79,7 +85,7 @@ def _add_service_options(group: argparse._ArgumentGroup) -> None:
         "--price",
         type=option_values.dollars,
         metavar="PROMPT:CACHED:COMPLETION",
-        help="dollars a million tokens, for the summary",
+        help="dollars a million tokens, for the summary and --max-cost",
     )
 
 

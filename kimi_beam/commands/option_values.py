@@ -52,6 +52,14 @@ def pairs(text: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def budget(text: str) -> float:
+    """Dollars above 0, with or without a dollar sign."""
+    number = _number(text.removeprefix("$"), "a number of dollars")
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of dollars above 0")
+    return number
+
+
 def dollars(text: str) -> tuple[float, float, float]:
     """``PROMPT:CACHED:COMPLETION`` in dollars a million tokens."""
     numbers = [_number(part, "PROMPT:CACHED:COMPLETION in dollars a million tokens") for part in text.split(":")]

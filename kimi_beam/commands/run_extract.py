@@ -107,11 +107,16 @@ def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace) -
 
 
 def _exit_code(args: argparse.Namespace, summary: dict[str, Any]) -> int:
-    """The exit code of a run that has ended: 3 if too many of its documents failed, else 0."""
+    """The exit code of a run that has ended: 3 if too many of its documents failed, or were not paid for, else 0."""
     documents, failed = summary["documents"], sum(summary["dead_letters"].values())
     if stopped := summary["dead_letters"].get("stopped"):
         message = f"{stopped} of {documents} documents were not sent, as too many failed (--stop-after)"
         return _fail(f"{message}; when that is mended: kimi-beam redrive {args.output}", 3)
+    if unsent := summary["dead_letters"].get("budget"):
+        message = (
+            f"{unsent} of {documents} documents were not sent, as they might have cost more than --max-cost allows"
+        )
+        return _fail(f"{message}; with a higher one: kimi-beam redrive {args.output}", 3)
     if args.max_dead_letters is not None and _exceeds(failed, documents, args.max_dead_letters):
         return _fail(f"{failed} of {documents} documents are dead letters: past --max-dead-letters", 3)
     return 0
@@ -257,6 +262,7 @@ def _settings(
             reading.options()  # a password that cannot be read is the user's mistake
     check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
+    price = Price(*args.price) if args.price else None
     extract = ExtractSettings(
         schema=schema,
         service=service(),
@@ -290,6 +296,8 @@ def _settings(
         ground=args.ground,
         require_grounding=tuple(args.require_grounding),
         repairs=args.repairs,
+        max_cost=args.max_cost,
+        price=price,
     )
     settings = RunSettings(
         inputs=inputs,
@@ -298,7 +306,7 @@ def _settings(
         reading=reading,
         limit=args.limit,
         overwrite=args.overwrite,
-        price=Price(*args.price) if args.price else None,
+        price=price,
         journal_ttl=args.journal_ttl,
     )
     if args.command == "redrive":

@@ -47,6 +47,8 @@ class Ledger:
         if fault != "failed_item":
             self.statistics.bill((task.correction or task.key,), task.prompt_tokens)
         cached = self.prefixes.cached(instance, task.blocks, task.prompt_tokens)
+        if fault != "failed_item":
+            self.statistics.cached_tokens += cached
         occurrence = self.injector.occurrence(task.key)
         return replace(task, fault=fault, occurrence=occurrence, cached_tokens=cached, blocks=())
 

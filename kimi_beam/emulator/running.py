@@ -100,8 +100,9 @@ class Emulator:
         Keys: ``submits``, ``items``, ``polls``, ``runs``, ``throttled``, ``documents`` (different documents billed),
         ``documents_paid_more_than_once``, ``paid_twice`` (payments beyond the first of each document),
         ``jobs_in_flight``, ``most_jobs_in_flight``, ``faults`` (name to number injected), ``prompt_tokens``,
-        ``completion_tokens``, ``events`` (of the queues: requests ``pulls`` and ``acks``, messages ``sent``, also those
-        whose time has not come, ``delivered``, ``acknowledged`` and ``handed_back``).
+        ``cached_tokens`` (which are part of them), ``completion_tokens``, ``events`` (of the queues: requests ``pulls``
+        and ``acks``, messages ``sent``, also those whose time has not come, ``delivered``, ``acknowledged`` and
+        ``handed_back``).
         """
         return self._service.stats()
 

@@ -19,6 +19,7 @@ class Statistics:
         conversions: Files that were handed to the Markdown conversion, whatever became of them.
         throttled: Requests of any kind that were refused with 429.
         prompt_tokens: Estimated tokens of all billed prompts.
+        cached_tokens: How many of them came from a prefix cache, which are billed at a price of their own.
         completion_tokens: Estimated tokens of the answers written so far; a job is written when it is first read.
         payments: How often each question was billed, by the document's key; the correction of an answer is another
             question.
@@ -31,6 +32,7 @@ class Statistics:
     conversions: int = 0
     throttled: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     payments: Counter[str] = field(default_factory=Counter)
     _more_than_once: int = 0
@@ -58,5 +60,6 @@ class Statistics:
             "documents_paid_more_than_once": self._more_than_once,
             "paid_twice": self._extra,
             "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached_tokens,
             "completion_tokens": self.completion_tokens,
         }

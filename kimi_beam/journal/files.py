@@ -139,10 +139,15 @@ class Journal:
         with contextlib.suppress(BeamIOError, OSError):
             FileSystems.delete([path])
 
-    def write_answers(self, answers: Answers) -> None:
-        """Writes answers to one file, which appears complete or not at all."""
+    def write_answers(self, answers: Answers, *, is_recorded: bool = False) -> None:
+        """Writes answers to one file, which appears complete or not at all.
+
+        Args:
+            answers: The answers.
+            is_recorded: Whether their cost is recorded elsewhere, because the run has a budget.
+        """
         if answers.keys:
-            path = self._write(records.encode_answers(answers), ANSWERS_SUFFIX)
+            path = self._write(records.encode_answers(answers, is_recorded=is_recorded), ANSWERS_SUFFIX)
             with self._lock:
                 self._add(path, _of_answers(answers.keys, answers.answered(), _time_of(path), len(self._files)))
 
@@ -164,7 +169,7 @@ class Journal:
         """Reads the files that were not read before into the index. Yields the submissions of each file, if any."""
         records_files = (path for path in paths if path.endswith((SUBMISSIONS_SUFFIX, ANSWERS_SUFFIX)))
         new = [path for path in records_files if path not in self._read_paths]
-        for path, content in zip(new, _contents(new), strict=True):
+        for path, content in zip(new, read_at_once(new), strict=True):
             number, submissions = len(self._files), list[Submission]()
             try:
                 if path.endswith(SUBMISSIONS_SUFFIX):
@@ -212,7 +217,7 @@ def _bytes(path: str) -> bytes:
     return content
 
 
-def _contents(paths: Sequence[str]) -> Iterator[bytes]:
+def read_at_once(paths: Sequence[str]) -> Iterator[bytes]:
     """The contents of files, in their order. Remote files are read several at a time, because each request is slow."""
     if not paths or is_local(paths[0]):
         yield from map(_bytes, paths)
@@ -277,6 +282,11 @@ def existing(directory: str) -> list[Found]:
     if not found:
         raise InputError(f"{output(directory)} holds no journal (a run with --emulator or --no-journal keeps none)")
     return found
+
+
+def existing_answers(directory: str) -> list[str]:
+    """The paths of a journal's files of answers, in order; none if there is no journal in the directory."""
+    return [found.path for found in _records(directory) if found.path.endswith(ANSWERS_SUFFIX)]
 
 
 def _records(directory: str) -> list[Found]:

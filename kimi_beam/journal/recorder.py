@@ -63,9 +63,13 @@ class Recorder:
         settings: Where the journal is. None: there is none.
         prompt: The prompt, which is a part of each document's key.
         service: The service that is asked, which is another part of it.
+        has_budget: Whether the cost of answers is recorded elsewhere, because the run has a budget.
     """
 
-    def __init__(self, settings: Journaling | None, prompt: Prompt, service: WorkersAI) -> None:
+    def __init__(
+        self, settings: Journaling | None, prompt: Prompt, service: WorkersAI, *, has_budget: bool = False
+    ) -> None:
+        self._has_budget = has_budget
         self._journal = None if settings is None else open_journal(settings.directory)
         self._keys = Keys(prompt, service)
         self._room = ""
@@ -147,7 +151,8 @@ class Recorder:
     def record_replies_of_jobs(self, jobs: Sequence[tuple[Replies, bytes | None]]) -> None:
         """Writes down the answers of several jobs in one file."""
         if self._journal is not None:
-            self._journal.write_answers(Answers.joined([self._answers(replies, blob) for replies, blob in jobs]))
+            answers = Answers.joined([self._answers(replies, blob) for replies, blob in jobs])
+            self._journal.write_answers(answers, is_recorded=self._has_budget)
 
     def _answers(self, replies: Replies, blob: bytes | None) -> Answers:
         assert self._journal is not None

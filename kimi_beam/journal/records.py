@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -209,6 +209,8 @@ _ANSWERS = pa.schema(
     ],
     metadata={"kimi_beam.journal": str(_ANSWERS_VERSION)},
 )
+_IS_RECORDED = b"kimi_beam.spending"
+_RECORDED_ANSWERS = _ANSWERS.with_metadata({**_ANSWERS.metadata, _IS_RECORDED: b"recorded"})
 # Threads are off because a file holds a few hundred rows: handing their columns over took half of the time (measured).
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
 _WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -245,8 +247,13 @@ def _submission(name: Any, form: Any, keys: Any, at: Any, request_id: Any, is_ov
 _TYPES = [(str, int, float, request_id_type, bool) for request_id_type in (str, type(None))]
 
 
-def encode_answers(answers: Answers) -> bytes:
-    """The content of a file of answers."""
+def encode_answers(answers: Answers, *, is_recorded: bool = False) -> bytes:
+    """The content of a file of answers.
+
+    Args:
+        answers: The answers.
+        is_recorded: Whether their cost is recorded elsewhere, because the run has a budget.
+    """
     results, tokens, tickets = answers.results, answers.tokens, answers.tickets
     failures: list[bytes | None] = [None] * len(answers.keys)
     for row, failure in results.failures.items():
@@ -263,9 +270,10 @@ def encode_answers(answers: Answers) -> bytes:
         [ticket.attempts for ticket in tickets],
     ]
     arrays = [arrow_column(column, field.type) for column, field in zip(columns, _ANSWERS, strict=True)]
+    schema = _RECORDED_ANSWERS if is_recorded else _ANSWERS
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _ANSWERS, options=_WRITE) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=_ANSWERS))
+    with pa.ipc.new_file(sink, schema, options=_WRITE) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -300,6 +308,20 @@ def decode_answers(content: bytes) -> Answers:
         )
     except (ValueError, TypeError, KeyError) as e:
         raise JournalError(f"damaged: {e}") from None
+
+
+def decode_unrecorded(content: bytes) -> Iterator[tuple[bytes, str | None, Usage]]:
+    """For each answer of a file, its key, the job and the tokens; none if their cost is recorded elsewhere.
+
+    Raises:
+        JournalError: The file is damaged, or of another version.
+    """
+    table = _table(content, ("key", *(name for name, _ in _USAGE)))
+    if _IS_RECORDED in (table.schema.metadata or {}):
+        return
+    columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
+    usages = map(Usage, columns["prompt_tokens"], columns["cached_tokens"], columns["completion_tokens"])
+    yield from zip(columns["key"], columns["request_id"], usages, strict=True)
 
 
 def _results(columns: Mapping[str, list[Any]]) -> Results:

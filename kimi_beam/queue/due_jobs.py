@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 
 from kimi_beam.columnar import Documents
 from kimi_beam.network.allowance import SendSlots
 from kimi_beam.queue import state_machine
 from kimi_beam.queue.effects import Effect, Finish, FinishSome
 from kimi_beam.queue.finished import fit_together
-from kimi_beam.queue.jobs import Job, delay_until, rebased, without
+from kimi_beam.queue.jobs import Job, delay_until, rebased, with_job, without
 from kimi_beam.queue.next_form import in_form_from
 from kimi_beam.queue.shard_turn import ShardTurn, by_form
 from kimi_beam.report import metrics
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.request import batches
 from kimi_beam.service import clock
+from kimi_beam.service.budget import OVER_BUDGET
 from kimi_beam.service.remedies import RULES, Reach
 from kimi_beam.types.reply import Reply
 from kimi_beam.wire.envelopes import Refused
@@ -139,6 +141,9 @@ class DueJobs:
                 whole, lost = self._read_again(some)
                 effects += lost
                 some = [job for job in some if job.batch_id in whole]
+                if step.budget is not None:
+                    some, given_up = self._within_budget(some, whole)
+                    effects += given_up
                 step.count(metrics.SUBMITS, len(some))
                 others = [other for job in some for other in whole[job.batch_id].others.values()]
                 step.count(metrics.PICTURES_SENT, sum(len(other.images) for other in others))
@@ -151,6 +156,8 @@ class DueJobs:
                     slots.observe(exchange, today)
             decoded = [REPORTS.log_trouble("submit", decode_submit(exchange, today)) for exchange in exchanges]
             results = list(zip(some, decoded, strict=True))
+            if step.budget is not None:
+                step.budget.settle_unaccepted(turn.key, results)
             for metric, count in state_machine.metrics_of(results).items():
                 step.count(metric, count)
             turn.shard, more = state_machine.submitted_together(
@@ -188,6 +195,38 @@ class DueJobs:
                 turn.shard = without(turn.shard, [job])
                 turn.wait_again(turn.held.take(job.batch_id))
         return whole, effects
+
+    def _within_budget(self, jobs: Sequence[Job], whole: dict[str, Documents]) -> tuple[list[Job], list[Effect]]:
+        """Reserves money for submits. The others wait in line again, or are given up if that would forget a submit.
+
+        Args:
+            jobs: The jobs that are due to be submitted.
+            whole: Their documents as they are sent. Those of jobs that are not submitted are removed.
+
+        Returns:
+            The jobs that are submitted, and what becomes of those that are given up.
+        """
+        turn, budget = self._turn, self._step.budget
+        assert budget is not None
+        names = budget.reserve(turn.key, [(job, turn.held[job.batch_id], whole[job.batch_id]) for job in jobs])
+        effects: list[Effect] = []
+        affordable: list[Job] = []
+        for job, name in zip(jobs, names, strict=True):
+            if name is not None:
+                affordable.append(replace(job, reservation=name))
+                turn.shard = with_job(turn.shard, affordable[-1])
+                continue
+            del whole[job.batch_id]
+            if not (job.unknown or job.resubmitted):
+                turn.shard = without(turn.shard, [job])
+                turn.wait_again(turn.held.take(job.batch_id))
+            elif len(turn.shard.jobs) > 1 or budget.budget.may_get_back(turn.key):
+                later = clock.now() + self._step.polling.backoff(job.batch_id, job.delays)
+                turn.shard = with_job(turn.shard, replace(job, due=later, delays=job.delays + 1))
+            else:
+                turn.shard, given_up = state_machine.give_up_unsent(turn.shard, OVER_BUDGET)
+                effects += given_up
+        return affordable, effects
 
     def _body(self, job: Job, blob: bytes, documents: Documents) -> bytes:
         names = references(job.batch_id, len(documents))

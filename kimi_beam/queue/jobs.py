@@ -41,6 +41,7 @@ class Job:
             if it has none.
         submitted_as: For documents of a larger job, as of an earlier run: the name in its references, the number of its
             requests, and the index in it of each document of this batch. None: the job is this batch.
+        reservation: The name of what is reserved for its latest submit, if there is a budget; else empty.
     """
 
     batch_id: str
@@ -64,6 +65,7 @@ class Job:
     empty: int = 0
     empty_since: float = 0.0
     grace_until: float = 0.0
+    reservation: str = ""
 
     @property
     def requests(self) -> tuple[str, int, Sequence[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kimi_beam.columnar import Replies
 from kimi_beam.queue import state_machine
@@ -11,10 +12,12 @@ from kimi_beam.queue.finished import SETTLED_TOGETHER
 from kimi_beam.queue.jobs import with_added
 from kimi_beam.queue.next_form import give_up_all, in_form_from
 from kimi_beam.queue.shard_turn import ShardTurn
+from kimi_beam.queue.within_budget import Affordable
 from kimi_beam.report import metrics
 from kimi_beam.request import batches
 from kimi_beam.request.packing import Packer
 from kimi_beam.service import clock, retry_limits
+from kimi_beam.service.budget import OVER_BUDGET
 from kimi_beam.types.reply import Reply
 from kimi_beam.types.ticket import Ticket
 
@@ -40,6 +43,10 @@ class Refill:
         """Answers that were paid for before, collected so that many leave together."""
         self._postponed: list[bytes] = []
         """Batches that cannot be sent in this turn. They are put back in line at its end."""
+        self._unaffordable: list[bytes] = []
+        """Batches that what is left of the budget does not suffice for."""
+        budget = self._step.budget
+        self._affordable = None if budget is None else Affordable(budget, turn.key, turn.shard.jobs, turn.held)
 
     def run(self) -> Iterator[Sequence[Reply]]:
         """Makes jobs of batches that wait while there is room, or gives them up while the quota is used up.
@@ -94,17 +101,38 @@ class Refill:
                 if recalled.fresh is not None:
                     waiting.add(recalled.fresh)
             # A job's id depends on its documents, so the same ones cannot be in two jobs: the second batch waits.
-            elif head.batch_id in turn.held or not forms.claim(head.form):
+            elif head.batch_id in turn.held:
                 self._postponed += group
             else:
-                turn.admit(batch)
-                step.count(metrics.BATCHES, 1)
-                in_flight += len(head.sizes)
+                affordable = self._choose(batch)
+                if affordable is not None:
+                    if forms.claim(head.form):
+                        turn.admit(affordable)
+                        step.count(metrics.BATCHES, 1)
+                        in_flight += len(head.sizes)
+                    else:
+                        self._postponed += group if affordable is batch else [affordable]
+                if self._unaffordable and self._affordable and self._affordable.may_grow:
+                    break
         if self._answered:
             yield Replies.joined(self._answered)
         waiting.put_at_front([blob for packer in self._packers.values() for blob in packer.flush()])
+        if self._unaffordable and self._affordable and not self._affordable.may_grow and not turn.shard.jobs:
+            for blob in self._unaffordable:
+                yield give_up_all(blob, OVER_BUDGET)
+        else:
+            waiting.put_at_front(self._unaffordable)
         for blob in self._postponed:
             waiting.add(blob)
+
+    def _choose(self, batch: bytes) -> bytes | None:
+        """What of a batch may be submitted by the budget, if there is one. The rest is kept apart."""
+        if self._affordable is None:
+            return batch
+        sent, rest = self._affordable.choose(batch)
+        if rest is not None:
+            self._unaffordable.append(rest)
+        return sent
 
     def _pack(self, blob: bytes) -> list[bytes]:
         """Adds a batch to those of its form. Returns the ones that are full, to be merged into one."""
@@ -153,4 +181,8 @@ class Refill:
         # A job that was given up before is waited for anew, but a "no such job" counts from the first poll on.
         assumed_age = min(state_machine.GONE_AFTER, step.polling.ceiling, step.polling.deadline / 2)
         turn.held[batch_id] = blob
-        turn.shard = with_added(turn.shard, job_continuing(earlier, batch_id, turn.now, step.grace, assumed_age))
+        job = job_continuing(earlier, batch_id, turn.now, step.grace, assumed_age)
+        if step.budget is not None and job.request_id is not None:
+            name = step.budget.take_over(turn.key, earlier.name, earlier.count, earlier.positions, blob)
+            job = replace(job, reservation=name)
+        turn.shard = with_added(turn.shard, job)

@@ -89,6 +89,8 @@ class ShardTurn:
     def write(self) -> None:
         """Writes the shard to the runner's state."""
         self._state.write(self.shard)
+        if (own := self.step.budget) is not None:
+            own.budget.set_live(self.key, is_live=bool(self.shard.jobs))
 
     def apply_events(self) -> None:
         """Makes the jobs due that have ended according to events."""
@@ -112,6 +114,8 @@ class ShardTurn:
             step.client.allowance.release_share(step.client, self.key)
         REPORTS.progress()
         PROGRESS.set_in_flight(self.key, sum(job.request_id is not None for job in jobs))
+        if step.budget is not None:
+            PROGRESS.spending = step.budget.budget.spending
         PROGRESS.trouble = next((job.trouble for job in jobs if job.trouble), step.listener.trouble)
 
     @property
@@ -159,7 +163,7 @@ class ShardTurn:
                 yield from self.drop(effect)
             case RunInstead():
                 assert self.step.run_instead is not None, "only then `may_run` is true"
-                yield from self.step.run_instead(self.held.take(effect.job.batch_id))
+                yield from self.step.run_instead(self.held.take(effect.job.batch_id), self.key)
             case Split():
                 self.split(effect)
             case Halt():
@@ -196,7 +200,7 @@ class ShardTurn:
         """Asks for a batch synchronously. Its documents keep the tokens and attempts that they have used before."""
         assert self.step.run_instead is not None
         earlier = dict(zip(batches.decode(blob).ids, spent, strict=True))
-        for replies in self.step.run_instead(blob):
+        for replies in self.step.run_instead(blob, self.key):
             yield Replies.of(with_spent(reply, earlier[reply.document.id]) for reply in replies)
 
     def ask_again(self, effect: AskAgain) -> Replies:
@@ -261,6 +265,9 @@ class ShardTurn:
                 warn_once(metrics.MISMATCHED_ITEMS, _MISMATCH.format(effect.job.request_id))
             answered.append(replies)
         if answered:
+            if step.budget is not None:
+                # Before the journal's record: a worker that is lost between the two learns the cost once more.
+                step.budget.settle_finished(self.key, list(zip(jobs, answered, strict=True)))
             step.journal.record_replies_of_jobs(list(zip(answered, blobs, strict=True)))
             final: list[Sequence[Reply]] = []
             for blob, replies in zip(blobs, answered, strict=True):

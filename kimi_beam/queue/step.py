@@ -11,6 +11,7 @@ from kimi_beam.network.client import Client
 from kimi_beam.queue.earlier import Recalled
 from kimi_beam.queue.event_listener import Listener
 from kimi_beam.queue.jobs import Job
+from kimi_beam.queue.within_budget import SubmitBudget
 from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
 from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.packing import Batching
@@ -78,8 +79,8 @@ class Step:
         outcomes: The outcomes of this `Extract` so far.
         count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
         read_again: Reads the files of documents and parts that travel as references.
-        run_instead: Asks for a batch synchronously if the model has no queue, or its queue refuses pictures. None: a
-            missing queue ends the run.
+        run_instead: Asks for a batch of a shard synchronously if the model has no queue, or its queue refuses pictures.
+            None: a missing queue ends the run.
         max_in_flight: The most jobs of a shard at the same time.
         coerce: Whether values of answers are changed to what the schema wants (`kimi_beam.results.judging.judge`).
         repairs: How often a document or a part is asked for again, at most, because its answer is refused.
@@ -89,6 +90,7 @@ class Step:
         may_repeat: Whether a submit whose fate is unknown may be sent again.
         grace: Seconds after such a submit of an earlier worker before it is sent again.
         is_bounded: Whether the input is bounded, so that trouble with the account ends the run.
+        budget: What may be spent. None: there is no bound.
         admitted: The ids of batches that this worker has admitted and not submitted, so that no other worker has
             submitted them either.
     """
@@ -103,7 +105,7 @@ class Step:
     outcomes: Outcomes
     count: Callable[[str, int], None]
     read_again: ReadAgain
-    run_instead: Callable[[bytes], Iterator[Sequence[Reply]]] | None
+    run_instead: Callable[[bytes, str], Iterator[Sequence[Reply]]] | None
     max_in_flight: int
     submits_at_once: int
     rate_shares: int
@@ -112,6 +114,7 @@ class Step:
     is_bounded: bool
     coerce: bool = False
     repairs: int = 1
+    budget: SubmitBudget | None = None
     admitted: set[str] = field(default_factory=set)
 
     @property

@@ -25,7 +25,7 @@ UNMET_BEFORE_REFUSED = 2
 """After so many documents for which a form could not be met, and none for which it was, no more are asked in that
 form."""
 
-_UNSENT = frozenset({"stopped", "quota_exhausted"})
+_UNSENT = frozenset({"stopped", "quota_exhausted", "budget"})
 """Codes of documents that were not sent, so that they say nothing about how sent ones fare."""
 
 

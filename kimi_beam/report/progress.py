@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from kimi_beam.service.budget import Spending
+
 
 class Progress:
     """Counts of one process. Safe to use from several threads.
@@ -18,6 +20,7 @@ class Progress:
         settled: Documents that became rows or dead letters.
         trouble: What went wrong last with a job or request that is still open, in one line; empty if nothing did.
         unit: What `in_flight` counts: ``batch`` or ``request``.
+        spending: What the budget has come to; None if there is none.
     """
 
     def __init__(self) -> None:
@@ -27,6 +30,7 @@ class Progress:
         self.trouble = ""
         self._notices: list[str] = []
         self.unit = "batch"
+        self.spending: Spending | None = None
         self._in_flight: dict[object, int] = {}
 
     def count_read(self, documents: int) -> None:

@@ -183,11 +183,12 @@ def failure_of_unsent(call: Call, failure: Failure) -> Failure:
 
     Args:
         call: The state of the document.
-        failure: Why nothing is sent any more. If the quota is used up, but an earlier request of this document may have
-            been paid for, that is said instead.
+        failure: Why nothing is sent any more. If the quota or the budget is used up, but an earlier request of this
+            document may have been paid for, that is said instead.
     """
-    if (call.unknown or call.turns) and failure.code == "quota_exhausted":
-        message = f"no word whether the request was answered, and then the quota was spent: {failure.message}"
+    what = {"quota_exhausted": "quota", "budget": "budget"}.get(failure.code)
+    if (call.unknown or (call.turns and what == "quota")) and what is not None:
+        message = f"no word whether the request was answered, and then the {what} was spent: {failure.message}"
         return Failure("submit", "unknown_submit", message, retryable=True)
     return failure
 

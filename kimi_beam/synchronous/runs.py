@@ -24,6 +24,7 @@ from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service import clock
+from kimi_beam.service.budget import OVER_BUDGET
 from kimi_beam.service.polling import Polling
 from kimi_beam.service.retry_limits import MAX_ACCOUNT_TROUBLE, quota_failure
 from kimi_beam.synchronous import tools
@@ -39,6 +40,7 @@ from kimi_beam.synchronous.after_reply import (
     failure_of_unsent,
     next_step,
 )
+from kimi_beam.synchronous.request_budget import Charge, RequestBudget
 from kimi_beam.synchronous.server_form import server_form_of
 from kimi_beam.synchronous.tools import Tool
 from kimi_beam.types.answer import Completion
@@ -46,9 +48,8 @@ from kimi_beam.types.document import Document
 from kimi_beam.types.failure import Failure
 from kimi_beam.types.reply import Reply
 from kimi_beam.types.ticket import Ticket
-from kimi_beam.wire.completions import Answered, RunResult, decode_run
-from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, Unknown, bare_error, spent_for
-from kimi_beam.wire.form_refusals import refused_field, refused_request
+from kimi_beam.wire.completions import Answered, decode_run
+from kimi_beam.wire.envelopes import HttpReply, Refused, Unknown, spent_for
 from kimi_beam.wire.service_errors import Remedy, ServiceError
 
 _GROUP = 100
@@ -80,6 +81,7 @@ class DocumentsInFlight:
             the longest wait of `polling`.
         may_repeat: Whether a request that ended without a reply may be repeated.
         outcomes: The outcomes of earlier documents, which decide whether more are sent. None: there are none.
+        budget: What may be spent. None: there is no bound.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class DocumentsInFlight:
         halts: bool,
         may_repeat: bool = True,
         outcomes: Outcomes | None = None,
+        budget: RequestBudget | None = None,
     ) -> None:
+        self.budget = budget
         self._client, self._prompt, self._polling, self._tools = connection, prompt, polling, functions
         self._halts, self._may_repeat = halts, may_repeat
         self._outcomes = outcomes or Outcomes()
@@ -118,17 +122,22 @@ class DocumentsInFlight:
 
     # -------------------------------------------------------------------------------------------- the caller's thread
 
-    def put(self, documents: Sequence[Document]) -> Iterator[list[Reply]]:
+    def put(self, documents: Sequence[Document], charges: Sequence[Charge] | None = None) -> Iterator[list[Reply]]:
         """Puts documents in. While too many wait for a free slot, it waits and yields replies.
+
+        Args:
+            documents: The documents.
+            charges: What is reserved for each of them, if there is a budget (`put_within_budget`).
 
         Raises:
             AccountError: Token, account or model are turned away.
         """
-        yield from self._until(lambda: self._waiting < _AHEAD)
+        yield from self.await_room()
         with self._changed:
             self._waiting += len(documents)
             self._unsettled += len(documents)
-        event_loop.call(self._begin, documents)
+        self._update_budget()
+        event_loop.call(self._begin, documents, charges or [None] * len(documents))
         if self._is_due():
             yield self.take_ready()
 
@@ -136,7 +145,22 @@ class DocumentsInFlight:
         """Returns the replies that are there, without waiting."""
         with self._changed:
             found, self._ready = self._ready, []
+        self._update_budget()
         return found
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some documents have no reply yet, or replies have not been taken out."""
+        return bool(self._unsettled or self._ready)
+
+    def await_room(self) -> Iterator[list[Reply]]:
+        """Waits until few documents wait for a free slot, and yields replies meanwhile."""
+        return self._until(lambda: self._waiting < _AHEAD)
+
+    def await_some(self) -> Iterator[list[Reply]]:
+        """Waits for a reply, and yields those that are there."""
+        yield from self._until(lambda: bool(self._ready) or not self._unsettled)
+        yield self.take_ready()
 
     def drain(self) -> Iterator[list[Reply]]:
         """Waits until all documents are settled, and yields their replies.
@@ -152,6 +176,11 @@ class DocumentsInFlight:
         """Cancels the requests in flight."""
         self._cancelled = True
         event_loop.call(self._end)
+        self._update_budget()
+
+    def _update_budget(self) -> None:
+        if self.budget is not None:
+            self.budget.update(is_busy=self.is_busy and not self._cancelled)
 
     def counts(self) -> Counter[str]:
         """What was counted since the last call, by the names in `metrics`."""
@@ -192,9 +221,9 @@ class DocumentsInFlight:
 
     # -------------------------------------------------------------------------------------------- the loop's thread
 
-    def _begin(self, documents: Sequence[Document]) -> None:
-        for document in documents:
-            task = asyncio.get_running_loop().create_task(self._run_in_slot(document))
+    def _begin(self, documents: Sequence[Document], charges: Sequence[Charge | None]) -> None:
+        for document, charge in zip(documents, charges, strict=True):
+            task = asyncio.get_running_loop().create_task(self._run_in_slot(document, charge))
             self._tasks.add(task)
             task.add_done_callback(self._done)
             if self._cancelled:
@@ -219,7 +248,7 @@ class DocumentsInFlight:
             if not self._unsettled or len(self._ready) == _GROUP:
                 self._changed.notify_all()
 
-    async def _run_in_slot(self, document: Document) -> Reply:
+    async def _run_in_slot(self, document: Document, charge: Charge | None) -> Reply:
         async with self._client.slots:
             with self._changed:
                 self._waiting -= 1
@@ -228,12 +257,14 @@ class DocumentsInFlight:
             self._in_flight += 1
             PROGRESS.set_in_flight(self, self._in_flight, "request")
             try:
-                return await self._settle(document)
+                return await self._settle(document, charge)
             finally:
+                if self.budget is not None and not self._cancelled:  # or its request may be in flight
+                    self.budget.close(charge)
                 self._in_flight -= 1
                 PROGRESS.set_in_flight(self, self._in_flight, "request")
 
-    async def _settle(self, document: Document) -> Reply:
+    async def _settle(self, document: Document, charge: Charge | None) -> Reply:
         call, messages = Call(0.0, len(self._prompt.forms)), list[bytes]()
         line, step = self._client.allowance.runs, None
         while True:
@@ -247,8 +278,10 @@ class DocumentsInFlight:
                 if self._form is not None:
                     call = self._form.applied(call)
                 call = replace(call, form=max(call.form, min(self._outcomes.first_form(call.forms), call.forms - 1)))
+                if self.budget is not None and not await self.budget.has_reserved(charge, document, messages):
+                    return _reply(document, call, failure_of_unsent(call, OVER_BUDGET))
                 request = self._prompt.request(document, form=call.form, turns=messages)
-                step = await self._ask(call, request, document.id)
+                step = await self._ask(call, request, document.id, charge)
                 self._counts[metrics.PICTURES_SENT] += len(document.images)
             finally:
                 line.leave(place)
@@ -297,18 +330,21 @@ class DocumentsInFlight:
                 return None
             await asyncio.wait({place}, timeout=_LONGEST_SLEEP)
 
-    async def _ask(self, call: Call, request: bytes, name: str) -> NextStep:
+    async def _ask(self, call: Call, request: bytes, name: str, charge: Charge | None) -> NextStep:
         """Sends a request, and adapts what the whole process shares (pace, quota, outcomes) to the reply."""
         gate, sent = self._client.allowance.runs.gate, time.monotonic()
         exchange = await self._client.ask(request, self._seconds_left(call))
         now, today = clock.now(), time.time()  # a date in a reply's header is compared with the wall clock
         self._counts[metrics.REQUESTS] += 1
         result = decode_run(exchange, today, answer_tool=self._prompt.answer_tool, calls_tools=bool(self._tools))
+        if self.budget is not None:
+            self.budget.replied(charge, result)
         if call.unknown and isinstance(result, (Answered, Unknown)):
             self._counts[metrics.RESUBMITS] += 1
             self._counts[metrics.MAYBE_PAID_TWICE] += 1
         REPORTS.log_trouble("request", result)
-        step = self._refused_form(call, exchange, result, today) if self._form is not None else None
+        form = self._form
+        step: NextStep | None = form.next_step(call, exchange, result, today, halts=self._halts) if form else None
         if step is None:
             self._counts[metrics.UNKNOWN_SUBMITS] += isinstance(result, Unknown)
             step = next_step(call, result, name, now, self._polling, may_repeat=self._may_repeat)
@@ -332,22 +368,6 @@ class DocumentsInFlight:
         if not isinstance(step, Halt) and isinstance(exchange, HttpReply):
             self._account_troubles = 0
         return step
-
-    def _refused_form(self, call: Call, exchange: Exchange, result: RunResult, now: float) -> NextStep | None:
-        """What to do if a server of OpenAI's protocol refuses the request as it is; None if it does not."""
-        assert self._form is not None
-        if isinstance(result, Answered):
-            self._form.answered(call.form)
-            return None
-        if not isinstance(exchange, HttpReply) or not (isinstance(result, Refused) or exchange.status >= 400):
-            return None
-        error = result.error if isinstance(result, Refused) else bare_error(exchange, now)
-        if error.code is not None or error.is_redirect:
-            return None  # the code says what to do, or the URL is wrong
-        why = refused_request(exchange, error.status, has_tool=self._prompt.answer_tool is not None)
-        if why is None:
-            return None
-        return self._form.refused(call, error, why, halts=self._halts, field=refused_field(exchange))
 
     async def _is_answered_yet(self) -> bool:
         """Waits until another document in flight is answered (True), or all of them are refused as well (False)."""

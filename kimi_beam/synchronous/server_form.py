@@ -16,7 +16,9 @@ from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.synchronous.after_reply import AskAgain, Call, Halt, Settle
 from kimi_beam.types.failure import Failure
-from kimi_beam.wire.form_refusals import RefusedRequest
+from kimi_beam.wire.completions import Answered, RunResult
+from kimi_beam.wire.envelopes import Exchange, HttpReply, Refused, bare_error
+from kimi_beam.wire.form_refusals import RefusedRequest, refused_field, refused_request
 from kimi_beam.wire.service_errors import ServiceError
 
 _LOG = logging.getLogger(__name__)
@@ -69,6 +71,31 @@ class ServerForm:
             # The answer took longer than the refusal of another document did: the stricter form works after all.
             self.form = form
         self.is_answered = True
+
+    def next_step(
+        self, call: Call, exchange: Exchange, result: RunResult, now: float, *, halts: bool
+    ) -> AskAgain | Settle | Halt | None:
+        """What to do if the server refuses a request as it is; None if it does not.
+
+        Args:
+            call: The state of the document.
+            exchange: The reply.
+            result: The same, decoded.
+            now: Unix seconds.
+            halts: See `refused`.
+        """
+        if isinstance(result, Answered):
+            self.answered(call.form)
+            return None
+        if not isinstance(exchange, HttpReply) or not (isinstance(result, Refused) or exchange.status >= 400):
+            return None
+        error = result.error if isinstance(result, Refused) else bare_error(exchange, now)
+        if error.code is not None or error.is_redirect:
+            return None  # the code says what to do, or the URL is wrong
+        why = refused_request(exchange, error.status, has_tool=self.prompt.answer_tool is not None)
+        if why is None:
+            return None
+        return self.refused(call, error, why, halts=halts, field=refused_field(exchange))
 
     def refused(
         self, call: Call, error: ServiceError, why: RefusedRequest, *, halts: bool, field: str | None = None

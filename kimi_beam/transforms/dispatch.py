@@ -70,7 +70,9 @@ class _Dispatch(beam.DoFn):
     def setup(self) -> None:
         settings = self._settings
         # The journal comes first, as it may be refused.
-        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)
+        self._budget = settings.budget_of(self._outcomes_handle.name, self._rate_shares)
+        has_budget = self._budget is not None
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service, has_budget=has_budget)
         self._client = connect(
             settings.service, settings.prompt.prefix, settings.max_concurrency, settings.max_submits_at_once
         )
@@ -95,6 +97,7 @@ class _Dispatch(beam.DoFn):
             is_bounded=self._is_bounded,
             coerce=settings.coerce,
             repairs=settings.repairs,
+            budget=settings.submit_budget(self._budget),
         )
 
     def teardown(self) -> None:
@@ -104,7 +107,7 @@ class _Dispatch(beam.DoFn):
     def _count(self, name: str, by: int = 1) -> None:
         self._counters[name].inc(by)
 
-    def _run_instead(self, blob: bytes) -> Iterator[Sequence[Reply]]:
+    def _run_instead(self, blob: bytes, shard: str) -> Iterator[Sequence[Reply]]:
         return run_instead(
             blob,
             self._client,
@@ -115,6 +118,7 @@ class _Dispatch(beam.DoFn):
             halts=self._is_bounded,
             may_repeat=self._settings.may_repeat,
             outcomes=self._step.outcomes,
+            budget=self._settings.request_budget(self._budget, shard),
         )
 
 

@@ -36,6 +36,7 @@ from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.schema import OutputSchema, SchemaSource
 from kimi_beam.service.models import MODELS
 from kimi_beam.service.polling import Polling
+from kimi_beam.service.prices import Price
 from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.stream.keep_arrival import KeepArrival
 from kimi_beam.synchronous.server_form import forget_server_forms
@@ -148,6 +149,10 @@ class Extract(TypedTransform):
         require_grounding: Fields whose values have to stand in the document, which is then `ground`-ed: ``total``,
             ``items.amount``, or ``all``. A document with one that does not is an ``ungrounded`` dead letter; with
             ``:null`` behind the field, as ``total:null``, the value becomes null instead.
+        max_cost: The most US dollars that all runs with the journal may spend together. The most that a request may
+            cost is reserved before it is sent, and what is not sent for want of money becomes a ``budget`` dead letter
+            (docs/howto/money.md). It needs a `journal` and a model whose price is known. None: there is no bound.
+        price: The model's price, if it is not the known one. Only `max_cost` needs it.
 
     Raises:
         SchemaError: The schema cannot be read or compiled.
@@ -192,6 +197,8 @@ class Extract(TypedTransform):
         ground: bool = False,
         require_grounding: str | Sequence[str] = (),
         repairs: int = 1,
+        max_cost: float | None = None,
+        price: Price | None = None,
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -220,6 +227,8 @@ class Extract(TypedTransform):
             ground=ground,
             require_grounding=_listed(require_grounding),
             repairs=repairs,
+            max_cost=max_cost,
+            price=price,
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:

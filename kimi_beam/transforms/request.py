@@ -32,6 +32,7 @@ from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
 from kimi_beam.request.part_collector import InMemory, PartCollector
+from kimi_beam.synchronous.request_budget import put_within_budget
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.settings import ExtractSettings
@@ -65,6 +66,14 @@ class Separate(beam.DoFn):
             yield batches.encode(Item(_with_failure(reply), 0) for reply in failed)
 
 
+class SeparateWithShard(Separate):
+    """The same with ``(shard, batch as bytes)`` as output."""
+
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        for blob in super().process(element):
+            yield element[0], blob
+
+
 class Request(beam.DoFn):
     """``batch as bytes -> Sequence[Reply]``, through a synchronous API.
 
@@ -86,7 +95,9 @@ class Request(beam.DoFn):
     def setup(self) -> None:
         settings = self._settings
         # The journal comes first, as it may be refused.
-        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service)
+        self._budget = settings.budget_of(self._outcomes_handle.name, self._rate_shares)
+        has_budget = self._budget is not None
+        self._recorder = Recorder(settings.journaling, settings.prompt, settings.service, has_budget=has_budget)
         self._client = connect(settings.service, settings.prompt.prefix, settings.max_concurrency)
         self._parts = settings.parts
 
@@ -103,12 +114,16 @@ class Request(beam.DoFn):
             halts=self._bounded,
             may_repeat=self._settings.may_repeat,
             outcomes=self._outcomes_handle.outcomes,
+            budget=self._settings.request_budget(self._budget, shard=""),
         )
         self._waiting = deque[bytes]()
         coerce, repairs = self._settings.coerce, self._settings.repairs
         self._collector = PartCollector(InMemory(), self._parts, read_again, coerce=coerce, repairs=repairs)
 
-    def process(self, element: bytes) -> Iterator[Any]:
+    def process(self, element: Any) -> Iterator[Any]:
+        yield from self._take_in(element)
+
+    def _take_in(self, element: bytes) -> Iterator[Any]:
         sendable, failed = separate([element], compare=False)
         if failed:
             yield self._stamped(failed)
@@ -155,7 +170,7 @@ class Request(beam.DoFn):
                 if lost:
                     yield self._unread(lost)
                 with self._recording_on_error():
-                    for answered in self._in_flight.put(whole):
+                    for answered in put_within_budget(self._in_flight, whole):
                         self._recorder.record_replies(answered)
                         yield answered
 
@@ -216,6 +231,19 @@ class Request(beam.DoFn):
     def _count(self) -> None:
         for name, number in self._in_flight.counts().items():
             self._counters[name].inc(number)
+
+
+class RequestWithShare(Request):
+    """``(shard, batch as bytes) -> Sequence[Reply]``: the same where each shard has its own share of a budget.
+
+    A runner works on a shard in one process at a time, so that no two processes draw on one share.
+    """
+
+    def process(self, element: Any) -> Iterator[Any]:
+        shard, blob = element
+        if self._in_flight.budget is not None:
+            self._in_flight.budget.shard = shard
+        yield from self._take_in(blob)
 
 
 def _with_failure(reply: Reply) -> Document:

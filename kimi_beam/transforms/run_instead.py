@@ -14,6 +14,7 @@ from kimi_beam.report.outcomes import Outcomes
 from kimi_beam.request import batches
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service.polling import Polling
+from kimi_beam.synchronous.request_budget import RequestBudget, put_within_budget
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.types.reply import Reply
@@ -32,6 +33,7 @@ def run_instead(
     halts: bool,
     may_repeat: bool,
     outcomes: Outcomes,
+    budget: RequestBudget | None = None,
 ) -> Iterator[Sequence[Reply]]:
     """Yields the replies of a batch's documents, some at a time. They are in the journal before they are yielded.
 
@@ -45,19 +47,26 @@ def run_instead(
         halts: Whether trouble with the account ends the run (`DocumentsInFlight`).
         may_repeat: Whether a request that ended without a reply may be repeated.
         outcomes: The outcomes of the `Extract` so far, which decide whether more documents are sent.
+        budget: What may be spent. None: there is no bound.
 
     Raises:
         AccountError: Token, account or model are turned away.
     """
     # With `api="run"` requests may ask for a stream, which the queue does not have.
     in_flight = DocumentsInFlight(
-        client, replace(prompt, api="run"), polling, halts=halts, may_repeat=may_repeat, outcomes=outcomes
+        client,
+        replace(prompt, api="run"),
+        polling,
+        halts=halts,
+        may_repeat=may_repeat,
+        outcomes=outcomes,
+        budget=budget,
     )
     for documents in _groups(batches.decode(blob), READ_AT_ONCE):
         whole, lost = split_unreadable(read_again(documents))
         if lost:
             yield Replies.of(lost)
-        for answered in in_flight.put(whole):
+        for answered in put_within_budget(in_flight, whole):
             recorder.record_replies(answered)
             yield Replies.of(answered)
     for answered in in_flight.drain():

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.grounding.demands import demands_of
 from kimi_beam.journal.recorder import Keys
 from kimi_beam.journal.records import Journaling
+from kimi_beam.journal.spending_files import open_budget
 from kimi_beam.network.client import SUBMITS_AT_ONCE
 from kimi_beam.queue.event_inbox import Events
+from kimi_beam.queue.within_budget import SubmitBudget
 from kimi_beam.report.outcomes import StopAfter
 from kimi_beam.request.answer_forms import StructuredOutput
 from kimi_beam.request.document_parts import DocumentParts
 from kimi_beam.request.guidance import NO_GUIDANCE, Guidance
+from kimi_beam.request.highest_cost import HighestCost
 from kimi_beam.request.packing import Batching
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.request.redact_document import Redactor
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.results.ground_rows import GroundRules
 from kimi_beam.schema import OutputSchema, jsontext
+from kimi_beam.service.budget import Budget
 from kimi_beam.service.polling import Polling
+from kimi_beam.service.prices import PRICES, Price
 from kimi_beam.service.workers_ai import WorkersAI
+from kimi_beam.synchronous.request_budget import RequestBudget
 from kimi_beam.synchronous.tools import Tool
 
 
@@ -57,9 +64,11 @@ class ExtractSettings:
         ground: Whether each row says where its values stand in the document. `require_grounding` sets it too.
         require_grounding: The fields whose values have to stand in the document (`kimi_beam.grounding.demands`).
         repairs: How often a document or a part is asked for again, at most, because its answer is refused.
+        max_cost: The most dollars that all runs with the journal may spend together. None: there is no bound.
+        price: The model's price, if not the known one. Only `max_cost` needs it.
 
     Raises:
-        ConfigError: A number is not positive, or one setting contradicts another.
+        ConfigError: A number is not positive, or one setting contradicts another, or `max_cost` lacks what it needs.
         SchemaError: No answer to the schema can be valid.
     """
 
@@ -88,6 +97,8 @@ class ExtractSettings:
     ground: bool = False
     require_grounding: tuple[str, ...] = ()
     repairs: int = 1
+    max_cost: float | None = None
+    price: Price | None = None
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
@@ -108,6 +119,8 @@ class ExtractSettings:
             raise ConfigError("Extract: repairs is a number of times, from 0 on")
         if not isinstance(self.service, WorkersAI):
             raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
+        if self.max_cost is not None:
+            self._check_max_cost(self.max_cost)
         if self.tools and self.service.api == "batch":
             raise ConfigError("Extract: tools need turns, which the queue has not: WorkersAI(api='run') or 'chat'")
         if self.require_grounding:
@@ -134,6 +147,49 @@ class ExtractSettings:
         object.__setattr__(self, "prompt", prompt)
         if self.events is not None:
             self.service.check_events()
+
+    def _check_max_cost(self, max_cost: float) -> None:
+        if not 0 < max_cost < math.inf:
+            raise ConfigError("max_cost is a number of dollars above 0")
+        if self.known_price is None:
+            raise ConfigError(
+                f"max_cost: the price of {self.service.model} is not known, so no budget can be kept: name it by "
+                "--price (Extract(price=…))"
+            )
+        if self.journaling is None:
+            raise ConfigError(
+                "max_cost needs a journal, which says what was spent before a worker or a run was lost: name it by "
+                "--journal DIR (Extract(journal=…))"
+            )
+
+    @property
+    def known_price(self) -> Price | None:
+        """The price of the model; None if it is not known."""
+        return self.price or PRICES.get(self.service.model)
+
+    def budget_of(self, run: str, shares: int) -> Budget | None:
+        """What may be spent, as this process knows it; None if there is no bound.
+
+        Args:
+            run: Identifies the run.
+            shares: The number of shards that have a share each, or 1 if all workers are in this process.
+        """
+        price, journaling = self.known_price, self.journaling
+        if self.max_cost is None or price is None or journaling is None:
+            return None
+        return open_budget(journaling.directory, self.max_cost, price, run, shares)
+
+    def submit_budget(self, budget: Budget | None) -> SubmitBudget | None:
+        """The budget as the shards of the queue use it."""
+        price = self.known_price
+        return None if budget is None or price is None else SubmitBudget(budget, HighestCost(self.prompt, price), price)
+
+    def request_budget(self, budget: Budget | None, shard: str) -> RequestBudget | None:
+        """The budget as a bundle of synchronous requests uses it, which draws on a shard's share."""
+        price = self.known_price
+        if budget is None or price is None:
+            return None
+        return RequestBudget(budget, HighestCost(self.prompt, price), price, shard)
 
     @property
     def parts(self) -> DocumentParts:

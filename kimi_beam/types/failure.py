@@ -18,7 +18,7 @@ Code = Literal[
     # prompt
     "empty_document", "too_large", "duplicate_id", "bad_image", "unredactable",
     # submit
-    "refused", "unknown_submit", "unreachable", "quota_exhausted", "stopped",
+    "refused", "unknown_submit", "unreachable", "quota_exhausted", "stopped", "budget",
     # poll
     "deadline", "expired", "job_failed", "no_results",
     # infer

@@ -162,7 +162,7 @@ def test_nothing_is_left_of_a_batch_whose_files_have_all_changed(shop: Shop) -> 
 def test_a_batch_without_a_queue_is_asked_for_synchronously(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
-    def run_instead(blob: bytes) -> Any:
+    def run_instead(blob: bytes, shard: str) -> Any:
         asked.append(blob)
         yield ["a reply"]
 

@@ -97,6 +97,7 @@ SHARD = Shard(
             attempts=2,
             trouble="é",
             submitted_as=("fedcba9876543210", 4, [1, 3]),
+            reservation="b-7",
         ),
         Job("0000000000000000", 1, 1.0, 1.0),
     ),
@@ -105,9 +106,10 @@ SHARD = Shard(
 SHARD_3 = (
     '[3,{"submits_from":5.0,"polls_from":6.0,"parked_until":7.0,"vain_refusals":8},["batch_id","count","due","since",'
     '"request_id","polls","delays","refusals","unknown","attempts","gone","resubmitted","account_trouble","trouble",'
-    '"submitted_as","event_seen","replaces","rereads","empty","empty_since","grace_until"],'
-    '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false,null,0,0,0.0,0.0],'
-    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false,null,0,0,0.0,0.0]]]'
+    '"submitted_as","event_seen","replaces","rereads","empty","empty_since","grace_until",'
+    '"reservation"],'
+    '[["0123456789abcdef",2,10.0,9.5,"r-1",3,0,0,1,2,0,false,0,"é",["fedcba9876543210",4,[1,3]],false,null,0,0,0.0,0.0,"b-7"],'
+    '["0000000000000000",1,1.0,1.0,null,0,0,0,0,0,0,false,0,"",null,false,null,0,0,0.0,0.0,""]]]'
 ).encode()
 LAYOUT_1 = b'[1,[[3,16],[0,2]],{"0123456789abcdef":[0,"0123456789abcdef"],"00ff":[5,"7"]},[[5,2]],7]'
 

@@ -63,6 +63,8 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "keep_originals": (True, Redactor.of("iban", "refuse", keeps_originals=True)),
     "ground": (True, True),
     "require_grounding": ("total", ("total",)),
+    "max_cost": (2.5, 2.5),
+    "price": (kb.Price(1.0, 0.5, 2.0), kb.Price(1.0, 0.5, 2.0)),
 }
 """Of each keyword of `Extract`: a value that is not its default, and what the steps are to see."""
 SETTING_OF = {
@@ -72,8 +74,9 @@ SETTING_OF = {
 }
 """The names of the settings that are not called as their keywords are."""
 GIVEN_WITH: dict[str, dict[str, Any]] = {name: {"redact": "iban"} for name in ("redact_images", "keep_originals")}
+GIVEN_WITH["max_cost"] = {"journal": "somewhere"}
 """What has to be given beside a keyword that says something about another one."""
-CHANGED_WITH = {"require_grounding": {"ground"}}
+CHANGED_WITH = {"require_grounding": {"ground"}, "max_cost": {"journaling"}}
 """The other settings that a keyword changes."""
 
 

@@ -24,7 +24,7 @@ Every other option is Beam's (--runner, --direct_num_workers, …). The default 
 Credentials: CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN, as Cloudflare's own tools name them.
 
 Exit codes: 0 the job ran · 1 it failed · 2 a mistake, nothing was sent · 3 past --max-dead-letters, or stopped by
---stop-after · 130 interrupted (Ctrl-C) · 143 ended by SIGTERM
+--stop-after or --max-cost · 130 interrupted (Ctrl-C) · 143 ended by SIGTERM
 
 Examples:
   kimi-beam extract 'in/*.txt' --schema schemas/receipt.json --output out --emulator

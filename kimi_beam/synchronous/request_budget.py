@@ -1,0 +1,191 @@
+"""What the budget lets a bundle ask synchronously, and what each request has cost.
+
+Money is reserved in groups before documents are put in, because each reservation is a write to the journal's disk, and
+settled in groups when their replies are taken out. A document that is asked for once more, because its first request
+may have been paid for, reserves once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from kimi_beam.report.progress import PROGRESS
+from kimi_beam.request.highest_cost import HighestCost
+from kimi_beam.service import clock
+from kimi_beam.service.budget import OVER_BUDGET, Budget
+from kimi_beam.service.prices import Price
+from kimi_beam.service.remedies import RULES, Repeat
+from kimi_beam.service.spending import nanodollars
+from kimi_beam.types.document import Document
+from kimi_beam.types.reply import Reply
+from kimi_beam.wire.completions import Answered, RunResult
+from kimi_beam.wire.envelopes import Refused, Unsent
+
+_LABEL = "requests"
+_GROUP = 8
+"""How many documents reserve money together: what is reserved for documents in line is lost if the worker is killed."""
+_LOOK = 0.25
+"""Seconds after which it is looked again whether other bundles have given money back."""
+
+
+class Charge:
+    """What the requests for one document have cost.
+
+    Args:
+        name: The reservation for its next request.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.costs: dict[str, int] = {}
+        """By reservation, what its request has cost. What is not in it counts as it was reserved."""
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether money is reserved for the next request."""
+        return bool(self._name)
+
+    def reserve(self, name: str) -> None:
+        """Takes over another reservation for the next request."""
+        self._name = name
+
+    def replied(self, result: RunResult, price: Price) -> None:
+        """Records what a request has cost. After a refusal its reservation serves the next request."""
+        if isinstance(result, Answered):
+            if result.usage is not None and result.usage.prompt_tokens:
+                self.costs[self._name] = nanodollars(price.cost(result.usage))
+            self._name = ""
+        elif not isinstance(result, Unsent) and not (
+            isinstance(result, Refused) and RULES[result.error.remedy].repeat is not Repeat.ONCE
+        ):
+            self._name = ""
+
+    def close(self) -> None:
+        """Gives back what is reserved for a request that is not sent any more."""
+        if self._name:
+            self.costs[self._name] = 0
+            self._name = ""
+
+
+class RequestBudget:
+    """The budget as one bundle of synchronous requests uses it.
+
+    Args:
+        budget: The budget of the run.
+        highest: The most that requests may cost.
+        price: The price of the model.
+        shard: The shard whose share it draws on.
+    """
+
+    def __init__(self, budget: Budget, highest: HighestCost, price: Price, shard: str) -> None:
+        self._budget, self._highest, self._price = budget, highest, price
+        self.shard = shard
+        self._closed: list[Charge] = []
+
+    @property
+    def may_get_back(self) -> bool:
+        """Whether money may come back from other bundles or shards."""
+        return self._budget.may_get_back(id(self))
+
+    def reserve(self, documents: Iterable[Document]) -> list[Charge | None]:
+        """Reserves the most that the request for each document may cost; None where the money does not suffice."""
+        wanted = [(_LABEL, [self._highest.of_document(document)]) for document in documents]
+        return [Charge(name) if name else None for name in self._budget.reserve(self.shard, wanted)]
+
+    async def has_reserved(self, charge: Charge | None, document: Document, turns: Sequence[bytes]) -> bool:
+        """Whether money is reserved for the next request for a document, which is done now if it is not the first one.
+
+        Args:
+            charge: What its requests have cost so far.
+            document: The document.
+            turns: The messages that follow it.
+        """
+        if charge is None or charge.is_reserved:
+            return True
+        return await asyncio.to_thread(self._reserve_again, charge, document, turns)
+
+    def replied(self, charge: Charge | None, result: RunResult) -> None:
+        """Records what a request has cost."""
+        if charge is not None:
+            charge.replied(result, self._price)
+
+    def close(self, charge: Charge | None) -> None:
+        """Keeps what a document has cost until its reply is taken out."""
+        if charge is not None:
+            charge.close()
+            self._closed.append(charge)
+
+    def update(self, *, is_busy: bool) -> None:
+        """Records what documents have cost whose replies are taken out, and whether others are still asked for."""
+        closed, self._closed = self._closed, []
+        costs = {name: {0: cost} for charge in closed for name, cost in charge.costs.items()}
+        self._budget.settle(self.shard, costs)
+        self._budget.set_live(id(self), is_live=is_busy)
+        PROGRESS.spending = self._budget.spending
+
+    def _reserve_again(self, charge: Charge, document: Document, turns: Sequence[bytes]) -> bool:
+        amount = self._highest.of_document(document, turns=turns)
+        (name,) = self._budget.reserve(self.shard, [(_LABEL, [amount])])
+        if name:
+            charge.reserve(name)
+        return bool(name)
+
+
+class InFlight(Protocol):
+    """The documents of a bundle that are being asked for. `kimi_beam.synchronous.runs.DocumentsInFlight` is one."""
+
+    @property
+    def budget(self) -> RequestBudget | None:
+        """What may be spent; None if there is no bound."""
+        ...
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some documents have no reply yet, or replies have not been taken out."""
+        ...
+
+    def put(self, documents: Sequence[Document], charges: Sequence[Charge] | None = None) -> Iterator[list[Reply]]:
+        """Puts documents in, with what is reserved for each of them."""
+        ...
+
+    def await_room(self) -> Iterator[list[Reply]]:
+        """Waits until few documents wait for a free slot, and yields replies meanwhile."""
+        ...
+
+    def await_some(self) -> Iterator[list[Reply]]:
+        """Waits for a reply, and yields those that are there."""
+        ...
+
+
+def put_within_budget(in_flight: InFlight, documents: Sequence[Document]) -> Iterator[list[Reply]]:
+    """Puts documents in as money suffices for them, and yields replies meanwhile.
+
+    Where it is short, it waits for what comes back from the requests in flight. Documents for which it does not suffice
+    even then are given up.
+
+    Args:
+        in_flight: Where they are put in.
+        documents: The documents, with their files' contents.
+    """
+    own = in_flight.budget
+    if own is None:
+        yield from in_flight.put(documents)
+        return
+    waiting = list(documents)
+    while waiting:
+        yield from in_flight.await_room()
+        some, waiting = waiting[:_GROUP], waiting[_GROUP:]
+        charges = own.reserve(some)
+        chosen = [(document, charge) for document, charge in zip(some, charges, strict=True) if charge is not None]
+        waiting = [*(one for one, charge in zip(some, charges, strict=True) if charge is None), *waiting]
+        if chosen:
+            yield from in_flight.put([document for document, _ in chosen], [charge for _, charge in chosen])
+        elif in_flight.is_busy:
+            yield from in_flight.await_some()
+        elif own.may_get_back:
+            clock.pause(_LOOK)
+        else:
+            yield [Reply(document, OVER_BUDGET) for document in some]
+            waiting = waiting[len(some) :]
