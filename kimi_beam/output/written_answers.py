@@ -119,12 +119,17 @@ class WrittenRun:
         """The line of each dead letter, file by file, as a JSON object.
 
         Raises:
-            InputError: A file cannot be read.
+            InputError: A file cannot be read, or a line of it is no dead letter.
         """
+        from kimi_beam.results.dead_letter_fields import checked  # late: it takes a tenth of a second
+
         for path in self._letters:
             try:
                 with FileSystems.open(path) as f:
-                    yield from map(orjson.loads, f)
+                    for line in f:
+                        content = orjson.loads(line)
+                        checked(content)
+                        yield content
             except (*_TROUBLE, ValueError) as e:
                 raise InputError(f"cannot read the dead letters in {path}: {in_one_line(path, e)}") from None
 
@@ -137,9 +142,11 @@ class WrittenRun:
         path = FileSystems.join(self.directory, FILE_NAME)
         try:
             with FileSystems.open(path) as f:
-                found: dict[str, Any] = orjson.loads(f.read())
+                found: Any = orjson.loads(f.read())
         except (*_TROUBLE, ValueError) as e:
             raise InputError(f"cannot read {path}: {in_one_line(path, e)}") from None
+        if not isinstance(found, dict):
+            raise InputError(f"{path} is no summary of a run: it holds no JSON object")
         return found
 
     def _rows_of(self, path: str, columns: Sequence[str]) -> Iterator[WrittenAnswer]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pictures
 import pytest
 from page_data import page_data, write_page
 from page_payloads import PAYLOADS
@@ -408,3 +409,15 @@ def test_a_sample_says_what_it_is_a_sample_of(browser: Any, tmp_path: Path) -> N
         shown = json.dumps(watch.page.locator("#kind option").all_text_contents())
         for code in page_data(tmp_path / "report.html")["figures"]["dead_letters"]:
             assert code in shown
+
+
+def test_the_pictures_of_a_document_without_text_are_shown_beside_its_failure(browser: Any, tmp_path: Path) -> None:
+    scan = Document("scan.png", "", (pictures.uri(),))
+    failure = Failure("infer", "refusal", "the model refused", raw="I cannot read this.")
+    out = write_reported_run(tmp_path / "out", [(scan, None)], failures={"scan.png": failure})
+    with watched(browser, write_page(out, tmp_path / "report.html")) as watch:
+        watch.page.keyboard.press("2")
+        watch.page.wait_for_function("document.querySelector('.original img').naturalWidth > 0")
+        assert watch.page.inner_text(".record .message") == "the model refused"
+        assert watch.page.inner_text(".record details pre") == "I cannot read this."
+        assert watch.misdeeds() == []

@@ -103,7 +103,7 @@ class RunFigures:
         found.stages[letter["stage"]] += 1
         message = letter["message"][:_LONGEST_MESSAGE]
         if len(found.samples) < _SAMPLES:
-            found.samples.setdefault(message, letter["document_id"])
+            found.samples.setdefault(message, letter["document"]["id"])
         self._add_usage(letter["usage"])
 
     def _add_usage(self, tokens: Mapping[str, Any]) -> None:

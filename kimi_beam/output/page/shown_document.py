@@ -115,15 +115,17 @@ class ShownRow:
             yield value
 
     def _notes(self, provenance: Mapping[str, Any]) -> Iterable[str]:
+        if (values := sum(1 for _ in flat(self.answer))) > _MOST_VALUES:
+            yield f"The first {_MOST_VALUES:,} of its {values:,} values."
         if provenance.get("incomplete"):
-            yield f"may be incomplete: {provenance['incomplete']}"
+            yield f"May be incomplete: {provenance['incomplete']}"
         if provenance.get("parts"):
-            yield f"asked for in {provenance['parts']} parts"
+            yield f"Asked for in {provenance['parts']} parts"
         for one in jsontext.loads(provenance.get("conflicts") or "[]"):
-            yield f"two parts differ at {one.get('at')}"
+            yield f"Two parts differ at {one.get('at')}"
         for one in provenance.get("repairs") or ():
             times = f", {one['count']} times" if one["count"] > 1 else ""
-            yield f"repaired: {one['kind'].replace('_', ' ')} {one['path'] or ''}{times}".rstrip()
+            yield f"Repaired: {one['kind'].replace('_', ' ')} {one['path'] or ''}{times}".rstrip()
 
 
 def letter_to_json(letter: Mapping[str, Any], position: int) -> dict[str, Any]:
@@ -134,12 +136,12 @@ def letter_to_json(letter: Mapping[str, Any], position: int) -> dict[str, Any]:
         position: The position of the document in the output.
     """
     raw, usage, document = letter["raw"], letter["usage"], letter["document"]
-    notes = ["it may succeed when it is run again" if letter["retryable"] else "it would fail again as it is"]
+    notes = ["It may succeed when it is run again." if letter["retryable"] else "It would fail again as it is."]
     if document.get("truncated"):
-        notes.append("the dead letter does not hold all of the document")
+        notes.append("The dead letter does not hold all of the document.")
     return {
         "position": position,
-        "id": letter["document_id"],
+        "id": document["id"],
         "outcome": letter["code"],
         "stage": letter["stage"],
         "message": letter["message"],

@@ -116,7 +116,7 @@ class _Report:
             self._heard(self._sample.documents)
         for letter in self._run.letters():
             figures.add_letter(letter)
-            self._sample.add(letter["document_id"], (letter["code"],))
+            self._sample.add(letter["document"]["id"], (letter["code"],))
             self._heard(self._sample.documents)
         summary = self._run.summary()
         title = self._run.schema.json_schema

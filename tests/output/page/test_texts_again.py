@@ -14,8 +14,10 @@ from made_pdfs import lines_page, made_pdf
 from page_data import page_data, texts_by_id, write_page
 from reported_runs import INVOICE, invoices, write_reported_run
 
+from kimi_beam.errors import InputError
 from kimi_beam.input.file_parts import find_parts
 from kimi_beam.input.read_parts import read_part
+from kimi_beam.output.page.field_figures import flat
 from kimi_beam.output.page.texts_again import CHANGED, UNCHECKED
 from kimi_beam.types.document import Document
 from kimi_beam.types.failure import Failure
@@ -168,3 +170,54 @@ def test_numbers_keep_their_digits_and_wrong_values_name_what_is_right(tmp_path:
     assert (whole[0], whole[-1]) == ("", ["incomplete"])
     assert second[-2:] == ["unfound", '"x"']
     assert one["errors"] == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"type": "array", "items": {"type": "integer"}}, [1, 2, 3]),
+        ({"type": "string"}, "alone"),
+        (
+            {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+            {"a/b": "x", "__proto__": None, "": "y"},
+        ),
+        (
+            {"type": "object", "properties": {"tags": {"type": ["array", "null"], "items": {"type": "string"}}}},
+            {"tags": []},
+        ),
+        ({}, {"any": [{"thing": 1}, [], {}, None]}),
+        ({"type": "object", "properties": {"t": {"type": "string", "x-compare": "ignore"}}}, {"t": "not compared"}),
+    ],
+    ids=["a list", "a text", "a map", "an empty list", "anything", "what is not compared"],
+)
+def test_answers_of_any_form_are_counted_and_shown_value_by_value(tmp_path: Path, schema: Any, answer: Any) -> None:
+    out = write_reported_run(tmp_path / "out", [(Document("a", "alone, 1 2 3, x and y"), answer)], schema, failing=0.0)
+    data = page_data(write_page(out, tmp_path / "page.html"))
+    shown = [value[2] for value in data["documents"][0]["values"] if value[1] in "snb"]
+    assert sorted(shown) == sorted(str(value) for _, value in flat(answer) if value not in (None, [], {}))
+    assert sum(one["filled"] for one in data["figures"]["fields"]) == len(shown)
+
+
+def test_an_answer_of_thousands_of_values_is_cut(tmp_path: Path) -> None:
+    schema = {"type": "array", "items": {"type": "integer"}}
+    out = write_reported_run(tmp_path / "out", [(Document("a", "1"), list(range(7_000)))], schema, failing=0.0)
+    data = page_data(write_page(out, tmp_path / "page.html"))
+    assert len(data["documents"][0]["values"]) == 5_000
+    assert data["documents"][0]["notes"][0] == "The first 5,000 of its 7,000 values."
+    assert data["figures"]["fields"][0]["filled"] == 7_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("dead-letters-00000-of-00001.jsonl", "{}\n", "cannot read the dead letters"),
+        ("dead-letters-00000-of-00001.jsonl", "no JSON\n", "cannot read the dead letters"),
+        ("summary.json", "[]", "is no summary of a run"),
+        ("summary.json", "{", "cannot read"),
+    ],
+)
+def test_files_that_no_run_has_written_are_refused(tmp_path: Path, name: str, content: str, told: str) -> None:
+    out = write_reported_run(tmp_path / "out", invoices(3))
+    (out / name).write_text(content)
+    with pytest.raises(InputError, match=told):
+        write_page(out, tmp_path / "page.html")

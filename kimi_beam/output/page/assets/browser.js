@@ -2,6 +2,8 @@
 
 const ROW_HEIGHT = 52;
 const BEYOND = 6;
+// Where keys are data, each document may have kinds of its own.
+const MOST_KINDS = 400;
 
 class Browser {
   constructor(documents, figures) {
@@ -28,7 +30,8 @@ class Browser {
   fillKinds() {
     const counts = new Map();
     for (const one of this.documents) for (const kind of one.kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-    const kinds = [...counts].sort((a, b) => (a[0] < b[0] ? -1 : 1));
+    const frequent = [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_KINDS);
+    const kinds = frequent.sort((a, b) => (a[0] < b[0] ? -1 : 1));
     const options = kinds.map(([kind, number]) => element("option", { value: kind }, `${kind} (${count(number)})`));
     byId("kind").replaceChildren(element("option", { value: "" }, `All documents (${count(this.documents.length)})`), ...options);
   }

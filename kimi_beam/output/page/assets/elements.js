@@ -47,6 +47,11 @@ function quantity(number) {
   return thin(size >= 1e7 || (size < 1e-3 && size > 0) ? COMPACT.format(number) : SIGNIFICANT.format(number));
 }
 
+/** A whole number, exact unless it has more digits than a person reads. */
+function large(number) {
+  return number < 1e8 ? count(number) : quantity(number);
+}
+
 function percent(part, whole) {
   if (!whole) return "–";
   const share = (100 * part) / whole;

@@ -15,11 +15,11 @@ function tiles(figures) {
   const { documents, extractions, usage } = figures;
   const failed = documents - extractions;
   const found = [
-    tile("Documents", count(documents), figures.wall_s ? `in ${seconds(figures.wall_s)}` : "each left once"),
+    tile("Documents", count(documents), figures.wall_s ? `in ${seconds(figures.wall_s)}` : "rows and dead letters"),
     tile("Rows", count(extractions), `${percent(extractions, documents)} of the documents`),
     tile("Dead letters", count(failed), failed ? `${percent(failed, documents)}, in ${plural(figures.reasons.length, "kind")}` : "none", failed ? "bad" : ""),
-    tile("Tokens read", quantity(usage.prompt_tokens), `${percent(usage.cached_tokens, usage.prompt_tokens)} from the cache`),
-    tile("Tokens written", quantity(usage.completion_tokens), documents ? `${quantity(Math.round(usage.completion_tokens / documents))} a document` : "–"),
+    tile("Tokens read", large(usage.prompt_tokens), `${percent(usage.cached_tokens, usage.prompt_tokens)} from the cache`),
+    tile("Tokens written", large(usage.completion_tokens), documents ? `${quantity(Math.round(usage.completion_tokens / documents))} a document` : "–"),
     money(figures),
   ];
   if (figures.score) {

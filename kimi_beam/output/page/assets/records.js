@@ -19,7 +19,8 @@ function kindsOf(one) {
   const kinds = new Set(one.outcome ? ["dead letters", one.outcome] : ["rows"]);
   for (const value of one.values) {
     const field = value[POINTER].replace(/\/\d+(?=\/|$)/g, "/*");
-    if (value[KIND] === "m" || value[KIND] === "o") kinds.add(emptyKind(field));
+    if (value[POINTER] === "" && value[KIND] === "m") kinds.add("may be incomplete");
+    else if (value[KIND] === "m" || value[KIND] === "o") kinds.add(emptyKind(field));
     if (value[MATCH] && matchClass(value[MATCH]) !== "good") kinds.add(`${fieldName(field)} is ${value[MATCH]}`);
     if (value[ERROR]) kinds.add(`${fieldName(field)} is wrong by the gold`);
   }
@@ -62,13 +63,13 @@ function record(one, choose) {
   if (one.errors !== null) shown.push(element("p", { class: one.errors ? "small wrong" : "small" }, one.errors ? `${plural(one.errors, "value")} wrong by the gold` : "All values are right by the gold."));
   shown.push(element("ul", { class: "values", "aria-label": "Values" }, valueItems(one, choose)));
   if (one.notes.length) shown.push(element("ul", { class: "facts small" }, one.notes.map((note) => element("li", {}, element("bdi", {}, note)))));
-  if (one.raw) shown.push(folded("The answer as it came", one.raw));
+  if (one.raw) shown.push(folded("The answer as it came", one.raw, true));
   if (one.metadata) shown.push(folded("Metadata", one.metadata));
   return shown;
 }
 
-function folded(title, text) {
-  return element("details", {}, element("summary", {}, title), element("pre", { dir: "auto", tabindex: 0, role: "region", "aria-label": title }, text));
+function folded(title, text, open = false) {
+  return element("details", { open }, element("summary", {}, title), element("pre", { dir: "auto", tabindex: 0, role: "region", "aria-label": title }, text));
 }
 
 /** The values, those of a list's item under its name. */
@@ -96,7 +97,7 @@ function named(pointer) {
 function valueButton(value, name, index, choose) {
   const kind = value[KIND];
   const none = kind === "m" || kind === "o";
-  const text = none ? "no value" : value[TEXT] === "" ? "empty text" : value[TEXT];
+  const text = value[POINTER] === "" && kind === "m" ? "may lack something" : none ? "no value" : value[TEXT] === "" ? "empty text" : value[TEXT];
   const chips = [];
   const places = value[CANDIDATES] > 1 ? `one of ${count(value[CANDIDATES])} places` : null;
   const match = value[MATCH] && element("span", { class: `chip match ${matchClass(value[MATCH])}`, title: places }, value[CANDIDATES] > 1 ? `${value[MATCH]} ×${count(value[CANDIDATES])}` : value[MATCH]);
