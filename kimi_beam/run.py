@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 import orjson
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.files import whole_files
@@ -92,7 +92,7 @@ class Run:
     @property
     def is_in_process(self) -> bool:
         """Whether all work is done in this process."""
-        mode = str(self._pipeline.options.get_all_options().get("direct_running_mode") or "")
+        mode = self._pipeline.options.view_as(DirectOptions).direct_running_mode
         return self.is_local and mode != "multi_processing"
 
     @property

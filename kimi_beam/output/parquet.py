@@ -12,6 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, WorkerOptions
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -124,8 +125,13 @@ def write_partitions(
 
 
 def _files(extractions: beam.PCollection) -> int:
-    options = extractions.pipeline.options.get_all_options()
-    return max(1, *(int(options.get(name) or 1) for name in ("direct_num_workers", "parallelism", "max_num_workers")))
+    options = extractions.pipeline.options
+    workers = (
+        options.view_as(DirectOptions).direct_num_workers,
+        options.view_as(FlinkRunnerOptions).parallelism,
+        options.view_as(WorkerOptions).max_num_workers,
+    )
+    return max(1, *(int(number or 1) for number in workers))
 
 
 class _Encode(BundlePieces[Extraction]):

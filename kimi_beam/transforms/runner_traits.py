@@ -1,16 +1,25 @@
-"""What the runners of Beam differ in, as far as `Extract` is built by it."""
+"""What the runners of Beam differ in, as far as `Extract` is built by it.
+
+Options are read by the class that declares them: `PipelineOptions.get_all_options` makes a parser of all of Beam's.
+"""
 
 from __future__ import annotations
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner")
 
 
 def is_one_process(pipeline: beam.Pipeline) -> bool:
     """Whether all workers are threads of this process, so that it may use all of the job's requests a minute."""
-    mode = pipeline.options.get_all_options().get("direct_running_mode")
+    mode = pipeline.options.view_as(DirectOptions).direct_running_mode
     return type(pipeline.runner).__name__ in (*_IN_PROCESS, "BundleBasedDirectRunner") and mode != "multi_processing"
 
 
@@ -24,7 +33,7 @@ def keeps_state(pipeline: beam.Pipeline) -> bool:
       own: submits would be repeated and paid for twice.
     """
     runner = type(pipeline.runner).__name__
-    workers = int(pipeline.options.get_all_options().get("direct_num_workers") or 0)
+    workers = int(pipeline.options.view_as(DirectOptions).direct_num_workers or 0)
     return runner != "BundleBasedDirectRunner" and not (runner in _IN_PROCESS and workers != 1)
 
 
@@ -40,9 +49,10 @@ def default_shards(options: PipelineOptions, *, holds_jobs: bool) -> int:
         options: The options of the pipeline.
         holds_jobs: Whether shards keep jobs: bounded input by the queue.
     """
-    values = options.get_all_options()
-    if "dataflow" in str(values.get("runner") or "").lower():
-        return 4 * max(int(values.get("num_workers") or 1), int(values.get("max_num_workers") or 1))
-    parallelism = int(values.get("parallelism") or 1)
-    spread = 4 if holds_jobs and values.get("streaming") and parallelism > 1 else 1
-    return max(1, int(values.get("direct_num_workers") or 1), spread * parallelism)
+    standard = options.view_as(StandardOptions)
+    if "dataflow" in str(standard.runner or "").lower():
+        workers = options.view_as(WorkerOptions)
+        return 4 * max(int(workers.num_workers or 1), int(workers.max_num_workers or 1))
+    parallelism = int(options.view_as(FlinkRunnerOptions).parallelism or 1)
+    spread = 4 if holds_jobs and standard.streaming and parallelism > 1 else 1
+    return max(1, int(options.view_as(DirectOptions).direct_num_workers or 1), spread * parallelism)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.transforms.core import Windowing
 from apache_beam.transforms.window import IntervalWindow, SlidingWindows, WindowFn
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
@@ -51,7 +52,7 @@ def check_restorable(windowing: Windowing, pipeline: beam.Pipeline) -> None:
         ConfigError: They are refused. The message says what to do instead.
     """
     runner = type(pipeline.runner).__name__
-    if runner == "PrismRunner" or pipeline.options.get_all_options().get("streaming"):
+    if runner == "PrismRunner" or pipeline.options.view_as(StandardOptions).streaming:
         raise ConfigError(
             f"Extract: {runner} would drop results that are given back in the windows of their documents as late: put "
             "WindowInto(GlobalWindows()) before Extract; each result says its document's time in its arrival"

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import bz2
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import beam_caches
 import pytest
+from apache_beam.internal import cloudpickle_pickler, pickler
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, S3Options, SetupOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.testing import test_stream
-from apache_beam.transforms import core
-from beam_caches import args_defaults, args_defaults_of_beam, view_as, view_as_of_beam
+from apache_beam.transforms import core, userstate
+from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
+from apache_beam.typehints.decorators import IOTypeHints
+from beam_caches import (
+    args_defaults,
+    args_defaults_of_beam,
+    compress,
+    module_globals,
+    origin,
+    origin_of_beam,
+    specs,
+    specs_of_beam,
+    view_as,
+    view_as_of_beam,
+)
 from harness import RECEIPT, receipts, service
+from objsize import traverse
 
 import kimi_beam as kb
 
@@ -24,6 +42,10 @@ FLAGS = ["--direct_num_workers=2", "--s3_endpoint_url=http://here", "--extra_pac
 def test_they_are_in_place() -> None:
     assert core.get_function_args_defaults is args_defaults
     assert PipelineOptions.view_as is view_as
+    assert userstate.get_dofn_specs is specs
+    assert traverse._iter_modules_globals is module_globals
+    assert cloudpickle_pickler.bz2.compress is compress
+    assert IOTypeHints._make_origin is origin
 
 
 def _pipeline(directory: Path) -> beam.Pipeline:
@@ -61,6 +83,9 @@ def test_a_pipeline_is_the_same_as_without_them(tmp_path: Path, monkeypatch: pyt
     cached = _described(_pipeline(tmp_path))
     monkeypatch.setattr(core, "get_function_args_defaults", args_defaults_of_beam)
     monkeypatch.setattr(PipelineOptions, "view_as", view_as_of_beam)
+    monkeypatch.setattr(userstate, "get_dofn_specs", specs_of_beam)
+    monkeypatch.setattr(IOTypeHints, "_make_origin", origin_of_beam)
+    monkeypatch.setattr(cloudpickle_pickler, "bz2", bz2)
     assert all(any(step[what] for step in cached.values()) for what in ("inputs", "outputs", "state", "timers"))
     assert cached == _described(_pipeline(tmp_path))
 
@@ -125,3 +150,48 @@ def test_without_flags_the_options_are_those_of_the_program(monkeypatch: pytest.
     for workers in ("2", "5"):
         monkeypatch.setattr("sys.argv", ["program", f"--direct_num_workers={workers}"])
         assert PipelineOptions().view_as(DirectOptions).direct_num_workers == int(workers)
+
+
+class _Stateful(beam.DoFn):  # type: ignore[misc]
+    BAG = BagStateSpec("bag", beam.coders.BytesCoder())
+    TIMER = TimerSpec("timer", beam.TimeDomain.REAL_TIME)
+
+    def process(self, element: Any, bag: Any = beam.DoFn.StateParam(BAG)) -> None: ...
+
+    @on_timer(TIMER)  # type: ignore[untyped-decorator]
+    def expired(self, timer: Any = beam.DoFn.TimerParam(TIMER)) -> None: ...
+
+
+def _of_its_own(element: Any, bag: Any = beam.DoFn.StateParam(_Stateful.BAG)) -> None: ...
+
+
+def test_a_step_has_the_state_and_the_timers_that_beam_finds() -> None:
+    shadowing, adding = _Stateful(), _Step()
+    shadowing.__dict__["process"] = len
+    adding.__dict__["process"] = types.MethodType(_of_its_own, adding)
+    counts = []
+    for step in (_Step(), _Stateful(), shadowing, adding, core.CallableWrapperDoFn(len), _Stateful(), _Step()):
+        expected = specs_of_beam(step)
+        for _ in range(2):
+            states, timers = specs(step)
+            assert (states, timers) == expected
+            counts.append((len(states), len(timers)))
+            states.clear()
+    assert set(counts) == {(0, 0), (1, 1), (0, 1), (1, 0)}
+
+
+def test_a_module_that_comes_later_is_no_value_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    module_globals()
+    monkeypatch.setitem(sys.modules, "of_this_test", types.ModuleType("of_this_test"))
+    known = {id(one) for one in module_globals()}
+    assert id(vars(sys.modules["of_this_test"])) in known
+    assert {id(vars(module)) for module in sys.modules.values() if type(module) is types.ModuleType} <= known
+
+
+@pytest.mark.parametrize("size", [3, 1_000])
+def test_what_is_pickled_here_is_read_by_beam_as_it_is(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = bytes(range(256)) * size
+    pickled = [pickler.dumps(value), pickler.dumps(value)]
+    assert pickler.loads(pickled[0]) == value
+    monkeypatch.setattr(cloudpickle_pickler, "bz2", bz2)
+    assert [pickler.loads(one) for one in pickled] == [value, value]
