@@ -28,7 +28,7 @@ def test_every_function_and_class_that_it_names_in_a_file_is_defined_there() -> 
     places = {
         "kimi_beam/types/failure.py": ("Code", "Failure"),
         "kimi_beam/types/document.py": ("Document",),
-        "kimi_beam/request/checks.py": ("prepare", "prepare_texts", "_unsendable"),
+        "kimi_beam/request/checks.py": ("prepare", "prepare_texts", "unsendable"),
         "kimi_beam/transforms/settings.py": ("ExtractSettings",),
         "kimi_beam/transforms/extract.py": ("Extract",),
         "kimi_beam/transforms/make_batches.py": ("MakeBatches",),
