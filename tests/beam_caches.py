@@ -35,6 +35,7 @@ _methods: WeakKeyDictionary[types.FunctionType, tuple[list[str], list[Any]]] = W
 _parsed: dict[tuple[type[PipelineOptions], tuple[str, ...]], Namespace] = {}
 _specs: WeakKeyDictionary[type[core.DoFn], dict[tuple[str, ...], Specs]] = WeakKeyDictionary()
 _SMALL = 100_000
+_BUNDLE_METHODS = ("start_bundle", "process", "finish_bundle")
 _globals: tuple[int, list[Any]] = (0, [])
 
 
@@ -84,13 +85,15 @@ def _copied(options: Namespace) -> Namespace:
 def specs(do_fn: core.DoFn) -> Specs:
     """Returns what `userstate.get_dofn_specs` does: the specs of state and timers in the methods of a step.
 
-    They are those of its class, unless the object has a method of its own, as a step has that is made of a method.
+    They are those of its class, unless the object has a method of its own, as a step has that is made of a method, or
+    says by itself what the arguments of its methods are, as the wrapper of a step does.
     """
-    own = vars(do_fn)
-    if any(isinstance(value, types.MethodType) for value in own.values()):
+    cls, own = type(do_fn), vars(do_fn)
+    hidden = tuple(name for name in own if hasattr(cls, name))
+    says_itself = any(hasattr(cls, f"_inspect_{name}") and name not in hidden for name in _BUNDLE_METHODS)
+    if says_itself or any(isinstance(value, types.MethodType) for value in own.values()):
         return specs_of_beam(do_fn)
-    known = _specs.setdefault(type(do_fn), {})
-    hidden = tuple(name for name in own if hasattr(type(do_fn), name))
+    known = _specs.setdefault(cls, {})
     if hidden not in known:
         known[hidden] = specs_of_beam(do_fn)
     states, timers = known[hidden]

@@ -19,6 +19,7 @@ from apache_beam.testing import test_stream
 from apache_beam.transforms import core, userstate
 from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
 from apache_beam.typehints.decorators import IOTypeHints
+from apache_beam.typehints.typecheck import OutputCheckWrapperDoFn
 from beam_caches import (
     args_defaults,
     args_defaults_of_beam,
@@ -170,7 +171,9 @@ def test_a_step_has_the_state_and_the_timers_that_beam_finds() -> None:
     shadowing.__dict__["process"] = len
     adding.__dict__["process"] = types.MethodType(_of_its_own, adding)
     counts = []
-    for step in (_Step(), _Stateful(), shadowing, adding, core.CallableWrapperDoFn(len), _Stateful(), _Step()):
+    wrapped = (OutputCheckWrapperDoFn(_Step(), "of one"), OutputCheckWrapperDoFn(_Stateful(), "of another"))
+    made = (core.CallableWrapperDoFn(len), core.CallableWrapperDoFn(adding.process), shadowing, adding)
+    for step in (_Step(), _Stateful(), *wrapped, *made, _Stateful(), _Step()):
         expected = specs_of_beam(step)
         for _ in range(2):
             states, timers = specs(step)
