@@ -182,6 +182,8 @@ def _add_answer_options(group: argparse._ArgumentGroup) -> None:
     add("--coerce", action="store_true", help=coerce)
     repairs = "ask so many times again where an answer is refused, with what is wrong with it (1); each time is billed"
     add("--repairs", type=option_values.count, default=1, metavar="N", help=repairs)
+    samples = "ask for N answers for each document, vote on each value, and say where they differ (1); each is billed"
+    add("--samples", type=option_values.at_least_one, default=1, metavar="N", help=samples)
     chunk = "ask for longer documents in parts of so many tokens and merge the answers (default: only if they must be)"
     add("--chunk-tokens", type=option_values.at_least_one, metavar="N", help=chunk)
     ground = "say in a column of each row, _grounding, where its values stand in the document"

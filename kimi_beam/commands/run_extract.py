@@ -298,6 +298,7 @@ def _settings(
         repairs=args.repairs,
         max_cost=args.max_cost,
         price=price,
+        samples=args.samples,
     )
     settings = RunSettings(
         inputs=inputs,

@@ -49,7 +49,7 @@ class Keys:
             return self.for_parts.of(document)
         if document.file is not None and document.is_reference:
             return bytes.fromhex(document.file.key)
-        return self.of_shown(self._prompt.shown(document), document.earlier.round)
+        return self.of_shown(self._prompt.shown(document), document.earlier.question)
 
     def of_shown(self, shown: DocumentBytes, round_: int = 0) -> bytes:
         """The key of a document, from the bytes that the model is shown of it, and its round."""

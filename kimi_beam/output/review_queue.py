@@ -17,7 +17,15 @@ from kimi_beam.scoring.calibration import Calibration, JudgedLeaf
 from kimi_beam.scoring.compared_places import places_of
 from kimi_beam.scoring.document_scores import ROW
 from kimi_beam.scoring.flat_rows import GoldError
-from kimi_beam.scoring.review_signals import INCOMPLETE, FieldHabits, RowEvidence, as_places, risk, row_signals
+from kimi_beam.scoring.review_signals import (
+    INCOMPLETE,
+    LEFT_OUT,
+    FieldHabits,
+    RowEvidence,
+    as_places,
+    risk,
+    row_signals,
+)
 
 _PROVENANCE = "_provenance"
 _COLUMNS = (_PROVENANCE, GROUNDING)
@@ -226,21 +234,31 @@ class _Seen:
         """The lines of one row."""
         provenance = row.beside.get(_PROVENANCE) or {}
         grounding = row.beside.get(GROUNDING)
+        source = provenance.get("source") or ""
         unmet = [check for check in self.schema.sum_checks if check.problem(row.answer) is not None]
         lacking = _without(provenance.get("incomplete") or "", [check.text for check in unmet])
+        samples = jsontext.loads(provenance.get("samples") or "null") or {}
+        whole, notes = {}, []
         if lacking:
-            yield ReviewLine(row.document_id, "", "", None, INCOMPLETE, {"incomplete": INCOMPLETE}, note=lacking)
+            whole["incomplete"] = INCOMPLETE
+            notes.append(lacking)
+        if left_out := samples.get("left_out", 0):
+            whole["left_out"] = LEFT_OUT
+            notes.append(f"{left_out} items of lists are left out, which most of the answers do not have")
+        if whole:
+            yield ReviewLine(row.document_id, "", "", None, risk(whole), whole, note="; ".join(notes), source=source)
         repairs = provenance.get("repairs") or ()
         evidence = RowEvidence(
             places=as_places(grounding),
             conflicts=[one["at"] for one in jsontext.loads(provenance.get("conflicts") or "[]")],
             coerced=_paths(repairs, _OF_THE_SCHEMA),
             asked_again=_paths(repairs, frozenset(("asked_again",))),
+            disagreements=_disagreements(samples),
             failed=frozenset(path for check in unmet for path in check.paths),
         )
         entries = {one["path"]: one for one in grounding or ()}
         leaves = list(answer_leaves(row.answer, self._root))
-        source, proof = provenance.get("source") or "", _proof(leaves, entries)
+        proof = _proof(leaves, entries)
         for leaf, signals in row_signals(leaves, evidence, habits):
             entry = entries.get(leaf.pointer)
             place = None if entry is None else {name: one for name, one in entry.items() if name != "path"}
@@ -248,6 +266,12 @@ class _Seen:
             if self.calibration is not None:
                 expected = self.calibration.probability(expected)
             yield ReviewLine(row.document_id, *leaf[:3], expected, signals, place, source=source, proof=proof)
+
+
+def _disagreements(samples: Mapping[str, Any]) -> dict[str, float]:
+    """How far the answers differ, by the pointers of the values on which they do."""
+    voters = samples.get("answers", 1)
+    return {at: (voters - agreeing) / (voters - 1) for at, agreeing in samples.get("disagreements", {}).items()}
 
 
 def _proof(leaves: Iterable[AnswerLeaf], entries: Mapping[str, Mapping[str, Any]]) -> Proof | None:

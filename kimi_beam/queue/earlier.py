@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kimi_beam.queue.jobs import Job
 from kimi_beam.request.batches import Item, Spent
 from kimi_beam.types.document import Document
-from kimi_beam.types.earlier_runs import Earlier
 from kimi_beam.types.failure import Failure
 from kimi_beam.types.reply import Reply
 
@@ -100,4 +99,4 @@ def with_open_request(document: Document, request_id: str | None = None) -> Docu
     if earlier.open is None:
         return document
     is_abandoned = earlier.open.request_id != request_id
-    return document.with_earlier(Earlier(earlier.round, earlier.attempts + is_abandoned, refused=earlier.refused))
+    return document.with_earlier(replace(earlier, attempts=earlier.attempts + is_abandoned, open=None, parts=()))

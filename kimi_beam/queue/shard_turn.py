@@ -26,7 +26,7 @@ from kimi_beam.report.notices import warn_once
 from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Spent
-from kimi_beam.request.part_collector import PartCollector
+from kimi_beam.request.sample_collector import collector_of
 from kimi_beam.service import clock
 from kimi_beam.types.failure import Failure
 from kimi_beam.types.reply import Reply
@@ -65,8 +65,8 @@ class ShardTurn:
         self.halts: list[Halt] = []
         self.has_waiting_again = False
         self._state = state
-        self._collector = PartCollector(
-            self.held, step.parts, step.read_again, coerce=step.coerce, repairs=step.repairs
+        self._collector = collector_of(
+            self.held, step.parts, step.read_again, coerce=step.coerce, repairs=step.repairs, samples=step.samples
         )
 
     def leaving(self, replies: Iterable[Sequence[Reply]]) -> Iterator[Sequence[Reply]]:

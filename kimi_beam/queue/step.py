@@ -84,6 +84,7 @@ class Step:
         max_in_flight: The most jobs of a shard at the same time.
         coerce: Whether values of answers are changed to what the schema wants (`kimi_beam.results.judging.judge`).
         repairs: How often a document or a part is asked for again, at most, because its answer is refused.
+        samples: How many answers are asked for, for each document.
         submits_at_once: The most submits that are sent together.
         rate_shares: How many shares the job's requests a minute are split into: one for each shard, or 1 if all
             workers are in this process.
@@ -115,6 +116,7 @@ class Step:
     coerce: bool = False
     repairs: int = 1
     budget: SubmitBudget | None = None
+    samples: int = 1
     admitted: set[str] = field(default_factory=set)
 
     @property

@@ -58,7 +58,7 @@ def prepare(document: Document, prompt: Prompt, key_of: KeyOf = lambda _shown, _
                 return Item(document, size, IN_PARTS)
             failure = failure or _too_large(document, size, prompt)
     if failure is None:
-        return Item(document, size, key_of(shown, document.earlier.round))
+        return Item(document, size, key_of(shown, document.earlier.question))
     i, text, source = (
         jsontext.escape_surrogates(_str(value)) for value in (document.id, document.text, document.source)
     )

@@ -44,6 +44,8 @@ def encode(document: Document) -> dict[str, Any] | None:
             rest["refused"] = reasons, refused.problems, refused.times, _values(usage), refused.attempts
             if refused.before or refused.kept is not None:
                 rest["refused_before"] = refused.before, refused.kept and _values(refused.kept), refused.first
+        if earlier.sample:
+            rest["sample"] = earlier.sample
         if earlier.parts:
             rest["earlier_parts"] = [_values(part) for part in earlier.parts]
     if document.arrival is not None:
@@ -64,7 +66,7 @@ def encode(document: Document) -> dict[str, Any] | None:
 NAMES = frozenset(
     {
         *("metadata", "images", "failure", "file", "earlier", "earlier_parts", "arrival", "layout", "part"),
-        *("read_again", "redacted", "refused", "refused_before", _FILE_OF_PART),
+        *("read_again", "redacted", "refused", "refused_before", "sample", _FILE_OF_PART),
     }
 )
 """The names that `encode` gives. Any other is a later kimi_beam's."""
@@ -77,7 +79,8 @@ def decode(document_id: str, text: str, source: str, rest: dict[str, Any]) -> Do
         round_, attempts, is_open = rest["earlier"]
         parts = tuple(_earlier_part(*values) for values in rest.get("earlier_parts", ()))
         refused = _refused(*rest["refused"], *rest.get("refused_before", ())) if "refused" in rest else None
-        earlier = Earlier(round_, attempts, OpenRequest(*is_open) if is_open else None, parts, refused)
+        open_ = OpenRequest(*is_open) if is_open else None
+        earlier = Earlier(round_, attempts, open_, parts, refused, rest.get("sample", 0))
     document = Document(
         document_id,
         text,

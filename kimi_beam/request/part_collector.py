@@ -49,6 +49,10 @@ class Store(Protocol):
         """The names that begin so."""
         ...
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a value of this name."""
+        ...
+
     def __setitem__(self, name: str, value: bytes) -> None:
         """Stores a value under a new name."""
 
@@ -66,6 +70,10 @@ class InMemory:
     def names(self, prefix: str) -> list[str]:
         """The names that begin so."""
         return [name for name in self._values if name.startswith(prefix)]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a value of this name."""
+        return name in self._values
 
     def __setitem__(self, name: str, value: bytes) -> None:
         """Stores a value under a new name."""

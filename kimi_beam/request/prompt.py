@@ -27,13 +27,15 @@ from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS, system_messag
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
 from kimi_beam.types.document import Document
-from kimi_beam.types.earlier_runs import RefusedAnswer
+from kimi_beam.types.earlier_runs import NOTHING_EARLIER, Earlier
 from kimi_beam.types.failure import Code
 from kimi_beam.wire.sent_text import sent_elsewhere, sent_to_workers_ai
 from kimi_beam.wire.size_limits import HARD_MAX_BYTES
 
 _MARKER = "\0"
 """Stands for the document while the constant part is written; no JSON text contains it unescaped."""
+_SAMPLE_TEMPERATURE = 0.6
+"""Kimi's own for answers without thinking, at which further answers are drawn."""
 _MOST_DOUBLINGS = 4
 """How often the room for an answer is doubled that is cut off again and again."""
 
@@ -226,9 +228,8 @@ class Prompt:
         """
         if document.part is not None and not self.is_for_parts:
             return self.for_parts.request(document, reference, form=form, turns=turns)
-        again = document.earlier.refused
         messages = b"".join(b"," + self._sendable(turn) for turn in turns)
-        before, after, end = self._around(form, messages, again, has_reference=reference is not None)
+        before, after, end = self._around(form, messages, document.earlier, has_reference=reference is not None)
         shown = self.shown(document, self.correction(document)).pieces(self._sendable)
         return b"".join((before, *shown, after, (reference or "").encode(), end))
 
@@ -250,7 +251,7 @@ class Prompt:
             if index in others and others[index].part is not None and not self.is_for_parts:
                 part = Documents.of([others[index]])
                 yield from self.for_parts.requests(part, [reference], form)
-            elif index in others and others[index].earlier.refused is not None:
+            elif index in others and others[index].earlier.is_asked_otherwise:
                 yield (self.request(others[index], reference, form=form),)
             elif shows_metadata or index in others:
                 yield before, *self.shown(documents[index]).pieces(sendable), after, reference.encode(), end
@@ -261,10 +262,10 @@ class Prompt:
                 yield before, opening, sendable(text), closing, after, reference.encode(), end
 
     def _around(
-        self, form: int, messages: bytes = b"", again: RefusedAnswer | None = None, *, has_reference: bool
+        self, form: int, messages: bytes = b"", earlier: Earlier = NOTHING_EARLIER, *, has_reference: bool
     ) -> tuple[bytes, bytes, bytes]:
         """The bytes before a document, between it and the reference, and at the end of its request."""
-        before, after = self._constants_for(again)[form]
+        before, after = self._constants_for(earlier)[form]
         after = b"}" + messages + after
         return (before, after + b',"external_reference":"', b'"}') if has_reference else (before, after, b"}")
 
@@ -289,20 +290,20 @@ class Prompt:
     def _thinks(self) -> bool:
         return self.thinking or not thinking_off(self.model)
 
-    def _constants_for(self, refused: RefusedAnswer | None) -> Sequence[tuple[bytes, bytes]]:
+    def _constants_for(self, earlier: Earlier) -> Sequence[tuple[bytes, bytes]]:
         """`_constants` for a document: what was cut off gets more room, what was lost in reasoning is asked without."""
-        codes = refused.codes if refused is not None else ()
+        codes, sample = earlier.refused.codes if earlier.refused is not None else (), earlier.sample
         limit, is_lost = self.answer_limit_after(codes), "answer_in_reasoning" in codes
-        if limit == self.answer_limit and not is_lost:
+        if limit == self.answer_limit and not is_lost and not sample:
             return self._constants
-        made = self._other_constants.get((limit, is_lost))
+        made = self._other_constants.get((limit, is_lost, sample))
         if made is None:
-            made = self._made_constants(limit=limit, **({"thinks": False} if is_lost else {}))
-            self._other_constants[limit, is_lost] = made
+            made = self._made_constants(limit=limit, sample=sample, **({"thinks": False} if is_lost else {}))
+            self._other_constants[limit, is_lost, sample] = made
         return made
 
     @cached_property
-    def _other_constants(self) -> dict[tuple[int, bool], Sequence[tuple[bytes, bytes]]]:
+    def _other_constants(self) -> dict[tuple[int, bool, int], Sequence[tuple[bytes, bytes]]]:
         return {}
 
     def _made_constants(self, **changes: Any) -> tuple[tuple[bytes, bytes], ...]:
@@ -323,14 +324,14 @@ class Prompt:
         return most if self.room is None else limit + min(most - limit, max(self.room, 0) // 2)
 
     def _constant(
-        self, form: Form, *, simple: bool, limit: int | None = None, thinks: bool | None = None
+        self, form: Form, *, simple: bool, limit: int | None = None, thinks: bool | None = None, sample: int = 0
     ) -> tuple[bytes, bytes]:
         """The bytes before and after a document. All that is constant comes first, as the cache works by prefix."""
         response_format = self._simpler if simple else self.schema.response_format
         request = {
             **({"model": self.model} if self.api == "chat" else {}),
             **self._limit(limit),
-            **self._sampling(thinks=self._thinks if thinks is None else thinks),
+            **self._sampling(sample, thinks=self._thinks if thinks is None else thinks),
             **answer_fields(form, response_format, self.tools, is_object=self._is_object),
             **self._streaming(form),
             "messages": [
@@ -350,11 +351,16 @@ class Prompt:
         # Ollama and LM Studio support only the older name.
         return {"max_completion_tokens": limit, **({"max_tokens": limit} if self.is_elsewhere else {})}
 
-    def _sampling(self, *, thinks: bool) -> dict[str, Any]:
-        """Temperature 0 and no thinking: copying fields needs neither. A thinking model has its own temperature."""
+    def _sampling(self, sample: int, *, thinks: bool) -> dict[str, Any]:
+        """Temperature 0 and no thinking: copying fields needs neither. A thinking model has its own temperature.
+
+        A further answer is drawn at a temperature, with a seed of its own, so that no cache gives it the first one.
+        """
+        seed = {"seed": sample} if sample else {}
         if thinks:
-            return {}
-        return {"temperature": 0, "chat_template_kwargs": dict(thinking_off(self.model))}
+            return seed
+        temperature = _SAMPLE_TEMPERATURE if sample else 0
+        return {"temperature": temperature, **seed, "chat_template_kwargs": dict(thinking_off(self.model))}
 
     def _streaming(self, form: Form) -> dict[str, Any]:
         """Asks for a stream, as it is not cut off after 120 s. It is refused with a schema (5023) and in the queue."""

@@ -31,6 +31,7 @@ def encode(reply: Reply) -> bytes:
             "ticket": asdict(reply.ticket),
             "open": reply.open and asdict(reply.open),
             **({"repairs": list(map(asdict, reply.report.repairs))} if reply.report else {}),
+            **({"incomplete": reply.report.incomplete} if reply.report and reply.report.incomplete else {}),
         }
     )
     return _PREFIX.pack(_VERSION, len(beside)) + beside + batches.encode([Item(reply.document, 0)])
@@ -50,12 +51,12 @@ def decode(stored: bytes) -> Reply:
     (document,) = batches.decode(stored[start:])
     result = Completion(**beside["answer"]) if "answer" in beside else Failure(**beside["failure"])
     is_open = beside["open"]
-    repairs = tuple(Repair(**one) for one in beside.get("repairs", ()))
+    repairs, incomplete = tuple(Repair(**one) for one in beside.get("repairs", ())), tuple(beside.get("incomplete", ()))
     return Reply(
         document,
         result,
         Usage(**beside["usage"]),
         Ticket(**beside["ticket"]),
         OpenRequest(**is_open) if is_open else None,
-        AnswerReport(repairs=repairs) if repairs else None,
+        AnswerReport(repairs=repairs, incomplete=incomplete) if repairs or incomplete else None,
     )

@@ -37,6 +37,7 @@ PROVENANCE = pa.struct(
         ("conflicts", pa.string()),
         ("incomplete", pa.string()),
         ("repairs", pa.list_(pa.struct([("kind", pa.string()), ("path", pa.string()), ("count", pa.int32())]))),
+        ("samples", pa.string()),
         ("prompt", pa.string()),
     ]
 )
@@ -172,9 +173,9 @@ def arrival_columns(optional_arrivals: Sequence[Arrival | None]) -> list[list[An
 
 
 def report_columns(optional_reports: Sequence[AnswerReport | None]) -> list[list[Any]]:
-    """The four columns of `PROVENANCE` that are null for most documents."""
+    """The five columns of `PROVENANCE` that are null for most documents."""
     if not any(optional_reports):
-        return [[None] * len(optional_reports)] * 4
+        return [[None] * len(optional_reports)] * 5
     return [
         [report and report.parts for report in optional_reports],
         [
@@ -183,4 +184,8 @@ def report_columns(optional_reports: Sequence[AnswerReport | None]) -> list[list
         ],
         ["; ".join(report.incomplete) if report and report.incomplete else None for report in optional_reports],
         [list(map(asdict, report.repairs)) if report and report.repairs else None for report in optional_reports],
+        [
+            jsontext.dumps_any(asdict(report.samples)).decode() if report and report.samples else None
+            for report in optional_reports
+        ],
     ]

@@ -28,6 +28,7 @@ MATCH_SIGNALS: Final[Mapping[str, float]] = {
 }
 """How likely a value is wrong that stands so in its document (the kinds of match of `Grounding`)."""
 SIGNALS: Final[Mapping[str, float]] = {
+    "disagreement": 0.9,
     "conflict": 0.5,
     "asked_again": 0.3,
     "failed_check": 0.9,
@@ -44,6 +45,8 @@ SIGNALS: Final[Mapping[str, float]] = {
 """How much each other signal adds; of those that are a matter of degree, how much at most."""
 INCOMPLETE: Final = 0.9
 """How likely an answer lacks a row where its text shows more rows than it has."""
+LEFT_OUT: Final = 0.3
+"""How likely it lacks one where a few of several answers have a row that most have not."""
 _SURE_OF_HABITS = 5
 """So many values of a field count as wrong before any is seen, so that few values make no habit."""
 
@@ -90,6 +93,8 @@ class RowEvidence:
         conflicts: The pointers of what two parts of the document state differently.
         coerced: The pointers of values that were repaired by the schema.
         asked_again: The pointers of what another answer has changed.
+        disagreements: The pointers of values on which several answers differ, each with how far: 1 if no two say the
+            same, 0 if all do.
         failed: The fields of equations (``x-check``) that are not fulfilled, as ``line_items.total``.
     """
 
@@ -97,6 +102,7 @@ class RowEvidence:
     conflicts: Sequence[str] = ()
     coerced: Sequence[str] = ()
     asked_again: Sequence[str] = ()
+    disagreements: Mapping[str, float] = field(default_factory=dict)
     failed: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -124,6 +130,8 @@ def row_signals(
             found |= _signals_of_place(leaf, place, habit)
             found |= {name: SIGNALS[name] * degree for name, degree in rows.signals(leaf, place)}
         found |= {name: SIGNALS[name] for name in _marks(leaf, evidence)}
+        if leaf.pointer in evidence.disagreements:
+            found["disagreement"] = SIGNALS["disagreement"] * evidence.disagreements[leaf.pointer]
         if _dotted(leaf.field) in evidence.failed:
             # At least one value of the equation is wrong, and nobody knows which.
             found["failed_check"] = SIGNALS["failed_check"] / in_failed

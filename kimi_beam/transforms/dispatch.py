@@ -98,6 +98,7 @@ class _Dispatch(beam.DoFn):
             coerce=settings.coerce,
             repairs=settings.repairs,
             budget=settings.submit_budget(self._budget),
+            samples=settings.samples,
         )
 
     def teardown(self) -> None:

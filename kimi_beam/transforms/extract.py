@@ -145,6 +145,8 @@ class Extract(TypedTransform):
             way only: ``"12.50"`` to a number, a scalar to an array of one (docs/howto/repairs.md).
         repairs: How often the model is asked again, at most, for a document or a part whose answer cannot be read, is
             invalid, empty or cut off. It is shown its last answer and what is wrong with it (docs/howto/repairs.md).
+        samples: How many answers each document is asked for. What most of them say is voted for, value by value, and
+            the row says where they disagree (docs/howto/samples.md). Each is billed.
         ground: Whether each row says where its values stand in the document (docs/howto/grounding.md).
         require_grounding: Fields whose values have to stand in the document, which is then `ground`-ed: ``total``,
             ``items.amount``, or ``all``. A document with one that does not is an ``ungrounded`` dead letter; with
@@ -199,6 +201,7 @@ class Extract(TypedTransform):
         repairs: int = 1,
         max_cost: float | None = None,
         price: Price | None = None,
+        samples: int = 1,
     ) -> None:
         super().__init__()
         self._settings = ExtractSettings(
@@ -229,6 +232,7 @@ class Extract(TypedTransform):
             repairs=repairs,
             max_cost=max_cost,
             price=price,
+            samples=samples,
         )
         model = MODELS.get(service.model)
         if model is not None and model.is_deprecated:

@@ -31,7 +31,8 @@ from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Item
 from kimi_beam.request.checks import separate
-from kimi_beam.request.part_collector import InMemory, PartCollector
+from kimi_beam.request.part_collector import InMemory
+from kimi_beam.request.sample_collector import collector_of
 from kimi_beam.synchronous.request_budget import put_within_budget
 from kimi_beam.synchronous.runs import DocumentsInFlight
 from kimi_beam.transforms.reading_again import read_again
@@ -117,8 +118,14 @@ class Request(beam.DoFn):
             budget=self._settings.request_budget(self._budget, shard=""),
         )
         self._waiting = deque[bytes]()
-        coerce, repairs = self._settings.coerce, self._settings.repairs
-        self._collector = PartCollector(InMemory(), self._parts, read_again, coerce=coerce, repairs=repairs)
+        self._collector = collector_of(
+            InMemory(),
+            self._parts,
+            read_again,
+            coerce=self._settings.coerce,
+            repairs=self._settings.repairs,
+            samples=self._settings.samples,
+        )
 
     def process(self, element: Any) -> Iterator[Any]:
         yield from self._take_in(element)

@@ -31,6 +31,8 @@ from kimi_beam.service.workers_ai import WorkersAI
 from kimi_beam.synchronous.request_budget import RequestBudget
 from kimi_beam.synchronous.tools import Tool
 
+_MOST_SAMPLES = 15
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings:
@@ -66,6 +68,7 @@ class ExtractSettings:
         repairs: How often a document or a part is asked for again, at most, because its answer is refused.
         max_cost: The most dollars that all runs with the journal may spend together. None: there is no bound.
         price: The model's price, if not the known one. Only `max_cost` needs it.
+        samples: How many answers each document is asked for; what most of them say is voted for, value by value.
 
     Raises:
         ConfigError: A number is not positive, or one setting contradicts another, or `max_cost` lacks what it needs.
@@ -99,6 +102,7 @@ class ExtractSettings:
     repairs: int = 1
     max_cost: float | None = None
     price: Price | None = None
+    samples: int = 1
 
     prompt: Prompt = field(init=False, repr=False, compare=False)
     """The prompt that these settings make. It is made here so that a schema that cannot be asked for is refused before
@@ -117,6 +121,8 @@ class ExtractSettings:
             raise ConfigError(f"Extract: {names} must be at least 1")
         if self.repairs < 0:
             raise ConfigError("Extract: repairs is a number of times, from 0 on")
+        if not 1 <= self.samples <= _MOST_SAMPLES:
+            raise ConfigError(f"Extract: samples is a number of answers for each document, from 1 to {_MOST_SAMPLES}")
         if not isinstance(self.service, WorkersAI):
             raise ConfigError("Extract: service is a kimi_beam.WorkersAI")
         if self.max_cost is not None:

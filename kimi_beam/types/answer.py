@@ -90,6 +90,24 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
+class Samples:
+    """How far several answers for one document agree.
+
+    Attributes:
+        asked: How many answers the document was asked for.
+        answers: How many of them are valid, and were voted on.
+        disagreements: The JSON Pointers of the values on which not all agree, each with how many answers have the value
+            that counts.
+        left_out: How many items of lists were left out because most answers do not have them.
+    """
+
+    asked: int
+    answers: int
+    disagreements: Mapping[str, int]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerReport:
     """What is known of an answer beside its values.
 
@@ -100,9 +118,11 @@ class AnswerReport:
         incomplete: Why the answer may lack something, one line each: rows that the text shows and the answer has not,
             or an equation of the schema (``x-check``) that is not fulfilled.
         repairs: What was done to the answer so that it could be read.
+        samples: How far several answers agree; None for a document that was asked for once.
     """
 
     parts: int | None = None
     conflicts: tuple[Mapping[str, Any], ...] = ()
     incomplete: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    samples: Samples | None = None

@@ -68,6 +68,7 @@ class Earlier:
         open: The request whose answer is still to be fetched, None if there is none.
         parts: Its parts, in the order of the text, if it was asked for in parts and one of them failed; else empty.
         refused: The answer of this run that goes back to the model; None for a document that is asked for as it is.
+        sample: Which further answer for the document is asked for, from 1 on; 0 for the first one.
     """
 
     round: int = 0
@@ -75,6 +76,17 @@ class Earlier:
     open: OpenRequest | None = None
     parts: tuple[EarlierPart, ...] = ()
     refused: RefusedAnswer | None = None
+    sample: int = 0
+
+    @property
+    def is_asked_otherwise(self) -> bool:
+        """Whether the document is asked for in other words, or with other settings, than most are."""
+        return self.refused is not None or self.sample > 0
+
+    @property
+    def question(self) -> int:
+        """Tells the questions about one document apart, by which the journal knows their answers."""
+        return self.round + (self.sample << 64)
 
 
 NOTHING_EARLIER = Earlier()
