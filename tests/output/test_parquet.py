@@ -117,6 +117,7 @@ def row(i: int) -> dict[str, Any]:
             "conflicts": None,
             "incomplete": None,
             "repairs": None,
+            "samples": None,
             "prompt": None,
         },
     }
@@ -185,6 +186,7 @@ def test_the_columns_are_typed_by_the_schema(tmp_path: Path) -> None:
         ("conflicts", pa.string()),
         ("incomplete", pa.string()),
         ("repairs", pa.list_(pa.struct([("kind", pa.string()), ("path", pa.string()), ("count", pa.int32())]))),
+        ("samples", pa.string()),
         ("prompt", pa.string()),
     ]
     expected = pa.schema(

@@ -75,6 +75,7 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
             "conflicts": None,
             "incomplete": None,
             "repairs": None,
+            "samples": None,
             "prompt": None,
         },
     }
@@ -91,6 +92,7 @@ def test_a_row_holds_all_that_belongs_to_a_document() -> None:
         "conflicts",
         "incomplete",
         "repairs",
+        "samples",
         "prompt",
     ]
 
