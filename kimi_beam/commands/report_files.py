@@ -8,10 +8,11 @@ from typing import Any
 
 from kimi_beam.commands import console
 from kimi_beam.commands.output_lines import output_lines
-from kimi_beam.errors import ConfigError
+from kimi_beam.errors import ConfigError, KimiBeamError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import normal
-from kimi_beam.output.dataset import REPORT_FIGURES, REPORT_PAGE
+from kimi_beam.journal.files import submit_times
+from kimi_beam.output.dataset import REPORT_FIGURES, REPORT_PAGE, journal_of
 from kimi_beam.output.page.write_report import write_report
 from kimi_beam.schema import jsontext
 
@@ -41,11 +42,21 @@ def write_files(output: str, html: str | None = None, **settings: Any) -> tuple[
     page = FileSystems.join(directory, REPORT_PAGE) if html is None else html
     json = FileSystems.join(directory, REPORT_FIGURES) if html is None else f"{html.removesuffix(_HTML)}.json"
     with output_lines(page) as write:
-        figures = write_report(output, write, heard=_progress(), **settings)
+        figures = write_report(output, write, submitted=submitted_in(output), heard=_progress(), **settings)
     with output_lines(json) as write:
         write(jsontext.dumps_any(figures) + b"\n")
     warn_of_differences(figures)
     return page, json
+
+
+def submitted_in(output: str) -> dict[str, float]:
+    """When the jobs of a run were accepted, by its journal; empty if it has none that can be read."""
+    journal = journal_of(normal(output))
+    try:
+        return {} if journal is None else submit_times(journal)
+    except KimiBeamError as e:
+        console.say(f"how long answers took is not shown: {e}")
+        return {}
 
 
 def warn_of_differences(figures: dict[str, Any]) -> None:

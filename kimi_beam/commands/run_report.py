@@ -11,7 +11,7 @@ from kimi_beam.commands import console, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.own_reader import reader_of
 from kimi_beam.commands.reading_options import reading_of
-from kimi_beam.commands.report_files import warn_of_differences, write_files
+from kimi_beam.commands.report_files import submitted_in, warn_of_differences, write_files
 from kimi_beam.errors import ConfigError, KimiBeamError
 from kimi_beam.input.fields import Reading
 from kimi_beam.output.page.write_report import write_report
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
                 "schema": args.schema,
             }
             if args.json:
-                figures = write_report(outputs[0], None, **scored)
+                figures = write_report(outputs[0], None, submitted=submitted_in(outputs[0]), **scored)
                 warn_of_differences(figures)
                 console.put_json(jsontext.dumps_any(figures))
                 return 0

@@ -289,6 +289,25 @@ def existing_answers(directory: str) -> list[str]:
     return [found.path for found in _records(directory) if found.path.endswith(ANSWERS_SUFFIX)]
 
 
+def submit_times(directory: str) -> dict[str, float]:
+    """When the submits in a journal were accepted, in Unix seconds by the ids of their jobs.
+
+    Raises:
+        InputError: The directory cannot be looked into.
+        JournalError: A file is damaged, or of an unknown version.
+    """
+    paths = [found.path for found in _records(directory) if found.path.endswith(SUBMISSIONS_SUFFIX)]
+    times: dict[str, float] = {}
+    for path, content in zip(paths, read_at_once(paths), strict=True):
+        try:
+            for one in records.decode_submissions(content):
+                if one.request_id is not None:
+                    times.setdefault(one.request_id, one.at)
+        except JournalError as e:
+            raise JournalError(f"the journal's file {path} is {e}") from None
+    return times
+
+
 def _records(directory: str) -> list[Found]:
     try:
         found = listing(output(directory))

@@ -79,8 +79,11 @@ def test_extract_writes_the_report_of_its_run_and_the_next_run_removes_it(
 ) -> None:
     out = tmp_path / "out"
     words = ("extract", SAMPLES / "receipt-0*.txt", "--schema", SCHEMA, "--output", out, "--emulator", "--ground")
-    code, printed, _ = run(*words, "--report", capsys=capsys)
+    code, printed, _ = run(*words, "--journal", tmp_path / "journal", "--report", capsys=capsys)
     assert code == 0
+    figures = json.loads((out / "report.json").read_text())
+    assert figures["histograms"]["queue_seconds"]["values"] == figures["extractions"] > 0
+    assert figures["histograms"]["queue_seconds"]["max"] < 60
     assert str(out / "report.html") in printed
     found = texts_by_id(out / "report.html")
     assert len(found) == len(list(SAMPLES.glob("receipt-0*.txt")))

@@ -47,18 +47,20 @@ class RunFigures:
 
     Args:
         root: The places of its schema.
+        submitted: When its jobs were accepted, in Unix seconds by their ids.
 
     Attributes:
         rows: How many rows were added.
         dead_letters: How many dead letters, by code.
     """
 
-    def __init__(self, root: Place) -> None:
+    def __init__(self, root: Place, submitted: Mapping[str, float]) -> None:
         self.rows = 0
+        self._submitted = submitted
         self._fields = FieldTable(root)
         self._letters: dict[str, _Letters] = {}
         self._usage = Usage()
-        self._prompt, self._completion = Histogram(), Histogram()
+        self._prompt, self._completion, self._waiting = Histogram(), Histogram(), Histogram()
         self._repairs: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._times: Counter[int] = Counter()
@@ -90,6 +92,9 @@ class RunFigures:
             self._repairs[one["kind"]] += one["count"]
         if (at := beside.get("extracted_at")) is not None:
             self._times[int(at.timestamp())] += 1
+            if (submitted := self._submitted.get(beside.get("request_id") or "")) is not None:
+                # The service's clock may be behind this one, and counts whole seconds.
+                self._waiting.add(max(0.0, round(at.timestamp() - submitted, 1)))
 
     def add_letter(self, letter: Mapping[str, Any]) -> None:
         """Counts a dead letter.
@@ -120,9 +125,9 @@ class RunFigures:
             summary: The content of the run's ``summary.json``.
         """
         letters = self.dead_letters
-        first, waiting = min(self._times, default=0), Histogram()
+        first, after = min(self._times, default=0), Histogram()
         for second, count in self._times.items():
-            waiting.add(second - first, count)
+            after.add(second - first, count)
         return {
             "documents": self.rows + sum(letters.values()),
             "extractions": self.rows,
@@ -142,7 +147,8 @@ class RunFigures:
             "histograms": {
                 "prompt_tokens": self._prompt.to_json(),
                 "completion_tokens": self._completion.to_json(),
-                "seconds_after_the_first_answer": waiting.to_json(),
+                "queue_seconds": self._waiting.to_json(),
+                "seconds_after_the_first_answer": after.to_json(),
             },
             "fields": self._fields.to_json(),
         }

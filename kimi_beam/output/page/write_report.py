@@ -51,6 +51,7 @@ def write_report(
     schema: SchemaSource | None = None,
     documents: int = DOCUMENTS,
     reading: Reading | None = DEFAULT_READING,
+    submitted: Mapping[str, float] | None = None,
     heard: Heard = lambda _: None,
 ) -> dict[str, Any]:
     """Gathers the figures of a run, and writes the page that shows them beside its documents.
@@ -64,6 +65,8 @@ def write_report(
         schema: The schema of the rows. None: the one that is written in the output.
         documents: How many documents the page shows at most.
         reading: How the run's files became documents, for their texts. None: the page has no texts of rows.
+        submitted: When the run's jobs were accepted, in Unix seconds by their ids, for how long answers took. None: it
+            is not known.
         heard: Is told now and then how many documents were read.
 
     Returns:
@@ -75,7 +78,7 @@ def write_report(
     """
     run = WrittenRun.at(os.fspath(output), schema)
     report = _Report(run, DocumentSample(documents if write_page is not None else 0), heard)
-    report.gather()
+    report.gather(submitted or {})
     golds: Mapping[str, GoldRecord] = {}
     if gold is not None:
         golds = read_gold(gold, gold_field=gold_field, id_field=gold_id_field)
@@ -101,9 +104,13 @@ class _Report:
         self._habits: defaultdict[str, FieldHabits] = defaultdict(FieldHabits)
         self.figures: dict[str, Any] = {}
 
-    def gather(self) -> None:
-        """Reads all rows and dead letters once."""
-        figures = RunFigures(self._root)
+    def gather(self, submitted: Mapping[str, float]) -> None:
+        """Reads all rows and dead letters once.
+
+        Args:
+            submitted: As for `write_report`.
+        """
+        figures = RunFigures(self._root, submitted)
         for row in self._run.rows(_COLUMNS):
             leaves, places = all_leaves(row.answer, self._root), as_places(row.beside.get(GROUNDING))
             matches = None if places is None else {at: place.match for at, place in places.items()}

@@ -119,6 +119,18 @@ def test_the_times_of_answers_are_counted_from_the_first(out: Path, figures: dic
     assert (after["min"], after["max"], after["values"]) == (0, span, rows)
 
 
+def test_answers_have_waited_since_their_job_was_accepted(out: Path) -> None:
+    first = 1_764_600_000
+    found = write_report(out, None, submitted={"job": first - 2.5})["histograms"]["queue_seconds"]
+    ((most, rows),) = _query(
+        out, f"SELECT max(epoch(_provenance.extracted_at)) - {first - 2.5}, count(*) FROM {{rows}}"
+    )
+    assert (found["min"], found["max"], found["values"]) == (2.5, most, rows)
+    ahead = write_report(out, None, submitted={"job": first + 10.0})["histograms"]["queue_seconds"]
+    assert ahead["min"] == 0, "clocks differ"
+    assert write_report(out, None, submitted={"another": first})["histograms"]["queue_seconds"] is None
+
+
 def test_the_score_is_what_evaluate_says(out: Path, tmp_path: Path) -> None:
     golds = [{"id": document.id, "gold": answer | {"total": 1.5}} for document, answer in invoices(40)]
     gold = write_gold(tmp_path / "gold.jsonl", golds)

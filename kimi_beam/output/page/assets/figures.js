@@ -147,10 +147,11 @@ function fieldDetails(one, show) {
 }
 
 function spread(figures) {
-  const { prompt_tokens: read, completion_tokens: written, seconds_after_the_first_answer: after } = figures.histograms;
+  const { prompt_tokens: read, completion_tokens: written, queue_seconds: queued, seconds_after_the_first_answer: after } = figures.histograms;
   const shown = [];
   if (read) shown.push(histogram(read, "Tokens read, a document", quantity));
   if (written) shown.push(histogram(written, "Tokens written, a document", quantity));
+  if (queued) shown.push(histogram(queued, "Waiting, from the submit to the answer", seconds));
   if (after && after.max > 0) shown.push(histogram(after, "When the answers came, after the first", seconds));
   return shown.length ? section("Tokens and waiting", "", element("div", { class: "figures" }, shown)) : null;
 }
