@@ -182,6 +182,19 @@ class Journal:
             self._add(path, found)
             yield submissions
 
+    def open_submissions(self) -> list[tuple[Submission, list[bool]]]:
+        """The submissions that are not known to be over, and for each document whether it is still unanswered."""
+        latest: dict[str, Submission] = {}
+        with self._lock:
+            for number, path in enumerate(self._files):
+                if path.endswith(SUBMISSIONS_SUFFIX):
+                    latest.update({one.name: one for one in self._read_submissions(number)})
+            entries = [(one, self._index.look_up(one.keys)) for one in latest.values() if not one.is_over]
+        unanswered = [
+            (one, [entry is not None and entry.state in (INTENT, TICKET) for entry in found]) for one, found in entries
+        ]
+        return [(one, is_open) for one, is_open in unanswered if any(is_open)]
+
     def submitted_again(self) -> int:
         """Reads the journal, and counts the documents of which the service has accepted more than one submit.
 

@@ -192,7 +192,8 @@ class Recorder:
 
     def _submission(self, job: Job, blob: bytes, now: float) -> Submission:
         head = batches.head(blob)
-        return Submission(job.batch_id, head.form, tuple(head.keys), now)
+        sizes = () if self._has_budget else tuple(head.sizes)
+        return Submission(job.batch_id, head.form, tuple(head.keys), now, sizes=sizes)
 
     def _keys_of(self, blob: bytes) -> list[bytes]:
         return batches.head(blob).keys

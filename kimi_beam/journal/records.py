@@ -102,6 +102,8 @@ class Submission:
         at: When it was written down, in Unix seconds.
         request_id: The ticket. None: the submit was not accepted, or it is not known whether it was.
         is_over: Whether the service is known to hold none of its requests.
+        sizes: The bytes of each request, by which a later run with a budget bounds what they cost. Empty if this run
+            has a budget itself, which records that elsewhere.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Submission:
     at: float
     request_id: str | None = None
     is_over: bool = False
+    sizes: tuple[int, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -218,7 +221,7 @@ _WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 def encode_submissions(submissions: Sequence[Submission]) -> bytes:
     """The content of a file of submissions."""
-    rows = [(s.name, s.form, b"".join(s.keys).hex(), s.at, s.request_id, s.is_over) for s in submissions]
+    rows = [(s.name, s.form, b"".join(s.keys).hex(), s.at, s.request_id, s.is_over, s.sizes) for s in submissions]
     return orjson.dumps({"kimi_beam.journal": VERSION, "submissions": rows})
 
 
@@ -236,12 +239,12 @@ def decode_submissions(content: bytes) -> list[Submission]:
         raise JournalError(f"damaged: {e}") from None
 
 
-def _submission(name: Any, form: Any, keys: Any, at: Any, request_id: Any, is_over: Any) -> Submission:
+def _submission(name: Any, form: Any, keys: Any, at: Any, request_id: Any, is_over: Any, sizes: Any = ()) -> Submission:
     types = (type(name), type(form), type(at), type(request_id), type(is_over))
     content = bytes.fromhex(keys)
-    if types not in _TYPES or len(content) % KEY_BYTES:
+    if types not in _TYPES or len(content) % KEY_BYTES or any(type(size) is not int for size in sizes):
         raise ValueError("a submission of other types")  # it becomes a JournalError in `decode_submissions`
-    return Submission(name, form, split_keys(content), at, request_id, is_over)
+    return Submission(name, form, split_keys(content), at, request_id, is_over, tuple(sizes))
 
 
 _TYPES = [(str, int, float, request_id_type, bool) for request_id_type in (str, type(None))]

@@ -6,6 +6,7 @@ Files are never changed, and `kimi-beam journal gc` does not remove them: money 
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,9 @@ import orjson
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import is_local, listing, make_private, output
 from kimi_beam.files.whole_files import make_directory, write_whole
-from kimi_beam.journal.files import existing_answers, read_at_once
+from kimi_beam.journal.files import existing_answers, open_journal, read_at_once
 from kimi_beam.journal.records import JournalError, decode_unrecorded
+from kimi_beam.request.highest_cost import HighestCost
 from kimi_beam.service.budget import Budget
 from kimi_beam.service.per_process import PerProcess
 from kimi_beam.service.prices import Price
@@ -125,22 +127,49 @@ def unrecorded(journal: str, price: Price) -> int:
     return total
 
 
+def in_flight(journal: str, highest: HighestCost) -> list[Reservation]:
+    """Reservations for what runs without a budget have in the queue, the same in each process.
+
+    Args:
+        journal: The directory of the journal.
+        highest: The most that requests may cost.
+
+    Raises:
+        JournalError: A file is damaged, or of an unknown version.
+    """
+    kept = open_journal(journal)
+    kept.refresh()
+    found: list[Reservation] = []
+    for one, is_open in kept.open_submissions():
+        if one.sizes:
+            amounts = [highest.of_earlier(size) if open_ else 0 for size, open_ in zip(one.sizes, is_open, strict=True)]
+            unique = hashlib.blake2b(f"{one.request_id} {one.at}".encode(), digest_size=8).hexdigest()
+            found.append(Reservation(f"{one.name}-{unique}", "", "", amounts))
+    return found
+
+
 _budgets = PerProcess[Budget]()
 
 
-def open_budget(journal: str, max_cost: float, price: Price, run: str, shares: int) -> Budget:
+def open_budget(journal: str, max_cost: float, highest: HighestCost, run: str, shares: int) -> Budget:
     """The budget of a run. All steps of a process share it.
 
     Args:
         journal: The directory of the journal.
         max_cost: The most that all runs with this journal together may spend, in dollars.
-        price: The price of the model.
+        highest: The most that requests may cost.
         run: Identifies the run.
         shares: The number of shares (`Budget`).
 
     Raises:
         JournalError: A file is damaged, or of an unknown version.
     """
-    # Rounded down, whereas costs are rounded up.
-    most = -nanodollars(-max_cost)
-    return _budgets.get(run, lambda: Budget(most, run, shares, SpendingFiles(journal), unrecorded(journal, price)))
+
+    def made() -> Budget:
+        # Rounded down, whereas costs are rounded up.
+        most = -nanodollars(-max_cost)
+        budget = Budget(most, run, shares, SpendingFiles(journal), unrecorded(journal, highest.price))
+        budget.count_in(in_flight(journal, highest))
+        return budget
+
+    return _budgets.get(run, made)

@@ -220,11 +220,11 @@ class DueJobs:
             if not (job.unknown or job.resubmitted):
                 turn.shard = without(turn.shard, [job])
                 turn.wait_again(turn.held.take(job.batch_id))
-            elif len(turn.shard.jobs) > 1 or budget.budget.may_get_back(turn.key):
+            elif any(other.request_id for other in turn.shard.jobs) or budget.budget.may_get_back(turn.key):
                 later = clock.now() + self._step.polling.backoff(job.batch_id, job.delays)
                 turn.shard = with_job(turn.shard, replace(job, due=later, delays=job.delays + 1))
             else:
-                turn.shard, given_up = state_machine.give_up_unsent(turn.shard, OVER_BUDGET)
+                turn.shard, given_up = state_machine.give_up_some(turn.shard, [job], OVER_BUDGET)
                 effects += given_up
         return affordable, effects
 

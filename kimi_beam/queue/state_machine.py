@@ -231,7 +231,11 @@ def park(shard: Shard, error: ServiceError, until: float) -> tuple[Shard, list[E
 
 def give_up_unsent(shard: Shard, failure: Failure) -> tuple[Shard, list[Effect]]:
     """Gives up all jobs that are not sent, because of a failure that concerns every document."""
-    unsent = [job for job in shard.jobs if job.request_id is None]
+    return give_up_some(shard, [job for job in shard.jobs if job.request_id is None], failure)
+
+
+def give_up_some(shard: Shard, unsent: Sequence[Job], failure: Failure) -> tuple[Shard, list[Effect]]:
+    """Gives up some jobs that are not sent. If a submit of one ended without a reply, its failure says that."""
     given_up: list[Effect] = []
     for job in unsent:
         message = f"no word whether the submit was accepted, and then: {failure.message}"

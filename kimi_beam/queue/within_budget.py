@@ -17,7 +17,6 @@ from kimi_beam.queue.state_layout import BatchStore
 from kimi_beam.request import batches
 from kimi_beam.request.highest_cost import HighestCost
 from kimi_beam.service.budget import Budget
-from kimi_beam.service.prices import Price
 from kimi_beam.service.remedies import RULES, Repeat
 from kimi_beam.service.spending import nanodollars
 from kimi_beam.wire.envelopes import Refused, Unsent
@@ -30,12 +29,10 @@ class SubmitBudget:
     Args:
         budget: The budget of the run.
         highest: The most that requests may cost.
-        price: The price of the model.
     """
 
-    def __init__(self, budget: Budget, highest: HighestCost, price: Price) -> None:
+    def __init__(self, budget: Budget, highest: HighestCost) -> None:
         self.budget, self.highest = budget, highest
-        self._price = price
 
     def amounts(self, blob: bytes) -> list[int]:
         """The most that each document of a batch may cost, as far as it is known before files are read again."""
@@ -83,7 +80,7 @@ class SubmitBudget:
             for index, position in enumerate(effect.job.requests[2]):
                 usage = replies.tokens.usage_at(index)
                 if usage.prompt_tokens or (is_total_known and index in replies.results.failures):
-                    each[position] = nanodollars(self._price.cost(usage))
+                    each[position] = nanodollars(self.highest.price.cost(usage))
         self.budget.settle(shard, costs)
 
 
@@ -130,6 +127,7 @@ class Affordable:
         amounts = self._budget.amounts(batch)
         if sum(amounts) <= self._room:
             self._room -= sum(amounts)
+            self.may_grow = True
             return Choice(batch, None)
         chosen: list[int] = []
         if not self.may_grow:

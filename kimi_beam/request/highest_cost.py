@@ -32,10 +32,13 @@ class HighestCost:
     Args:
         prompt: How documents are asked for.
         price: The price of the model.
+
+    Attributes:
+        price: The price of the model.
     """
 
     def __init__(self, prompt: Prompt, price: Price) -> None:
-        self._prompt = prompt
+        self._prompt, self.price = prompt, price
         self._prompt_price = max(price.prompt, price.cached)
         self._answer_price = price.completion
         self._limit = prompt.answer_limit
@@ -55,6 +58,14 @@ class HighestCost:
             amounts[index] = self.of_document(document, sizes[index])
         return amounts
 
+    def of_earlier(self, size: int) -> int:
+        """The most that a request of an earlier run may cost, of which no more than the bytes are known.
+
+        Args:
+            size: The bytes of the request without a correction.
+        """
+        return self._cost(_corrected(size), self._prompt.answer_limit_after(["truncated"]))
+
     def of_document(self, document: Document, size: int | None = None, turns: Sequence[bytes] = ()) -> int:
         """The most that the request for a document may cost.
 
@@ -70,7 +81,7 @@ class HighestCost:
         if refused is not None or document.part is not None:
             limit = prompt.answer_limit_after(refused.codes if refused is not None else ())
         if refused is not None:
-            size += 2 * int(size * correction.SHARE) + _CORRECTION
+            size = _corrected(size)
         pictures = sum(map(len, document.images))
         text = max(0, size - pictures) + sum(map(len, turns))
         return self._cost(text + PICTURE_TOKENS * document.picture_count, limit)
@@ -80,3 +91,8 @@ class HighestCost:
         if self._window is not None:
             tokens = min(tokens, self._window)
         return nanodollars((tokens * self._prompt_price + answer_tokens * self._answer_price) / 1e6)
+
+
+def _corrected(size: int) -> int:
+    """The most bytes of a request with a correction. As JSON, a text may have twice its bytes."""
+    return size + 2 * int(size * correction.SHARE) + _CORRECTION

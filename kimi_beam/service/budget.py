@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from kimi_beam.service.spending import NANODOLLARS, Account, Reservation, Settlement
+from kimi_beam.service.spending import NANODOLLARS, Account, Reservation, Settlement, label_of
 from kimi_beam.types.failure import Failure
 
 OVER_BUDGET = Failure(
@@ -71,6 +71,15 @@ class Budget:
         with self._lock:
             for record in self._store.read_new():
                 self._account.add(record)
+
+    def count_in(self, earlier: Sequence[Reservation]) -> None:
+        """Counts what runs without a budget have in flight, unless it is counted already.
+
+        Args:
+            earlier: Reservations that are the same in each process, as each of them counts them in.
+        """
+        with self._lock:
+            self._add([one for one in earlier if not self._account.knows(label_of(one.name))])
 
     def room(self, shard: str) -> int:
         """What a shard may still reserve, in billionths of a dollar; below 0 if a bill was higher than expected."""

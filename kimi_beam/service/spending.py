@@ -40,6 +40,11 @@ class Reservation:
     amounts: Sequence[int]
 
 
+def label_of(name: str) -> str:
+    """The label with which the name of a reservation begins."""
+    return name.rpartition("-")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What some documents of a reservation have cost.
@@ -113,6 +118,10 @@ class Account:
         elif record.name not in self._open and record.name not in self._closed:
             self._reserve(record)
 
+    def knows(self, label: str) -> bool:
+        """Whether anything was reserved under a label."""
+        return label in self._labels
+
     def latest(self, label: str, count: int) -> Reservation | None:
         """The latest reservation with a label and so many documents that is not settled; None if there is none."""
         for name in reversed(self._labels.get(label, [])):
@@ -124,7 +133,7 @@ class Account:
     def _reserve(self, reservation: Reservation) -> None:
         total = sum(reservation.amounts)
         self._open[reservation.name] = _Open(reservation)
-        self._labels.setdefault(reservation.name.rpartition("-")[0], []).append(reservation.name)
+        self._labels.setdefault(label_of(reservation.name), []).append(reservation.name)
         self.unsettled += total
         if reservation.run == self._run:
             self.own[reservation.shard] += total

@@ -75,19 +75,20 @@ class RequestBudget:
     Args:
         budget: The budget of the run.
         highest: The most that requests may cost.
-        price: The price of the model.
         shard: The shard whose share it draws on.
+        waits: Whether it may wait for what comes back from others. A turn of a shard may not, since the others may need
+            its thread.
     """
 
-    def __init__(self, budget: Budget, highest: HighestCost, price: Price, shard: str) -> None:
-        self._budget, self._highest, self._price = budget, highest, price
-        self.shard = shard
+    def __init__(self, budget: Budget, highest: HighestCost, shard: str, *, waits: bool = True) -> None:
+        self._budget, self._highest = budget, highest
+        self.shard, self._waits = shard, waits
         self._closed: list[Charge] = []
 
     @property
     def may_get_back(self) -> bool:
-        """Whether money may come back from other bundles or shards."""
-        return self._budget.may_get_back(id(self))
+        """Whether money may come back from other bundles, for which it waits."""
+        return self._waits and self._budget.may_get_back(id(self))
 
     def reserve(self, documents: Iterable[Document]) -> list[Charge | None]:
         """Reserves the most that the request for each document may cost; None where the money does not suffice."""
@@ -109,7 +110,7 @@ class RequestBudget:
     def replied(self, charge: Charge | None, result: RunResult) -> None:
         """Records what a request has cost."""
         if charge is not None:
-            charge.replied(result, self._price)
+            charge.replied(result, self._highest.price)
 
     def close(self, charge: Charge | None) -> None:
         """Keeps what a document has cost until its reply is taken out."""

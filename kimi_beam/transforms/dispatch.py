@@ -119,7 +119,7 @@ class _Dispatch(beam.DoFn):
             halts=self._is_bounded,
             may_repeat=self._settings.may_repeat,
             outcomes=self._step.outcomes,
-            budget=self._settings.request_budget(self._budget, shard),
+            budget=self._settings.request_budget(self._budget, shard, waits=False),
         )
 
 

@@ -115,7 +115,7 @@ class Request(beam.DoFn):
             halts=self._bounded,
             may_repeat=self._settings.may_repeat,
             outcomes=self._outcomes_handle.outcomes,
-            budget=self._settings.request_budget(self._budget, shard=""),
+            budget=self._settings.request_budget(self._budget, shard="", waits=True),
         )
         self._waiting = deque[bytes]()
         self._collector = collector_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from kimi_beam.errors import ConfigError
 from kimi_beam.grounding.demands import demands_of
@@ -180,22 +181,24 @@ class ExtractSettings:
             run: Identifies the run.
             shares: The number of shards that have a share each, or 1 if all workers are in this process.
         """
-        price, journaling = self.known_price, self.journaling
-        if self.max_cost is None or price is None or journaling is None:
+        highest, journaling = self._highest_cost, self.journaling
+        if self.max_cost is None or highest is None or journaling is None:
             return None
-        return open_budget(journaling.directory, self.max_cost, price, run, shares)
+        return open_budget(journaling.directory, self.max_cost, highest, run, shares)
 
     def submit_budget(self, budget: Budget | None) -> SubmitBudget | None:
         """The budget as the shards of the queue use it."""
-        price = self.known_price
-        return None if budget is None or price is None else SubmitBudget(budget, HighestCost(self.prompt, price), price)
+        highest = self._highest_cost
+        return None if budget is None or highest is None else SubmitBudget(budget, highest)
 
-    def request_budget(self, budget: Budget | None, shard: str) -> RequestBudget | None:
-        """The budget as a bundle of synchronous requests uses it, which draws on a shard's share."""
-        price = self.known_price
-        if budget is None or price is None:
-            return None
-        return RequestBudget(budget, HighestCost(self.prompt, price), price, shard)
+    def request_budget(self, budget: Budget | None, shard: str, *, waits: bool) -> RequestBudget | None:
+        """The budget as a bundle of synchronous requests uses it. The other arguments are those of `RequestBudget`."""
+        highest = self._highest_cost
+        return None if budget is None or highest is None else RequestBudget(budget, highest, shard, waits=waits)
+
+    @cached_property
+    def _highest_cost(self) -> HighestCost | None:
+        return None if self.known_price is None else HighestCost(self.prompt, self.known_price)
 
     @property
     def parts(self) -> DocumentParts:

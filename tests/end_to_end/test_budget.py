@@ -174,3 +174,26 @@ def test_documents_in_parts_and_pictures_are_reserved_for_as_they_are(tmp_path: 
         again = run_extract(documents, emulator.base_url, tmp_path / "again", max_cost=5.0, **settings)
         assert len(again.rows) == len(made)
         assert emulator.stats()["paid_twice"] == 0, "a part that was paid for was paid for again"
+
+
+def test_what_a_run_without_a_budget_left_in_the_queue_counts_before_anything_new_is_sent(tmp_path: Path) -> None:
+    """New documents come first in line, so that they could spend what those in flight are going to cost."""
+    with Emulator(latency=1.0, seed=9) as emulator:
+        hasty = kb.Polling(0.05, 1.5, 0.1, deadline=0.3)
+        first = run_with_budget(emulator, tmp_path, "first", count=30, max_cost=None, polling=hasty)
+        assert first.codes == {"deadline": 30}
+        cap = 30 * MOST_OF_ONE
+        outcome = run_extract(
+            receipts(60, start=30) + receipts(30),
+            "",
+            tmp_path / "second",
+            where=service(emulator.base_url),
+            journal=str(tmp_path / "journal"),
+            max_cost=cap,
+            **{**SETTINGS, "batching": kb.Batching(max_items=5)},
+        )
+        spent, stats = billed(emulator), emulator.stats()
+    assert spent <= cap
+    assert stats["paid_twice"] == 0
+    assert {row["_document_id"] for row in outcome.rows} >= {f"doc-{i}" for i in range(30)}
+    assert sum(outcome.ids.values()) == len(outcome.ids) == 90

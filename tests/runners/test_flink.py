@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from apache_beam.transforms.window import FixedWindows
 from appearing_files import Stream, files_that_appear, names
+from budgets import CAP, billed, check_budget, run_with_budget
 from conftest import ROOT
 from conservation import check, made
 from faults import unheard
@@ -174,6 +175,48 @@ def test_a_task_manager_killed_at_work_costs_nothing(cluster: FlinkCluster, mome
     assert len(outcome.rows) == 120
     assert contents(str(tmp_path / "journal"))["  submitted again"] == 0
     assert stats["paid_twice"] <= unheard(tmp_path / "journal"), "what was known to be accepted was submitted again"
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+@pytest.mark.parametrize("mode", ["batch", "with checkpoints"])
+def test_a_run_on_two_task_managers_keeps_to_its_budget_and_uses_it_up(
+    cluster: FlinkCluster, mode: str, api: str, tmp_path: Path
+) -> None:
+    options = [*cluster.options, *MODES[mode]]
+    check_budget(tmp_path, runner=None, options=options, shares=2, shards=2, api=api, cap=2 * CAP, count=150)
+
+
+@pytest.mark.parametrize("moment", range(2))
+def test_a_run_whose_task_manager_is_killed_keeps_to_its_budget(
+    cluster: FlinkCluster, moment: int, tmp_path: Path
+) -> None:
+    """Flink goes back to its last checkpoint, which knows nothing of what has been reserved and spent since."""
+    cap = 0.03
+    with Emulator(latency=1.0, seed=moment) as emulator, ThreadPoolExecutor(1) as executor:
+        running = executor.submit(
+            run_with_budget,
+            emulator,
+            tmp_path,
+            "out",
+            count=200,
+            max_cost=cap,
+            runner=None,
+            options=[*cluster.options, *MODES["with checkpoints"]],
+            shards=2,
+            batching=kb.Batching(max_items=3),
+            journal=Journaling(str(tmp_path / "journal"), grace=1.0),
+        )
+        while emulator.stats()["submits"] < 4 + 4 * moment:
+            assert not running.done(), "it was done before the TaskManager was killed"
+            time.sleep(0.01)
+        cluster.replace_task_manager(moment)
+        outcome = running.result()
+        spent, stats = billed(emulator), emulator.stats()
+    assert outcome.ids == Counter(f"doc-{i}" for i in range(200)), "a document was lost or doubled"
+    assert "budget" in outcome.codes
+    assert spent <= cap
+    assert spent > cap / 2, "what was in flight when it was killed was not settled"
+    assert stats["paid_twice"] <= unheard(tmp_path / "journal")
 
 
 @pytest.mark.parametrize("mode", ["batch", "with checkpoints"])

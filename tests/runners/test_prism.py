@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from apache_beam.transforms.window import FixedWindows
 from appearing_files import files_that_appear
+from budgets import check_budget
 from conservation import check, made
 from real_runner import ended_by_a_kind_kill, extract_receipts, long_documents, redriven, stream, synchronous
 from several_extracts import SHAPES, check_shape
@@ -60,6 +61,11 @@ def test_files_that_appear_are_read_once_and_written_by_their_time(prism: list[s
 
 def test_synchronous_requests_lose_nothing_either(prism: list[str], tmp_path: Path) -> None:
     synchronous(tmp_path, runner="PrismRunner", options=prism)
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_a_run_keeps_to_its_budget_and_uses_it_up(prism: list[str], api: str, tmp_path: Path) -> None:
+    check_budget(tmp_path, runner="PrismRunner", options=prism, api=api)
 
 
 def test_long_documents_are_put_together_of_their_parts(prism: list[str], tmp_path: Path) -> None:
