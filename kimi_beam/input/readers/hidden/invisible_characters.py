@@ -41,4 +41,4 @@ def without_invisible_characters(content: Content) -> Content:
 
 
 def _tags(page: Page) -> str:
-    return "".join(tags for _, tags in _FLAG_OR_TAGS.findall(page.text))
+    return "" if page.text.isascii() else "".join(tags for _, tags in _FLAG_OR_TAGS.findall(page.text))

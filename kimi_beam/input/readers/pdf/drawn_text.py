@@ -18,6 +18,8 @@ _set_active = function("FPDFPageObj_SetIsActive")
 
 _SEEN = 8
 """By how much of 255 a pixel must change for it to be seen."""
+_COLORS = np.array([1, 1, 1, 0], np.uint8).view(np.uint32)[0]
+"""The bytes of a pixel that are colours."""
 _SHARE = 0.4
 """The share of a word's characters that must be seen for the word to be seen."""
 _PIXELS_PER_SIZE = 8.0
@@ -51,8 +53,8 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
     if not changed.any():
         return np.zeros(len(chosen), np.bool_)
     sums = np.zeros((changed.shape[0] + 1, changed.shape[1] + 1), np.int32)
-    np.cumsum(changed, axis=0, dtype=np.int32, out=sums[1:, 1:])
-    np.cumsum(sums, axis=1, out=sums)
+    np.cumsum(changed, axis=1, dtype=np.int32, out=sums[1:, 1:])
+    np.cumsum(sums, axis=0, out=sums)
     pixels = (places - np.array([left, top, left, top])) * scale
     x0, y0 = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
     x1, y1 = np.maximum(np.ceil(pixels[:, 2]), x0 + 1), np.maximum(np.ceil(pixels[:, 3]), y0 + 1)
@@ -63,11 +65,10 @@ def drawn(page: pdfium.PdfPage, view: PageView, read: Characters, chosen: Intege
 
 def _changed(complete: npt.NDArray[np.uint8], without: npt.NDArray[np.uint8]) -> Flags:
     """Which pixels differ so much that it is seen."""
-    changed: Flags = complete.view(np.uint32)[..., 0] != without.view(np.uint32)[..., 0]
-    rows, columns = np.nonzero(changed)
-    one, other = complete[rows, columns], without[rows, columns]
-    apart = np.maximum(one, other) - np.minimum(one, other)
-    changed[rows, columns] = (apart[:, 0] >= _SEEN) | (apart[:, 1] >= _SEEN) | (apart[:, 2] >= _SEEN)
+    apart = np.maximum(complete, without)
+    apart -= np.minimum(complete, without)
+    # The three colours of a pixel are looked at together, as one number.
+    changed: Flags = (apart >= _SEEN).view(np.uint32)[..., 0] & _COLORS != 0
     return changed
 
 
