@@ -66,13 +66,13 @@ def warn_of_differences(figures: dict[str, Any]) -> None:
         console.say(f"the files hold {one['files']} {name}, and summary.json says {one['summary']}: is a file missing?")
 
 
-def _progress() -> Callable[[int], None]:
+def _progress() -> Callable[[str, int], None]:
     said = time.monotonic()
 
-    def heard(documents: int) -> None:
+    def heard(what: str, count: int) -> None:
         nonlocal said
         if time.monotonic() - said >= _SAY_EVERY:
             said = time.monotonic()
-            console.say(f"{documents} documents read, so far")
+            console.say(f"{count} {what} read, so far")
 
     return heard

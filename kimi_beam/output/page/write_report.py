@@ -37,8 +37,8 @@ _RECORD_BYTES = 10_000_000
 """Records end here, so that texts have room."""
 _PICTURE_CHARACTERS = 8_000_000
 """So much of the pictures of all documents together is shown."""
-Heard = Callable[[int], None]
-"""Is told now and then how many documents were read."""
+Heard = Callable[[str, int], None]
+"""Is told what is being read, and how many of it were: as each one is."""
 
 
 def write_report(
@@ -52,7 +52,7 @@ def write_report(
     documents: int = DOCUMENTS,
     reading: Reading | None = DEFAULT_READING,
     submitted: Mapping[str, float] | None = None,
-    heard: Heard = lambda _: None,
+    heard: Heard = lambda what, count: None,
 ) -> dict[str, Any]:
     """Gathers the figures of a run, and writes the page that shows them beside its documents.
 
@@ -67,7 +67,7 @@ def write_report(
         reading: How the run's files became documents, for their texts. None: the page has no texts of rows.
         submitted: When the run's jobs were accepted, in Unix seconds by their ids, for how long answers took. None: it
             is not known.
-        heard: Is told now and then how many documents were read.
+        heard: Is told what is being read, and how many of it were.
 
     Returns:
         The figures as a JSON object.
@@ -120,11 +120,11 @@ class _Report:
             self._sample.add(
                 row.document_id, field_kinds((one.pointer for one in leaves if one.value is None), matches)
             )
-            self._heard(self._sample.documents)
+            self._heard("documents", self._sample.documents)
         for letter in self._run.letters():
             figures.add_letter(letter)
             self._sample.add(letter["document"]["id"], (letter["code"],))
-            self._heard(self._sample.documents)
+            self._heard("documents", self._sample.documents)
         summary = self._run.summary()
         title = self._run.schema.json_schema
         self.figures = {
@@ -191,7 +191,8 @@ class _Report:
     def _texts(self, shown: set[int], rows: Mapping[int, ShownRow], reading: Reading | None) -> Iterator[list[Any]]:
         """``[position, text, note, pictures]`` of the documents that are shown."""
         pictures = 0
-        for position, found in self._each_text(shown, rows, reading):
+        for number, (position, found) in enumerate(self._each_text(shown, rows, reading), 1):
+            self._heard("texts", number)
             pictures += sum(map(len, found.pictures))
             if pictures > _PICTURE_CHARACTERS:
                 found = SourceText(found.text, f"{found.note} Its pictures would make this page too large.".lstrip())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from conftest import ROOT
 from reported_runs import INVOICE, invoices, write_reported_run
 from written_runs import write_gold, write_run
 
@@ -138,6 +140,24 @@ def test_the_score_is_what_evaluate_says(out: Path, tmp_path: Path) -> None:
     assert found == evaluate(out, str(gold)).to_json()
     assert found["fields"]["/total"]["f1"] == 0
     assert found["documents"] == 40
+
+
+def test_each_figure_is_documented_and_each_documented_one_is_there(out: Path, tmp_path: Path) -> None:
+    gold = write_gold(tmp_path / "gold.jsonl", [{"id": d.id, "gold": answer} for d, answer in invoices(3)])
+    with (tmp_path / "page.html").open("wb") as f:
+        found = write_report(out, f.write, gold=str(gold))
+    table = (ROOT / "docs" / "howto" / "report.md").read_text().partition("## For programs")[2]
+    documented = {
+        name
+        for row in re.findall(r"^\| ((?:`\w+`(?:, )?)+)", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert documented <= set(found)
+    assert set(found) - documented <= {*json.loads((out / "summary.json").read_text()), "output", "schema"}
+    named = table.partition("| `fields` |")[2].partition("\n")[0]
+    assert all(f"`{name}`" in named for name in found["fields"][0] if name not in ("field", "top_is_exact"))
+    named = table.partition("| `histograms` |")[2].partition("\n")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == set(found["histograms"])
 
 
 def test_files_that_are_missing_are_told(tmp_path: Path) -> None:
