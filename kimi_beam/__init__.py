@@ -57,11 +57,14 @@ if TYPE_CHECKING:
     from kimi_beam.input.read_dead_letters import ReadDeadLetters
     from kimi_beam.input.read_documents import ReadDocuments
     from kimi_beam.journal.records import Journaling
+    from kimi_beam.output.calibrate import calibrate
+    from kimi_beam.output.corrected_gold import corrected_gold
     from kimi_beam.output.dataset import WriteDataset
     from kimi_beam.output.dead_letters import WriteDeadLetters
     from kimi_beam.output.evaluate import evaluate
     from kimi_beam.output.parquet import WriteParquet
     from kimi_beam.output.partitions import Rolling
+    from kimi_beam.output.review_queue import ReviewLine, ReviewQueue, review_queue
     from kimi_beam.queue.event_inbox import Events
     from kimi_beam.report.outcomes import StopAfter
     from kimi_beam.request.guidance import Example
@@ -113,6 +116,8 @@ _HOME = {
     "ReadContinuously": "kimi_beam.stream.read_files",
     "ReadDeadLetters": "kimi_beam.input.read_dead_letters",
     "ReadDocuments": "kimi_beam.input.read_documents",
+    "ReviewLine": "kimi_beam.output.review_queue",
+    "ReviewQueue": "kimi_beam.output.review_queue",
     "Rolling": "kimi_beam.output.partitions",
     "SchemaError": "kimi_beam.errors",
     "StateError": "kimi_beam.errors",
@@ -126,7 +131,10 @@ _HOME = {
     "WriteDeadLetters": "kimi_beam.output.dead_letters",
     "WriteParquet": "kimi_beam.output.parquet",
     "WriteStream": "kimi_beam.stream.write_stream",
+    "calibrate": "kimi_beam.output.calibrate",
+    "corrected_gold": "kimi_beam.output.corrected_gold",
     "evaluate": "kimi_beam.output.evaluate",
+    "review_queue": "kimi_beam.output.review_queue",
 }
 
 __all__ = [
@@ -158,6 +166,8 @@ __all__ = [
     "ReadContinuously",
     "ReadDeadLetters",
     "ReadDocuments",
+    "ReviewLine",
+    "ReviewQueue",
     "Rolling",
     "SchemaError",
     "StateError",
@@ -171,7 +181,10 @@ __all__ = [
     "WriteDeadLetters",
     "WriteParquet",
     "WriteStream",
+    "calibrate",
+    "corrected_gold",
     "evaluate",
+    "review_queue",
 ]
 __version__ = "0.1.0"
 

@@ -40,6 +40,16 @@ def calibrate(
 ) -> Calibrated:
     """Fits how likely values are wrong by their signals to gold.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     results = pipeline | kb.ReadDocuments("in/*.txt") | kb.Extract("receipt.json", service=service)
+        ...     _ = results | kb.WriteDataset("out9", "receipt.json", model=service.model)
+        >>> _ = Path("known.jsonl").write_text('{"id": "in/receipt-1.txt", "gold": {"total": 24.80}}')
+        >>> found = kb.calibrate("out9", "known.jsonl")
+        >>> found.documents, found.values
+        (1, 1)
+        >>> queue = kb.review_queue("out9", calibration=found.calibration)
+
     Args:
         output: The output, as for `review_queue`.
         gold: The gold, as for `evaluate`. Documents without a row tell nothing.

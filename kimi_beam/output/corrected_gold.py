@@ -51,6 +51,15 @@ def corrected_gold(
 
     What nobody has decided stands in the gold as it stands in the row. `CorrectedGold.reviewed` says how much that is.
 
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     results = pipeline | kb.ReadDocuments("in/*.txt") | kb.Extract("receipt.json", service=service)
+        ...     _ = results | kb.WriteDataset("out8", "receipt.json", model=service.model)
+        >>> decided = '{"id": "in/receipt-1.txt", "pointer": "/total", "correct": 24.85}'
+        >>> _ = Path("decided.jsonl").write_text(decided)
+        >>> [(one.document_id, one.gold, one.reviewed) for one in kb.corrected_gold("out8", "decided.jsonl")]
+        [('in/receipt-1.txt', {'total': 24.85}, 1)]
+
     Args:
         output: The output, as for `review_queue`.
         corrections: The lines of the queue, those with the key ``correct`` decided: its value is what is right, null

@@ -45,6 +45,11 @@ class Proof(NamedTuple):
 class ReviewLine:
     """One value of an output, or one place without a value.
 
+    Example:
+        >>> line = kb.ReviewLine("receipt-1", "/total", "/total", 42.80, 0.9, {"none": 0.9})
+        >>> line.to_json()["signals"], line.expected_errors
+        ({'none': 0.9}, 0.9)
+
     Attributes:
         document_id: The id of its document.
         pointer: Its JSON Pointer in the answer; empty for the answer as a whole, which may lack rows.
@@ -91,6 +96,12 @@ class ReviewLine:
 class ReviewQueue:
     """The values of an output in the order in which a person should look at them.
 
+    Example:
+        >>> line = kb.ReviewLine("receipt-1", "/total", "/total", 42.80, 0.9, {"none": 0.9})
+        >>> queue = kb.ReviewQueue((line,), left_off=3, expected_errors=1.1, not_grounded=0, failed={"truncated": 2})
+        >>> [(one.pointer, one.value) for one in queue.lines], queue.expected_errors
+        ([('/total', 42.8)], 1.1)
+
     Attributes:
         lines: The lines, the greatest `ReviewLine.expected_errors` first; equal ones in the order of the output.
         left_off: How many more there are.
@@ -114,6 +125,15 @@ def review_queue(
     calibration: Calibration | None = None,
 ) -> ReviewQueue:
     """The values of an output, those first that are most likely wrong.
+
+    Example:
+        >>> with beam.Pipeline() as pipeline:
+        ...     extract = kb.Extract("receipt.json", service=service, ground=True)
+        ...     results = pipeline | kb.ReadDocuments("in/*.txt") | extract
+        ...     _ = results | kb.WriteDataset("out7", "receipt.json", model=service.model)
+        >>> queue = kb.review_queue("out7", top=10)
+        >>> [(line.document_id, line.pointer, line.value, line.expected_errors) for line in queue.lines]
+        [('in/receipt-1.txt', '/total', 24.8, 0.02)]
 
     Args:
         output: The directory that ``kimi-beam extract``, or `WriteDataset`, has written; or those of a run and of the
