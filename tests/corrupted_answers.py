@@ -94,6 +94,20 @@ def cut(text: str, draw: random.Random, schema: Mapping[str, Any]) -> str:
     return text[: draw.randrange(len(text))]
 
 
+def cut_at_both_ends(text: str, draw: random.Random, schema: Mapping[str, Any]) -> str:
+    """A piece from the middle."""
+    start = draw.randrange(1, len(text))
+    return text[start : draw.randrange(start, len(text))]
+
+
+def cut_behind_a_quoted_tag(text: str, draw: random.Random, schema: Mapping[str, Any]) -> str:
+    """Cut off, with the end of reasoning in a string."""
+    strings = [piece for piece in _pieces(text) if len(piece[0]) > 1]
+    at = draw.choice(strings).start() + 1
+    tagged = f"{text[:at]}{draw.choice(['</think>', '<|channel|>final', '[/THINK]', '</ns:reasoning>'])}{text[at:]}"
+    return tagged[: draw.randrange(at, len(tagged))]
+
+
 def mark_lost(text: str, draw: random.Random, schema: Mapping[str, Any]) -> str:
     """Without one bracket, comma, colon or quotation mark."""
     piece = draw.choice(_pieces(text))
@@ -140,5 +154,6 @@ def middle_lost(text: str, draw: random.Random, schema: Mapping[str, Any]) -> st
 
 
 LOSSY: tuple[Corrupt, ...] = (
-    cut, mark_lost, mark_doubled, key_doubled, other_answer, words_behind_a_value, middle_lost
+    cut, cut_at_both_ends, cut_behind_a_quoted_tag, mark_lost, mark_doubled, key_doubled, other_answer,
+    words_behind_a_value, middle_lost
 )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kimi_beam.results.mended_json import BrokenOffError, Path, read_mended
@@ -43,8 +43,13 @@ _FENCE_END = re.compile(r"[ \t\r\n]*(?:`{3,}|\Z)")
 # last bracket cannot be inside a string.
 _SHORT = re.compile(r'\[[^\[\]{}"]{0,300}\]|\{[^\[\]{}":]{0,300}\}')
 _QUOTED = re.compile(r"\[[^\[\]{}]{0,300}\]")
-# An object that was closed too early is followed by further members.
-_GOES_ON = re.compile(r'\s{0,99},\s{0,99}"[^"\n]{0,200}"\s{0,99}:')
+# A value that was closed too early is followed by further members, or by the rest of one in braces.
+_GOES_ON = re.compile(r'\s{0,99},\s{0,99}"[^"]{0,200}(?:"\s{0,99}:|\Z)|[\s,]{0,99}\{[^\[\]{}":]{0,300}\}')
+# What stands directly before a member or an item, so that the value behind it is a piece of a larger one.
+_INSIDE = re.compile(r'(?:"\s{0,99}[:,]|\d\s{0,99},)\s{0,99}\Z')
+_BEFORE = 201
+_WITHOUT_END = re.compile(r"\s{0,99},\s{0,99}\Z")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)', re.DOTALL)
 _VALUE = json.JSONDecoder()
 _WORD = re.compile(r"True|False|None|NaN")
 
@@ -142,7 +147,24 @@ class _Search:
     def _forget(self) -> None:
         self.values: list[_Value] = []
         self.broken: ValueError | None = None
+        self._quoted: Iterator[re.Match[str]] = iter(())
+        self._last_quoted: tuple[int, int] = (0, 0)
         self._fences: list[tuple[int, int]] = []
+
+    def _break_off(self, reason: ValueError, start: int) -> None:
+        """Notes that no value can be read from an index on. Strings are told from there on."""
+        if self.broken is None:
+            self._quoted = _STRING.finditer(self._text, start)
+        self.broken = reason
+
+    def _is_quoted(self, index: int) -> bool:
+        """Whether an index stands inside a string behind the place at which no value could be read."""
+        while self._last_quoted[1] <= index:
+            found = next(self._quoted, None)
+            if found is None:
+                return False
+            self._last_quoted = found.span()
+        return self._last_quoted[0] < index
 
     def around(self, chosen: _Value) -> list[Repair]:
         """What stands around the value that counts: fences and other words."""
@@ -160,13 +182,15 @@ class _Search:
     def _after(self, mark: re.Match[str]) -> int:
         """Handles one mark, and returns the position from which to search on."""
         kind = mark.lastgroup
+        if self.broken is not None and self._is_quoted(mark.start()):
+            return mark.end()  # a document may hold such a tag, and a value quote it: it ends no reasoning
         if kind == "fence":
             self._fences.append(mark.span())
             return self._fence(mark.end())
         if kind == "open":
             return self._bracket(mark.start())
         if kind == "close":
-            self.broken = ValueError(f"{mark[0]!r} at character {mark.start()} closes nothing")
+            self._break_off(ValueError(f"{mark[0]!r} at character {mark.start()} closes nothing"), mark.end())
         elif mark["channel"]:  # the format of gpt-oss, in which each channel begins with its name
             self.depth = int(mark["channel"].lower() != "final")
             if not self.depth:
@@ -216,12 +240,20 @@ class _Search:
             quoted = _QUOTED.match(self._text, start)
             if quoted is not None:
                 return quoted.end()
-            self.broken = e
+            self._break_off(e, start)
             return start + 1
         self._add(found)
-        if self._text[start] == "{" and _GOES_ON.match(self._text, found.end):
-            self.broken = ValueError(f"the object that ends at character {found.end} goes on after its end")
+        if _GOES_ON.match(self._text, found.end):
+            reason = f"what ends at character {found.end} goes on after its end"
+            self._break_off(ValueError(reason), found.end)
+        elif self._is_inside(start) or _WITHOUT_END.match(self._text, found.end):
+            self._break_off(ValueError(f"what begins at character {start} is a piece of a larger value"), found.end)
         return found.end
+
+    def _is_inside(self, start: int) -> bool:
+        """Whether a value that begins at an index is a member or an item of another one, by what stands before it."""
+        before = self._text[max(0, start - _BEFORE) : start]
+        return _INSIDE.search(before) is not None or (start < _BEFORE and before.strip() in (",", ":"))
 
     def _value(self, start: int) -> _Value:
         """Reads the value that begins at an index.
@@ -235,7 +267,7 @@ class _Search:
             end = _VALUE.raw_decode(self._text, start)[1]
             return _Value(jsontext.loads_unique(self._text[start:end]), start, end, Counter(), ())
         except jsontext.RepeatedKeyError as e:
-            self.broken = e
+            self._break_off(e, end)
             return _Value(None, start, end, Counter(), ())
         except (ValueError, RecursionError) as e:
             reason = e

@@ -30,7 +30,8 @@ _PIECE = re.compile(
     re.DOTALL,
 )
 _WORDS = {"True": "true", "False": "false", "None": "null", "NaN": "null"}
-_CONTROL = re.compile(r"[\x00-\x1f]")
+_CONTROL = re.compile(r"(?P<escape>\\.)|[\x00-\x1f]", re.DOTALL)
+_RAW = re.compile(r"[\x00-\x1f]")
 _ENDS = {"[": "]", "{": "}"}
 _NO_NUMBER = object()
 """Stands for NaN while the places at which it stood are looked for."""
@@ -77,8 +78,8 @@ def read_mended(text: str, start: int = 0) -> MendedValue:
         elif kind == "close" and open_brackets.pop() != found:
             raise ValueError(f"{found!r} at character {piece.start()} closes another bracket")
         elif kind == "string":
-            new, count = _CONTROL.subn(_escaped, found)
-            faults["control_character"] += count
+            new = _CONTROL.sub(_escaped, found)
+            faults["control_character"] += len(_RAW.findall(found))
         elif kind == "comma" and _follows_a_value(text, piece.start()):
             new = ""
             faults["trailing_comma"] += 1
@@ -98,7 +99,16 @@ def read_mended(text: str, start: int = 0) -> MendedValue:
 
 
 def _escaped(character: re.Match[str]) -> str:
-    return json.dumps(character[0])[1:-1]
+    """A control character as JSON writes it; an escape sequence as it is.
+
+    Raises:
+        ValueError: A control character is escaped by a backslash, which may mean itself or nothing.
+    """
+    if character["escape"] is None:
+        return json.dumps(character[0])[1:-1]
+    if character[0][1] < " ":
+        raise ValueError(f"a backslash stands before the raw control character {character[0][1]!r}")
+    return character[0]
 
 
 def _follows_a_value(text: str, comma: int) -> bool:

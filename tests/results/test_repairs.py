@@ -142,6 +142,58 @@ def test_the_schema_is_no_answer_even_where_everything_is() -> None:
     assert failure_of(f"The schema:\n{json.dumps(anything)}", OutputSchema(anything)).code == "not_json"
 
 
+TREE: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "inner": {"$ref": "#"},
+        "lines": {"type": "array", "items": {"$ref": "#"}},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+INNER = '{"name": "b"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Cut off, behind a value that quotes the end of reasoning.
+        f'{{"name": "</think>", "inner": {INNER}',
+        f'{{"name": "<|channel|>final", "lines": [{INNER}',
+        f'{{"name": "[/THINK]", "inner": {INNER}, "lines": [{{"name": "c"',
+        f'{{"name": "a \\"</think>", "inner": {INNER}',
+        f'{{"name": "</thought> EUR" EUR, "inner": {INNER}',
+        # Pieces, of which the beginning is lost.
+        f'"inner": {INNER}',
+        f'"a", "lines": [{INNER}], "no',
+        f': {INNER}, "lines": [',
+        f', {INNER}',
+        f'{INNER},',
+        f'12, {INNER}',
+        # Closed too early.
+        f'{INNER},{{2.5}}',
+        f'{INNER}{{2.5\n}}',
+        f'[{INNER}], "name": "a"',
+    ],
+)  # fmt: skip
+def test_a_piece_of_an_answer_is_not_taken_for_the_answer(text: str) -> None:
+    """Where items are described as the whole is, a part of the answer would be valid by itself."""
+    assert failure_of(text, OutputSchema(TREE)).stage == "parse"
+
+
+def test_an_answer_that_quotes_the_end_of_reasoning_is_read_also_where_it_has_a_fault() -> None:
+    value = {"name": "</think>", "lines": [{"name": "<|channel|>final {"}]}
+    for text in (f"```\n{json.dumps(value)}\n```", f"Done: {json.dumps(value)[:-1]},}}"):
+        assert kinds(text, OutputSchema(TREE))[0] == value
+
+
+def test_a_backslash_before_a_raw_line_feed_is_not_guessed_at() -> None:
+    """It may join two lines, or stand for itself, or for the line feed."""
+    assert failure_of('{"number": "A\\\nB", "total": 1}').code == "not_json"
+    assert kinds('{"number": "A\\\\\nB", "total": 1}')[0]["number"] == "A\\\nB"
+
+
 @pytest.mark.parametrize(
     ("member", "value", "named"),
     [
