@@ -12,67 +12,20 @@ from typing import Any
 import orjson
 import pytest
 from harness import RECEIPT, receipts, run_extract, service
+from prefixes import APIS, FORMS, before_the_document, prefixes
 from scripted import Asked, Scripted, answered, completion, reply
 
 import kimi_beam as kb
 from kimi_beam.emulator import Behaviour, Emulator
 
 HERE = Path(__file__).parent
-APIS = ("batch", "run", "chat")
-FORMS = ("schema", "bare", "prompt", "tool")
-# Keys in an order of their own, nested, with what hashing could shuffle.
-SCHEMA = {
-    "type": "object",
-    "title": "Präfix",
-    "properties": {name: {"type": ["string", "null"], "enum": ["z", "a", "é", None]} for name in "zqbaxm"},
-    "required": list("zqbaxm"),
-    "additionalProperties": False,
-}
-
-
-def before_the_document(body: bytes) -> bytes:
-    """What stands before the last message's content."""
-    return body[: body.rindex(b'"role":"user","content":')]
-
-
-def bodies(form: str, api: Any, count: int) -> list[bytes]:
-    from kimi_beam.request.prompt import Prompt
-    from kimi_beam.schema import OutputSchema
-    from kimi_beam.synchronous.tools import declared
-
-    tools = tuple(tool.declaration for tool in declared([look_up, convert])) if api != "batch" else ()
-    prompt = Prompt(OutputSchema(SCHEMA), structured_output=form, api=api, tools=tools)  # type: ignore[arg-type]
-    return [
-        prompt.request(kb.Document(f"id {n}", f"text {n} {os.getpid()}", metadata={"n": n}), f"ref-{n}")
-        for n in range(count)
-    ]
-
-
-def look_up(name: str, years: set[int] | None = None) -> str:
-    """Looks a name up."""
-    return f"{name} {years}"
-
-
-def convert(amount: float, currency: str = "EUR") -> float:
-    """Converts an amount."""
-    return amount * len(currency)
-
-
-def prefixes(count: int) -> list[str]:
-    """The one prefix of each API and form, in hexadecimal."""
-    found = []
-    for api in APIS:
-        for form in FORMS:
-            (prefix,) = {before_the_document(body) for body in bodies(form, api, count)}
-            found.append(prefix.hex())
-    return found
 
 
 def test_a_thousand_documents_in_three_processes_and_runs_share_one_prefix() -> None:
     own = prefixes(1000)
     for seed in ("0", "1", "4242"):
         done = subprocess.run(
-            [sys.executable, "-c", "import json, test_prefix; print(json.dumps(test_prefix.prefixes(50)))"],
+            [sys.executable, "-c", "import json, prefixes; print(json.dumps(prefixes.prefixes(50)))"],
             env={
                 **os.environ,
                 "PYTHONHASHSEED": seed,
