@@ -223,12 +223,20 @@ class PartCollector:
     def _split_further(self, reply: Reply, lack: Lack | None) -> list[Document]:
         """The parts that are asked for instead of a document whose answer cannot be used, or lacks something."""
         if isinstance(reply.result, Failure):
-            if not _is_too_long(reply.result):
+            if not _is_too_long(reply.result) or self._is_rambling(reply):
                 return []
         elif not self._may_repair or lack is None or lack.rows is None or not lack.is_worth_asking:
             return []  # where only sums do not add up, the model is told so
         (document,) = self._read_again([reply.document])
         return [] if document.failure is not None else self._parts.split_further(document, reply.document.file)
+
+    def _is_rambling(self, reply: Reply) -> bool:
+        """Whether an answer was cut off that had all its room, and needs none for a longer text.
+
+        Parts of the text would have answers that are as long, and each of them would be paid for.
+        """
+        rule = self._parts.prompt.split_rule
+        return not rule.grows and reply.usage.completion_tokens >= rule.answer_limit
 
     def _keep(self, reply: Reply, kind: _Kind) -> str:
         """Stores the reply of a part, and returns the name of its document."""

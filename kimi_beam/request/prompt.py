@@ -22,7 +22,7 @@ from kimi_beam.request.answer_forms import Form, StructuredOutput, answer_fields
 from kimi_beam.request.context_window import least_tokens
 from kimi_beam.request.document_bytes import DocumentBytes, fenced
 from kimi_beam.request.guidance import NO_GUIDANCE, Guidance
-from kimi_beam.request.split_rule import SplitRule, item_tokens
+from kimi_beam.request.split_rule import SplitRule, item_tokens, may_grow
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS, system_message, version_of
 from kimi_beam.schema import OutputSchema, jsontext
 from kimi_beam.service.models import DEFAULT_MODEL, MODELS, Api, thinking_off
@@ -137,8 +137,8 @@ class Prompt:
     @cached_property
     def split_rule(self) -> SplitRule:
         """When documents are asked for in parts."""
-        width = item_tokens(self._sent["schema"])
-        return SplitRule(self.chunk_tokens, self.room, self.answer_limit, width)
+        schema = self._sent["schema"]
+        return SplitRule(self.chunk_tokens, self.room, self.answer_limit, item_tokens(schema), may_grow(schema))
 
     def shown(self, document: Document, correction: str = "") -> DocumentBytes:
         """The bytes that the model is shown of a document. With `overhead` they are the size of its request.

@@ -38,12 +38,14 @@ class SplitRule:
         answer_limit: The most tokens of an answer.
         item_tokens: Tokens that an item of an answer takes beside its values; None if the schema has no list of
             objects.
+        grows: Whether a longer text may have a longer answer: the schema has a list or a map.
     """
 
     chunk_tokens: int | None
     room: int | None
     answer_limit: int
     item_tokens: int | None
+    grows: bool = True
 
     def __post_init__(self) -> None:
         if self.chunk_tokens is not None and self.chunk_tokens < LEAST_CHUNK:
@@ -128,6 +130,25 @@ def item_tokens(schema: Any) -> int | None:
         schema: The schema as it is sent, which has no references.
     """
     return max(_widths(schema, _DEPTH), default=None)
+
+
+def may_grow(schema: Any, depth: int = _DEPTH) -> bool:
+    """Whether longer texts may have longer answers: a schema has a list, a map, or a place for anything.
+
+    Args:
+        schema: The schema as it is sent, which has no references.
+        depth: So deep it is looked into; what is deeper may grow.
+    """
+    if not isinstance(schema, Mapping) or depth == 0:
+        return True
+    if "enum" in schema or "const" in schema:
+        return False
+    if branches := schema.get("anyOf"):
+        return any(may_grow(branch, depth - 1) for branch in branches)
+    if schema.get("type") != "object":
+        return schema.get("type") not in ("string", "number", "integer", "boolean", "null")
+    members, others = schema.get("properties"), schema.get("additionalProperties", False)
+    return not members or others is not False or any(may_grow(member, depth - 1) for member in members.values())
 
 
 def _widths(schema: Any, depth: int) -> Iterator[int]:

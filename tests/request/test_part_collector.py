@@ -198,3 +198,33 @@ def test_a_first_answer_that_lacks_rows_is_kept_if_a_part_that_is_asked_for_inst
     assert one.report.incomplete[0] == "the text shows 30 rows, and 27 of them are in the answer"
     assert one.document == document
     assert one.usage == Usage(10 * (1 + len(asked)), 2 * (1 + len(asked)), 3 * (1 + len(asked)))
+
+
+def test_a_rambling_answer_without_lists_is_not_multiplied_by_asking_in_parts() -> None:
+    flat = {"type": "object", "properties": {"shop": {"type": ["string", "null"]}, "total": {"type": "number"}}}
+    text = "\n".join(f"{number} a line of a receipt" for number in range(200))
+    for schema, is_full, is_divided in (
+        (flat, True, False),
+        (flat, False, True),  # the window was full: of a shorter text it holds the answer
+        ({"type": "object", "additionalProperties": {"type": "string"}}, True, True),
+        (INVOICE, True, True),
+    ):
+        prompt = Prompt(OutputSchema(schema))
+        written = prompt.answer_limit if is_full else 100
+        parts = DocumentParts(prompt, lambda _shown, _round: b"k" * 16, Batching())
+        collector = PartCollector(InMemory(), parts, whole)
+        cut = Reply(Document("d", text), CUT_OFF, Usage(10, 2, written), Ticket("r", 1))
+        replies, asked, repairs = collector.collect([cut])
+        documents = [document for blob in asked for document in batches.decode(blob)]
+        assert not list(replies)
+        assert (len(documents) > 1) is is_divided, (schema, written)
+        if not is_divided:
+            # The whole document, once more, with twice the room; and then no more.
+            assert [document.text for document in documents] == [text]
+            assert repairs == 1
+            again = Reply(documents[0], CUT_OFF, Usage(10, 2, 2 * written), Ticket("s", 1))
+            (last,), asked, _ = collector.collect([again])
+            assert not asked
+            assert isinstance(last.result, Failure)
+            assert last.result.code == "truncated"
+            assert last.usage.completion_tokens == 3 * written

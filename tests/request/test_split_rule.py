@@ -123,3 +123,23 @@ def test_a_scan_whose_answer_was_cut_off_is_divided_in_two(pages: int) -> None:
     assert sorted(len(part.images) for part in parts.split_further(scan)) == [pages // 2, -(-pages // 2)]
     (alone,) = parts.split_further(scan)[:1]
     assert parts.split_further(replace(alone, images=alone.images[:1], part=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "grows"),
+    [
+        ({"a": {"type": ["string", "null"]}, "b": {"enum": ["x", 1]}}, False),
+        ({"a": {"type": "object", "properties": {"b": {"type": "number"}}}}, False),
+        ({"a": {"type": ["array", "null"], "items": {"type": "string"}}}, True),
+        ({"a": {"type": "array"}}, True),
+        ({"a": {"type": "object"}}, True),
+        ({"a": {"type": "object", "additionalProperties": {"type": "string"}}}, True),
+        ({"a": {}}, True),
+        ({"a": {"$ref": "#/$defs/a"}}, True),
+    ],
+)
+def test_an_answer_grows_with_the_text_where_its_schema_has_room_for_more_values(
+    members: dict[str, object], grows: bool
+) -> None:
+    schema = {"type": "object", "properties": members, "$defs": {"a": {"type": "array", "items": {"type": "number"}}}}
+    assert Prompt(OutputSchema(schema)).split_rule.grows is grows
