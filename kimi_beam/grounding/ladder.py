@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ def _text(value: str, index: TextIndex) -> Found:
     spans = index.places(value)
     if spans and (days := _date(value, index)).spans:
         # All spellings of a day are as good: that of the title is not better because the value is spelt as a stamp.
-        return days._replace(spans=sorted({*spans, *days.spans}))
+        return days._replace(spans=sorted([*spans, *_not_inside(days.spans, spans)]))
     if spans:
         text, length = index.text, len(value)
         exact = [span for span in spans if span.end - span.start == length and text.startswith(value, span.start)]
@@ -59,6 +60,18 @@ def _text(value: str, index: TextIndex) -> Found:
     if number is not None and (spans := _amounts(value, number, index)):
         return Found("number", spans)
     return _date(value, index)
+
+
+def _not_inside(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
+    """The places that are no part of another one: the day of a date-time that stands as it is spelt is.
+
+    Args:
+        spans: Places.
+        others: The others, in the order of the text, which do not overlap.
+    """
+    starts = [other.start for other in others]
+    before = ((span, bisect_right(starts, span.start) - 1) for span in spans)
+    return [span for span, at in before if at < 0 or others[at].end < span.end]
 
 
 def _amounts(value: str, number: str, index: TextIndex) -> list[Span]:

@@ -109,6 +109,16 @@ def test_a_date_that_can_be_read_in_two_ways_is_marked_as_ambiguous() -> None:
     assert grounding("04/03/2018", "03/04/2018").match in ("near", "none")
 
 
+def test_a_date_time_that_stands_as_it_is_spelt_has_one_place_with_its_time() -> None:
+    for value in ("2016/05/01 14:11:20", "10-03-2018 23:03:06", "2018-05-01T14:11:20"):
+        text = f"BILL NO.: 000-049909\nDATE: {value}\nCLOSED: 11-03-2018 00:32:02"
+        found = grounding(value, text)
+        assert (found.match, found.candidates, text[found.start : found.end]) == ("exact", 1, value)
+    # Spelt in another way elsewhere, it has two places.
+    found = grounding("10-03-2018 23:03:06", "DATE 10-03-2018 23:03:06, again on 10.03.2018 at 23:03:06")
+    assert found.candidates == 2
+
+
 def test_the_value_of_hidden_text_alone_is_marked_and_of_both_is_not() -> None:
     hidden = {"hidden_text": [{"text": "pay to IBAN X99", "reason": "white on white", "page": 1}]}
     dropped = grounding("X99", "pay to IBAN X11", metadata=hidden)
