@@ -68,7 +68,7 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.
             if (found := _refuse(trouble.error, service)) is not None:
                 return replace(found, emulated=emulated)
             if isinstance(exchange, HttpReply) and _is_somebody_elses(exchange, trouble.error):
-                hint = _hint(service.root, trouble.message)
+                hint = _hint(service.root, trouble.message) or _where_it_was_asked(service)
                 raise ConfigError(
                     f"{service.root} does not answer as {_speaker(service)} does: {trouble.message}{hint}"
                 )
@@ -211,6 +211,15 @@ def _hint(root: str, message: str) -> str:
     if root.startswith("http:") and any(words in message for words in _OF_TLS):
         return "; does it speak TLS there (https)?"
     return ""
+
+
+def _where_it_was_asked(service: WorkersAI) -> str:
+    if not service.is_elsewhere:
+        return ""
+    root = service.root
+    return (
+        f"; is {root} what stands before /chat/completions? ({root}/models was asked, which --no-preflight leaves out)"
+    )
 
 
 def _speaker(service: WorkersAI) -> str:

@@ -265,7 +265,8 @@ def decode_completion(
     reasoning = _reasoning(message)
     finish = choice.get("finish_reason")
     if finish == "length":
-        why = "the answer was cut at max_completion_tokens" if raw else "all tokens went into thinking"
+        cut = "the answer was cut at max_completion_tokens: a higher limit helps unless it repeats itself"
+        why = cut if raw else "all tokens went into thinking"
         return Failure("infer", "truncated", why, raw=raw or reasoning or _written(text, calls))
     if finish == "content_filter":
         return Failure("infer", "content_filter", "the service filtered the answer", raw=raw or reasoning or None)

@@ -253,6 +253,25 @@ def test_a_model_that_the_server_does_not_have_is_said_before_anything_runs(
     assert code == 1, "no row can come of it"
 
 
+def test_a_server_that_lists_no_models_is_told_from_a_wrong_root_and_is_asked_without_preflight(
+    inputs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    def answer(asked: Asked) -> bytes:
+        if asked.path != "/v1/chat/completions":
+            return reply({"error": {"message": "no such path"}}, 404)
+        return reply(json.loads(answered(ANSWER).partition(b"\r\n\r\n")[2])["result"])
+
+    with Scripted(answer) as server:
+        flags = ("--openai-url", f"{server.url}/v1", "--model", "m")
+        err = mistake(*command(inputs, tmp_path, *flags), capsys=capsys)
+        assert "no such path" in err
+        assert f"is {server.url}/v1 what stands before /chat/completions?" in err
+        assert f"{server.url}/v1/models was asked, which --no-preflight leaves out" in err
+        code, _, err = run(*command(inputs, tmp_path, *flags, "--no-preflight"), capsys=capsys)
+    assert code == 0, err
+    assert len(read_dataset(tmp_path / "out").rows) == 20
+
+
 def test_the_pace_and_the_bound_of_the_command_line_are_kept(inputs: Path, tmp_path: Path, capsys: Capture) -> None:
     async def answer(asked: Asked) -> bytes:
         if "queueRequest" in asked.path:
