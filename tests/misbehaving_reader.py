@@ -135,6 +135,7 @@ _ORDERS: Mapping[str, Callable[[str], Content | None]] = {
     "hang": _never_ends,
     "kill": _is_killed,
     "memory-error": _raises_memory_error,
+    "nap": lambda _: time.sleep(2),
     "nest": _nests,
     "print": _prints,
     "refuse": _refuses,

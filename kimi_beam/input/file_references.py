@@ -18,6 +18,7 @@ from kimi_beam.input.archives import read_member
 from kimi_beam.input.document_of_file import checksum_of, document_by_reader, reader_of, text_or_picture
 from kimi_beam.input.encodings import NotTextError, utf8_line
 from kimi_beam.input.fields import DEFAULT_READING, Reading, from_fields
+from kimi_beam.input.kept_readings import FileKey, ReadFile, of_this_process
 from kimi_beam.input.kinds import Kind
 from kimi_beam.input.readers.content import UnreadableError
 from kimi_beam.input.told_by_content import kind_of
@@ -187,10 +188,11 @@ def _read(document: Document) -> Document:
     except Exception as e:  # whatever a filesystem raises
         return replace(document, failure=_failure(file, e))
     failure = None
-    if len(content) != before.size or checksum_of(content) != before.checksum:
+    checksum = checksum_of(content)
+    if len(content) != before.size or checksum != before.checksum:
         failure = _file_changed(f"{path} has changed since it was first read")
     try:
-        present = _made_again(document, content, reading, place)
+        present = _made_again(document, content, checksum, reading, place)
     except NotTextError:
         return replace(document, failure=failure)
     except UnreadableError as e:
@@ -207,14 +209,26 @@ def _content(f: BinaryIO, place: ZipMember | JsonLine | None, size: int) -> byte
     return f.read(most) if place is None else read_member(f, place.position, most)
 
 
-def _made_again(document: Document, content: bytes, reading: Reading, place: ZipMember | JsonLine | None) -> Document:
+def _made_again(
+    document: Document, content: bytes, checksum: str, reading: Reading, place: ZipMember | JsonLine | None
+) -> Document:
     if isinstance(place, JsonLine):
         line = content if reading.encoding is None else utf8_line(content, reading.encoding)
         return _of_line(line, document, reading)
     kind = kind_of(document.source, content, reading.encoding)
     if kind is None or reader_of(kind, content) is None:
         return text_or_picture(document.id, document.source, content, kind, reading.encoding)
-    return document_by_reader(document.id, document.source, content, kind, reading)[0]
+    return _by_reader(document, content, checksum, kind, reading)
+
+
+def _by_reader(document: Document, content: bytes, checksum: str, kind: Kind, reading: Reading) -> Document:
+    assert document.file is not None
+    kept, key = of_this_process(), FileKey(checksum, kind.suffix, document.file.reading)
+    if (known := kept.get(key)) is not None:
+        return replace(document, text=known.text, images=known.images, layout=known.layout)
+    found = document_by_reader(document.id, document.source, content, kind, reading)[0]
+    kept.keep(key, ReadFile(found.text, found.images, found.layout))
+    return found
 
 
 def _of_line(line: bytes, document: Document, reading: Reading) -> Document:

@@ -43,16 +43,22 @@ class ReadingLimits:
     """What the reading of one file may take.
 
     Attributes:
-        seconds: The longest time by the clock.
+        seconds: The longest time by the clock for a small file.
+        seconds_a_megabyte: How much longer it may be for each MB of the file, as a scan has its bytes by its pages.
         memory_bytes: The most memory of the process for data; its libraries take some 60 MB beside it.
         kept_bytes: A process that holds more memory than this once it has read a file is replaced before the next one.
         processes: The most processes of a worker. None: one a core.
     """
 
     seconds: float = 30.0
+    seconds_a_megabyte: float = 4.0
     memory_bytes: int = 320 << 20
     kept_bytes: int = 200 << 20
     processes: int | None = None
+
+    def seconds_for(self, size: int) -> float:
+        """The longest time for a file of so many bytes."""
+        return self.seconds + self.seconds_a_megabyte * (size >> 20)
 
 
 DEFAULT_LIMITS = ReadingLimits()
@@ -91,7 +97,7 @@ def read_in_child(reader: str, content: bytes, options: ReadOptions, limits: Rea
         ReadingProcessError: No process can be started.
     """
     pool = _pools.get(limits, lambda: _Pool(limits))
-    return pool.read(Question(reader, options, limits.seconds, content))
+    return pool.read(Question(reader, options, limits.seconds_for(len(content)), content))
 
 
 class _KilledAtStartError(ReadingProcessError):
@@ -120,15 +126,15 @@ class _Pool:
         frame = encode(question)
         with self._places:
             process = self._taken() or self._started()
-            end = time.monotonic() + self._limits.seconds
+            end = time.monotonic() + question.seconds
             try:
-                return self._ask(process, frame, end)
+                return self._ask(process, frame, question.seconds, end)
             except _ProcessEndedError as e:
                 if e.code not in ("reader_crashed", "reader_memory") or not (process.has_read or process.was_killed):
                     raise
             left = end - time.monotonic()
             process = self._started()  # which may take long on a busy machine
-            return self._ask(process, frame, time.monotonic() + left)
+            return self._ask(process, frame, question.seconds, time.monotonic() + left)
 
     def _taken(self) -> _Process | None:
         """Takes an idle process, as no other thread does; None if there is none."""
@@ -142,9 +148,9 @@ class _Pool:
                 return _Process(self._limits)
         return _Process(self._limits)
 
-    def _ask(self, process: _Process, frame: bytes, end: float) -> Content:
+    def _ask(self, process: _Process, frame: bytes, seconds: float, end: float) -> Content:
         try:
-            content = process.ask(frame, end)
+            content = process.ask(frame, seconds, end)
         except BaseException:
             self._keep(process)
             raise
@@ -225,11 +231,12 @@ class _Process:
             kind = _KilledAtStartError if has_ended and not said else ReadingProcessError
             raise kind(f"a process that reads files does not start: {said or 'it says nothing'}")
 
-    def ask(self, frame: bytes, end: float) -> Content:
+    def ask(self, frame: bytes, seconds: float, end: float) -> Content:
         """What a file holds.
 
         Args:
             frame: The question.
+            seconds: How long it may take.
             end: When the process has to have answered, by `time.monotonic`.
 
         Raises:
@@ -251,10 +258,10 @@ class _Process:
                 raise UnreadableError(answer.code, answer.message)
             content = content_of(answer)
         except TimeoutError:
-            message = f"was not read within {self._limits.seconds:g} s, which a damaged or hostile file may cause"
+            message = f"was not read within {seconds:g} s: split it, unless it is damaged or hostile"
             raise _ProcessEndedError("reader_timeout", message) from None
         except (EOFError, OSError):
-            raise self._died() from None
+            raise self._died(seconds) from None
         except ValueError as e:  # msgspec's errors too
             message = f"made the process that reads files answer what is no answer: {printable(str(e))[:200]}"
             raise _ProcessEndedError("reader_crashed", message) from None
@@ -284,13 +291,13 @@ class _Process:
 
     # -------------------------------------------------------------------------------------------- how it died
 
-    def _died(self) -> _ProcessEndedError:
+    def _died(self, seconds: float) -> _ProcessEndedError:
         """Why the process has died amid a file."""
         largest = self._wait()
         code = self._popen.returncode
         self.was_killed = code == -signal.SIGKILL
         if code == -signal.SIGXCPU:
-            return _ProcessEndedError("reader_timeout", f"took more than {self._limits.seconds:g} s of CPU time")
+            return _ProcessEndedError("reader_timeout", f"took more than {seconds:g} s of CPU time: split it")
         if largest >= _NEARLY_ALL * self._limits.memory_bytes:  # a library that gets no more memory may well abort
             limit = f"{self._limits.memory_bytes >> 20} MB"
             return _ProcessEndedError(

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import RECEIPT, extract_settings, run_extract, service
@@ -18,11 +19,15 @@ from PIL import Image
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
+import kimi_beam as kb
 from kimi_beam.emulator import Emulator
 from kimi_beam.input.fields import Reading
 from kimi_beam.input.file_parts import Part
 from kimi_beam.input.file_references import read_again
+from kimi_beam.input.kept_readings import FileKey, KeptReadings, ReadFile
 from kimi_beam.input.read_parts import read_part
+from kimi_beam.input.readers.content import Content
+from kimi_beam.input.reading_process import read_in_child
 from kimi_beam.journal.recorder import Keys
 from kimi_beam.types.document import Document
 
@@ -141,6 +146,40 @@ def test_scans_travel_by_reference_and_are_sent_whole(api: str, tmp_path: Path) 
     assert (len(outcome.rows), outcome.letters) == (3, [])
     assert seen == [3, 3, 3]
     assert [json.loads(row["_metadata"])["pages"] for row in outcome.rows] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("api", ["batch", "run"])
+def test_a_scan_whose_parts_are_sent_one_after_the_other_is_not_read_again_for_each(
+    api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(scan(6, seed=len(api)))
+    readings: list[str] = []
+
+    def counted(reader: str, *rest: Any) -> Content:
+        readings.append(reader)
+        return read_in_child(reader, *rest)
+
+    monkeypatch.setattr("kimi_beam.input.document_of_file.read_in_child", counted)
+    document = first(path)
+    with Emulator(answer=lambda *_: json.dumps({"company": "Shop", "total": 1})) as emulator:
+        one_by_one: dict[str, Any] = {"batching": kb.Batching(max_items=1), "chunk_tokens": 4_000}
+        outcome = run_extract([document], "", tmp_path / "out", where=service(emulator.base_url, api=api), **one_by_one)
+        assert emulator.stats()["submits" if api == "batch" else "runs"] >= 6
+    assert [row["_provenance"]["parts"] for row in outcome.rows] == [6]
+    assert len(readings) == 2, "at first, and once more for all of its parts"
+
+
+def test_a_process_keeps_what_it_read_last_within_bounds() -> None:
+    kept, large = KeptReadings(), "x" * (20 << 20)
+    keys = [FileKey(str(number), ".pdf", "") for number in range(3)]
+    for key in keys:
+        kept.keep(key, ReadFile("text", (large,), None))
+        assert kept.get(keys[0]) is not None, "what is used is let go of"
+    assert [kept.get(key) is not None for key in keys] == [True, False, True]
+    alone = FileKey("larger than the bound", ".pdf", "")
+    kept.keep(alone, ReadFile("", (large,) * 4, None))
+    assert [kept.get(key) is not None for key in (*keys, alone)] == [False, False, False, True]
 
 
 def test_a_dead_letter_of_a_reference_holds_its_pictures_and_where_they_stand(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_a_file_that_takes_too_long_ends_its_process_alone(order: str) -> None:
     assert read("after", limits).pages[0].text == "after"
 
 
+def test_a_large_file_such_as_a_scan_of_many_pages_has_more_time() -> None:
+    limits = ReadingLimits(seconds=1.0, seconds_a_megabyte=60.0)
+    assert trouble("nap", limits)[0] == "reader_timeout"
+    assert read("nap".ljust(1 << 20), limits).pages[0].text.startswith("nap ")
+
+
 def test_a_file_is_not_blamed_for_the_disorder_that_another_one_left() -> None:
     first = process_of("disorder")
     content = read("sensitive")
