@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
-from kimi_beam.input.readers.pdf.pdfium_calls import Address, address_of, addresses, cells, function, rows, run_all
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, Answers, address_of, addresses, function, run_all
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -53,6 +53,9 @@ _font_size = function("FPDFText_GetFontSize", ctypes.c_double)
 _font = function("FPDFTextObj_GetFont", ctypes.c_size_t)
 _is_hyphen = function("FPDFText_IsHyphen")
 _map_error = function("FPDFText_HasUnicodeMapError")
+
+_EDGES, _MATRICES = Answers(4, np.float32), Answers(6, np.float32)
+_ORIGINS, _SHAPES = Answers(2, np.float64), Answers(4, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,8 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     _name_controls(page, codes, np.flatnonzero(kinds == _CONTROL))
     spaces = kinds == _SPACE
     letters = np.flatnonzero(~spaces)
-    edges = np.zeros((len(letters), 4), np.float32)
-    run_all(map(_loose_box, repeat(page), letters.tolist(), rows(edges)))
+    edges, places = _EDGES.empty(len(letters))
+    run_all(map(_loose_box, repeat(page), letters.tolist(), places[0]))
     of_letters = edges[:, [0, 3, 2, 1]].astype(np.float64)
     drawn_by = text_objects(page, letters)
     # The second letter of a ligature has no object, as little as a space that PDFium puts in: it is where the first is.
@@ -131,20 +134,18 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
     if not count:
         handles, first = handles[:0], first[:0]
     of_first = first.tolist()
-    origins = np.zeros((len(handles), 2))
-    run_all(map(_origin, repeat(page), of_first, *cells(origins)))
-    matrices = np.zeros((len(handles), 6), np.float32)
-    run_all(map(_matrix, repeat(page), of_first, rows(matrices)))
-    shapes = np.zeros((len(handles), 4))
-    run_all(map(_tight_box, repeat(page), of_first, *cells(shapes)))
+    origins = _origins(page, of_first)
+    matrices, places = _MATRICES.empty(len(handles))
+    run_all(map(_matrix, repeat(page), of_first, places[0]))
+    shapes, places = _SHAPES.empty(len(handles))
+    run_all(map(_tight_box, repeat(page), of_first, *places))
     thickness = np.minimum(shapes[:, 1] - shapes[:, 0], shapes[:, 3] - shapes[:, 2])
     heights = np.maximum(np.hypot(matrices[:, 2], matrices[:, 3]), 1e-9).astype(np.float64)
     sizes = np.abs(np.fromiter(map(_font_size, repeat(page), of_first), np.float64, len(handles))) * heights
     angles = np.arctan2(matrices[:, 1], matrices[:, 0]).astype(np.float64)
     uneven = letters[_stand_unevenly(of_letters, boxes[first], angles, sizes, of_letter)]
     if len(uneven):
-        bases = np.zeros((len(uneven), 2))
-        run_all(map(_origin, repeat(page), uneven.tolist(), *cells(bases)))
+        bases = _origins(page, uneven.tolist())
         drawing = objects[uneven]
         boxes[uneven] = _as_high_as_letters(boxes[uneven], bases, angles[drawing], sizes[drawing])
     return Characters(
@@ -161,6 +162,14 @@ def characters(text_page: pdfium.PdfTextPage) -> Characters:
         fonts=np.fromiter(map(_font, addresses(handles.tolist())), np.int64, len(handles)),
         is_blank=thickness < _THIN * sizes,
     )
+
+
+def _origins(page: Address, indices: list[int]) -> Floats:
+    """The point on the base line where each of some characters begins: x and y."""
+    answers, places = _ORIGINS.empty(len(indices))
+    run_all(map(_origin, repeat(page), indices, *places))
+    origins: Floats = answers.copy()
+    return origins
 
 
 def text_objects(page: Address, letters: Integers) -> Integers:

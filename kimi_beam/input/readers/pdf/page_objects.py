@@ -12,7 +12,7 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
 from kimi_beam.input.readers.pdf.characters import Characters, Flags, Floats, Integers
-from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, address_of, addresses, cells, function, run_all
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, Answers, address, address_of, addresses, function, run_all
 
 _count_objects = function("FPDFPage_CountObjects")
 _object = function("FPDFPage_GetObject", ctypes.c_size_t)
@@ -31,6 +31,8 @@ _count_paths = function("FPDFClipPath_CountPaths")
 _count_segments = function("FPDFClipPath_CountPathSegments")
 _segment = function("FPDFClipPath_GetPathSegment", ctypes.c_size_t)
 _point = function("FPDFPathSegment_GetPoint")
+
+_MODES, _BOXES, _COLORS = Answers(2, np.int32), Answers(4, np.float32), Answers(4, np.uint32)
 
 _MOST_SEGMENTS = 64
 """Clips of more segments are not looked at: their texts are suspected."""
@@ -97,9 +99,9 @@ def painted(page: pdfium.PdfPage) -> Painted:
     handles: list[int] = list(map(_object, repeat(whole), range(count)))
     kinds = np.fromiter(map(_type, map(address, handles)), np.int64, count)
     others = np.flatnonzero((kinds != pdfium_raw.FPDF_PAGEOBJ_TEXT) & (kinds != pdfium_raw.FPDF_PAGEOBJ_UNKNOWN))
-    modes = np.zeros((len(others), 2), np.int32)
+    modes, places = _MODES.empty(len(others))
     chosen = [handles[index] for index in others.tolist()]
-    run_all(map(_draw_mode, addresses(chosen), *cells(modes)))
+    run_all(map(_draw_mode, addresses(chosen), *places))
     is_path = kinds[others] == pdfium_raw.FPDF_PAGEOBJ_PATH
     paths = [handle for handle, drawn in zip(chosen, (is_path & modes.any(axis=1)).tolist(), strict=True) if drawn]
     fills = ~is_path | (modes[:, 0] != 0)
@@ -162,14 +164,14 @@ def bounds(handles: list[int]) -> Floats:
     Args:
         handles: Their handles.
     """
-    boxes = np.zeros((len(handles), 4), np.float32)
-    run_all(map(_get_bounds, addresses(handles), *cells(boxes)))
+    boxes, places = _BOXES.empty(len(handles))
+    run_all(map(_get_bounds, addresses(handles), *places))
     return boxes.astype(np.float64)
 
 
 def _colors(get: Callable[..., int], handles: Sequence[Address]) -> tuple[Integers, Flags]:
-    colors = np.zeros((len(handles), 4), np.uint32)
-    calls = map(get, handles, *cells(colors))
+    colors, places = _COLORS.empty(len(handles))
+    calls = map(get, handles, *places)
     known = np.fromiter(calls, np.bool_, len(handles))
     return colors.astype(np.int64), known
 

@@ -9,13 +9,15 @@ import pypdfium2.raw as pdfium_raw
 
 from kimi_beam.input.readers.pdf.characters import Floats
 from kimi_beam.input.readers.pdf.page_objects import Painted, bounds
-from kimi_beam.input.readers.pdf.pdfium_calls import Address, address, addresses, cells, function, run_all
+from kimi_beam.input.readers.pdf.pdfium_calls import Address, Answers, address, addresses, function, run_all
 
 _count_segments = function("FPDFPath_CountSegments")
 _segment = function("FPDFPath_GetPathSegment", ctypes.c_size_t)
 _segment_type = function("FPDFPathSegment_GetType")
 _point = function("FPDFPathSegment_GetPoint")
 _matrix = function("FPDFPageObj_GetMatrix")
+
+_POINTS = Answers(2, np.float32)
 
 _THIN = 2.0
 """The most points that a line is thick."""
@@ -55,8 +57,8 @@ def rules(around: Painted) -> Floats:
 def _strokes(path: Address, count: int) -> Floats:
     """The straight strokes of a path that draws many: the grid of a table."""
     handles = addresses([_segment(path, index) for index in range(count)])
-    points = np.zeros((count, 2), np.float32)
-    run_all(map(_point, handles, *cells(points)))
+    points, places = _POINTS.empty(count)
+    run_all(map(_point, handles, *places))
     matrix = (ctypes.c_float * 6)()
     _matrix(path, ctypes.byref(matrix))
     a, b, c, d, e, f = matrix

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pypdfium2.raw as pdfium_raw
 
+_ROWS = 2_048
+"""How many answers a page has at most, usually."""
 Address = Any
 """An address as a parameter: ctypes does not show the type of what its `from_param` gives."""
 
@@ -54,25 +57,37 @@ def addresses(numbers: Iterable[int]) -> list[Address]:
     return list(map(address, numbers))
 
 
-def rows(array: npt.NDArray[Any]) -> Iterator[Address]:
-    """The address of each row of an array, for functions that write their answer there.
+class Answers:
+    """An array into which functions write their answers, one row each, and the addresses that they are given for it.
+
+    It is used for one page after the other, because to make the addresses parameters takes a while.
 
     Args:
-        array: An array of two dimensions in the order of C.
+        columns: The numbers of an answer.
+        kind: Their type.
     """
-    first, step = array.ctypes.data, array.itemsize * array.shape[1]
-    return map(address, range(first, first + step * len(array), step))
 
+    def __init__(self, columns: int, kind: npt.DTypeLike) -> None:
+        self._array = np.zeros((0, columns), kind)
+        self._cells: list[list[Address]] = [[] for _ in range(columns)]
 
-def cells(array: npt.NDArray[Any]) -> list[Iterator[Address]]:
-    """The addresses of each column of an array, for functions that write each number of their answer to another place.
+    def empty(self, count: int) -> tuple[npt.NDArray[Any], list[list[Address]]]:
+        """Rows of zeros, which are good until the next call, and the addresses of each column of them, or of more rows.
 
-    Args:
-        array: An array of two dimensions in the order of C.
-    """
-    first, size = array.ctypes.data, array.itemsize
-    step, end = size * array.shape[1], array.nbytes
-    return [map(address, range(first + offset, first + end, step)) for offset in range(0, step, size)]
+        Args:
+            count: How many.
+        """
+        if count > len(self._array):
+            array = np.zeros((max(count, _ROWS), self._array.shape[1]), self._array.dtype)
+            first, size, step = array.ctypes.data, array.itemsize, array.strides[0]
+            end = first + array.nbytes
+            places = [addresses(range(first + offset, end, step)) for offset in range(0, step, size)]
+            if count > _ROWS:
+                return array, places  # what a rare page needs is not kept
+            self._array, self._cells = array, places
+        found = self._array[:count]
+        found[:] = 0
+        return found, self._cells
 
 
 def run_all(calls: Iterable[Any]) -> None:

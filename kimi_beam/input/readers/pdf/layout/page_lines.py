@@ -31,7 +31,7 @@ _SHORTEST_DATE, _SHORTEST_IDENTIFIER = 6, 7
 _LONGEST_INDEX = 3
 """The most characters of an index (the 2 of m²)."""
 
-_left, _height, _base = attrgetter("x0"), attrgetter("size"), attrgetter("base")
+_left, _height, _base, _text = attrgetter("x0"), attrgetter("size"), attrgetter("base"), attrgetter("text")
 
 
 class Cell:
@@ -173,7 +173,7 @@ def _line(words: list[Word], *, is_of_one_size: bool) -> Line:
             cells.append(Cell(words[start:index]))
             start = index
     cells.append(Cell(words[start:]))
-    if not all(cell.text.isascii() for cell in cells):
+    if not all(map(str.isascii, map(_text, cells))):
         cells = [Cell(in_both_directions(cell.words)) if has_leftward_letters(cell.text) else cell for cell in cells]
     return Line(base, size, cells, base)
 
