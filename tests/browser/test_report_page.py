@@ -421,3 +421,31 @@ def test_the_pictures_of_a_document_without_text_are_shown_beside_its_failure(br
         assert watch.page.inner_text(".record .message") == "the model refused"
         assert watch.page.inner_text(".record details pre") == "I cannot read this."
         assert watch.misdeeds() == []
+
+
+def test_ids_of_one_directory_are_told_apart_by_their_ends(browser: Any, tmp_path: Path) -> None:
+    documents = [
+        (Document(f"in/{'deep/' * 30}{name}.txt", "ACME Ltd"), dict.fromkeys(INVOICE["required"]) | {"items": []})
+        for name in ("a", "b", "deep/c")
+    ]
+    out = write_reported_run(tmp_path / "out", documents, failing=0.0)
+    with watched(browser, write_page(out, tmp_path / "report.html")) as watch:
+        watch.page.keyboard.press("2")
+        watch.page.select_option("#order", "id")
+        assert watch.page.locator("#rows .id").all_inner_texts() == ["a.txt", "b.txt", "deep/c.txt"]
+        assert watch.page.inner_text("#document h2") == documents[0][0].id
+
+
+def test_columns_of_a_laid_out_text_stay_below_each_other_and_prose_is_wrapped(browser: Any, tmp_path: Path) -> None:
+    answer = dict.fromkeys(INVOICE["required"]) | {"items": []}
+    table = "\n".join(f"{'name':<100}{number}" for number in range(5))
+    documents = [(Document("table", table), answer), (Document("prose", "word " * 500), answer)]
+    out = write_reported_run(tmp_path / "out", documents, failing=0.0)
+    with watched(browser, write_page(out, tmp_path / "report.html"), width=1000) as watch:
+        watch.page.keyboard.press("2")
+        watch.page.select_option("#order", "position")
+        wide = "(() => { const text = document.querySelector('#text'); return text.scrollWidth > text.clientWidth; })()"
+        assert watch.page.inner_text("#document h2") == "table"
+        assert watch.page.evaluate(wide)
+        watch.page.keyboard.press("j")
+        assert not watch.page.evaluate(wide)

@@ -5,6 +5,14 @@ const BEYOND = 6;
 // Where keys are data, each document may have kinds of its own.
 const MOST_KINDS = 400;
 
+/** The directory that all ids begin with, which tells none of them apart; empty if there is none. */
+function commonDirectory(ids) {
+  if (ids.length < 2) return "";
+  let common = ids[0];
+  for (const id of ids) while (!id.startsWith(common)) common = common.slice(0, -1);
+  return common.slice(0, common.lastIndexOf("/") + 1);
+}
+
 class Browser {
   constructor(documents, figures) {
     this.documents = documents;
@@ -22,6 +30,7 @@ class Browser {
     this.rows.addEventListener("keydown", (event) => this.moveBy(event));
     new ResizeObserver(() => this.draw()).observe(this.rows);
     byId("sample").textContent = this.sampleWords();
+    this.directory = commonDirectory(documents.map((one) => one.id));
     this.sort();
     this.find();
   }
@@ -84,7 +93,7 @@ class Browser {
       role: "option", id: `row-${index}`, class: "row", "aria-selected": String(selected),
       "aria-posinset": index + 1, "aria-setsize": this.found.length, click: () => { this.look(index, false); openDocument(); },
     },
-      element("bdi", { class: "id" }, one.id),
+      element("bdi", { class: "id", title: one.id }, one.id.slice(this.directory.length)),
       element("span", { class: "second" }, one.outcome ? element("span", { class: "chip bad" }, one.outcome) : this.firstValues(one)),
       one.doubt >= 0.1 && element("span", { class: "doubt", title: "values that are expected to be wrong" }, one.doubt.toFixed(1)));
     node.style.top = `${index * ROW_HEIGHT}px`;

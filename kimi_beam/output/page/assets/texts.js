@@ -69,9 +69,14 @@ function markedText(one, choose) {
     const text = one.text.slice(from, to);
     parts.push(inside.length ? mark(text, inside, choose) : text);
   }
-  const node = element("pre", { id: "text", tabindex: 0, dir: "auto", "aria-label": "Text of the document", role: "region" });
+  const node = element("pre", { id: "text", class: isLaidOut(one.text) ? "laid-out" : null, tabindex: 0, dir: "auto", "aria-label": "Text of the document", role: "region" });
   node.append(...parts);
   return node;
+}
+
+/** Whether the lines of a text are short, so that what stands below each other in it is meant to. */
+function isLaidOut(text) {
+  return !/[^\n]{200}/.test(text);
 }
 
 function mark(text, spans, choose) {
