@@ -39,8 +39,7 @@ class Charge:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.costs: dict[str, int] = {}
-        """By reservation, what its request has cost. What is not in it counts as it was reserved."""
+        self._costs: dict[str, int] = {}
 
     @property
     def is_reserved(self) -> bool:
@@ -55,7 +54,7 @@ class Charge:
         """Records what a request has cost. After a refusal its reservation serves the next request."""
         if isinstance(result, Answered):
             if result.usage is not None and result.usage.prompt_tokens:
-                self.costs[self._name] = nanodollars(price.cost(result.usage))
+                self._costs[self._name] = nanodollars(price.cost(result.usage))
             self._name = ""
         elif not isinstance(result, Unsent) and not (
             isinstance(result, Refused) and RULES[result.error.remedy].repeat is not Repeat.ONCE
@@ -65,8 +64,13 @@ class Charge:
     def close(self) -> None:
         """Gives back what is reserved for a request that is not sent any more."""
         if self._name:
-            self.costs[self._name] = 0
+            self._costs[self._name] = 0
             self._name = ""
+
+    def take_costs(self) -> dict[str, int]:
+        """What requests have cost that was not taken before, by reservation. All others count as they were reserved."""
+        costs, self._costs = self._costs, {}
+        return costs
 
 
 class RequestBudget:
@@ -83,7 +87,10 @@ class RequestBudget:
     def __init__(self, budget: Budget, highest: HighestCost, shard: str, *, waits: bool = True) -> None:
         self._budget, self._highest = budget, highest
         self.shard, self._waits = shard, waits
+        self._open = set[Charge]()
         self._closed: list[Charge] = []
+        self._in_need = 0
+        """How many documents that were paid for once wait for money, before which no other document is asked for."""
 
     @property
     def may_get_back(self) -> bool:
@@ -93,10 +100,16 @@ class RequestBudget:
     def reserve(self, documents: Iterable[Document]) -> list[Charge | None]:
         """Reserves the most that the request for each document may cost; None where the money does not suffice."""
         wanted = [(_LABEL, [self._highest.of_document(document)]) for document in documents]
-        return [Charge(name) if name else None for name in self._budget.reserve(self.shard, wanted)]
+        if self._in_need:
+            return [None] * len(wanted)
+        charges = [Charge(name) if name else None for name in self._budget.reserve(self.shard, wanted)]
+        self._open.update(filter(None, charges))
+        return charges
 
     async def has_reserved(self, charge: Charge | None, document: Document, turns: Sequence[bytes]) -> bool:
         """Whether money is reserved for the next request for a document, which is done now if it is not the first one.
+
+        Where it is short, what other requests give back is waited for.
 
         Args:
             charge: What its requests have cost so far.
@@ -105,7 +118,15 @@ class RequestBudget:
         """
         if charge is None or charge.is_reserved:
             return True
-        return await asyncio.to_thread(self._reserve_again, charge, document, turns)
+        self._in_need += 1
+        try:
+            while not await asyncio.to_thread(self._reserve_again, charge, document, turns):
+                if not any(other.is_reserved for other in list(self._open)):
+                    return False
+                await asyncio.sleep(_LOOK)
+        finally:
+            self._in_need -= 1
+        return True
 
     def replied(self, charge: Charge | None, result: RunResult) -> None:
         """Records what a request has cost."""
@@ -116,22 +137,26 @@ class RequestBudget:
         """Keeps what a document has cost until its reply is taken out."""
         if charge is not None:
             charge.close()
+            self._open.discard(charge)
             self._closed.append(charge)
 
     def update(self, *, is_busy: bool) -> None:
         """Records what documents have cost whose replies are taken out, and whether others are still asked for."""
         closed, self._closed = self._closed, []
-        costs = {name: {0: cost} for charge in closed for name, cost in charge.costs.items()}
-        self._budget.settle(self.shard, costs)
+        self._settle(closed)
         self._budget.set_live(id(self), is_live=is_busy)
         PROGRESS.spending = self._budget.spending
 
     def _reserve_again(self, charge: Charge, document: Document, turns: Sequence[bytes]) -> bool:
+        self._settle([charge])
         amount = self._highest.of_document(document, turns=turns)
         (name,) = self._budget.reserve(self.shard, [(_LABEL, [amount])])
         if name:
             charge.reserve(name)
         return bool(name)
+
+    def _settle(self, charges: Sequence[Charge]) -> None:
+        self._budget.settle(self.shard, {name: {0: cost} for one in charges for name, cost in one.take_costs().items()})
 
 
 class InFlight(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budgets import CAP, MOST_OF_ONE, SETTINGS, billed, check_budget, run_with_budget
+from budgets import CAP, MOST_OF_ONE, PRICE, SETTINGS, billed, check_budget, run_with_budget
 from command_processes import Program
 from harness import ACCOUNT, IN_PROCESS_RUNNERS, RECEIPT, receipts, run_extract, run_redrive, service
 from long_invoices import INVOICE, answer, invoice
@@ -17,6 +17,8 @@ from running_cli import mistake
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
+from kimi_beam.journal.spending_files import SpendingFiles
+from kimi_beam.service.budget import Budget
 
 
 @pytest.mark.parametrize(
@@ -197,3 +199,29 @@ def test_what_a_run_without_a_budget_left_in_the_queue_counts_before_anything_ne
     assert stats["paid_twice"] == 0
     assert {row["_document_id"] for row in outcome.rows} >= {f"doc-{i}" for i in range(30)}
     assert sum(outcome.ids.values()) == len(outcome.ids) == 90
+
+
+def look_up(name: str) -> str:
+    """Looks a shop up."""
+    return name.upper()
+
+
+@pytest.mark.parametrize("kind", ["functions", "no queue"])
+def test_function_calls_and_the_way_around_a_missing_queue_are_reserved_and_settled(kind: str, tmp_path: Path) -> None:
+    with Emulator(seed=11) as emulator:
+        changes: dict[str, Any] = {"journal": str(tmp_path / "journal"), "max_cost": CAP, "price": PRICE, **SETTINGS}
+        if kind == "functions":
+            where = service(emulator.base_url, api="run")
+            changes |= {"tools": [look_up], "instructions": "Use look_up."}
+        else:
+            where = service(emulator.base_url, model="@cf/moonshotai/kimi-k2.7-code", fallback_api="run")
+        outcome = run_extract(receipts(60), "", tmp_path / "out", where=where, **changes)
+        spent, stats = billed(emulator), emulator.stats()
+    assert sum(outcome.ids.values()) == len(outcome.ids) == 60
+    assert outcome.codes["budget"]
+    assert outcome.rows, outcome.codes
+    assert (stats["runs"] > len(outcome.rows)) is (kind == "functions"), "no function was called"
+    assert spent <= CAP
+    kept = Budget(1, "", 1, SpendingFiles(str(tmp_path / "journal"))).spending
+    assert kept.spent == pytest.approx(spent, abs=1e-6)
+    assert kept.reserved == 0
