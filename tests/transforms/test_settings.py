@@ -55,6 +55,7 @@ UNUSUAL: dict[str, tuple[Any, Any]] = {
     "chunk_tokens": (4_000, 4_000),
     "coerce": (True, True),
     "repairs": (3, 3),
+    "samples": (3, 3),
     "examples": ([EXAMPLE], Guidance.of([EXAMPLE], None, None)),
     "glossary": ({"Net": "without tax"}, Guidance.of([], {"Net": "without tax"}, None)),
     "language": ("de-CH", Guidance.of([], None, "de-CH")),
