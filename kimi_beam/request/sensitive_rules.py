@@ -19,8 +19,16 @@ Span: TypeAlias = "tuple[int, int, str]"
 KINDS = ("iban", "card", "email", "phone")
 """The built-in rules, in the order in which they go first where two find the same characters."""
 
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ \u00a0\u202f-]?[A-Z0-9]){11,30}(?![A-Za-z0-9])", re.IGNORECASE)
+_BREAK = r"[ \t]{0,3}\r?\n[ \t]{0,3}"
+"""Where a line ends inside a value, and the next one begins."""
+_IBAN = re.compile(
+    rf"(?<![A-Za-z0-9])[A-Z]{{2}}\d{{2}}(?:(?:[ \u00a0\u202f-]|{_BREAK})?[A-Z0-9]){{11,30}}(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
 _CARD = re.compile(r"(?<![\w.,-])[2-6]\d{3}(?:[ \u00a0\u202f-]?\d){10,15}(?![\w-]|[.,]\d)")
+# Only one in groups of four is known again over the end of a line: other numbers stand below each other too.
+_FOURS = r"\d{4}(?:[ \u00a0\u202f-]\d{4}){0,2}"
+_CARD_OVER_LINES = re.compile(rf"(?<![\w.,-])(?<!\d[ \u00a0\u202f]){_FOURS}{_BREAK}{_FOURS}(?![\w-]|[ .,]\d)")
 # The beginnings and lengths that cards have: the last digit of one in ten other numbers fits by chance.
 _CARD_NUMBERS = re.compile(
     r"4\d{15}(?:\d{3})?|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}|(?:35|5[06-8]|6\d)\d{14,17}"
@@ -28,8 +36,10 @@ _CARD_NUMBERS = re.compile(
 _DATE = re.compile(r"\d{1,4}\s?([./-])\s?\d{1,2}\s?\1\s?\d{1,4}")
 _EMAIL = re.compile(
     r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*"
-    r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}(?![\w-])"
+    rf"@(?:{_BREAK})?"
+    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}(?![\w-])"
 )
+_PHONE_OVER_LINES = re.compile(rf"\+\d[\d ()/.-]{{0,20}}{_BREAK}[\d(][\d ()/.-]{{0,20}}")
 _PART = re.compile(r"[^A-Za-z0-9]")
 _LENGTHS = dict(
     re.findall(
@@ -110,9 +120,13 @@ def iban_remainder(compact: str) -> int:
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
-    for found in _CARD.finditer(text):
-        if _CARD_NUMBERS.fullmatch(digits := _PART.sub("", found.group())) and luhn_sum(digits) % 10 == 0:
-            yield found.span()
+    found = {match.span() for form in (_CARD, _CARD_OVER_LINES) for match in form.finditer(text) if _is_card(match[0])}
+    return iter(sorted(found))
+
+
+def _is_card(written: str) -> bool:
+    digits = _PART.sub("", written)
+    return _CARD_NUMBERS.fullmatch(digits) is not None and luhn_sum(digits) % 10 == 0
 
 
 def luhn_sum(digits: str) -> int:
@@ -127,6 +141,17 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 def _phones(text: str, region: str) -> Iterator[Span]:
     """The digits of phone numbers behind the code of the country and zeros, which tell nobody."""
+    found = list(_numbers_of_phones(text, region))
+    if "+" in text and "\n" in text:
+        for match in _PHONE_OVER_LINES.finditer(text):
+            start, stop = match.span()
+            if not any(start < end and begin < stop for begin, end, _ in found):
+                line = re.sub(r"[\r\n\t]", " ", match[0])
+                found += [(start + begin, start + end, kind) for begin, end, kind in _numbers_of_phones(line, "")]
+    return iter(sorted(found))
+
+
+def _numbers_of_phones(text: str, region: str) -> Iterator[Span]:
     import phonenumbers
 
     for found in phonenumbers.PhoneNumberMatcher(text, region or None, leniency=phonenumbers.Leniency.VALID):

@@ -15,7 +15,7 @@ from itertools import count
 
 from kimi_beam.types.document import Redaction
 
-_SPACED = re.compile(r"\w(?:[ .\-/()\u00a0\u2009\u202f]{0,3}\w)*")
+_SPACED = re.compile(r"\w(?:[ \r\n.\-/()\u00a0\u2009\u202f]{0,3}\w)*")
 _NAMED = re.compile(
     r"(?:<|\\u003c)([a-z][a-z0-9_]*_\d+)(?:>|\\u003e)|(?<![\w.])(person\d+\.[0-9a-f]{4}@redacted\.invalid)",
     re.IGNORECASE,
@@ -149,7 +149,9 @@ class Restorer:
         """The redactions whose stand-ins are digits: by their beginnings, and by all of their letters and digits."""
         for one in redactions:
             if "<" in one.stand_in or "@" in one.stand_in:
-                self._named.setdefault(one.stand_in.strip("<>").casefold(), one.original)
+                # An address that the text breaks at the end of a line is written as one word.
+                original = "".join(one.original.split()) if one.kind == "email" else one.original
+                self._named.setdefault(one.stand_in.strip("<>").casefold(), original)
             else:
                 alike = self._formed.setdefault(_head(one.stand_in), {})
                 alike.setdefault(compact(one.stand_in), []).append(one)

@@ -104,6 +104,27 @@ def test_phone_numbers_are_found_behind_what_tells_their_country(text: str, regi
 
 
 @pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("iban", "Pay to DE89 3704 0044\n  0532 0130 00\nTotal 12.50", ["DE89 3704 0044\n  0532 0130 00"]),
+        ("iban", "GB29NWBK6016\r\n1331926819 BIC: NWBKGB2L", ["GB29NWBK6016\r\n1331926819"]),
+        ("card", "Card 4111 1111\n1111 1111\n12 pieces", ["4111 1111\n1111 1111"]),
+        ("card", "5555-5555-5555-\n4444, 4111 1111 1111 \n 1111", ["4111 1111 1111 \n 1111"]),
+        ("card", "4111111111111111\n12 pieces", ["4111111111111111"]),
+        ("card", "40012345\n70012343\n4001234570\n012343", []),
+        ("email", "Write to secret.person@\n example.org today", ["secret.person@\n example.org"]),
+        ("email", "12 @\nexample.org a@b.de.\nThanks", ["a@b.de"]),
+        ("phone", "Call +49 30\n90182 4471 or +49 30 901820\n12 pieces", ["30\n90182 4471", "30 901820"]),
+        ("phone", "+5\n12 +3\n1,50", []),
+    ],
+)
+def test_a_value_that_goes_on_in_the_next_line_is_found_and_nothing_behind_it(
+    kind: str, text: str, expected: list[str]
+) -> None:
+    assert found(kind, text) == expected
+
+
+@pytest.mark.parametrize(
     ("kind", "region", "reason"),
     [
         ("name", "", "name is none of iban, card, email, phone and phone:REGION"),
