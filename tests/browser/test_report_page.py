@@ -407,8 +407,15 @@ def test_a_sample_says_what_it_is_a_sample_of(browser: Any, tmp_path: Path) -> N
         assert watch.page.inner_text("#sample").startswith("40 of 400 documents are here, some of each kind")
         assert _number(watch.page.inner_text(".tile strong >> nth=0")) == 400
         shown = json.dumps(watch.page.locator("#kind option").all_text_contents())
-        for code in page_data(tmp_path / "report.html")["figures"]["dead_letters"]:
+        figures = page_data(tmp_path / "report.html")["figures"]
+        for code in figures["dead_letters"]:
             assert code in shown
+        assert "texts" not in watch.page.inner_text("#sample")
+    alone = write_page(out, tmp_path / "alone.html", reading=None)
+    with watched(browser, alone) as watch:
+        watch.page.keyboard.press("2")
+        failed = sum(figures["dead_letters"].values())
+        assert watch.page.inner_text("#sample") == f"The texts of {failed} documents are here."
 
 
 def test_the_pictures_of_a_document_without_text_are_shown_beside_its_failure(browser: Any, tmp_path: Path) -> None:

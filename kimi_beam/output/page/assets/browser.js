@@ -46,9 +46,10 @@ class Browser {
   }
 
   sampleWords() {
-    const { documents, of } = this.figures.shown;
-    if (documents >= of) return "";
-    return `${count(documents)} of ${count(of)} documents are here, some of each kind: of each dead-letter code, each field without a value, each kind of grounding. The figures are of all.`;
+    const { documents, of, texts } = this.figures.shown;
+    const some = `${count(documents)} of ${count(of)} documents are here, some of each kind: of each dead-letter code, each field without a value, each kind of grounding. The figures are of all.`;
+    const read = `The texts of ${count(texts)} documents are here.`;
+    return [documents < of && some, texts < documents && read].filter(Boolean).join(" ");
   }
 
   sort() {
