@@ -16,9 +16,23 @@ _NAMES = ("result", "data", "answer", "output", "response")
 Corrupt = Callable[[str, random.Random, Mapping[str, Any]], str]
 
 
-def written(record: Any, draw: random.Random) -> str:
-    """A record as JSON, in one of the layouts that models use."""
-    return json.dumps(record, ensure_ascii=draw.random() < 0.3, indent=draw.choice([None, None, 2]))
+class Layouts:
+    """A record as JSON, in the layouts that models use. Each is written once, however often it is corrupted.
+
+    Attributes:
+        record: The record.
+    """
+
+    def __init__(self, record: Any) -> None:
+        self.record = record
+        self._written: dict[tuple[bool, int | None], str] = {}
+
+    def written(self, draw: random.Random) -> str:
+        """The record in one of the layouts."""
+        ensure_ascii, indent = layout = draw.random() < 0.3, draw.choice([None, None, 2])
+        if layout not in self._written:
+            self._written[layout] = json.dumps(self.record, ensure_ascii=ensure_ascii, indent=indent)
+        return self._written[layout]
 
 
 def _pieces(text: str) -> list[re.Match[str]]:

@@ -306,9 +306,10 @@ def _law(records: Sequence[tuple[Any, Mapping[str, Any]]], count: int, seed: int
     """Corrupts records, each in one to three ways, and counts what became of them."""
     draw, found = random.Random(seed), Counter[str]()
     schemas = {id(definition): OutputSchema(dict(definition)) for _, definition in records}
+    choices = [(corrupted.Layouts(gold), definition) for gold, definition in records]
     for _ in range(count):
-        gold, definition = draw.choice(records)
-        text = corrupted.written(gold, draw)
+        layouts, definition = draw.choice(choices)
+        text = layouts.written(draw)
         ways = draw.sample(corrupted.LOSSLESS, draw.randint(0, 3))
         is_lossy = draw.random() < 0.5 or not ways
         if is_lossy:
@@ -326,7 +327,7 @@ def _law(records: Sequence[tuple[Any, Mapping[str, Any]]], count: int, seed: int
         if isinstance(verdict, Failure):
             found["lossy, refused" if is_lossy else "lossless, refused"] += 1
         else:
-            assert jsontext.same(verdict.value, gold), f"altered by {names}: {text}"
+            assert jsontext.same(verdict.value, layouts.record), f"altered by {names}: {text}"
             found["lossy, equal" if is_lossy else "lossless, repaired"] += 1
             found.update(repair.kind for repair in verdict.repairs)
     return found
