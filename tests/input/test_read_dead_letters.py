@@ -123,7 +123,10 @@ def write(path: Path, lines: list[bytes]) -> Path:
 @settings(derandomize=True, max_examples=400)
 @given(_letters)
 def test_a_dead_letter_comes_back_from_its_line(one: DeadLetter) -> None:
-    assert decode(encode(one)) == one
+    # What reading cut off, and what redaction took away, is missing whether or not the letter says so.
+    was_cut = (one.failure.stage, one.failure.code) == ("read", "too_large")
+    was_emptied = one.failure.code == "unredactable" and not one.document.text and not one.document.images
+    assert decode(encode(one)) == replace(one, truncated=was_cut or was_emptied)
 
 
 def test_a_line_that_was_written_before_documents_had_a_layout_is_read() -> None:
