@@ -133,6 +133,7 @@ def test_what_is_known_leaves_and_what_is_in_flight_is_gone_on_with_though_there
         (refused(429, 3040), False),
         (NoReply(sent=True, message="no reply"), True),
         (refused(408, 3046), True),
+        (refused(500, 3007), True),
         (accepted("r"), True),
     ],
 )

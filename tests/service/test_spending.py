@@ -204,6 +204,14 @@ def test_each_process_of_a_run_has_the_same_shares_whatever_the_others_have_spen
     assert Budget(100, "next", 2, disk.view()).room("1") == (100 - 15 - 35) // 2
 
 
+def test_a_process_that_takes_a_shard_over_knows_what_the_lost_one_has_spent_of_its_share() -> None:
+    disk = Disk()
+    lost, other = (Budget(100, "run", 2, disk.view()) for _ in range(2))
+    assert lost.reserve("0", [("a", [40])]) != [None]
+    assert other.reserve("0", [("b", [40])]) == [None], "the share was spent twice"
+    assert other.reserve("1", [("b", [40])]) != [None]
+
+
 def test_a_submission_of_a_run_without_a_budget_is_reserved_when_it_is_gone_on_with() -> None:
     budget = Budget(100, "run", 1, Disk().view())
     name = budget.take_over("0", "a", 3, {1: 500})
