@@ -37,6 +37,7 @@ SIGNALS: Final[Mapping[str, float]] = {
     "apart": 0.3,
     "usually_found": 0.6,
     "usually_there": 0.5,
+    "unlike_others": 0.4,
     "coerced": 0.1,
     "ambiguous": 0.1,
     "not_grounded": 0.05,
@@ -59,11 +60,13 @@ class FieldHabits:
         values: How many there are.
         found: How many of them stand in the text.
         nulls: At how many places there is none.
+        figures: How many are texts of digits without any letter, such as amounts and most dates.
     """
 
     values: int = 0
     found: int = 0
     nulls: int = 0
+    figures: int = 0
 
     def add(self, leaf: AnswerLeaf, place: Place | None) -> None:
         """Counts a leaf."""
@@ -72,11 +75,17 @@ class FieldHabits:
             return
         self.values += 1
         self.found += place is not None and place.is_found
+        self.figures += isinstance(leaf.value, str) and _is_figure(leaf.value)
 
     @property
     def found_share(self) -> float:
         """The share of the values that stand in the text."""
         return self.found / (self.values + _SURE_OF_HABITS)
+
+    @property
+    def figure_share(self) -> float:
+        """The share of the values that are texts of digits."""
+        return self.figures / (self.values + _SURE_OF_HABITS)
 
     @property
     def there_share(self) -> float:
@@ -129,6 +138,8 @@ def row_signals(
         else:
             found |= _signals_of_place(leaf, place, habit)
             found |= {name: SIGNALS[name] * degree for name, degree in rows.signals(leaf, place)}
+        if isinstance(leaf.value, str) and habit.figures and not _is_figure(leaf.value):
+            found["unlike_others"] = SIGNALS["unlike_others"] * habit.figure_share**2
         found |= {name: SIGNALS[name] for name in _marks(leaf, evidence)}
         if leaf.pointer in evidence.disagreements:
             found["disagreement"] = SIGNALS["disagreement"] * evidence.disagreements[leaf.pointer]
@@ -144,6 +155,11 @@ def risk(signals: Mapping[str, float]) -> float:
     for share in signals.values():
         left *= 1.0 - share
     return round(1.0 - left, 4)
+
+
+def _is_figure(text: str) -> bool:
+    """Whether a text has digits and no letter."""
+    return any(map(str.isdecimal, text)) and not any(map(str.isalpha, text))
 
 
 def _signals_of_place(leaf: AnswerLeaf, place: Place, habit: FieldHabits) -> dict[str, float]:

@@ -180,6 +180,20 @@ def test_what_a_field_usually_is_makes_what_differs_suspicious() -> None:
     assert max(risk(seen["/currency"]), risk(seen["/shop"])) < 0.05
 
 
+def test_a_text_with_letters_is_suspicious_where_its_field_is_usually_digits_alone() -> None:
+    (pen,) = (one for one in LEAVES if one.pointer == "/lines/0/name")
+    for usual, is_suspicious in (("89.00", True), ("25/12/2018", True), ("pen", False), ("pen 2", False)):
+        habit = FieldHabits()
+        for value in [usual] * 40 + ["10 pens", "pencil"]:
+            habit.add(pen._replace(value=value), None)
+        for value in ("89.00 1 89.00 S", "pen", "89.00", "12-01-19"):
+            ((_, seen),) = row_signals([pen._replace(value=value)], RowEvidence(), {pen.field: habit})
+            assert ("unlike_others" in seen) is (is_suspicious and not value[-1].isdecimal()), (usual, value)
+            assert (risk(seen) > 0.25) is ("unlike_others" in seen)
+    (one, *_) = (leaf for leaf in LEAVES if leaf.value == 3.0)
+    assert "unlike_others" not in signals(RowEvidence(), {one.field: FieldHabits(40, 40, 0, 40)})[one.pointer]
+
+
 def test_without_grounding_all_values_are_alike_but_for_the_other_signals() -> None:
     assert as_places(None) is None
     found = signals(RowEvidence(conflicts=["/lines/0/sum"]))
