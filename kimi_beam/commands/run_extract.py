@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import contextlib
 import functools
 import gc
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -21,6 +16,7 @@ from kimi_beam import emulator
 from kimi_beam.commands import console, run_redrive, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
+from kimi_beam.commands.early_end import ending_without_workers, interruptible
 from kimi_beam.commands.own_reader import TO_MARKDOWN, reader_of
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.prompt_files import examples_of, glossary_of, instructions_of
@@ -97,7 +93,8 @@ def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace) -
     if not has_journal and not ready.is_local:
         console.say("no journal: if a worker is lost, its requests are paid for again (--journal DIR)")
     # The reports are silenced, because they would repeat the lines of the progress.
-    with console.progress(), REPORTS.silenced(), _interruptible(ready, args.output, journal=has_journal):
+    ends = interruptible(ready, args.output, journal=has_journal), ending_without_workers(ready)
+    with console.progress(), REPORTS.silenced(), ends[0], ends[1]:
         try:
             return ready.run()
         except Exception:
@@ -198,37 +195,6 @@ def _report(args: argparse.Namespace, summary: dict[str, Any], page: tuple[str, 
 def _fail(message: str, code: int) -> int:
     console.say(message)
     return code
-
-
-@contextlib.contextmanager
-def _interruptible(ready: Run, output: str, *, journal: bool) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM, says what is in flight and ends this process at once.
-
-    A signal handler does it, because a runner would take a `KeyboardInterrupt` in a bundle for a failure of the bundle.
-    """
-
-    def interrupt(number: int, _: FrameType | None) -> NoReturn:
-        console.say(console.interrupted(output, local=ready.is_local, counted=ready.is_in_process, journal=journal))
-        if ready.is_local:
-            ready.clear()
-        ready.release()
-        # Python's usual end would wait for the worker threads, which may be waiting for the service, and nothing of
-        # theirs is kept. But Beam 2.77 ends its job servers (Prism, Flink's) and cancels their jobs by functions that
-        # it registers with `atexit`, and `os._exit` calls none of these: so they are called here, by a private function
-        # of Python's, as there is no public one. They get three seconds. tests/commands/test_beam_options.py holds it.
-        threading.Timer(3.0, os._exit, [128 + number]).start()
-        atexit._run_exitfuncs()
-        os._exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python allows signal handlers in the main thread only
-        return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _exceeds(failed: int, documents: int, bound: tuple[float, bool]) -> bool:
