@@ -138,7 +138,7 @@ def row_signals(
         else:
             found |= _signals_of_place(leaf, place, habit)
             found |= {name: SIGNALS[name] * degree for name, degree in rows.signals(leaf, place)}
-        if isinstance(leaf.value, str) and habit.figures and not _is_figure(leaf.value):
+        if isinstance(leaf.value, str) and 2 * habit.figures > habit.values and not _is_figure(leaf.value):
             found["unlike_others"] = SIGNALS["unlike_others"] * habit.figure_share**2
         found |= {name: SIGNALS[name] for name in _marks(leaf, evidence)}
         if leaf.pointer in evidence.disagreements:
