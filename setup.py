@@ -9,6 +9,7 @@ _EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
 _DOCUMENTS = ["lxml>=5.3", "Pillow>=12.1.1", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
 _REDACTION = ["phonenumbers>=8.13"]
+_TERMINAL = ["rich>=13.7"]
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "kimi_beam" / "__init__.py").read_text(encoding="utf-8"), re.M)
 assert VERSION, "kimi_beam/__init__.py names no version"
@@ -50,11 +51,13 @@ setup(
         "documents": _DOCUMENTS,  # office files, HTML, mails, and pictures that are made or converted
         "heic": ["pillow-heif>=0.20"],
         "redaction": _REDACTION,  # the rule for phone numbers
+        "terminal": _TERMINAL,  # the panel that shows a run
         "dev": [
             *_DOCS,
             *_DOCUMENTS,
             *_EMULATOR,
             *_REDACTION,
+            *_TERMINAL,
             "apache-beam[gcp]",  # Dataflow's own translation
             "boto3>=1.35,<2",
             "cloudflare>=5.9",
@@ -75,6 +78,7 @@ setup(
             "polars>=1.12",
             "pyarrow-stubs>=17",
             "pypdf>=6",
+            "pyte>=0.8.2",  # a terminal, to see what is on its screen
             "pytest>=8.3",
             "pytest-xdist>=3.6.1",
             "python-docx>=1.1",

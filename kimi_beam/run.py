@@ -25,6 +25,7 @@ from kimi_beam.input.redrive import Choice
 from kimi_beam.journal.files import forget
 from kimi_beam.output.dataset import WriteDataset, check_output
 from kimi_beam.report import metrics
+from kimi_beam.report.progress import Distribution
 from kimi_beam.report.summary import COUNTERS, FILE_NAME, SKIPPED_NAMES
 from kimi_beam.service.prices import Price
 from kimi_beam.transforms import Extract
@@ -204,10 +205,11 @@ def _read(pipeline: beam.Pipeline, settings: RunSettings) -> tuple[beam.PCollect
 
 
 def _counted(result: Any) -> dict[str, Any]:
-    """The counters of the run, and the names of the files that it passed over; empty if the runner has no metrics."""
+    """The metrics of the run, and the names of the files that it passed over; empty if the runner has no metrics."""
     try:
         query = result.metrics().query
-        found = query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
+        own = query(MetricsFilter().with_namespace(metrics.NAMESPACE))
+        found, measured = own["counters"], own["distributions"]
         skipped = query(MetricsFilter().with_namespace(metrics.SKIPPED_NAMESPACE))["counters"]
     except Exception:  # runners without metrics raise errors of their own
         return {}
@@ -218,9 +220,17 @@ def _counted(result: Any) -> dict[str, Any]:
         totals[name] = totals.get(name, 0) + int(counter.result or 0)
     if not totals:
         return {}
+    distributions = dict.fromkeys(metrics.DISTRIBUTIONS, Distribution())
+    for one in measured:
+        if (values := one.result) is not None and values.count:
+            distributions[one.key.metric.name] += Distribution(values.count, values.sum, values.min, values.max)
     names = sorted({counter.key.metric.name for counter in skipped if counter.result})
     # Runners leave out counters that were never incremented. They are 0 if there are others.
-    return {**{name: totals.get(name, 0) for name in COUNTERS}, SKIPPED_NAMES: names}
+    return {
+        **{name: totals.get(name, 0) for name in COUNTERS},
+        **{name: values.as_json() for name, values in distributions.items()},
+        SKIPPED_NAMES: names,
+    }
 
 
 def _complete(directory: str, measured: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -177,6 +177,7 @@ class Shop:
         monkeypatch.setattr(clock, "pause", self._pause)
         self.pauses: list[float] = []
         self.counts: Counter[str] = Counter()
+        self.measured: defaultdict[str, list[float]] = defaultdict(list)
         self.journal = FakeJournal()
         self.client = FakeClient(WorkersAI("0" * 32, requests_per_minute=0))
         self.outcomes = Outcomes()
@@ -193,6 +194,7 @@ class Shop:
             "listener": Listener(None, self.client, "step", POLLING.deadline, lambda _: None),  # type: ignore[arg-type]
             "outcomes": self.outcomes,
             "count": lambda name, by: self.counts.update({name: by}),
+            "measure": lambda name, values: self.measured[name].extend(values),
             "read_again": lambda documents: [self.files.get(one.id, one) for one in documents],
             "run_instead": None,
             "max_in_flight": 3,

@@ -11,9 +11,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from kimi_beam.errors import KimiBeamError, UserError
 from kimi_beam.report.progress import PROGRESS
@@ -21,10 +21,78 @@ from kimi_beam.types.grounding import GROUNDED
 from kimi_beam.wire.printable import printable
 
 
+class Display(Protocol):
+    """Something that stands below the lines of stderr and is drawn anew again and again."""
+
+    def write_above(self, line: str) -> None:
+        """Writes a line above it."""
+
+    def close(self) -> None:
+        """Draws it no more. What is written next stands below it."""
+
+
+_display: Display | None = None
+_STDERR = threading.RLock()
+"""Held while one thread writes to stderr, so that no line stands amid what another thread draws."""
+_PATIENCE = 2.0
+"""Seconds after which a line is written although another thread writes, as that may be stuck in a stopped terminal."""
+
+
 def say(message: str) -> None:
     """Writes one line to stderr, which begins with the name of the program, as Unix programs do."""
-    sys.stderr.write(f"kimi-beam: {printable(message)}\n")
-    sys.stderr.flush()
+    line = f"kimi-beam: {printable(message)}"
+    with _writing():
+        if _display is not None:
+            _display.write_above(line)
+        else:
+            write_raw(f"{line}\n")
+
+
+def write_raw(text: str) -> None:
+    """Writes to stderr. Once its reader has gone, as with a closed pipe or terminal, the run goes on without it."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (BrokenPipeError, OSError):
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - it lives as long as the process
+
+
+def put_figures(figures: Mapping[str, Any]) -> None:
+    """Writes figures to stderr, as one line of JSON in ASCII."""
+    with _writing():
+        write_raw(json.dumps(figures) + "\n")
+
+
+def redraw(draw: Callable[[], None]) -> None:
+    """Lets the display draw itself while no other thread writes to stderr."""
+    with _writing():
+        if _display is not None:
+            draw()
+
+
+def set_display(display: Display) -> None:
+    """Shows a display. The lines of `say` stand above it from now on."""
+    global _display
+    _display = display
+
+
+def close_display() -> None:
+    """Leaves the display as it is on the screen, and writes below it from now on."""
+    global _display
+    with _writing():
+        display, _display = _display, None
+        if display is not None:
+            display.close()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    is_alone = _STDERR.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        if is_alone:
+            _STDERR.release()
 
 
 def fail(error: KimiBeamError | OSError) -> int:
@@ -91,46 +159,6 @@ def _is_descriptor(stream: TextIO, number: int) -> bool:
         return False  # a test or a notebook has replaced the stream by an object without a descriptor
 
 
-@contextlib.contextmanager
-def progress(every: float = 5.0) -> Iterator[None]:
-    """Reports the progress of an in-process runner on stderr.
-
-    Args:
-        every: Seconds between two lines. If nothing has changed, it is a minute.
-    """
-    done = threading.Event()
-    PROGRESS.spending = None
-    PROGRESS.take_notices()  # discards those of an earlier pipeline of this process
-
-    def report() -> None:
-        last, quiet = None, 0.0
-        while not done.wait(every):
-            _say_notices()
-            now = PROGRESS.snapshot()
-            quiet += every
-            if now["documents"] and (now != last or quiet >= 60):
-                last, quiet = now, 0.0
-                trouble = f"; the last trouble: {PROGRESS.trouble}" if PROGRESS.trouble else ""
-                counts = f"{now['documents']} documents in, {now['settled']} settled"
-                spending = PROGRESS.spending
-                money = "" if spending is None else f"; {_spending(*spending)}"
-                say(f"{counts}, {_plural(PROGRESS.unit)} in flight: {now['in_flight']}{money}{trouble}")
-
-    thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        _say_notices()
-
-
-def _say_notices() -> None:
-    for line in PROGRESS.take_notices():
-        say(line)
-
-
 def interrupted(output: str, *, local: bool, counted: bool, journal: bool) -> str:
     """The message after Ctrl-C: what is in flight, and how to go on.
 
@@ -144,13 +172,14 @@ def interrupted(output: str, *, local: bool, counted: bool, journal: bool) -> st
         return f"interrupted: the job itself goes on, and writes to {output} when it is done"
     count = PROGRESS.in_flight
     unit = PROGRESS.unit
-    batches = f"1 {unit} is" if count == 1 else f"{count} {_plural(unit)} are"
+    batches = f"1 {unit} is" if count == 1 else f"{count} {plural(unit)} are"
     held = f"{batches} in flight" if counted else "worker processes hold batches that are in flight, not counted here"
     again = "; the same command goes on from here and pays for nothing twice" if journal and unit == "batch" else ""
     return f"interrupted: {held}, submitted and not collected; nothing was written to {output}{again}"
 
 
-def _plural(unit: str) -> str:
+def plural(unit: str) -> str:
+    """The plural of batch or request."""
     return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
 
 
@@ -197,7 +226,11 @@ def print_summary(summary: Mapping[str, Any], files: Sequence[str]) -> None:
         ("tokens", "{} prompt ({} cached), {} completion".format(*tokens)),
         *(("answered by", f"{name}: {count}") for name, count in summary["model_answered"].items()),
         ("cost", _cost(summary)),
-        *((("budget", _spending(**{name.removesuffix("_usd"): usd for name, usd in kept.items()})),) if kept else ()),
+        *(
+            (("budget", spending_text(**{name.removesuffix("_usd"): usd for name, usd in kept.items()})),)
+            if kept
+            else ()
+        ),
         *((("maybe paid twice", f"{twice} documents (docs/howto/money.md says when that happens)"),) if twice else ()),
         *((("unnamed keys", f"in {unnamed} rows, kept in _additional (--closed refuses them)"),) if unnamed else ()),
         *((("saved by caching", f"${saved:.4f}"),) if (saved := summary["cache_saved_usd"]) else ()),
@@ -240,7 +273,8 @@ def _cost(summary: Mapping[str, Any]) -> str:
     return f"nothing: the emulator answered, which is not Kimi{price}"
 
 
-def _spending(max_cost: float, spent: float, reserved: float) -> str:
+def spending_text(max_cost: float, spent: float, reserved: float) -> str:
+    """What a budget has come to, in words."""
     return f"${spent:.4f} of ${max_cost:.4f} spent, ${reserved:.4f} reserved"
 
 

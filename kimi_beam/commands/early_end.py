@@ -68,6 +68,8 @@ def ending_without_workers(ready: Run) -> Iterator[None]:
 
 def _end_at_once(ready: Run, message: str, code: int) -> NoReturn:
     """Ends this process with a message, whatever its other threads are waiting for."""
+    with contextlib.suppress(RuntimeError):
+        console.close_display()
     with contextlib.suppress(RuntimeError):  # a signal came while this thread was writing another line
         console.say(message)
     if ready.is_local:

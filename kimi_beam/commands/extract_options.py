@@ -22,6 +22,11 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
     add("--limit", type=option_values.count, metavar="N", help="read only the first N documents")
     add("--preview", type=option_values.count, default=0, metavar="N", help="print the first N rows as well")
     add("--report", action="store_true", help="write report.html and report.json as well (kimi-beam report)")
+    shown = (
+        "how far it is, on stderr: auto (default) is a panel in a terminal if Rich is installed (kimi-beam[terminal]), "
+        "else lines; json: one object a line"
+    )
+    add("--progress", choices=("auto", "panel", "lines", "json", "none"), default="auto", help=shown)
     add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
     if reads_documents:
         add_reading_options(parser.add_argument_group("how documents are read"))

@@ -24,6 +24,7 @@ from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.redact_option import functions_of, redactor_of
 from kimi_beam.commands.report_files import write_files
 from kimi_beam.commands.stdin import STDIN, from_stdin
+from kimi_beam.commands.watching import mode_of, watched
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import output
@@ -34,6 +35,7 @@ from kimi_beam.output.parquet import first_rows
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.outcomes import StopAfter
+from kimi_beam.report.progress_figures import dollars_of
 from kimi_beam.request.guidance import Guidance
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
 from kimi_beam.run import Run, RunSettings, check_stores
@@ -64,10 +66,11 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             stack.enter_context(_rare_garbage_collection())
             inputs, options = take_options(rest, args.command)
             remote = _on_dataflow(options)
+            progress = mode_of(args.progress, verbose=args.verbose)
             settings = _settings(args, inputs, stack, remote=remote)
             check_stores(settings)
             settings = _after_preflight(settings, args, remote=remote)
-            summary = _run_pipeline(Run(settings, options), settings, args)
+            summary = _run_pipeline(Run(settings, options), settings, args, progress)
             page = _written_report(settings) if args.report else ()
     except UserError as e:
         return _fail(str(e), 2)
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     return _exit_code(args, summary)
 
 
-def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace) -> dict[str, Any]:
+def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace, progress: str) -> dict[str, Any]:
     """Runs the pipeline and shows its progress. If it fails, says which files are kept.
 
     Returns:
@@ -94,7 +97,9 @@ def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace) -
         console.say("no journal: if a worker is lost, its requests are paid for again (--journal DIR)")
     # The reports are silenced, because they would repeat the lines of the progress.
     ends = interruptible(ready, args.output, journal=has_journal), ending_without_workers(ready)
-    with console.progress(), REPORTS.silenced(), ends[0], ends[1]:
+    dollars = dollars_of(settings.extract.service.model, settings.price, emulated=settings.emulated)
+    shown = watched(progress, f"kimi-beam {args.command}", dollars, counted=ready.is_in_process)
+    with shown, REPORTS.silenced(), ends[0], ends[1]:
         try:
             return ready.run()
         except Exception:

@@ -109,6 +109,7 @@ class Refill:
                     if forms.claim(head.form):
                         turn.admit(affordable)
                         step.count(metrics.BATCHES, 1)
+                        step.measure(metrics.BATCH_SIZE, [len(batches.head(affordable).sizes)])
                         in_flight += len(head.sizes)
                     else:
                         self._postponed += group if affordable is batch else [affordable]

@@ -23,7 +23,7 @@ from kimi_beam.queue.step import Step
 from kimi_beam.report import metrics, trials
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.notices import warn_once
-from kimi_beam.report.progress import PROGRESS
+from kimi_beam.report.progress import PROGRESS, Flight
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.sample_collector import collector_of
@@ -113,7 +113,9 @@ class ShardTurn:
         if not jobs:
             step.client.allowance.release_share(step.client, self.key)
         REPORTS.progress()
-        PROGRESS.set_in_flight(self.key, sum(job.request_id is not None for job in jobs))
+        sent = [job for job in jobs if job.request_id is not None]
+        each = tuple((job.since, job.count) for job in sent)
+        PROGRESS.set_in_flight(self.key, Flight(len(sent), sum(job.count for job in sent), each))
         if step.budget is not None:
             PROGRESS.spending = step.budget.budget.spending
         PROGRESS.trouble = next((job.trouble for job in jobs if job.trouble), step.listener.trouble)
@@ -265,6 +267,7 @@ class ShardTurn:
                 warn_once(metrics.MISMATCHED_ITEMS, _MISMATCH.format(effect.job.request_id))
             answered.append(replies)
         if answered:
+            step.measure(metrics.QUEUE_SECONDS, [max(0.0, clock.now() - effect.job.since) for effect in jobs])
             if step.budget is not None:
                 # Before the journal's record: a worker that is lost between the two learns the cost once more.
                 step.budget.settle_finished(self.key, list(zip(jobs, answered, strict=True)))

@@ -77,7 +77,8 @@ class Step:
         journal: The records of earlier runs, to which this run adds its own.
         listener: Receives events of jobs that have ended.
         outcomes: The outcomes of this `Extract` so far.
-        count: Adds a number to a metric, by its name in `kimi_beam.report.metrics`.
+        count: Adds a number to a counter, by its name in `kimi_beam.report.metrics`.
+        measure: Adds values to a distribution, by its name in `kimi_beam.report.metrics`.
         read_again: Reads the files of documents and parts that travel as references.
         run_instead: Asks for a batch of a shard synchronously if the model has no queue, or its queue refuses pictures.
             None: a missing queue ends the run.
@@ -105,6 +106,7 @@ class Step:
     listener: Listener
     outcomes: Outcomes
     count: Callable[[str, int], None]
+    measure: Callable[[str, Sequence[float]], None]
     read_again: ReadAgain
     run_instead: Callable[[bytes, str], Iterator[Sequence[Reply]]] | None
     max_in_flight: int

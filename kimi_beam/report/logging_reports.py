@@ -75,14 +75,13 @@ class Reports:
         if self._clock() < self._next.get("", 0.0) or not self._is_due(""):
             return
         now = self._counts.snapshot()
-        if not now["documents"] and not now["settled"] and not now["in_flight"]:
+        if not now.documents and not now.settled and not now.in_flight:
             self._next[""] = 0.0
             return
-        unit = self._counts.unit
-        units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+        units = f"{now.unit}es" if now.unit.endswith("ch") else f"{now.unit}s"
         LOGGER.info(
             "in this process: %d documents in, %d settled, %d %s in flight",
-            *(now["documents"], now["settled"], now["in_flight"], units),
+            *(now.documents, now.settled, now.in_flight, units),
         )
 
     def log_trouble(self, kind: RequestKind, result: T) -> T:

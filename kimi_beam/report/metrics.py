@@ -1,4 +1,7 @@
-"""The names of the metrics: Beam counters of the namespace ``kimi_beam``."""
+"""The names of the metrics: Beam counters and distributions of the namespace ``kimi_beam``.
+
+``summary.json``, the progress of a run and what is sent to OpenTelemetry have them by the same names.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,17 @@ them (`kimi_beam.input.skipped_files`), which does not know this module."""
 SKIPPED_NAMESPACE = "kimi_beam.skipped_files"
 """The namespace of counters whose names are the paths of `SKIPPED_FILES`."""
 
-ALL = (  # in the order in which a table of them reads best
+BATCH_SIZE = "batch_size"
+"""How many documents a batch has that is formed."""
+QUEUE_SECONDS = "queue_seconds"
+"""How long a job was in the queue, from when it was accepted until its answers were fetched, in whole seconds."""
+ANSWER_TOKENS = "answer_tokens"
+"""How many tokens the model wrote for a document, if it answered."""
+
+DISTRIBUTIONS = (BATCH_SIZE, QUEUE_SECONDS, ANSWER_TOKENS)
+"""The names of the distributions, each of which has a count, sum, least and greatest value."""
+
+ALL = (  # counters, in the order in which a table of them reads best
     DOCUMENTS,
     EXTRACTIONS,
     DEAD_LETTERS,

@@ -17,28 +17,12 @@ from kimi_beam.types.answer import Usage
 
 FILE_NAME = "summary.json"
 """The file's name in the output directory."""
-COUNTERS = (
-    metrics.PICTURES,
-    metrics.PICTURES_SENT,
-    metrics.BATCHES,
-    metrics.SUBMITS,
-    metrics.POLLS,
-    metrics.EVENT_PULLS,
-    metrics.REQUESTS,
-    metrics.UNKNOWN_SUBMITS,
-    metrics.RESUBMITS,
-    metrics.MAYBE_PAID_TWICE,
-    metrics.MISMATCHED_ITEMS,
-    metrics.PARTS,
-    metrics.REPAIRS,
-    metrics.FREE_REPAIRS,
-    metrics.ROWS_WITH_UNNAMED_KEYS,
-    metrics.SKIPPED_FILES,
-)
-"""Keys of ``summary.json`` that are the runner's metrics; null if the runner has no metrics."""
+_COUNTED_BY_THE_PIPELINE = frozenset({metrics.DOCUMENTS, metrics.EXTRACTIONS, metrics.DEAD_LETTERS})
+COUNTERS = tuple(name for name in metrics.ALL if name not in _COUNTED_BY_THE_PIPELINE)
+"""Keys of ``summary.json`` that are the runner's counters; null if the runner has no metrics."""
 SKIPPED_NAMES = "skipped_names"
 """The key of the paths of files that were passed over."""
-MEASURED_BY_THE_LAUNCHER = (*COUNTERS, SKIPPED_NAMES, "wall_s", "journal")
+MEASURED_BY_THE_LAUNCHER = (*COUNTERS, *metrics.DISTRIBUTIONS, SKIPPED_NAMES, "wall_s", "journal")
 """Keys whose values only the process knows that launches the pipeline: it writes them into the file at the end."""
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import BooleanCoder
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import TimestampedValue
@@ -39,6 +38,7 @@ from kimi_beam.report import metrics
 from kimi_beam.report.outcomes import OutcomesHandle
 from kimi_beam.request.checks import separate
 from kimi_beam.service import clock
+from kimi_beam.transforms.counters import Counters
 from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.run_instead import run_instead
 from kimi_beam.transforms.settings import ExtractSettings
@@ -62,7 +62,7 @@ class _Dispatch(beam.DoFn):
     def __init__(self, settings: ExtractSettings, outcomes_handle: OutcomesHandle, rate_shares: int) -> None:
         self._settings, self._outcomes_handle, self._rate_shares = settings, outcomes_handle, rate_shares
         self._identity = uuid.uuid4().hex  # pickled with the DoFn, so that it is the same on each worker
-        self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
+        self._counters = Counters()
 
     _is_bounded = True
     """Whether the input is bounded, so that trouble with the account ends the job."""
@@ -87,6 +87,7 @@ class _Dispatch(beam.DoFn):
             listener=Listener(settings.events, self._client, self._identity, settings.polling.deadline, pulled),
             outcomes=self._outcomes_handle.outcomes,
             count=self._count,
+            measure=self._counters.measure,
             read_again=read_again,
             run_instead=self._run_instead if settings.service.fallback_api is not None else None,
             max_in_flight=settings.max_in_flight,
@@ -106,7 +107,7 @@ class _Dispatch(beam.DoFn):
             disconnect(self._client)
 
     def _count(self, name: str, by: int = 1) -> None:
-        self._counters[name].inc(by)
+        self._counters.count(name, by)
 
     def _run_instead(self, blob: bytes, shard: str) -> Iterator[Sequence[Reply]]:
         return run_instead(

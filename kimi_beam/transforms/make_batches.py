@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Any, Literal
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -17,12 +16,12 @@ from kimi_beam.columnar import Documents
 from kimi_beam.journal.recorder import Keys
 from kimi_beam.report import metrics
 from kimi_beam.report.logging_reports import REPORTS
-from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request import batches, optional_fields
 from kimi_beam.request.batches import Row
 from kimi_beam.request.checks import prepare, prepare_texts
 from kimi_beam.request.packing import Packer
 from kimi_beam.transforms.conservation import counted
+from kimi_beam.transforms.counters import Counters
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types.document import Document
 
@@ -52,8 +51,7 @@ class MakeBatches(beam.DoFn):
         self._prompt = self._settings.prompt
         self._prompt.schema.check_class()  # before anything is paid for
         self._keys = Keys(self._prompt, self._settings.service)
-        self._documents = Metrics.counter(metrics.NAMESPACE, metrics.DOCUMENTS)
-        self._pictures = Metrics.counter(metrics.NAMESPACE, metrics.PICTURES)
+        self._counters = Counters()
 
     def start_bundle(self) -> None:
         self._packers: dict[tuple[str, bool], Packer[Row]] = {}
@@ -111,7 +109,7 @@ class MakeBatches(beam.DoFn):
     def _prepared(self, document: Document) -> Row:
         item = prepare(document, self._prompt, self._keys.of_shown)
         if item.document.images:
-            self._pictures.inc(len(item.document.images))
+            self._counters.count(metrics.PICTURES, len(item.document.images))
         if document.file is not None:
             name = "" if item.document.failure else item.key.hex()
             item = item._replace(document=item.document.with_file(document.file).as_reference(name))
@@ -124,9 +122,8 @@ class MakeBatches(beam.DoFn):
         self._held = 0
 
     def _batch(self, shard: str, rows: Sequence[Row]) -> tuple[str, bytes]:
-        PROGRESS.count_read(len(rows))
+        self._counters.count(metrics.DOCUMENTS, len(rows))
         REPORTS.progress()
-        self._documents.inc(len(rows))
         return shard, batches.encode_rows(rows)
 
 

@@ -15,7 +15,6 @@ from itertools import chain
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -35,6 +34,7 @@ from kimi_beam.request.part_collector import InMemory
 from kimi_beam.request.sample_collector import collector_of
 from kimi_beam.synchronous.request_budget import put_within_budget
 from kimi_beam.synchronous.runs import DocumentsInFlight
+from kimi_beam.transforms.counters import Counters
 from kimi_beam.transforms.reading_again import read_again
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types.document import Document
@@ -91,7 +91,7 @@ class Request(beam.DoFn):
     ) -> None:
         self._settings, self._outcomes_handle = settings, outcomes_handle
         self._rate_shares, self._bounded = rate_shares, bounded
-        self._counters = {name: Metrics.counter(metrics.NAMESPACE, name) for name in metrics.ALL}
+        self._counters = Counters()
 
     def setup(self) -> None:
         settings = self._settings
@@ -166,10 +166,11 @@ class Request(beam.DoFn):
                 if replies or unread:
                     yield self._unread([*replies, *(reply for _, reply in unread)])
                 continue
-            self._counters[metrics.BATCHES].inc()
+            self._counters.count(metrics.BATCHES)
+            self._counters.measure(metrics.BATCH_SIZE, [len(batches.head(blob).sizes)])
             recalled = self._recorder.recall(blob)
             if recalled.answered:
-                self._counters[metrics.RECALLED].inc(len(recalled.answered))
+                self._counters.count(metrics.RECALLED, len(recalled.answered))
                 yield recalled.answered
             unanswered = list(_unanswered(recalled))
             for start in range(0, len(unanswered), READ_AT_ONCE):
@@ -192,7 +193,7 @@ class Request(beam.DoFn):
         """The replies of whole documents: those of parts are kept until their documents are complete."""
         for some in replies:
             whole, again, repairs = self._collector.collect(some)
-            self._counters[metrics.REPAIRS].inc(repairs)
+            self._counters.count(metrics.REPAIRS, repairs)
             self._count_parts(again)
             self._waiting.extendleft(reversed(again))
             if whole:
@@ -233,11 +234,11 @@ class Request(beam.DoFn):
         return columns if self._bounded else TimestampedValue[Replies](columns, Timestamp.of(time.time()))
 
     def _count_parts(self, blobs: Iterable[bytes]) -> None:
-        self._counters[metrics.PARTS].inc(sum(map(batches.count_parts, blobs)))
+        self._counters.count(metrics.PARTS, sum(map(batches.count_parts, blobs)))
 
     def _count(self) -> None:
         for name, number in self._in_flight.counts().items():
-            self._counters[name].inc(number)
+            self._counters.count(name, number)
 
 
 class RequestWithShare(Request):

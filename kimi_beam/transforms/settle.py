@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from kimi_beam.input.file_references import READ_AT_ONCE, read_again, restored
 from kimi_beam.report import metrics
@@ -23,6 +22,7 @@ from kimi_beam.results.settle_replies import (
     settle,
 )
 from kimi_beam.transforms.conservation import counted
+from kimi_beam.transforms.counters import Counters
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types.dead_letter import DeadLetter
 from kimi_beam.types.reply import Reply
@@ -51,20 +51,15 @@ class Settle(beam.DoFn):
             keeps_originals=settings.redactor is not None and settings.redactor.keeps_originals,
             ground=settings.ground_rules,
         )
-        self._repairs = Metrics.counter(metrics.NAMESPACE, metrics.FREE_REPAIRS)
-        self._nulls = Metrics.counter(metrics.NAMESPACE, metrics.NULLS_AS_ABSENT)
-        self._unnamed = Metrics.counter(metrics.NAMESPACE, metrics.ROWS_WITH_UNNAMED_KEYS)
-        self._extractions = Metrics.counter(metrics.NAMESPACE, metrics.EXTRACTIONS)
-        self._dead_letters = Metrics.counter(metrics.NAMESPACE, metrics.DEAD_LETTERS)
+        self._counters = Counters()
 
     def start_bundle(self) -> None:
         self._left = self._digests = 0
 
     def process(self, element: Sequence[Reply]) -> Iterator[Any]:
-        settled = settle(element, self._question, time.time(), self._nulls.inc, read_again)
-        self._outcomes_handle.outcomes.count_settled(
-            len(settled.reply_indices), [letter.failure for letter in settled.dead_letters]
-        )
+        settled = settle(element, self._question, time.time(), self._count_nulls, read_again)
+        failures = [letter.failure for letter in settled.dead_letters]
+        self._outcomes_handle.outcomes.count_settled(len(settled.reply_indices), failures)
         if not self._settings.record_batches:
             yield from extractions(settled, self._question)
         elif settled.reply_indices:
@@ -79,14 +74,20 @@ class Settle(beam.DoFn):
             some = references[start : start + READ_AT_ONCE]
             for letter, document in zip(some, read_again([letter.document for letter in some]), strict=True):
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, restored(letter, document))
-        self._extractions.inc(len(settled.reply_indices))
-        self._repairs.inc(free_repairs(settled))
-        self._unnamed.inc(rows_with_unnamed_keys(settled, self._question.schema))
-        self._dead_letters.inc(len(settled.dead_letters))
+        count = self._counters.count
+        count(metrics.EXTRACTIONS, len(settled.reply_indices))
+        count(metrics.FREE_REPAIRS, free_repairs(settled))
+        count(metrics.ROWS_WITH_UNNAMED_KEYS, rows_with_unnamed_keys(settled, self._question.schema))
+        count(metrics.DEAD_LETTERS, len(settled.dead_letters))
         if self._counts:
             self._left += len(settled.reply_indices) + len(settled.dead_letters)
             self._digests += sum(_digests(settled))
-        PROGRESS.count_settled(len(element))
+        tokens = settled.replies.tokens
+        self._counters.measure(metrics.ANSWER_TOKENS, [number for number in tokens.completion if number])
+        PROGRESS.count_settled(failures, tokens)
+
+    def _count_nulls(self, number: int) -> None:
+        self._counters.count(metrics.NULLS_AS_ABSENT, number)
 
     def finish_bundle(self) -> Iterator[Any]:
         if self._counts and self._left:

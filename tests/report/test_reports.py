@@ -18,9 +18,9 @@ from scripted import Asked, Scripted, answered, error, reply
 
 import kimi_beam as kb
 from kimi_beam.emulator import Emulator
-from kimi_beam.report import logging_reports
+from kimi_beam.report import logging_reports, metrics
 from kimi_beam.report.logging_reports import Reports
-from kimi_beam.report.progress import Progress
+from kimi_beam.report.progress import Flight, Progress
 from kimi_beam.wire.envelopes import Refused, Unknown, Unsent
 from kimi_beam.wire.protocol import Accepted, Done, Failed, Gone, Pending, Trouble
 from kimi_beam.wire.service_errors import ServiceError
@@ -64,12 +64,12 @@ def test_progress_is_logged_at_first_and_then_once_a_minute(clock: Clock, log: p
     told = Reports(counts, clock)
     told.progress()
     assert not lines(log, logging.INFO), "nothing has happened"
-    counts.count_read(7)
-    counts.set_in_flight("0", 2)
+    counts.count(metrics.DOCUMENTS, 7)
+    counts.set_in_flight("0", Flight(2, 2))
     for _ in range(100):
         told.progress()
     assert lines(log, logging.INFO) == ["in this process: 7 documents in, 0 settled, 2 batches in flight"]
-    counts.count_settled(5)
+    counts.count(metrics.EXTRACTIONS, 5)
     clock.now += 59.9
     told.progress()
     assert len(lines(log, logging.INFO)) == 1

@@ -79,6 +79,8 @@ def test_the_file_says_everything_that_users_and_scripts_read() -> None:
         "event_pulls": None,
         "polls": None,
         "requests": None,
+        **dict.fromkeys(("account_trouble", "adopted", "delays", "fallbacks", "nulls_as_absent", "recalled")),
+        **dict.fromkeys(("splits", "surplus_items", "batch_size", "queue_seconds", "answer_tokens")),
         "unknown_submits": None,
         "resubmits": None,
         "documents_maybe_paid_twice": None,
