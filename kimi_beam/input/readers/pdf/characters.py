@@ -182,10 +182,12 @@ def text_objects(page: Address, letters: Integers) -> Integers:
         page: The text of the page.
         letters: The indices of the characters that are no white space.
     """
-    ends = np.flatnonzero(np.diff(letters, append=-1) != 1)
-    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
-    of_start, of_end = _asked(page, letters[starts]), _asked(page, letters[ends])
-    lengths = ends - starts + 1
+    if not len(letters):
+        return letters
+    breaks = np.flatnonzero(letters[1:] - letters[:-1] != 1)
+    bounds = np.concatenate(([-1], breaks, [len(letters) - 1]))
+    lengths = bounds[1:] - bounds[:-1]
+    of_start, of_end = _asked(page, letters[np.concatenate((bounds[:-1] + 1, bounds[1:]))]).reshape(2, -1)
     found = np.repeat(of_start, lengths)
     unsure = np.repeat((of_start != of_end) | (of_start == 0), lengths)
     found[unsure] = _asked(page, letters[unsure])
@@ -209,9 +211,13 @@ def _objects(drawn_by: Integers) -> tuple[Integers, Integers, Integers]:
     if not len(drawn_by):
         return np.zeros(1, np.int64), drawn_by, drawn_by
     changes = drawn_by[1:] != drawn_by[:-1]
-    starts = np.append(0, np.flatnonzero(changes) + 1)
-    handles, first, runs = np.unique(drawn_by[starts], return_index=True, return_inverse=True)
-    of_letters = runs[np.append(0, np.cumsum(changes))]
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    handles = drawn_by[starts]
+    of_letters = np.concatenate(([0], np.cumsum(changes)))
+    if len(set(handles.tolist())) == len(handles) and handles.all():  # no object goes on behind another one
+        return np.concatenate(([0], handles)), starts, of_letters + 1
+    handles, first, runs = np.unique(handles, return_index=True, return_inverse=True)
+    of_letters = runs[of_letters]
     if not handles[0]:
         return handles, starts[first[1:]], of_letters
     return np.append(0, handles), starts[first], of_letters + 1
@@ -302,7 +308,7 @@ def unmapped_share(text_page: pdfium.PdfTextPage, read: Characters) -> float:
     unknown = (codes == _UNKNOWN) | ((codes >= 0xE000) & (codes <= 0xF8FF)) | (codes >= 0xF0000)
     page = address_of(text_page)
     errors = np.fromiter(map(_map_error, repeat(page), seen.tolist()), np.int64, len(seen))
-    return float(np.mean(unknown | (errors == 1)))
+    return np.count_nonzero(unknown | (errors == 1)) / len(seen)
 
 
 def text_of(codes: npt.NDArray[np.uint32]) -> str:
@@ -315,7 +321,7 @@ def text_of(codes: npt.NDArray[np.uint32]) -> str:
 
 
 def _is_clean(codes: npt.NDArray[np.uint32]) -> bool:
-    return not bool(np.any(((codes >= 0xD800) & (codes <= 0xDFFF)) | (codes > 0x10FFFF)))
+    return codes.max(initial=0) < 0xD800 or not np.any(((codes >= 0xD800) & (codes <= 0xDFFF)) | (codes > 0x10FFFF))
 
 
 def _mended(codes: npt.NDArray[np.uint32]) -> str:

@@ -180,17 +180,24 @@ def _text_boxes(read: Characters) -> Floats:
     """The box of each text object, around its characters; white space has none."""
     letters = np.flatnonzero(~read.spaces)
     objects = read.objects[letters]
-    starts = np.flatnonzero(np.diff(objects, prepend=-1))
+    starts = _run_starts(objects)
     if np.bincount(objects[starts], minlength=1).max() > 1:  # another object's characters stand between those of one
         order = np.argsort(objects, kind="stable")
         letters, objects = letters[order], objects[order]
-        starts = np.flatnonzero(np.diff(objects, prepend=-1))
+        starts = _run_starts(objects)
     edges = read.boxes[letters].T
     least, most = np.minimum.reduceat, np.maximum.reduceat
     boxes = np.zeros((len(read.handles), 4))
     for edge, around in enumerate((least, least, most, most)):
         boxes[objects[starts], edge] = around(edges[edge], starts)
     return boxes
+
+
+def _run_starts(objects: Integers) -> Integers:
+    """The indices at which another number begins than the one before it."""
+    begins = np.ones(len(objects), np.bool_)
+    begins[1:] = objects[1:] != objects[:-1]
+    return np.flatnonzero(begins)
 
 
 def _is_in_layer(handle: Address) -> bool:

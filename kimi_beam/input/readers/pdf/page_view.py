@@ -58,6 +58,19 @@ class PageView:
         shown: Flags = inside & (width >= 0) & (height >= 0)
         return shown
 
+    def holds(self, boxes: Floats) -> bool:
+        """Whether all of some boxes are on the page, each of them wholly. It is told faster than by `shows`.
+
+        Args:
+            boxes: Left, bottom, right and top of each, in the coordinates of the content.
+        """
+        if not len(boxes):
+            return True
+        xs, ys = boxes[:, ::2], boxes[:, 1::2]
+        around = np.array([[xs.min(), ys.min(), xs.max(), ys.max()]])
+        left, top, right, bottom = self.places(around)[0].tolist()
+        return bool(left >= 0 and top >= 0 and right <= self.width and bottom <= self.height)
+
 
 def page_view(page: pdfium.PdfPage) -> PageView:
     """How a page is shown.

@@ -99,8 +99,7 @@ def visibility(page: pdfium.PdfPage, view: PageView, read: Characters) -> Visibi
         for index in np.flatnonzero(hidden).tolist():
             reasons[index] = _CAUSES[certain[index]]
         seen[hidden[read.objects]] = False
-    off = ~view.shows(read.boxes) & ~read.spaces
-    if off.any():
+    if not view.holds(read.boxes) and (off := ~view.shows(read.boxes) & ~read.spaces).any():
         for index in np.unique(read.objects[off]).tolist():
             reasons[index] = reasons[index] or OFF_PAGE
         seen[off] = False
@@ -191,7 +190,7 @@ def _suspected(read: Characters, how: Painting, around: Painted) -> _Causes:
     """For each text object how it would be hidden if it were; 0 if nothing speaks for it."""
     count = len(how.modes)
     picture_above, anything_above, alike_below = np.zeros((3, count), np.bool_)
-    for start in range(0, count, _AT_ONCE):
+    for start in range(0, count, _AT_ONCE) if len(around.boxes) else ():
         part = slice(start, start + _AT_ONCE)
         picture_above[part], anything_above[part], alike_below[part] = _overlapping(how, around, part)
     doubtful = ~how.is_plain_color | (how.modes >= 4) | (how.places < 0)

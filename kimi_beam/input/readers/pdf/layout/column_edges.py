@@ -115,15 +115,6 @@ class _Row:
         self.ends = _largest_so_far([word.x1 for word in words])
         self.gaps = _largest_so_far([word.x1 + _GAP * word.size for word in words])
 
-    def before(self, x: float) -> int:
-        """How many words begin before a place."""
-        return bisect_left(self.starts, x - _NEAR / 2)
-
-    def crosses(self, x: float) -> bool:
-        """Whether a word stands in the gap before a place."""
-        count = self.before(x)
-        return count > 0 and self.gaps[count - 1] > x
-
 
 def _largest_so_far(numbers: list[float]) -> list[float]:
     """Of each number the largest one up to it."""
@@ -134,23 +125,25 @@ def _edges_at(x: float, following: float, whole: Sequence[Line], rows: list[_Row
     """The stretches of a page along which an edge stands at a place, before the place that follows."""
     edges: list[Edge] = []
     start = 0
-    for index in range(len(rows) + 1):
-        is_far = 0 < index < len(rows) and whole[index].base - whole[index - 1].base > _NEXT_LINE * whole[index].size
-        crosses = index == len(rows) or rows[index].crosses(x)
-        if crosses or is_far:
-            if (edge := _edge(x, following, start, index - 1, rows)) is not None:
-                edges.append(edge)
+    counts = [bisect_left(row.starts, x - _NEAR / 2) for row in rows]  # of the words that begin before the place
+    for index, (row, count) in enumerate(zip(rows, counts, strict=True)):
+        crosses = count > 0 and row.gaps[count - 1] > x
+        if crosses or (index and whole[index].base - whole[index - 1].base > _NEXT_LINE * whole[index].size):
+            edges += _edge(x, following, start, rows[start:index], counts[start:index])
             start = index + 1 if crosses else index
-    return edges
+    return edges + _edge(x, following, start, rows[start:], counts[start:])
 
 
-def _edge(x: float, following: float, first: int, last: int, rows: list[_Row]) -> Edge | None:
-    if last - first + 1 < _FEWEST_LINES:
-        return None
+def _edge(x: float, following: float, first: int, rows: list[_Row], counts: list[int]) -> list[Edge]:
+    """The edge along some lines that follow each other, of which the index of the first is given; none if it is none.
+
+    For each line it is known how many of its words begin before the edge.
+    """
+    if len(rows) < _FEWEST_LINES:
+        return []
     before = behind = at_edge = 0
     ends = float("-inf")
-    for row in rows[first : last + 1]:
-        count = row.before(x)
+    for row, count in zip(rows, counts, strict=True):
         if count:
             before += 1
             ends = max(ends, row.ends[count - 1])
@@ -158,5 +151,5 @@ def _edge(x: float, following: float, first: int, last: int, rows: list[_Row]) -
             behind += 1
             at_edge += after - x < 2 * _NEAR
     if min(before, at_edge) < _FEWEST_LINES or at_edge < _AT_THE_EDGE * behind:
-        return None
-    return Edge((max(ends, x - 20) + x) / 2, first, last)
+        return []
+    return [Edge((max(ends, x - 20) + x) / 2, first, first + len(rows) - 1)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 
 from kimi_beam.input.readers.pdf.layout.both_directions import has_leftward_letters, in_both_directions
@@ -49,7 +50,8 @@ class Cell:
     def __init__(self, words: list[Word]) -> None:
         self.words = words
         if len(words) == 1:
-            self.x0, self.x1, self.text = words[0].x0, words[0].x1, words[0].text
+            (word,) = words
+            self.x0, self.x1, self.text = word.x0, word.x1, word.text
         else:
             self.x0, self.x1 = min([word.x0 for word in words]), max([word.x1 for word in words])
             self.text = " ".join([word.text for word in words])
@@ -164,8 +166,7 @@ def _line(words: list[Word], *, is_of_one_size: bool) -> Line:
         largest = max(words, key=_height)
     size, base = largest.size, largest.base
     cells, start = [], 0
-    for index in range(1, len(words)):
-        before, after = words[index - 1], words[index]
+    for index, (before, after) in enumerate(pairwise(words), 1):
         gap, smaller = after.x0 - before.x1, before.size if before.size < after.size else after.size
         if gap > _NUMBER_GAP * smaller and (
             gap > _CELL_GAP * smaller or (before.text[-1] in _ENDS_NUMBER and after.text[0] in _BEGINS_NUMBER)

@@ -120,7 +120,7 @@ def _columns(region: list[Line]) -> list[list[tuple[int, int]]]:
     left = min([line.cells[0].x0 for line in region])
     cells = [cell for line in region for cell in line.cells]
     edges = np.array([[cell.x0 for cell in cells], [cell.x1 for cell in cells]])
-    begins, ends = np.clip((edges - left) / width + 0.5, 0, _MOST_COLUMNS).astype(np.int64)
+    begins, ends = np.minimum(np.maximum((edges - left) / width + 0.5, 0), _MOST_COLUMNS).astype(np.int64)
     of_all = zip(begins.tolist(), np.maximum(ends, begins + 1).tolist(), strict=True)
     return [list(islice(of_all, len(line.cells))) for line in region]
 

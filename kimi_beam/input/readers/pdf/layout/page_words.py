@@ -6,8 +6,8 @@ All coordinates here are in points, x to the right and y *down*, as a page is re
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -46,7 +46,7 @@ class Word(msgspec.Struct, frozen=True, gc=False):
     base: float
     size: float
     font: int
-    sources: list[int]
+    sources: Sequence[int]
 
 
 class Rule(NamedTuple):
@@ -122,22 +122,25 @@ def _words(read: Characters, kept: Integers, direction: float) -> list[Word]:
     ends = np.empty(len(kept), np.bool_)
     ends[0] = True
     gap, size = np.maximum(left[1:] - right[:-1], left[:-1] - right[1:]), np.minimum(sizes[1:], sizes[:-1])
-    widest = np.where(np.diff(objects) != 0, _GAP_BETWEEN_OBJECTS, _GAP) * size
-    np.logical_or(np.diff(kept) != 1, gap > widest, out=ends[1:])
-    ends[1:] |= np.abs(np.diff(base)) > 0.2 * size
+    widest = np.where(objects[1:] != objects[:-1], _GAP_BETWEEN_OBJECTS, _GAP) * size
+    np.logical_or(kept[1:] - kept[:-1] != 1, gap > widest, out=ends[1:])
+    ends[1:] |= np.abs(base[1:] - base[:-1]) > 0.2 * size
     starts = np.flatnonzero(ends)
     left_edges = np.minimum.reduceat(left, starts)
     x0, x1 = left_edges.tolist(), np.maximum.reduceat(right, starts).tolist()
     bases, tall, fonts = base[starts].tolist(), sizes[starts].tolist(), read.fonts[objects[starts]].tolist()
     text, indices = _plain(read.codes[kept], kept)
     stops = [*starts[1:].tolist(), len(kept)]
-    if len(indices) != len(kept):  # ligatures have become longer
-        ending = np.searchsorted(indices, kept[np.array(stops) - 1], side="right").tolist()
-    else:
-        ending = stops
-    of_letters = indices.tolist()
-    parts = [slice(*ends) for ends in pairwise((0, *ending))]
-    texts, sources = map(text.__getitem__, parts), map(of_letters.__getitem__, parts)
+    sources: Iterable[Sequence[int]]
+    if indices is not kept:  # ligatures have become longer, or halves of surrogate pairs are one
+        stops = np.searchsorted(indices, kept[np.array(stops) - 1], side="right").tolist()
+        parts = list(map(slice, [0, *stops[:-1]], stops))
+        sources = map(indices.tolist().__getitem__, parts)
+    else:  # no other character stands between those of a word
+        parts = list(map(slice, [0, *stops[:-1]], stops))
+        last = kept[np.array(stops) - 1] + 1
+        sources = map(range, kept[starts].tolist(), last.tolist())
+    texts = map(text.__getitem__, parts)
     words = list(map(Word, texts, x0, x1, bases, tall, fonts, sources))
     return _drawn_once(words, _have_neighbours(left_edges, base[starts], sizes[starts]))
 
@@ -227,7 +230,7 @@ def _plain(codes: npt.NDArray[np.uint32], indices: Integers) -> tuple[str, Integ
     if len(text) != len(codes):  # halves of surrogate pairs were put together
         high = (codes[:-1] >= 0xD800) & (codes[:-1] < 0xDC00) & (codes[1:] >= 0xDC00) & (codes[1:] < 0xE000)
         indices = indices[np.append(True, ~high)]
-    if not np.any((codes >= 0xFB00) & (codes <= 0xFB06)):
+    if codes.max(initial=0) < 0xFB00 or not np.any((codes >= 0xFB00) & (codes <= 0xFB06)):
         return text, indices
     letters = [_LIGATURES.get(ord(letter), letter) for letter in text]
     return "".join(letters), np.repeat(indices, [len(letter) for letter in letters])

@@ -73,7 +73,7 @@ def join_wrapped_rows(region: list[Line], rules: list[Rule]) -> list[Line]:
         return region
     groups = [_Group([line], line.cells) for line in region]
     heights = [rule.y for rule in rules]
-    walls = [_is_wall(rules, heights, upper, lower) for upper, lower in pairwise(region)]
+    walls = [bool(rules) and _is_wall(rules, heights, upper, lower) for upper, lower in pairwise(region)]
     joined: list[_Group] = []
     start = 0
     for index in range(len(groups)):
