@@ -39,6 +39,7 @@ setup(
         "pydantic>=2.10,<3",
         "pypdfium2>=5,<6",
         "referencing>=0.35",
+        "tomli>=2.0.1; python_version < '3.11'",
         "typing-extensions>=4.12.2",
     ],
     extras_require={

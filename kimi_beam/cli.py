@@ -18,6 +18,7 @@ from kimi_beam import __version__
 from kimi_beam.commands import console
 from kimi_beam.commands.parsers import (
     audit_parser,
+    config_parser,
     diff_parser,
     evaluate_parser,
     extract_parser,
@@ -30,7 +31,9 @@ from kimi_beam.commands.parsers import (
     schema_parser,
 )
 from kimi_beam.commands.parsers.declared_command import Command
+from kimi_beam.commands.settled_options import Settled, settle
 from kimi_beam.emulator import command as emulate
+from kimi_beam.errors import ConfigError
 
 COMMANDS = {
     command.name: command
@@ -52,6 +55,7 @@ COMMANDS = {
         ),
         journal_parser.COMMAND,
         audit_parser.COMMAND,
+        config_parser.COMMAND,
         models_parser.COMMAND,
         schema_parser.COMMAND,
     )
@@ -68,13 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parser = make_parser()
-    args, rest = parser.parse_known_args(None if argv is None else list(argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        settled = _settled(words)
+    except ConfigError as e:
+        return console.fail(e)
+    parser = make_parser(settled)
+    args, rest = parser.parse_known_args(words, argparse.Namespace(settled=settled))
     command = COMMANDS[args.command]
     if rest and not command.takes_beam_options:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        code = _run(command, args, rest)
+        code = _run(command, args, [*(settled.beam if settled else ()), *rest])
         sys.stdout.flush()  # here, where a reader that closed the pipe is told apart from a failure
         return code
     except KeyboardInterrupt:
@@ -120,8 +129,28 @@ def _importing() -> Iterator[None]:
         gc.enable()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of the program, with one for each command."""
+def _settled(words: Sequence[str]) -> Settled | None:
+    """What the environment and kimi-beam.toml say of the options of the command; None: it takes none of them.
+
+    Raises:
+        ConfigError: They have a mistake.
+    """
+    if {"-h", "--help"} & {*words}:
+        return None
+    if list(words[:2]) == ["config", "show"]:
+        return settle(extract_parser.COMMAND.add_arguments, words[2:])
+    command = COMMANDS.get(words[0]) if words else None
+    if command is None or not command.asks_model:
+        return None
+    return settle(command.add_arguments, words[1:], is_redrive=command is redrive_parser.COMMAND)
+
+
+def make_parser(settled: Settled | None = None) -> argparse.ArgumentParser:
+    """The parser of the program, with one for each command.
+
+    Args:
+        settled: The defaults of commands that ask the model, where they are not those of the program.
+    """
     parser = argparse.ArgumentParser(
         prog="kimi-beam",
         description="Structured extraction at scale: documents to typed Parquet through Kimi on Cloudflare Workers AI.",
@@ -130,7 +159,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kimi-beam {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS.values():
-        command.add_to(commands)
+        own = command.add_to(commands)
+        if settled is not None and command.asks_model:
+            settled.apply_to(own)
     return parser
 
 

@@ -15,7 +15,10 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
         parser: The parser of the command.
         reads_documents: Whether the command's input is documents. If not, it is dead letters.
     """
+    parser.set_defaults(inputs=())  # kimi-beam.toml may name some
     add = parser.add_argument_group("input and output").add_argument
+    file = "the file with options (default: kimi-beam.toml in this directory, where there is one)"
+    add("--config", metavar="FILE.toml", help=file)
     add("--schema", required=True, metavar="FILE|module:Class", help="JSON Schema file, or a pydantic model")
     add("--output", required=True, metavar="DIR", help="directory for the result, on any filesystem that Beam knows")
     add("--overwrite", action="store_true", help="replace the finished run in DIR; the journal stays")

@@ -65,6 +65,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             stack.enter_context(search_path.for_references(*named))
             stack.enter_context(_rare_garbage_collection())
             inputs, options = take_options(rest, args.command)
+            inputs = inputs or list(args.inputs)
             remote = _on_dataflow(options)
             progress = mode_of(args.progress, verbose=args.verbose)
             settings = _settings(args, inputs, stack, remote=remote)

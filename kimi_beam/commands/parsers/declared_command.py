@@ -24,7 +24,7 @@ class Command:
         usage: How it is called; None: as argparse puts it.
         epilog: What its ``--help`` says last. With one, description and epilog are printed as they are written.
         takes_beam_options: Whether it imports Beam, and takes options of Beam's beside its own.
-        asks_model: Whether it sends documents to the model.
+        asks_model: Whether it sends documents to the model. Such a command takes options from ``kimi-beam.toml`` too.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Command:
     takes_beam_options: bool = True
     asks_model: bool = False
 
-    def add_to(self, commands: argparse._SubParsersAction[Any]) -> None:
+    def add_to(self, commands: argparse._SubParsersAction[Any]) -> argparse.ArgumentParser:
         """Makes its parser, one among those of the other commands."""
         formatter = argparse.HelpFormatter if self.epilog is None else argparse.RawDescriptionHelpFormatter
-        parser = commands.add_parser(
+        parser: argparse.ArgumentParser = commands.add_parser(
             self.name,
             help=self.summary,
             usage=self.usage,
@@ -50,3 +50,4 @@ class Command:
             allow_abbrev=False,
         )
         self.add_arguments(parser)
+        return parser
