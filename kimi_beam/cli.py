@@ -29,6 +29,7 @@ from kimi_beam.commands.parsers import (
     report_parser,
     review_parser,
     schema_parser,
+    show_parser,
 )
 from kimi_beam.commands.parsers.declared_command import Command
 from kimi_beam.commands.settled_options import Settled, settle
@@ -41,6 +42,7 @@ COMMANDS = {
         extract_parser.COMMAND,
         read_parser.COMMAND,
         redrive_parser.COMMAND,
+        show_parser.COMMAND,
         evaluate_parser.COMMAND,
         review_parser.COMMAND,
         report_parser.COMMAND,
