@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import attrgetter
 
-from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line
+from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line, cell_of
 from kimi_beam.input.readers.pdf.layout.page_words import Word
 
 _left = attrgetter("x0")
@@ -77,7 +77,7 @@ def words_between(row: Line, left: float, right: float) -> Cell | None:
         right: Before which they begin.
     """
     words = [word for cell in row.cells for word in cell.words if left <= word.x0 < right]
-    return Cell(words) if words else None
+    return cell_of(words) if words else None
 
 
 def _places(rows: list[list[Word]]) -> list[float]:

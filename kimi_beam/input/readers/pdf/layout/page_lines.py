@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
 
+import msgspec
+
 from kimi_beam.input.readers.pdf.layout.both_directions import has_leftward_letters, in_both_directions
 from kimi_beam.input.readers.pdf.layout.page_words import Word
 
@@ -35,8 +37,8 @@ _LONGEST_INDEX = 3
 _left, _height, _base, _text = attrgetter("x0"), attrgetter("size"), attrgetter("base"), attrgetter("text")
 
 
-class Cell:
-    """Words of a line without a wide gap between them.
+class Cell(msgspec.Struct, eq=False, gc=False):
+    """Words of a line without a wide gap between them. It is made by `cell_of`.
 
     Attributes:
         words: Its words, in reading order.
@@ -45,17 +47,11 @@ class Cell:
         text: Its words with single spaces.
     """
 
-    __slots__ = ("_number", "text", "words", "x0", "x1")
-
-    def __init__(self, words: list[Word]) -> None:
-        self.words = words
-        if len(words) == 1:
-            (word,) = words
-            self.x0, self.x1, self.text = word.x0, word.x1, word.text
-        else:
-            self.x0, self.x1 = min([word.x0 for word in words]), max([word.x1 for word in words])
-            self.text = " ".join([word.text for word in words])
-        self._number: bool | None = None
+    words: list[Word]
+    x0: float
+    x1: float
+    text: str
+    _number: bool | None = None
 
     @property
     def is_number(self) -> bool:
@@ -79,6 +75,19 @@ class Cell:
     def overlaps(self, other: Cell) -> bool:
         """Whether it stands above or below another, at least in part."""
         return self.x0 < other.x1 and other.x0 < self.x1
+
+
+def cell_of(words: list[Word]) -> Cell:
+    """Words as a cell.
+
+    Args:
+        words: The words, in reading order; one at least.
+    """
+    if len(words) == 1:
+        word = words[0]
+        return Cell(words, word.x0, word.x1, word.text)
+    left, right = min([word.x0 for word in words]), max([word.x1 for word in words])
+    return Cell(words, left, right, " ".join([word.text for word in words]))
 
 
 @dataclass(slots=True)
@@ -171,11 +180,11 @@ def _line(words: list[Word], *, is_of_one_size: bool) -> Line:
         if gap > _NUMBER_GAP * smaller and (
             gap > _CELL_GAP * smaller or (before.text[-1] in _ENDS_NUMBER and after.text[0] in _BEGINS_NUMBER)
         ):
-            cells.append(Cell(words[start:index]))
+            cells.append(cell_of(words[start:index]))
             start = index
-    cells.append(Cell(words[start:]))
+    cells.append(cell_of(words[start:]))
     if not all(map(str.isascii, map(_text, cells))):
-        cells = [Cell(in_both_directions(cell.words)) if has_leftward_letters(cell.text) else cell for cell in cells]
+        cells = [cell_of(in_both_directions(cell.words)) if has_leftward_letters(cell.text) else cell for cell in cells]
     return Line(base, size, cells, base)
 
 

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
-from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line
+from kimi_beam.input.readers.pdf.layout.page_lines import Cell, Line, cell_of
 from kimi_beam.input.readers.pdf.layout.page_words import Rule
 
 _CLOSE = 1.85
@@ -271,7 +271,7 @@ def _joined_cells(upper: _Group, lower: _Group) -> list[Cell] | None:
     if overhanging and not partners:
         return None
     return [
-        Cell([*cell.words, *partners[id(cell)].words]) if id(cell) in partners else cell for cell in upper_cells
+        cell_of([*cell.words, *partners[id(cell)].words]) if id(cell) in partners else cell for cell in upper_cells
     ] + [*alone, *overhanging]
 
 
@@ -297,9 +297,9 @@ def _split_at(cells: list[Cell], others: list[Cell]) -> list[Cell]:
             near = 0.3 * word.size
             is_at_an_edge = edges[bisect_right(edges, word.x0 - near)] < word.x0 + near
             if is_at_an_edge and word.base == cell.words[index - 1].base:
-                result.append(Cell(cell.words[start:index]))
+                result.append(cell_of(cell.words[start:index]))
                 start = index
-        result.append(Cell(cell.words[start:]) if start else cell)
+        result.append(cell_of(cell.words[start:]) if start else cell)
     return result
 
 
@@ -308,7 +308,7 @@ def _goes_on(above: Cell, below: Cell) -> bool:
     before, after = above.words[-1], below.words[0]
     if above.is_number != below.is_number:  # a sum of money and its currency
         short = below if above.is_number else above
-        return len(short.text) <= _UNIT and Cell([*above.words, *below.words]).is_number
+        return len(short.text) <= _UNIT and cell_of([*above.words, *below.words]).is_number
     if above.is_number or before.font != after.font or abs(before.size - after.size) > 0.5:
         return False
     reach = _ALIGNED * after.size
