@@ -20,9 +20,9 @@ from kimi_beam.service import clock
 
 MODES = ("auto", "panel", "lines", "json", "none")
 """The values of ``--progress``."""
-_FRAME = 1.0
+FRAME = 1.0
 """Seconds between two looks at the progress, and between two drawings of the panel."""
-_LINE = 5.0
+LINE = 5.0
 """Seconds between two lines, if something has changed."""
 _QUIET = 59.0
 """Seconds between two lines if nothing has changed: at the next look it is a minute at most."""
@@ -77,7 +77,7 @@ def watched(mode: str, title: str, dollars: Dollars, *, counted: bool) -> Iterat
         show(figures(progress, outlook, elapsed=now - begun, now=now, dollars=dollars), is_last)
 
     def report() -> None:
-        while not done.wait(_FRAME):
+        while not done.wait(FRAME):
             look(is_last=False)
 
     thread = threading.Thread(target=report, name="kimi_beam-progress", daemon=True)
@@ -126,7 +126,7 @@ class Sparse:
         """Shows figures if it is time to."""
         since, changed = self._now() - self._when, _lasting(found)
         has_begun = bool(found["documents"])
-        if is_last or since >= _QUIET or (since >= _LINE and has_begun and changed != self._shown):
+        if is_last or since >= _QUIET or (since >= LINE and has_begun and changed != self._shown):
             self._shown, self._when = changed, self._now()
             self._show(found, is_last)
 

@@ -64,7 +64,7 @@ class Pace:
     def _done_in_flight(self, now: float, progress: Snapshot) -> float:
         """How many documents the work would be that is done for those in flight; 0 while no job has ended."""
         if not progress.jobs:
-            return progress.documents_in_flight / 2 if progress.settled else 0.0
+            return progress.answered + progress.documents_in_flight / 2 if progress.settled else 0.0
         took = progress.distributions.get(metrics.QUEUE_SECONDS)
         if took is None or not took.sum:
             return 0.0

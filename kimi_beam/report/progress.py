@@ -26,11 +26,14 @@ class Flight:
         documents: The documents in them.
         jobs: For each batch, when it was accepted, in Unix seconds of `kimi_beam.service.clock`, and the number of its
             documents; empty for requests.
+        answered: Documents that are answered and not settled yet, beside those in flight: answers of synchronous
+            requests are settled many at once.
     """
 
     count: int
     documents: int
     jobs: tuple[tuple[float, int], ...] = ()
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Snapshot:
         documents_in_flight: The documents in them.
         jobs: For each batch in flight, when it was accepted, in Unix seconds of `kimi_beam.service.clock`, and the
             number of its documents.
+        answered: Documents that are answered and not settled yet.
         unit: What `in_flight` counts: ``batch`` or ``request``.
         trouble: What went wrong last with a job or request that is still open, in one line; empty if nothing did.
         spending: What the budget has come to; None if there is none.
@@ -86,6 +90,7 @@ class Snapshot:
     in_flight: int = 0
     documents_in_flight: int = 0
     jobs: tuple[tuple[float, int], ...] = ()
+    answered: int = 0
     unit: str = "batch"
     trouble: str = ""
     spending: Spending | None = None
@@ -169,14 +174,26 @@ class Progress:
             found, self._notices = self._notices, []
         return found
 
-    def set_in_flight(self, owner: object, flight: Flight, unit: str = "batch") -> None:
-        """Sets how much a part of the work has in flight.
+    def set_in_flight(self, owner: object, flight: Flight) -> None:
+        """Sets how many batches of the queue a part of the work has in flight.
 
         Args:
-            owner: Identifies the part, such as a shard or a bundle.
+            owner: Identifies the part, such as a shard.
             flight: What it has in flight now.
-            unit: Whether it counts batches of the queue, ``batch``, or synchronous requests, ``request``.
         """
+        self._set(owner, flight, "batch")
+
+    def set_requests(self, owner: object, count: int, *, answered: int) -> None:
+        """Sets how many synchronous requests a part of the work has in flight.
+
+        Args:
+            owner: Identifies the part, such as a bundle.
+            count: Requests that are sent and not answered.
+            answered: Requests that are answered, and whose documents are not settled yet.
+        """
+        self._set(owner, Flight(count, count, answered=answered), "request")
+
+    def _set(self, owner: object, flight: Flight, unit: str) -> None:
         with self._lock:
             self.unit = unit
             if flight.count:
@@ -203,6 +220,7 @@ class Progress:
                 sum(flight.count for flight in flights),
                 sum(flight.documents for flight in flights),
                 tuple(job for flight in flights for job in flight.jobs),
+                sum(flight.answered for flight in flights),
                 self.unit,
                 self.trouble,
                 self.spending,

@@ -21,7 +21,7 @@ from kimi_beam.network.client import Client
 from kimi_beam.report import metrics
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.outcomes import NO_FORM_FAILURE, Outcomes
-from kimi_beam.report.progress import PROGRESS, Flight
+from kimi_beam.report.progress import PROGRESS
 from kimi_beam.request.prompt import Prompt
 from kimi_beam.service import clock
 from kimi_beam.service.budget import OVER_BUDGET
@@ -255,14 +255,14 @@ class DocumentsInFlight:
                 if self._waiting == _AHEAD - 1:
                     self._changed.notify_all()
             self._in_flight += 1
-            PROGRESS.set_in_flight(self, Flight(self._in_flight, self._in_flight), "request")
+            PROGRESS.set_requests(self, self._in_flight, answered=len(self._ready))
             try:
                 return await self._settle(document, charge)
             finally:
                 if self.budget is not None and not self._cancelled:  # or its request may be in flight
                     self.budget.close(charge)
                 self._in_flight -= 1
-                PROGRESS.set_in_flight(self, Flight(self._in_flight, self._in_flight), "request")
+                PROGRESS.set_requests(self, self._in_flight, answered=len(self._ready))
 
     async def _settle(self, document: Document, charge: Charge | None) -> Reply:
         call, messages = Call(0.0, len(self._prompt.forms)), list[bytes]()

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from conftest import ROOT
 from running_cli import PROGRAM, SCHEMA, environment, mistake, run
 from terminal_screen import Terminal, lines_of
 
-from kimi_beam.commands import console
+from kimi_beam.commands import console, watching
 from kimi_beam.commands.live_panel import LivePanel
 from kimi_beam.commands.watching import Sparse, mode_of
 from kimi_beam.emulator import Emulator
@@ -159,6 +159,43 @@ def test_none_says_nothing_of_the_progress(tmp_path: Path, capsys: pytest.Captur
     code, _, err = run(*given, "--progress", "none", capsys=capsys)
     assert code == 0
     assert len(err.splitlines()) == 1, "the emulator's notice alone"
+
+
+def by_request(url: str) -> tuple[str, ...]:
+    return "--base-url", url, "--api", "run", "--max-concurrency", "20", "--requests-per-minute", "0"
+
+
+def by_queue(url: str) -> tuple[str, ...]:
+    return "--base-url", url, "--max-in-flight", "1", "--poll-interval", "0.05:0.1"
+
+
+@pytest.mark.parametrize(("latency", "options"), [(0.08, by_request), (0.8, by_queue)])
+def test_after_a_fifth_of_2000_documents_dollars_and_time_are_within_a_tenth_of_those_of_the_end(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    latency: float,
+    options: Callable[[str], tuple[str, ...]],
+) -> None:
+    monkeypatch.setattr(watching, "FRAME", 0.2)
+    monkeypatch.setattr(watching, "LINE", 0.2)
+    texts = [f"ACME\nTOTAL {n}.00\n" + "Item 1.00\n" * (n * 7 % 23) for n in range(2_000)]
+    (tmp_path / "in.jsonl").write_text(
+        "".join(f"{json.dumps({'id': str(n), 'text': t})}\n" for n, t in enumerate(texts))
+    )
+    given = ("extract", tmp_path / "in.jsonl", "--schema", SCHEMA, "--output", tmp_path / "out", "--progress", "json")
+    with Emulator(latency=latency) as running:
+        code, _, err = run(*given, "--no-journal", *options(running.base_url), capsys=capsys)
+    assert code == 0, err
+    shown = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_bytes())
+    early = [one for one in shown if 400 <= one["extractions"] <= 1_000]
+    assert len(early) >= 3, "the run was too fast to be looked at"
+    # The middle one, as another program of this machine may disturb any single moment.
+    ends = sorted(one["wall_s"] + one["seconds_left"] for one in early)
+    assert ends[len(ends) // 2] == pytest.approx(summary["wall_s"], rel=0.1)
+    cost = summary["would_have_cost_usd"]
+    assert all(one["projected"]["would_have_cost_usd"] == pytest.approx(cost, rel=0.1) for one in early)
 
 
 # ------------------------------------------------------------------------------------------------ by a clock
