@@ -19,7 +19,7 @@ from typing import Any
 
 from . import document, machine, report
 from .clients import Clients
-from .measures import QUICK, Bench, Measure, Sizes, cost, files, flink, ground, growth, start, waiting
+from .measures import QUICK, Bench, Measure, Sizes, cost, files, flink, ground, growth, start, waiting, watched
 from .processes import CommandError
 from .report import Row
 
@@ -35,6 +35,7 @@ MEASURES: dict[str, Measure] = {
     "crossings": growth.crossings,
     "growth": growth.more_documents,
     "ground": ground.values,
+    "panel": watched.panel,
     "pdf": files.pages_of_pdfs,
     "long": files.long_texts,
     "scans": files.scans,

@@ -243,9 +243,9 @@ class Screen:
         return "\n".join(line.rstrip() for line in self.screen.display if line.strip())
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 120, 300])
+@pytest.mark.parametrize("columns", [13, 20, 40, 80, 120, 300])
 def test_lines_and_frames_in_any_order_leave_one_panel_below_each_line_once(columns: int) -> None:
-    on = Screen(columns, rows=80)
+    on = Screen(columns, rows=200)
     for number in range(40):
         if number % 3:
             on.panel.write_above(f"line {number}.")
