@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 _EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
 _DOCUMENTS = ["lxml>=5.3", "Pillow>=12.1.1", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
+_OTEL = ["opentelemetry-exporter-otlp-proto-http>=1.44.0,<2", "opentelemetry-sdk>=1.44.0,<2"]
 _REDACTION = ["phonenumbers>=8.13"]
 _TERMINAL = ["rich>=13.7"]
 HERE = Path(__file__).parent
@@ -52,11 +53,13 @@ setup(
         "documents": _DOCUMENTS,  # office files, HTML, mails, and pictures that are made or converted
         "heic": ["pillow-heif>=0.20"],
         "redaction": _REDACTION,  # the rule for phone numbers
+        "otel": _OTEL,  # what sends counters and spans to a collector
         "terminal": _TERMINAL,  # the panel that shows a run
         "dev": [
             *_DOCS,
             *_DOCUMENTS,
             *_EMULATOR,
+            *_OTEL,
             *_REDACTION,
             *_TERMINAL,
             "apache-beam[gcp]",  # Dataflow's own translation

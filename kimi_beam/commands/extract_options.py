@@ -30,6 +30,10 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
         "else lines; json: one object a line"
     )
     add("--progress", choices=("auto", "panel", "lines", "json", "none"), default="auto", help=shown)
+    collector = (
+        "send counters and spans to a collector of OpenTelemetry, such as http://localhost:4318 (kimi-beam[otel])"
+    )
+    add("--otlp", metavar="URL", help=collector)
     add("--verbose", action="store_true", help="show the workers' own logs and tracebacks")
     if reads_documents:
         add_reading_options(parser.add_argument_group("how documents are read"))

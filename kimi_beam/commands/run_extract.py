@@ -24,6 +24,7 @@ from kimi_beam.commands.reading_options import reading_of
 from kimi_beam.commands.redact_option import functions_of, redactor_of
 from kimi_beam.commands.report_files import write_files
 from kimi_beam.commands.stdin import STDIN, from_stdin
+from kimi_beam.commands.telling import Teller
 from kimi_beam.commands.watching import mode_of, watched
 from kimi_beam.errors import ConfigError, KimiBeamError, UserError
 from kimi_beam.files.filesystems import FileSystems
@@ -35,6 +36,7 @@ from kimi_beam.output.parquet import first_rows
 from kimi_beam.queue.event_inbox import Events
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.outcomes import StopAfter
+from kimi_beam.report.progress import PROGRESS
 from kimi_beam.report.progress_figures import dollars_of
 from kimi_beam.request.guidance import Guidance
 from kimi_beam.request.system_message import DEFAULT_INSTRUCTIONS
@@ -71,7 +73,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             settings = _settings(args, inputs, stack, remote=remote)
             check_stores(settings)
             settings = _after_preflight(settings, args, remote=remote)
-            summary = _run_pipeline(Run(settings, options), settings, args, progress)
+            teller = Teller(args.otlp, args.command, settings.extract.service.model) if args.otlp else None
+            summary = _run_pipeline(Run(settings, options), settings, args, progress, teller)
             page = _written_report(settings) if args.report else ()
     except UserError as e:
         return _fail(str(e), 2)
@@ -87,7 +90,9 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     return _exit_code(args, summary)
 
 
-def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace, progress: str) -> dict[str, Any]:
+def _run_pipeline(
+    ready: Run, settings: RunSettings, args: argparse.Namespace, progress: str, teller: Teller | None
+) -> dict[str, Any]:
     """Runs the pipeline and shows its progress. If it fails, says which files are kept.
 
     Returns:
@@ -99,10 +104,15 @@ def _run_pipeline(ready: Run, settings: RunSettings, args: argparse.Namespace, p
     # The reports are silenced, because they would repeat the lines of the progress.
     ends = interruptible(ready, args.output, journal=has_journal), ending_without_workers(ready)
     dollars = dollars_of(settings.extract.service.model, settings.price, emulated=settings.emulated)
-    shown = watched(progress, f"kimi-beam {args.command}", dollars, counted=ready.is_in_process)
-    with shown, REPORTS.silenced(), ends[0], ends[1]:
+    PROGRESS.begin()
+    also = teller.look if teller and ready.is_in_process else lambda _: None
+    shown = watched(progress, f"kimi-beam {args.command}", dollars, counted=ready.is_in_process, also=also)
+    told = teller.run() if teller else contextlib.nullcontext(lambda _: None)
+    with told as tell, shown, REPORTS.silenced(), ends[0], ends[1]:
         try:
-            return ready.run()
+            summary = ready.run()
+            tell(summary)
+            return summary
         except Exception:
             if ready.staged:
                 console.say(f"files with finished rows are kept under temporary names: {', '.join(ready.staged)}")

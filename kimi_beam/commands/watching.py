@@ -56,7 +56,14 @@ def mode_of(wanted: str, *, verbose: bool) -> str:
 
 
 @contextlib.contextmanager
-def watched(mode: str, title: str, dollars: Dollars, *, counted: bool) -> Iterator[None]:
+def watched(
+    mode: str,
+    title: str,
+    dollars: Dollars,
+    *,
+    counted: bool,
+    also: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Iterator[None]:
     """Shows the progress of the run that goes on inside the ``with``.
 
     Args:
@@ -64,8 +71,8 @@ def watched(mode: str, title: str, dollars: Dollars, *, counted: bool) -> Iterat
         title: What the panel is called.
         dollars: What tokens cost.
         counted: Whether the work is done in this process, so that there are counts.
+        also: Is given the figures of each moment too.
     """
-    PROGRESS.begin()
     show = _shower("lines" if mode == "panel" and not counted else mode, title, counted=counted)
     pace, begun, done = Pace(), clock.now(), threading.Event()
 
@@ -74,7 +81,9 @@ def watched(mode: str, title: str, dollars: Dollars, *, counted: bool) -> Iterat
             console.say(notice)
         now, progress = clock.now(), PROGRESS.snapshot()
         outlook = pace.observe(now, progress)
-        show(figures(progress, outlook, elapsed=now - begun, now=now, dollars=dollars), is_last)
+        found = figures(progress, outlook, elapsed=now - begun, now=now, dollars=dollars)
+        show(found, is_last)
+        also(found)
 
     def report() -> None:
         while not done.wait(FRAME):

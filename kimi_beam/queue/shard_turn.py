@@ -23,7 +23,7 @@ from kimi_beam.queue.step import Step
 from kimi_beam.report import metrics, trials
 from kimi_beam.report.logging_reports import REPORTS
 from kimi_beam.report.notices import warn_once
-from kimi_beam.report.progress import PROGRESS, Flight
+from kimi_beam.report.progress import PROGRESS, EndedBatch, Flight
 from kimi_beam.request import batches
 from kimi_beam.request.batches import Spent
 from kimi_beam.request.sample_collector import collector_of
@@ -267,7 +267,11 @@ class ShardTurn:
                 warn_once(metrics.MISMATCHED_ITEMS, _MISMATCH.format(effect.job.request_id))
             answered.append(replies)
         if answered:
-            step.measure(metrics.QUEUE_SECONDS, [max(0.0, clock.now() - effect.job.since) for effect in jobs])
+            now = clock.now()
+            step.measure(metrics.QUEUE_SECONDS, [max(0.0, now - effect.job.since) for effect in jobs])
+            if PROGRESS.keeps_batches:
+                ended = [effect.job for effect in jobs]
+                PROGRESS.add_ended(EndedBatch(job.since, now, job.count, job.request_id or "") for job in ended)
             if step.budget is not None:
                 # Before the journal's record: a worker that is lost between the two learns the cost once more.
                 step.budget.settle_finished(self.key, list(zip(jobs, answered, strict=True)))

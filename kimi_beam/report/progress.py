@@ -37,6 +37,23 @@ class Flight:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedBatch:
+    """A batch whose answers have been fetched.
+
+    Attributes:
+        accepted: When the service accepted it, in Unix seconds of `kimi_beam.service.clock`.
+        ended: When its answers were fetched.
+        documents: How many documents it has.
+        request_id: The service's id of its job; empty if that is not known.
+    """
+
+    accepted: float
+    ended: float
+    documents: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Distribution:
     """Values that were measured. `Distribution()` is that of none, and ``+`` joins two."""
 
@@ -118,6 +135,7 @@ class Progress:
         trouble: What went wrong last with a job or request that is still open, in one line; empty if nothing did.
         unit: What `in_flight` counts: ``batch`` or ``request``.
         spending: What the budget has come to; None if there is none.
+        keeps_batches: Whether batches that end are kept until `take_ended`.
     """
 
     def __init__(self) -> None:
@@ -129,6 +147,8 @@ class Progress:
         with self._lock:
             self.trouble, self.unit = "", "batch"
             self.spending: Spending | None = None
+            self.keeps_batches = False
+            self._ended: list[EndedBatch] = []
             self._notices: list[str] = []
             self._counters: Counter[str] = Counter()
             self._distributions: dict[str, Distribution] = {}
@@ -172,6 +192,17 @@ class Progress:
         """Returns and removes the lines that were not printed yet."""
         with self._lock:
             found, self._notices = self._notices, []
+        return found
+
+    def add_ended(self, batches: Iterable[EndedBatch]) -> None:
+        """Adds batches that have ended."""
+        with self._lock:
+            self._ended += batches
+
+    def take_ended(self) -> list[EndedBatch]:
+        """Returns and removes the batches that have ended since the last call."""
+        with self._lock:
+            found, self._ended = self._ended, []
         return found
 
     def set_in_flight(self, owner: object, flight: Flight) -> None:
