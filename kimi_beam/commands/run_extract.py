@@ -13,7 +13,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam import emulator
-from kimi_beam.commands import console, run_redrive, search_path
+from kimi_beam.commands import console, dry_run, run_redrive, search_path
 from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
 from kimi_beam.commands.early_end import ending_without_workers, interruptible
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             remote = _on_dataflow(options)
             progress = mode_of(args.progress, verbose=args.verbose)
             settings = _settings(args, inputs, stack, remote=remote)
+            if args.dry_run:
+                return dry_run.run(settings, options, as_json=args.json)
             check_stores(settings)
             settings = _after_preflight(settings, args, remote=remote)
             teller = Teller(args.otlp, args.command, settings.extract.service.model) if args.otlp else None
@@ -222,6 +224,8 @@ def _settings(
     args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool
 ) -> RunSettings:
     """Turns arguments into settings. All mistakes that can be found without asking the service are found here."""
+    if args.json and not args.dry_run:
+        raise ConfigError("--json prints the estimate of --dry-run: name that too")
     if remote and args.emulator:
         raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
     if not inputs:
@@ -235,6 +239,9 @@ def _settings(
         if args.redact and args.reader == TO_MARKDOWN:
             raise ConfigError(f"--redact: --reader {TO_MARKDOWN} sends whole files before anything is redacted")
         reading = replace(reading_of(args), reader=reader_of(args.reader, service))
+        if args.dry_run and args.reader == TO_MARKDOWN:
+            console.say(f"--reader {TO_MARKDOWN} would send files: they are read on this machine for the estimate")
+            reading = replace(reading, reader=None)
         if STDIN in inputs and remote:
             raise ConfigError(
                 "standard input is this machine's: the workers of Dataflow need a file that they can reach"
@@ -242,7 +249,8 @@ def _settings(
         inputs = checked_inputs([from_stdin(stack) if name == STDIN else name for name in inputs], reading)
         if not remote:
             reading.options()  # a password that cannot be read is the user's mistake
-    check_output(args.output, overwrite=args.overwrite)
+    if not args.dry_run:  # which may look at the run of an earlier day, and writes nothing
+        check_output(args.output, overwrite=args.overwrite)
     first, ceiling = args.poll_interval
     price = Price(*args.price) if args.price else None
     extract = ExtractSettings(
@@ -305,7 +313,7 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
         raise ConfigError(f"--openai-url: such a server has the chat API alone, not {args.api}")
     if args.openai_url and not args.model:
         raise ConfigError("--openai-url: name the model that the server serves (--model)")
-    if args.emulator:
+    if args.emulator and not args.dry_run:
         behaviour = emulator.Behaviour(event_queues=(args.events_queue,) if args.events_queue else ())
         try:
             base_url = stack.enter_context(emulator.Emulator(behaviour=behaviour)).base_url
@@ -325,6 +333,7 @@ def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI
         gateway=_gateway(args),
         requests_per_minute=args.requests_per_minute,
         fallback_api=args.fallback_api,
+        sends=not args.dry_run,
     )
 
 

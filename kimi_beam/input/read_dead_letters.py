@@ -99,6 +99,18 @@ class ReadDeadLetters(beam.PTransform):
         return outputs
 
 
+def chosen_documents(patterns: tuple[str, ...], choice: Choice, limit: int | None) -> Iterator[Document]:
+    """The documents of the dead letters that are run again, read in this process.
+
+    Args:
+        patterns: The patterns of the files, as `letter_files` gives them.
+        choice: Which dead letters are run again.
+        limit: The most of them. None: all.
+    """
+    every = (found for part in find_parts(patterns) for found in _found(part))
+    return (found for found in _chosen(every, choice, limit) if isinstance(found, Document) and found.failure is None)
+
+
 def letter_files(patterns: Sequence[str]) -> tuple[str, ...]:
     """The patterns of files of dead letters. For a directory that is the pattern of the dead letters in it.
 

@@ -134,6 +134,7 @@ class WorkersAI:
         gateway: Gateway | str | None = None,
         requests_per_minute: int | None = None,
         fallback_api: Literal["run"] | None = None,
+        sends: bool = True,
     ) -> WorkersAI:
         """The service as Cloudflare's own tools find it: ``CLOUDFLARE_ACCOUNT_ID`` and ``CLOUDFLARE_API_TOKEN``.
 
@@ -147,11 +148,12 @@ class WorkersAI:
             gateway: An AI Gateway of the account, or its id.
             requests_per_minute: See the class.
             fallback_api: See the class.
+            sends: Whether anything will be sent. If not, neither account nor token is needed.
 
         Raises:
             ConfigError: The account id or the token is missing, or a value contradicts another.
         """
-        account = account_id or os.environ.get(ACCOUNT_VARIABLE, "") or (_NO_ACCOUNT if base_url else "")
+        account = account_id or os.environ.get(ACCOUNT_VARIABLE, "") or (_NO_ACCOUNT if base_url or not sends else "")
         if not account and openai_url is None:
             raise ConfigError(
                 f"no credentials: set {ACCOUNT_VARIABLE} and {TOKEN_VARIABLE}, name another service (--base-url, "
@@ -169,7 +171,7 @@ class WorkersAI:
             fallback_api,
         )
         # A file or a secret manager is not checked here: perhaps only the workers can read it.
-        if isinstance(service._token, TokenSource) and service._token.is_environment:
+        if sends and isinstance(service._token, TokenSource) and service._token.is_environment:
             service._token.read()
         return service
 
