@@ -23,8 +23,8 @@ FILE_NAME = "kimi-beam.toml"
 """The file that is read without being named, where it is in the working directory."""
 INPUTS = "inputs"
 """The key of the inputs, which have no option."""
-_OF_THE_COMMAND_LINE = ("help", "config", "json")
-"""Options that say what the command line itself reads and prints."""
+_OF_THE_COMMAND_LINE = ("help", "config", "dry-run", "json")
+"""Options that say what the command line itself reads and prints, and whether it runs."""
 _TABLES = ("extract", "beam")
 _JOINED: Mapping[Any, str] = {option_values.interval: ":", option_values.dollars: ":", option_values.keys: ","}
 """Types of options whose values may be lists, and what stands between the items on the command line."""

@@ -9,11 +9,11 @@ import orjson
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from kimi_beam.commands import console
-from kimi_beam.estimate.expected_requests import Expected, Expecting, messages_of
-from kimi_beam.estimate.forecast import Forecast, Range, forecast
-from kimi_beam.estimate.learnt_tokens import Factors, learnt_of, learnt_of_summary
-from kimi_beam.estimate.read_sample import SampleSize, first_documents, strata_of
-from kimi_beam.estimate.sample_totals import SampleTotals
+from kimi_beam.commands.estimate.expected_requests import Expected, Expecting, messages_of
+from kimi_beam.commands.estimate.forecast import Forecast, Range, forecast
+from kimi_beam.commands.estimate.learnt_tokens import Factors, learnt_of, learnt_of_summary
+from kimi_beam.commands.estimate.read_sample import SampleSize, first_documents, strata_of
+from kimi_beam.commands.estimate.sample_totals import SampleTotals
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import output
 from kimi_beam.input.read_dead_letters import chosen_documents

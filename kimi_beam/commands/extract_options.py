@@ -24,9 +24,6 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
     add("--overwrite", action="store_true", help="replace the finished run in DIR; the journal stays")
     add("--limit", type=option_values.count, metavar="N", help="read only the first N documents")
     add("--preview", type=option_values.count, default=0, metavar="N", help="print the first N rows as well")
-    dry = "say what the run would ask, cost and write, and send nothing; needs no token"
-    add("--dry-run", action="store_true", help=dry)
-    add("--json", action="store_true", help="print the estimate of --dry-run as JSON")
     add("--report", action="store_true", help="write report.html and report.json as well (kimi-beam report)")
     shown = (
         "how far it is, on stderr: auto (default) is a panel in a terminal if Rich is installed (kimi-beam[terminal]), "
@@ -46,6 +43,18 @@ def add_extract_options(parser: argparse.ArgumentParser, *, reads_documents: boo
     _add_service_options(parser.add_argument_group("the service"))
     _add_pace_options(parser.add_argument_group("how fast, and how long"))
     _add_gateway_options(parser.add_argument_group("AI Gateway"))
+
+
+def add_dry_run_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the options that turn a run into an estimate of it, which no file of options has.
+
+    Args:
+        parser: The parser of the command.
+    """
+    add = parser.add_argument_group("before a run").add_argument
+    dry = "say what the run would ask, cost and write, and send nothing; needs no token"
+    add("--dry-run", action="store_true", help=dry)
+    add("--json", action="store_true", help="print the estimate of --dry-run as JSON")
 
 
 def _add_failure_options(group: argparse._ArgumentGroup) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kimi_beam.commands.extract_options import add_extract_options
+from kimi_beam.commands.extract_options import add_dry_run_options, add_extract_options
 from kimi_beam.commands.parsers.declared_command import Command, RunCommand
 
 _USAGE = "kimi-beam extract INPUT… --schema FILE|module:Class --output DIR [options] [Beam options]"
@@ -36,6 +36,7 @@ Examples:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_dry_run_options(parser)
     add_extract_options(parser, reads_documents=True)
 
 

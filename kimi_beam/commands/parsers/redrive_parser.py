@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kimi_beam.commands.extract_options import add_extract_options
+from kimi_beam.commands.extract_options import add_dry_run_options, add_extract_options
 from kimi_beam.commands.parsers.declared_command import Command, RunCommand
 
 _USAGE = "kimi-beam redrive DEAD_LETTERS… --schema FILE|module:Class --output DIR [options] [Beam options]"
@@ -32,6 +32,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     named = "run those with this {} again, retryable or not; repeatable (default: all that are retryable)"
     chosen.add_argument("--code", action="append", default=[], metavar="CODE", help=named.format("code"))
     chosen.add_argument("--stage", action="append", default=[], metavar="STAGE", help=named.format("stage"))
+    add_dry_run_options(parser)
     add_extract_options(parser, reads_documents=False)
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from kimi_beam.estimate.expected_requests import Expected
-from kimi_beam.estimate.read_sample import Stratum
+from kimi_beam.commands.estimate.expected_requests import Expected
+from kimi_beam.commands.estimate.read_sample import Stratum
 
 _LEAST_SPREAD = 0.15
 """Files differ at least so much from each other, as a share, however few of a sort were read."""

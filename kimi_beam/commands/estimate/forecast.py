@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kimi_beam.estimate.learnt_tokens import Factors
-from kimi_beam.estimate.sample_totals import SampleTotals
+from kimi_beam.commands.estimate.learnt_tokens import Factors
+from kimi_beam.commands.estimate.sample_totals import SampleTotals
 from kimi_beam.service.models import thinking_off
 from kimi_beam.transforms.settings import ExtractSettings
 from kimi_beam.types.answer import Usage

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kimi_beam.estimate.expected_requests import Expected
+from kimi_beam.commands.estimate.expected_requests import Expected
 
 _BEFORE = 0.12
 """How far off the table may be, as a standard deviation: sets of documents that it was not fitted on are up to 10 in a
