@@ -20,6 +20,7 @@ from kimi_beam.commands.parsers import (
     audit_parser,
     config_parser,
     diff_parser,
+    doctor_parser,
     evaluate_parser,
     extract_parser,
     journal_parser,
@@ -58,6 +59,7 @@ COMMANDS = {
         journal_parser.COMMAND,
         audit_parser.COMMAND,
         config_parser.COMMAND,
+        doctor_parser.COMMAND,
         models_parser.COMMAND,
         schema_parser.COMMAND,
     )
@@ -142,7 +144,7 @@ def _settled(words: Sequence[str]) -> Settled | None:
     if list(words[:2]) == ["config", "show"]:
         return settle(extract_parser.COMMAND.add_arguments, words[2:])
     command = COMMANDS.get(words[0]) if words else None
-    if command is None or not command.asks_model:
+    if command is None or not command.reads_config:
         return None
     return settle(command.add_arguments, words[1:], is_redrive=command is redrive_parser.COMMAND)
 
@@ -162,7 +164,7 @@ def make_parser(settled: Settled | None = None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS.values():
         own = command.add_to(commands)
-        if settled is not None and command.asks_model:
+        if settled is not None and command.reads_config:
             settled.apply_to(own)
     return parser
 

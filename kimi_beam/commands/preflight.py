@@ -59,8 +59,8 @@ def check_service(service: WorkersAI, *, sleep: Callable[[float], None] = clock.
     try:
         trouble = Trouble("")
         for attempt in range(_TRIES):
-            exchange = _probe(client)
-            answer = _models(exchange, service) if service.is_elsewhere else decode_poll(exchange, time.time())
+            exchange = probe(client)
+            answer = list_fault(exchange, service) if service.is_elsewhere else decode_poll(exchange, time.time())
             emulated = isinstance(exchange, HttpReply) and exchange.server == _EMULATOR
             if not isinstance(answer, Trouble):
                 return Checked(service, answer if isinstance(answer, str) else "", emulated)
@@ -136,14 +136,15 @@ def _reason(error: ServiceError) -> str:
     return str(error)
 
 
-def _probe(client: Client) -> Exchange:
+def probe(client: Client) -> Exchange:
+    """Polls a job id that nobody has or, on a server that is not Cloudflare's, lists the models."""
     if client.service.is_elsewhere:
         return client.look_up(f"{client.service.root}/models")
     ((_, exchange),) = client.poll([str(uuid.uuid4())])
     return exchange
 
 
-def _models(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
+def list_fault(exchange: Exchange, service: WorkersAI) -> Trouble | str | None:
     """None if the server lists the model, a doubt in words if it lists only others, or the trouble that it has."""
     if isinstance(exchange, NoReply):
         return Trouble(exchange.message)

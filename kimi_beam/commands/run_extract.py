@@ -233,7 +233,7 @@ def _settings(
     schema = OutputSchema(args.schema, closed=args.closed, formats=args.formats)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
-    service = functools.cache(lambda: _service(args, stack))
+    service = functools.cache(lambda: service_of(args, stack))
     reading = DEFAULT_READING
     if args.command == "extract":
         if args.redact and args.reader == TO_MARKDOWN:
@@ -307,7 +307,12 @@ def _settings(
     return settings
 
 
-def _service(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:
+def service_of(args: argparse.Namespace, stack: contextlib.ExitStack) -> WorkersAI:
+    """The service that the arguments name. An emulator of the run's own is started, and ends with `stack`.
+
+    Raises:
+        ConfigError: They name none, or contradict each other.
+    """
     base_url = args.base_url
     if args.openai_url and args.api in ("batch", "run"):
         raise ConfigError(f"--openai-url: such a server has the chat API alone, not {args.api}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
 from typing import Final, Literal
 from uuid import uuid4
 
@@ -167,7 +168,7 @@ def _error(reply: Reply) -> Callable[[Request, Exception], Awaitable[Response]]:
 
 def _response(reply: Reply) -> Response:
     # The emulator's own name, as the real service says ``cloudflare`` here.
-    headers = {"cf-ai-req-id": str(uuid4()), "server": NAME, **reply.headers}
+    headers = {"cf-ai-req-id": str(uuid4()), "server": NAME, "date": formatdate(usegmt=True), **reply.headers}
     return _Events(reply, headers) if reply.pieces else Response(reply.body, reply.status, headers, reply.media_type)
 
 

@@ -116,6 +116,7 @@ def _reply(response: aiohttp.ClientResponse, body: bytes) -> HttpReply:
         headers.get("cf-aig-cache-status", "").upper() == "HIT",
         headers.get("server", ""),
         headers.get("location", "") if 300 <= response.status < 400 else "",
+        headers.get("date", ""),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
@@ -37,6 +37,7 @@ class HttpReply:
         from_cache: Whether a gateway answered from its cache, so that nothing was billed.
         server: The header ``Server``, in which the emulator names itself.
         location: The header ``Location`` of a redirect, which is not followed.
+        date: The header ``Date``: the service's time, as HTTP writes it. Replies that differ by it alone are equal.
     """
 
     status: int
@@ -48,6 +49,7 @@ class HttpReply:
     from_cache: bool = False
     server: str = ""
     location: str = ""
+    date: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ class Command:
         usage: How it is called; None: as argparse puts it.
         epilog: What its ``--help`` says last. With one, description and epilog are printed as they are written.
         takes_beam_options: Whether it imports Beam, and takes options of Beam's beside its own.
-        asks_model: Whether it sends documents to the model. Such a command takes options from ``kimi-beam.toml`` too.
+        asks_model: Whether it sends documents to the model.
+        reads_config: Whether it takes options from the environment and ``kimi-beam.toml`` too.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Command:
     epilog: str | None = None
     takes_beam_options: bool = True
     asks_model: bool = False
+    reads_config: bool = False
 
     def add_to(self, commands: argparse._SubParsersAction[Any]) -> argparse.ArgumentParser:
         """Makes its parser, one among those of the other commands."""

@@ -55,4 +55,5 @@ COMMAND = Command(
     usage=_USAGE,
     epilog=_EPILOG,
     asks_model=True,
+    reads_config=True,
 )

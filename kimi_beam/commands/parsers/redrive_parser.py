@@ -51,4 +51,5 @@ COMMAND = Command(
     usage=_USAGE,
     epilog=_EPILOG,
     asks_model=True,
+    reads_config=True,
 )
