@@ -158,7 +158,9 @@ class PageRunner:
             return self._start(rest)
         if command is not None and first == "kimi-beam":
             code = self._call(cli.main, [*rest, *self._service(command, rest)])
-            if code == 0 and "--output" in rest and command not in ("kimi-beam read", "kimi-beam review"):
+            if code == 0 and "--dry-run" in rest and command in ("kimi-beam extract", "kimi-beam redrive"):
+                _check(self.printed.endswith("nothing was sent\n"), self.printed)
+            elif code == 0 and "--output" in rest and command not in ("kimi-beam read", "kimi-beam review"):
                 self._check_conserved(self.directory / rest[rest.index("--output") + 1])
             return code
         if command is not None:
