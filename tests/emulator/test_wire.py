@@ -598,6 +598,7 @@ def test_statistics_say_what_was_paid_twice() -> None:
             "faults": {},
             "events": dict.fromkeys(("pulls", "acks", "sent", "delivered", "acknowledged", "handed_back"), 0),
             "prompt_tokens": 8,
+            "cached_tokens": 0,
             "completion_tokens": 0,
         }
         assert stats == expected == peer.emulator.stats()

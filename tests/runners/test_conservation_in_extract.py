@@ -15,7 +15,7 @@ import kimi_beam as kb
 from kimi_beam.columnar import Replies
 from kimi_beam.emulator import Emulator
 from kimi_beam.errors import ConservationError
-from kimi_beam.transforms import extract
+from kimi_beam.transforms import ask_model, extract
 from kimi_beam.transforms.conservation import _compare
 from kimi_beam.transforms.settle import Settle
 from kimi_beam.types.reply import Reply
@@ -33,7 +33,7 @@ def _two_extracts(directory: Path, **settings: Any) -> None:
 
 def test_a_runner_that_loses_timers_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With timers of one name FnApiRunner loses those of one step (see test_timers.py), and says nothing."""
-    monkeypatch.setattr(extract, "with_own_timers", lambda do_fn, owner: do_fn)
+    monkeypatch.setattr(ask_model, "with_own_timers", lambda do_fn, owner: do_fn)
     with pytest.raises((ConservationError, RuntimeError), match=r"(First|Second): 7 documents came in and 0 left"):
         _two_extracts(tmp_path)
 
