@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 _EMULATOR = ["starlette>=0.41", "uvicorn>=0.34"]
 _DOCUMENTS = ["lxml>=5.3", "Pillow>=12.1.1", "python-calamine>=0.3", "python-oxmsg>=0.0.2", "selectolax>=0.3.27"]
+_COMPLETION = ["shtab>=1.13"]  # MPL-2.0: used by the one command that prints a script
 _DOCS = ["furo>=2024.8.6", "myst-parser>=4.0.1", "sphinx>=8.1.3"]
 _OTEL = ["opentelemetry-exporter-otlp-proto-http>=1.44.0,<2", "opentelemetry-sdk>=1.44.0,<2"]
 _REDACTION = ["phonenumbers>=8.13"]
@@ -46,6 +47,7 @@ setup(
     extras_require={
         "aws": ["boto3>=1.35,<2"],
         "browser": ["axe-playwright-python>=0.1.4", "playwright>=1.49"],  # tests of the report's page, in Chromium
+        "completion": _COMPLETION,
         "azure": ["apache-beam[azure]"],
         "emulator": _EMULATOR,  # the web server of the stand-in: no worker needs one
         "gcp": ["apache-beam[gcp]"],
@@ -56,6 +58,7 @@ setup(
         "otel": _OTEL,  # what sends counters and spans to a collector
         "terminal": _TERMINAL,  # the panel that shows a run
         "dev": [
+            *_COMPLETION,
             *_DOCS,
             *_DOCUMENTS,
             *_EMULATOR,

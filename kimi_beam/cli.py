@@ -18,6 +18,7 @@ from kimi_beam import __version__
 from kimi_beam.commands import console
 from kimi_beam.commands.parsers import (
     audit_parser,
+    completion_parser,
     config_parser,
     diff_parser,
     doctor_parser,
@@ -62,6 +63,7 @@ COMMANDS = {
         doctor_parser.COMMAND,
         models_parser.COMMAND,
         schema_parser.COMMAND,
+        completion_parser.COMMAND,
     )
 }
 """The commands by name, in the order in which ``--help`` shows them."""
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as e:
         return console.fail(e)
     parser = make_parser(settled)
-    args, rest = parser.parse_known_args(words, argparse.Namespace(settled=settled))
+    args, rest = parser.parse_known_args(words, argparse.Namespace(settled=settled, parser=parser))
     command = COMMANDS[args.command]
     if rest and not command.takes_beam_options:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

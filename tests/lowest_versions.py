@@ -9,7 +9,7 @@ import re
 import sys
 from importlib.metadata import requires
 
-_EXTRAS = ("aws", "documents", "emulator", "heic", "otel", "terminal")
+_EXTRAS = ("aws", "completion", "documents", "emulator", "heic", "otel", "terminal")
 """The extras whose libraries kimi_beam itself imports; those of `azure` and `gcp` are Beam's to choose."""
 _REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(?:\[[^]]*])?(?P<versions>[^;]*)(?:;\s*extra\s*==\s*['\"](?P<extra>\w+)['\"])?"
