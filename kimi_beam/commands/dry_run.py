@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -58,10 +59,11 @@ def run(settings: RunSettings, options: Sequence[str], *, as_json: bool) -> int:
     if first:
         messages = messages_of(settings.extract.prompt.request(expecting.redacted(first[0])))
     columns = {field.name: str(field.type) for field in settings.extract.schema.arrow_schema}
-    if as_json:
-        console.put_json(orjson.dumps(_content(found, messages, columns, settings)))
-    else:
-        _print(found, messages, columns, settings)
+    with contextlib.suppress(BrokenPipeError):  # the reader of the pipe has seen enough
+        if as_json:
+            console.put_json(orjson.dumps(_content(found, messages, columns, settings)))
+        else:
+            _print(found, messages, columns, settings)
     return 0
 
 
@@ -133,6 +135,7 @@ def _content(
     return {
         "format": FORMAT,
         "documents": found.documents,
+        "by_state": dict(sorted(found.states.items())),
         "by_kind": dict(sorted(found.kinds.items())),
         "documents_read": found.read,
         "batches": found.batches,
@@ -159,7 +162,8 @@ def _print(
     basis = found.basis
     lines: list[tuple[str, Any]] = [
         ("documents", f"{found.documents} ({basis['documents']})"),
-        *((f"  {_IN_WORDS.get(kind, kind)}", count) for kind, count in sorted(found.kinds.items())),
+        *((f"  {_IN_WORDS.get(state, state)}", count) for state, count in sorted(found.states.items())),
+        *((f"  of {kind or 'no named kind'}", count) for kind, count in sorted(found.kinds.items())),
         *((("batches", found.batches),) if found.batches else ()),
         ("requests", _words(found.requests)),
         ("prompt tokens", f"{_words(found.prompt)}; by {basis['prompt']}"),
@@ -191,7 +195,7 @@ _IN_WORDS = {
     "recalled": "in the journal, free",
     "in_flight": "in flight, free",
 }
-"""Kinds of documents in words; all others are the codes of dead letters."""
+"""States of documents in words; all others are the codes of dead letters."""
 
 
 def _words(one: Range) -> str:
@@ -203,7 +207,7 @@ def _dollars(one: Range) -> str:
 
 
 def _hours(one: Range) -> str:
-    return f"{one.likely:.2f} ({one.low:.2f} to {one.high:.2f})"
+    return f"{one.likely:.3g} ({one.low:.3g} to {one.high:.3g})"
 
 
 def _budget(found: Forecast, settings: RunSettings) -> Iterator[tuple[str, str]]:

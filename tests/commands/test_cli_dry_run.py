@@ -62,7 +62,8 @@ def test_the_bill_of_the_rest_is_told_within_five_percent_by_the_answers_to_fift
         found = estimate(*command, capsys=capsys)
         assert emulator.stats()["submits"] == billed["submits"], "the estimate has sent something"
         assert found["documents"] == 300
-        assert found["by_kind"] == {"new": 250, "recalled": 50}
+        assert found["by_kind"] == {"jsonl": 300}
+        assert found["by_state"] == {"new": 250, "recalled": 50}
         assert run(*command, "--overwrite", capsys=capsys)[0] == 0
         after = emulator.stats()
         assert estimate(*command, capsys=capsys)["cost_usd"]["high"] == 0, "what the journal has is free"
@@ -112,7 +113,7 @@ def test_what_cannot_be_sent_is_counted_by_its_code_and_costs_nothing(
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "Total 4.00"}\n{"id": "b", "text": " "}\n{"id": 3}\n')
     command = ("extract", tmp_path / "in.jsonl", "--schema", SCHEMA, "--emulator", "--output", tmp_path / "out")
     found = estimate(*command, capsys=capsys)
-    assert found["by_kind"] == {"empty_document": 1, "missing_text": 1, "new": 1}
+    assert found["by_state"] == {"empty_document": 1, "missing_text": 1, "new": 1}
     assert found["requests"]["low"] == 1
 
 

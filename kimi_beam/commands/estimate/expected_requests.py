@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from kimi_beam.input.kinds import kind_by_name
 from kimi_beam.input.picture_headers import picture_header
 from kimi_beam.journal.files import Journal
 from kimi_beam.journal.index import ANSWER, INTENT, TICKET
@@ -42,7 +43,7 @@ class Expected:
     """What will be asked for a document.
 
     Attributes:
-        kind: What stands in the estimate by kinds: ``new``, ``recalled`` (the journal has its answer), ``in_flight``
+        state: What becomes of it: ``new``, ``recalled`` (the journal has its answer), ``in_flight``
             (the journal has its ticket, so that its answer is only fetched), or the code of the dead letter that it
             becomes before anything is sent.
         requests: How many requests it takes: one, or one for each of its parts; 0 if none are sent.
@@ -53,9 +54,10 @@ class Expected:
         most_for_pictures: The most that its pictures may take.
         answer: Tokens of its answers, without thinking.
         usage: What the journal says that its request took; None if the journal does not know it as one request.
+        kind: The kind of its file, by its usual suffix without the dot; empty if its name does not say it.
     """
 
-    kind: str
+    state: str
     requests: int = 0
     size: int = 0
     constant: float = 0.0
@@ -64,6 +66,7 @@ class Expected:
     most_for_pictures: float = 0.0
     answer: float = 0.0
     usage: Usage | None = None
+    kind: str = ""
 
 
 class Expecting:
@@ -98,6 +101,10 @@ class Expecting:
         Args:
             document: The document as it was read.
         """
+        kind = kind_by_name(document.id.partition("#")[0]) or kind_by_name(document.source)
+        return replace(self._expected(document), kind="" if kind is None else kind.suffix.removeprefix("."))
+
+    def _expected(self, document: Document) -> Expected:
         item = prepare(self.redacted(document), self._prompt, self._keys.of_shown)
         document = item.document
         if document.failure is not None:
@@ -107,9 +114,9 @@ class Expecting:
         limits = self._prompt.split_rule.limits(document.text, item.size, document.picture_count)
         parts = split(document, limits or self._prompt.split_rule.widest)
         each = [self._of_part(part) for part in parts]
-        new = [one for one in each if one.kind == "new"]
+        new = [one for one in each if one.state == "new"]
         if not new:
-            return Expected("recalled" if all(one.kind == "recalled" for one in each) else "in_flight")
+            return Expected("recalled" if all(one.state == "recalled" for one in each) else "in_flight")
         total = new[0]
         for one in new[1:]:
             total = _added(total, one)
@@ -120,14 +127,14 @@ class Expecting:
         return self._of_one(part, self._prompt.for_parts.overhead + shown.size, self._keys.for_parts.of_shown(shown))
 
     def _of_one(self, document: Document, size: int, key: bytes) -> Expected:
-        kind, usage = self._known(key)
+        state, usage = self._known(key)
         words = fenced(document.text) if document.part is None else part_message.words(document)[0]
         seen = {key: document.metadata[key] for key in self._prompt.metadata_keys if key in document.metadata}
         if seen:
             words += fenced(jsontext.dumps_any(seen).decode(), "metadata")
         pictures = [_picture(uri) for uri in document.images]
         return Expected(
-            kind,
+            state,
             1,
             size,
             self.constant if document.part is None else self._constant_of_part,
@@ -181,7 +188,7 @@ def _constant(request: bytes) -> float:
 
 def _added(some: Expected, other: Expected) -> Expected:
     return Expected(
-        some.kind,
+        some.state,
         some.requests + other.requests,
         some.size + other.size,
         some.constant + other.constant,

@@ -42,7 +42,8 @@ class Forecast:
 
     Attributes:
         documents: How many documents there are.
-        kinds: How many of them are new, how many the journal has, and how many become which dead letter unsent.
+        states: How many of them are new, how many the journal has, and how many become which dead letter unsent.
+        kinds: How many there are of each kind of file, by its usual suffix.
         read: How many of them were read for the estimate.
         batches: How many submits to the queue there are; 0 for a synchronous API.
         requests: How many requests there are, with parts, further answers and repairs.
@@ -55,6 +56,7 @@ class Forecast:
     """
 
     documents: int
+    states: Mapping[str, int]
     kinds: Mapping[str, int]
     read: int
     batches: int
@@ -107,6 +109,7 @@ def forecast(totals: SampleTotals, factors: Factors, settings: ExtractSettings, 
     sent = requests.times(batches / requests.likely) if by_queue and requests.likely else requests
     return Forecast(
         totals.documents,
+        totals.states,
         totals.kinds,
         totals.read,
         batches if by_queue else 0,

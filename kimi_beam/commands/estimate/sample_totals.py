@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kimi_beam.commands.estimate.expected_requests import Expected
@@ -20,6 +20,7 @@ class SampleTotals:
     """What the whole input comes to, as far as strata were added.
 
     Attributes:
+        states: How many documents there are of each `Expected.state`.
         kinds: How many documents there are of each `Expected.kind`.
         numbers: The sums of what is asked for the new documents, by the attributes of `Expected`.
         variances: How uncertain these sums are because not all was read, as variances.
@@ -28,20 +29,21 @@ class SampleTotals:
         known: What was expected of documents that the journal has answers for.
     """
 
+    states: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_NUMBERS, 0.0))
     variances: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_NUMBERS, 0.0))
     read: int = 0
     is_whole: bool = True
     known: list[Expected] = field(default_factory=list)
-    _fractions: dict[str, float] = field(default_factory=dict)
+    _fractions: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def add_whole(self, documents: Iterable[Expected]) -> None:
         """Adds documents that stand for themselves alone."""
         for one in documents:
             self._seen(one)
-            self._count(one.kind, 1)
-            if one.kind == "new":
+            self._count(one, 1)
+            if one.state == "new":
                 for name in _NUMBERS:
                     self.numbers[name] += getattr(one, name)
         self._round()
@@ -62,9 +64,9 @@ class SampleTotals:
         for unit in units:
             for one in unit:
                 self._seen(one)
-                self._count(one.kind, factor)
+                self._count(one, factor)
         for name in _NUMBERS:
-            values = [sum(float(getattr(one, name)) for one in unit if one.kind == "new") for unit in units]
+            values = [sum(float(getattr(one, name)) for one in unit if one.state == "new") for unit in units]
             self.numbers[name] += factor * sum(values)
             self.variances[name] += _variance(values, sizes, stratum)
         self._round()
@@ -74,7 +76,7 @@ class SampleTotals:
         count = sum(self._fractions.values())
         if count > most:
             share = most / count
-            self._fractions = {kind: share * number for kind, number in self._fractions.items()}
+            self._fractions = {key: share * number for key, number in self._fractions.items()}
             self.numbers = {name: share * number for name, number in self.numbers.items()}
             self.variances = {name: share**2 * number for name, number in self.variances.items()}
             self._round()
@@ -82,12 +84,12 @@ class SampleTotals:
     @property
     def documents(self) -> int:
         """How many documents there are."""
-        return sum(self.kinds.values())
+        return sum(self.states.values())
 
     @property
     def mean(self) -> Expected:
         """What is asked for a new document, on average."""
-        count, numbers = max(1, self.kinds["new"]), self.numbers
+        count, numbers = max(1, self.states["new"]), self.numbers
         return Expected(
             "new",
             1,
@@ -111,11 +113,23 @@ class SampleTotals:
         if one.usage is not None:
             self.known.append(one)
 
-    def _count(self, kind: str, documents: float) -> None:
-        self._fractions[kind] = self._fractions.get(kind, 0.0) + documents
+    def _count(self, one: Expected, documents: float) -> None:
+        key = (one.state, one.kind)
+        self._fractions[key] = self._fractions.get(key, 0.0) + documents
 
     def _round(self) -> None:
-        self.kinds = Counter({kind: round(count) for kind, count in self._fractions.items() if round(count)})
+        self.states, self.kinds = (
+            Counter({name: round(count) for name, count in _summed(self._fractions, place).items() if round(count)})
+            for place in (0, 1)
+        )
+
+
+def _summed(counts: Mapping[tuple[str, str], float], place: int) -> dict[str, float]:
+    """The counts by one of the two names of each."""
+    found: dict[str, float] = {}
+    for names, count in counts.items():
+        found[names[place]] = found.get(names[place], 0.0) + count
+    return found
 
 
 def _variance(values: Sequence[float], sizes: Sequence[float], stratum: Stratum) -> float:
