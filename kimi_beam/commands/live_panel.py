@@ -122,8 +122,8 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     whole = "" if projected is None else f", about {sum(_billed(projected['usage'])):,} in all"
     return [
         ("read", f"{figures[metrics.DOCUMENTS]:,} documents"),
-        ("submitted", f"{sent:,} {unit}"),
-        ("in flight", f"{figures['in_flight']:,} {unit}, {figures['documents_in_flight']:,} documents"),
+        ("submitted", _count(sent, figures["unit"])),
+        ("in flight", f"{_count(figures['in_flight'], figures['unit'])}, {figures['documents_in_flight']:,} documents"),
         *((("oldest", "-" if oldest is None else f"{words.duration(oldest)} in flight"),) if unit == "batches" else ()),
         ("rows", f"{figures[metrics.EXTRACTIONS]:,}"),
         ("dead letters", f"{sum(letters.values()):,}" + (f": {words.codes(letters)}" if letters else "")),
@@ -134,6 +134,10 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("time", words.duration(figures["wall_s"])),
         *((("trouble", figures["trouble"]),) if "trouble" in figures else ()),
     ]
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit if number == 1 else plural(unit)}"
 
 
 def _billed(usage: Mapping[str, int]) -> tuple[int, int]:

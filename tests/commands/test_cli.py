@@ -18,6 +18,7 @@ from running_cli import PROGRAM, SCHEMA, environment, mistake, run
 
 from kimi_beam.commands import console
 from kimi_beam.emulator import Behaviour, Emulator
+from kimi_beam.report import metrics
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def test_a_run_writes_the_dataset_and_says_what_it_came_to(
         "journal", "run", "mismatched_items", "parts", "repairs", "free_repairs", "pictures", "pictures_sent",
         "skipped_files", "skipped_names",
     }  # fmt: skip
-    assert set(outcome.summary) == expected
+    assert set(outcome.summary) == expected | {*metrics.ALL, *metrics.DISTRIBUTIONS}
     assert (outcome.summary["batches"], outcome.summary["submits"], outcome.summary["unknown_submits"]) == (1, 1, 0)
     assert outcome.summary["wall_s"] > 0
     assert sorted(p.name.partition("-0")[0] for p in out_dir.iterdir()) == [

@@ -75,7 +75,7 @@ def test_ctrl_c_leaves_the_panel_and_says_below_it_what_is_in_flight(tmp_path: P
         url = command.index("--base-url") + 1
         command[url] = slow.base_url
         with Terminal(command, 100, environment=environment()) as terminal:
-            terminal.wait_for(lambda shown: re.search(r"in flight +1 batches, 58 documents", shown) is not None)
+            terminal.wait_for(lambda shown: re.search(r"in flight +1 batch, 58 documents", shown) is not None)
             terminal.press_ctrl_c()
             assert terminal.wait() == 130
             text = "\n".join(terminal.lines)
