@@ -21,7 +21,7 @@ import kimi_beam as kb
 from kimi_beam.errors import ConfigError, ConservationError, KimiBeamError, OutputError
 from kimi_beam.output import dataset, dead_letters, parquet, staging
 from kimi_beam.output.staging import Target
-from kimi_beam.report.summary import Summary
+from kimi_beam.report.summary import MEASURED_BY_THE_LAUNCHER, Summary
 from kimi_beam.results import dead_letter_lines
 from kimi_beam.schema import OutputSchema
 from kimi_beam.types.answer import Usage
@@ -128,26 +128,7 @@ def test_a_run_is_rows_dead_letters_and_a_summary_that_adds_up(tmp_path: Path) -
         "model": MODEL,
         "model_answered": {"not stated": 5},
         "schema_hash": SCHEMA.hash,
-        # Only the launcher knows these.
-        "pictures": None,
-        "pictures_sent": None,
-        "batches": None,
-        "submits": None,
-        "polls": None,
-        "event_pulls": None,
-        "requests": None,
-        "unknown_submits": None,
-        "resubmits": None,
-        "documents_maybe_paid_twice": None,
-        "mismatched_items": None,
-        "parts": None,
-        "repairs": None,
-        "free_repairs": None,
-        "rows_with_unnamed_keys": None,
-        "skipped_files": None,
-        "skipped_names": None,
-        "wall_s": None,
-        "journal": None,
+        **dict.fromkeys(MEASURED_BY_THE_LAUNCHER),
     }
     (one,) = [pickle.loads(path.read_bytes()) for path in seen.iterdir()]
     codes = {"not_json": 1, "refusal": 2, "truncated": 4}
