@@ -74,6 +74,12 @@ def test_the_bill_of_the_rest_is_told_within_five_percent_by_the_answers_to_fift
         assert abs(told["likely"] / bill - 1) <= 0.05, (name, bill, told)
     cached = after["cached_tokens"] - billed["cached_tokens"]
     assert found["tokens"]["cached"]["low"] <= cached <= found["tokens"]["cached"]["high"]
+    billed_usd = sum(
+        (after[f"{name}_tokens"] - billed[f"{name}_tokens"]) * dollars / 1e6
+        for name, dollars in (("prompt", 0.95), ("cached", 0.16 - 0.95), ("completion", 4.00))
+    )
+    assert found["cost_usd"]["low"] <= billed_usd <= found["cost_usd"]["high"]
+    assert abs(found["cost_usd"]["likely"] / billed_usd - 1) <= 0.15
     assert found["batches"] == 1
     assert len(read_dataset(out).rows) == 300
 

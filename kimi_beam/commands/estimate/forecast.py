@@ -145,11 +145,11 @@ def _repeats(factors: Factors, settings: ExtractSettings) -> Range:
 def _cached(factors: Factors, constant: float, requests: float, batches: int, prompt: Range) -> Range:
     """What comes from the cache of what all requests begin with."""
     if factors.cached is not None:
-        share = factors.cached
-        found = Range(share / 2, share, max(1.0, share))
+        found = Range(*factors.cached).times(requests)
     else:
-        found = Range(0.0, max(0.0, 1 - batches / requests) if requests else 0.0, 1.0)
-    return Range(*(min(share * constant, most) for share, most in zip(found, prompt, strict=True)))
+        share = max(0.0, 1 - batches / requests) if requests else 0.0
+        found = Range(0.0, share, 1.0).times(constant)
+    return Range(*(min(tokens, most) for tokens, most in zip(found, prompt, strict=True)))
 
 
 def _completion(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from kimi_beam.commands.estimate.expected_requests import Expected
@@ -24,6 +25,8 @@ _LEAST_PROMPT, _LEAST_ANSWER = 0.02, 0.04
 _STEPS = 3.0
 """So many standard errors to each side are in the band."""
 _LEAST_ANSWERS = 5
+_MOST_CACHED = 1.1
+"""How much more may come from the cache than has for any document: jobs state it as a sum, which is shared out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Factors:
         answer: Of answers. What is learnt has the thinking in it.
         answer_low: The lowest share of the answers that is likely.
         answer_high: The highest.
-        cached: The share of instructions and schema that comes from the cache; None if that is not known.
+        cached: Tokens of a request that come from the cache, low, likely and high; None if that is not known.
         repairs: Requests that repeat a refused one, for each document; None if that is not known.
         answers: How many answers of the model this was learnt from.
         basis: What it rests on, in words.
@@ -49,7 +52,7 @@ class Factors:
     answer: float = 1.0
     answer_low: float = _COLD_ANSWER[0]
     answer_high: float = _COLD_ANSWER[1]
-    cached: float | None = None
+    cached: tuple[float, float, float] | None = None
     repairs: float | None = None
     answers: int = 0
     basis: str = "a table of tokens by classes of characters, as no answer of this model and schema is known yet"
@@ -72,7 +75,8 @@ def learnt_of(known: Sequence[Expected], repairs: float | None = None) -> Factor
     answer = sum(usage.completion_tokens for _, usage in pairs) / max(1.0, expected)
     spread = _deviation(ratios) / math.sqrt(len(ratios)) / max(answer, 1e-9)
     off = _LEAST_ANSWER + _STEPS * spread
-    cached = sum(usage.cached_tokens for _, usage in pairs) / sum(one.constant * constant for one, _ in pairs)
+    cached = [usage.cached_tokens for _, usage in pairs]
+    mean = sum(cached) / len(cached)
     return Factors(
         constant,
         words,
@@ -80,7 +84,8 @@ def learnt_of(known: Sequence[Expected], repairs: float | None = None) -> Factor
         answer,
         max(0.0, 1 - off),
         1 + off,
-        cached,
+        # The first requests find the cache empty, and a short run has as many of these as a long one.
+        (mean / 2, max(mean, median(cached)), _MOST_CACHED * max(cached)),
         repairs,
         len(pairs),
         f"the model's own counts for {len(pairs)} of these documents, which the journal has answers for",
@@ -104,6 +109,7 @@ def learnt_of_summary(summary: Mapping[str, Any], mean: Expected) -> Factors | N
     repeated = (summary.get("repairs") or 0) / rows
     factor = prompt / rows / (1 + repeated) / (mean.constant + mean.words + mean.pictures)
     answer = completion / rows / (1 + repeated) / max(1.0, mean.answer)
+    cached = (usage.get("cached_tokens") or 0) / rows / (1 + repeated)
     if not 0.5 < factor < 2:  # its documents were of another size, so that they teach nothing about these
         return Factors(repairs=repeated)
     return Factors(
@@ -113,7 +119,7 @@ def learnt_of_summary(summary: Mapping[str, Any], mean: Expected) -> Factors | N
         answer,
         0.7,
         1.4,
-        (usage.get("cached_tokens") or 0) / rows / (mean.constant * factor),
+        (cached / 2, cached, max(cached, mean.constant * factor)),
         repeated,
         rows,
         f"the tokens of the {rows} rows of the earlier run in the output, of the same model and schema",
