@@ -13,6 +13,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from kimi_beam import __version__
 from kimi_beam.commands import console
@@ -53,7 +54,7 @@ COMMANDS = {
             name="emulate",
             summary="run an emulator of the service on this machine",
             add_arguments=emulate.add_arguments,
-            load=lambda: lambda args, _: emulate.run(args),
+            load=lambda: lambda args, _: emulate.run(args, console.ENDED.keep),
             description="Workers AI for Kimi on this machine: a rule-based stand-in, not a model. Prints its base URL.",
             takes_beam_options=False,
         ),
@@ -79,6 +80,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if "--json" not in words:
+        return _main(words)
+    console.ENDED.message = None
+    code = 1
+    try:
+        code = _main(words)
+    except SystemExit as e:  # argparse ends by itself
+        code = e.code if isinstance(e.code, int) else 1
+        raise
+    except Exception as e:
+        console.ENDED.keep(f"{type(e).__name__}: {e}")
+        raise
+    finally:
+        if console.ENDED.message is not None:
+            console.put_object(error={"exit_code": code, "message": console.ENDED.message})
+            sys.stdout.flush()
+    return code
+
+
+def _main(words: list[str]) -> int:
+    """`main` without what is printed of an error for programs."""
     try:
         settled = _settled(words)
     except ConfigError as e:
@@ -93,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that closed the pipe is told apart from a failure
         return code
     except KeyboardInterrupt:
-        console.say("interrupted: nothing was sent" if command.asks_model else "interrupted")
+        console.ended("interrupted: nothing was sent" if command.asks_model else "interrupted")
         return 130
     except BrokenPipeError:
         # The reader of the pipe (`head`, say) has closed it. Python would report that again when it closes stdout.
@@ -157,7 +179,7 @@ def make_parser(settled: Settled | None = None) -> argparse.ArgumentParser:
     Args:
         settled: The defaults of commands that ask the model, where they are not those of the program.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kimi-beam",
         description="Structured extraction at scale: documents to typed Parquet through Kimi on Cloudflare Workers AI.",
         allow_abbrev=False,
@@ -169,6 +191,15 @@ def make_parser(settled: Settled | None = None) -> argparse.ArgumentParser:
         if settled is not None and command.reads_config:
             settled.apply_to(own)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors programs can read too; those of the commands are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        """Keeps the message, and ends as argparse does."""
+        console.ENDED.keep(message)
+        super().error(message)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,13 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         "never came in": found.strangers,
         **({} if unread is None else {"files not read": len(unread)}),
     }
+    if args.json:
+        console.put_object(
+            counts={name.strip().replace(" ", "_"): count for name, count in counts.items()},
+            documents=[dict(zip(_OF_A_LINE, words, strict=True)) for words in _documents(found)],
+            not_read=list(unread or ()),
+        )
+        return 0 if found.adds_up and not unread else 1
     for name, count in counts.items():
         print(f"{name:<20}{count}")
     for line in (*_lines(found), *(f"not read\t{printable(path)}" for path in unread or ())):
@@ -50,12 +57,20 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0 if found.adds_up and not unread else 1
 
 
+_OF_A_LINE = ("outcome", "read_at", "id", "source", "delivery")
+
+
 def _lines(found: Reconciliation) -> Iterator[str]:
     """A line for each document that has no outcome or several: which, when it was read, id, source and delivery."""
+    for words in _documents(found):
+        yield "\t".join(map(printable, words))
+
+
+def _documents(found: Reconciliation) -> Iterator[tuple[str, str, str, str, str]]:
     for name in ("neither", "twice", "both"):
         for row in getattr(found, name).sort_by("read_at").to_pylist():
-            words = (row["read_at"].isoformat(timespec="seconds"), row["document_id"], row["source"], row["delivery"])
-            yield "\t".join((name, *map(printable, words)))
+            read_at = row["read_at"].isoformat(timespec="seconds")
+            yield name, read_at, row["document_id"], row["source"], row["delivery"]
 
 
 def _before(seconds: float) -> datetime:

@@ -12,6 +12,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -95,13 +96,37 @@ def _writing() -> Iterator[None]:
             _STDERR.release()
 
 
+JSON_VERSION = 1
+"""Of the JSON that commands print for ``--json``. It grows when a key gets another meaning or goes; keys may come."""
+
+
+@dataclass
+class _Ended:
+    """The message of the error that has ended the command, for programs that read stdout; None: nothing has."""
+
+    message: str | None = None
+
+    def keep(self, message: str) -> None:
+        """Keeps the message as it may be shown."""
+        self.message = printable(message)
+
+
+ENDED = _Ended()
+
+
+def ended(message: str) -> None:
+    """Shows the message of what ends the command."""
+    ENDED.keep(message)
+    say(message)
+
+
 def fail(error: KimiBeamError | OSError) -> int:
     """Shows the error that ended a command.
 
     Returns:
         The exit code: 2 for a mistake of the user's, else 1.
     """
-    say(str(error) if isinstance(error, KimiBeamError) else " ".join(str(error).split())[:300])
+    ended(str(error) if isinstance(error, KimiBeamError) else " ".join(str(error).split())[:300])
     return 2 if isinstance(error, UserError) else 1
 
 
@@ -113,6 +138,11 @@ def put(line: str) -> None:
 def put_words(*words: str) -> None:
     """Writes one line of a result to stdout, its words separated by tabs."""
     print("\t".join(map(printable, words)))
+
+
+def put_object(**content: Any) -> None:
+    """Writes the result of a command to stdout as one JSON object, with the version of its shape."""
+    put_json(json.dumps({"version": JSON_VERSION, **content}, ensure_ascii=False).encode())
 
 
 def put_json(encoded: bytes) -> None:

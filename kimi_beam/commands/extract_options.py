@@ -54,7 +54,7 @@ def add_dry_run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("before a run").add_argument
     dry = "say what the run would ask, cost and write, and send nothing; needs no token"
     add("--dry-run", action="store_true", help=dry)
-    add("--json", action="store_true", help="print the estimate of --dry-run as JSON")
+    add("--json", action="store_true", help="print the summary, or the estimate of --dry-run, as one JSON object")
 
 
 def _add_failure_options(group: argparse._ArgumentGroup) -> None:

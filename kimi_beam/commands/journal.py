@@ -37,13 +37,21 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     try:
         directory = directory_among(rest, f"journal {args.action}")
         if args.action == "ls":
-            for name, value in contents(directory).items():
+            found = contents(directory)
+            if args.json:
+                console.put_object(**{name.strip().replace(" ", "_"): value for name, value in found.items()})
+                return 0
+            for name, value in found.items():
                 print(f"{name:<24}{value:<28}{MEANINGS.get(name.strip(), '')}".rstrip())
             return 0
         existing(directory)  # checked first, because taking the lease would create a directory with a mistyped name
         with contextlib.nullcontext() if args.dry_run else lease(directory):
-            for path in forget(directory, older_than=time.time() - args.ttl, dry_run=args.dry_run):
-                console.put(path)
+            paths = forget(directory, older_than=time.time() - args.ttl, dry_run=args.dry_run)
+        if args.json:
+            console.put_object(removed=paths, dry_run=args.dry_run)
+            return 0
+        for path in paths:
+            console.put(path)
         return 0
     except (KimiBeamError, OSError) as e:  # Beam's own errors of files are OSErrors
         return console.fail(e)

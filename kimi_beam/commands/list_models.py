@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from kimi_beam.commands.console import JSON_VERSION
 from kimi_beam.service.models import MODELS, Model
 
 _COLUMNS = ("model", "context", "$/M prompt", "cached", "completion", "queue", "vision", "tools", "thinking off")
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
 def _facts(model: Model) -> dict[str, Any]:
     price = model.price
     return {
+        "version": JSON_VERSION,
         "id": model.id,
         "context": model.context,
         "usd_per_million": price and {"prompt": price.prompt, "cached": price.cached, "completion": price.completion},

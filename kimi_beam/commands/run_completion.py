@@ -26,7 +26,11 @@ def run(args: argparse.Namespace) -> int:
         for action in parser._actions:
             if isinstance(action.metavar, str) and action.metavar.startswith(_PATHS):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
-    print(shtab.complete(whole, args.shell))
+    script = shtab.complete(whole, args.shell)
+    if args.json:
+        console.put_object(shell=args.shell, script=script)
+    else:
+        print(script)
     return 0
 
 

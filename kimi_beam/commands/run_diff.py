@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         console.fail(e)
         return _TROUBLE
     if args.json:
-        console.put_json(jsontext.dumps_any(_json_sums(sums)))
+        console.put_json(jsontext.dumps_any({"version": console.JSON_VERSION, **_json_sums(sums)}))
     else:
         for line in _table(sums):
             console.put(line)

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
             if args.calibrate is not None:
                 _calibrate(outputs, gold, args.calibrate, read)
             if args.json:
-                console.put_json(
-                    jsontext.dumps_any({**found.to_json(), **({"wrong": list(wrong)} if args.wrong else {})})
-                )
+                more = {"wrong": list(wrong)} if args.wrong else {}
+                whole = {"version": console.JSON_VERSION, **found.to_json(), **more}
+                console.put_json(jsontext.dumps_any(whole))
                 return 0
             for one in wrong:
                 console.put_words(one["id"], one["pointer"], one["error"], *map(_shown, (one["gold"], one["answer"])))

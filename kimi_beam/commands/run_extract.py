@@ -18,6 +18,7 @@ from kimi_beam.commands.beam_options import take_options
 from kimi_beam.commands.checked_inputs import checked_inputs
 from kimi_beam.commands.early_end import ending_without_workers, interruptible
 from kimi_beam.commands.own_reader import TO_MARKDOWN, reader_of
+from kimi_beam.commands.plain_values import plain
 from kimi_beam.commands.preflight import Checked, check_events, check_service
 from kimi_beam.commands.prompt_files import examples_of, glossary_of, instructions_of
 from kimi_beam.commands.reading_options import reading_of
@@ -203,7 +204,14 @@ def _written_report(settings: RunSettings) -> tuple[str, ...]:
         return ()
 
 
+_PAST_A_BOUND = 3
+
+
 def _report(args: argparse.Namespace, summary: dict[str, Any], page: tuple[str, ...]) -> None:
+    if args.json:
+        rows = first_rows(files_of(args.output, "extractions"), args.preview) if args.preview else []
+        console.put_object(summary=summary, rows=plain(rows))
+        return
     files = [path for kind in ("extractions", "dead-letters", "summary") for path in files_of(args.output, kind)]
     console.print_summary(summary, [*files, *page])
     if args.preview:
@@ -211,7 +219,8 @@ def _report(args: argparse.Namespace, summary: dict[str, Any], page: tuple[str, 
 
 
 def _fail(message: str, code: int) -> int:
-    console.say(message)
+    # Past a bound, which is no error: the summary says it.
+    console.say(message) if code == _PAST_A_BOUND else console.ended(message)
     return code
 
 
@@ -224,8 +233,6 @@ def _settings(
     args: argparse.Namespace, inputs: Sequence[str], stack: contextlib.ExitStack, *, remote: bool
 ) -> RunSettings:
     """Turns arguments into settings. All mistakes that can be found without asking the service are found here."""
-    if args.json and not args.dry_run:
-        raise ConfigError("--json prints the estimate of --dry-run: name that too")
     if remote and args.emulator:
         raise ConfigError("--emulator runs on this machine: the workers of Dataflow cannot reach it")
     if not inputs:

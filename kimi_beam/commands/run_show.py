@@ -11,6 +11,7 @@ from typing import Any
 from kimi_beam.commands import console
 from kimi_beam.commands.beam_options import directory_among
 from kimi_beam.commands.letter_advice import ADVICE, OF_OTHERS
+from kimi_beam.commands.plain_values import plain
 from kimi_beam.errors import ConfigError, InputError, KimiBeamError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import normal
@@ -80,7 +81,7 @@ def _show_run(written: WrittenRun, directory: str, args: argparse.Namespace) -> 
             for code, of in by_code.items()
         ]  # fmt: skip
         whole = {"version": _VERSION, "finished": True, "summary": summary, "rows": rows, "dead_letters": reasons}
-        console.put_json(jsontext.dumps_any(_plain(whole)))
+        console.put_json(jsontext.dumps_any(plain(whole)))
         return
     console.print_summary(summary, files_of(directory, "summary"))
     if rows:
@@ -167,12 +168,3 @@ def _page(written: WrittenRun, args: argparse.Namespace) -> _Page:
             names = ("document_id", "code", "stage", "retryable", "message", "source", "attempts", "model")
             page.letters.append({name: letter[name] for name in names})
     return page
-
-
-def _plain(value: Any) -> Any:
-    """A value of Parquet's as one that JSON has: numbers and texts stay, all others become texts."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

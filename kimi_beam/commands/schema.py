@@ -27,13 +27,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         with search_path.for_references(*sources):
             return (
-                _diff(args.old, args.new) if args.action == "diff" else _show(args.file, args.formats, sent=args.sent)
+                _diff(args.old, args.new, as_json=args.json)
+                if args.action == "diff"
+                else _show(args.file, args.formats, sent=args.sent, as_json=args.json)
             )
     except UserError as e:
         return console.fail(e)
 
 
-def _show(source: str, formats: Formats, *, sent: bool) -> int:
+def _show(source: str, formats: Formats, *, sent: bool, as_json: bool) -> int:
     schema = OutputSchema(source, formats=formats)
     for doubt in schema.doubts:
         console.say(f"the schema: {doubt}")
@@ -44,6 +46,9 @@ def _show(source: str, formats: Formats, *, sent: bool) -> int:
         text = json.dumps(json.loads(jsontext.dumps(schema.response_format)), indent=2, ensure_ascii=False)
         print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
         return 0
+    if as_json:
+        _show_json(schema)
+        return 0
     fields = {field.name: field for field in schema.arrow_schema}
     console.put(f"{schema.name}: {len(fields)} columns, schema hash {schema.hash}")
     print()
@@ -52,8 +57,8 @@ def _show(source: str, formats: Formats, *, sent: bool) -> int:
     _table(
         [("column", "null", "type"), *((n, "yes" if f.nullable else "no", _type(f.type)) for n, f in fields.items())]
     )
-    as_json, leaves = arrow.json_share(schema.leaves)
-    print(f"\n{as_json} of {leaves} leaves are JSON text.")
+    of_json, leaves = arrow.json_share(schema.leaves)
+    print(f"\n{of_json} of {leaves} leaves are JSON text.")
     for column, field in fields.items():
         name = (field.metadata or {}).get(arrow.PROPERTY.encode())
         if name is None:
@@ -62,6 +67,13 @@ def _show(source: str, formats: Formats, *, sent: bool) -> int:
             f"The property {name.decode()!r} is the column {column!r}: its own name is none that a column can have."
         )
     return 0
+
+
+def _show_json(schema: OutputSchema) -> None:
+    names = ("property", "becomes", "because")
+    columns = [{"column": one.name, "nullable": one.nullable, "type": _type(one.type)} for one in schema.arrow_schema]
+    properties = [dict(zip(names, row, strict=True)) for row in arrow.described(schema.leaves)]
+    console.put_object(schema_hash=schema.hash, columns=columns, properties=properties)
 
 
 def _type(kind: Any) -> str:
@@ -74,9 +86,13 @@ def _table(rows: list[tuple[str, str, str]]) -> None:
         print(row)
 
 
-def _diff(old: str, new: str) -> int:
+def _diff(old: str, new: str, *, as_json: bool) -> int:
     changes = diff(_columns(old), _columns(new))
     found = verdict(changes)
+    if as_json:
+        told = [{"path": one.path, "verdict": one.verdict.value, "description": one.description} for one in changes]
+        console.put_object(verdict=found.value, changes=told)
+        return 1 if found is Verdict.BREAKING else 0
     print(found.value)
     for change in changes:
         console.put(f"  {change}")

@@ -6,9 +6,11 @@ Importing this module is cheap: the web server is loaded when the command runs.
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from kimi_beam.emulator import NotInstalledError
@@ -37,11 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     events = "id of a Cloudflare Queue that is told of jobs; a pull consumer gets it (default: none)"
     parser.add_argument("--events-queue", metavar="QUEUE_ID", help=events)
     each = "a line on stderr for each request: path, bytes, status, milliseconds; never tokens or documents"
+    parser.add_argument("--json", action="store_true", help="print the base URL in a JSON object")
     parser.add_argument("--verbose", action="store_true", help=each)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, heard: Callable[[str], None] | None = None) -> int:
     """Serve until interrupted; return the exit code.
+
+    Args:
+        args: The command's arguments.
+        heard: Is told why it cannot serve, beside what stands on standard error.
 
     Returns:
         0 after an interrupt; 1 if the port is taken; 2 if the faults are not understood or no web server is installed.
@@ -49,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         faults = Faults.parse(args.faults)
     except FaultsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+        return _refuse(str(error), 2, heard)
     try:
         serve(
             port=args.port,
@@ -60,14 +66,21 @@ def run(args: argparse.Namespace) -> int:
             token=args.token,
             events_queue=args.events_queue,
             verbose=args.verbose,
+            as_json=args.json,
         )
     except NotInstalledError as error:
-        sys.stderr.write(f"kimi-beam emulator: {error}\n")
-        return 2
+        return _refuse(f"kimi-beam emulator: {error}", 2, heard)
     except OSError as error:
-        sys.stderr.write(f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}\n")
-        return 1
+        message = f"kimi-beam emulator: cannot listen on port {args.port}: {error.strerror}"
+        return _refuse(message, 1, heard)
     return 0
+
+
+def _refuse(message: str, code: int, heard: Callable[[str], None] | None) -> int:
+    _say(message)
+    if heard is not None:
+        heard(message)
+    return code
 
 
 def serve(
@@ -79,6 +92,7 @@ def serve(
     token: str | None = None,
     events_queue: str | None = None,
     verbose: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Call it in the main thread: only there does Python handle signals.
 
@@ -93,6 +107,7 @@ def serve(
         token: The only API token accepted; None accepts any.
         events_queue: Id of a Cloudflare Queue that gets the events of jobs; None: there are no events.
         verbose: Whether a line is written to standard error for each request.
+        as_json: Whether the base URL is printed in a JSON object.
 
     Raises:
         OSError: The port is taken.
@@ -117,7 +132,7 @@ def serve(
             root = url.removesuffix("/client/v4")
             sys.stderr.write(_BANNER.format(url=url, root=root, token=needs, verbose=more))
             sys.stderr.flush()
-            sys.stdout.write(url + "\n")
+            sys.stdout.write((json.dumps({"version": 1, "base_url": url}) if as_json else url) + "\n")
             sys.stdout.flush()
             while not interrupted.wait(1.0):  # an unlimited wait cannot be interrupted on every platform
                 pass

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from harness import read_dataset, receipts
-from running_cli import SCHEMA, mistake, run
+from running_cli import SCHEMA, run
 
 from kimi_beam.emulator import Emulator
 
@@ -154,10 +154,3 @@ def test_dead_letters_are_told_as_documents_are(tmp_path: Path, capsys: pytest.C
         assert emulator.stats()["submits"] == before
     assert found["documents"] == 12, read_dataset(out).codes
     assert not (tmp_path / "out2").exists()
-
-
-def test_json_without_dry_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    inputs = lines(tmp_path / "in.jsonl", 1)
-    err = mistake("extract", inputs, "--schema", SCHEMA, "--output", tmp_path / "out", "--json", capsys=capsys)
-    assert "--dry-run" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]

@@ -12,6 +12,7 @@ from kimi_beam.commands.parsers.shared_arguments import BEAM_OPTIONS_OF_STORES
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     young = "documents that were read less than this long ago count as in flight, such as 25h (default: none do)"
     parser.add_argument("--older-than", type=option_values.age, default=0.0, metavar="N[smhd]", help=young)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     files = "the files of the stream (its --input), to also name those that no document came from"
     parser.add_argument("--input", nargs="+", default=[], metavar="PATH", help=files)
 

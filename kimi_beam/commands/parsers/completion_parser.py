@@ -11,6 +11,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, help="the shell")
+    parser.add_argument("--json", action="store_true", help="print the script in a JSON object")
 
 
 def _load() -> RunCommand:

@@ -23,12 +23,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_extract_options(show, reads_documents=True)
     for action in show._actions:
         action.required = False
-    actions.add_parser(
+    schema = actions.add_parser(
         "schema",
         help="print the JSON Schema of kimi-beam.toml",
         description="Prints the JSON Schema of kimi-beam.toml, which editors check and complete such a file by.",
         allow_abbrev=False,
     )
+    schema.add_argument("--json", action="store_true", help="print a mistake as JSON too, as all else is")
 
 
 def _load() -> RunCommand:

@@ -11,7 +11,7 @@ from kimi_beam.commands.parsers.shared_arguments import BEAM_OPTIONS_OF_STORES
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser(
+    listed = actions.add_parser(
         "ls",
         help="count its documents by state",
         description="Counts the documents of a journal by their last state: answered; in flight (submitted, and polled "
@@ -30,6 +30,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         usage="kimi-beam journal gc DIR --ttl N[smhd] [options] [Beam options]",
         allow_abbrev=False,
     )
+    listed.add_argument("--json", action="store_true", help="print one JSON object")
+    removed.add_argument("--json", action="store_true", help="print one JSON object")
     removed.add_argument("--ttl", type=option_values.age, required=True, metavar="N[smhd]", help="age, such as 30d")
     removed.add_argument("--dry-run", action="store_true", help="print what would be removed")
 

@@ -36,6 +36,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     first = "stop after N documents, the first by path and position"
     shown.add_argument("--limit", type=option_values.count, metavar="N", help=first)
     shown.add_argument("--images", action="store_true", help="print images whole, as data URIs")
+    parser.add_argument("--json", action="store_true", help="print a mistake as JSON too, as all else is")
     add_reading_options(parser.add_argument_group("how documents are read"))
 
 

@@ -33,6 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corrections", metavar="FILE.jsonl", help=corrected)
     fitted = "what evaluate --calibrate has written: expected errors are probabilities"
     parser.add_argument("--calibration", metavar="FILE.json", help=fitted)
+    parser.add_argument("--json", action="store_true", help="print a mistake as JSON too, as all else is")
     add_schema_of_rows(parser)
     quoted = parser.add_argument_group(
         "quotes",

@@ -15,10 +15,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     formats = "columns as extract --formats makes them: local has date-times and times without an offset"
     show.add_argument("--formats", type=option_values.formats, default=True, metavar="strict|local|off", help=formats)
     show.add_argument("--sent", action="store_true", help="print the schema that the service gets instead")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
     compares = "Compares the columns. Exit codes: 0 compatible or widening, 1 breaking, 2 a mistake."
     diff = actions.add_parser(
         "diff", help="compare two schemas: compatible, widening or breaking", description=compares, allow_abbrev=False
     )
+    diff.add_argument("--json", action="store_true", help="print one JSON object")
     diff.add_argument("old", metavar="OLD", help="JSON Schema file, class, or a Parquet file that was written")
     diff.add_argument("new", metavar="NEW", help="the same for the new schema")
 
