@@ -83,7 +83,7 @@ def test_stdout_parses_where_the_command_does_what_it_is_for(
         assert not any("error" in each and "version" in each for each in objects)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     command=st.sampled_from(sorted(WORDS)),
     wrong=st.sampled_from(ERRORS) | st.lists(st.text(min_size=1, max_size=8), max_size=2),
