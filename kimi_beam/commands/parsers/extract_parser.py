@@ -36,8 +36,8 @@ Examples:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_dry_run_options(parser)
     add_extract_options(parser, reads_documents=True)
+    add_dry_run_options(parser)
 
 
 def _load() -> RunCommand:

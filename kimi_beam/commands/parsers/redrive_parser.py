@@ -32,8 +32,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     named = "run those with this {} again, retryable or not; repeatable (default: all that are retryable)"
     chosen.add_argument("--code", action="append", default=[], metavar="CODE", help=named.format("code"))
     chosen.add_argument("--stage", action="append", default=[], metavar="STAGE", help=named.format("stage"))
-    add_dry_run_options(parser)
     add_extract_options(parser, reads_documents=False)
+    add_dry_run_options(parser)
 
 
 def _load() -> RunCommand:
