@@ -18,7 +18,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from kimi_beam.errors import InputError, OutputError
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.local_listing import Found
-from kimi_beam.files.paths import is_local, is_private, listing, make_private, output
+from kimi_beam.files.paths import absolute, is_local, is_private, listing, make_private, output
 from kimi_beam.files.whole_files import create_whole, make_directory, write_whole
 from kimi_beam.journal import records
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
@@ -376,7 +376,7 @@ def forget(directory: str, *, older_than: float, dry_run: bool = False, missing_
     old += [file.path for file in listing(output(directory)) if _is_unfinished(file.path, older_than)]
     if old and not dry_run:
         FileSystems.delete(old)
-        _journals.forget(output(directory))
+        _journals.forget(absolute(output(directory)))
     return old
 
 
@@ -391,4 +391,5 @@ _journals = PerProcess[Journal]()
 
 def open_journal(directory: str) -> Journal:
     """The journal of a directory. All steps of a process share it, so that its files are read once."""
-    return _journals.get(output(directory), lambda: Journal(directory))
+    # A process, such as a notebook's, may change its directory, after which a relative path is another journal's.
+    return _journals.get(absolute(output(directory)), lambda: Journal(directory))

@@ -160,7 +160,7 @@ class PageRunner:
             code = self._call(cli.main, [*rest, *self._service(command, rest)])
             if code == 0 and "--dry-run" in rest and command in ("kimi-beam extract", "kimi-beam redrive"):
                 _check(self.printed.endswith("nothing was sent\n"), self.printed)
-            elif code == 0 and "--output" in rest and command not in ("kimi-beam read", "kimi-beam review"):
+            elif code == 0 and "--output" in rest and command in ("kimi-beam extract", "kimi-beam redrive"):
                 self._check_conserved(self.directory / rest[rest.index("--output") + 1])
             return code
         if command is not None:

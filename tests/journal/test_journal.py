@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from kimi_beam.columnar import Results, Tokens
 from kimi_beam.errors import ConfigError
+from kimi_beam.journal import files as journal_files
 from kimi_beam.journal import index as journal_index
 from kimi_beam.journal import records as journal
 from kimi_beam.journal.index import ANSWER, INTENT, NOTHING, TICKET, Entry, Index, Record
@@ -242,3 +244,16 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     for wrong in ({"on_unknown_submit": "hope"}, {"grace": -1.0}, {"grace": float("nan")}, {"grace": float("inf")}):
         with pytest.raises(ConfigError, match="journal"):
             Journaling("d", **wrong)
+
+
+def test_a_relative_path_is_another_journal_in_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that changes its directory does not look for the first journal's files in the second."""
+    found = []
+    for name in ("first", "second", "first"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        found.append(journal_files.open_journal("out/_journal"))
+    assert found[0] is found[2]
+    assert found[0] is not found[1]
