@@ -121,9 +121,7 @@ class Journal:
         """
         if not submissions or not is_local(self.directory):
             return ""
-        path: str = FileSystems.join(
-            self.directory, f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}.room{_ASIDE}"
-        )
+        path: str = FileSystems.join(self.directory, unique_name(f".room{_ASIDE}"))
         with create_whole(path, mode=self._mode) as f:
             # Each ticket gets a file of its own, and a file takes whole blocks. The bytes are random, because a
             # filesystem could compress others.
@@ -155,7 +153,7 @@ class Journal:
 
     def _write(self, content: bytes, suffix: str) -> str:
         # The name begins with the time, so that a listing is in order. It is also the time of the answers in the file.
-        name = f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}{suffix}"
+        name = unique_name(suffix)
         path: str = FileSystems.join(self.directory, name)
         if FileSystems.writes_whole(path):
             write_whole(path, content)
@@ -275,6 +273,11 @@ def _cached(cache: OrderedDict[int, T], number: int, read: Callable[[int], T]) -
             cache.popitem(last=False)
     cache.move_to_end(number)
     return cache[number]
+
+
+def unique_name(suffix: str) -> str:
+    """A name for a file that no other process chooses. A listing has such files in the order of their time."""
+    return f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}{suffix}"
 
 
 def _time_of(path: str) -> float:

@@ -7,8 +7,6 @@ Files are never changed, and `kimi-beam journal gc` does not remove them: money 
 from __future__ import annotations
 
 import hashlib
-import time
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +15,7 @@ import orjson
 from kimi_beam.files.filesystems import FileSystems
 from kimi_beam.files.paths import is_local, listing, make_private, output
 from kimi_beam.files.whole_files import make_directory, write_whole
-from kimi_beam.journal.files import existing_answers, open_journal, read_at_once
+from kimi_beam.journal.files import existing_answers, open_journal, read_at_once, unique_name
 from kimi_beam.journal.records import JournalError, decode_unrecorded
 from kimi_beam.request.highest_cost import HighestCost
 from kimi_beam.service.budget import Budget
@@ -28,8 +26,6 @@ from kimi_beam.service.spending import Reservation, Settlement, nanodollars
 DIRECTORY = "spending"
 """The directory's name, inside that of the journal."""
 _SUFFIX = ".spending.json"
-_DIGITS = 20
-"""The digits of the time, in nanoseconds, with which the name of a file begins: a listing is in order."""
 _VERSION = 1
 
 
@@ -50,7 +46,7 @@ class SpendingFiles:
 
     def write(self, records: Sequence[Reservation | Settlement]) -> None:
         """Writes records to one file, which appears complete or not at all."""
-        path: str = FileSystems.join(self._directory, f"{time.time_ns():0{_DIGITS}d}-{uuid.uuid4().hex[:12]}{_SUFFIX}")
+        path: str = FileSystems.join(self._directory, unique_name(_SUFFIX))
         write_whole(path, encode(records))
         self._known.add(path)
 
